@@ -1,0 +1,110 @@
+package transfer
+
+import (
+	"context"
+	"io"
+	"iter"
+)
+
+// Source hands out the bytes of an image by offset. Many goroutines read it at once.
+type Source interface {
+	// Size is the image's length in bytes; of a Stream that has not ended, -1.
+	Size() int64
+	// Identity changes whenever the image may have changed: a file's size and time of change, an ETag. Two attempts
+	// of a job copy the same image only if it is equal in both. Empty: unknown.
+	Identity() string
+	// Extents yields what may hold data, ascending and without overlap; holes and known zeros are left out. It yields
+	// an error at most once, last.
+	Extents(ctx context.Context) iter.Seq2[Extent, error]
+	// ReadChunk fills p, whose length is c.Len, with the bytes of c. It may be called again for the same chunk.
+	ReadChunk(ctx context.Context, c Chunk, p []byte) error
+	// Close releases what the source holds. No other method is called after it.
+	Close() error
+}
+
+// Stream is a Source that can only be taken in order, once, and may not know its size before its end. Extents and
+// ReadChunk of a Stream are not called.
+type Stream interface {
+	Source
+	// Next fills p with the bytes that follow. n is less than len(p) only at the end of the image or with an error;
+	// at the end the error is io.EOF, with n = 0 if nothing was left. It is called by one goroutine at a time.
+	Next(ctx context.Context, p []byte) (n int, err error)
+}
+
+// Digested is a Source that knows its chunks by their digests and has no bytes, such as a manifest: it serves to
+// verify, and ReadChunk is not called.
+type Digested interface {
+	Source
+	// ChunkSize is the size of the chunks that the digests are of, in bytes.
+	ChunkSize() int
+	// ChunkDigest is the digest of a chunk; ok is false where nothing is known but that it is zeros.
+	ChunkDigest(index int64) (d Digest, ok bool)
+}
+
+// Sink takes the bytes of an image by offset. Many goroutines write it at once, each chunk by one of them; writing
+// the same chunk again is harmless.
+type Sink interface {
+	// WriteChunk stores p at c.Off. It must not keep p.
+	WriteChunk(ctx context.Context, c Chunk, p []byte) error
+	// Commit is called once, after the last chunk: when it returns nil the target is complete and durable.
+	Commit(ctx context.Context, m *Manifest) error
+	// Close releases what the sink holds. Without a Commit before it, what was stored stays for a later attempt.
+	Close() error
+}
+
+// ReadBacker is a Sink that can return what it stored.
+type ReadBacker interface {
+	// ReadBack writes the c.Len bytes stored at c.Off to w, in pieces of any size, in order.
+	ReadBack(ctx context.Context, c Chunk, w io.Writer) error
+}
+
+// InOrder is a Sink that must be written chunk after chunk, from the first to the last, zeros included.
+type InOrder interface {
+	InOrder()
+}
+
+// Blank is a Sink whose unwritten places may be known to read as zeros.
+type Blank interface {
+	// Blank reports whether zeros need not be written. False is always safe. It is asked once, before the first write
+	// of the first attempt.
+	Blank(ctx context.Context) (bool, error)
+}
+
+// Discarder is a Sink that can remove what this job created, for a failure after which nothing can be resumed. It
+// leaves alone whatever was there before the job.
+type Discarder interface {
+	Discard(ctx context.Context) error
+}
+
+// Meter counts the bytes of one job as they pass. All methods are safe for concurrent use, and on a nil Meter.
+type Meter interface {
+	AddWireOut(n int64)
+	AddWireIn(n int64)
+}
+
+// Store is what a running job remembers beyond its process, and how it hears of orders from outside.
+type Store interface {
+	// Load returns all that earlier attempts saved.
+	Load(ctx context.Context) (Checkpoint, error)
+	// Save adds c to what is kept, durably. An error with CodeCanceled, CodeFenced or CodeNotFound ends the attempt;
+	// after any other the same checkpoint is saved again later.
+	Save(ctx context.Context, c *Checkpoint) error
+}
+
+// Checkpoint is the state of a copy between attempts.
+type Checkpoint struct {
+	Plan     Plan     // as settled when the copy began
+	Progress Progress // counts so far
+	Reset    bool     // Save only: forget the entries saved before these
+	Entries  []Entry  // Load: all chunks done; Save: those done since the last Save
+}
+
+// Plan is what the first attempt of a job settled and later ones must keep.
+type Plan struct {
+	Drive     string `json:"drive,omitempty"`      // the target drive
+	Created   bool   `json:"created,omitempty"`    // the job created that drive
+	Blank     bool   `json:"blank,omitempty"`      // zeros need not be written
+	Source    string `json:"source,omitempty"`     // the source's identity
+	Size      int64  `json:"size,omitempty"`       // of the image, bytes; 0: not known yet
+	ChunkSize int    `json:"chunk_size,omitempty"` // bytes; 0: nothing settled yet
+}

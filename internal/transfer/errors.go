@@ -1,0 +1,170 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Code says what kind of failure an Error is. It is part of the users' contract: it stands in a job's JSON and decides
+// the exit status.
+type Code string
+
+// The codes, each with its exit status, HTTP status and retry verdict in the table below.
+const (
+	CodeInvalid       Code = "invalid"        // the request cannot be carried out as written
+	CodeExists        Code = "exists"         // the target is there already
+	CodeForbidden     Code = "forbidden"      // outside the roots, or no permission
+	CodeUnreachable   Code = "unreachable"    // no connection to the endpoint or queue
+	CodeUntrusted     Code = "untrusted"      // TLS did not verify
+	CodeUnauthorized  Code = "unauthorized"   // 401
+	CodeMismatch      Code = "mismatch"       // what is stored is not what it should be
+	CodeNotFound      Code = "not_found"      // no such job, drive or file
+	CodeCanceled      Code = "canceled"       // stopped because the user asked
+	CodeWaitTimeout   Code = "wait_timeout"   // the wait ended, the job goes on
+	CodeConflict      Code = "conflict"       // 409: the drive is busy
+	CodeTimeout       Code = "timeout"        // 504, or no progress
+	CodeThrottled     Code = "throttled"      // 429
+	CodeServer        Code = "server"         // 500 and other 5xx
+	CodeNetwork       Code = "network"        // a connection was cut, an answer came short
+	CodeProtocol      Code = "protocol"       // the other side does not speak API 1.0
+	CodeRefused       Code = "refused"        // 400, 403 or 405 from the endpoint
+	CodeSourceChanged Code = "source_changed" // the source is not what it was when the job began
+	CodeNoSpace       Code = "no_space"       // the target's disk or the queue's memory is full
+	CodeWorkerLost    Code = "worker_lost"    // workers died under this job too often
+	CodeFenced        Code = "fenced"         // another worker has taken the job over
+	CodeDrained       Code = "drained"        // handed back because the worker stops
+	CodeFailed        Code = "failed"         // anything else
+)
+
+// Retry is what may be done about a failure, and at what level.
+type Retry int
+
+const (
+	RetryNever Retry = iota // say it and stop
+	RetryDrive              // the drive as a whole is not ready: hold everything that goes to it
+	RetryCall               // this call alone is sent again
+)
+
+type codeInfo struct {
+	exit  int
+	http  int
+	retry Retry
+}
+
+var codes = map[Code]codeInfo{
+	CodeInvalid:       {2, http.StatusBadRequest, RetryNever},
+	CodeExists:        {2, http.StatusConflict, RetryNever},
+	CodeForbidden:     {2, http.StatusForbidden, RetryNever},
+	CodeUnreachable:   {3, http.StatusBadGateway, RetryCall},
+	CodeUntrusted:     {3, http.StatusBadGateway, RetryNever},
+	CodeUnauthorized:  {4, http.StatusUnauthorized, RetryNever},
+	CodeMismatch:      {5, http.StatusConflict, RetryNever},
+	CodeNotFound:      {6, http.StatusNotFound, RetryNever},
+	CodeCanceled:      {7, http.StatusConflict, RetryNever},
+	CodeWaitTimeout:   {8, http.StatusGatewayTimeout, RetryNever},
+	CodeConflict:      {1, http.StatusConflict, RetryDrive},
+	CodeTimeout:       {1, http.StatusGatewayTimeout, RetryCall},
+	CodeThrottled:     {1, http.StatusTooManyRequests, RetryCall},
+	CodeServer:        {1, http.StatusBadGateway, RetryCall},
+	CodeNetwork:       {1, http.StatusBadGateway, RetryCall},
+	CodeProtocol:      {1, http.StatusBadGateway, RetryNever},
+	CodeRefused:       {1, http.StatusBadGateway, RetryNever},
+	CodeSourceChanged: {1, http.StatusConflict, RetryNever},
+	CodeNoSpace:       {1, http.StatusInsufficientStorage, RetryNever},
+	CodeWorkerLost:    {1, http.StatusInternalServerError, RetryNever},
+	CodeFenced:        {1, http.StatusConflict, RetryNever},
+	CodeDrained:       {1, http.StatusServiceUnavailable, RetryNever},
+	CodeFailed:        {1, http.StatusInternalServerError, RetryNever},
+}
+
+// ExitStatus is the exit status of a program that ends with c; 0 for the empty code.
+func (c Code) ExitStatus() int {
+	if c == "" {
+		return 0
+	}
+	return c.info().exit
+}
+
+// HTTPStatus is the status of an HTTP answer that reports c.
+func (c Code) HTTPStatus() int { return c.info().http }
+
+// Retry says whether and at what level a failure with c may be tried again.
+func (c Code) Retry() Retry { return c.info().retry }
+
+func (c Code) info() codeInfo {
+	if i, ok := codes[c]; ok {
+		return i
+	}
+	return codes[CodeFailed]
+}
+
+// Error is a failure that a user is told of: what was tried, what kind of failure it is, and what to do about it.
+type Error struct {
+	Op         string        // what was tried, as verb and object: "write chunk 7"
+	Code       Code          // never empty
+	Hint       string        // what the user can do; may be empty
+	Offset     *int64        // where in the image, if it has a place; bytes
+	RetryAfter time.Duration // how long the other side asked to be left alone; 0 if it did not say
+	Err        error         // the cause; never empty
+}
+
+func (e *Error) Error() string {
+	if e.Op == "" {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("%s: %v", e.Op, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an Error with no operation of its own.
+func Errorf(code Code, hint, format string, args ...any) *Error {
+	return &Error{Code: code, Hint: hint, Err: fmt.Errorf(format, args...)}
+}
+
+// CodeOf is the code of the outermost Error in err's chain; CodeCanceled for a canceled context, CodeFailed for any
+// other error and "" for nil.
+func CodeOf(err error) Code {
+	var e *Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &e):
+		return e.Code
+	case errors.Is(err, context.Canceled):
+		return CodeCanceled
+	}
+	return CodeFailed
+}
+
+// Failure is how an error is kept in a job's record and shown in its JSON.
+type Failure struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Offset  *int64 `json:"offset,omitempty"` // bytes
+}
+
+// FailureOf describes err; nil for nil.
+func FailureOf(err error) *Failure {
+	if err == nil {
+		return nil
+	}
+	f := &Failure{Code: CodeOf(err), Message: err.Error()}
+	var e *Error
+	if errors.As(err, &e) {
+		f.Hint, f.Offset = e.Hint, e.Offset
+	}
+	return f
+}
+
+// Err turns a kept failure back into an error with the same code, message and hint; nil for nil.
+func (f *Failure) Err() error {
+	if f == nil {
+		return nil
+	}
+	return &Error{Code: f.Code, Hint: f.Hint, Offset: f.Offset, Err: errors.New(f.Message)}
+}

@@ -1,0 +1,114 @@
+package transfer
+
+import "time"
+
+// State is where a job is in its life: queued → running → succeeded, failed or canceled; and back to queued when its
+// worker stops, or a user retries it.
+type State string
+
+// The states of a job.
+const (
+	Queued    State = "queued"
+	Running   State = "running"
+	Succeeded State = "succeeded"
+	Failed    State = "failed"
+	Canceled  State = "canceled"
+)
+
+// Terminal reports whether a job in this state has ended.
+func (s State) Terminal() bool { return s == Succeeded || s == Failed || s == Canceled }
+
+// Job is a job as users see it; its JSON is the contract of `jobs show -o json`.
+type Job struct {
+	ID       string   `json:"id"`
+	Kind     Kind     `json:"kind"`
+	State    State    `json:"state"`
+	Source   string   `json:"source"`
+	Target   string   `json:"target"`
+	Endpoint string   `json:"endpoint"` // the target's, else the source's
+	Queue    string   `json:"queue"`
+	Priority Priority `json:"priority"`
+	Progress
+	Attempts   int        `json:"attempts"`         // how often a worker took it up
+	Worker     string     `json:"worker,omitempty"` // the one that has it, or had it last
+	CreatedAt  time.Time  `json:"created_at"`
+	StartedAt  *time.Time `json:"started_at,omitempty"` // of the first attempt
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+	Seconds    float64    `json:"seconds"` // from StartedAt to FinishedAt, or to now
+	Rate       float64    `json:"rate"`    // bytes of the source read, a second
+	Error      *Failure   `json:"error,omitempty"`
+}
+
+// Progress is what a job has done so far. Its counts go over all attempts and only ever rise.
+type Progress struct {
+	Drive    string    `json:"drive,omitempty"` // the drive worked on, as soon as it is known
+	Size     int64     `json:"size"`            // of the image, bytes; 0 until known
+	Chunks   Chunks    `json:"chunks"`
+	Bytes    Bytes     `json:"bytes"`
+	Retries  Retries   `json:"retries"`
+	Digest   JobDigest `json:"digest"`
+	Verified bool      `json:"verified"` // all that was written has been read back and compared
+}
+
+// Chunks counts chunks.
+type Chunks struct {
+	Total    int64 `json:"total"`    // of the whole image, holes included; 0 until known
+	Done     int64 `json:"done"`     // those that need nothing more: Zero and the written ones
+	Zero     int64 `json:"zero"`     // holes and zeros that needed no write
+	Sent     int64 `json:"sent"`     // written
+	Verified int64 `json:"verified"` // read back and found equal
+}
+
+// Bytes counts bytes.
+type Bytes struct {
+	Read    int64 `json:"read"`     // of the source, holes left out
+	WireOut int64 `json:"wire_out"` // bodies sent to endpoints, retries included
+	WireIn  int64 `json:"wire_in"`  // bodies received from endpoints, retries included
+}
+
+// Retries counts what was tried again, by cause.
+type Retries struct {
+	Conflict int64 `json:"conflict"` // 409
+	Timeout  int64 `json:"timeout"`  // 504, and transfers that stood still
+	Server   int64 `json:"server"`   // other 5xx, and 429
+	Network  int64 `json:"network"`  // connections refused or cut, short answers
+	Mismatch int64 `json:"mismatch"` // read-backs that differed
+}
+
+// JobDigest is the proof of what was moved.
+type JobDigest struct {
+	Algorithm  string `json:"algorithm,omitempty"`   // always "sha256"
+	Image      string `json:"image,omitempty"`       // SHA-256 of the image as sha256sum prints it; only if asked for
+	ChunksRoot string `json:"chunks_root,omitempty"` // SHA-256 over the chunks' digests in order
+}
+
+// NewJob is the queued job that spec asks for.
+func NewJob(id string, spec *Spec, now time.Time) Job {
+	j := Job{
+		ID: id, Kind: spec.Kind, State: Queued, Source: spec.Source.Redacted(), Target: spec.Target.Redacted(),
+		Queue: spec.Queue, Priority: spec.Priority, CreatedAt: now.UTC().Truncate(time.Millisecond),
+	}
+	j.Endpoint = spec.Target.Endpoint
+	if j.Endpoint == "" {
+		j.Endpoint = spec.Source.Endpoint
+	}
+	j.Drive = spec.Target.Drive
+	if spec.Kind == Download || spec.Kind == Verify {
+		j.Drive = spec.Source.Drive
+	}
+	return j
+}
+
+// Time fills Seconds and Rate from the other fields, with now as the end of a job that has not finished.
+func (j *Job) Time(now time.Time) {
+	if j.StartedAt == nil {
+		return
+	}
+	end := now
+	if j.FinishedAt != nil {
+		end = *j.FinishedAt
+	}
+	if j.Seconds = end.Sub(*j.StartedAt).Seconds(); j.Seconds > 0 {
+		j.Rate = float64(j.Bytes.Read) / j.Seconds
+	}
+}

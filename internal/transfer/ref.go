@@ -1,0 +1,108 @@
+package transfer
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// Ref names one end of a job: a drive on a named endpoint, a file on the worker's host, a URL, or a standard stream.
+// Exactly one of Endpoint and Path is set; with Endpoint set, an empty Drive means a drive yet to be created.
+type Ref struct {
+	Endpoint string `json:"endpoint,omitempty"`
+	Drive    string `json:"drive,omitempty"`
+	Path     string `json:"path,omitempty"`
+}
+
+// Std is the path of standard input or output, which only a job run in the caller's own process can use.
+const Std = "-"
+
+var (
+	endpointName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+	driveUUID    = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+)
+
+// ValidEndpointName reports whether s may name an endpoint: letters, digits, dot, dash and underscore, none of the
+// last three first.
+func ValidEndpointName(s string) bool { return endpointName.MatchString(s) }
+
+// ValidDriveUUID reports whether s has the form of a drive's UUID: lower-case hexadecimal, 8-4-4-4-12.
+func ValidDriveUUID(s string) bool { return driveUUID.MatchString(s) }
+
+// ParseRef reads an address as users type it: ENDPOINT:UUID, ENDPOINT: for a new drive, and anything else as a path.
+// Relative paths stay relative; Abs settles them.
+func ParseRef(s string) (Ref, error) {
+	if s == "" {
+		return Ref{}, badRef(s, "an address cannot be empty")
+	}
+	name, drive, ok := strings.Cut(s, ":")
+	if !ok || !ValidEndpointName(name) || strings.ContainsAny(drive, "/") {
+		return Ref{Path: s}, nil
+	}
+	drive = strings.ToLower(drive)
+	if drive == "" || ValidDriveUUID(drive) {
+		return Ref{Endpoint: name, Drive: drive}, nil
+	}
+	// A mistyped UUID must not quietly become a file of that name.
+	return Ref{}, badRef(s, "what follows the colon is not a drive UUID; for a file of this name write ./"+s)
+}
+
+func badRef(s, hint string) error {
+	return &Error{Op: "read address", Code: CodeInvalid, Err: fmt.Errorf("%q is not an address", s), Hint: hint}
+}
+
+// IsDrive reports whether r is a drive, existing or new.
+func (r Ref) IsDrive() bool { return r.Endpoint != "" }
+
+// IsURL reports whether r is fetched over HTTP.
+func (r Ref) IsURL() bool {
+	return strings.HasPrefix(r.Path, "http://") || strings.HasPrefix(r.Path, "https://")
+}
+
+// IsStd reports whether r is standard input or output.
+func (r Ref) IsStd() bool { return r.Path == Std }
+
+// IsFile reports whether r is a path in the file system.
+func (r Ref) IsFile() bool { return r.Path != "" && !r.IsStd() && !r.IsURL() }
+
+// Abs returns r with a file's path made absolute, so that it means the same in another working directory.
+func (r Ref) Abs() (Ref, error) {
+	if !r.IsFile() {
+		return r, nil
+	}
+	abs, err := filepath.Abs(r.Path)
+	if err != nil {
+		return Ref{}, fmt.Errorf("make path absolute: %w", err)
+	}
+	r.Path = abs
+	return r, nil
+}
+
+// String is the form that ParseRef reads.
+func (r Ref) String() string {
+	if r.IsDrive() {
+		return r.Endpoint + ":" + r.Drive
+	}
+	return r.Path
+}
+
+// Redacted is String without what may hold a secret: a URL's user, password and query.
+func (r Ref) Redacted() string {
+	if !r.IsURL() {
+		return r.String()
+	}
+	s, query, cut := strings.Cut(r.Path, "?")
+	if cut && query != "" {
+		s += "?…"
+	}
+	scheme, rest, _ := strings.Cut(s, "://")
+	authority, path, slash := strings.Cut(rest, "/")
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		authority = "…@" + authority[i+1:]
+	}
+	if slash {
+		path = "/" + path
+	}
+	return scheme + "://" + authority + path
+}
