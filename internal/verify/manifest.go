@@ -1,0 +1,131 @@
+package verify
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// NewManifest describes an image of size bytes whose chunks, those of zeros left out, are chunks. image is the SHA-256
+// of the whole, or empty.
+func NewManifest(size int64, chunkSize int, chunks map[int64]transfer.Digest, image string) *transfer.Manifest {
+	return &transfer.Manifest{
+		Version: transfer.ManifestVersion, Algorithm: Algorithm, Size: size, ChunkSize: chunkSize, Image: image,
+		ChunksRoot: Root(size, chunkSize, Ascending(chunks)), Chunks: chunks,
+	}
+}
+
+// Ascending yields chunks in the order of their indexes.
+func Ascending(chunks map[int64]transfer.Digest) iter.Seq2[int64, transfer.Digest] {
+	return func(yield func(int64, transfer.Digest) bool) {
+		for _, i := range slices.Sorted(maps.Keys(chunks)) {
+			if !yield(i, chunks[i]) {
+				return
+			}
+		}
+	}
+}
+
+// maxChunks bounds the work that a damaged manifest can ask for: 256 TiB in chunks of 4 MiB.
+const maxChunks = 1 << 26
+
+// CheckManifest reports with CodeInvalid what is wrong with a manifest: an unknown version or algorithm, chunks outside
+// the image, or digests that do not add up to its root.
+func CheckManifest(m *transfer.Manifest) error {
+	if m.Version != transfer.ManifestVersion || m.Algorithm != Algorithm {
+		return badManifest("version %d with %q is not one that this program reads", m.Version, m.Algorithm)
+	}
+	if m.Size <= 0 || m.ChunkSize < transfer.MinChunkSize || m.ChunkSize > transfer.MaxChunkSize || m.ChunkSize%transfer.MinChunkSize != 0 {
+		return badManifest("%d bytes in chunks of %d cannot be", m.Size, m.ChunkSize)
+	}
+	count := transfer.ChunkCount(m.Size, m.ChunkSize)
+	if count > maxChunks {
+		return badManifest("%d chunks are more than this program handles", count)
+	}
+	for i := range m.Chunks {
+		if i < 0 || i >= count {
+			return badManifest("chunk %d is outside of an image of %d chunks", i, count)
+		}
+	}
+	if raw, err := hex.DecodeString(m.Image); m.Image != "" && (err != nil || len(raw) != transfer.DigestSize) {
+		return badManifest("%q is not a SHA-256", m.Image)
+	}
+	if root := Root(m.Size, m.ChunkSize, Ascending(m.Chunks)); root != m.ChunksRoot {
+		return badManifest("its chunks add up to %s, not to its root %s", root, m.ChunksRoot)
+	}
+	return nil
+}
+
+func badManifest(format string, args ...any) error {
+	return transfer.Errorf(transfer.CodeInvalid, "the manifest is damaged or was made by another program", "manifest: "+format, args...)
+}
+
+// ParseManifest reads a manifest and checks it.
+func ParseManifest(b []byte) (*transfer.Manifest, error) {
+	m := new(transfer.Manifest)
+	if err := json.Unmarshal(b, m); err != nil {
+		return nil, badManifest("%v", err)
+	}
+	if err := CheckManifest(m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// ReadManifest reads and checks a manifest file.
+func ReadManifest(path string) (*transfer.Manifest, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &transfer.Error{Op: "read manifest", Code: transfer.CodeNotFound, Err: err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	return ParseManifest(b)
+}
+
+// WriteManifest writes a manifest file, which appears as a whole or not at all and is durable when it returns.
+func WriteManifest(path string, m *transfer.Manifest) (err error) {
+	b, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode manifest: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return fmt.Errorf("create manifest: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(append(b, '\n'))
+	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return fmt.Errorf("put manifest in place: %w", err)
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// SyncDir makes the names in a folder durable.
+func SyncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open folder: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	return nil
+}

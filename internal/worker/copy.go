@@ -1,0 +1,240 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// mode is what happens to each chunk.
+type mode int
+
+const (
+	copyChunks  mode = iota // write it and read it back
+	compareOnly             // only read it back
+)
+
+// defaultConcurrency is the chunks in flight of a job that leaves the choice to us: on a link of 20 ms eight reach what
+// the link can carry, and more than eight gained nothing on any.
+const defaultConcurrency = 8
+
+// copier is the one copy loop: it takes every chunk of a source to a sink.
+type copier struct {
+	*run
+	src       transfer.Source
+	sink      transfer.Sink
+	mode      mode
+	size      int64 // of the image, bytes; -1 until a stream has ended
+	chunkSize int
+	skipZeros bool // zeros need not be written
+	order     *turns
+	hash      *orderedHash
+}
+
+// workspace is what one goroutine carries chunks in.
+type workspace struct {
+	buf []byte
+	cmp *verify.Comparer
+}
+
+// copy moves all chunks that the ledger does not have.
+func (c *copier) copy(ctx context.Context) error {
+	if _, ok := c.sink.(transfer.InOrder); ok {
+		c.order = newTurns()
+	}
+	if c.task.Spec.WantsImageDigest() {
+		c.hash = &orderedHash{turns: newTurns(), sum: verify.NewImageHash()}
+	}
+	return c.whileSaving(ctx, func() error {
+		stream, ok := c.src.(transfer.Stream)
+		if !ok {
+			return c.each(ctx, c.src.Extents(ctx), !c.skipZeros, c.step)
+		}
+		f := &streamFeed{src: stream, chunkSize: c.chunkSize, capacity: c.task.Capacity}
+		if err := c.carry(ctx, f, c.step); err != nil {
+			return err
+		}
+		return c.streamEnded(f.size)
+	})
+}
+
+func (c *copier) streamEnded(size int64) error {
+	if size == 0 {
+		return transfer.Errorf(transfer.CodeInvalid, "nothing came from the source", "the image is empty")
+	}
+	c.size = size
+	c.setSize(size)
+	return nil
+}
+
+// each does step for the chunks that touch an extent, and with holes for all others too.
+func (c *copier) each(ctx context.Context, extents extents, holes bool, step stepFunc) error {
+	f, stop := newPlanFeed(chunker.Plan(ctx, extents, c.size, c.chunkSize, holes))
+	defer stop()
+	return c.carry(ctx, f, step)
+}
+
+type stepFunc func(ctx context.Context, w work, ws *workspace) error
+
+// carry takes what the feed hands out through step, several chunks at once, each in one goroutine from start to end.
+func (c *copier) carry(ctx context.Context, f feed, step stepFunc) error {
+	n := c.task.Spec.Concurrency
+	if n == 0 {
+		n = defaultConcurrency
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for range n {
+		g.Go(func() error {
+			buf := c.worker.buffers.Get()
+			defer c.worker.buffers.Put(buf)
+			return c.carryAll(ctx, f, step, &workspace{buf: *buf, cmp: verify.NewComparer()})
+		})
+	}
+	return g.Wait()
+}
+
+func (c *copier) carryAll(ctx context.Context, f feed, step stepFunc, ws *workspace) error {
+	for {
+		select {
+		case <-c.drain:
+			return errDrained
+		case <-ctx.Done():
+			return ctx.Err()
+		default:
+		}
+		w, err := f.take(ctx, ws.buf)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := step(ctx, w, ws); err != nil {
+			return err
+		}
+	}
+}
+
+// step is one chunk's way: read, hash for the whole image, skip or write or compare, remember.
+func (c *copier) step(ctx context.Context, w work, ws *workspace) error {
+	p := ws.buf[:w.Len]
+	known, done := c.ledger.get(w.Index)
+	if done && !w.read && c.hash == nil {
+		return nil
+	}
+	p, err := c.read(ctx, w, p)
+	if err != nil {
+		return err
+	}
+	if err := c.hash.add(ctx, w, p); err != nil {
+		return err
+	}
+	// A stream is read again by a later attempt and need not be the same as before.
+	if done && (!w.read || verify.Sum(p) == known) {
+		return nil
+	}
+	return c.settleChunk(ctx, w, p, ws)
+}
+
+func (c *copier) settleChunk(ctx context.Context, w work, p []byte, ws *workspace) error {
+	if c.mode == copyChunks && c.skipZeros && (w.Hole || chunker.IsZero(p)) {
+		c.ledger.mark(w.Index, verify.ZeroDigest(w.Len))
+		c.count.update(func(n *transfer.Progress) { n.Chunks.Zero++; n.Chunks.Done++ })
+		return nil
+	}
+	put := c.store
+	if c.mode == compareOnly {
+		put = c.compare
+	}
+	d, err := put(ctx, w, p, ws)
+	if err != nil {
+		return err
+	}
+	c.ledger.mark(w.Index, d)
+	c.count.update(func(n *transfer.Progress) { n.Chunks.Done++ })
+	return nil
+}
+
+// read returns the chunk's bytes in p; nil where the source knows only digests.
+func (c *copier) read(ctx context.Context, w work, p []byte) ([]byte, error) {
+	_, digested := c.src.(transfer.Digested)
+	switch {
+	case digested:
+		return nil, nil
+	case w.Hole:
+		clear(p)
+		return p, nil
+	case !w.read:
+		err := c.retry.call(ctx, c.sourceGate, func() error { return c.src.ReadChunk(ctx, w.Chunk, p) })
+		if err != nil {
+			return nil, at("read", w.Chunk, err)
+		}
+	}
+	c.count.update(func(n *transfer.Progress) { n.Bytes.Read += int64(w.Len) })
+	return p, nil
+}
+
+// countHoles counts, before the copy, the chunks that it will not touch, so that progress is true from the start.
+func (c *copier) countHoles(ctx context.Context) error {
+	if c.size < 0 {
+		return nil
+	}
+	total := transfer.ChunkCount(c.size, c.chunkSize)
+	var holes int64
+	if c.skipZeros {
+		holes = total
+		for _, err := range chunker.Plan(ctx, c.src.Extents(ctx), c.size, c.chunkSize, false) {
+			if err != nil {
+				return fmt.Errorf("find data: %w", err)
+			}
+			holes--
+		}
+	}
+	zero := c.ledger.len() - int64(len(c.ledger.nonZero(c.size, c.chunkSize)))
+	c.count.update(func(n *transfer.Progress) {
+		n.Chunks.Done = holes + c.ledger.len()
+		n.Chunks.Zero = holes
+		if c.skipZeros {
+			n.Chunks.Zero += zero
+		}
+	})
+	return nil
+}
+
+// imageDigest is the SHA-256 of the whole image, or "" if it was not asked for.
+func (c *copier) imageDigest() string {
+	if d, ok := c.src.(interface{ ImageDigest() string }); ok {
+		return d.ImageDigest()
+	}
+	if c.hash == nil {
+		return ""
+	}
+	return c.hash.sum.Sum(c.size)
+}
+
+// orderedHash is the SHA-256 of the image, computed beside the copy: the goroutines pass their chunks through it in order
+// before they go on with them. A nil one does nothing.
+type orderedHash struct {
+	turns *turns
+	sum   *verify.ImageHash
+}
+
+func (h *orderedHash) add(ctx context.Context, w work, p []byte) error {
+	if h == nil || p == nil {
+		return nil
+	}
+	return h.turns.take(ctx, w.seq, func() error {
+		h.sum.Add(w.Off, p)
+		return nil
+	})
+}
+
+func equalHex(a, b string) bool { return strings.EqualFold(a, b) }

@@ -1,0 +1,91 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"sync"
+
+	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// work is one chunk on its way.
+type work struct {
+	chunker.Step
+	seq  int64 // its place among all that the feed hands out
+	read bool  // the buffer holds the chunk's bytes already
+}
+
+// feed hands chunks out, each once, to many goroutines; at the end it returns io.EOF. buf is the taker's, at least a
+// chunk long.
+type feed interface {
+	take(ctx context.Context, buf []byte) (work, error)
+}
+
+// planFeed hands out the chunks of a plan; the taker reads them.
+type planFeed struct {
+	mu   sync.Mutex
+	next func() (chunker.Step, error, bool)
+	seq  int64
+}
+
+// newPlanFeed starts a plan; stop ends it.
+func newPlanFeed(plan iter.Seq2[chunker.Step, error]) (f *planFeed, stop func()) {
+	next, stop := iter.Pull2(plan)
+	return &planFeed{next: next}, stop
+}
+
+func (f *planFeed) take(context.Context, []byte) (work, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	step, err, ok := f.next()
+	if !ok {
+		return work{}, io.EOF
+	}
+	if err != nil {
+		return work{}, err
+	}
+	f.seq++
+	return work{Step: step, seq: f.seq - 1}, nil
+}
+
+// streamFeed reads the next chunk of a stream into the taker's buffer.
+type streamFeed struct {
+	mu        sync.Mutex
+	src       transfer.Stream
+	chunkSize int
+	capacity  int64 // of the target, bytes; 0: no limit
+	size      int64 // taken so far
+	ended     bool
+	seq       int64
+}
+
+func (f *streamFeed) take(ctx context.Context, buf []byte) (work, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return work{}, io.EOF
+	}
+	n, err := f.src.Next(ctx, buf[:f.chunkSize])
+	if err != nil && !errors.Is(err, io.EOF) {
+		return work{}, err
+	}
+	f.ended = err != nil || n < f.chunkSize
+	if n == 0 {
+		return work{}, io.EOF
+	}
+	w := work{seq: f.seq, read: true}
+	w.Chunk = transfer.Chunk{Index: f.seq, Off: f.size, Len: n}
+	f.seq++
+	f.size += int64(n)
+	if f.capacity > 0 && f.size > f.capacity {
+		return work{}, &transfer.Error{
+			Op: "read image", Code: transfer.CodeInvalid, Hint: "give a larger --size, or a larger drive",
+			Err: fmt.Errorf("the image is larger than the drive of %d bytes", f.capacity),
+		}
+	}
+	return w, nil
+}

@@ -1,0 +1,119 @@
+package worker
+
+import (
+	"math/rand/v2"
+	"sync"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// ledger is which chunks of a job are done and what they hold: what earlier attempts saved, what this one added, and
+// which of that is not saved yet. It is safe for concurrent use and takes about 60 bytes a chunk that is done.
+type ledger struct {
+	mu      sync.Mutex
+	done    map[int64]transfer.Digest
+	pending []transfer.Entry
+	reset   bool          // the next save replaces what was saved before
+	full    chan struct{} // has a token when enough is pending to be worth a save
+}
+
+// flushAt is how many chunks a crash may make us send again.
+const flushAt = 64
+
+func newLedger(entries []transfer.Entry) *ledger {
+	l := &ledger{done: make(map[int64]transfer.Digest, len(entries)), full: make(chan struct{}, 1)}
+	for _, e := range entries {
+		l.done[e.Index] = e.Digest
+	}
+	return l
+}
+
+func (l *ledger) get(index int64) (transfer.Digest, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d, ok := l.done[index]
+	return d, ok
+}
+
+func (l *ledger) mark(index int64, d transfer.Digest) {
+	l.mu.Lock()
+	l.done[index] = d
+	l.pending = append(l.pending, transfer.Entry{Index: index, Digest: d})
+	full := len(l.pending) >= flushAt
+	l.mu.Unlock()
+	if full {
+		select {
+		case l.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// clear forgets everything, here and with the next save.
+func (l *ledger) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.done)
+	l.pending, l.reset = nil, true
+}
+
+func (l *ledger) len() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(len(l.done))
+}
+
+// take hands out what is to be saved; if that fails, giveBack returns it.
+func (l *ledger) take() (entries []transfer.Entry, reset bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	entries, reset = l.pending, l.reset
+	l.pending, l.reset = nil, false
+	return entries, reset
+}
+
+func (l *ledger) giveBack(entries []transfer.Entry, reset bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending = append(entries, l.pending...)
+	l.reset = l.reset || reset
+}
+
+// nonZero is the digests of all done chunks that are not zeros, for an image of the given size. With size -1, while a
+// stream's end is not known, the last chunk is left out, for it may be short.
+func (l *ledger) nonZero(size int64, chunkSize int) map[int64]transfer.Digest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	chunks := make(map[int64]transfer.Digest, len(l.done))
+	if size < 0 {
+		var last int64
+		for i := range l.done {
+			last = max(last, i)
+		}
+		size = last * int64(chunkSize)
+	}
+	for i, d := range l.done {
+		if i >= transfer.ChunkCount(size, chunkSize) {
+			continue
+		}
+		if d != verify.ZeroDigest(transfer.ChunkAt(i, size, chunkSize).Len) {
+			chunks[i] = d
+		}
+	}
+	return chunks
+}
+
+// sample is up to n of the given chunks, picked at random.
+func sample(chunks map[int64]transfer.Digest, n int) []transfer.Entry {
+	picked := make([]transfer.Entry, 0, n)
+	seen := 0
+	for i, d := range chunks {
+		if seen++; len(picked) < n {
+			picked = append(picked, transfer.Entry{Index: i, Digest: d})
+		} else if k := rand.IntN(seen); k < n {
+			picked[k] = transfer.Entry{Index: i, Digest: d}
+		}
+	}
+	return picked
+}

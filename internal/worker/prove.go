@@ -1,0 +1,204 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+
+	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+type extents = iter.Seq2[transfer.Extent, error]
+
+const (
+	// ledgerSample is how many of the chunks that the ledger calls done a resumed job reads back before it believes it.
+	ledgerSample = 8
+	// zeroSample is at how many of the places that were never written a finished job looks for zeros, and sampleSize how
+	// many bytes it reads there.
+	zeroSample = 16
+	sampleSize = 64 << 10
+)
+
+// trustLedger reads back a few of the chunks that earlier attempts stored. If one is not there as the ledger has it, the
+// target is not the one that was written, and everything is stored anew.
+func (c *copier) trustLedger(ctx context.Context) error {
+	rb, ok := c.sink.(transfer.ReadBacker)
+	if !ok || c.ledger.len() == 0 {
+		return nil
+	}
+	chunkSize := c.task.Plan.ChunkSize
+	for _, e := range sample(c.ledger.nonZero(c.size, chunkSize), ledgerSample) {
+		ch := transfer.Chunk{Index: e.Index, Off: e.Index * int64(chunkSize), Len: chunkSize}
+		if c.size >= 0 {
+			ch = transfer.ChunkAt(e.Index, c.size, chunkSize)
+		}
+		cmp := verify.NewComparer()
+		err := c.retry.call(ctx, c.sinkGate, func() error {
+			cmp.Reset(nil)
+			return rb.ReadBack(ctx, ch, cmp)
+		})
+		if err != nil {
+			return at("read back", ch, err)
+		}
+		if cmp.Digest() != e.Digest {
+			c.log.Warn("the target is not as the ledger has it, starting over")
+			c.ledger.clear()
+			return nil
+		}
+	}
+	return nil
+}
+
+// prove does what --verify asks for beyond the chunks that were written.
+func (c *copier) prove(ctx context.Context) error {
+	rb, ok := c.sink.(transfer.ReadBacker)
+	switch how := c.task.Spec.Verify; {
+	case !ok || how == transfer.VerifyNone:
+		return nil
+	case c.mode == compareOnly:
+		return c.tailIsZero(ctx, rb, c.task.Spec.Kind == transfer.Clone && how == transfer.VerifyWritten)
+	case how == transfer.VerifyWritten:
+		return c.sampleZeros(ctx, rb)
+	case c.task.Spec.Kind == transfer.Download:
+		return c.whileSaving(ctx, func() error { return c.each(ctx, c.everything(), false, c.readAgain) })
+	default:
+		return c.whileSaving(ctx, func() error {
+			return c.each(ctx, c.everything(), false, func(ctx context.Context, w work, ws *workspace) error {
+				return c.readBackAgain(ctx, rb, w, ws)
+			})
+		})
+	}
+}
+
+// everything is the whole image as one extent.
+func (c *copier) everything() extents {
+	return func(yield func(transfer.Extent, error) bool) { yield(transfer.Extent{Len: c.size}, nil) }
+}
+
+func (c *copier) expectedDigest(w work) transfer.Digest {
+	if d, ok := c.ledger.get(w.Index); ok {
+		return d
+	}
+	return verify.ZeroDigest(w.Len)
+}
+
+// readBackAgain reads one chunk of the finished target, and stores it again if it is not as it was.
+func (c *copier) readBackAgain(ctx context.Context, rb transfer.ReadBacker, w work, ws *workspace) error {
+	want := expected{digest: c.expectedDigest(w)}
+	_, err := c.readBack(ctx, rb, w.Chunk, want, ws)
+	if transfer.CodeOf(err) != transfer.CodeMismatch {
+		return err
+	}
+	if _, ok := c.src.(transfer.Stream); ok {
+		return err
+	}
+	p, err := c.read(ctx, w, ws.buf[:w.Len])
+	if err != nil {
+		return err
+	}
+	return c.storeAnew(ctx, w, p, ws)
+}
+
+func (c *copier) storeAnew(ctx context.Context, w work, p []byte, ws *workspace) error {
+	d, err := c.store(ctx, w, p, ws)
+	if err == nil {
+		c.ledger.mark(w.Index, d)
+	}
+	return err
+}
+
+// readAgain reads one chunk of the source a second time, until two reads in a row agree, and keeps what they agree on.
+func (c *copier) readAgain(ctx context.Context, w work, ws *workspace) error {
+	for range rewrites {
+		p, err := c.read(ctx, w, ws.buf[:w.Len])
+		if err != nil {
+			return err
+		}
+		if verify.Sum(p) == c.expectedDigest(w) {
+			return nil
+		}
+		c.count.retry(transfer.CodeMismatch)
+		if err := c.storeAnew(ctx, w, p, ws); err != nil {
+			return err
+		}
+	}
+	return &transfer.Error{
+		Op: fmt.Sprintf("read chunk %d again", w.Index), Code: transfer.CodeMismatch, Offset: &w.Off,
+		Hint: "is a running server writing to the drive? stop it, or clone the drive and download the clone",
+		Err:  fmt.Errorf("%d reads of %d bytes at %d gave different data", rewrites+1, w.Len, w.Off),
+	}
+}
+
+// sampleZeros looks at places that were never written because they are zeros.
+func (c *copier) sampleZeros(ctx context.Context, rb transfer.ReadBacker) error {
+	if !c.skipZeros {
+		return nil
+	}
+	nonZero := c.ledger.nonZero(c.size, c.chunkSize)
+	count := transfer.ChunkCount(c.size, c.chunkSize)
+	// An image with hardly any zeros may use all tries up; then there was little to sample.
+	for found, tries := 0, 0; found < zeroSample && tries < 4*zeroSample; tries++ {
+		i := rand.Int64N(count)
+		if _, ok := nonZero[i]; ok {
+			continue
+		}
+		found++
+		ch := transfer.ChunkAt(i, c.size, c.chunkSize)
+		if spare := ch.Len - sampleSize; spare > 0 {
+			ch.Off, ch.Len = ch.Off+rand.Int64N(int64(spare)+1), sampleSize
+		}
+		if err := c.isZero(ctx, rb, ch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tailIsZero looks at what a drive holds beyond the image: it may be larger, but with zeros. All of it is read, unless a
+// sample was asked for.
+func (c *copier) tailIsZero(ctx context.Context, rb transfer.ReadBacker, sampled bool) error {
+	end := c.task.Capacity
+	if end <= c.size {
+		return nil
+	}
+	if sampled {
+		for range zeroSample {
+			off := c.size + rand.Int64N(end-c.size)
+			if err := c.isZero(ctx, rb, transfer.Chunk{Index: off / int64(c.chunkSize), Off: off, Len: int(min(sampleSize, end-off))}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	tail := func(yield func(transfer.Extent, error) bool) { yield(transfer.Extent{Off: c.size, Len: end - c.size}, nil) }
+	f, stop := newPlanFeed(chunker.Plan(ctx, tail, end, c.chunkSize, false))
+	defer stop()
+	return c.carry(ctx, f, func(ctx context.Context, w work, _ *workspace) error {
+		ch := w.Chunk
+		if image := c.size - ch.Off; image > 0 {
+			ch.Off, ch.Len = ch.Off+image, ch.Len-int(image)
+		}
+		return c.isZero(ctx, rb, ch)
+	})
+}
+
+func (c *copier) isZero(ctx context.Context, rb transfer.ReadBacker, ch transfer.Chunk) error {
+	ws := workspace{cmp: verify.NewComparer()}
+	_, err := c.readBack(ctx, rb, ch, expected{digest: verify.ZeroDigest(ch.Len)}, &ws)
+	return err
+}
+
+// verified reports whether all that the job stored or compared has been read back.
+func (c *copier) verified() bool {
+	if c.task.Spec.Verify == transfer.VerifyNone && c.mode == copyChunks {
+		return false
+	}
+	if _, ok := c.sink.(transfer.ReadBacker); ok {
+		return true
+	}
+	p, ok := c.sink.(interface{ ProvenAtCommit() bool })
+	return ok && p.ProvenAtCommit()
+}

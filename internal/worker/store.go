@@ -1,0 +1,121 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+const (
+	// rewrites is how often a chunk is written at the most before a difference ends the job.
+	rewrites = 3
+	// rereads is how often what is stored is read before it counts as different: the fault may lie on the way back.
+	rereads = 2
+)
+
+// expected is what a stored chunk should be: its bytes, or, where they are not at hand, its digest.
+type expected struct {
+	bytes  []byte
+	digest transfer.Digest // if bytes is nil
+}
+
+// store writes a chunk and reads it back until what is stored is p. It returns the digest of what is stored.
+func (c *copier) store(ctx context.Context, w work, p []byte, ws *workspace) (d transfer.Digest, err error) {
+	for range rewrites {
+		if err := c.write(ctx, w, p); err != nil {
+			return d, at("write", w.Chunk, err)
+		}
+		rb, ok := c.sink.(transfer.ReadBacker)
+		if !ok || c.task.Spec.Verify == transfer.VerifyNone {
+			return verify.Sum(p), nil
+		}
+		d, err = c.readBack(ctx, rb, w.Chunk, expected{bytes: p}, ws)
+		if transfer.CodeOf(err) != transfer.CodeMismatch {
+			break
+		}
+	}
+	return d, err
+}
+
+func (c *copier) write(ctx context.Context, w work, p []byte) (err error) {
+	write := func() error {
+		return c.retry.call(ctx, c.sinkGate, func() error { return c.young(c.sink.WriteChunk(ctx, w.Chunk, p)) })
+	}
+	if c.order != nil {
+		err = c.order.take(ctx, w.seq, write)
+	} else {
+		err = write()
+	}
+	if err == nil {
+		c.count.update(func(n *transfer.Progress) { n.Chunks.Sent++ })
+	}
+	return err
+}
+
+// compare reads a chunk of the target and ends the job if it is not what the source says.
+func (c *copier) compare(ctx context.Context, w work, p []byte, ws *workspace) (transfer.Digest, error) {
+	want := expected{bytes: p}
+	if d, ok := c.src.(transfer.Digested); ok {
+		if want.digest, ok = d.ChunkDigest(w.Index); !ok {
+			want.digest = verify.ZeroDigest(w.Len)
+		}
+	}
+	return c.readBack(ctx, c.sink.(transfer.ReadBacker), w.Chunk, want, ws)
+}
+
+// readBack reads what is stored until it is what was expected, and fails with CodeMismatch if it is not.
+func (c *copier) readBack(ctx context.Context, rb transfer.ReadBacker, ch transfer.Chunk, want expected, ws *workspace) (got transfer.Digest, err error) {
+	for range rereads {
+		err = c.retry.call(ctx, c.sinkGate, func() error {
+			ws.cmp.Reset(want.bytes)
+			return c.young(rb.ReadBack(ctx, ch, ws.cmp))
+		})
+		if err != nil {
+			return got, at("read back", ch, err)
+		}
+		got = ws.cmp.Digest()
+		if err = differs(ch, want, got, ws.cmp); err == nil {
+			c.count.update(func(n *transfer.Progress) { n.Chunks.Verified++ })
+			return got, nil
+		}
+		c.count.retry(transfer.CodeMismatch)
+	}
+	return got, err
+}
+
+func differs(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify.Comparer) error {
+	off := ch.Off
+	if want.bytes == nil {
+		if got == want.digest {
+			return nil
+		}
+	} else {
+		diff, ok := cmp.Equal()
+		if ok {
+			return nil
+		}
+		off += int64(diff)
+		want.digest = verify.Sum(want.bytes)
+	}
+	return &transfer.Error{
+		Op: fmt.Sprintf("verify chunk %d", ch.Index), Code: transfer.CodeMismatch, Offset: &off,
+		Hint: "what is stored is not what it should be; do not use the target",
+		Err:  fmt.Errorf("SHA-256 of %d bytes at %d is %s, not %s", ch.Len, ch.Off, got, want.digest),
+	}
+}
+
+// at says which chunk an error belongs to.
+func at(op string, c transfer.Chunk, err error) error {
+	e := &transfer.Error{Op: fmt.Sprintf("%s chunk %d", op, c.Index), Code: transfer.CodeOf(err), Offset: &c.Off, Err: err}
+	var cause *transfer.Error
+	if errors.As(err, &cause) {
+		e.Hint = cause.Hint
+		if cause.Offset != nil {
+			e.Offset = cause.Offset
+		}
+	}
+	return e
+}
