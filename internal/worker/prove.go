@@ -173,7 +173,9 @@ func (c *copier) tailIsZero(ctx context.Context, rb transfer.ReadBacker, sampled
 		}
 		return nil
 	}
-	tail := func(yield func(transfer.Extent, error) bool) { yield(transfer.Extent{Off: c.size, Len: end - c.size}, nil) }
+	tail := func(yield func(transfer.Extent, error) bool) {
+		yield(transfer.Extent{Off: c.size, Len: end - c.size}, nil)
+	}
 	f, stop := newPlanFeed(chunker.Plan(ctx, tail, end, c.chunkSize, false))
 	defer stop()
 	return c.carry(ctx, f, func(ctx context.Context, w work, _ *workspace) error {

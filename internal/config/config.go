@@ -1,0 +1,152 @@
+// Package config reads the configuration: a YAML file, then the environment on top of it. Flags, which beat both, are
+// applied by the programs.
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// DefaultListen is where the daemon's HTTP face listens if nothing else is said.
+const DefaultListen = "127.0.0.1:7410"
+
+// Config is the configuration of both programs.
+type Config struct {
+	// Redis is the queue's address; empty: the embedded queue. It may hold a password, so it is never printed.
+	Redis string `yaml:"redis"`
+	// Listen is the address of the daemon's HTTP face.
+	Listen string `yaml:"listen"`
+	// Roots are the only folders whose files queued jobs may read or write on this host. Nil: not configured.
+	Roots []string `yaml:"roots"`
+	// State is the folder of the embedded queue and of what --local jobs remember.
+	State string `yaml:"state"`
+	// Endpoints are the clouds, by the name that addresses use.
+	Endpoints map[string]Endpoint `yaml:"endpoints"`
+}
+
+// Load reads path, or, if it is empty, the first of $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml and
+// /etc/transferd/config.yaml; of the last two none need exist. Errors have CodeInvalid and name the file, the line and the
+// key.
+func Load(path string) (*Config, error) {
+	c, err := loadFirst(path)
+	if err != nil {
+		return nil, err
+	}
+	c.Redis = cmp.Or(os.Getenv("TRANSFERD_REDIS"), c.Redis)
+	c.Listen = cmp.Or(os.Getenv("TRANSFERD_LISTEN"), c.Listen, DefaultListen)
+	if c.State, err = stateFolder(cmp.Or(os.Getenv("TRANSFERD_STATE"), c.State)); err != nil {
+		return nil, err
+	}
+	return c, c.addDevEndpoints()
+}
+
+func loadFirst(path string) (*Config, error) {
+	if path = cmp.Or(path, os.Getenv("TRANSFERD_CONFIG")); path != "" {
+		return readFile(path)
+	}
+	var candidates []string
+	if dir, err := os.UserConfigDir(); err == nil {
+		candidates = append(candidates, filepath.Join(dir, "transferd", "config.yaml"))
+	}
+	for _, path := range append(candidates, "/etc/transferd/config.yaml") {
+		c, err := readFile(path)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return c, err
+		}
+	}
+	return new(Config), nil
+}
+
+func stateFolder(dir string) (string, error) {
+	if dir == "" {
+		dir = os.Getenv("XDG_STATE_HOME")
+		if dir == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return "", invalid("set `state` in the config, or $TRANSFERD_STATE", "find the state folder: %w", err)
+			}
+			dir = filepath.Join(home, ".local", "state")
+		}
+		dir = filepath.Join(dir, "transferd")
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find the state folder: %w", err)
+	}
+	return abs, nil
+}
+
+func readFile(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, invalid("check --config and $TRANSFERD_CONFIG", "read config: %w", err)
+	}
+	c, err := parse(text)
+	if err != nil {
+		e := &transfer.Error{Op: "config " + path, Code: transfer.CodeInvalid, Err: err}
+		var cause *transfer.Error
+		if errors.As(err, &cause) {
+			e.Hint = cause.Hint
+		}
+		return nil, e
+	}
+	return c, nil
+}
+
+func parse(text []byte) (*Config, error) {
+	c := new(Config)
+	if len(strings.TrimSpace(string(text))) == 0 {
+		return c, nil
+	}
+	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
+		return nil, describe(err)
+	}
+	for _, root := range c.Roots {
+		if !filepath.IsAbs(root) {
+			return nil, invalid("write absolute paths", "roots: %q is not an absolute path", root)
+		}
+	}
+	for _, name := range c.EndpointNames() {
+		e := c.Endpoints[name]
+		if err := e.check(name); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// describe says what is wrong in one line with its place; the library's own text draws the lines around it, which may
+// hold a password.
+func describe(err error) error {
+	var e yaml.Error
+	if !errors.As(err, &e) {
+		return errors.New("not a YAML mapping")
+	}
+	place := ""
+	if t := e.GetToken(); t != nil && t.Position != nil {
+		place = fmt.Sprintf("line %d: ", t.Position.Line)
+		var unknown *yaml.UnknownFieldError
+		if errors.As(err, &unknown) {
+			return invalid("the README lists the keys", "%sunknown key %q", place, t.Value)
+		}
+	}
+	return fmt.Errorf("%s%s", place, e.GetMessage())
+}
+
+// EndpointNames is the names of all endpoints in order.
+func (c *Config) EndpointNames() []string { return slices.Sorted(maps.Keys(c.Endpoints)) }
+
+func invalid(hint, format string, args ...any) error {
+	return transfer.Errorf(transfer.CodeInvalid, hint, format, args...)
+}
