@@ -48,7 +48,7 @@ func Load(path string) (*Config, error) {
 	if c.State, err = stateFolder(cmp.Or(os.Getenv("TRANSFERD_STATE"), c.State)); err != nil {
 		return nil, err
 	}
-	return c, c.addDevEndpoints()
+	return c, c.AddDevEndpoints()
 }
 
 func loadFirst(path string) (*Config, error) {

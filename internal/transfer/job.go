@@ -75,6 +75,9 @@ type Retries struct {
 	Mismatch int64 `json:"mismatch"` // read-backs that differed
 }
 
+// Sum is how much was tried again, whatever the cause.
+func (r Retries) Sum() int64 { return r.Conflict + r.Timeout + r.Server + r.Network + r.Mismatch }
+
 // JobDigest is the proof of what was moved.
 type JobDigest struct {
 	Algorithm  string `json:"algorithm,omitempty"`   // always "sha256"

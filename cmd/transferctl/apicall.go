@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// maxKeys bounds the keys read from standard input, bytes; an endpoint takes less.
+const maxKeys = 1 << 20
+
+func (a *app) apiCommand() *cobra.Command {
+	var endpoint string
+	var create bool
+	cmd := &cobra.Command{
+		Use:   "api [-c] PATH...",
+		Short: "Make one call of the API, as the vendor's script does",
+		Long: `Make one call of the API, as the vendor's script does, and print the answer: the words are joined to the call's
+path, and -c sends keys and values from standard input, one pair a line.
+
+  transferctl api drives list
+  printf 'name data\nsize 10G\n' | transferctl api -c drives create`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	cmd.Flags().BoolVarP(&create, "create", "c", false, "send keys and values from standard input")
+	cmd.Flags().StringVarP(&endpoint, "endpoint", "e", "", "`name` of the endpoint, if the config has several")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		name, err := a.onlyEndpoint(endpoint)
+		if err != nil {
+			return err
+		}
+		var keys []byte
+		if create {
+			if keys, err = io.ReadAll(io.LimitReader(a.stdin, maxKeys)); err != nil {
+				return fmt.Errorf("read keys from standard input: %w", err)
+			}
+		}
+		c, _, err := a.endpoint(cmd.Context(), name)
+		if err != nil {
+			return err
+		}
+		answer, err := c.Call(cmd.Context(), strings.Join(args, "/"), keys)
+		if err != nil {
+			return err
+		}
+		_, err = a.stdout.Write(answer)
+		return err
+	}
+	return cmd
+}
+
+func (a *app) onlyEndpoint(name string) (string, error) {
+	names := a.cfg.EndpointNames()
+	switch {
+	case name != "":
+		return name, nil
+	case len(names) == 1:
+		return names[0], nil
+	}
+	return "", transfer.Errorf(transfer.CodeInvalid, "add --endpoint with one of: "+strings.Join(names, ", "), "the config has %d endpoints", len(names))
+}

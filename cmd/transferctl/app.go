@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/opener"
+	"github.com/transferd/transferd/internal/queue"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// app is what all commands share.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	configPath     string
+	output         output
+	started        bool // a command's own code has begun
+	cfg            *config.Config
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "transferctl",
+		Short:         "Move drive images: upload, download, clone and verify the drives of a cloud that speaks the back-end API 1.0",
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
+			a.started = true
+			if err := a.output.check(); err != nil {
+				return err
+			}
+			a.cfg, err = config.Load(a.configPath)
+			return err
+		},
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.PersistentFlags().StringVar(&a.configPath, "config", "", "config `file` (default $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml, /etc/transferd/config.yaml)")
+	root.PersistentFlags().StringVarP((*string)(&a.output), "output", "o", string(outputText), "`form` of results: text, json or jsonl")
+	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.cloneCommand(), a.verifyCommand(),
+		a.jobsCommand(), a.drivesCommand(), a.endpointsCommand(), a.apiCommand())
+	return root
+}
+
+// group makes a command that only holds others: alone it is a mistake, not a success.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
+		what := "a command is missing"
+		if len(args) > 0 {
+			what = fmt.Sprintf("there is no command %q", args[0])
+		}
+		return transfer.Errorf(transfer.CodeInvalid, cmd.CommandPath()+" --help lists the commands", "%s: %s", use, what)
+	}}
+	g.AddCommand(commands...)
+	return g
+}
+
+// dial connects to the configured queue, or to the one that a transferd on this machine brought with it.
+func (a *app) dial(ctx context.Context) (*queue.Client, error) {
+	if a.cfg.Redis != "" {
+		return queue.Dial(ctx, queue.Options{URL: a.cfg.Redis})
+	}
+	opts, ok := queue.FindEmbedded(a.queueFolder())
+	if !ok {
+		return nil, &transfer.Error{
+			Op: "find the queue", Code: transfer.CodeUnreachable, Err: fmt.Errorf("no transferd with a queue of its own runs on this machine (state folder %s)", a.cfg.State),
+			Hint: "start transferd, set `redis:` in the config, or use --local",
+		}
+	}
+	return queue.Dial(ctx, opts)
+}
+
+func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") }
+
+func (a *app) opener() *opener.Opener { return opener.New(a.cfg.Endpoints, nil) }

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/transferd/transferd/internal/api"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func (a *app) drivesCommand() *cobra.Command {
+	return group("drives", "Look at the drives of an endpoint", a.drivesList(), a.drivesInfo(), a.drivesCreate(), a.drivesDestroy(), a.drivesStandard())
+}
+
+// endpoint connects to the endpoint that address names: NAME, NAME: or NAME:UUID.
+func (a *app) endpoint(ctx context.Context, address string) (c *api.Client, drive string, err error) {
+	name, drive, _ := strings.Cut(address, ":")
+	if drive != "" {
+		r, err := transfer.ParseRef(address)
+		if err != nil {
+			return nil, "", err
+		}
+		drive = r.Drive
+	}
+	if _, ok := a.cfg.Endpoints[name]; !ok {
+		return nil, "", unknownEndpoint(name)
+	}
+	c, err = a.opener().Client(ctx, name)
+	return c, drive, err
+}
+
+// existingDrive is endpoint for an address that must name a drive.
+func (a *app) existingDrive(ctx context.Context, address string) (*api.Client, string, error) {
+	c, drive, err := a.endpoint(ctx, address)
+	if err == nil && drive == "" {
+		err = transfer.Errorf(transfer.CodeInvalid, "write ENDPOINT:UUID", "%q names no drive", address)
+	}
+	return c, drive, err
+}
+
+type driveRow struct {
+	Drive   string            `json:"drive"`
+	Name    string            `json:"name"`
+	Size    int64             `json:"size"` // bytes
+	Status  string            `json:"status"`
+	Imaging string            `json:"imaging,omitempty"`
+	Keys    map[string]string `json:"keys"` // all that the endpoint said
+}
+
+func newDriveRow(d *api.DriveInfo) driveRow {
+	return driveRow{Drive: d.UUID, Name: d.Name, Size: d.Size, Status: d.Status, Imaging: d.Imaging, Keys: d.Keys}
+}
+
+func (a *app) printDrive(d *api.DriveInfo) error {
+	return a.print(newDriveRow(d), func(w io.Writer) { writeDrives(w, []driveRow{newDriveRow(d)}) })
+}
+
+func (a *app) printDrives(drives []api.DriveInfo) error {
+	rows := make([]driveRow, len(drives))
+	for i := range drives {
+		rows[i] = newDriveRow(&drives[i])
+	}
+	return printList(a, rows, func(w io.Writer) { writeDrives(w, rows) })
+}
+
+func writeDrives(w io.Writer, rows []driveRow) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer t.Flush()
+	fmt.Fprintln(t, "DRIVE\tSIZE\tSTATUS\tNAME")
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Drive, human(r.Size), r.Status, r.Name)
+	}
+}
+
+func (a *app) drivesList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list ENDPOINT", Short: "List the account's drives", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, _, err := a.endpoint(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			drives, err := c.InfoAll(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.printDrives(drives)
+		},
+	}
+}
+
+func (a *app) drivesStandard() *cobra.Command {
+	return &cobra.Command{
+		Use: "standard ENDPOINT", Short: "List the endpoint's library of images and installation CDs", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, _, err := a.endpoint(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			drives, err := c.StandardInfo(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.printDrives(drives)
+		},
+	}
+}
+
+func (a *app) drivesInfo() *cobra.Command {
+	return &cobra.Command{
+		Use: "info ENDPOINT:UUID", Short: "Show a drive", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, drive, err := a.existingDrive(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			info, err := c.Info(cmd.Context(), drive)
+			if err != nil {
+				return err
+			}
+			return a.printDrive(&info)
+		},
+	}
+}
+
+func (a *app) drivesCreate() *cobra.Command {
+	var name, size string
+	var tags, readers []string
+	cmd := &cobra.Command{
+		Use: "create ENDPOINT", Short: "Create an empty drive and print its UUID", Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVar(&name, "name", "", "the drive's `name`")
+	cmd.Flags().StringVar(&size, "size", "", "`bytes` (k, M, G and T are powers of 1024)")
+	cmd.Flags().StringArrayVar(&tags, "tag", nil, "a `tag` (may be repeated)")
+	cmd.Flags().StringSliceVar(&readers, "readers", nil, "`UUIDs` of accounts that may read it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if name == "" || size == "" {
+			return transfer.Errorf(transfer.CodeInvalid, "add --name NAME and --size BYTES", "a drive needs a name and a size")
+		}
+		bytes, err := transfer.ParseSize(size)
+		if err != nil {
+			return err
+		}
+		c, _, err := a.endpoint(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		info, err := c.Create(cmd.Context(), api.CreateOptions{Name: name, Size: bytes, Tags: tags, Readers: readers})
+		if err != nil {
+			return err
+		}
+		return a.print(newDriveRow(&info), func(w io.Writer) { fmt.Fprintln(w, info.UUID) })
+	}
+	return cmd
+}
+
+func (a *app) drivesDestroy() *cobra.Command {
+	return &cobra.Command{
+		Use: "destroy ENDPOINT:UUID", Short: "Destroy a drive and all it holds", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, drive, err := a.existingDrive(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if err := c.Destroy(cmd.Context(), drive); err != nil {
+				return err
+			}
+			return a.print(map[string]string{"destroyed": drive}, func(w io.Writer) { fmt.Fprintln(w, drive) })
+		},
+	}
+}

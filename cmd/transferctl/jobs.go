@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/transferd/transferd/internal/queue"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func (a *app) jobsCommand() *cobra.Command {
+	return group("jobs", "Look after queued, running and ended jobs",
+		a.jobsList(), a.jobsShow(), a.jobsWatch(), a.jobsCancel(), a.jobsRetry(), a.jobsPrune())
+}
+
+// withQueue runs do with a connection to the queue.
+func (a *app) withQueue(cmd *cobra.Command, do func(ctx context.Context, c *queue.Client) error) error {
+	c, err := a.dial(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return do(cmd.Context(), c)
+}
+
+func statesFlag(cmd *cobra.Command, states *[]string) {
+	cmd.Flags().StringSliceVar(states, "state", nil, "only jobs in these `states`: queued, running, succeeded, failed, canceled")
+}
+
+func parseStates(names []string) ([]transfer.State, error) {
+	states := make([]transfer.State, len(names))
+	for i, name := range names {
+		switch s := transfer.State(name); s {
+		case transfer.Queued, transfer.Running, transfer.Succeeded, transfer.Failed, transfer.Canceled:
+			states[i] = s
+		default:
+			return nil, transfer.Errorf(transfer.CodeInvalid, "use queued, running, succeeded, failed or canceled", "--state: %q is not a state", name)
+		}
+	}
+	return states, nil
+}
+
+func (a *app) jobsList() *cobra.Command {
+	var states []string
+	var limit int
+	cmd := &cobra.Command{Use: "list", Short: "List jobs, the newest first", Args: cobra.NoArgs}
+	statesFlag(cmd, &states)
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most this `many`; 0: all")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		wanted, err := parseStates(states)
+		if err != nil {
+			return err
+		}
+		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
+			jobs, err := c.Jobs(ctx, queue.Filter{States: wanted, Limit: limit})
+			if err != nil {
+				return err
+			}
+			return printList(a, jobs, func(w io.Writer) { writeJobs(w, jobs) })
+		})
+	}
+	return cmd
+}
+
+func writeJobs(w io.Writer, jobs []transfer.Job) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer t.Flush()
+	fmt.Fprintln(t, "ID\tKIND\tSTATE\tDONE\tAGE\tSOURCE\tTARGET")
+	for i := range jobs {
+		j := &jobs[i]
+		done := "-"
+		if j.Chunks.Total > 0 {
+			done = fmt.Sprintf("%d%%", j.Chunks.Done*100/j.Chunks.Total)
+		}
+		age := time.Since(j.CreatedAt).Round(time.Second)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, j.State, done, age, j.Source, j.Target)
+	}
+}
+
+func (a *app) jobsShow() *cobra.Command {
+	var manifest bool
+	cmd := &cobra.Command{Use: "show ID", Short: "Show a job", Args: cobra.ExactArgs(1)}
+	cmd.Flags().BoolVar(&manifest, "manifest", false, "print the manifest of what the job moved")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
+			if manifest {
+				m, err := c.Manifest(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return printLine(a.stdout, m)
+			}
+			job, err := c.Job(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(job, func(w io.Writer) { writeJob(w, &job) })
+		})
+	}
+	return cmd
+}
+
+func writeJob(w io.Writer, j *transfer.Job) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer t.Flush()
+	row := func(name string, value any) { fmt.Fprintf(t, "%s\t%v\n", name, value) }
+	row("id", j.ID)
+	row("kind", j.Kind)
+	row("state", j.State)
+	row("source", j.Source)
+	row("target", j.Target)
+	row("drive", j.Drive)
+	row("size", human(j.Size))
+	row("chunks", fmt.Sprintf("%d of %d done, %d zero, %d written, %d read back", j.Chunks.Done, j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified))
+	row("bytes", fmt.Sprintf("%s read, %s sent, %s received", human(j.Bytes.Read), human(j.Bytes.WireOut), human(j.Bytes.WireIn)))
+	row("retries", fmt.Sprintf("%d busy, %d timeouts, %d server, %d network, %d mismatches", j.Retries.Conflict, j.Retries.Timeout, j.Retries.Server, j.Retries.Network, j.Retries.Mismatch))
+	row("verified", j.Verified)
+	if j.Digest.Image != "" {
+		row("sha256", j.Digest.Image)
+	}
+	if j.Digest.ChunksRoot != "" {
+		row("chunks root", j.Digest.ChunksRoot)
+	}
+	row("attempts", j.Attempts)
+	row("worker", j.Worker)
+	row("created", j.CreatedAt.Format(time.RFC3339))
+	row("seconds", fmt.Sprintf("%.1f", j.Seconds))
+	if j.Error != nil {
+		row("error", fmt.Sprintf("%s: %s", j.Error.Code, j.Error.Message))
+		row("hint", j.Error.Hint)
+	}
+}
+
+func (a *app) jobsWatch() *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{Use: "watch ID", Short: "Follow a job to its end and exit with its outcome", Args: cobra.ExactArgs(1)}
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "give up watching, not the job, after this `long`")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error { return a.watch(ctx, c, args[0], timeout) })
+	}
+	return cmd
+}
+
+// each runs do for every job named and prints the jobs as they are then.
+func (a *app) each(cmd *cobra.Command, ids []string, do func(c *queue.Client, ctx context.Context, id string) (transfer.Job, error)) error {
+	return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
+		var jobs []transfer.Job
+		for _, id := range ids {
+			job, err := do(c, ctx, id)
+			if err != nil {
+				return err
+			}
+			jobs = append(jobs, job)
+		}
+		return printList(a, jobs, func(w io.Writer) {
+			for i := range jobs {
+				fmt.Fprintln(w, jobs[i].ID, jobs[i].State)
+			}
+		})
+	})
+}
+
+func (a *app) jobsCancel() *cobra.Command {
+	return &cobra.Command{
+		Use: "cancel ID...", Short: "Stop jobs", Args: cobra.MinimumNArgs(1),
+		Long: "Stop jobs. A running one stops within about a second; what it wrote stays, and `jobs retry` continues it.",
+		RunE: func(cmd *cobra.Command, args []string) error { return a.each(cmd, args, (*queue.Client).Cancel) },
+	}
+}
+
+func (a *app) jobsRetry() *cobra.Command {
+	return &cobra.Command{
+		Use: "retry ID...", Short: "Continue failed or canceled jobs where they stopped", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.each(cmd, args, (*queue.Client).Retry) },
+	}
+}
+
+func (a *app) jobsPrune() *cobra.Command {
+	var states []string
+	var olderThan time.Duration
+	cmd := &cobra.Command{Use: "prune", Short: "Forget jobs that have ended", Args: cobra.NoArgs}
+	statesFlag(cmd, &states)
+	cmd.Flags().DurationVar(&olderThan, "older-than", 7*24*time.Hour, "that ended this `long` ago or longer")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		wanted, err := parseStates(states)
+		if err != nil {
+			return err
+		}
+		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
+			n, err := c.Prune(ctx, queue.PruneOptions{OlderThan: olderThan, States: wanted})
+			if err != nil {
+				return err
+			}
+			return a.print(map[string]int{"pruned": n}, func(w io.Writer) { fmt.Fprintln(w, n) })
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/opener"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/worker"
+)
+
+// runLocal runs the job in this process. What it remembers is on disk, so the same command resumes it.
+func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) error {
+	for _, r := range []transfer.Ref{spec.Source, spec.Target} {
+		if _, ok := a.cfg.Endpoints[r.Endpoint]; r.IsDrive() && !ok {
+			return unknownEndpoint(r.Endpoint)
+		}
+	}
+	if spec.Target.IsStd() && a.output != outputText {
+		return transfer.Errorf(transfer.CodeInvalid, "leave --output out, or write to a file", "standard output cannot take both the image and JSON")
+	}
+	j, err := journal.Open(filepath.Join(a.cfg.State, "local"), &spec)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout,
+			transfer.Errorf(transfer.CodeWaitTimeout, "the same command resumes it", "the job has not ended after %s", f.timeout))
+		defer cancel()
+	}
+	job := a.attempt(ctx, j, spec)
+	if job.State == transfer.Succeeded || !j.Resumable() {
+		return errors.Join(a.finish(&job), j.Remove())
+	}
+	return a.finish(&job)
+}
+
+// attempt runs the job once and returns it as the queue would show it.
+func (a *app) attempt(ctx context.Context, j *journal.Journal, spec transfer.Spec) transfer.Job {
+	started := time.Now()
+	job := transfer.NewJob(j.ID(), &spec, started)
+	job.State, job.Attempts, job.StartedAt = transfer.Running, j.Attempt(), &job.CreatedAt
+	job.Worker, _ = os.Hostname()
+	show := a.follow()
+	defer show.stop()
+	w := worker.New(worker.Config{
+		Opener: opener.New(a.cfg.Endpoints, &opener.Std{In: a.stdin, Out: a.stdout}),
+		Policy: worker.DefaultPolicy, Log: zap.NewNop(),
+		Observe: func(p transfer.Progress) {
+			job.Progress = p
+			job.Time(time.Now())
+			_ = show.show(&job)
+		},
+	})
+	err := w.Run(ctx, nil, worker.Job{ID: j.ID(), Spec: spec, Attempt: j.Attempt()}, j)
+	now := time.Now().UTC()
+	job.FinishedAt = &now
+	job.Time(now)
+	job.State, job.Error = transfer.Succeeded, transfer.FailureOf(err)
+	switch {
+	case errors.Is(err, context.Canceled):
+		job.State = transfer.Canceled
+		job.Error.Message, job.Error.Hint = "stopped", "the same command resumes the job"
+	case err != nil:
+		job.State = transfer.Failed
+	}
+	return job
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cheggaaa/pb/v3"
+	"golang.org/x/term"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// output is the form of results.
+type output string
+
+const (
+	outputText  output = "text"
+	outputJSON  output = "json"  // one object (of a list: one array), indented
+	outputJSONL output = "jsonl" // one object a line; a job that is followed prints its progress too
+)
+
+func (o output) check() error {
+	switch o {
+	case outputText, outputJSON, outputJSONL:
+		return nil
+	}
+	return transfer.Errorf(transfer.CodeInvalid, "use text, json or jsonl", "--output: %q is not a form", o)
+}
+
+// print writes v in the form asked for; text is its text form.
+func (a *app) print(v any, text func(w io.Writer)) error {
+	switch a.output {
+	case outputText:
+		text(a.stdout)
+		return nil
+	case outputJSONL:
+		return printLine(a.stdout, v)
+	}
+	e := json.NewEncoder(a.stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func printLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+
+// printList writes a list: of lines with jsonl.
+func printList[T any](a *app, list []T, text func(w io.Writer)) error {
+	if a.output != outputJSONL {
+		if list == nil {
+			list = []T{}
+		}
+		return a.print(list, text)
+	}
+	for _, v := range list {
+		if err := printLine(a.stdout, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follower shows a job's progress: as lines of JSON on stdout, or as a bar on a terminal's stderr.
+type follower struct {
+	app *app
+	bar *pb.ProgressBar
+}
+
+func (a *app) follow() *follower { return &follower{app: a} }
+
+const barTemplate = `{{string . "what"}} {{bar .}} {{percent .}} {{string . "rate"}} {{rtime . "%s left"}}`
+
+// show takes the job as it is now.
+func (f *follower) show(j *transfer.Job) error {
+	if f.app.output == outputJSONL && !j.State.Terminal() {
+		return printLine(f.app.stdout, j)
+	}
+	if f.app.output == outputText && f.bar == nil && j.Chunks.Total > 0 && isTerminal(f.app.stderr) {
+		f.bar = pb.ProgressBarTemplate(barTemplate).New(0).SetWriter(f.app.stderr).Set("what", j.Kind).Start()
+	}
+	if f.bar != nil {
+		f.bar.SetTotal(j.Chunks.Total).SetCurrent(j.Chunks.Done)
+		f.bar.Set("rate", human(int64(j.Rate))+"/s")
+	}
+	return nil
+}
+
+func (f *follower) stop() {
+	if f.bar != nil {
+		f.bar.Finish()
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// finish prints the outcome of a job that has ended and returns it as an error.
+func (a *app) finish(j *transfer.Job) error {
+	if a.output != outputText {
+		if err := a.print(j, nil); err != nil {
+			return err
+		}
+	}
+	if j.Error != nil {
+		return &transfer.Error{Op: fmt.Sprintf("%s %s", j.Kind, j.ID), Code: j.Error.Code, Hint: j.Error.Hint, Offset: j.Error.Offset, Err: j.Error.Err()}
+	}
+	if a.output == outputText {
+		if r := result(j); r != transfer.Std {
+			fmt.Fprintln(a.stdout, r)
+		}
+		fmt.Fprintln(a.stderr, summary(j))
+	}
+	return nil
+}
+
+// result is what a script wants of a job: the drive it made or wrote, the file it made, or that two things are equal.
+func result(j *transfer.Job) string {
+	switch j.Kind {
+	case transfer.Download:
+		return j.Target
+	case transfer.Verify:
+		return "equal"
+	}
+	return j.Drive
+}
+
+func summary(j *transfer.Job) string {
+	s := fmt.Sprintf("%s: %s, %d chunks (%d zero, %d written, %d read back) in %.1f s", j.Kind, human(j.Size),
+		j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified, j.Seconds)
+	if j.Bytes.Read > 0 {
+		s += fmt.Sprintf(", %s of data at %s/s", human(j.Bytes.Read), human(int64(j.Rate)))
+	}
+	if n := j.Retries.Sum(); n > 0 {
+		s += fmt.Sprintf(", %d retries", n)
+	}
+	if j.Verified {
+		return s + ", verified"
+	}
+	return s + ", not verified"
+}
+
+// human writes a number of bytes for people: three digits and a binary unit.
+func human(n int64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, i := float64(n)/1024, 0
+	for v >= 999.5 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return fmt.Sprintf("%.3g %ciB", v, units[i])
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// jobFlags are the flags that upload, download, clone and verify share.
+type jobFlags struct {
+	wait, local bool
+	timeout     time.Duration
+	concurrency string
+	compression string
+	chunkSize   string
+	limitRate   string
+	size        string
+	spec        transfer.Spec
+}
+
+func newJobFlags(cmd *cobra.Command, kind transfer.Kind) *jobFlags {
+	f := &jobFlags{spec: transfer.NewSpec(kind, transfer.Ref{}, transfer.Ref{})}
+	s, flags := &f.spec, cmd.Flags()
+	flags.BoolVar(&f.wait, "wait", false, "follow the job to its end and exit with its outcome")
+	flags.BoolVar(&f.local, "local", false, "run the job in this process: no daemon, no Redis")
+	flags.DurationVar(&f.timeout, "timeout", 0, "fail the wait, not the job, after this `long`")
+	flags.StringVar((*string)(&s.Verify), "verify", string(s.Verify), "what to read back: written, full or none")
+	flags.StringVar(&f.compression, "compression", "auto", "auto, none or a gzip `level` from 1 to 9")
+	flags.StringVar(&f.concurrency, "concurrency", "auto", "`chunks` in flight: auto or a number")
+	flags.StringVar(&f.chunkSize, "chunk-size", "4M", "`bytes` a chunk: a multiple of 4k, at most 4M")
+	flags.StringVar(&f.limitRate, "limit-rate", "", "`bytes` a second on the wire (k, M, G and T are powers of 1024)")
+	flags.StringVar(&s.Queue, "queue", s.Queue, "run the job on a host that serves this `queue`")
+	flags.StringVar((*string)(&s.Priority), "priority", string(s.Priority), "low, default or high")
+	flags.BoolVar(&s.ImageDigest, "image-sha256", false, "also compute the SHA-256 of the whole image, as sha256sum prints it")
+	return f
+}
+
+// newDriveFlags adds the flags of commands that may make a drive.
+func (f *jobFlags) newDriveFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&f.spec.Name, "name", "", "`name` of the new drive")
+	flags.StringVar(&f.size, "size", "", "`bytes` of the new drive, if larger than the image (k, M, G and T are powers of 1024)")
+}
+
+// build is the spec that the flags and the two addresses make.
+func (f *jobFlags) build(source, target string) (transfer.Spec, error) {
+	s := f.spec
+	var err error
+	if s.Source, err = absolute(source); err != nil {
+		return s, err
+	}
+	if s.Target, err = absolute(target); err != nil {
+		return s, err
+	}
+	if s.Compression, err = transfer.ParseCompression(f.compression); err != nil {
+		return s, err
+	}
+	if s.Concurrency, err = parseConcurrency(f.concurrency); err != nil {
+		return s, err
+	}
+	chunkSize, err := transfer.ParseSize(f.chunkSize)
+	if err != nil {
+		return s, err
+	}
+	s.ChunkSize = int(min(chunkSize, 2*transfer.MaxChunkSize)) // more than the most allowed stays so
+	for text, n := range map[*string]*int64{&f.limitRate: &s.LimitRate, &f.size: &s.Size} {
+		if *text == "" {
+			continue
+		}
+		if *n, err = transfer.ParseSize(*text); err != nil {
+			return s, err
+		}
+	}
+	return s, s.Validate()
+}
+
+func absolute(address string) (transfer.Ref, error) {
+	r, err := transfer.ParseRef(address)
+	if err != nil {
+		return r, err
+	}
+	return r.Abs()
+}
+
+func parseConcurrency(s string) (int, error) {
+	if s == "auto" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, transfer.Errorf(transfer.CodeInvalid, "use auto or a number from 1", "--concurrency: %q is not a number of chunks", s)
+	}
+	return n, nil
+}

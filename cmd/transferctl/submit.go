@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/transferd/transferd/internal/image"
+	"github.com/transferd/transferd/internal/queue"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// submit runs the job here, or puts it into the queue and, if asked, follows it.
+func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error {
+	if f.local {
+		return a.runLocal(ctx, f, spec)
+	}
+	if spec.Source.IsStd() || spec.Target.IsStd() {
+		return transfer.Errorf(transfer.CodeInvalid, "add --local", "- is this process's standard input or output, which a daemon cannot use")
+	}
+	c, err := a.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := a.checkBeforeQueueing(ctx, c, &spec); err != nil {
+		return err
+	}
+	job, err := c.Enqueue(ctx, spec)
+	if err != nil {
+		return err
+	}
+	if f.wait {
+		return a.watch(ctx, c, job.ID, f.timeout)
+	}
+	return a.print(job, func(w io.Writer) { fmt.Fprintln(w, job.ID) })
+}
+
+// checkBeforeQueueing finds mistakes that need no worker to be found: an endpoint that neither the config nor any worker
+// knows, and, where the worker is this very machine, an image that cannot be read.
+func (a *app) checkBeforeQueueing(ctx context.Context, c *queue.Client, spec *transfer.Spec) error {
+	known := make(map[string]bool)
+	for name := range a.cfg.Endpoints {
+		known[name] = true
+	}
+	workers, err := c.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range workers {
+		for _, name := range w.Endpoints {
+			known[name] = true
+		}
+	}
+	for _, r := range []transfer.Ref{spec.Source, spec.Target} {
+		if r.IsDrive() && !known[r.Endpoint] {
+			return unknownEndpoint(r.Endpoint)
+		}
+	}
+	if a.cfg.Redis == "" && spec.Kind == transfer.Upload && spec.Source.IsFile() {
+		return image.Check(spec.Source.Path)
+	}
+	return nil
+}
+
+func unknownEndpoint(name string) error {
+	return transfer.Errorf(transfer.CodeInvalid, "transferctl endpoints list shows the known ones; add others to the config under `endpoints:`", "there is no endpoint named %q", name)
+}
+
+// watch follows a job to its end and exits with its outcome.
+func (a *app) watch(ctx context.Context, c *queue.Client, id string, timeout time.Duration) error {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, transfer.Errorf(transfer.CodeWaitTimeout, "transferctl jobs watch "+id+" goes on waiting",
+			"job %s has not ended after %s and goes on", id, timeout))
+		defer cancel()
+	}
+	f := a.follow()
+	defer f.stop()
+	for job, err := range c.Watch(ctx, id) {
+		if err != nil {
+			return stoppedWaiting(ctx, id, err)
+		}
+		if err := f.show(&job); err != nil {
+			return err
+		}
+		if job.State.Terminal() {
+			f.stop()
+			return a.finish(&job)
+		}
+	}
+	return stoppedWaiting(ctx, id, fmt.Errorf("job %s: the queue stopped telling of it", id))
+}
+
+func stoppedWaiting(ctx context.Context, id string, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case cause == nil:
+		return err
+	case transfer.CodeOf(cause) == transfer.CodeWaitTimeout:
+		return cause
+	}
+	return transfer.Errorf(transfer.CodeCanceled, "transferctl jobs cancel "+id+" stops the job itself", "stopped waiting; job %s goes on", id)
+}

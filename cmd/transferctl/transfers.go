@@ -1,0 +1,126 @@
+package main
+
+import (
+	"net/url"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func (a *app) uploadCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "upload SOURCE ENDPOINT:[UUID]",
+		Short: "Copy an image to a drive, a new one if no UUID is given",
+		Long: `Copy an image to a drive, a new one if no UUID is given.
+
+SOURCE is a file or block device on the worker's host, an http(s) URL, or - for standard input with --local. Images
+compressed by gzip or zstd are unpacked on the way. With --wait the drive's UUID is printed.`,
+		Args: cobra.ExactArgs(2),
+	}
+	f := newJobFlags(cmd, transfer.Upload)
+	f.newDriveFlags(cmd.Flags())
+	cmd.Flags().StringArrayVar(&f.spec.Tags, "tag", nil, "`tag` of the new drive (may be repeated; affinity:ssd asks for SSD)")
+	cmd.Flags().StringSliceVar(&f.spec.Readers, "readers", nil, "`UUIDs` of accounts that may read the new drive")
+	cmd.Flags().StringVar(&f.spec.SHA256, "sha256", "", "fail unless the image has this SHA-256 (`hex`)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		spec, err := f.build(args[0], args[1])
+		if err != nil {
+			return err
+		}
+		if spec.Target.Drive == "" && spec.Name == "" {
+			spec.Name = imageName(spec.Source)
+		}
+		return a.submit(cmd.Context(), f, spec)
+	}
+	return cmd
+}
+
+// imageName is what a new drive is called after its image: the file's name without the endings of image formats.
+func imageName(r transfer.Ref) string {
+	name := filepath.Base(r.Path)
+	switch {
+	case r.IsStd():
+		name = "stdin"
+	case r.IsURL():
+		if u, err := url.Parse(r.Path); err == nil {
+			name = path.Base(u.Path)
+		}
+	}
+	for _, ending := range []string{".gz", ".zst", ".img", ".raw"} {
+		name = strings.TrimSuffix(name, ending)
+	}
+	if name == "" || name == "." || name == "/" {
+		name = "image"
+	}
+	return name
+}
+
+func (a *app) downloadCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "download ENDPOINT:UUID DEST",
+		Short: "Copy a drive to an image file",
+		Long: `Copy a drive to an image file on the worker's host, or to - for standard output with --local.
+
+The file is sparse where the drive holds zeros, and appears when it is complete; DEST.manifest.json beside it holds the
+digests to verify it by later. With --wait the path is printed.`,
+		Args: cobra.ExactArgs(2),
+	}
+	f := newJobFlags(cmd, transfer.Download)
+	cmd.Flags().StringVar((*string)(&f.spec.Format), "format", string(transfer.FormatRaw), "`format` of the image: raw, gz or zst")
+	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace DEST if it exists")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		spec, err := f.build(args[0], args[1])
+		if err != nil {
+			return err
+		}
+		return a.submit(cmd.Context(), f, spec)
+	}
+	return cmd
+}
+
+func (a *app) cloneCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "clone ENDPOINT:UUID [ENDPOINT2:]",
+		Short: "Copy a drive to a new drive",
+		Long: `Copy a drive to a new drive. On one endpoint the endpoint copies by itself, and the two drives are compared; to
+another endpoint the drive is streamed, with no local disk. With --wait the new drive's UUID is printed.`,
+		Args: cobra.RangeArgs(1, 2),
+	}
+	f := newJobFlags(cmd, transfer.Clone)
+	f.newDriveFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		target := strings.SplitN(args[0], ":", 2)[0] + ":"
+		if len(args) == 2 {
+			target = args[1]
+		}
+		spec, err := f.build(args[0], target)
+		if err != nil {
+			return err
+		}
+		return a.submit(cmd.Context(), f, spec)
+	}
+	return cmd
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify ENDPOINT:UUID IMAGE|MANIFEST",
+		Short: "Compare a drive with an image, or with a manifest",
+		Long: `Read all of a drive and compare it with an image or a manifest on the worker's host. A drive may be larger than
+the image if the rest is zeros. Exit status 5 means that they differ.`,
+		Args: cobra.ExactArgs(2),
+	}
+	f := newJobFlags(cmd, transfer.Verify)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		spec, err := f.build(args[0], args[1])
+		if err != nil {
+			return err
+		}
+		return a.submit(cmd.Context(), f, spec)
+	}
+	return cmd
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/image"
+	"github.com/transferd/transferd/internal/opener"
+	"github.com/transferd/transferd/internal/queue"
+	"github.com/transferd/transferd/internal/sandbox"
+	"github.com/transferd/transferd/internal/status"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/worker"
+)
+
+// daemonFlags is what the command line says.
+type daemonFlags struct {
+	config, listen string
+	queues         []string
+	jobs           int
+	dev, verbose   bool
+}
+
+const maxJobs = 256
+
+func daemonCommand(stderr io.Writer) *cobra.Command {
+	f := &daemonFlags{}
+	cmd := &cobra.Command{
+		Use:   "transferd",
+		Short: "The daemon that takes jobs from the queue and moves drive images",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.jobs < 1 || f.jobs > maxJobs {
+				return transfer.Errorf(transfer.CodeInvalid, fmt.Sprintf("use 1 to %d", maxJobs), "--jobs: %d", f.jobs)
+			}
+			return serve(cmd.Context(), f, newLogger(stderr, f.verbose))
+		},
+	}
+	cmd.Flags().StringVar(&f.config, "config", "", "config `file` (default $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml, /etc/transferd/config.yaml)")
+	cmd.Flags().StringVar(&f.listen, "listen", "", "`address` of the status API (default: `listen` of the config, else "+config.DefaultListen+")")
+	cmd.Flags().StringArrayVar(&f.queues, "queue", []string{transfer.DefaultQueue}, "serve this `queue` (may be repeated)")
+	cmd.Flags().IntVar(&f.jobs, "jobs", 2, "run this `many` jobs at once")
+	cmd.Flags().BoolVar(&f.dev, "dev", false, "all in one: bring an embedded queue and a sandbox endpoint named "+config.DevEndpoint)
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log every retry")
+	return cmd
+}
+
+// daemon is the parts of a running transferd, in the order in which they were started; they end in the opposite one.
+type daemon struct {
+	cfg   *config.Config
+	log   *zap.Logger
+	close []func() error
+}
+
+// serve runs until ctx ends, and then lets running jobs hand themselves back.
+func serve(ctx context.Context, f *daemonFlags, log *zap.Logger) (err error) {
+	d := &daemon{log: log}
+	defer func() { err = errors.Join(err, d.stop()) }()
+	if d.cfg, err = config.Load(f.config); err != nil {
+		return err
+	}
+	if f.listen != "" {
+		d.cfg.Listen = f.listen
+	}
+	if f.dev {
+		d.cfg.Redis = ""
+		if err := d.startDev(); err != nil {
+			return err
+		}
+	}
+	c, err := d.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.startStatus(c); err != nil {
+		return err
+	}
+	server := queue.NewServer(c, queue.ServerConfig{
+		Name: workerName(), Queues: f.queues, Endpoints: d.cfg.EndpointNames(), Jobs: f.jobs, Run: d.runJobs(), Log: log,
+	})
+	return server.Run(ctx)
+}
+
+func (d *daemon) onStop(f func() error) { d.close = append(d.close, f) }
+
+func (d *daemon) stop() (err error) {
+	for i := len(d.close) - 1; i >= 0; i-- {
+		err = errors.Join(err, d.close[i]())
+	}
+	return err
+}
+
+// startDev brings a sandbox, and tells programs that share the state folder of it.
+func (d *daemon) startDev() error {
+	const user = "dev"
+	password := rand.Text()
+	s, err := startSandbox(sandbox.Config{Dir: filepath.Join(d.cfg.State, "sandbox"), User: user, Password: password}, "127.0.0.1:0", d.log)
+	if err != nil {
+		return err
+	}
+	d.onStop(s.close)
+	withdraw, err := config.AnnounceDev(d.cfg.State, s.url, user, password)
+	if err != nil {
+		return err
+	}
+	d.onStop(withdraw)
+	d.log.Info("sandbox is ready", zap.String("endpoint", config.DevEndpoint), zap.String("url", s.url))
+	return d.cfg.AddDevEndpoints()
+}
+
+// connect reaches the configured Redis, or brings a queue.
+func (d *daemon) connect(ctx context.Context) (*queue.Client, error) {
+	opts := queue.Options{URL: d.cfg.Redis}
+	if d.cfg.Redis == "" {
+		e, err := queue.StartEmbedded(ctx, filepath.Join(d.cfg.State, "queue"), d.log)
+		if err != nil {
+			return nil, err
+		}
+		d.onStop(e.Close)
+		opts = e.Options()
+	}
+	c, err := queue.Dial(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	d.onStop(c.Close)
+	return c, nil
+}
+
+// recentJobs shows the queue as the status API wants it.
+type recentJobs struct{ *queue.Client }
+
+// Recent implements status.Jobs.
+func (r recentJobs) Recent(ctx context.Context, limit int) ([]transfer.Job, error) {
+	return r.Jobs(ctx, queue.Filter{Limit: limit})
+}
+
+func (d *daemon) startStatus(c *queue.Client) error {
+	l, err := listenOn(d.cfg.Listen)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: status.NewHandler(recentJobs{c}), ReadHeaderTimeout: 10 * time.Second, ErrorLog: zap.NewStdLog(d.log)}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	d.onStop(func() error {
+		err := server.Close()
+		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
+		}
+		return err
+	})
+	d.log.Info("status API is ready", zap.Stringer("address", l.Addr()))
+	return nil
+}
+
+// runJobs is how the queue's attempts reach the engine.
+func (d *daemon) runJobs() func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
+	w := worker.New(worker.Config{
+		Opener: opener.New(d.cfg.Endpoints, opener.Options{Roots: d.roots()}), Policy: worker.DefaultPolicy, Log: d.log,
+	})
+	return func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
+		return w.Run(ctx, drain, worker.Job{ID: a.Job.ID, Spec: a.Spec, Attempt: a.Job.Attempts}, a)
+	}
+}
+
+// roots is what jobs may touch. Nothing configured means everything with the embedded queue, which only this user can
+// reach, and nothing with a Redis that others may reach too.
+func (d *daemon) roots() image.Roots {
+	if d.cfg.Roots == nil && d.cfg.Redis == "" {
+		return image.Roots{"/"}
+	}
+	return d.cfg.Roots
+}
+
+// workerName is unique to this process, so that two daemons on a host are told apart.
+func workerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return fmt.Sprintf("%s:%d", host, os.Getpid())
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/sandbox"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func sandboxCommand(stderr io.Writer) *cobra.Command {
+	var listen string
+	var faults []string
+	var seed uint64
+	cfg := sandbox.Config{}
+	cmd := &cobra.Command{
+		Use:   "sandbox",
+		Short: "Serve the API's drives from sparse files on disk, for trying things out, CI and tests",
+		Long: `Serve the API's drives from sparse files on disk, for trying things out, CI and tests.
+
+--fault may be repeated: 409=5%, 504=2%, 500=1%, reset=1%, truncate=1%, corrupt-write=0.1%, corrupt-read=0.1%,
+latency=20ms, bandwidth=100M (bytes a second), imaging=2s (how long a clone takes at the least).`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, spec := range faults {
+				f, err := sandbox.ParseFault(spec)
+				if err != nil {
+					return transfer.Errorf(transfer.CodeInvalid, "transferd sandbox --help lists the faults", "--fault: %w", err)
+				}
+				cfg.Faults = append(cfg.Faults, f)
+			}
+			cfg.Seed = seed
+			if cfg.Password == "" {
+				cfg.Password = rand.Text()
+			}
+			s, err := startSandbox(cfg, listen, newLogger(stderr, false))
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(stderr, "sandbox: %s, user %s, password %s, data in %s\n", s.url, cfg.User, cfg.Password, cfg.Dir)
+			<-cmd.Context().Done()
+			return s.close()
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7420", "`address` to serve on")
+	cmd.Flags().StringVar(&cfg.Dir, "data", "sandbox-data", "`folder` of the drives")
+	cmd.Flags().StringVar(&cfg.User, "user", "sandbox", "the account's `name`")
+	cmd.Flags().StringVar(&cfg.Password, "password", "", "the account's `password` (default: a random one, printed at start)")
+	cmd.Flags().StringArrayVar(&faults, "fault", nil, "inject a `fault`")
+	cmd.Flags().Uint64Var(&seed, "seed", 0, "`seed` of the dice that choose where faults strike (default: another one each time)")
+	return cmd
+}
+
+// sandboxServer is a sandbox that is being served.
+type sandboxServer struct {
+	url     string
+	sandbox *sandbox.Server
+	http    *http.Server
+	served  chan error
+}
+
+func startSandbox(cfg sandbox.Config, listen string, log *zap.Logger) (*sandboxServer, error) {
+	l, err := listenOn(listen)
+	if err != nil {
+		return nil, err
+	}
+	s, err := sandbox.New(cfg)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open sandbox: %w", err), l.Close())
+	}
+	server := &sandboxServer{
+		url: "http://" + l.Addr().String(), sandbox: s, served: make(chan error, 1),
+		http: &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: zap.NewStdLog(log)},
+	}
+	go func() { server.served <- server.http.Serve(l) }()
+	return server, nil
+}
+
+func listenOn(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, &transfer.Error{Op: "listen", Code: transfer.CodeInvalid, Hint: "choose another address with --listen", Err: err}
+	}
+	return l, nil
+}
+
+const httpStopTimeout = 5 * time.Second
+
+func (s *sandboxServer) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), httpStopTimeout)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.http.Close()
+	}
+	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return errors.Join(err, s.sandbox.Close())
+}

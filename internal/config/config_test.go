@@ -1,0 +1,184 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+const good = `redis: redis://127.0.0.1:6379/0
+listen: 127.0.0.1:7410
+roots: [/var/lib/images]
+endpoints:
+  zrh:
+    url: https://api.zrh.example.com
+    user: ops@example.com
+    password_env: ZRH_PASSWORD
+    max_in_flight: 16
+`
+
+// home makes a home folder of the test's own, so that no configuration of the machine is read.
+func home(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("HOME", dir)
+	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_STATE_HOME", "TRANSFERD_CONFIG", "TRANSFERD_REDIS", "TRANSFERD_LISTEN", "TRANSFERD_STATE"} {
+		t.Setenv(name, "")
+	}
+	return dir
+}
+
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestLoadTakesTheFirstFileThatIsNamedOrFound(t *testing.T) {
+	dir := home(t)
+	c, err := Load("")
+	if err != nil || c.Listen != DefaultListen || len(c.Endpoints) != 0 || c.State != filepath.Join(dir, ".local", "state", "transferd") {
+		t.Fatalf("without a file: %+v, %v", c, err)
+	}
+	write(t, filepath.Join(dir, ".config", "transferd", "config.yaml"), "listen: 127.0.0.1:1\n")
+	byEnv := write(t, filepath.Join(dir, "env.yaml"), "listen: 127.0.0.1:2\n")
+	byFlag := write(t, filepath.Join(dir, "flag.yaml"), "listen: 127.0.0.1:3\n")
+	check := func(path, want string) {
+		t.Helper()
+		c, err := Load(path)
+		if err != nil || c.Listen != want {
+			t.Errorf("Load(%q) = %+v, %v; want listen %s", path, c, err, want)
+		}
+	}
+	check("", "127.0.0.1:1")
+	t.Setenv("TRANSFERD_CONFIG", byEnv)
+	check("", "127.0.0.1:2")
+	check(byFlag, "127.0.0.1:3")
+	t.Setenv("TRANSFERD_LISTEN", "127.0.0.1:4")
+	check(byFlag, "127.0.0.1:4")
+}
+
+func TestLoadReadsAllKeys(t *testing.T) {
+	dir := home(t)
+	c, err := Load(write(t, filepath.Join(dir, "c.yaml"), good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := c.Endpoints["zrh"]
+	if c.Redis != "redis://127.0.0.1:6379/0" || c.Roots[0] != "/var/lib/images" || e.User != "ops@example.com" || e.MaxInFlight != 16 {
+		t.Errorf("read %+v", c)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	dir := home(t)
+	for name, tc := range map[string]struct{ text, want string }{
+		"an unknown key":           {"redis: x\nlistem: y\n", `line 2: unknown key "listem"`},
+		"an unknown endpoint key":  {strings.Replace(good, "user:", "usr:", 1), `line 7: unknown key "usr"`},
+		"a password in the file":   {strings.Replace(good, "password_env: ZRH_PASSWORD", "password: s3cret", 1), `unknown key "password"`},
+		"a relative root":          {"roots: [images]\n", "not an absolute path"},
+		"a url with a password":    {strings.Replace(good, "https://", "https://u:s3cret@", 1), "url holds credentials"},
+		"a url of another kind":    {strings.Replace(good, "https://", "ftp://", 1), "not http(s)"},
+		"no password":              {strings.Replace(good, "    password_env: ZRH_PASSWORD\n", "", 1), "0 places"},
+		"two passwords":            {good + "    password_file: /x\n", "2 places"},
+		"a bad endpoint name":      {strings.Replace(good, "zrh:", "\"z/h\":", 1), "endpoint's name"},
+		"too many in flight":       {strings.Replace(good, "16", "100000", 1), "max_in_flight"},
+		"a list for a mapping":     {"- a\n", ""},
+		"what is not YAML":         {"redis: [\n", ""},
+		"a string for a number":    {strings.Replace(good, "16", "many", 1), "line 9"},
+		"the same key twice":       {"listen: a\nlisten: b\n", "line 2"},
+		"an endpoint without user": {strings.Replace(good, "    user: ops@example.com\n", "", 1), "user is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, filepath.Join(dir, "bad.yaml"), tc.text)
+			_, err := Load(path)
+			if transfer.CodeOf(err) != transfer.CodeInvalid {
+				t.Fatalf("error %v has code %q", err, transfer.CodeOf(err))
+			}
+			if !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("error %q does not name %q and the file", err, tc.want)
+			}
+			if strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("error shows the password: %q", err)
+			}
+		})
+	}
+	if _, err := Load(filepath.Join(dir, "none.yaml")); transfer.CodeOf(err) != transfer.CodeInvalid {
+		t.Errorf("a missing file gives %v", err)
+	}
+}
+
+func TestPassword(t *testing.T) {
+	dir := home(t)
+	t.Setenv("A_PASSWORD", "from env")
+	file := write(t, filepath.Join(dir, "secret"), "from file\r\nsecond line\n")
+	for _, tc := range []struct {
+		e    Endpoint
+		want string
+	}{
+		{Endpoint{PasswordEnv: "A_PASSWORD"}, "from env"},
+		{Endpoint{PasswordFile: file}, "from file"},
+		{Endpoint{PasswordCommand: "echo from command"}, "from command"},
+	} {
+		if got, err := tc.e.Password(t.Context()); err != nil || got != tc.want {
+			t.Errorf("%+v: %q, %v", tc.e, got, err)
+		}
+	}
+	for _, e := range []Endpoint{
+		{PasswordEnv: "NOT_SET_ANYWHERE"}, {PasswordFile: filepath.Join(dir, "none")}, {PasswordCommand: "echo s3cret; echo s3cret >&2; exit 3"},
+	} {
+		_, err := e.Password(t.Context())
+		if transfer.CodeOf(err) != transfer.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%+v: %v", e, err)
+		}
+	}
+}
+
+func TestDevEndpointIsFoundWhileItIsAnnounced(t *testing.T) {
+	home(t)
+	state := filepath.Join(t.TempDir(), "state")
+	t.Setenv("TRANSFERD_STATE", state)
+	withdraw, err := AnnounceDev(state, "http://127.0.0.1:1", "dev", "s3cret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := c.Endpoints[DevEndpoint]
+	if p, err := e.Password(t.Context()); e.URL != "http://127.0.0.1:1" || p != "s3cret" || err != nil {
+		t.Errorf("found %+v with password %q, %v", e, p, err)
+	}
+	for _, name := range []string{"dev.yaml", "dev.password"} {
+		if info, err := os.Stat(filepath.Join(state, name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if err := withdraw(); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(""); err != nil || len(c.Endpoints) != 0 {
+		t.Errorf("after it was withdrawn: %+v, %v", c, err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte("endpoints: {a: {url: 'http://x', user: u, password_env: P}}"))
+	f.Add([]byte("roots: [/]\n---\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := parse(text)
+		if err == nil && c == nil {
+			t.Error("neither a config nor an error")
+		}
+	})
+}

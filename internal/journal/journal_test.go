@@ -1,0 +1,123 @@
+package journal
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func spec() *transfer.Spec {
+	s := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/a.img"}, transfer.Ref{Endpoint: "zrh"})
+	return &s
+}
+
+func open(t *testing.T, dir string) *Journal {
+	t.Helper()
+	j, err := Open(dir, spec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func save(t *testing.T, j *Journal, c transfer.Checkpoint) {
+	t.Helper()
+	if err := j.Save(t.Context(), &c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func load(t *testing.T, j *Journal) transfer.Checkpoint {
+	t.Helper()
+	c, err := j.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func entry(i int64) transfer.Entry {
+	return transfer.Entry{Index: i, Digest: transfer.Digest{byte(i), 0xff}}
+}
+
+func TestWhatWasSavedIsThereForTheNextAttempt(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	if j.Attempt() != 1 || j.Resumable() {
+		t.Errorf("a new journal is attempt %d, resumable %v", j.Attempt(), j.Resumable())
+	}
+	plan := transfer.Plan{Drive: "d", Created: true, Size: 9, ChunkSize: 4096}
+	save(t, j, transfer.Checkpoint{Plan: plan, Entries: []transfer.Entry{entry(1)}})
+	save(t, j, transfer.Checkpoint{Plan: plan, Progress: transfer.Progress{Size: 9}, Entries: []transfer.Entry{entry(2), entry(3)}})
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir)
+	defer j.Close()
+	got := load(t, j)
+	want := transfer.Checkpoint{Plan: plan, Progress: transfer.Progress{Size: 9}, Entries: []transfer.Entry{entry(1), entry(2), entry(3)}}
+	if !reflect.DeepEqual(got, want) || j.Attempt() != 2 || !j.Resumable() {
+		t.Errorf("attempt %d found %+v, want %+v", j.Attempt(), got, want)
+	}
+}
+
+func TestResetForgetsEarlierEntries(t *testing.T) {
+	j := open(t, t.TempDir())
+	defer j.Close()
+	save(t, j, transfer.Checkpoint{Entries: []transfer.Entry{entry(1)}})
+	save(t, j, transfer.Checkpoint{Reset: true, Entries: []transfer.Entry{entry(2)}})
+	if got := load(t, j).Entries; !reflect.DeepEqual(got, []transfer.Entry{entry(2)}) {
+		t.Errorf("entries %v", got)
+	}
+}
+
+func TestATornEntryIsTrimmedBeforeMoreIsAppended(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	save(t, j, transfer.Checkpoint{Entries: []transfer.Entry{entry(1)}})
+	ledger := j.path("ledger")
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	packed, err := os.ReadFile(ledger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(ledger, append(packed, packed[:transfer.EntrySize-1]...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir)
+	defer j.Close()
+	save(t, j, transfer.Checkpoint{Entries: []transfer.Entry{entry(2)}})
+	if got := load(t, j).Entries; !reflect.DeepEqual(got, []transfer.Entry{entry(1), entry(2)}) {
+		t.Errorf("entries %v", got)
+	}
+}
+
+func TestOneProcessRunsAJob(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	if _, err := Open(dir, spec()); transfer.CodeOf(err) != transfer.CodeConflict {
+		t.Errorf("a second opening gives %v", err)
+	}
+	other := spec()
+	other.Name = "another"
+	k, err := Open(dir, other)
+	if err != nil {
+		t.Fatalf("another job: %v", err)
+	}
+	for _, j := range []*Journal{j, k} {
+		if err := j.Remove(); err != nil {
+			t.Error(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

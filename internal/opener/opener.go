@@ -1,0 +1,129 @@
+// Package opener makes the ends of jobs: it puts the API's drives and local images behind the interface through which
+// the worker reaches them.
+package opener
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/transferd/transferd/internal/api"
+	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/image"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/worker"
+)
+
+// Options is what differs between a daemon and a job run in its caller's process.
+type Options struct {
+	Roots image.Roots // the only folders that jobs may touch
+	In    io.Reader   // what "-" reads; nil: nothing
+	Out   io.Writer   // what "-" writes; nil: nothing
+}
+
+// Opener opens the ends of jobs. It is safe for concurrent use; all jobs share one client, and so one limit of requests
+// in flight, for each endpoint.
+type Opener struct {
+	endpoints map[string]config.Endpoint
+	opts      Options
+	mu        sync.Mutex
+	clients   map[string]*api.Client
+}
+
+var _ worker.Opener = (*Opener)(nil)
+
+// New makes an opener for the endpoints of a configuration.
+func New(endpoints map[string]config.Endpoint, opts Options) *Opener {
+	return &Opener{endpoints: endpoints, opts: opts, clients: make(map[string]*api.Client)}
+}
+
+// Client is the client of a named endpoint; CodeInvalid if there is none of that name.
+func (o *Opener) Client(ctx context.Context, name string) (*api.Client, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c, ok := o.clients[name]; ok {
+		return c, nil
+	}
+	e, ok := o.endpoints[name]
+	if !ok {
+		return nil, transfer.Errorf(transfer.CodeInvalid, "add it to the config under `endpoints:`, on each host that serves the job's queue", "there is no endpoint named %q", name)
+	}
+	password, err := e.Password(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", name, err)
+	}
+	c, err := api.New(api.Config{Name: name, URL: e.URL, User: e.User, Password: password, CAFile: e.CAFile, MaxInFlight: e.MaxInFlight})
+	if err != nil {
+		return nil, err
+	}
+	o.clients[name] = c
+	return c, nil
+}
+
+// session is the client that a job uses: what it sends counts for the job and obeys its --limit-rate.
+func (o *Opener) session(ctx context.Context, t *worker.Task, name string) (*api.Client, error) {
+	c, err := o.Client(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return c.Session(t.Meter, t.Spec.LimitRate), nil
+}
+
+// drive opens an existing drive.
+func (o *Opener) drive(ctx context.Context, t *worker.Task, endpoint, uuid string) (*api.Drive, error) {
+	c, err := o.session(ctx, t, endpoint)
+	if err != nil {
+		return nil, err
+	}
+	return api.OpenDrive(ctx, c, uuid)
+}
+
+// Source implements worker.Opener.
+func (o *Opener) Source(ctx context.Context, t *worker.Task) (transfer.Source, error) {
+	s := &t.Spec
+	switch s.Kind {
+	case transfer.Upload:
+		// A compressed image has to be unpacked once to know its size. Who gives the drive's size does without, and learns
+		// of a damaged image only on the way.
+		return image.Open(ctx, s.Source.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: s.Size == 0})
+	case transfer.Verify:
+		return image.OpenReference(ctx, s.Target.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In})
+	}
+	return o.drive(ctx, t, s.Source.Endpoint, s.Source.Drive)
+}
+
+// Sink implements worker.Opener.
+func (o *Opener) Sink(ctx context.Context, t *worker.Task, size int64) (transfer.Sink, error) {
+	switch s := &t.Spec; {
+	case s.Kind == transfer.Download:
+		return image.Create(ctx, s.Target.Path, image.CreateOptions{
+			Format: s.Format, Size: size, Overwrite: s.Overwrite, Resume: t.Resume, Roots: o.opts.Roots, Stdout: o.opts.Out,
+		})
+	case s.Kind == transfer.Verify:
+		return o.comparedDrive(ctx, t, s.Source.Endpoint, s.Source.Drive, size)
+	case inPlace(s):
+		return o.comparedDrive(ctx, t, s.Target.Endpoint, t.Plan.Drive, size)
+	}
+	return o.targetDrive(ctx, t, size)
+}
+
+func inPlace(s *transfer.Spec) bool {
+	return s.Kind == transfer.Clone && s.Source.Endpoint == s.Target.Endpoint
+}
+
+// comparedDrive opens a drive that will only be read back.
+func (o *Opener) comparedDrive(ctx context.Context, t *worker.Task, endpoint, uuid string, size int64) (transfer.Sink, error) {
+	d, err := o.drive(ctx, t, endpoint, uuid)
+	if err != nil {
+		return nil, err
+	}
+	if size > d.Size() {
+		return nil, &transfer.Error{
+			Op: "compare drive " + uuid, Code: transfer.CodeMismatch, Hint: "the drive cannot hold this image",
+			Err: fmt.Errorf("it has %d bytes, and what it should equal has %d", d.Size(), size),
+		}
+	}
+	t.Capacity = d.Size()
+	return d, nil
+}
