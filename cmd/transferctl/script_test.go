@@ -6,12 +6,12 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -63,68 +63,131 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(e.WorkDir, "config.yaml"), nil, 0o600)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"daemon": startDaemon, "sandbox": startSandbox, "image": makeImage, "same": same, "json": jsonField, "readable": readable,
+			"daemon": startDaemon, "stop": stopDaemon, "crash": crashDaemon, "sandbox": startSandbox, "redis": startRedis,
+			"image": makeImage, "same": same, "json": jsonField, "progress": awaitProgress,
 		},
 	})
 }
 
-// startProcess runs a program for the rest of the script and waits for a line on its stderr that has all of words.
-func startProcess(ts *testscript.TestScript, name string, args []string, words ...string) (line string) {
-	cmd := exec.Command(filepath.Join(programs, name), args...)
-	cmd.Dir = ts.MkAbs(".")
+// process is a program that runs beside a script.
+type process struct {
+	cmd   *exec.Cmd
+	line  string // what it said when it was ready
+	log   bytes.Buffer
+	ended chan error
+}
+
+// start runs a program and waits for a line on its stderr that has word in it. It ends with the script at the latest.
+func start(ts *testscript.TestScript, word, name string, args ...string) *process {
+	p := &process{cmd: exec.Command(name, args...), ended: make(chan error, 1)}
+	p.cmd.Dir = ts.MkAbs(".")
 	for _, key := range []string{"PATH", "HOME", "TRANSFERD_STATE", "TRANSFERD_CONFIG", "SANDBOX_PASSWORD"} {
-		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
+		p.cmd.Env = append(p.cmd.Env, key+"="+ts.Getenv(key))
 	}
-	stderr, err := cmd.StderrPipe()
+	out, err := p.cmd.StderrPipe()
 	ts.Check(err)
-	ts.Check(cmd.Start())
-	lines := bufio.NewScanner(stderr)
-	var log bytes.Buffer
-	for lines.Scan() {
-		fmt.Fprintln(&log, lines.Text())
-		if containsAll(lines.Text(), words) {
-			line = lines.Text()
+	p.cmd.Stdout = p.cmd.Stderr
+	ts.Check(p.cmd.Start())
+	lines := bufio.NewScanner(out)
+	for p.line == "" && lines.Scan() {
+		fmt.Fprintln(&p.log, lines.Text())
+		if strings.Contains(lines.Text(), word) {
+			p.line = lines.Text()
+		}
+	}
+	go func() {
+		for lines.Scan() {
+			fmt.Fprintln(&p.log, lines.Text())
+		}
+		p.ended <- p.cmd.Wait()
+	}()
+	ts.Defer(func() { _ = p.end(syscall.SIGTERM) })
+	if p.line == "" {
+		err := p.end(syscall.SIGTERM)
+		ts.Fatalf("%s did not start: %v\n%s", name, err, p.log.String())
+	}
+	return p
+}
+
+// end sends a signal and waits for the process to end. It may be called again.
+func (p *process) end(signal os.Signal) error {
+	_ = p.cmd.Process.Signal(signal)
+	err := <-p.ended
+	p.ended <- err
+	return err
+}
+
+// daemons is the last transferd of each script, by its folder.
+var daemons sync.Map
+
+// startDaemon: daemon [flag...] runs transferd.
+func startDaemon(ts *testscript.TestScript, _ bool, args []string) {
+	args = append([]string{"--listen", "127.0.0.1:0"}, args...)
+	daemons.Store(ts.MkAbs("."), start(ts, "taking jobs", filepath.Join(programs, "transferd"), args...))
+}
+
+func lastDaemon(ts *testscript.TestScript) *process {
+	p, ok := daemons.Load(ts.MkAbs("."))
+	if !ok {
+		ts.Fatalf("no daemon was started")
+	}
+	return p.(*process)
+}
+
+// stopDaemon: stop asks transferd to end and fails unless it does so in good order.
+func stopDaemon(ts *testscript.TestScript, _ bool, _ []string) {
+	p := lastDaemon(ts)
+	if err := p.end(syscall.SIGTERM); err != nil {
+		ts.Fatalf("transferd ended with %v:\n%s", err, p.log.String())
+	}
+}
+
+// crashDaemon: crash kills transferd.
+func crashDaemon(ts *testscript.TestScript, _ bool, _ []string) {
+	_ = lastDaemon(ts).end(syscall.SIGKILL)
+}
+
+// startRedis: redis runs a redis-server and names it in the config.
+func startRedis(ts *testscript.TestScript, _ bool, _ []string) {
+	server, err := exec.LookPath("redis-server")
+	if err != nil {
+		ts.Fatalf("redis-server is missing; Debian's package is redis-server: %v", err)
+	}
+	socket := ts.MkAbs("redis.sock")
+	start(ts, "eady to accept connections", server, "--port", "0", "--unixsocket", socket, "--dir", ts.MkAbs("."), "--appendonly", "yes")
+	ts.Check(os.WriteFile(ts.MkAbs("config.yaml"), []byte("redis: unix://"+socket+"\n"), 0o600))
+}
+
+// awaitProgress: progress FILE waits until the job whose ID is in FILE has chunks done, without having ended.
+func awaitProgress(ts *testscript.TestScript, _ bool, args []string) {
+	watch := exec.Command(filepath.Join(programs, "transferctl"), "jobs", "watch", strings.TrimSpace(ts.ReadFile(args[0])), "-o", "jsonl")
+	watch.Dir = ts.MkAbs(".")
+	for _, key := range []string{"PATH", "HOME", "TRANSFERD_STATE", "TRANSFERD_CONFIG", "SANDBOX_PASSWORD"} {
+		watch.Env = append(watch.Env, key+"="+ts.Getenv(key))
+	}
+	out, err := watch.StdoutPipe()
+	ts.Check(err)
+	ts.Check(watch.Start())
+	events := json.NewDecoder(out)
+	var first, job transfer.Job
+	for err = events.Decode(&first); err == nil; err = events.Decode(&job) {
+		if job.State == transfer.Running && job.Chunks.Done > first.Chunks.Done {
 			break
 		}
 	}
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		_, _ = io.Copy(&log, stderr)
-	}()
-	ts.Defer(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-drained
-		if err := cmd.Wait(); err != nil {
-			ts.Logf("%s ended with %v:\n%s", name, err, log.String())
-		}
-	})
-	if line == "" {
-		ts.Fatalf("%s did not start:\n%s", name, log.String())
+	_ = watch.Process.Kill()
+	_ = watch.Wait()
+	if job.State != transfer.Running {
+		ts.Fatalf("the job is %s, with %d chunks done", job.State, job.Chunks.Done)
 	}
-	return line
-}
-
-func containsAll(s string, words []string) bool {
-	for _, w := range words {
-		if !strings.Contains(s, w) {
-			return false
-		}
-	}
-	return true
-}
-
-// startDaemon: daemon [flag...] runs transferd until the script ends.
-func startDaemon(ts *testscript.TestScript, _ bool, args []string) {
-	startProcess(ts, "transferd", append([]string{"--listen", "127.0.0.1:0"}, args...), "taking jobs")
 }
 
 // startSandbox: sandbox NAME [flag...] runs another endpoint and adds it to the config.
 func startSandbox(ts *testscript.TestScript, _ bool, args []string) {
 	name := args[0]
 	flags := append([]string{"sandbox", "--listen", "127.0.0.1:0", "--data", name, "--user", "ops", "--password", "s3cret"}, args[1:]...)
-	line := startProcess(ts, "transferd", flags, "sandbox: http://")
-	url, _, _ := strings.Cut(strings.TrimPrefix(line, "sandbox: "), ",")
+	p := start(ts, "sandbox: http://", filepath.Join(programs, "transferd"), flags...)
+	url, _, _ := strings.Cut(strings.TrimPrefix(p.line, "sandbox: "), ",")
 	path := ts.MkAbs("config.yaml")
 	config := ts.ReadFile(path)
 	if !strings.Contains(config, "endpoints:") {
@@ -189,11 +252,4 @@ func jsonField(ts *testscript.TestScript, neg bool, args []string) {
 	if ok := got == args[2] || (args[2] == "*" && got != ""); ok == neg {
 		ts.Fatalf("%s: %s is %q", args[0], args[1], got)
 	}
-}
-
-// readable: readable FILE waits until a FIFO can be opened, that is until its writer has come.
-func readable(ts *testscript.TestScript, _ bool, args []string) {
-	f, err := os.Open(ts.MkAbs(args[0]))
-	ts.Check(err)
-	ts.Check(f.Close())
 }
