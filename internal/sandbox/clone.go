@@ -1,0 +1,222 @@
+package sandbox
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxCopies is how many clones copy at the same time; more wait as queued.
+	maxCopies = 2
+	// copyStep is how much is copied between two looks at whether to go on, in bytes.
+	copyStep = 16 << 20
+)
+
+// copying is the state of a drive that is the target of a clone.
+type copying struct {
+	claim string // HOST:imaging:UUID of the new drive; source and target show it
+	began time.Time
+	least time.Duration // it stays imaging at least this long
+	total int64         // bytes of the source
+
+	running atomic.Bool
+	done    atomic.Int64 // bytes
+}
+
+// progress is the value of the imaging key: queued, or 0% to 99%, never falling.
+func (c *copying) progress() string {
+	if !c.running.Load() {
+		return "queued"
+	}
+	percent := c.done.Load() * 100 / max(c.total, 1)
+	if c.least > 0 {
+		percent = min(percent, int64(time.Since(c.began)*100/c.least))
+	}
+	return strconv.FormatInt(min(percent, 99), 10) + "%"
+}
+
+// cloneDrive answers /drives/UUID/clone (manual 7.4) with the new drive, at once. Until the last byte is copied the new
+// drive shows status copying, imaging and claimed, all three; then it is active and has neither of the others.
+func (s *Server) cloneDrive(x *exchange) (reply, error) {
+	in, err := x.input()
+	if err != nil {
+		return reply{}, err
+	}
+	src := x.drive
+	src.mu.RLock()
+	inherited := src.attrs
+	src.mu.RUnlock()
+	a := inherited.cloned()
+	bad := a.take(in)
+	a.takeDriveType(in)
+	bad = append(bad, nameRequired(in)...)
+	if text, _ := in.get("size"); text != "" {
+		size, why := driveSize(text)
+		if why == "" && size < inherited.size {
+			why = "is smaller than the drive to clone"
+		}
+		if why != "" {
+			bad.add("errors:size", why)
+		}
+		a.size = size
+	}
+	if len(bad) > 0 {
+		return reply{}, invalid(in, bad)
+	}
+	return s.startClone(src, a)
+}
+
+// startClone makes the new drive, answers it, and starts the copy.
+func (s *Server) startClone(src *drive, a attrs) (reply, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return reply{}, internal(errors.New("the server is closed"))
+	}
+	s.copies.Add(1)
+	s.mu.Unlock()
+
+	id := newUUID()
+	state := &copying{claim: s.host + ":imaging:" + id, began: time.Now(), least: s.faults.Load().imaging}
+	err := src.protect(state, a.size)
+	if err != nil {
+		s.copies.Done()
+		return reply{}, err
+	}
+	d, err := s.store.create(id, a, state)
+	if err != nil {
+		src.release(state.claim)
+		s.copies.Done()
+		return reply{}, err
+	}
+	if state.least > 0 {
+		s.counts.add(faultImaging)
+	}
+	answer, err := s.show(d)
+	go func() {
+		defer s.copies.Done()
+		err := s.runCopy(src, d, state)
+		src.release(state.claim) // first, so that who sees the clone active can destroy its source
+		s.settle(d, err)
+	}()
+	return answer, err
+}
+
+// protect claims the source of a clone of size bytes: until release it is not written, resized or destroyed.
+func (d *drive) protect(c *copying, size int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.gone {
+		return missing(http.StatusBadRequest, d.id)
+	}
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if size < d.attrs.size { // it grew since the input was checked
+		return refuse(http.StatusBadRequest, "size", "is smaller than the drive to clone")
+	}
+	c.total = d.attrs.size
+	d.claims = append(d.claims, c.claim)
+	return nil
+}
+
+func (d *drive) release(claim string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.claims = slices.DeleteFunc(d.claims, func(c string) bool { return c == claim })
+}
+
+// runCopy waits for a free slot, copies, and waits until the shortest time for imaging is over.
+func (s *Server) runCopy(src, dst *drive, c *copying) error {
+	select {
+	case s.slots <- struct{}{}:
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+	c.running.Store(true)
+	err := s.copyData(src, dst, c)
+	<-s.slots
+	if err != nil {
+		return err
+	}
+	if s.copied != nil {
+		s.copied(dst.id)
+	}
+	return pause(s.ctx, c.least-time.Since(c.began))
+}
+
+// settle ends the imaging of d: active if err is nil, else inactive. Nobody else changes a drive that is copying, so
+// its description can be written without holding up those who look at it.
+func (s *Server) settle(d *drive, err error) {
+	end := statusActive
+	if err != nil {
+		end = statusInactive
+	}
+	after := &drive{id: d.id, serial: d.serial, attrs: d.attrs, status: end}
+	if err := s.store.save(after); err != nil {
+		end = statusInactive // and copying on disk, which is inactive at the next start
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status, d.copy = end, nil
+}
+
+// copyData copies what is stored in src to the same places of dst, which is empty.
+func (s *Server) copyData(src, dst *drive, c *copying) error {
+	from, err := src.open(os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := dst.open(os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	move := copyRange
+	for off := int64(0); off < c.total; {
+		start, end := nextData(from, off, c.total)
+		for start < end {
+			if err := s.ctx.Err(); err != nil {
+				return err
+			}
+			n := min(end-start, copyStep)
+			err := move(to, from, start, n)
+			if errors.Is(err, errNoHoles) {
+				move = copyThrough
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			start += n
+			c.done.Store(start)
+		}
+		off = end
+		c.done.Store(off)
+	}
+	return nil
+}
+
+// copyThrough is copyRange through memory.
+func copyThrough(dst, src *os.File, off, n int64) error {
+	block := blocks.Get().(*[]byte)
+	defer blocks.Put(block)
+	for n > 0 {
+		p := (*block)[:min(n, blockSize)]
+		if _, err := io.ReadFull(io.NewSectionReader(src, off, int64(len(p))), p); err != nil {
+			return err
+		}
+		if err := writeSparse(dst, p, off); err != nil {
+			return err
+		}
+		off, n = off+int64(len(p)), n-int64(len(p))
+	}
+	return nil
+}

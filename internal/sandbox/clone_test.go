@@ -1,0 +1,360 @@
+package sandbox
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// cloneGate holds clones when their bytes are copied.
+type cloneGate struct {
+	reached chan string
+	pass    chan struct{}
+}
+
+// newGatedRig is a rig whose clones stop before they become active, each until something is received from pass.
+func newGatedRig(t *testing.T) (*rig, cloneGate) {
+	r := newRig(t)
+	g := cloneGate{make(chan string, 8), make(chan struct{})}
+	r.s.copied = func(id string) {
+		g.reached <- id
+		<-g.pass
+	}
+	return r, g
+}
+
+// settled polls until the drive is no longer imaging, and checks at every look that the signs of it come and go
+// together.
+func (r *rig) settled(id string) object {
+	r.Helper()
+	last := -1
+	for {
+		o := r.info(id)
+		imaging, isImaging := o.get("imaging")
+		claimed, isClaimed := o.get("claimed")
+		if copying := value(o, "status") == "copying"; copying != isImaging || copying != isClaimed {
+			r.Fatalf("signs disagree: %v", o)
+		}
+		if !isImaging {
+			return o
+		}
+		if !strings.Contains(claimed, ":imaging:") {
+			r.Fatalf("claimed %q", claimed)
+		}
+		if imaging != "queued" {
+			percent, err := strconv.Atoi(strings.TrimSuffix(imaging, "%"))
+			if err != nil || percent < last || percent > 99 {
+				r.Fatalf("imaging %q after %d%%", imaging, last)
+			}
+			last = percent
+		}
+		runtime.Gosched()
+	}
+}
+
+var imagingClaim = regexp.MustCompile(`^[0-9a-f-]{36}:imaging:[0-9a-f-]{36}$`)
+
+func TestCloneLifecycle(t *testing.T) {
+	r, gate := newGatedRig(t)
+	const size = 1<<20 + 7
+	src := r.create(size)
+	data := noise(size, 1)
+	r.write(src, 0, data)
+	r.post("/drives/"+src+"/set", "tags a b\nreaders "+anyID+"\nclaim:type shared\nuse web\nuser:a b")
+	o := r.post("/drives/"+src+"/clone", "name copy\nsize 2M\ntags cat:mouse")
+	id := value(o, "drive")
+	if id == src || value(o, "name") != "copy" || value(o, "size") != "2097152" {
+		t.Fatalf("%v", o)
+	}
+	for key, want := range map[string]string{"tags": "cat:mouse", "readers": "", "claim:type": "exclusive", "use": "web", "user:a": ""} {
+		if got := value(o, key); got != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+	if got := <-gate.reached; got != id {
+		t.Fatalf("copied %s, want %s", got, id)
+	}
+	for _, o := range []object{o, r.info(id)} {
+		if value(o, "status") != "copying" || !imagingClaim.MatchString(value(o, "claimed")) || value(o, "imaging") == "" {
+			t.Errorf("%v", o)
+		}
+	}
+	checkBusyTarget(r, id)
+	checkBusySource(r, src)
+	equal(t, r.read(src, 0, size), data)
+	gate.pass <- struct{}{}
+	o = r.settled(id)
+	if value(o, "status") != "active" {
+		t.Fatalf("%v", o)
+	}
+	r.want(204, "POST", "/drives/"+src+"/destroy", nil) // the source is free as soon as the clone is active
+	equal(t, r.read(id, 0, 2<<20), concat(data, make([]byte, 2<<20-size)))
+	r.write(id, 0, []byte("x"))
+}
+
+func checkBusyTarget(r *rig, id string) {
+	r.Helper()
+	for path, body := range map[string]string{"read/0/1": "", "write": "x", "set": "name x", "clone": "name x", "destroy": ""} {
+		a := r.want(409, "POST", "/drives/"+id+"/"+path, []byte(body))
+		contains(r, a.body, "currently in use")
+	}
+}
+
+func checkBusySource(r *rig, src string) {
+	r.Helper()
+	for path, body := range map[string]string{"write": "x", "set": "size 4M", "destroy": ""} {
+		a := r.want(409, "POST", "/drives/"+src+"/"+path, []byte(body))
+		contains(r, a.body, "currently in use")
+	}
+	if o := r.post("/drives/"+src+"/set", "name renamed"); value(o, "name") != "renamed" || !imagingClaim.MatchString(value(o, "claimed")) {
+		r.Errorf("%v", o)
+	}
+}
+
+func TestClonesOfOneSourceQueue(t *testing.T) {
+	r, gate := newGatedRig(t)
+	src := r.create(1 << 20)
+	r.s.slots <- struct{}{} // both are taken
+	r.s.slots <- struct{}{}
+	var ids []string
+	for range 3 {
+		o := r.post("/drives/"+src+"/clone", "name copy")
+		if got := value(o, "imaging"); got != "queued" {
+			t.Errorf("imaging %q", got)
+		}
+		ids = append(ids, value(o, "drive"))
+	}
+	if got := len(strings.Fields(value(r.info(src), "claimed"))); got != 3 {
+		t.Errorf("%d claims", got)
+	}
+	<-r.s.slots
+	for range ids {
+		<-gate.reached
+		gate.pass <- struct{}{}
+	}
+	for _, id := range ids {
+		if o := r.settled(id); value(o, "status") != "active" {
+			t.Errorf("%v", o)
+		}
+	}
+	if o := r.info(src); value(o, "claimed") != "" {
+		t.Errorf("%v", o)
+	}
+}
+
+func TestCloneRefusals(t *testing.T) {
+	r := newRig(t)
+	src := r.create(4096)
+	for in, key := range map[string]string{
+		"": "errors:name", "name x\nsize 4095": "errors:size", "name x\nsize 0": "errors:size", "name x\nsize x": "errors:size",
+		"name x\nclaim:type y": "errors:claim:type",
+	} {
+		contains(t, r.want(400, "POST", "/drives/"+src+"/clone", []byte(in)).body, key)
+	}
+	r.want(404, "POST", "/drives/malformed/clone", []byte("name x"))
+	if got := strings.Fields(string(r.get("/drives/list").body)); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestCloneIsSparse(t *testing.T) {
+	r := newRig(t)
+	src := r.create(1 << 40)
+	data := noise(granule, 1)
+	r.write(src, 1<<39, data)
+	id := value(r.post("/drives/"+src+"/clone", "name x\ndriveType ssd"), "drive")
+	if o := r.settled(id); value(o, "tags") != tagSSD {
+		t.Errorf("%v", o)
+	}
+	if got := allocated(t, r, id); got > 2*granule {
+		t.Errorf("%d bytes allocated", got)
+	}
+	equal(t, r.read(id, 1<<39, granule), data)
+}
+
+func TestCopyThroughMemory(t *testing.T) {
+	dir := t.TempDir()
+	data := concat(noise(300<<10, 1), make([]byte, 300<<10), noise(5, 2))
+	if err := os.WriteFile(filepath.Join(dir, "src"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	src, err := root.Open("src")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dst, err := root.Create("dst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	if err := copyThrough(dst, src, 0, int64(len(data))); err != nil {
+		t.Fatal(err)
+	}
+	got, err := root.ReadFile("dst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, got, data)
+	if err := copyThrough(dst, src, int64(len(data))-1, 2); err == nil {
+		t.Error("a source that is too short is copied")
+	}
+}
+
+func TestImagingTakesItsTime(t *testing.T) {
+	r := newRig(t)
+	const least = 150 * time.Millisecond
+	r.faults("imaging=" + least.String())
+	src := r.create(1 << 20)
+	began := time.Now()
+	o := r.post("/drives/"+src+"/clone", "name x")
+	if value(o, "status") != "copying" {
+		t.Fatalf("%v", o)
+	}
+	if o = r.settled(value(o, "drive")); value(o, "status") != "active" {
+		t.Errorf("%v", o)
+	}
+	if took := time.Since(began); took < least {
+		t.Errorf("took %v", took)
+	}
+	if got := r.s.FaultCounts()["imaging"]; got != 1 {
+		t.Errorf("counted %d", got)
+	}
+}
+
+func TestInterruptedCloneIsInactive(t *testing.T) {
+	cfg := testConfig(t)
+	r := serveRig(t, cfg)
+	r.faults("imaging=1h")
+	src := r.create(4096)
+	id := value(r.post("/drives/"+src+"/clone", "name x"), "drive")
+	r.stop()
+	r = serveRig(t, cfg)
+	o := r.info(id)
+	if value(o, "status") != "inactive" || value(o, "imaging") != "" || value(o, "claimed") != "" {
+		t.Errorf("%v", o)
+	}
+	for path, body := range map[string]string{"read/0/1": "", "write": "x", "clone": "name x", "set": "name x"} {
+		r.want(400, "POST", "/drives/"+id+"/"+path, []byte(body))
+	}
+	r.write(src, 0, []byte("x")) // not claimed any more
+	r.want(204, "POST", "/drives/"+id+"/destroy", nil)
+	r.want(404, "GET", "/drives/"+id+"/info", nil)
+}
+
+func TestFailedCloneIsInactive(t *testing.T) {
+	r := newRig(t)
+	src := r.create(4096)
+	r.write(src, 0, []byte("x"))
+	if err := os.Remove(r.s.store.dataPath(src)); err != nil {
+		t.Fatal(err)
+	}
+	o := r.settled(value(r.post("/drives/"+src+"/clone", "name x"), "drive"))
+	if value(o, "status") != "inactive" {
+		t.Errorf("%v", o)
+	}
+}
+
+func TestCloseStopsClones(t *testing.T) {
+	s, err := New(testConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.store.create(newUUID(), attrs{name: "x", size: 1, claim: claimExclusive}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetFaults([]Fault{{Kind: "imaging", Delay: time.Hour}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.startClone(d, d.attrs); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	last := s.store.list()[1]
+	if last.status != statusInactive || last.copy != nil || len(d.claims) != 0 {
+		t.Errorf("%v, claims %v", last.status, d.claims)
+	}
+	var p *problem
+	if _, err := s.startClone(d, d.attrs); !errors.As(err, &p) || p.status != 500 {
+		t.Errorf("clone after Close: %v", err)
+	}
+}
+
+func TestLibrary(t *testing.T) {
+	cfg := testConfig(t)
+	r := serveRig(t, cfg)
+	data := noise(100_001, 1)
+	put := func(path string, p []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(cfg.Dir, "standard", path), p, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("img/debian-12.img", data)
+	put("img/debian-12.img.info", []byte("description Debian\nos linux\nbits 32\nlicenses a b\nuse db,web\nsize 1\n"))
+	put("cd/install.iso", data[:5000])
+	put("cd/.hidden", data)
+	put("cd/empty", nil)
+	img, cd := strings.Fields(string(r.get("/drives/standard/img/list").body)), strings.Fields(string(r.get("/drives/standard/cd/list").body))
+	all := strings.Fields(string(r.get("/drives/standard/list").body))
+	if len(img) != 1 || len(cd) != 1 || !slices.Equal(all, append(slices.Clone(img), cd...)) {
+		t.Fatalf("%v, %v, %v", img, cd, all)
+	}
+	if got := r.get("/drives/list").body; len(got) != 0 {
+		t.Errorf("own drives: %q", got)
+	}
+	o := r.info(img[0])
+	for key, want := range map[string]string{
+		"name": "debian-12", "size": "100001", "type": "disk", "drive_type": "preinstalled", "user": libraryUser, "os": "linux",
+		"bits": "32", "description": "Debian", "status": "active", "use": "db,web", "claimed": "",
+	} {
+		if got := value(o, key); got != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+	for _, path := range []string{"/drives/standard/img/" + img[0] + "/info", "/drives/standard/img/info"} {
+		if got := decode(r.get(path).body); !slices.Equal(got, o) {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+	if o := r.info(cd[0]); value(o, "type") != "cdrom" || value(o, "drive_type") != "installcd" || value(o, "name") != "install" {
+		t.Errorf("%v", o)
+	}
+	r.want(404, "GET", "/drives/standard/cd/"+img[0]+"/info", nil)
+	for command, body := range map[string]string{"write": "x", "set": "name x", "destroy": ""} {
+		r.want(404, "POST", "/drives/"+img[0]+"/"+command, []byte(body))
+	}
+	equal(t, r.read(img[0], 0, 100_001), data)
+	o = r.settled(value(r.post("/drives/"+img[0]+"/clone", "name mine"), "drive"))
+	for key, want := range map[string]string{
+		"os": "linux", "bits": "32", "description": "Debian", "licenses": "a b", "use": "db,web", "type": "disk", "claim:type": "exclusive",
+		"drive_type": "", "free": "",
+	} {
+		if got := value(o, key); got != want {
+			t.Errorf("clone: %s is %q, want %q", key, got, want)
+		}
+	}
+	equal(t, r.read(value(o, "drive"), 0, 100_001), data)
+	r.stop()
+	r = serveRig(t, cfg)
+	equal(t, r.read(img[0], 1, 100_000), data[1:]) // the same UUID, without a listing first
+	if err := os.Remove(filepath.Join(cfg.Dir, "standard/img/debian-12.img")); err != nil {
+		t.Fatal(err)
+	}
+	r.want(404, "GET", "/drives/"+img[0]+"/info", nil)
+}

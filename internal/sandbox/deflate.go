@@ -1,0 +1,77 @@
+package sandbox
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+const (
+	// minCompress is the shortest answer worth a gzip header, in bytes.
+	minCompress = 512
+	// A compressed answer is sent if it saves at least one part in worthwhile.
+	worthwhile = 16
+)
+
+// deflater is what compressing one answer takes, kept for the next.
+type deflater struct {
+	out bytes.Buffer
+	gz  *gzip.Writer
+}
+
+var deflaters = sync.Pool{New: func() any {
+	d := new(deflater)
+	d.gz, _ = gzip.NewWriterLevel(&d.out, gzip.BestSpeed) // the level is a valid one
+	return d
+}}
+
+// compress is p as a gzip stream, valid until the next call; nil if that is hardly shorter.
+func (d *deflater) compress(p []byte) []byte {
+	if len(p) < minCompress {
+		return nil
+	}
+	d.out.Reset()
+	d.gz.Reset(&d.out)
+	if _, err := d.gz.Write(p); err != nil || d.gz.Close() != nil {
+		return nil
+	}
+	if d.out.Len() > len(p)-len(p)/worthwhile {
+		return nil
+	}
+	return d.out.Bytes()
+}
+
+// offersGzip tells whether the client names gzip among what it accepts, with a weight other than 0 (RFC 9110, 12.5.3).
+// A bare * is no offer: a client that cannot inflate may send it.
+func offersGzip(h http.Header) bool {
+	for _, line := range h.Values("Accept-Encoding") {
+		for item := range strings.SplitSeq(line, ",") {
+			name, params, _ := strings.Cut(item, ";")
+			name = strings.ToLower(strings.TrimSpace(name))
+			if name == "gzip" || name == "x-gzip" {
+				return weight(params) > 0
+			}
+		}
+	}
+	return false
+}
+
+// weight is the q of an item's parameters: 1 if there is none, 0 if it cannot be read.
+func weight(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+		if !strings.EqualFold(strings.TrimSpace(key), "q") {
+			continue
+		}
+		q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		if err != nil {
+			return 0
+		}
+		return q
+	}
+	return 1
+}

@@ -1,0 +1,183 @@
+package sandbox
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// status is the key of that name in a drive object.
+type status string
+
+const (
+	statusActive   status = "active"
+	statusInactive status = "inactive" // its imaging was interrupted
+	statusCopying  status = "copying"  // it is the target of a clone that has not ended
+)
+
+// drive is one drive. Its bytes are in the file at path.
+//
+// mu is held shared while a block of bytes is stored or the state is looked at, so writes to different offsets run side
+// by side, and exclusively while the state changes. It is never held while a request waits for its client.
+type drive struct {
+	id       string
+	path     string
+	standard bool  // a library drive: readable and clonable, nothing else
+	serial   int64 // place in the order of creation
+
+	mu     sync.RWMutex
+	attrs  attrs
+	status status
+	gone   bool     // destroyed; requests that found it before answer 404
+	claims []string // of the clones that copy from it
+	copy   *copying // while it is itself the target
+
+	reads, writes counter
+}
+
+// counter is what the read:* and write:* keys show, since the start of the server.
+type counter struct{ bytes, requests atomic.Int64 }
+
+func (c *counter) count(n int64) {
+	c.bytes.Add(n)
+	c.requests.Add(1)
+}
+
+// object is the drive as it is answered, nil if it was destroyed. owner is the UUID of the account.
+func (d *drive) object(owner string) object {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.gone {
+		return nil
+	}
+	if d.standard {
+		owner = libraryUser
+	}
+	o := object{
+		{"drive", d.id},
+		{"name", d.attrs.name},
+		{"size", strconv.FormatInt(d.attrs.size, 10)},
+		{"status", string(d.status)},
+		{"user", owner},
+		{"type", d.attrs.kind},
+	}
+	switch {
+	case d.copy != nil:
+		o.add("claimed", d.copy.claim)
+		o.add("imaging", d.copy.progress())
+	case len(d.claims) > 0 && !d.standard:
+		o.add("claimed", strings.Join(d.claims, " "))
+	}
+	d.attrs.pairs(&o)
+	for _, c := range []struct {
+		name string
+		*counter
+	}{{"read", &d.reads}, {"write", &d.writes}} {
+		o.add(c.name+":bytes", strconv.FormatInt(c.bytes.Load(), 10))
+		o.add(c.name+":requests", strconv.FormatInt(c.requests.Load(), 10))
+	}
+	return o
+}
+
+// description is what the data folder keeps about the drive. The caller holds mu, or is the only one who may change
+// the drive.
+func (d *drive) description() object {
+	o := object{
+		{"drive", d.id},
+		{"name", d.attrs.name},
+		{"size", strconv.FormatInt(d.attrs.size, 10)},
+		{"status", string(d.status)},
+		{"type", d.attrs.kind},
+		{keySerial, strconv.FormatInt(d.serial, 10)},
+	}
+	d.attrs.pairs(&o)
+	return o
+}
+
+// usable tells why the drive's bytes cannot be touched at all. The caller holds mu.
+func (d *drive) usable() error {
+	switch {
+	case d.gone:
+		return missing(http.StatusNotFound, d.id)
+	case d.status == statusCopying:
+		return busy(d.id, "it is being imaged")
+	case d.status == statusInactive:
+		return inactive(d.id)
+	}
+	return nil
+}
+
+// changeable tells why the drive's bytes cannot be changed. The caller holds mu.
+func (d *drive) changeable() error {
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if len(d.claims) > 0 {
+		return busy(d.id, "it is being cloned")
+	}
+	return nil
+}
+
+// room is how many bytes may be written from off on.
+func (d *drive) room(off int64) (int64, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.changeable(); err != nil {
+		return 0, err
+	}
+	if off > d.attrs.size {
+		return 0, refuse(http.StatusBadRequest, "system", "Offset %d is past the end of the drive, %d.", off, d.attrs.size)
+	}
+	return d.attrs.size - off, nil
+}
+
+// readable tells why n bytes from off on cannot be read.
+func (d *drive) readable(off, n int64) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if off > d.attrs.size || n > d.attrs.size-off {
+		return pastEnd(d.attrs.size)
+	}
+	return nil
+}
+
+func pastEnd(size int64) *problem {
+	return refuse(http.StatusBadRequest, "system", "The range crosses the end of the drive, %d.", size)
+}
+
+// store puts p at off of the open file f of this drive, unless the drive's state has changed since the request began.
+func (d *drive) store(f *os.File, p []byte, off int64) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.changeable(); err != nil {
+		return err
+	}
+	if off > d.attrs.size || int64(len(p)) > d.attrs.size-off {
+		return pastEnd(d.attrs.size)
+	}
+	if err := writeSparse(f, p, off); err != nil {
+		return internal(err)
+	}
+	return nil
+}
+
+// open opens the drive's bytes. A file for each request costs about 5 µs, and lets net/http hand it to sendfile, which
+// moves the file's own offset.
+func (d *drive) open(flag int) (*os.File, error) {
+	f, err := os.OpenFile(d.path, flag, 0) //nolint:gosec // its name is a UUID of ours, or a file that was listed
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, missing(http.StatusNotFound, d.id) // destroyed a moment ago
+	case err != nil:
+		return nil, internal(err)
+	}
+	return f, nil
+}

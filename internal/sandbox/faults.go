@@ -1,0 +1,185 @@
+package sandbox
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Fault is one kind of fault and how strong it is. ParseFault makes it.
+type Fault struct {
+	Kind    string        // as in ParseFault
+	Percent float64       // of the requests that the kind may hit, 0 to 100
+	Delay   time.Duration // of latency and imaging
+	Rate    int64         // of bandwidth, bytes a second
+}
+
+type faultKind int
+
+const (
+	faultReset faultKind = iota
+	faultFailure
+	faultTimeout
+	faultConflict
+	faultTruncate
+	faultCorruptWrite
+	faultCorruptRead
+	faultLatency
+	faultBandwidth
+	faultImaging
+	faultKinds
+
+	noFault faultKind = -1
+)
+
+var faultNames = [faultKinds]string{
+	faultConflict: "409", faultTimeout: "504", faultFailure: "500", faultReset: "reset", faultTruncate: "truncate",
+	faultCorruptWrite: "corrupt-write", faultCorruptRead: "corrupt-read",
+	faultLatency: "latency", faultBandwidth: "bandwidth", faultImaging: "imaging",
+}
+
+// ParseFault reads KIND=VALUE. Kinds with a percentage, such as 409=5% or corrupt-read=0.1%, hit that share of the
+// authenticated requests named here; of several at most one hits a request. profile/info is never hit.
+//
+//	409            read, write, set, clone, destroy: refused as busy before anything happens
+//	500            every /drives command: refused before anything happens
+//	504            every /drives command. Half of the time a write, set or destroy takes effect first; a create or
+//	               clone never does, or a retry would leave a second drive
+//	reset          every /drives command: the connection is reset, before anything happens, or half of the time in the
+//	               middle of the body of a read's answer or of a write
+//	truncate       a read's answer ends short of its Content-Length; of a write a part is taken, then the connection closes
+//	corrupt-write  a write answers 204 and one bit of what it stored is wrong
+//	corrupt-read   one bit of a read's answer is wrong, not of the drive
+//
+// The others are always on:
+//
+//	latency=20ms    added to every /drives command
+//	bandwidth=100M  bytes a second of all bodies of /drives commands together, both directions; k, M, G, T as in sizes
+//	imaging=2s      a clone stays imaging at least this long
+func ParseFault(spec string) (Fault, error) {
+	name, value, ok := strings.Cut(spec, "=")
+	kind := kindOf(name)
+	if kind == noFault {
+		return Fault{}, unknownFault(name)
+	}
+	f := Fault{Kind: name}
+	if !ok || value == "" {
+		return Fault{}, fmt.Errorf("fault %q has no value: write it as %s", spec, exampleOf(kind))
+	}
+	var err error
+	switch kind {
+	case faultLatency, faultImaging:
+		f.Delay, err = time.ParseDuration(value)
+	case faultBandwidth:
+		f.Rate, err = parseSize(value)
+	default:
+		digits, percent := strings.CutSuffix(value, "%")
+		if f.Percent, err = strconv.ParseFloat(digits, 64); !percent {
+			err = errSize
+		}
+	}
+	if err != nil {
+		return Fault{}, fmt.Errorf("fault %q cannot be read: write it as %s", spec, exampleOf(kind))
+	}
+	return f, f.check()
+}
+
+func exampleOf(kind faultKind) string {
+	switch kind {
+	case faultLatency, faultImaging:
+		return faultNames[kind] + "=20ms"
+	case faultBandwidth:
+		return faultNames[kind] + "=100M"
+	}
+	return faultNames[kind] + "=0.5%"
+}
+
+func kindOf(name string) faultKind {
+	if i := slices.Index(faultNames[:], name); i >= 0 {
+		return faultKind(i)
+	}
+	return noFault
+}
+
+func unknownFault(name string) error {
+	return fmt.Errorf("unknown fault %q: known are %s", name, strings.Join(slices.Sorted(slices.Values(faultNames[:])), ", "))
+}
+
+// check tells whether the values are within their ranges.
+func (f Fault) check() error {
+	switch kindOf(f.Kind) {
+	case noFault:
+		return unknownFault(f.Kind)
+	case faultLatency, faultImaging:
+		if f.Delay < 0 {
+			return fmt.Errorf("fault %s: a delay cannot be negative", f.Kind)
+		}
+	case faultBandwidth:
+		if f.Rate <= 0 {
+			return fmt.Errorf("fault %s: a rate must be more than 0 bytes a second", f.Kind)
+		}
+	default:
+		if !(f.Percent >= 0 && f.Percent <= 100) { // so that NaN is refused
+			return fmt.Errorf("fault %s: a percentage is 0%% to 100%%", f.Kind)
+		}
+	}
+	return nil
+}
+
+// String is f as ParseFault reads it.
+func (f Fault) String() string {
+	switch kindOf(f.Kind) {
+	case faultLatency, faultImaging:
+		return f.Kind + "=" + f.Delay.String()
+	case faultBandwidth:
+		return f.Kind + "=" + strconv.FormatInt(f.Rate, 10)
+	}
+	return f.Kind + "=" + strconv.FormatFloat(f.Percent, 'g', -1, 64) + "%"
+}
+
+// faultSet is faults as a request meets them. The zero value has none.
+type faultSet struct {
+	percent [faultKinds]float64
+	latency time.Duration
+	imaging time.Duration
+	meter   *meter // nil: no limit
+}
+
+// SetFaults replaces all faults; requests under way keep those they began with. Of two of one kind the last counts.
+func (s *Server) SetFaults(faults []Fault) error {
+	set := new(faultSet)
+	for _, f := range faults {
+		if err := f.check(); err != nil {
+			return err
+		}
+		switch kind := kindOf(f.Kind); kind {
+		case faultLatency:
+			set.latency = f.Delay
+		case faultImaging:
+			set.imaging = f.Delay
+		case faultBandwidth:
+			set.meter = &meter{rate: float64(f.Rate)}
+		default:
+			set.percent[kind] = f.Percent
+		}
+	}
+	s.faults.Store(set)
+	return nil
+}
+
+type faultCounts [faultKinds]atomic.Int64
+
+func (c *faultCounts) add(kind faultKind) { c[kind].Add(1) }
+
+// FaultCounts is how many requests each kind of fault has hit since New, 0 included. A clone held back counts for
+// imaging, a request for latency and bandwidth when it was delayed.
+func (s *Server) FaultCounts() map[string]int64 {
+	counts := make(map[string]int64, faultKinds)
+	for kind, name := range faultNames {
+		counts[name] = s.counts[kind].Load()
+	}
+	return counts
+}

@@ -1,0 +1,211 @@
+package sandbox
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// dice choose which requests faults hit.
+type dice struct {
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+func newDice(seed uint64) *dice {
+	if seed == 0 {
+		seed = rand.Uint64() //nolint:gosec // dice, no secret
+	}
+	return &dice{r: rand.New(rand.NewPCG(seed, seed))} //nolint:gosec // dice, no secret
+}
+
+// plan is what is to go wrong with one request.
+type plan struct {
+	kind faultKind
+	late bool    // 504: after it took effect; reset: in the middle of the body
+	at   float64 // where in the body, from 0 to less than 1
+}
+
+// roll chooses at most one of the kinds, each with exactly its percentage as long as they add up to at most 100.
+func (d *dice) roll(percent *[faultKinds]float64, kinds []faultKind) plan {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	left := d.r.Float64() * 100
+	p := plan{kind: noFault, late: d.r.IntN(2) == 0, at: d.r.Float64()}
+	for _, kind := range kinds {
+		if left -= percent[kind]; left < 0 {
+			p.kind = kind
+			break
+		}
+	}
+	return p
+}
+
+// inject applies the faults that come before the command, and prepares those that come within or after it.
+func (s *Server) inject(x *exchange, faults *faultSet) error {
+	if len(x.to.faults) == 0 {
+		return nil
+	}
+	ctx := x.r.Context()
+	if faults.latency > 0 {
+		s.counts.add(faultLatency)
+		_ = pause(ctx, faults.latency) // a client that left is noticed later
+	}
+	if faults.meter != nil {
+		delayed := sync.OnceFunc(func() { s.counts.add(faultBandwidth) })
+		x.body = &meteredReader{ctx, x.body, faults.meter, delayed}
+		x.out = &meteredWriter{ctx, x.w, faults.meter, delayed}
+	}
+	x.plan = s.dice.roll(&faults.percent, x.to.faults)
+	return s.strike(x)
+}
+
+// strike carries out the plan as far as it comes before the command.
+func (s *Server) strike(x *exchange) error {
+	middle := slices.Contains(x.to.faults, faultTruncate) // it moves data
+	switch x.plan.kind {
+	case faultConflict:
+		s.counts.add(faultConflict)
+		return busy(x.to.drive, "an injected fault")
+	case faultFailure:
+		s.counts.add(faultFailure)
+		return refuse(http.StatusInternalServerError, "system", "An injected fault.")
+	case faultTimeout:
+		if x.plan.late && x.to.repeatable {
+			return nil // after the command
+		}
+		return s.timedOut()
+	case faultReset, faultTruncate:
+		if x.plan.kind == faultReset && (!x.plan.late || !middle) {
+			s.counts.add(faultReset)
+			return errCut
+		}
+		if x.to.input { // of a write; a read's answer is cut by cutPoint
+			s.counts.add(x.plan.kind)
+			if x.r.ContentLength <= 0 {
+				return errCut
+			}
+			x.body = &cutReader{x.body, int64(x.plan.at * float64(x.r.ContentLength))}
+		}
+	}
+	return nil
+}
+
+func (s *Server) timedOut() error {
+	s.counts.add(faultTimeout)
+	return refuse(http.StatusGatewayTimeout, "system", "The operation timed out: an injected fault.")
+}
+
+// cutPoint is after how many of n bytes the answer is to end: n, unless the plan is to cut it.
+func (s *Server) cutPoint(x *exchange, n int64) int64 {
+	if x.plan.kind != faultReset && x.plan.kind != faultTruncate {
+		return n
+	}
+	s.counts.add(x.plan.kind)
+	return int64(x.plan.at * float64(n))
+}
+
+// bitFlip is a bit to damage in a body.
+type bitFlip struct {
+	at  int64 // byte of the body
+	bit uint8
+}
+
+// wrongBit is the bit to damage in n bytes, nil if the plan is not kind.
+func (s *Server) wrongBit(x *exchange, kind faultKind, n int64) *bitFlip {
+	if x.plan.kind != kind || n == 0 {
+		return nil
+	}
+	s.counts.add(kind)
+	place := x.plan.at * float64(n)
+	at := int64(place)
+	return &bitFlip{at: at, bit: uint8((place - float64(at)) * 8)}
+}
+
+// flip damages p, which begins at the body's byte off, if the bit is in it.
+func (b *bitFlip) flip(p []byte, off int64) {
+	if b != nil && b.at >= off && b.at < off+int64(len(p)) {
+		p[b.at-off] ^= 1 << b.bit
+	}
+}
+
+// cutReader gives left bytes and then errCut.
+type cutReader struct {
+	r    io.Reader
+	left int64
+}
+
+func (c *cutReader) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, errCut
+	}
+	n, err := c.r.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	return n, err
+}
+
+const (
+	// meterStep is how much passes a meter at once, in bytes.
+	meterStep = 32 << 10
+	// meterCredit is how much an idle meter saves up.
+	meterCredit = 10 * time.Millisecond
+)
+
+// meter shares rate bytes a second among all who call take.
+type meter struct {
+	rate float64
+	mu   sync.Mutex
+	free time.Time // when all that was taken so far has passed
+}
+
+// take waits until n more bytes may have passed.
+func (m *meter) take(ctx context.Context, n int, delayed func()) {
+	m.mu.Lock()
+	now := time.Now()
+	if oldest := now.Add(-meterCredit); m.free.Before(oldest) {
+		m.free = oldest
+	}
+	m.free = m.free.Add(time.Duration(float64(n) / m.rate * float64(time.Second)))
+	wait := m.free.Sub(now)
+	m.mu.Unlock()
+	if wait > 0 {
+		delayed()
+		_ = pause(ctx, wait) // who left needs no rate
+	}
+}
+
+type meteredReader struct {
+	ctx     context.Context
+	r       io.Reader
+	m       *meter
+	delayed func()
+}
+
+func (r *meteredReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p[:min(len(p), meterStep)])
+	r.m.take(r.ctx, n, r.delayed)
+	return n, err
+}
+
+type meteredWriter struct {
+	ctx     context.Context
+	w       io.Writer
+	m       *meter
+	delayed func()
+}
+
+func (w *meteredWriter) Write(p []byte) (written int, err error) {
+	for len(p) > 0 && err == nil {
+		part := p[:min(len(p), meterStep)]
+		w.m.take(w.ctx, len(part), w.delayed)
+		var n int
+		n, err = w.w.Write(part)
+		written += n
+		p = p[len(part):]
+	}
+	return written, err
+}

@@ -1,0 +1,141 @@
+package sandbox
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// shelf is one of the two kinds of standard drives, and the folder they are in.
+type shelf string
+
+const (
+	shelfImages shelf = "img"
+	shelfCDs    shelf = "cd"
+)
+
+const infoSuffix = ".info"
+
+// library is the standard drives: the files in dir/img and dir/cd, looked up anew whenever they are listed.
+type library struct {
+	dir string
+
+	mu   sync.Mutex
+	byID map[string]*drive
+}
+
+func openLibrary(dir string) (*library, error) {
+	for _, s := range []shelf{shelfImages, shelfCDs} {
+		if err := os.MkdirAll(filepath.Join(dir, string(s)), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return &library{dir: dir, byID: make(map[string]*drive)}, nil
+}
+
+// find is the standard drive id if it is on one of the shelves.
+func (l *library) find(id string, shelves ...shelf) *drive {
+	for _, d := range l.list(shelves...) {
+		if d.id == id {
+			return d
+		}
+	}
+	return nil
+}
+
+// known is find without a look into the folders: a drive that was found before and whose file is still as it was.
+func (l *library) known(id string) *drive {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.byID[id]
+	if d == nil {
+		return nil
+	}
+	if info, err := os.Stat(d.path); err != nil || info.Size() != d.attrs.size {
+		return nil
+	}
+	return d
+}
+
+// list is the drives on the shelves, each shelf by file name.
+func (l *library) list(shelves ...shelf) []*drive {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []*drive
+	for _, s := range shelves {
+		all = append(all, l.scan(s)...)
+	}
+	return all
+}
+
+// scan reads one shelf. Folders, hidden, empty and unreadable files are passed over.
+func (l *library) scan(s shelf) (found []*drive) {
+	dir := filepath.Join(l.dir, string(s))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, infoSuffix) || !printable(name) {
+			continue
+		}
+		info, err := os.Stat(filepath.Join(dir, name)) //nolint:gosec // as listed; links may lead elsewhere
+		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || info.Size() >= tooLarge {
+			continue
+		}
+		found = append(found, l.place(s, name, info.Size()))
+	}
+	slices.SortStableFunc(found, func(a, b *drive) int { return cmp.Compare(a.path, b.path) })
+	return found
+}
+
+// place is the drive for a file, with what is true of it now. Its UUID follows from shelf and name alone.
+func (l *library) place(s shelf, file string, size int64) *drive {
+	id := namedUUID("standard/" + string(s) + "/" + file)
+	path := filepath.Join(l.dir, string(s), file)
+	a := libraryAttrs(s, file, path+infoSuffix)
+	a.size = size
+	d, ok := l.byID[id]
+	if !ok {
+		d = &drive{id: id, path: path, standard: true, status: statusActive, attrs: a}
+		l.byID[id] = d
+		return d
+	}
+	d.mu.Lock()
+	d.attrs = a
+	d.mu.Unlock()
+	return d
+}
+
+// libraryAttrs describes a library file: fixed texts, and above them what the operator wrote into its .info file.
+func libraryAttrs(s shelf, file, infoPath string) attrs {
+	a := newAttrs()
+	a.claim = claimShared
+	a.kind = typeDisk
+	a.name = file
+	for _, ext := range []string{".img", ".raw", ".iso"} {
+		a.name = strings.TrimSuffix(a.name, ext)
+	}
+	text := object{{"os", "other"}, {"bits", "64"}, {"free", "true"}, {"drive_type", "preinstalled"}}
+	if s == shelfCDs {
+		a.kind = typeCDROM
+		text.set("drive_type", "installcd")
+	}
+	note, err := os.ReadFile(infoPath) //nolint:gosec // beside a listed file
+	if err == nil && len(note) <= maxMeta {
+		o := decode(note)
+		if name, _ := o.get("name"); name != "" && printable(name) {
+			a.name = name
+		}
+		a.use, _ = o.get("use")
+		for _, p := range libraryText(o) {
+			text.set(p.key, p.value)
+		}
+	}
+	a.text = libraryText(text)
+	return a
+}

@@ -1,0 +1,213 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gofrs/flock"
+)
+
+// Config says where a Server keeps its drives and how it behaves.
+type Config struct {
+	// Dir is the data folder, made with mode 0700 if it is missing. One Server at a time uses it.
+	Dir string
+	// User and Password are the credentials of the one account. The account's UUID (profile/info) is accepted in
+	// place of User. Both are required.
+	User, Password string
+	// Faults are injected from the start; see ParseFault.
+	Faults []Fault
+	// Seed is that of the dice that choose which requests faults hit; 0 picks one.
+	Seed uint64
+	// Intercept, if set, sees each authenticated request before anything else does; true means that it has answered.
+	// It may let the request take effect by calling Server.Plain with a recorder, and answer something else.
+	Intercept func(http.ResponseWriter, *http.Request) bool
+}
+
+// Server is the API over one data folder. Its methods may be called at any time from any goroutine.
+type Server struct {
+	cfg     Config
+	account string // UUID of the owner of all drives
+	host    string // UUID that claims begin with
+	user    [sha256.Size]byte
+	owner   [sha256.Size]byte
+	secret  [sha256.Size]byte
+
+	lock    *flock.Flock
+	store   *store
+	library *library
+	faults  atomic.Pointer[faultSet]
+	dice    *dice
+	counts  faultCounts
+
+	stop   context.CancelFunc
+	ctx    context.Context // of the clone copies
+	slots  chan struct{}   // one for each copy that may run
+	mu     sync.Mutex      // orders the start of a copy against Close
+	closed bool
+	copies sync.WaitGroup
+	copied func(id string) // for tests: called when a clone's bytes are copied, before it becomes active
+}
+
+// New opens the data folder and loads the drives in it.
+func New(cfg Config) (*Server, error) {
+	if cfg.User == "" || cfg.Password == "" {
+		return nil, errors.New("a user and a password are required")
+	}
+	if cfg.Dir == "" {
+		return nil, errors.New("a data folder is required")
+	}
+	s := &Server{cfg: cfg, dice: newDice(cfg.Seed), slots: make(chan struct{}, maxCopies)}
+	if err := s.SetFaults(cfg.Faults); err != nil {
+		return nil, err
+	}
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("open data folder %s: %w", cfg.Dir, err)
+	}
+	s.user, s.owner = sha256.Sum256([]byte(cfg.User)), sha256.Sum256([]byte(s.account))
+	s.secret = sha256.Sum256([]byte(cfg.Password))
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// open takes the lock and reads the data folder.
+func (s *Server) open() error {
+	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+		return err
+	}
+	s.lock = flock.New(filepath.Join(s.cfg.Dir, "lock"), flock.SetPermissions(0o600))
+	switch free, err := s.lock.TryLock(); {
+	case err != nil:
+		return fmt.Errorf("lock data folder: %w", err)
+	case !free:
+		return errors.New("another sandbox uses this data folder")
+	}
+	err := s.load()
+	if err != nil {
+		_ = s.lock.Unlock()
+	}
+	return err
+}
+
+func (s *Server) load() (err error) {
+	if s.account, s.host, err = loadAccount(filepath.Join(s.cfg.Dir, "account")); err != nil {
+		return err
+	}
+	if s.store, err = openStore(filepath.Join(s.cfg.Dir, "drives")); err != nil {
+		return err
+	}
+	s.library, err = openLibrary(filepath.Join(s.cfg.Dir, "standard"))
+	return err
+}
+
+// Close stops the clone copies and gives the data folder back. A clone that has not ended becomes inactive. Shut the
+// HTTP server down first: requests after Close answer 500. A second Close does nothing.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	was := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if was {
+		return nil
+	}
+	s.stop()
+	s.copies.Wait()
+	return s.lock.Unlock()
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// Handler is the whole endpoint: authentication, Config.Intercept, faults, commands.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.authorized(r) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="sandbox", charset="UTF-8"`)
+			newExchange(w, r).fail(refuse(http.StatusUnauthorized, "system", "Authentication is missing or wrong."))
+			return
+		}
+		if s.cfg.Intercept != nil && s.cfg.Intercept(w, r) {
+			return
+		}
+		s.serve(w, r, s.faults.Load())
+	})
+}
+
+// Plain is the commands alone, without authentication, Config.Intercept and faults.
+func (s *Server) Plain() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.serve(w, r, &faultSet{})
+	})
+}
+
+// authorized checks Basic credentials in constant time: user and password, or the account's UUID and the password.
+func (s *Server) authorized(r *http.Request) bool {
+	name, password, ok := r.BasicAuth()
+	user, secret := sha256.Sum256([]byte(name)), sha256.Sum256([]byte(password))
+	owner := sha256.Sum256([]byte(strings.ToLower(name)))
+	known := subtle.ConstantTimeCompare(user[:], s.user[:]) | subtle.ConstantTimeCompare(owner[:], s.owner[:])
+	return ok && known&subtle.ConstantTimeCompare(secret[:], s.secret[:]) == 1
+}
+
+// serve answers an authenticated request.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, faults *faultSet) {
+	x := newExchange(w, r)
+	answer, err := s.dispatch(x, faults)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.send(answer)
+}
+
+// dispatch finds the command and runs it under the faults that the dice choose.
+func (s *Server) dispatch(x *exchange, faults *faultSet) (reply, error) {
+	if s.isClosed() {
+		return reply{}, internal(errors.New("the server is closed"))
+	}
+	to, ok := match(x.r.URL.Path)
+	if !ok {
+		return reply{}, refuse(http.StatusNotFound, "system", "No such command.")
+	}
+	x.to = to
+	if err := to.allows(x.r.Method); err != nil {
+		return reply{}, err
+	}
+	var err error
+	if x.drive, err = s.target(to); err != nil {
+		return reply{}, err
+	}
+	if err := s.inject(x, faults); err != nil {
+		return reply{}, err
+	}
+	answer, err := to.run(s, x)
+	if err == nil && x.plan.kind == faultTimeout {
+		return reply{}, s.timedOut()
+	}
+	return answer, err
+}
+
+// allows checks the method (manual 5).
+func (c *command) allows(method string) error {
+	allow := "GET, POST"
+	if c.input {
+		allow = "POST"
+	}
+	if method == http.MethodPost || method == http.MethodGet && !c.input {
+		return nil
+	}
+	p := refuse(http.StatusMethodNotAllowed, "system", "This command takes %s.", allow)
+	p.allow = allow
+	return p
+}
