@@ -88,7 +88,7 @@ func (o *Opener) Source(ctx context.Context, t *worker.Task) (transfer.Source, e
 		// of a damaged image only on the way.
 		return image.Open(ctx, s.Source.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: s.Size == 0})
 	case transfer.Verify:
-		return image.OpenReference(ctx, s.Target.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In})
+		return image.OpenReference(ctx, s.Target.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: true})
 	}
 	return o.drive(ctx, t, s.Source.Endpoint, s.Source.Drive)
 }

@@ -184,7 +184,7 @@ func (c *copier) read(ctx context.Context, w work, p []byte) ([]byte, error) {
 
 // countHoles counts, before the copy, the chunks that it will not touch, so that progress is true from the start.
 func (c *copier) countHoles(ctx context.Context) error {
-	if c.size < 0 {
+	if _, stream := c.src.(transfer.Stream); stream {
 		return nil
 	}
 	total := transfer.ChunkCount(c.size, c.chunkSize)

@@ -110,25 +110,33 @@ func (c *copier) storeAnew(ctx context.Context, w work, p []byte, ws *workspace)
 	return err
 }
 
-// readAgain reads one chunk of the source a second time, until two reads in a row agree, and keeps what they agree on.
+// sourceReads is how often a chunk of the source is read at the most until two reads agree.
+const sourceReads = 6
+
+// readAgain reads one chunk of the source until two reads, the copy's among them, agree, and stores it anew if it is not
+// the copy's that does.
 func (c *copier) readAgain(ctx context.Context, w work, ws *workspace) error {
-	for range rewrites {
+	stored := c.expectedDigest(w)
+	seen := map[transfer.Digest]bool{stored: true}
+	for len(seen) < sourceReads {
 		p, err := c.read(ctx, w, ws.buf[:w.Len])
 		if err != nil {
 			return err
 		}
-		if verify.Sum(p) == c.expectedDigest(w) {
+		d := verify.Sum(p)
+		switch {
+		case d == stored:
 			return nil
+		case seen[d]:
+			return c.storeAnew(ctx, w, p, ws)
 		}
+		seen[d] = true
 		c.count.retry(transfer.CodeMismatch)
-		if err := c.storeAnew(ctx, w, p, ws); err != nil {
-			return err
-		}
 	}
 	return &transfer.Error{
 		Op: fmt.Sprintf("read chunk %d again", w.Index), Code: transfer.CodeMismatch, Offset: &w.Off,
 		Hint: "is a running server writing to the drive? stop it, or clone the drive and download the clone",
-		Err:  fmt.Errorf("%d reads of %d bytes at %d gave different data", rewrites+1, w.Len, w.Off),
+		Err:  fmt.Errorf("%d reads of %d bytes at %d gave different data each time", sourceReads, w.Len, w.Off),
 	}
 }
 

@@ -1,0 +1,264 @@
+// Package api is the client of the back-end API 1.0: REST with text/plain bodies of keys and values.
+//
+// It sends the strictest form of the protocol and accepts any that real endpoints answer. It tries nothing twice: whether
+// an error may pass is in its code, and the worker has the one retry layer.
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// DefaultInFlight is how many requests a Client has under way at once if its Config does not say.
+const DefaultInFlight = 16
+
+// maxText bounds an answer of keys and values, in bytes: the description of some ten thousand drives.
+const maxText = 32 << 20
+
+// Config says where an endpoint is and how to log in.
+type Config struct {
+	Name        string // the endpoint's name, for messages
+	URL         string // http or https, without credentials
+	User        string
+	Password    string
+	CAFile      string // PEM certificates to trust beside the system's; may be empty
+	MaxInFlight int    // requests at once; 0: DefaultInFlight
+}
+
+// Client makes calls to one endpoint. It is safe for concurrent use; what Session makes of it shares its connections and
+// its limit of requests in flight.
+type Client struct {
+	shared *endpoint
+	meter  transfer.Meter
+	limit  *rate.Limiter
+}
+
+// endpoint is what all sessions share. It holds the password, so it has no String of its own and is never printed.
+type endpoint struct {
+	name     string
+	base     string
+	user     string
+	password string
+	http     *http.Client
+	slots    *semaphore.Weighted
+	patience patience
+}
+
+// New makes a client; it connects at the first call. Its errors have CodeInvalid.
+func New(cfg Config) (*Client, error) {
+	base, err := baseURL(cfg.URL)
+	if err != nil {
+		return nil, &transfer.Error{Op: "endpoint " + cfg.Name, Code: transfer.CodeInvalid, Hint: "write https://HOST", Err: err}
+	}
+	roots, err := loadRoots(cfg.CAFile)
+	if err != nil {
+		return nil, &transfer.Error{Op: "endpoint " + cfg.Name, Code: transfer.CodeInvalid, Hint: "ca_file holds certificates as PEM", Err: err}
+	}
+	inFlight := cmp.Or(cfg.MaxInFlight, DefaultInFlight)
+	return &Client{shared: &endpoint{
+		name: cfg.Name, base: base, user: cfg.User, password: cfg.Password,
+		http:  &http.Client{Transport: newTransport(roots, inFlight), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		slots: semaphore.NewWeighted(int64(inFlight)), patience: defaultPatience,
+	}}, nil
+}
+
+func baseURL(s string) (string, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return "", errors.New("its url cannot be read")
+	case u.User != nil:
+		return "", errors.New("its url holds credentials")
+	case u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.Fragment != "":
+		return "", errors.New("its url is not http(s)://HOST")
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+func loadRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read ca_file: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ca_file %s holds no certificate", file)
+	}
+	return roots, nil
+}
+
+// newTransport keeps a connection for each request in flight. HTTP/2 is off: one connection for all chunks was half as
+// fast as one for each. Compression is ours to decide.
+func newTransport(roots *x509.CertPool, inFlight int) *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 10 * time.Second,
+		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		Protocols:           protocols,
+		MaxIdleConns:        0,
+		MaxIdleConnsPerHost: inFlight,
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true,
+		WriteBufferSize:     64 << 10,
+		ReadBufferSize:      64 << 10,
+	}
+}
+
+// Session is the client for one job: the bodies it sends and receives are counted by meter and together take no more than
+// bytesPerSecond; 0: as fast as can be.
+func (c *Client) Session(meter transfer.Meter, bytesPerSecond int64) *Client {
+	s := &Client{shared: c.shared, meter: meter}
+	if bytesPerSecond > 0 {
+		s.limit = rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(max(bytesPerSecond/10, 4<<10), 1<<20)))
+	}
+	return s
+}
+
+// request is one call. Nothing of it is kept when do returns.
+type request struct {
+	op     string // for messages: "write drive X at 0"
+	method string
+	path   string // without leading slash
+	body   []byte // sent with its length, never chunked (manual 7.2)
+	kind   string // of body
+	gzip   bool   // body is gzip'd
+	// read takes the body of a 200; nil: any success will do, and the body is dropped.
+	read func(resp *http.Response, body io.Reader) error
+}
+
+// do makes a call. When it returns, nothing reads r.body any more.
+func (c *Client) do(ctx context.Context, r *request) error {
+	err := c.shared.slots.Acquire(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer c.shared.slots.Release(1)
+	if err = c.exchange(ctx, r); err == nil {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return err
+	}
+	out := &transfer.Error{Op: r.op + " on " + c.shared.name, Code: transfer.CodeOf(err), Err: err}
+	var e *transfer.Error
+	if errors.As(err, &e) {
+		out.Hint, out.RetryAfter = e.Hint, e.RetryAfter
+	}
+	return out
+}
+
+func (c *Client) exchange(ctx context.Context, r *request) error {
+	watch := newWatch(ctx, c.shared.patience)
+	defer watch.stop()
+	req, sent, err := c.build(watch.ctx, r, watch)
+	if err != nil {
+		return err
+	}
+	resp, err := c.shared.http.Do(req)
+	if err != nil {
+		sent.wait()
+		return transportError(context.Cause(watch.ctx), err)
+	}
+	// An answer may come before the body is taken; until the transport lets go of it, it is not ours again.
+	defer sent.wait()
+	defer resp.Body.Close()
+	body := &meteredReader{r: resp.Body, client: c, ctx: watch.ctx, watch: watch}
+	if err := c.answer(r, resp, body); err != nil {
+		return transportError(context.Cause(watch.ctx), err)
+	}
+	return nil
+}
+
+func (c *Client) answer(r *request, resp *http.Response, body io.Reader) error {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
+		text, _ := io.ReadAll(io.LimitReader(body, 64<<10))
+		return statusError(resp, text)
+	}
+	if r.read == nil {
+		// Read to its end, so that the connection can be used again.
+		_, err := io.Copy(io.Discard, io.LimitReader(body, 64<<10))
+		return err
+	}
+	return r.read(resp, body)
+}
+
+func (c *Client) build(ctx context.Context, r *request, watch *watch) (*http.Request, *sending, error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, c.shared.base+"/"+r.path, http.NoBody)
+	if err != nil {
+		return nil, nil, transfer.Errorf(transfer.CodeInvalid, "", "%w", unwrapURL(err))
+	}
+	req.SetBasicAuth(c.shared.user, c.shared.password)
+	req.Header.Set("User-Agent", "transferd")
+	sent := new(sending)
+	if r.method == http.MethodPost {
+		req.ContentLength = int64(len(r.body))
+		if len(r.body) > 0 {
+			open := func() (io.ReadCloser, error) {
+				return sent.add(&meteredReader{r: bytes.NewReader(r.body), client: c, ctx: ctx, watch: watch, out: true}), nil
+			}
+			req.Body, _ = open()
+			req.GetBody = open
+			req.Header.Set("Content-Type", r.kind)
+		}
+		if r.gzip {
+			req.Header.Set("Content-Encoding", "gzip")
+		}
+	}
+	return req, sent, nil
+}
+
+// text makes a call that answers keys and values.
+func (c *Client) text(ctx context.Context, op, method, path string, input []byte) (text []byte, err error) {
+	r := &request{op: op, method: method, path: path, body: input, kind: "text/plain; charset=utf-8"}
+	r.read = func(_ *http.Response, body io.Reader) error {
+		text, err = io.ReadAll(io.LimitReader(body, maxText+1))
+		switch {
+		case err != nil:
+			return err
+		case len(text) > maxText:
+			return transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer is longer than %d bytes", maxText)
+		case looksForeign(text):
+			return transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer is not keys and values: %s", clean(text))
+		}
+		return nil
+	}
+	if err := c.do(ctx, r); err != nil {
+		return nil, err
+	}
+	return text, nil
+}
+
+// unwrapURL drops the URL that net/http puts before its errors: messages name the endpoint instead.
+func unwrapURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}

@@ -1,0 +1,208 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// DriveInfo is a drive as the endpoint describes it.
+type DriveInfo struct {
+	UUID    string
+	Name    string
+	Size    int64  // bytes
+	Status  string // active, inactive, copying, imaging
+	Imaging string // how far the endpoint is with making it; empty when it is done
+	Claimed []string
+	Tags    []string
+	Readers []string
+	Keys    Object // all that the endpoint said
+}
+
+func newDriveInfo(o Object) (DriveInfo, error) {
+	size, err := strconv.ParseInt(o["size"], 10, 64)
+	if err != nil || size < 0 || o["drive"] == "" {
+		return DriveInfo{}, transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer describes no drive")
+	}
+	d := DriveInfo{
+		UUID: o["drive"], Name: o["name"], Size: size, Status: o["status"], Imaging: o["imaging"],
+		Claimed: o.words("claimed"), Tags: o.words("tags"), Readers: o.words("readers"), Keys: o,
+	}
+	if d.Imaging == "false" {
+		d.Imaging = ""
+	}
+	return d, nil
+}
+
+// Ready reports whether the endpoint has finished making the drive: clients wait for `imaging` to go, for `claimed` to go
+// or for `status active`, and an endpoint may show any of them first. An inactive drive is an error: making it failed.
+func (d *DriveInfo) Ready() (bool, error) {
+	if d.Status == "inactive" {
+		return false, transfer.Errorf(transfer.CodeRefused, "the endpoint could not complete it; destroy it and try again", "drive %s is inactive", d.UUID)
+	}
+	claimed := slices.ContainsFunc(d.Claimed, func(c string) bool { return strings.Contains(c, "imaging") })
+	return (d.Status == "active" || d.Status == "") && d.Imaging == "" && !claimed, nil
+}
+
+// CreateOptions describe a new drive. Name and Size are required.
+type CreateOptions struct {
+	Name    string
+	Size    int64 // bytes
+	Tags    []string
+	Readers []string // UUIDs
+}
+
+// CloneOptions describe the copy of a drive. Without a Size it is as large as its origin; tags are not inherited.
+type CloneOptions CreateOptions
+
+func (o CreateOptions) object() Object {
+	keys := Object{"name": o.Name}
+	if o.Size > 0 {
+		keys["size"] = strconv.FormatInt(o.Size, 10)
+	}
+	if len(o.Tags) > 0 {
+		keys["tags"] = strings.Join(o.Tags, " ")
+	}
+	if len(o.Readers) > 0 {
+		keys["readers"] = strings.Join(o.Readers, " ")
+	}
+	return keys
+}
+
+// Create makes a drive (manual 7.1), which reads as zeros.
+func (c *Client) Create(ctx context.Context, o CreateOptions) (DriveInfo, error) {
+	d, err := c.postDrive(ctx, "create drive", "drives/create", o.object())
+	if err == nil && d.Size < o.Size {
+		err = transfer.Errorf(transfer.CodeProtocol, "", "drive %s was made with %d bytes, not %d", d.UUID, d.Size, o.Size)
+	}
+	return d, err
+}
+
+// Clone has the endpoint copy a drive (manual 7.4). It returns at once; the new drive is to be used when it is Ready.
+func (c *Client) Clone(ctx context.Context, uuid string, o CloneOptions) (DriveInfo, error) {
+	return c.postDrive(ctx, "clone drive "+uuid, drivePath(uuid, "clone"), CreateOptions(o).object())
+}
+
+// Set changes the keys given and leaves the others (used by real clients, not in the manual).
+func (c *Client) Set(ctx context.Context, uuid string, keys Object) (DriveInfo, error) {
+	return c.postDrive(ctx, "change drive "+uuid, drivePath(uuid, "set"), keys)
+}
+
+func (c *Client) postDrive(ctx context.Context, op, path string, keys Object) (DriveInfo, error) {
+	input, err := Encode(keys)
+	if err != nil {
+		return DriveInfo{}, err
+	}
+	return c.oneDrive(ctx, op, http.MethodPost, path, input)
+}
+
+// Info describes a drive (manual 7.6).
+func (c *Client) Info(ctx context.Context, uuid string) (DriveInfo, error) {
+	return c.oneDrive(ctx, "look at drive "+uuid, http.MethodGet, drivePath(uuid, "info"), nil)
+}
+
+func (c *Client) oneDrive(ctx context.Context, op, method, path string, input []byte) (DriveInfo, error) {
+	drives, err := c.manyDrives(ctx, op, method, path, input)
+	if err == nil && len(drives) != 1 {
+		err = &transfer.Error{Op: op, Code: transfer.CodeProtocol, Hint: notAPI, Err: fmt.Errorf("the answer describes %d drives", len(drives))}
+	}
+	if err != nil {
+		return DriveInfo{}, err
+	}
+	return drives[0], nil
+}
+
+func (c *Client) manyDrives(ctx context.Context, op, method, path string, input []byte) ([]DriveInfo, error) {
+	text, err := c.text(ctx, op, method, path, input)
+	if err != nil {
+		return nil, err
+	}
+	objects := Decode(text)
+	drives := make([]DriveInfo, len(objects))
+	for i, o := range objects {
+		if drives[i], err = newDriveInfo(o); err != nil {
+			return nil, fmt.Errorf("%s: %w", op, err)
+		}
+	}
+	return drives, nil
+}
+
+// InfoAll describes all drives of the account (manual 7.7).
+func (c *Client) InfoAll(ctx context.Context) ([]DriveInfo, error) {
+	return c.manyDrives(ctx, "look at all drives", http.MethodGet, "drives/info", nil)
+}
+
+// StandardInfo describes the endpoint's library, images and CDs.
+func (c *Client) StandardInfo(ctx context.Context) ([]DriveInfo, error) {
+	return c.manyDrives(ctx, "look at the library", http.MethodGet, "drives/standard/info", nil)
+}
+
+// List is the UUIDs of the account's drives.
+func (c *Client) List(ctx context.Context) ([]string, error) { return c.list(ctx, "drives/list") }
+
+// Standard is the UUIDs of the library (manual 7.10).
+func (c *Client) Standard(ctx context.Context) ([]string, error) {
+	return c.list(ctx, "drives/standard/list")
+}
+
+// StandardCDs is the UUIDs of the library's CDs (manual 7.8).
+func (c *Client) StandardCDs(ctx context.Context) ([]string, error) {
+	return c.list(ctx, "drives/standard/cd/list")
+}
+
+// StandardImages is the UUIDs of the library's images (manual 7.9).
+func (c *Client) StandardImages(ctx context.Context) ([]string, error) {
+	return c.list(ctx, "drives/standard/img/list")
+}
+
+func (c *Client) list(ctx context.Context, path string) ([]string, error) {
+	text, err := c.text(ctx, "list "+path, http.MethodGet, path, nil)
+	return list(text), err
+}
+
+// Destroy destroys a drive and all that is on it (manual 7.5).
+func (c *Client) Destroy(ctx context.Context, uuid string) error {
+	return c.do(ctx, &request{op: "destroy drive " + uuid, method: http.MethodPost, path: drivePath(uuid, "destroy")})
+}
+
+// Profile is the UUID of the account that the credentials belong to (manual 6.1).
+func (c *Client) Profile(ctx context.Context) (string, error) {
+	const op = "look at the profile"
+	text, err := c.text(ctx, op, http.MethodGet, "profile/info", nil)
+	if err != nil {
+		return "", err
+	}
+	objects := Decode(text)
+	if len(objects) != 1 || cmp.Or(objects[0]["uuid"], objects[0]["email"]) == "" {
+		return "", &transfer.Error{Op: op, Code: transfer.CodeProtocol, Hint: notAPI, Err: fmt.Errorf("%s did not answer with a profile", c.shared.name)}
+	}
+	return cmp.Or(objects[0]["uuid"], objects[0]["email"]), nil
+}
+
+// needPost is the commands without input that have to be posted all the same.
+var needPost = []string{"destroy", "start", "stop", "shutdown", "reset", "create"}
+
+// Call makes any call and returns its answer as it is, as the vendor's script does: POST with input, or for a command
+// that changes something, and GET for the others. path is a call's words joined by slashes.
+func (c *Client) Call(ctx context.Context, path string, input []byte) ([]byte, error) {
+	words := strings.Split(strings.Trim(path, "/"), "/")
+	method := http.MethodGet
+	if input != nil || slices.Contains(needPost, words[len(words)-1]) {
+		method = http.MethodPost
+	}
+	for i := range words {
+		words[i] = url.PathEscape(words[i])
+	}
+	return c.text(ctx, "call "+path, method, strings.Join(words, "/"), input)
+}
+
+func drivePath(uuid string, rest ...string) string {
+	return "drives/" + url.PathEscape(uuid) + "/" + strings.Join(rest, "/")
+}

@@ -1,0 +1,62 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// Object is one key/value object of the API (manual 4). Of two equal keys the last one wins.
+type Object map[string]string
+
+// Decode reads objects as answers hold them: a pair a line, the key before the first space and the value after it, and
+// blank lines between objects. It takes line ends of either kind and any number of blank lines.
+func Decode(text []byte) []Object {
+	var objects []Object
+	var o Object
+	for line := range bytes.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
+		if key == "" {
+			o = nil
+			continue
+		}
+		if o == nil {
+			o = make(Object)
+			objects = append(objects, o)
+		}
+		o[key] = strings.TrimSpace(value)
+	}
+	return objects
+}
+
+// Encode writes one object, keys in order. It refuses with CodeInvalid what the format cannot carry: a key that is empty
+// or has a blank, and a line break.
+func Encode(o Object) ([]byte, error) {
+	var b bytes.Buffer
+	for _, key := range slices.Sorted(maps.Keys(o)) {
+		value := o[key]
+		if key == "" || strings.ContainsAny(key, " \t\r\n") || strings.ContainsAny(value, "\r\n") {
+			return nil, transfer.Errorf(transfer.CodeInvalid, "use one line of text", "%q cannot be sent as a value of %q", value, key)
+		}
+		fmt.Fprintf(&b, "%s %s\n", key, value)
+	}
+	return b.Bytes(), nil
+}
+
+// words is the values of a key that holds several.
+func (o Object) words(key string) []string { return strings.Fields(o[key]) }
+
+// list reads a list of UUIDs: the first word of each line.
+func list(text []byte) []string {
+	var ids []string
+	for line := range bytes.Lines(text) {
+		if words := strings.Fields(string(line)); len(words) > 0 {
+			ids = append(ids, words[0])
+		}
+	}
+	return ids
+}

@@ -1,0 +1,246 @@
+package opener_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/image"
+	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/opener"
+	"github.com/transferd/transferd/internal/sandbox"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/worker"
+)
+
+// bench is a sandbox over real HTTP, and a worker that reaches it as endpoint "here" and once more as "there".
+type bench struct {
+	t       *testing.T
+	dir     string
+	sandbox *sandbox.Server
+	opener  *opener.Opener
+	worker  *worker.Worker
+	last    transfer.Progress
+}
+
+func newBench(t *testing.T, faults ...string) *bench {
+	t.Helper()
+	b := &bench{t: t, dir: t.TempDir()}
+	cfg := sandbox.Config{Dir: filepath.Join(b.dir, "sandbox"), User: "u", Password: "p", Seed: 1}
+	for _, f := range faults {
+		fault, err := sandbox.ParseFault(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Faults = append(cfg.Faults, fault)
+	}
+	var err error
+	if b.sandbox, err = sandbox.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(b.sandbox.Handler())
+	t.Cleanup(func() {
+		server.Close()
+		if err := b.sandbox.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("BENCH_PASSWORD", "p")
+	e := config.Endpoint{URL: server.URL + "/", User: "u", PasswordEnv: "BENCH_PASSWORD"}
+	b.opener = opener.New(map[string]config.Endpoint{"here": e, "there": e}, opener.Options{Roots: image.Roots{b.dir}})
+	policy := worker.DefaultPolicy
+	policy.Base, policy.Cap = policy.Base/100, policy.Cap/100
+	b.worker = worker.New(worker.Config{Opener: b.opener, Policy: policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { b.last = p }})
+	return b
+}
+
+func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
+
+// image makes a file of size bytes with random data in every second of its 64 KiB pieces.
+func (b *bench) image(name string, size int64) string {
+	b.t.Helper()
+	f, err := os.Create(b.path(name))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(size); err != nil {
+		b.t.Fatal(err)
+	}
+	const piece = 64 << 10
+	for off := int64(0); off < size; off += 2 * piece {
+		data := make([]byte, min(piece, size-off))
+		_, _ = rand.Read(data)
+		if _, err := f.WriteAt(data, off); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return f.Name()
+}
+
+func (b *bench) run(spec transfer.Spec) (transfer.Progress, error) {
+	b.t.Helper()
+	if err := spec.Validate(); err != nil {
+		b.t.Fatal(err)
+	}
+	j, err := journal.Open(b.path("journal"), &spec)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer j.Close()
+	b.last = transfer.Progress{}
+	err = b.worker.Run(context.Background(), nil, worker.Job{ID: j.ID(), Spec: spec, Attempt: j.Attempt()}, j)
+	if err := j.Remove(); err != nil {
+		b.t.Error(err)
+	}
+	return b.last, err
+}
+
+func (b *bench) mustRun(spec transfer.Spec) transfer.Progress {
+	b.t.Helper()
+	p, err := b.run(spec)
+	if err != nil {
+		b.t.Fatalf("%s %s → %s: %v", spec.Kind, spec.Source, spec.Target, err)
+	}
+	if p.Chunks.Done != p.Chunks.Total || p.Verified != (spec.Verify != transfer.VerifyNone) {
+		b.t.Errorf("%s: %+v, verified %v", spec.Kind, p.Chunks, p.Verified)
+	}
+	return p
+}
+
+func file(path string) transfer.Ref        { return transfer.Ref{Path: path} }
+func drive(name, uuid string) transfer.Ref { return transfer.Ref{Endpoint: name, Drive: uuid} }
+func spec(kind transfer.Kind, from, to transfer.Ref) transfer.Spec {
+	s := transfer.NewSpec(kind, from, to)
+	s.ChunkSize, s.Name = 64<<10, ""
+	if to.IsDrive() && to.Drive == "" {
+		s.Name = "test"
+	}
+	return s
+}
+
+func (b *bench) equal(a, c string) {
+	b.t.Helper()
+	x, err := os.ReadFile(a)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	y, err := os.ReadFile(c)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if !bytes.Equal(x, y) {
+		b.t.Errorf("%s and %s differ", a, c)
+	}
+}
+
+// TestThereAndBack takes images of all boundary sizes up, to a clone, to another endpoint and down again.
+func TestThereAndBack(t *testing.T) {
+	const c = 64 << 10
+	for _, size := range []int64{512, c - 512, c, c + 512, 7*c + 1024} {
+		b := newBench(t)
+		img := b.image("disk.img", size)
+		up := b.mustRun(spec(transfer.Upload, file(img), drive("here", "")))
+		clone := b.mustRun(spec(transfer.Clone, drive("here", up.Drive), drive("here", "")))
+		there := b.mustRun(spec(transfer.Clone, drive("here", clone.Drive), drive("there", "")))
+		b.mustRun(spec(transfer.Download, drive("there", there.Drive), file(b.path("copy.img"))))
+		b.equal(img, b.path("copy.img"))
+		for _, against := range []string{img, b.path("copy.img.manifest.json")} {
+			if p := b.mustRun(spec(transfer.Verify, drive("there", there.Drive), file(against))); p.Digest.ChunksRoot != up.Digest.ChunksRoot {
+				t.Errorf("%d bytes: roots %s and %s", size, p.Digest.ChunksRoot, up.Digest.ChunksRoot)
+			}
+		}
+	}
+}
+
+// TestFaultyEndpoint moves an image through every fault at once, and proves that each was met and none got through.
+func TestFaultyEndpoint(t *testing.T) {
+	faults := []string{"409=4%", "504=4%", "500=4%", "reset=4%", "truncate=4%", "corrupt-write=4%", "corrupt-read=4%"}
+	b := newBench(t, faults...)
+	img := b.image("disk.img", 24<<20)
+	up := b.mustRun(spec(transfer.Upload, file(img), drive("here", "")))
+	down := spec(transfer.Download, drive("here", up.Drive), file(b.path("copy.img")))
+	down.Verify = transfer.VerifyFull // a download that reads once cannot know of a bit that was flipped on the way
+	b.mustRun(down)
+	b.equal(img, b.path("copy.img"))
+	r := up.Retries
+	for name, n := range map[string]int64{"conflict": r.Conflict, "timeout": r.Timeout, "server": r.Server, "network": r.Network, "mismatch": r.Mismatch} {
+		if n == 0 {
+			t.Errorf("no retry of kind %s in %+v", name, r)
+		}
+	}
+	for kind, n := range b.sandbox.FaultCounts() {
+		if n == 0 && slices.ContainsFunc(faults, func(f string) bool { return strings.HasPrefix(f, kind+"=") }) {
+			t.Errorf("fault %s never struck", kind)
+		}
+	}
+}
+
+// TestOneJobMakesOneDrive cuts a job off after its drive was made and before it was recorded.
+func TestOneJobMakesOneDrive(t *testing.T) {
+	b := newBench(t)
+	s := spec(transfer.Upload, file(b.image("disk.img", 1<<20)), drive("here", ""))
+	task := worker.Task{ID: "job", Spec: s}
+	first, err := b.opener.Sink(t.Context(), &task, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	again := worker.Task{ID: "job", Spec: s, Again: true}
+	second, err := b.opener.Sink(t.Context(), &again, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if task.Plan.Drive != again.Plan.Drive || !again.Plan.Created {
+		t.Errorf("the second attempt has %+v, the first %+v", again.Plan, task.Plan)
+	}
+}
+
+// TestNothingIsMadeForBadInput looks at the endpoint after each refusal.
+func TestNothingIsMadeForBadInput(t *testing.T) {
+	b := newBench(t)
+	img := b.image("disk.img", 1<<20)
+	write := func(name string, data []byte) string {
+		if err := os.WriteFile(b.path(name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return b.path(name)
+	}
+	small := spec(transfer.Upload, file(img), drive("here", ""))
+	small.Size = 512 << 10
+	for name, tc := range map[string]struct {
+		spec transfer.Spec
+		code transfer.Code
+	}{
+		"missing":          {spec(transfer.Upload, file(b.path("none")), drive("here", "")), transfer.CodeNotFound},
+		"a folder":         {spec(transfer.Upload, file(b.dir), drive("here", "")), transfer.CodeInvalid},
+		"empty":            {spec(transfer.Upload, file(write("empty", nil)), drive("here", "")), transfer.CodeInvalid},
+		"no whole sectors": {spec(transfer.Upload, file(write("odd", make([]byte, 1000))), drive("here", "")), transfer.CodeInvalid},
+		"damaged gzip":     {spec(transfer.Upload, file(write("torn.gz", []byte("\x1f\x8b\x08\x00torn"))), drive("here", "")), transfer.CodeInvalid},
+		"larger than size": {small, transfer.CodeInvalid},
+		"outside of roots": {spec(transfer.Upload, file("/etc/passwd"), drive("here", "")), transfer.CodeForbidden},
+		"no endpoint":      {spec(transfer.Upload, file(img), drive("nowhere", "")), transfer.CodeInvalid},
+	} {
+		_, err := b.run(tc.spec)
+		if transfer.CodeOf(err) != tc.code {
+			t.Errorf("%s: %v has code %s, not %s", name, err, transfer.CodeOf(err), tc.code)
+		}
+	}
+	c, err := b.opener.Client(t.Context(), "here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if drives, err := c.InfoAll(t.Context()); err != nil || len(drives) != 0 {
+		t.Errorf("the endpoint has %d drives, %v", len(drives), err)
+	}
+}
