@@ -11,6 +11,7 @@ import (
 
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
 )
 
 func (a *app) jobsCommand() *cobra.Command {
@@ -89,11 +90,7 @@ func (a *app) jobsShow() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
 			if manifest {
-				m, err := c.Manifest(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				return printLine(a.stdout, m)
+				return a.printManifest(ctx, c, args[0])
 			}
 			job, err := c.Job(ctx, args[0])
 			if err != nil {
@@ -103,6 +100,23 @@ func (a *app) jobsShow() *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+func (a *app) printManifest(ctx context.Context, c *queue.Client, id string) error {
+	job, at, err := c.Ledger(ctx, id)
+	if err != nil {
+		return err
+	}
+	if job.State != transfer.Succeeded || job.Digest.ChunksRoot == "" {
+		return transfer.Errorf(transfer.CodeInvalid, "jobs have one when they have succeeded, unless they cloned with --verify none",
+			"job %s (%s, %s) has no manifest", id, job.Kind, job.State)
+	}
+	m := verify.NewManifest(at.Plan.Size, at.Plan.ChunkSize, verify.NonZero(at.Entries, at.Plan.Size, at.Plan.ChunkSize), job.Digest.Image)
+	if m.ChunksRoot != job.Digest.ChunksRoot {
+		return transfer.Errorf(transfer.CodeMismatch, "do not trust it: read the drive again with transferctl verify",
+			"the ledger of job %s adds up to %s, and the job's result is %s", id, m.ChunksRoot, job.Digest.ChunksRoot)
+	}
+	return printLine(a.stdout, m)
 }
 
 func writeJob(w io.Writer, j *transfer.Job) {

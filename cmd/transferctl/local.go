@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/journal"
-	"github.com/transferd/transferd/internal/opener"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
@@ -52,8 +51,7 @@ func (a *app) attempt(ctx context.Context, j *journal.Journal, spec transfer.Spe
 	show := a.follow()
 	defer show.stop()
 	w := worker.New(worker.Config{
-		Opener: opener.New(a.cfg.Endpoints, &opener.Std{In: a.stdin, Out: a.stdout}),
-		Policy: worker.DefaultPolicy, Log: zap.NewNop(),
+		Opener: a.opener(), Policy: worker.DefaultPolicy, Log: zap.NewNop(),
 		Observe: func(p transfer.Progress) {
 			job.Progress = p
 			job.Time(time.Now())

@@ -32,7 +32,11 @@ func ChunkAt(index, size int64, chunkSize int) Chunk {
 
 // ChunkCount is how many chunks of chunkSize an image of size bytes has.
 func ChunkCount(size int64, chunkSize int) int64 {
-	return (size + int64(chunkSize) - 1) / int64(chunkSize)
+	count := size / int64(chunkSize)
+	if size%int64(chunkSize) > 0 {
+		count++ // rounding up by adding first would overflow near the largest size
+	}
+	return count
 }
 
 // DigestSize is the length of a Digest in bytes.

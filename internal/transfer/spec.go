@@ -154,7 +154,7 @@ func (s *Spec) validateEnds() error {
 			return invalid("to copy a drive to a drive use clone", "upload takes an image, and %s is a drive", src)
 		}
 		if !dst.IsDrive() {
-			return invalid("write ENDPOINT: for a new drive, or ENDPOINT:UUID", "upload needs a drive to write to, and %s is none", dst)
+			return invalid("write ENDPOINT: for a new drive, or ENDPOINT:UUID", "upload needs a drive to write to, and %s is none", dst.Redacted())
 		}
 	case Download:
 		if err := existing(src); err != nil {
@@ -168,7 +168,7 @@ func (s *Spec) validateEnds() error {
 			return err
 		}
 		if !dst.IsDrive() || dst.Drive != "" {
-			return invalid("write ENDPOINT: (or nothing, for the drive's own endpoint)", "clone makes a new drive, and %s is none", dst)
+			return invalid("write ENDPOINT: (or nothing, for the drive's own endpoint)", "clone makes a new drive, and %s is none", dst.Redacted())
 		}
 	case Verify:
 		if err := existing(src); err != nil {

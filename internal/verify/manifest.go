@@ -24,6 +24,22 @@ func NewManifest(size int64, chunkSize int, chunks map[int64]transfer.Digest, im
 	}
 }
 
+// NonZero is the digests of the chunks in entries that are not all zeros, for an image of size bytes. Of several entries
+// of a chunk the last counts; those beyond the image do not.
+func NonZero(entries []transfer.Entry, size int64, chunkSize int) map[int64]transfer.Digest {
+	chunks := make(map[int64]transfer.Digest, len(entries))
+	count := transfer.ChunkCount(size, chunkSize)
+	for _, e := range entries {
+		if e.Index < 0 || e.Index >= count {
+			continue
+		}
+		if chunks[e.Index] = e.Digest; e.Digest == ZeroDigest(transfer.ChunkAt(e.Index, size, chunkSize).Len) {
+			delete(chunks, e.Index)
+		}
+	}
+	return chunks
+}
+
 // Ascending yields chunks in the order of their indexes.
 func Ascending(chunks map[int64]transfer.Digest) iter.Seq2[int64, transfer.Digest] {
 	return func(yield func(int64, transfer.Digest) bool) {

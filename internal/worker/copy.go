@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -68,7 +67,7 @@ func (c *copier) copy(ctx context.Context) error {
 
 func (c *copier) streamEnded(size int64) error {
 	if size == 0 {
-		return transfer.Errorf(transfer.CodeInvalid, "nothing came from the source", "the image is empty")
+		return errEmpty
 	}
 	c.size = size
 	c.setSize(size)
@@ -111,7 +110,7 @@ func (c *copier) carryAll(ctx context.Context, f feed, step stepFunc, ws *worksp
 		default:
 		}
 		w, err := f.take(ctx, ws.buf)
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, errAllTaken) {
 			return nil
 		}
 		if err != nil {
@@ -137,8 +136,8 @@ func (c *copier) step(ctx context.Context, w work, ws *workspace) error {
 	if err := c.hash.add(ctx, w, p); err != nil {
 		return err
 	}
-	// A stream is read again by a later attempt and need not be the same as before.
-	if done && (!w.read || verify.Sum(p) == known) {
+	// What is read again by a later attempt need not be the same as before.
+	if done && (p == nil || verify.Sum(p) == known) {
 		return nil
 	}
 	return c.settleChunk(ctx, w, p, ws)

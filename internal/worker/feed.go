@@ -19,7 +19,10 @@ type work struct {
 	read bool  // the buffer holds the chunk's bytes already
 }
 
-// feed hands chunks out, each once, to many goroutines; at the end it returns io.EOF. buf is the taker's, at least a
+// errAllTaken is the end of a feed. It is no one else's error: an io.EOF from a truncated source must not pass for it.
+var errAllTaken = errors.New("all chunks are taken")
+
+// feed hands chunks out, each once, to many goroutines; at the end it returns errAllTaken. buf is the taker's, at least a
 // chunk long.
 type feed interface {
 	take(ctx context.Context, buf []byte) (work, error)
@@ -43,7 +46,7 @@ func (f *planFeed) take(context.Context, []byte) (work, error) {
 	defer f.mu.Unlock()
 	step, err, ok := f.next()
 	if !ok {
-		return work{}, io.EOF
+		return work{}, errAllTaken
 	}
 	if err != nil {
 		return work{}, err
@@ -67,15 +70,15 @@ func (f *streamFeed) take(ctx context.Context, buf []byte) (work, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ended {
-		return work{}, io.EOF
+		return work{}, errAllTaken
 	}
 	n, err := f.src.Next(ctx, buf[:f.chunkSize])
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && err != io.EOF { //nolint:errorlint // one that wraps io.EOF is a cut connection, not the end
 		return work{}, err
 	}
 	f.ended = err != nil || n < f.chunkSize
 	if n == 0 {
-		return work{}, io.EOF
+		return work{}, errAllTaken
 	}
 	w := work{seq: f.seq, read: true}
 	w.Chunk = transfer.Chunk{Index: f.seq, Off: f.size, Len: n}

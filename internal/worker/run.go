@@ -29,6 +29,8 @@ type run struct {
 
 var errDrained = transfer.Errorf(transfer.CodeDrained, "the job goes on when a worker takes it up again", "the worker is stopping")
 
+var errEmpty = transfer.Errorf(transfer.CodeInvalid, "nothing came from the source", "the image is empty")
+
 func (r *run) run(ctx context.Context) error {
 	if err := r.load(ctx); err != nil {
 		return err
@@ -68,6 +70,9 @@ func (r *run) transfer(ctx context.Context, mode mode) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
+	if src.Size() == 0 {
+		return errEmpty
+	}
 	sink, err := r.openSink(ctx, src.Size())
 	if err != nil {
 		return err
@@ -80,6 +85,9 @@ func (r *run) transfer(ctx context.Context, mode mode) (err error) {
 	err = c.copy(ctx)
 	if err == nil {
 		err = r.finish(ctx, c)
+	}
+	if mode == compareOnly {
+		return err // nothing here is the job's own to remove
 	}
 	return errors.Join(err, r.discard(ctx, sink, err))
 }

@@ -11,7 +11,7 @@ import (
 
 const (
 	// rewrites is how often a chunk is written at the most before a difference ends the job.
-	rewrites = 3
+	rewrites = 5
 	// rereads is how often what is stored is read before it counts as different: the fault may lie on the way back.
 	rereads = 2
 )

@@ -1,0 +1,93 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// CreateOptions says how an image is written.
+type CreateOptions struct {
+	Format    transfer.Format // empty: raw
+	Size      int64           // of the image, bytes
+	Overwrite bool            // the target may be there already, and is replaced; a block device needs it
+	Resume    bool            // an earlier attempt of the same job has begun
+	Roots     Roots           // the folders that files may be in
+	Stdout    io.Writer       // what "-" writes; nil: nothing
+}
+
+// Create makes the sink of an image: a file, a block device, or "-" for standard output.
+//
+// A file is written as PATH.partial, which one job at a time may do, and gets its name in Commit, with its manifest
+// beside it as PATH.manifest.json. A raw file is sparse where no chunk is written, and can be resumed. A compressed one, like standard
+// output, is transfer.InOrder and begins anew each time. A block device is written where it stands: it has neither a
+// .partial nor a manifest, and its zeros have to be written.
+//
+// Errors: CodeExists for a target that is there already, CodeConflict while another job writes it, CodeInvalid for one
+// that is no file, CodeForbidden (also outside of the roots), CodeNotFound for a missing folder, CodeNoSpace.
+func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if opts.Format == "" {
+		opts.Format = transfer.FormatRaw
+	}
+	if opts.Size < 0 {
+		return nil, invalid("create "+path, "", "an image cannot have %d bytes", opts.Size)
+	}
+	if (transfer.Ref{Path: path}).IsStd() {
+		return newStdout(opts)
+	}
+	t, err := findTarget(path, opts)
+	if err != nil {
+		return nil, err
+	}
+	if t.device {
+		return openDevice(t, opts)
+	}
+	p, err := openPartial(t, opts)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Format == transfer.FormatRaw {
+		return newRawFile(p, opts.Size)
+	}
+	return newPackedFile(p, opts.Format)
+}
+
+// target is what a path says of a file that is to be written.
+type target struct {
+	op       string
+	resolved string
+	device   bool
+}
+
+// findTarget looks at what is there, and whether it may be written.
+func findTarget(path string, opts CreateOptions) (t target, err error) {
+	t.op = "create " + path
+	if t.resolved, err = opts.Roots.Check(path); err != nil {
+		return t, err
+	}
+	info, err := os.Lstat(t.resolved)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return t, nil
+	case err != nil:
+		return t, fileError(t.op, err)
+	case !info.Mode().IsRegular() && !isDevice(info):
+		return t, invalid(t.op, "give the path of a file that is not there yet", "it is there and no regular file")
+	case !opts.Overwrite && (isDevice(info) || !opts.Resume):
+		return t, errExists(t.op)
+	}
+	t.device = isDevice(info)
+	return t, nil
+}
+
+func errExists(op string) error {
+	return &transfer.Error{
+		Op: op, Code: transfer.CodeExists, Hint: "choose another path, or give --overwrite", Err: errors.New("it is there already"),
+	}
+}

@@ -1,0 +1,68 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// device is a block device that is written in place.
+type device struct {
+	storage
+}
+
+var (
+	_ transfer.Sink       = (*device)(nil)
+	_ transfer.ReadBacker = (*device)(nil)
+)
+
+// openDevice claims a block device for itself, which the kernel refuses while it is mounted (open(2), O_EXCL).
+func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
+	if opts.Format != transfer.FormatRaw {
+		return nil, invalid(t.op, "leave --format out", "a block device takes a raw image only")
+	}
+	f, err := opts.Roots.open(t.resolved, os.O_RDWR|unix.O_EXCL, 0)
+	if err != nil {
+		return nil, err
+	}
+	d, err := newDevice(t, f, opts.Size)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return d, nil
+}
+
+func newDevice(t target, f *os.File, size int64) (*device, error) {
+	capacity, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, fileError(t.op, err)
+	}
+	if capacity < size {
+		return nil, invalid(t.op, "give a larger device", "the image has %d bytes, and the device only %d", size, capacity)
+	}
+	return &device{storage{f: f, path: t.resolved, size: size}}, nil
+}
+
+// Commit waits until the device has everything.
+func (d *device) Commit(ctx context.Context, _ *transfer.Manifest) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := d.f.Sync(); err != nil {
+		return fileError("write "+d.path+" to disk", err)
+	}
+	return nil
+}
+
+// Close closes the device; what was written stays.
+func (d *device) Close() error {
+	if err := d.f.Close(); err != nil {
+		return fileError("close "+d.path, err)
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// File is a raw image: a regular file or a block device. It is safe for concurrent use.
+type File struct {
+	f        *os.File
+	path     string // as the user wrote it
+	info     fs.FileInfo
+	size     int64
+	identity string
+}
+
+var _ transfer.Source = (*File)(nil)
+
+// openFile opens a file or block device and refuses everything else.
+func openFile(roots Roots, path string) (*File, error) {
+	op := "open " + path
+	resolved, err := roots.Check(path)
+	if err != nil {
+		return nil, err
+	}
+	// Opening a device can have effects, so its kind is looked at before as well as after.
+	info, err := os.Stat(resolved)
+	if err != nil {
+		return nil, fileError(op, err)
+	}
+	if err := checkKind(op, info); err != nil {
+		return nil, err
+	}
+	f, err := roots.open(resolved, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	s := &File{f: f, path: path}
+	if err := s.settle(op); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return s, nil
+}
+
+func (s *File) settle(op string) (err error) {
+	if s.info, s.size, err = measure(s.f); err != nil {
+		return fileError(op, err)
+	}
+	if err := checkKind(op, s.info); err != nil {
+		return err
+	}
+	if s.size == 0 {
+		return errEmpty(op)
+	}
+	s.identity = identity(s.info, s.size)
+	return nil
+}
+
+func checkKind(op string, info fs.FileInfo) error {
+	kind := ""
+	switch mode := info.Mode(); {
+	case mode.IsRegular(), isDevice(info):
+		return nil
+	case mode.IsDir():
+		kind = "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		kind = "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		kind = "a socket"
+	default:
+		kind = "a character device"
+	}
+	return invalid(op, "give a regular file or a block device; for a stream use - with --local", "it is %s", kind)
+}
+
+func isDevice(info fs.FileInfo) bool {
+	return info.Mode()&fs.ModeDevice != 0 && info.Mode()&fs.ModeCharDevice == 0
+}
+
+// measure finds the size of a file or block device. It moves the file's offset.
+func measure(f *os.File) (fs.FileInfo, int64, error) {
+	info, err := f.Stat()
+	if err != nil || !isDevice(info) {
+		return info, sizeOf(info), err
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	return info, size, err
+}
+
+func sizeOf(info fs.FileInfo) int64 {
+	if info == nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// identity is what tells whether an image is still the one it was: of a file its size, time of change and inode, of a
+// device its number and size, since nothing says whether a device was written. The number of the device that a file is
+// on is left out, because hosts that share a file system number it differently.
+func identity(info fs.FileInfo, size int64) string {
+	st := info.Sys().(*syscall.Stat_t)
+	if isDevice(info) {
+		return fmt.Sprintf("device=%d:%d size=%d", unix.Major(st.Rdev), unix.Minor(st.Rdev), size)
+	}
+	return fmt.Sprintf("size=%d mtime=%d inode=%d", size, info.ModTime().UnixNano(), st.Ino)
+}
+
+// Size is the image's length in bytes, as it was when it was opened.
+func (s *File) Size() int64 { return s.size }
+
+// Identity is made of size, time of change in nanoseconds and inode; of a block device, of its number and size.
+func (s *File) Identity() string { return s.identity }
+
+// Extents yields what the file system has stored, found by SEEK_DATA and SEEK_HOLE (lseek(2)). A file system that cannot
+// tell, and a block device, make one extent of everything.
+func (s *File) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
+	return func(yield func(transfer.Extent, error) bool) {
+		for off := int64(0); off < s.size; {
+			e, err := s.nextData(off)
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(transfer.Extent{}, err)
+				return
+			}
+			if e.Len == 0 || !yield(e, nil) {
+				return
+			}
+			off = e.Off + e.Len
+		}
+	}
+}
+
+// nextData is the first stored run at or after off; its length is 0 if there is none. The calls move the file's offset,
+// but neither they nor any reader here depend on it.
+func (s *File) nextData(off int64) (transfer.Extent, error) {
+	from, err := s.f.Seek(off, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return transfer.Extent{}, nil
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+		return transfer.Extent{Off: off, Len: s.size - off}, nil
+	case err != nil:
+		return transfer.Extent{}, fileErrorAt("find data in "+s.path, off, err)
+	}
+	to, err := s.f.Seek(from, unix.SEEK_HOLE)
+	if err != nil {
+		to = s.size
+	}
+	return transfer.Extent{Off: from, Len: max(0, min(to, s.size)-from)}, nil
+}
+
+// ReadChunk reads from the file. A file that ends early has changed: CodeSourceChanged.
+func (s *File) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n, err := s.f.ReadAt(p, c.Off)
+	switch {
+	case n == len(p):
+		return nil
+	case errors.Is(err, io.EOF):
+		return s.changed(c.Off+int64(n), "it ends at %d", c.Off+int64(n))
+	}
+	return fileErrorAt("read "+s.path, c.Off+int64(n), err)
+}
+
+// Unchanged returns CodeSourceChanged if the file, or what its path leads to, is not what was opened.
+func (s *File) Unchanged(context.Context) error {
+	info, size, err := measure(s.f)
+	if err != nil {
+		return fileError("look at "+s.path, err)
+	}
+	if now := identity(info, size); now != s.identity {
+		return s.changed(-1, "it was %s, it is %s", s.identity, now)
+	}
+	there, err := os.Stat(s.path)
+	if err != nil {
+		return s.changed(-1, "it is gone (%v)", bare(err))
+	}
+	if !sameObject(s.info, there) {
+		return s.changed(-1, "another file has taken its place")
+	}
+	return nil
+}
+
+func sameObject(a, b fs.FileInfo) bool {
+	if isDevice(a) && isDevice(b) {
+		return a.Sys().(*syscall.Stat_t).Rdev == b.Sys().(*syscall.Stat_t).Rdev
+	}
+	return os.SameFile(a, b)
+}
+
+// changed makes the error of a source that is not what it was; off is negative if it has no place.
+func (s *File) changed(off int64, format string, args ...any) error {
+	e := transfer.Errorf(transfer.CodeSourceChanged, "leave the image alone while it is read, and start a new job",
+		"the image changed: "+format, args...)
+	if e.Op = "read " + s.path; off >= 0 {
+		e.Offset = &off
+	}
+	return e
+}
+
+// Close closes the file.
+func (s *File) Close() error {
+	if err := s.f.Close(); err != nil {
+		return fileError("close "+s.path, err)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package image
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// tempDir is a folder whose path has no links in it.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func writeFile(t testing.TB, path string, content []byte) string {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func tempFile(t testing.TB, name string, content []byte) string {
+	t.Helper()
+	return writeFile(t, filepath.Join(tempDir(t), name), content)
+}
+
+// gzipped packs content as one member.
+func gzipped(t testing.TB, content []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(content)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// zstded packs content as one frame.
+func zstded(t testing.TB, content []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := zstd.NewWriter(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Write(content)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// everywhere allows all paths.
+var everywhere = Roots{"/"}
+
+func open(t testing.TB, path string, opts Options) transfer.Source {
+	t.Helper()
+	opts.Roots = everywhere
+	src, err := Open(t.Context(), path, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+func closed(t testing.TB, c interface{ Close() error }) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// expect checks that an error is one for users: with the code, an operation, and each of the words in its text or hint.
+func expect(t testing.TB, err error, code transfer.Code, words ...string) {
+	t.Helper()
+	var e *transfer.Error
+	if !errors.As(err, &e) || e.Code != code || e.Op == "" {
+		t.Fatalf("got %v (%q), want %q and an operation", err, transfer.CodeOf(err), code)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error()+"\n"+e.Hint, w) {
+			t.Errorf("%q with hint %q does not say %q", err, e.Hint, w)
+		}
+	}
+	if strings.Contains(err.Error(), "/proc/self") {
+		t.Errorf("%q names a path that only this process has", err)
+	}
+}
+
+// expectAt is expect for an error that has a place in the image.
+func expectAt(t testing.TB, err error, code transfer.Code, off int64) {
+	t.Helper()
+	expect(t, err, code)
+	if f := transfer.FailureOf(err); f.Offset == nil || *f.Offset != off {
+		t.Errorf("%v: the offset is %v, not %d", err, f.Offset, off)
+	}
+}
+
+func exists(t testing.TB, path string) bool {
+	t.Helper()
+	_, err := os.Lstat(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return err == nil
+}

@@ -1,0 +1,205 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// partial is a file on its way: PATH.partial, locked against other jobs, until land gives it its name. Everything goes
+// through the open folder, so that nothing done to the path leads elsewhere.
+type partial struct {
+	*target
+	opts CreateOptions
+	dir  *os.File
+	base string
+	f    *os.File
+}
+
+const (
+	partialSuffix  = ".partial"
+	manifestSuffix = ".manifest.json"
+)
+
+// openPartial opens or makes the .partial and locks it. Its content is whatever was there.
+func openPartial(t target, opts CreateOptions) (*partial, error) {
+	dir, err := opts.Roots.open(filepath.Dir(t.resolved), os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, retitle(t.op, "open its folder", err)
+	}
+	p := &partial{target: &t, opts: opts, dir: dir, base: filepath.Base(t.resolved)}
+	if err := p.lock(); err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return p, nil
+}
+
+func retitle(op, what string, err error) error {
+	var e *transfer.Error
+	if !errors.As(err, &e) {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return &transfer.Error{Op: op, Code: e.Code, Hint: e.Hint, Err: fmt.Errorf("%s: %w", what, e.Err)}
+}
+
+// at is a path to a file in the folder, wherever the folder's name has gone.
+func (p *partial) at(suffix string) string { return filepath.Join(procPath(p.dir), p.base+suffix) }
+
+func (p *partial) fail(what string, err error) error {
+	return retitle(p.op, what, fileError("", err))
+}
+
+// lock opens the .partial and locks it. The job that had it may have given it its name, or removed it, while we waited
+// for neither; then what we hold is not the .partial any more, and we look again.
+func (p *partial) lock() error {
+	for {
+		f, err := os.OpenFile(p.at(partialSuffix), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o666) //nolint:gosec // the user's umask decides, as with cp
+		if err != nil {
+			return p.fail("open "+partialSuffix, err)
+		}
+		current, err := p.claim(f)
+		if current && err == nil {
+			p.f = f
+			return nil
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *partial) claim(f *os.File) (current bool, err error) {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return false, p.fail("lock "+partialSuffix, err)
+		}
+		// Busy, and not "exists": the other may be an earlier attempt of this very job that is about to learn that it
+		// has lost it. Who waits for another job in earnest finds the target there in the end.
+		return false, &transfer.Error{
+			Op: p.op, Code: transfer.CodeConflict, Hint: "wait for it, or choose another path",
+			Err: errors.New("another job is writing this file"),
+		}
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return false, p.fail("look at "+partialSuffix, err)
+	}
+	if !info.Mode().IsRegular() {
+		return false, invalid(p.op, "remove it", "its %s is no regular file", partialSuffix)
+	}
+	there, err := os.Lstat(p.at(partialSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, p.fail("look at "+partialSuffix, err)
+	}
+	return os.SameFile(info, there), nil
+}
+
+// reset makes the file one of size zero bytes that take no room.
+func (p *partial) reset(size int64) error {
+	if err := p.f.Truncate(0); err != nil {
+		return p.fail("empty "+partialSuffix, err)
+	}
+	if err := p.f.Truncate(size); err != nil {
+		return p.fail(fmt.Sprintf("make %s as large as the image", partialSuffix), err)
+	}
+	return nil
+}
+
+// land makes the file durable and gives it its name, with the manifest beside it.
+func (p *partial) land(ctx context.Context, m *transfer.Manifest) error {
+	if err := p.f.Sync(); err != nil {
+		return p.fail("write "+partialSuffix+" to disk", err)
+	}
+	if landed, err := p.landed(ctx, m); landed || err != nil {
+		return err
+	}
+	if err := verify.WriteManifest(p.at(manifestSuffix), m); err != nil {
+		return p.fail("write its manifest", err)
+	}
+	if err := p.rename(); err != nil {
+		return err
+	}
+	if err := p.dir.Sync(); err != nil {
+		return p.fail("write its folder to disk", err)
+	}
+	return nil
+}
+
+// landed looks whether there is a target that must stay. There may be if an earlier attempt was cut off right after it
+// had completed the target; then the target holds this very image, and ours is not needed.
+func (p *partial) landed(ctx context.Context, m *transfer.Manifest) (bool, error) {
+	if p.opts.Overwrite {
+		return false, nil
+	}
+	f, err := os.OpenFile(p.at(""), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil || !p.opts.Resume:
+		if err == nil {
+			err = f.Close()
+		}
+		return false, errors.Join(errExists(p.op), err)
+	}
+	err = errors.Join(prove(ctx, p.op, f, p.opts.Format, m), f.Close())
+	if transfer.CodeOf(err) == transfer.CodeMismatch {
+		return false, errExists(p.op)
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, p.remove()
+}
+
+// rename gives the file its name, and takes nobody else's: a target that appeared after we looked stays, unless it may be
+// replaced.
+func (p *partial) rename() error {
+	from, to := p.base+partialSuffix, p.base
+	if p.opts.Overwrite {
+		if err := os.Rename(p.at(partialSuffix), p.at("")); err != nil {
+			return p.fail("rename "+partialSuffix, err)
+		}
+		return nil
+	}
+	dir := int(p.dir.Fd())
+	err := unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		// Not every file system knows it, NFS for one; a second name is made by all that matter.
+		if err = unix.Linkat(dir, from, dir, to, 0); err == nil {
+			err = unix.Unlinkat(dir, from, 0)
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return errExists(p.op)
+	}
+	if err != nil {
+		return p.fail("rename "+partialSuffix, err)
+	}
+	return nil
+}
+
+func (p *partial) remove() error {
+	if err := os.Remove(p.at(partialSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return p.fail("remove "+partialSuffix, err)
+	}
+	return nil
+}
+
+// Close releases the lock.
+func (p *partial) Close() error {
+	if err := errors.Join(p.f.Close(), p.dir.Close()); err != nil {
+		return p.fail("close", err)
+	}
+	return nil
+}

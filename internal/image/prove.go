@@ -1,0 +1,63 @@
+package image
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// prove reads an image from the beginning of f, unpacked, and compares its chunks with a manifest. A difference, or a
+// stream that does not unpack, is CodeMismatch.
+func prove(ctx context.Context, op string, f *os.File, format transfer.Format, m *transfer.Manifest) error {
+	s := &stream{name: op, in: &input{r: &fileReader{File: &File{f: f, path: op}}, ctx: ctx}}
+	if err := s.unpack(format, bufio.NewReaderSize(s.in, readSize)); err != nil {
+		return mismatch(op, 0, err)
+	}
+	defer s.done()
+	s.size.Store(m.Size)
+	buf := make([]byte, m.ChunkSize)
+	for i, count := int64(0), transfer.ChunkCount(m.Size, m.ChunkSize); i < count; i++ {
+		c := transfer.ChunkAt(i, m.Size, m.ChunkSize)
+		n, err := s.Next(ctx, buf[:c.Len])
+		if err != nil && !errors.Is(err, io.EOF) {
+			return unproven(op, c.Off, err)
+		}
+		want, ok := m.Chunks[i]
+		if !ok {
+			want = verify.ZeroDigest(c.Len)
+		}
+		if got := verify.Sum(buf[:n]); got != want {
+			return mismatch(op, c.Off, fmt.Errorf("chunk %d is not what was written: its SHA-256 is %s, not %s", i, got, want))
+		}
+	}
+	n, err := s.Next(ctx, make([]byte, 1))
+	switch {
+	case n > 0:
+		return mismatch(op, m.Size, errors.New("more is stored than was written"))
+	case !errors.Is(err, io.EOF):
+		return unproven(op, m.Size, err)
+	}
+	return nil
+}
+
+// unproven tells what is stored wrongly from what could not be read.
+func unproven(op string, off int64, err error) error {
+	switch transfer.CodeOf(err) {
+	case transfer.CodeInvalid, transfer.CodeSourceChanged:
+		return mismatch(op, off, err)
+	}
+	return err
+}
+
+func mismatch(op string, off int64, err error) error {
+	return &transfer.Error{
+		Op: op, Code: transfer.CodeMismatch, Offset: &off, Err: err,
+		Hint: "what is stored is not what it should be: check the disk and the memory of this host, then retry the job",
+	}
+}

@@ -1,0 +1,132 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// URL is a raw image behind a URL whose server hands out ranges. It is safe for concurrent use.
+type URL struct {
+	*remote
+	size    int64
+	version string
+	// at is where redirects led at first. Mirrors of one image differ in their ETags, so later requests go there too.
+	at atomic.Pointer[url.URL]
+}
+
+var _ transfer.Source = (*URL)(nil)
+
+// ranged makes a source of the answer to a request for the first bytes; nil if the image has to be taken as a stream.
+// It leaves the body alone if the answer is the whole image.
+func (r *remote) ranged(a *answer) (*URL, error) {
+	first, last, total, ok := a.contentRange()
+	if a.status != http.StatusPartialContent || !ok || first != 0 || a.version() == "" {
+		return nil, nil
+	}
+	head := make([]byte, min(last+1, sniffSize))
+	if _, err := io.ReadFull(a, head); err != nil {
+		return nil, r.short(0, err)
+	}
+	format, err := sniff("open "+r.name, r.origin.Path, head)
+	if err != nil || format != transfer.FormatRaw {
+		return nil, err
+	}
+	u := &URL{remote: r, size: total, version: a.version()}
+	u.pin(a.from)
+	return u, nil
+}
+
+// pin sends later requests to where a redirect led, with the user and password that were meant for that host.
+func (u *URL) pin(to *url.URL) {
+	at := *to
+	if at.Scheme == u.origin.Scheme && at.Host == u.origin.Host {
+		at.User = u.origin.User
+	}
+	u.at.Store(&at)
+}
+
+// Size is the image's length in bytes.
+func (u *URL) Size() int64 { return u.size }
+
+// Identity is made of the size and the strong ETag or, without one, the time of the last change.
+func (u *URL) Identity() string { return fmt.Sprintf("size=%d version=%s", u.size, u.version) }
+
+// Extents is the whole image: nothing says where its zeros are.
+func (u *URL) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
+	return func(yield func(transfer.Extent, error) bool) { yield(transfer.Extent{Len: u.size}, nil) }
+}
+
+// ReadChunk fetches one range. An image that is not the one that was opened is CodeSourceChanged (If-Range, RFC 9110,
+// 13.1.5); an answer that is cut off is CodeNetwork, one that stands still CodeTimeout.
+func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+	if len(p) == 0 {
+		return ctx.Err()
+	}
+	last := c.Off + int64(len(p)) - 1
+	a, err := u.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", c.Off, last)}, "If-Range": {u.version}})
+	if err != nil {
+		return err
+	}
+	if err := u.check(a, c.Off, last); err != nil {
+		return errors.Join(err, a.Close())
+	}
+	if n, err := io.ReadFull(a, p); err != nil {
+		return errors.Join(u.short(c.Off+int64(n), err), a.Close())
+	}
+	return a.Close()
+}
+
+// fetch asks where the image was found before. If it is there no longer, as with an address that a redirect gave for a
+// while only, the way is asked for anew.
+func (u *URL) fetch(ctx context.Context, header http.Header) (*answer, error) {
+	a, err := u.get(ctx, u.at.Load(), header)
+	if code := transfer.CodeOf(err); code != transfer.CodeForbidden && code != transfer.CodeNotFound {
+		return a, err
+	}
+	if a, err = u.get(ctx, u.origin, header); err == nil {
+		u.pin(a.from)
+	}
+	return a, err
+}
+
+func (u *URL) check(a *answer, first, last int64) error {
+	if now := a.version(); now != u.version {
+		return u.changed(first, fmt.Errorf("the image changed: it was %s, it is %s", u.version, now))
+	}
+	from, to, total, ok := a.contentRange()
+	switch {
+	case ok && total != u.size:
+		return u.changed(first, fmt.Errorf("the image changed: it had %d bytes, it has %d", u.size, total))
+	case !ok || a.status != http.StatusPartialContent || from != first || to != last:
+		return u.failure(transfer.CodeProtocol, "fetch the image by hand, and give the file",
+			fmt.Errorf("asked for bytes %d to %d, the server answers %d with %q", first, last, a.status, a.header.Get("Content-Range")))
+	}
+	return nil
+}
+
+func (u *URL) changed(off int64, err error) error {
+	return &transfer.Error{
+		Op: "fetch " + u.name, Code: transfer.CodeSourceChanged, Hint: "start a new job for the image as it is now", Offset: &off, Err: err,
+	}
+}
+
+// short is the error of an answer that ends early, at off of the image.
+func (r *remote) short(off int64, err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	return &transfer.Error{
+		Op: "fetch " + r.name, Code: transfer.CodeNetwork, Offset: &off, Err: errors.New("the answer is shorter than what was asked for"),
+	}
+}
+
+// Close has nothing to release.
+func (u *URL) Close() error { return nil }

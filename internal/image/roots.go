@@ -1,0 +1,94 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// Roots are the only folders below which jobs may read or write files; "/" allows all, none at all forbids all. They are
+// checked with symbolic links resolved: a link below a root that leads elsewhere is refused.
+type Roots []string
+
+// Check returns path with all links resolved, as far as it exists, if that lies below a root; CodeForbidden if not.
+// What a path means can change after it was checked, so what is opened is checked once more (see open).
+func (r Roots) Check(path string) (resolved string, err error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("make path absolute: %w", err)
+	}
+	resolved, err = resolve(abs)
+	if err != nil {
+		return "", fileError("find "+path, err)
+	}
+	if !r.hold(resolved) {
+		return "", r.refuse(path)
+	}
+	return resolved, nil
+}
+
+// resolve follows the links in the part of path that exists; the rest stays as it is.
+func resolve(path string) (string, error) {
+	resolved, err := filepath.EvalSymlinks(path)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) || path == filepath.Dir(path) {
+		return resolved, err
+	}
+	dir, err := resolve(filepath.Dir(path))
+	return filepath.Join(dir, filepath.Base(path)), err
+}
+
+// hold reports whether path, which has no links in it, is a root or lies below one.
+func (r Roots) hold(path string) bool {
+	for _, root := range r {
+		root, err := filepath.Abs(root)
+		if err != nil {
+			continue
+		}
+		// A root that does not exist holds nothing.
+		if root, err = filepath.EvalSymlinks(root); err != nil {
+			continue
+		}
+		if rel, err := filepath.Rel(root, path); err == nil && filepath.IsLocal(rel) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r Roots) refuse(path string) error {
+	allowed := "no folder is allowed on this host"
+	if len(r) > 0 {
+		allowed = "allowed are " + strings.Join(r, ", ")
+	}
+	return &transfer.Error{
+		Op: "open " + path, Code: transfer.CodeForbidden, Hint: "add its folder to `roots:` in the config of the host that runs the job",
+		Err: fmt.Errorf("it is outside of the roots (%s)", allowed),
+	}
+}
+
+// open opens a path that Check returned, and asks the kernel where the opened file is, so that a link put into the path
+// in between leads nowhere. Opening never waits, not even for a pipe.
+func (r Roots) open(resolved string, flags int, perm fs.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(resolved, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, perm)
+	if err != nil {
+		return nil, fileError("open "+resolved, err)
+	}
+	where, err := os.Readlink(procPath(f))
+	if err == nil && !r.hold(where) {
+		err = r.refuse(resolved)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// procPath is a path that leads to the open file f, wherever its name has gone.
+func procPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }

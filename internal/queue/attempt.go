@@ -1,0 +1,153 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// Attempt is one worker's go at a job. It is the job's transfer.Store.
+type Attempt struct {
+	Job  transfer.Job // as it was when the attempt began
+	Spec transfer.Spec
+
+	client *Client
+	worker string
+	epoch  int64
+	timing timing
+}
+
+var _ transfer.Store = (*Attempt)(nil)
+
+// Load implements transfer.Store.
+func (a *Attempt) Load(ctx context.Context) (transfer.Checkpoint, error) {
+	_, at, err := a.client.Ledger(ctx, a.Job.ID)
+	return at, err
+}
+
+// Save implements transfer.Store: one script, refused unless this attempt still owns the job.
+func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
+	plan, err := json.Marshal(c.Plan)
+	if err != nil {
+		return fmt.Errorf("encode plan: %w", err)
+	}
+	progress, err := json.Marshal(c.Progress)
+	if err != nil {
+		return fmt.Errorf("encode progress: %w", err)
+	}
+	reset := 0
+	if c.Reset {
+		reset = 1
+	}
+	return a.owned(a.client.move(ctx, "save job "+a.Job.ID, saveScript, a.Job.ID,
+		a.epoch, a.worker, a.timing.lease.Milliseconds(), plan, progress, reset, transfer.AppendEntries(nil, c.Entries)))
+}
+
+// owned makes an error of a script's word: what says that the attempt is over.
+func (a *Attempt) owned(word string, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case word == "ok":
+		return nil
+	case word == "cancel":
+		return transfer.Errorf(transfer.CodeCanceled, "transferctl jobs retry continues it", "canceled")
+	}
+	// A job that was pruned under us is nobody's either.
+	return transfer.Errorf(transfer.CodeFenced, "", "another worker has taken the job over (it is %s)", word)
+}
+
+// beat renews the lease until ctx ends, beside all saves: a copy that waits for its drive keeps its job. When the attempt
+// is over it says so through stop. While Redis is away nothing is; if the lease lapsed meanwhile and nobody took the job,
+// it is simply taken again.
+func (a *Attempt) beat(ctx context.Context, stop context.CancelCauseFunc, log *zap.Logger) {
+	tick := time.NewTicker(a.timing.beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := a.owned(a.client.move(ctx, "renew lease of job "+a.Job.ID, beatScript, a.Job.ID, a.epoch, a.worker, a.timing.lease.Milliseconds()))
+		switch transfer.CodeOf(err) {
+		case transfer.CodeCanceled, transfer.CodeFenced:
+			stop(err)
+			return
+		case "":
+		default:
+			log.Warn("lease not renewed", zap.Error(err))
+		}
+	}
+}
+
+// maxCrashes is how many workers may die under a job.
+const maxCrashes = 5
+
+var failureLost = mustJSON(transfer.Failure{
+	Code: transfer.CodeWorkerLost, Message: fmt.Sprintf("%d workers died while they ran this job", maxCrashes+1),
+	Hint: "look for what ended them (out of memory?), then transferctl jobs retry continues it",
+})
+
+// acquire makes this worker the owner of a job. No attempt and no error: there is nothing to do.
+func (c *Client) acquire(ctx context.Context, id, worker string, t timing) (*Attempt, error) {
+	answer, err := acquireScript.Run(ctx, c.rdb, jobKeys(id), worker, now(), t.lease.Milliseconds(), maxCrashes, failureLost, failureCanceled).StringSlice()
+	if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
+		return nil, failed("take up job "+id, err)
+	}
+	if len(answer) < 2 || answer[0] != "ok" {
+		return nil, nil
+	}
+	epoch, err := strconv.ParseInt(answer[1], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("take up job %s: %w", id, err)
+	}
+	r, err := c.record(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &Attempt{Job: r.job(), Spec: r.spec, client: c, worker: worker, epoch: epoch, timing: t}, nil
+}
+
+// settle writes how the attempt ended. It is asked again until Redis has answered.
+func (a *Attempt) settle(ctx context.Context, err error) error {
+	switch code := transfer.CodeOf(err); {
+	case err == nil:
+		return a.finish(ctx, transfer.Succeeded, "")
+	case code == transfer.CodeFenced:
+		return nil
+	case code == transfer.CodeDrained:
+		return a.release(ctx)
+	case code == transfer.CodeCanceled:
+		return a.finish(ctx, transfer.Canceled, failureCanceled)
+	default:
+		return a.finish(ctx, transfer.Failed, mustJSON(transfer.FailureOf(err)))
+	}
+}
+
+func (a *Attempt) finish(ctx context.Context, state transfer.State, failure string) error {
+	_, err := a.client.move(ctx, "finish job "+a.Job.ID, finishScript, a.Job.ID, a.epoch, string(state), failure, now())
+	if err != nil {
+		return err
+	}
+	// The reconciler would tidy up too.
+	return failed("finish job "+a.Job.ID, a.client.rdb.SRem(ctx, keyActive, a.Job.ID).Err())
+}
+
+func (a *Attempt) release(ctx context.Context) error {
+	if _, err := a.client.move(ctx, "hand job "+a.Job.ID+" back", releaseScript, a.Job.ID, a.epoch); err != nil {
+		return err
+	}
+	r, err := a.client.record(ctx, a.Job.ID)
+	if err != nil {
+		return err
+	}
+	return a.client.trigger(ctx, r)
+}

@@ -1,0 +1,155 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// child is a redis-server that this process runs. If it dies it is started again; if this process is killed it lives on,
+// and the next transferd takes it over.
+type child struct {
+	server, dir, socket string
+	log                 *zap.Logger
+	stop                chan struct{}
+	kept                sync.WaitGroup
+}
+
+func startChild(ctx context.Context, server, dir, socket string, log *zap.Logger) (*child, error) {
+	c := &child{server: server, dir: dir, socket: socket, log: log, stop: make(chan struct{})}
+	ended, err := c.adoptOrSpawn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.kept.Go(func() { c.keep(ended) })
+	return c, nil
+}
+
+func (c *child) options() Options { return Options{URL: "unix://" + c.socket} }
+
+// adoptOrSpawn takes over a redis-server that answers, or starts one. The channel closes when it has ended.
+func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
+	if old, err := Dial(ctx, c.options()); err == nil {
+		defer old.Close()
+		c.log.Info("embedded queue: a redis-server of an earlier transferd goes on")
+		return c.watchAdopted(), nil
+	}
+	ended, err := c.spawn()
+	if err != nil {
+		return nil, err
+	}
+	if err := awaitQueue(ctx, c.options(), ended); err != nil {
+		return nil, fmt.Errorf("start redis-server: %w", err)
+	}
+	c.log.Info("embedded queue: redis-server", zap.String("folder", c.dir))
+	return ended, nil
+}
+
+func (c *child) spawn() (<-chan struct{}, error) {
+	// Only this process's user may reach the socket. Every acknowledged write is on disk, and nothing is ever dropped.
+	cmd := exec.Command(c.server, "--port", "0", "--unixsocket", c.socket, "--unixsocketperm", "700", "--dir", c.dir, //nolint:gosec // found on the PATH
+		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
+		"--daemonize", "no", "--logfile", filepath.Join(c.dir, "redis.log"))
+	// A Ctrl-C at the terminal is for us; we stop the child when our jobs have been handed back.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start redis-server: %w", err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	return ended, nil
+}
+
+const adoptedCheck = 2 * time.Second
+
+// watchAdopted notices by asking that a redis-server which is not our child has ended.
+func (c *child) watchAdopted() <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-c.stop:
+				return
+			case <-time.After(adoptedCheck):
+			}
+			r, err := Dial(context.Background(), c.options())
+			if err != nil {
+				return
+			}
+			_ = r.Close()
+		}
+	}()
+	return ended
+}
+
+const maxRespawnPause = 30 * time.Second
+
+// keep starts redis-server again whenever it has ended, until stop.
+func (c *child) keep(ended <-chan struct{}) {
+	for pause := startPause; ; {
+		select {
+		case <-c.stop:
+			return
+		case <-ended:
+		}
+		if c.stopping() {
+			return
+		}
+		c.log.Warn("redis-server has ended, starting it again", zap.Duration("pause", pause))
+		select {
+		case <-c.stop:
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxRespawnPause)
+		next, err := c.adoptOrSpawn(context.Background())
+		if err != nil {
+			c.log.Error("redis-server does not start", zap.Error(err))
+			continue
+		}
+		ended = next
+	}
+}
+
+func (c *child) stopping() bool {
+	select {
+	case <-c.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// close has redis-server write what it holds and end.
+func (c *child) close() error {
+	close(c.stop)
+	c.kept.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	r, err := Dial(ctx, c.options())
+	if err != nil {
+		return nil // it has ended already
+	}
+	defer r.Close()
+	// It answers nothing when it does as it is told.
+	if err := r.rdb.Do(ctx, "SHUTDOWN").Err(); err != nil && strings.HasPrefix(err.Error(), "ERR") {
+		return fmt.Errorf("stop redis-server: %w", err)
+	}
+	if dir := filepath.Dir(c.socket); dir != c.dir {
+		return errors.Join(os.RemoveAll(dir))
+	}
+	return nil
+}

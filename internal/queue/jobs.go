@@ -1,0 +1,265 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/xid"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// Enqueue records a job and has a worker look at it. When it returns, the job will run even if everything but Redis is
+// lost.
+func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job, error) {
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return transfer.Job{}, fmt.Errorf("encode spec: %w", err)
+	}
+	id, created := xid.New().String(), now()
+	// The indexes come first: a member without a record is cleaned up, a record without a member would be lost.
+	if err := c.index(ctx, id, created); err != nil {
+		return transfer.Job{}, err
+	}
+	if _, err := c.move(ctx, "record the job", createScript, id, string(text), created); err != nil {
+		return transfer.Job{}, err
+	}
+	r := &record{id: id, spec: spec, state: transfer.Queued, created: time.UnixMilli(created)}
+	return r.job(), c.trigger(ctx, r)
+}
+
+func (c *Client) index(ctx context.Context, id string, created int64) error {
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZAdd(ctx, keyJobs, redis.Z{Score: float64(created), Member: id})
+		p.SAdd(ctx, keyActive, id)
+		return nil
+	})
+	return failed("index the job", err)
+}
+
+func (c *Client) record(ctx context.Context, id string) (*record, error) {
+	h, err := c.rdb.HGetAll(ctx, recordKey(id)).Result()
+	if err != nil {
+		return nil, failed("look at job "+id, err)
+	}
+	return parseRecord(id, h)
+}
+
+// records looks at many jobs at once; those that are gone are left out.
+func (c *Client) records(ctx context.Context, ids []string) ([]*record, error) {
+	found := make([]*redis.MapStringStringCmd, len(ids))
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			found[i] = p.HGetAll(ctx, recordKey(id))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, failed("look at jobs", err)
+	}
+	var records []*record
+	for i, id := range ids {
+		r, err := parseRecord(id, found[i].Val())
+		if transfer.CodeOf(err) == transfer.CodeNotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// Job is one job; CodeNotFound if there is none of that ID.
+func (c *Client) Job(ctx context.Context, id string) (transfer.Job, error) {
+	r, err := c.record(ctx, id)
+	if err != nil {
+		return transfer.Job{}, err
+	}
+	return r.job(), nil
+}
+
+// Filter chooses jobs.
+type Filter struct {
+	States []transfer.State // none: all
+	Limit  int              // 0: all
+}
+
+// page is how many records are asked for in one round trip.
+const page = 500
+
+// Jobs lists jobs, the newest first.
+func (c *Client) Jobs(ctx context.Context, f Filter) ([]transfer.Job, error) {
+	var jobs []transfer.Job
+	err := c.eachPage(ctx, func(records []*record) bool {
+		for _, r := range records {
+			if len(f.States) > 0 && !slices.Contains(f.States, r.state) {
+				continue
+			}
+			jobs = append(jobs, r.job())
+			if len(jobs) == f.Limit {
+				return false
+			}
+		}
+		return true
+	})
+	return jobs, err
+}
+
+// eachPage goes through all jobs, the newest first, until do returns false.
+func (c *Client) eachPage(ctx context.Context, do func([]*record) bool) error {
+	ids, err := c.rdb.ZRevRange(ctx, keyJobs, 0, -1).Result()
+	if err != nil {
+		return failed("list jobs", err)
+	}
+	for chunk := range slices.Chunk(ids, page) {
+		records, err := c.records(ctx, chunk)
+		if err != nil {
+			return err
+		}
+		if !do(records) {
+			return nil
+		}
+	}
+	return nil
+}
+
+var failureCanceled = mustJSON(transfer.Failure{Code: transfer.CodeCanceled, Message: "canceled", Hint: "transferctl jobs retry continues it"})
+
+func mustJSON(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// Cancel ends a job that waits, and has a running one stop within a second or two. What was written stays.
+func (c *Client) Cancel(ctx context.Context, id string) (transfer.Job, error) {
+	word, err := c.move(ctx, "cancel job "+id, cancelScript, id, failureCanceled, now())
+	if err := moved(word, err, id, "only jobs that have not ended can be canceled"); err != nil {
+		return transfer.Job{}, err
+	}
+	return c.Job(ctx, id)
+}
+
+// Retry queues a job again that failed or was canceled; it goes on where it stopped.
+func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
+	if err := failed("index the job", c.rdb.SAdd(ctx, keyActive, id).Err()); err != nil {
+		return transfer.Job{}, err
+	}
+	word, err := c.move(ctx, "retry job "+id, retryScript, id)
+	if err := moved(word, err, id, "only failed and canceled jobs can be retried"); err != nil {
+		return transfer.Job{}, err
+	}
+	r, err := c.record(ctx, id)
+	if err != nil {
+		return transfer.Job{}, err
+	}
+	return r.job(), c.trigger(ctx, r)
+}
+
+// moved makes an error of a script's word, which is ok, missing, or the state that forbids the move.
+func moved(word string, err error, id, hint string) error {
+	switch {
+	case err != nil:
+		return err
+	case word == "missing":
+		return noSuchJob(id)
+	case word != "ok":
+		return transfer.Errorf(transfer.CodeInvalid, hint, "job %s is %s", id, word)
+	}
+	return nil
+}
+
+// PruneOptions choose jobs to forget.
+type PruneOptions struct {
+	OlderThan time.Duration    // that ended this long ago, or longer
+	States    []transfer.State // none: all that are terminal; others never are
+}
+
+// Prune forgets jobs that have ended and returns how many.
+func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
+	cutoff, n := time.Now().Add(-o.OlderThan), 0
+	var pruneErr error
+	err := c.eachPage(ctx, func(records []*record) bool {
+		var old []string
+		for _, r := range records {
+			chosen := len(o.States) == 0 || slices.Contains(o.States, r.state)
+			if chosen && r.state.Terminal() && r.finished != nil && !r.finished.After(cutoff) {
+				old = append(old, r.id)
+			}
+		}
+		n += len(old)
+		pruneErr = c.forget(ctx, old)
+		return pruneErr == nil
+	})
+	if err == nil {
+		err = pruneErr
+	}
+	return n, err
+}
+
+func (c *Client) forget(ctx context.Context, ids []string) error {
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, id := range ids {
+			p.Del(ctx, jobKeys(id)...)
+			p.ZRem(ctx, keyJobs, id)
+			p.SRem(ctx, keyActive, id)
+		}
+		return nil
+	})
+	return failed("forget jobs", err)
+}
+
+// Ledger is what a job that has succeeded moved: its plan, and its chunks with their digests.
+func (c *Client) Ledger(ctx context.Context, id string) (transfer.Job, transfer.Checkpoint, error) {
+	r, err := c.record(ctx, id)
+	if err != nil {
+		return transfer.Job{}, transfer.Checkpoint{}, err
+	}
+	packed, err := c.rdb.Get(ctx, ledgerKey(id)).Bytes()
+	if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
+		return transfer.Job{}, transfer.Checkpoint{}, failed("read ledger of job "+id, err)
+	}
+	return r.job(), transfer.Checkpoint{Plan: r.plan, Progress: r.progress, Entries: transfer.ParseEntries(packed)}, nil
+}
+
+// Worker is a transferd that serves the queue.
+type Worker struct {
+	Name      string    `json:"name"`
+	Queues    []string  `json:"queues"`
+	Endpoints []string  `json:"endpoints"`
+	Jobs      int       `json:"jobs"` // at once
+	StartedAt time.Time `json:"started_at"`
+}
+
+// Workers lists who is there.
+func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
+	names, err := c.rdb.SMembers(ctx, keyWorkers).Result()
+	if err != nil {
+		return nil, failed("list workers", err)
+	}
+	slices.Sort(names)
+	var workers []Worker
+	for _, name := range names {
+		text, err := c.rdb.Get(ctx, workerKey(name)).Bytes()
+		if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
+			continue // it ended without saying so
+		}
+		var w Worker
+		if err == nil {
+			err = json.Unmarshal(text, &w)
+		}
+		if err != nil {
+			return nil, failed("look at worker "+name, err)
+		}
+		workers = append(workers, w)
+	}
+	return workers, nil
+}

@@ -1,0 +1,19 @@
+package queue
+
+const (
+	keyJobs    = "td:jobs"
+	keyActive  = "td:active"
+	keyLeader  = "td:leader"
+	keyWorkers = "td:workers"
+)
+
+func recordKey(id string) string   { return "td:{" + id + "}" }
+func ledgerKey(id string) string   { return recordKey(id) + ":ledger" }
+func leaseKey(id string) string    { return recordKey(id) + ":lease" }
+func eventsKey(id string) string   { return recordKey(id) + ":events" }
+func workerKey(name string) string { return "td:worker:" + name }
+
+// jobKeys is what every script is given, in this order.
+func jobKeys(id string) []string {
+	return []string{recordKey(id), ledgerKey(id), leaseKey(id), eventsKey(id)}
+}

@@ -1,0 +1,182 @@
+package queue
+
+import (
+	"crypto/sha1" //nolint:gosec // Redis names scripts by it
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// memory is a Redis in this process. What it is told of job records is in its journal, synced, before it is
+// acknowledged, and replayed at the next start; asynq's own keys are not, for the reconciler makes triggers anew.
+type memory struct {
+	redis    *miniredis.Miniredis
+	listener net.Listener
+	journal  *journal
+	accepted sync.WaitGroup
+	mu       sync.Mutex // orders the journal as the commands are carried out
+	inside   atomic.Pointer[server.Peer]
+}
+
+func startMemory(journalPath, socket string, log *zap.Logger) (*memory, error) {
+	m := &memory{redis: miniredis.NewMiniRedis()}
+	// Without it no lease would ever lapse.
+	m.redis.ClockTTL(true)
+	if err := m.replay(journalPath); err != nil {
+		m.redis.Close()
+		return nil, fmt.Errorf("replay the queue's journal: %w", err)
+	}
+	m.redis.Server().SetPreHook(m.hook)
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(err, m.stop())
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen for the queue: %w", err), m.stop())
+	}
+	m.listener = l
+	m.accepted.Go(m.accept)
+	log.Warn("embedded queue: in this process, for there is no redis-server; good for one host and some hundreds of jobs", zap.String("journal", journalPath))
+	return m, nil
+}
+
+func (m *memory) accept() {
+	for {
+		conn, err := m.listener.Accept()
+		if err != nil {
+			return
+		}
+		m.redis.Server().ServeConn(conn)
+	}
+}
+
+// replay carries out what the journal holds, and begins a new one with what came of it.
+func (m *memory) replay(path string) error {
+	conn, err := m.redis.Dial()
+	if err != nil {
+		return err
+	}
+	rdb := redis.NewClient(&redis.Options{Protocol: 2, DisableIdentity: true, Dialer: dialOnce(conn), PoolSize: 1})
+	defer rdb.Close()
+	if err := replayJournal(path, rdb); err != nil {
+		return err
+	}
+	// Whoever owned a job ended with the process that this queue lived in.
+	for _, key := range m.redis.Keys() {
+		if strings.HasSuffix(key, ":lease") || strings.HasSuffix(key, ":events") {
+			m.redis.Del(key)
+		}
+	}
+	m.journal, err = rewriteJournal(path, m.contents())
+	return err
+}
+
+// contents is the commands that make what the queue holds of jobs.
+func (m *memory) contents() [][]string {
+	var commands [][]string
+	for _, key := range m.redis.Keys() {
+		if !strings.HasPrefix(key, "td:") {
+			continue
+		}
+		switch m.redis.Type(key) {
+		case "hash":
+			command := []string{"HSET", key}
+			fields, _ := m.redis.HKeys(key)
+			for _, field := range fields {
+				command = append(command, field, m.redis.HGet(key, field))
+			}
+			commands = append(commands, command)
+		case "string":
+			value, _ := m.redis.Get(key)
+			commands = append(commands, []string{"SET", key, value})
+		case "set":
+			members, _ := m.redis.Members(key)
+			commands = append(commands, append([]string{"SADD", key}, members...))
+		case "zset":
+			scores, _ := m.redis.SortedSet(key)
+			for member, score := range scores {
+				commands = append(commands, []string{"ZADD", key, fmt.Sprintf("%.0f", score), member})
+			}
+		}
+	}
+	return commands
+}
+
+// hook sees each command before it is carried out. One to be kept is written down first, and carried out before the next
+// one is looked at, so that a replay does the same in the same order.
+func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
+	if m.inside.Load() == p {
+		return false
+	}
+	kept := toKeep(cmd, args)
+	if kept == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.journal.append(kept); err != nil {
+		p.WriteError("ERR the queue's journal cannot be written: " + err.Error())
+		return true
+	}
+	m.inside.Store(p)
+	defer m.inside.Store(nil)
+	m.redis.Server().Dispatch(p, append([]string{cmd}, args...))
+	return true
+}
+
+// scripts is the journaled scripts by their names.
+var scripts = func() map[string]string {
+	byHash := make(map[string]string)
+	for _, s := range journaled {
+		byHash[s.Hash()] = s.source
+	}
+	return byHash
+}()
+
+// toKeep is the command as the journal keeps it; nil: it need not.
+func toKeep(cmd string, args []string) []string {
+	switch cmd {
+	case "EVALSHA":
+		// A script that is not loaded yet changes nothing; the caller sends it as a whole then.
+		if len(args) > 0 && scripts[args[0]] != "" {
+			return append([]string{"EVAL", scripts[args[0]]}, args[1:]...)
+		}
+	case "EVAL":
+		if len(args) > 0 && scripts[hash(args[0])] != "" {
+			return append([]string{cmd}, args...)
+		}
+	case "DEL", "SADD", "SREM", "ZADD", "ZREM":
+		jobs := func(key string) bool { return strings.HasPrefix(key, "td:{") || key == keyJobs || key == keyActive }
+		if slices.ContainsFunc(args, jobs) {
+			return append([]string{cmd}, args...)
+		}
+	}
+	return nil
+}
+
+func hash(script string) string {
+	sum := sha1.Sum([]byte(script)) //nolint:gosec // Redis names scripts by it
+	return hex.EncodeToString(sum[:])
+}
+
+func (m *memory) stop() error {
+	m.redis.Close()
+	return m.journal.close()
+}
+
+func (m *memory) close() error {
+	err := m.listener.Close()
+	m.accepted.Wait()
+	return errors.Join(err, m.stop())
+}

@@ -1,0 +1,133 @@
+package queue
+
+import "github.com/redis/go-redis/v9"
+
+// The moves of a job. Each script gets the keys of one job (jobKeys) and answers a word, which for all but acquire is
+// enough: ok, or why not. Epochs only rise; whoever holds an older one is fenced.
+
+// tell wakes those who watch the job.
+const tell = `
+local function tell() redis.call('XADD', KEYS[4], 'MAXLEN', '~', '256', '*', 'e', '1') end
+`
+
+// mine answers unless the caller's epoch is the job's and the job is running.
+const mine = tell + `
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return 'missing' end
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 'fenced' end
+if state ~= 'running' then return state end
+`
+
+var (
+	// create makes a record. ARGV: spec, now.
+	createScript = newScript(tell + `
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'exists' end
+redis.call('HSET', KEYS[1], 'spec', ARGV[1], 'state', 'queued', 'epoch', '0', 'attempts', '0', 'crashes', '0', 'created', ARGV[2])
+tell()
+return 'ok'
+`)
+
+	// acquire makes the caller the owner. ARGV: worker, now, lease in ms, the most crashes, the failure after them, the
+	// failure of a canceled job. A running job without a lease has lost its worker.
+	acquireScript = newScript(tell + `
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return {'missing'} end
+if state ~= 'queued' and state ~= 'running' then return {'ended'} end
+local finish = function(state, failure)
+  redis.call('HSET', KEYS[1], 'state', state, 'error', failure, 'finished', ARGV[2])
+  redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+  redis.call('HDEL', KEYS[1], 'cancel')
+  tell()
+  return {'ended'}
+end
+if state == 'running' then
+  if redis.call('EXISTS', KEYS[3]) == 1 then return {'owned'} end
+  if redis.call('HGET', KEYS[1], 'cancel') then return finish('canceled', ARGV[6]) end
+  if redis.call('HINCRBY', KEYS[1], 'crashes', 1) > tonumber(ARGV[4]) then return finish('failed', ARGV[5]) end
+end
+local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[1])
+redis.call('HSETNX', KEYS[1], 'started', ARGV[2])
+redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[3])
+tell()
+return {'ok', tostring(epoch)}
+`)
+
+	// beat renews the lease. ARGV: epoch, worker, lease in ms.
+	beatScript = newScript(mine + `
+redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
+if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
+return 'ok'
+`)
+
+	// save keeps a checkpoint and renews the lease. ARGV: epoch, worker, lease in ms, plan, progress, reset (1 or 0),
+	// packed entries.
+	saveScript = newScript(mine + `
+if ARGV[6] == '1' then redis.call('DEL', KEYS[2]) end
+if #ARGV[7] > 0 then redis.call('APPEND', KEYS[2], ARGV[7]) end
+redis.call('HSET', KEYS[1], 'plan', ARGV[4], 'progress', ARGV[5])
+redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
+tell()
+if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
+return 'ok'
+`)
+
+	// finish ends the job. ARGV: epoch, state, failure or empty, now. Asked again after an answer that was lost it finds
+	// the state it would make.
+	finishScript = newScript(mine + `
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'finished', ARGV[4])
+if #ARGV[3] > 0 then redis.call('HSET', KEYS[1], 'error', ARGV[3]) else redis.call('HDEL', KEYS[1], 'error') end
+redis.call('HDEL', KEYS[1], 'cancel')
+redis.call('DEL', KEYS[3])
+tell()
+return 'ok'
+`)
+
+	// release hands the job back unfinished, and the attempt does not count. ARGV: epoch.
+	releaseScript = newScript(mine + `
+redis.call('HSET', KEYS[1], 'state', 'queued')
+redis.call('HINCRBY', KEYS[1], 'attempts', -1)
+redis.call('DEL', KEYS[3])
+tell()
+return 'ok'
+`)
+
+	// cancel ends a job that waits, and asks the owner of one that runs. ARGV: failure, now.
+	cancelScript = newScript(tell + `
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return 'missing' end
+if state == 'running' and redis.call('EXISTS', KEYS[3]) == 1 then
+  redis.call('HSET', KEYS[1], 'cancel', '1')
+  return 'ok'
+end
+if state ~= 'queued' and state ~= 'running' then return state end
+redis.call('HSET', KEYS[1], 'state', 'canceled', 'error', ARGV[1], 'finished', ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+tell()
+return 'ok'
+`)
+
+	// retry puts a job that failed or was canceled back, with all it remembers. It answers the new epoch.
+	retryScript = newScript(tell + `
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return 'missing' end
+if state ~= 'failed' and state ~= 'canceled' then return state end
+redis.call('HSET', KEYS[1], 'state', 'queued', 'crashes', '0')
+redis.call('HDEL', KEYS[1], 'error', 'finished', 'cancel')
+redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+tell()
+return 'ok'
+`)
+)
+
+// script is a redis.Script that knows its source, by which the journal of the embedded queue keeps what it did.
+type script struct {
+	*redis.Script
+	source string
+}
+
+func newScript(source string) *script { return &script{Script: redis.NewScript(source), source: source} }
+
+// journaled are the scripts that change what must survive; a lease need not.
+var journaled = []*script{createScript, acquireScript, saveScript, finishScript, releaseScript, cancelScript, retryScript}

@@ -1,0 +1,270 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// ServerConfig is what a Server needs.
+type ServerConfig struct {
+	Name      string   // unique among the servers of a queue
+	Queues    []string // served in all three priorities
+	Endpoints []string // known here; told to those who enqueue
+	Jobs      int      // run at once
+	// Run carries an attempt out. When drain closes it should return an error with CodeDrained soon; when ctx ends, at
+	// once.
+	Run func(ctx context.Context, drain <-chan struct{}, a *Attempt) error
+	Log *zap.Logger
+}
+
+// timing is all the intervals of the queue.
+type timing struct {
+	lease     time.Duration // how long a worker that is silent keeps its job
+	beat      time.Duration // how often it renews the lease
+	tick      time.Duration // how often the reconciler looks for leases that have lapsed
+	recheck   time.Duration // how often it looks whether jobs that wait have their trigger
+	leader    time.Duration // how long a reconciler that is silent stays the leader
+	drain     time.Duration // how long a job may take to hand itself back
+	taskCheck time.Duration // how often asynq looks for tasks
+}
+
+// A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
+var defaultTiming = timing{
+	lease: 15 * time.Second, beat: time.Second, tick: 2 * time.Second, recheck: 30 * time.Second,
+	leader: 10 * time.Second, drain: time.Minute, taskCheck: time.Second,
+}
+
+// Server takes jobs from the queue and runs them.
+type Server struct {
+	client  *Client
+	cfg     ServerConfig
+	timing  timing
+	slots   *semaphore.Weighted // asynq may free a slot of its own while its handler runs
+	drain   chan struct{}
+	running sync.WaitGroup
+	hard    context.Context // ends what does not drain in time
+	kill    context.CancelCauseFunc
+}
+
+// NewServer makes a server.
+func NewServer(c *Client, cfg ServerConfig) *Server {
+	s := &Server{client: c, cfg: cfg, timing: defaultTiming, slots: semaphore.NewWeighted(int64(cfg.Jobs)), drain: make(chan struct{})}
+	s.hard, s.kill = context.WithCancelCause(context.Background())
+	return s
+}
+
+// Run serves until ctx ends. Then it takes no more jobs, lets those that run hand themselves back, for a minute at the
+// most, and returns.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.kill(nil)
+	if err := s.checkRedis(ctx); err != nil {
+		return err
+	}
+	if err := s.announce(ctx); err != nil {
+		return err
+	}
+	engine := asynq.NewServerFromRedisClient(s.client.rdb, s.engineConfig())
+	if err := engine.Start(asynq.HandlerFunc(s.handle)); err != nil {
+		return failed("start taking jobs", err)
+	}
+	s.cfg.Log.Info("taking jobs", zap.String("worker", s.cfg.Name), zap.Strings("queues", s.cfg.Queues), zap.Int("jobs", s.cfg.Jobs))
+	var beside sync.WaitGroup
+	beside.Go(func() { s.keepAnnouncing(ctx) })
+	beside.Go(func() { s.reconcile(ctx) })
+	<-ctx.Done()
+	s.cfg.Log.Info("stopping, jobs hand themselves back")
+	engine.Stop()
+	close(s.drain)
+	s.awaitJobs()
+	engine.Shutdown()
+	beside.Wait()
+	return s.withdraw()
+}
+
+func (s *Server) engineConfig() asynq.Config {
+	queues := make(map[string]int)
+	for _, q := range s.cfg.Queues {
+		queues[queueName(q, transfer.PriorityHigh)] = 6
+		queues[queueName(q, transfer.PriorityDefault)] = 3
+		queues[queueName(q, transfer.PriorityLow)] = 1
+	}
+	return asynq.Config{
+		Concurrency: s.cfg.Jobs, Queues: queues, TaskCheckInterval: s.timing.taskCheck, ShutdownTimeout: time.Second,
+		BaseContext: func() context.Context { return s.hard }, Logger: asynqLog{s.cfg.Log.Sugar()}, LogLevel: asynq.WarnLevel,
+		// A handler fails only when it could not look at the record; that says nothing of the job.
+		IsFailure:      func(error) bool { return false },
+		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return s.timing.tick },
+	}
+}
+
+// asynqLog is asynq's log in ours.
+type asynqLog struct{ *zap.SugaredLogger }
+
+// awaitJobs waits for the jobs to hand themselves back, and ends those that do not.
+func (s *Server) awaitJobs() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.running.Wait()
+	}()
+	select {
+	case <-done:
+	case <-time.After(s.timing.drain):
+		s.cfg.Log.Warn("jobs did not hand themselves back in time, ending them")
+		s.kill(transfer.Errorf(transfer.CodeDrained, "", "the worker was stopped"))
+		<-done
+	}
+}
+
+// handle is asynq's call for one trigger. The job's own context is not asynq's, which ends when asynq has lost touch with
+// Redis for half a minute.
+func (s *Server) handle(_ context.Context, t *asynq.Task) error {
+	s.running.Add(1)
+	defer s.running.Done()
+	if err := s.slots.Acquire(s.hard, 1); err != nil {
+		return err
+	}
+	defer s.slots.Release(1)
+	select {
+	case <-s.drain:
+		return errors.New("the worker is stopping")
+	default:
+	}
+	a, err := s.client.acquire(s.hard, string(t.Payload()), s.cfg.Name, s.timing)
+	if a == nil || err != nil {
+		return err
+	}
+	s.attempt(a)
+	return nil
+}
+
+// attempt runs a job and settles it.
+func (s *Server) attempt(a *Attempt) {
+	log := s.cfg.Log.With(zap.String("job", a.Job.ID))
+	log.Info("job taken up", zap.String("kind", string(a.Spec.Kind)), zap.Int("attempt", a.Job.Attempts))
+	ctx, stop := context.WithCancelCause(s.hard)
+	beating, rest := context.WithCancel(s.hard)
+	var heart sync.WaitGroup
+	heart.Go(func() { a.beat(beating, stop, log) })
+	err := s.run(ctx, a, log)
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		err = cause
+	}
+	stop(nil)
+	s.settle(a, err, log)
+	rest()
+	heart.Wait()
+}
+
+// run is cfg.Run with a panic made an error.
+func (s *Server) run(ctx context.Context, a *Attempt, log *zap.Logger) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("job panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			err = transfer.Errorf(transfer.CodeFailed, "this is a fault in transferd; its log has more", "internal error")
+		}
+	}()
+	return s.cfg.Run(ctx, s.drain, a)
+}
+
+// settle writes the outcome, for as long as it takes Redis to come back: what is not written would be done again.
+func (s *Server) settle(a *Attempt, outcome error, log *zap.Logger) {
+	for {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.hard), dialTimeout)
+		err := a.settle(ctx, outcome)
+		cancel()
+		switch {
+		case err == nil:
+			log.Info("job put down", zap.String("code", string(transfer.CodeOf(outcome))), zap.NamedError("outcome", outcome))
+			return
+		case s.hard.Err() != nil:
+			log.Error("outcome not written, the job will be taken up again", zap.Error(err))
+			return
+		}
+		log.Warn("outcome not written, trying again", zap.Error(err))
+		select {
+		case <-time.After(time.Second):
+		case <-s.hard.Done():
+		}
+	}
+}
+
+// checkRedis refuses a Redis that may drop what it was given, and warns of one that forgets at a restart.
+func (s *Server) checkRedis(ctx context.Context) error {
+	policy, err := s.setting(ctx, "maxmemory-policy")
+	if err != nil {
+		s.cfg.Log.Warn("Redis does not tell its settings; make sure that maxmemory-policy is noeviction and appendonly is on", zap.Error(err))
+		return nil
+	}
+	if policy != "" && policy != "noeviction" {
+		return transfer.Errorf(transfer.CodeInvalid, "set maxmemory-policy noeviction in Redis", "this Redis may drop jobs when its memory is full (maxmemory-policy %s)", policy)
+	}
+	if aof, err := s.setting(ctx, "appendonly"); err == nil && aof == "no" {
+		s.cfg.Log.Warn("Redis runs without appendonly: jobs may be lost when it restarts")
+	}
+	return nil
+}
+
+func (s *Server) setting(ctx context.Context, name string) (string, error) {
+	values, err := s.client.rdb.ConfigGet(ctx, name).Result()
+	if err != nil && strings.HasPrefix(err.Error(), "ERR unknown command") {
+		return "", nil // the embedded queue in memory has no settings
+	}
+	return values[name], err
+}
+
+func (s *Server) announce(ctx context.Context) error {
+	text, err := json.Marshal(Worker{Name: s.cfg.Name, Queues: s.cfg.Queues, Endpoints: s.cfg.Endpoints, Jobs: s.cfg.Jobs, StartedAt: time.Now().UTC()})
+	if err != nil {
+		return fmt.Errorf("encode worker: %w", err)
+	}
+	_, err = s.client.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.Set(ctx, workerKey(s.cfg.Name), text, s.timing.lease)
+		p.SAdd(ctx, keyWorkers, s.cfg.Name)
+		return nil
+	})
+	return failed("announce this worker", err)
+}
+
+func (s *Server) keepAnnouncing(ctx context.Context) {
+	tick := time.NewTicker(s.timing.lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.announce(ctx); err != nil && ctx.Err() == nil {
+				s.cfg.Log.Warn("worker not announced", zap.Error(err))
+			}
+		}
+	}
+}
+
+func (s *Server) withdraw() error {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	_, err := s.client.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.Del(ctx, workerKey(s.cfg.Name))
+		p.SRem(ctx, keyWorkers, s.cfg.Name)
+		return nil
+	})
+	if err != nil {
+		// Redis is away; the announcement lapses by itself.
+		s.cfg.Log.Warn("worker not withdrawn", zap.Error(err))
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package transfer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+)
+
+// TestExitStatus holds the codes against the table of exit codes that users rely on.
+func TestExitStatus(t *testing.T) {
+	want := map[Code]int{
+		"": 0, CodeInvalid: 2, CodeExists: 2, CodeForbidden: 2, CodeUnreachable: 3, CodeUntrusted: 3, CodeUnauthorized: 4, CodeMismatch: 5,
+		CodeNotFound: 6, CodeCanceled: 7, CodeWaitTimeout: 8, CodeConflict: 1, CodeTimeout: 1, CodeThrottled: 1, CodeServer: 1,
+		CodeNetwork: 1, CodeProtocol: 1, CodeRefused: 1, CodeSourceChanged: 1, CodeNoSpace: 1, CodeWorkerLost: 1, CodeFenced: 1,
+		CodeDrained: 1, CodeFailed: 1, "of a later version": 1,
+	}
+	for code, status := range want {
+		if got := code.ExitStatus(); got != status {
+			t.Errorf("%q exits with %d, want %d", code, got, status)
+		}
+	}
+	for code := range codes {
+		if _, ok := want[code]; !ok {
+			t.Errorf("%q is not in this test", code)
+		}
+		if s := code.HTTPStatus(); s < 400 || s > 599 {
+			t.Errorf("%q is answered with %d", code, s)
+		}
+	}
+}
+
+func TestRetryVerdicts(t *testing.T) {
+	want := map[Code]Retry{
+		CodeConflict: RetryDrive,
+		CodeTimeout:  RetryCall, CodeThrottled: RetryCall, CodeServer: RetryCall, CodeNetwork: RetryCall, CodeUnreachable: RetryCall,
+	}
+	for code := range codes {
+		if got := code.Retry(); got != want[code] {
+			t.Errorf("%q is retried as %d, want %d", code, got, want[code])
+		}
+	}
+	if Code("").Retry() != RetryNever || Code("of a later version").Retry() != RetryNever {
+		t.Error("what is unknown is retried")
+	}
+}
+
+func TestCodeOf(t *testing.T) {
+	inner := Errorf(CodeServer, "", "500")
+	for _, tc := range []struct {
+		err  error
+		want Code
+	}{
+		{nil, ""},
+		{io.EOF, CodeFailed},
+		{context.Canceled, CodeCanceled},
+		{fmt.Errorf("read: %w", context.Canceled), CodeCanceled},
+		{context.DeadlineExceeded, CodeFailed},
+		{fmt.Errorf("read: %w", inner), CodeServer},
+		{&Error{Op: "write", Code: CodeConflict, Err: inner}, CodeConflict},
+		{&Error{Code: CodeNetwork, Err: context.Canceled}, CodeNetwork},
+		{errors.Join(io.EOF, inner), CodeServer},
+	} {
+		if got := CodeOf(tc.err); got != tc.want {
+			t.Errorf("CodeOf(%v) = %q, want %q", tc.err, got, tc.want)
+		}
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	e := &Error{Op: "write chunk 7", Code: CodeServer, Err: Errorf(CodeNetwork, "", "cut after %d bytes", 3)}
+	if got := e.Error(); got != "write chunk 7: cut after 3 bytes" {
+		t.Error(got)
+	}
+	if !errors.Is(&Error{Code: CodeFailed, Err: io.ErrUnexpectedEOF}, io.ErrUnexpectedEOF) {
+		t.Error("the cause is hidden")
+	}
+}
+
+func TestFailure(t *testing.T) {
+	if FailureOf(nil) != nil || (*Failure)(nil).Err() != nil {
+		t.Error("no error became one")
+	}
+	off := int64(4096)
+	f := FailureOf(fmt.Errorf("run: %w", &Error{Op: "verify chunk 1", Code: CodeMismatch, Hint: "look", Offset: &off, Err: io.EOF}))
+	b, err := json.Marshal(f)
+	if err != nil || string(b) != `{"code":"mismatch","message":"run: verify chunk 1: EOF","hint":"look","offset":4096}` {
+		t.Errorf("%s, %v", b, err)
+	}
+	back := FailureOf(f.Err())
+	if back.Code != f.Code || back.Message != f.Message || back.Hint != f.Hint || *back.Offset != off {
+		t.Errorf("%+v became %+v", f, back)
+	}
+	zero := int64(0)
+	if b, err = json.Marshal(FailureOf(&Error{Code: CodeMismatch, Offset: &zero, Err: io.EOF})); err != nil || string(b) != `{"code":"mismatch","message":"EOF","offset":0}` {
+		t.Errorf("offset 0: %s, %v", b, err)
+	}
+}

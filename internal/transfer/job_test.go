@@ -1,0 +1,110 @@
+package transfer
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestJobTime(t *testing.T) {
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	end := start.Add(4 * time.Second)
+	for name, tc := range map[string]struct {
+		job           Job
+		now           time.Time
+		seconds, rate float64
+	}{
+		"not started":  {Job{}, end, 0, 0},
+		"running":      {Job{StartedAt: &start}, start.Add(2 * time.Second), 2, 400},
+		"just started": {Job{StartedAt: &start}, start, 0, 0},
+		"finished":     {Job{StartedAt: &start, FinishedAt: &end}, end.Add(time.Hour), 4, 200},
+	} {
+		j := tc.job
+		j.Bytes.Read = 800
+		if j.Time(tc.now); j.Seconds != tc.seconds || j.Rate != tc.rate {
+			t.Errorf("%s: %v s, %v B/s", name, j.Seconds, j.Rate)
+		}
+	}
+}
+
+func TestNewJob(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.FixedZone("", 3600))
+	for _, tc := range []struct {
+		spec            Spec
+		endpoint, drive string
+	}{
+		{NewSpec(Upload, web, newDrive), "zrh", ""},
+		{NewSpec(Upload, image, drive), "zrh", uuidA},
+		{NewSpec(Download, drive, image), "zrh", uuidA},
+		{NewSpec(Clone, drive, Ref{Endpoint: "lvs"}), "lvs", ""},
+		{NewSpec(Verify, drive, image), "zrh", uuidA},
+	} {
+		j := NewJob("id", &tc.spec, now)
+		if j.ID != "id" || j.Kind != tc.spec.Kind || j.State != Queued || j.Endpoint != tc.endpoint || j.Drive != tc.drive || j.Queue != DefaultQueue || j.Priority != PriorityDefault {
+			t.Errorf("%+v", j)
+		}
+		if strings.Contains(j.Source+j.Target, "secret") {
+			t.Errorf("%s → %s", j.Source, j.Target)
+		}
+		if got, _ := j.CreatedAt.MarshalText(); string(got) != "2026-01-02T02:04:05.678Z" {
+			t.Errorf("created at %s", got)
+		}
+	}
+}
+
+func TestStateTerminal(t *testing.T) {
+	for state, want := range map[State]bool{Queued: false, Running: false, Succeeded: true, Failed: true, Canceled: true, "": false} {
+		if state.Terminal() != want {
+			t.Errorf("%q", state)
+		}
+	}
+}
+
+// TestJobJSON holds a job's JSON against the fields that scripts rely on.
+func TestJobJSON(t *testing.T) {
+	at := time.Unix(0, 0).UTC()
+	off := int64(1)
+	full := Job{
+		Progress: Progress{Drive: uuidA, Digest: JobDigest{Algorithm: "sha256", Image: "i", ChunksRoot: "r"}},
+		Worker:   "w", StartedAt: &at, FinishedAt: &at, Error: &Failure{Offset: &off},
+	}
+	b, err := json.Marshal(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	for at, fields := range map[string]string{
+		"": "id kind state source target endpoint drive size chunks bytes retries digest verified attempts worker created_at started_at " +
+			"finished_at seconds rate error",
+		"chunks":  "total done zero sent verified",
+		"bytes":   "read wire_out wire_in",
+		"retries": "conflict timeout server network mismatch",
+		"digest":  "algorithm image chunks_root",
+		"error":   "code message offset",
+	} {
+		object := got
+		if at != "" {
+			object, _ = got[at].(map[string]any)
+		}
+		for _, f := range strings.Fields(fields) {
+			if _, ok := object[f]; !ok {
+				t.Errorf("%s: no field %q among %v", at, f, slices.Sorted(maps.Keys(object)))
+			}
+		}
+	}
+	if s, ok := got["created_at"].(string); !ok || !strings.HasSuffix(s, "Z") {
+		t.Errorf("created_at is %v", got["created_at"])
+	}
+}
+
+func TestRetriesSum(t *testing.T) {
+	if n := (Retries{Conflict: 1, Timeout: 20, Server: 300, Network: 4000, Mismatch: 50000}).Sum(); n != 54321 {
+		t.Error(n)
+	}
+}

@@ -1,0 +1,147 @@
+package transfer
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const (
+	uuidA = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+	uuidB = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+)
+
+func TestParseRef(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		want Ref
+	}{
+		{"zrh:", Ref{Endpoint: "zrh"}},
+		{"zrh:" + uuidA, Ref{Endpoint: "zrh", Drive: uuidA}},
+		{"zrh:" + strings.ToUpper(uuidA), Ref{Endpoint: "zrh", Drive: uuidA}},
+		{"Z.r_h-2:" + uuidA, Ref{Endpoint: "Z.r_h-2", Drive: uuidA}},
+		{"-", Ref{Path: "-"}},
+		{"disk.img", Ref{Path: "disk.img"}},
+		{uuidA, Ref{Path: uuidA}},
+		{"./zrh:x", Ref{Path: "./zrh:x"}},
+		{"/a/b:c", Ref{Path: "/a/b:c"}},
+		{"a:b/c", Ref{Path: "a:b/c"}},
+		{":", Ref{Path: ":"}},
+		{"-zrh:" + uuidA, Ref{Path: "-zrh:" + uuidA}},
+		{"http://h/x", Ref{Path: "http://h/x"}},
+		{"https://h:8443/x?y=1", Ref{Path: "https://h:8443/x?y=1"}},
+	} {
+		if got, err := ParseRef(tc.in); err != nil || got != tc.want {
+			t.Errorf("ParseRef(%q) = %+v, %v; want %+v", tc.in, got, err, tc.want)
+		}
+	}
+}
+
+func TestParseRefRefuses(t *testing.T) {
+	for _, in := range []string{
+		"", "zrh:x", "zrh:" + uuidA[1:], "zrh:" + uuidA + "0", "zrh: " + uuidA, "zrh:" + uuidA + "\n", "zrh:" + strings.ReplaceAll(uuidA, "-", ""), "zrh:a:b",
+	} {
+		if got, err := ParseRef(in); CodeOf(err) != CodeInvalid {
+			t.Errorf("ParseRef(%q) = %+v, %v; want %s", in, got, err, CodeInvalid)
+		}
+	}
+}
+
+func TestRefKinds(t *testing.T) {
+	for _, tc := range []struct {
+		in                    string
+		drive, url, std, file bool
+	}{
+		{in: "zrh:", drive: true},
+		{in: "zrh:" + uuidA, drive: true},
+		{in: "http://h/x", url: true},
+		{in: "https://h/x", url: true},
+		{in: "-", std: true},
+		{in: "disk.img", file: true},
+		{in: "/var/disk.img", file: true},
+	} {
+		r, err := ParseRef(tc.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.IsDrive() != tc.drive || r.IsURL() != tc.url || r.IsStd() != tc.std || r.IsFile() != tc.file {
+			t.Errorf("%q: drive %t, URL %t, std %t, file %t", tc.in, r.IsDrive(), r.IsURL(), r.IsStd(), r.IsFile())
+		}
+	}
+}
+
+func TestRefAbs(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for in, want := range map[string]string{
+		"disk.img": filepath.Join(dir, "disk.img"), "./a/../b:c": filepath.Join(dir, "b:c"), "/x": "/x",
+		"-": "-", "zrh:": "zrh:", "https://h/a/../b": "https://h/a/../b",
+	} {
+		r, err := ParseRef(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err = r.Abs(); err != nil || r.String() != want {
+			t.Errorf("%q is %q, %v; want %q", in, r, err, want)
+		}
+	}
+}
+
+func TestRefRedacted(t *testing.T) {
+	for in, want := range map[string]string{
+		"zrh:" + uuidA:                       "zrh:" + uuidA,
+		"/a/b?c@d":                           "/a/b?c@d",
+		"http://h/x":                         "http://h/x",
+		"http://h":                           "http://h",
+		"http://h?":                          "http://h",
+		"https://user:secret@h/x":            "https://…@h/x",
+		"https://user:se@cret@h/x":           "https://…@h/x",
+		"https://secret@h":                   "https://…@h",
+		"https://h/x?X-Amz-Signature=secret": "https://h/x?…",
+		"https://u:secret@h:1/a@b?t=secret@h/x/y": "https://…@h:1/a@b?…",
+	} {
+		r, err := ParseRef(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Redacted(); got != want || strings.Contains(got, "secret") {
+			t.Errorf("%q is shown as %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestValidNames(t *testing.T) {
+	for name, want := range map[string]bool{
+		"zrh": true, "0": true, "a.b-c_d": true, "": false, "-a": false, ".a": false, "_a": false, "a b": false, "a/b": false, "a\n": false, "ä": false, "a:b": false,
+	} {
+		if ValidEndpointName(name) != want {
+			t.Errorf("ValidEndpointName(%q) = %t", name, !want)
+		}
+	}
+	for id, want := range map[string]bool{
+		uuidA: true, uuidB: true, "": false, strings.ToUpper(uuidA): false, uuidA + "\n": false, "../" + uuidA[3:]: false,
+	} {
+		if ValidDriveUUID(id) != want {
+			t.Errorf("ValidDriveUUID(%q) = %t", id, !want)
+		}
+	}
+}
+
+func FuzzRef(f *testing.F) {
+	for _, s := range []string{"zrh:", "zrh:" + uuidA, "-", "disk.img", "./zrh:x", "https://u:p@h/x?y", ":", "a:b/c", "zrh:x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := ParseRef(s)
+		if err != nil {
+			return
+		}
+		if (r.Endpoint == "") == (r.Path == "") {
+			t.Fatalf("%q is %+v: not exactly one of endpoint and path", s, r)
+		}
+		if back, err := ParseRef(r.String()); err != nil || back != r {
+			t.Fatalf("%q is %+v, written %q, read again %+v, %v", s, r, r, back, err)
+		}
+		_ = r.Redacted()
+	})
+}

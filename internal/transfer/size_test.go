@@ -1,0 +1,67 @@
+package transfer
+
+import (
+	"math"
+	"testing"
+)
+
+func TestParseSize(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		want int64
+	}{
+		{"0", 0}, {"1", 1}, {"007", 7}, {"511", 511}, {"0T", 0},
+		{"1k", 1 << 10}, {"1K", 1 << 10}, {"4M", 4 << 20}, {"4m", 4 << 20}, {"10G", 10 << 30}, {"2T", 2 << 40},
+		{"4096k", 4 << 20},
+		{"9223372036854775807", math.MaxInt64},
+		{"9007199254740991k", math.MaxInt64 - 1023},
+		{"8388607T", 8388607 << 40},
+	} {
+		if got, err := ParseSize(tc.in); err != nil || got != tc.want {
+			t.Errorf("ParseSize(%q) = %d, %v; want %d", tc.in, got, err, tc.want)
+		}
+	}
+}
+
+func TestParseSizeRefuses(t *testing.T) {
+	for _, in := range []string{
+		"", " ", "k", "T", "-1", "+1", "1 ", " 1", "1kk", "1kB", "1P", "1.5G", "0x10", "1e3", "1_000", "１", "k1",
+		"9223372036854775808", "9007199254740992k", "8388608T", "99999999999999999999",
+	} {
+		if got, err := ParseSize(in); CodeOf(err) != CodeInvalid {
+			t.Errorf("ParseSize(%q) = %d, %v; want %s", in, got, err, CodeInvalid)
+		}
+	}
+}
+
+func TestFormatSize(t *testing.T) {
+	for _, tc := range []struct {
+		in   int64
+		want string
+	}{
+		{0, "0"}, {1, "1"}, {1023, "1023"}, {1024, "1k"}, {1025, "1025"}, {1536, "1536"}, {2048, "2k"}, {1<<20 - 1, "1048575"},
+		{1 << 20, "1M"}, {3 << 29, "1536M"}, {1 << 30, "1G"}, {1 << 40, "1T"}, {1 << 50, "1024T"}, {math.MaxInt64, "9223372036854775807"},
+	} {
+		if got := FormatSize(tc.in); got != tc.want {
+			t.Errorf("FormatSize(%d) = %q, want %q", tc.in, got, tc.want)
+		}
+	}
+}
+
+func FuzzSize(f *testing.F) {
+	for _, s := range []string{"0", "1", "4M", "10G", "8388607T", "9223372036854775807", "1536k", "", "k", "-1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n, err := ParseSize(s)
+		if err != nil {
+			return
+		}
+		if n < 0 {
+			t.Fatalf("ParseSize(%q) = %d", s, n)
+		}
+		if back, err := ParseSize(FormatSize(n)); err != nil || back != n {
+			t.Fatalf("%q is %d, written %q, read again %d, %v", s, n, FormatSize(n), back, err)
+		}
+	})
+}

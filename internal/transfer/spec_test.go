@@ -1,0 +1,164 @@
+package transfer
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestCompression(t *testing.T) {
+	for in, want := range map[string]Compression{"auto": CompressionAuto, "none": CompressionNone, "1": 1, "6": 6, "9": 9} {
+		got, err := ParseCompression(in)
+		if err != nil || got != want || got.String() != in {
+			t.Errorf("ParseCompression(%q) = %v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "0", "10", "-1", "Auto", "gzip", "1 ", "+1"} {
+		if got, err := ParseCompression(in); CodeOf(err) != CodeInvalid {
+			t.Errorf("ParseCompression(%q) = %v, %v", in, got, err)
+		}
+	}
+}
+
+var (
+	image    = Ref{Path: "/images/disk.img"}
+	web      = Ref{Path: "https://user:secret@h/disk.img?token=secret"}
+	drive    = Ref{Endpoint: "zrh", Drive: uuidA}
+	newDrive = Ref{Endpoint: "zrh"}
+)
+
+func TestValidateEnds(t *testing.T) {
+	for _, tc := range []struct {
+		kind     Kind
+		src, dst Ref
+		ok       bool
+	}{
+		{Upload, image, newDrive, true},
+		{Upload, image, drive, true},
+		{Upload, web, newDrive, true},
+		{Upload, Ref{Path: Std}, newDrive, true},
+		{Upload, drive, newDrive, false},
+		{Upload, image, image, false},
+		{Upload, image, web, false},
+		{Download, drive, image, true},
+		{Download, drive, Ref{Path: Std}, true},
+		{Download, newDrive, image, false},
+		{Download, image, image, false},
+		{Download, web, image, false},
+		{Download, drive, web, false},
+		{Download, drive, newDrive, false},
+		{Clone, drive, newDrive, true},
+		{Clone, drive, Ref{Endpoint: "lvs"}, true},
+		{Clone, drive, Ref{Endpoint: "lvs", Drive: uuidB}, false},
+		{Clone, newDrive, newDrive, false},
+		{Clone, image, newDrive, false},
+		{Clone, drive, image, false},
+		{Clone, drive, web, false},
+		{Verify, drive, image, true},
+		{Verify, drive, web, true},
+		{Verify, drive, drive, false},
+		{Verify, newDrive, image, false},
+		{Verify, web, image, false},
+		{"", image, newDrive, false},
+		{"move", image, newDrive, false},
+	} {
+		s := NewSpec(tc.kind, tc.src, tc.dst)
+		err := s.Validate()
+		if (err == nil) != tc.ok || (err != nil && CodeOf(err) != CodeInvalid) {
+			t.Errorf("%s %s → %s: %v", tc.kind, tc.src, tc.dst, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s %s → %s: the error tells a password: %v", tc.kind, tc.src, tc.dst, err)
+		}
+	}
+}
+
+func TestValidateFields(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(s *Spec)
+		ok     bool
+	}{
+		"defaults":             {func(*Spec) {}, true},
+		"all of a new drive":   {func(s *Spec) { s.Name, s.Size, s.Tags, s.Readers = "n", 512, []string{"a:b"}, []string{uuidB} }, true},
+		"name of old drive":    {func(s *Spec) { s.Target, s.Name = drive, "n" }, false},
+		"size of old drive":    {func(s *Spec) { s.Target, s.Size = drive, 512 }, false},
+		"tags of old drive":    {func(s *Spec) { s.Target, s.Tags = drive, []string{"t"} }, false},
+		"readers of old drive": {func(s *Spec) { s.Target, s.Readers = drive, []string{uuidB} }, false},
+		"size 511":             {func(s *Spec) { s.Size = 511 }, false},
+		"size 513":             {func(s *Spec) { s.Size = 513 }, false},
+		"size -512":            {func(s *Spec) { s.Size = -512 }, false},
+		"name of 255":          {func(s *Spec) { s.Name = strings.Repeat("n", 255) }, true},
+		"name of 256":          {func(s *Spec) { s.Name = strings.Repeat("n", 256) }, false},
+		"name on two lines":    {func(s *Spec) { s.Name = "a\nsize 1" }, false},
+		"empty tag":            {func(s *Spec) { s.Tags = []string{"a", ""} }, false},
+		"tag with blank":       {func(s *Spec) { s.Tags = []string{"a b"} }, false},
+		"tag with line end":    {func(s *Spec) { s.Tags = []string{"a\n"} }, false},
+		"reader":               {func(s *Spec) { s.Readers = []string{"me"} }, false},
+		"verify":               {func(s *Spec) { s.Verify = "" }, false},
+		"verify none":          {func(s *Spec) { s.Verify = VerifyNone }, true},
+		"priority":             {func(s *Spec) { s.Priority = "urgent" }, false},
+		"format":               {func(s *Spec) { s.Format = "xz" }, false},
+		"format zst":           {func(s *Spec) { s.Format = FormatZstd }, true},
+		"chunk 0":              {func(s *Spec) { s.ChunkSize = 0 }, false},
+		"chunk negative":       {func(s *Spec) { s.ChunkSize = -MinChunkSize }, false},
+		"chunk 4k":             {func(s *Spec) { s.ChunkSize = MinChunkSize }, true},
+		"chunk 4k+1":           {func(s *Spec) { s.ChunkSize = MinChunkSize + 1 }, false},
+		"chunk 6k":             {func(s *Spec) { s.ChunkSize = 6 << 10 }, false},
+		"chunk 4M":             {func(s *Spec) { s.ChunkSize = MaxChunkSize }, true},
+		"chunk 4M+4k":          {func(s *Spec) { s.ChunkSize = MaxChunkSize + MinChunkSize }, false},
+		"concurrency -1":       {func(s *Spec) { s.Concurrency = -1 }, false},
+		"concurrency max":      {func(s *Spec) { s.Concurrency = MaxConcurrency }, true},
+		"concurrency max+1":    {func(s *Spec) { s.Concurrency = MaxConcurrency + 1 }, false},
+		"rate":                 {func(s *Spec) { s.LimitRate = -1 }, false},
+		"queue":                {func(s *Spec) { s.Queue = "" }, false},
+		"queue with colon":     {func(s *Spec) { s.Queue = "a:b" }, false},
+		"sha256":               {func(s *Spec) { s.SHA256 = strings.Repeat("aB", 32) }, true},
+		"sha256 of 63":         {func(s *Spec) { s.SHA256 = strings.Repeat("a", 63) }, false},
+		"sha256 of 66":         {func(s *Spec) { s.SHA256 = strings.Repeat("a", 66) }, false},
+		"sha256 no hex":        {func(s *Spec) { s.SHA256 = strings.Repeat("g", 64) }, false},
+	} {
+		s := NewSpec(Upload, image, newDrive)
+		tc.change(&s)
+		if err := s.Validate(); (err == nil) != tc.ok || (err != nil && CodeOf(err) != CodeInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+		var e *Error
+		if err := s.Validate(); err != nil && (!errors.As(err, &e) || e.Hint == "") {
+			t.Errorf("%s: no hint with %v", name, err)
+		}
+	}
+}
+
+func TestSpecJSON(t *testing.T) {
+	s := NewSpec(Upload, web, newDrive)
+	s.Name, s.Size, s.Tags, s.Readers, s.SHA256 = "n", 1024, []string{"t"}, []string{uuidB}, strings.Repeat("ab", 32)
+	s.Compression, s.Concurrency, s.LimitRate, s.ImageDigest, s.Overwrite, s.Format = 6, 4, 1<<20, true, true, FormatGzip
+	for _, c := range []Compression{CompressionAuto, CompressionNone, 1, 9} {
+		s.Compression = c
+		b, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Spec
+		if err := json.Unmarshal(b, &back); err != nil || !reflect.DeepEqual(back, s) {
+			t.Errorf("%s\nis read as %+v, %v", b, back, err)
+		}
+	}
+	if err := json.Unmarshal([]byte(`{"compression":"11"}`), new(Spec)); CodeOf(err) != CodeInvalid {
+		t.Errorf("a level of 11: %v", err)
+	}
+}
+
+func TestWantsImageDigest(t *testing.T) {
+	for _, tc := range []struct {
+		asked bool
+		sha   string
+		want  bool
+	}{{}, {asked: true, want: true}, {sha: "ab", want: true}} {
+		if s := (Spec{ImageDigest: tc.asked, SHA256: tc.sha}); s.WantsImageDigest() != tc.want {
+			t.Errorf("%+v", tc)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package transfertest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// Shape says which images an implementation takes.
+type Shape struct {
+	Chunk int   // size of a chunk in bytes; 0: 16 KiB
+	Unit  int64 // every size is a multiple of it, in bytes; 0: 1
+	Empty bool  // an image may have no bytes
+}
+
+func (s Shape) chunk() int {
+	if s.Chunk == 0 {
+		return 16 << 10
+	}
+	return s.Chunk
+}
+
+// sizes are those at which mistakes show: none, one byte, one chunk and its neighbours, and many with a rest.
+func (s Shape) sizes() []int64 {
+	c, unit := int64(s.chunk()), max(s.Unit, 1)
+	var sizes []int64
+	for _, n := range []int64{1, c - 1, c, c + 1, 7*c + c/3} {
+		sizes = append(sizes, (n+unit-1)/unit*unit)
+	}
+	if s.Empty {
+		sizes = append(sizes, 0)
+	}
+	slices.Sort(sizes)
+	return slices.Compact(sizes)
+}
+
+// large is the size of which the tests that need several chunks make use.
+func (s Shape) large() int64 { return slices.Max(s.sizes()) }
+
+// Image is an image of size bytes, the same for each size: every third stretch of chunk bytes is zeros, and every third
+// is zeros but for its last byte.
+func Image(size int64, chunk int) []byte {
+	content := make([]byte, size)
+	random := rand.New(rand.NewPCG(uint64(size), uint64(chunk))) //nolint:gosec // repeatable, not secret
+	for i, off := 0, int64(0); off < size; i, off = i+1, off+int64(chunk) {
+		p := content[off:min(size, off+int64(chunk))]
+		switch i % 3 {
+		case 0:
+			for j := range p {
+				p[j] = byte(random.Uint32())
+			}
+		case 1:
+			p[len(p)-1] = 1
+		}
+	}
+	return content
+}
+
+// Manifest describes content cut into pieces of chunk bytes.
+func Manifest(content []byte, chunk int) *transfer.Manifest {
+	m := &transfer.Manifest{
+		Version: transfer.ManifestVersion, Algorithm: "sha256", Size: int64(len(content)), ChunkSize: chunk,
+		Chunks: make(map[int64]transfer.Digest),
+	}
+	root := sha256.New()
+	for _, c := range chunks(content, chunk) {
+		p := piece(content, c)
+		d := transfer.Digest(sha256.Sum256(p))
+		root.Write(d[:])
+		if !isZero(p) {
+			m.Chunks[c.Index] = d
+		}
+	}
+	m.ChunksRoot = hex.EncodeToString(root.Sum(nil))
+	return m
+}
+
+func chunks(content []byte, size int) []transfer.Chunk {
+	all := make([]transfer.Chunk, transfer.ChunkCount(int64(len(content)), size))
+	for i := range all {
+		all[i] = transfer.ChunkAt(int64(i), int64(len(content)), size)
+	}
+	return all
+}
+
+func shuffled(all []transfer.Chunk) []transfer.Chunk {
+	all = slices.Clone(all)
+	random := rand.New(rand.NewPCG(1, uint64(len(all)))) //nolint:gosec // repeatable, not secret
+	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
+}
+
+func piece(content []byte, c transfer.Chunk) []byte { return content[c.Off : c.Off+int64(c.Len)] }
+
+func isZero(p []byte) bool { return !slices.ContainsFunc(p, func(b byte) bool { return b != 0 }) }
+
+// diff says where two images differ; empty if they do not.
+func diff(got, want []byte) string {
+	if len(got) != len(want) {
+		return fmt.Sprintf("%d bytes, not %d", len(got), len(want))
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			return fmt.Sprintf("byte %d of %d is %#x, not %#x", i, len(want), got[i], want[i])
+		}
+	}
+	return ""
+}

@@ -1,0 +1,118 @@
+package verify
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+const c = transfer.MinChunkSize
+
+var sizes = []int{0, 1, c - 1, c, c + 1, 7*c + 5, 40 * c}
+
+// sparseImage has about two of three chunks of zeros, and the digests of the others.
+func sparseImage(size int) (image []byte, chunks map[int64]transfer.Digest) {
+	image, chunks = randomBytes(5, size), make(map[int64]transfer.Digest)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range transfer.ChunkCount(int64(size), c) {
+		ch := transfer.ChunkAt(i, int64(size), c)
+		p := image[ch.Off : ch.Off+int64(ch.Len)]
+		if rng.IntN(3) > 0 {
+			clear(p)
+			continue
+		}
+		chunks[i] = Sum(p)
+	}
+	return image, chunks
+}
+
+func naiveRoot(image []byte) string {
+	var all []byte
+	for len(image) > 0 {
+		n := min(c, len(image))
+		d := sha256.Sum256(image[:n])
+		all, image = append(all, d[:]...), image[n:]
+	}
+	root := sha256.Sum256(all)
+	return hex.EncodeToString(root[:])
+}
+
+func TestRoot(t *testing.T) {
+	for _, size := range sizes {
+		image, chunks := sparseImage(size)
+		if got, want := Root(int64(size), c, Ascending(chunks)), naiveRoot(image); got != want {
+			t.Errorf("%d bytes: root %s, want %s", size, got, want)
+		}
+		if got, want := Root(int64(size), c, Ascending(nil)), naiveRoot(make([]byte, size)); got != want {
+			t.Errorf("%d zeros: root %s, want %s", size, got, want)
+		}
+	}
+}
+
+func TestZeroDigest(t *testing.T) {
+	for _, n := range []int{0, 1, c, transfer.MaxChunkSize} {
+		for range 2 {
+			if ZeroDigest(n) != Sum(make([]byte, n)) {
+				t.Errorf("of %d zeros", n)
+			}
+		}
+	}
+}
+
+func TestAscendingStops(t *testing.T) {
+	chunks := map[int64]transfer.Digest{3: {}, 1: {}, 2: {}, -1: {}}
+	var got []int64
+	for i := range Ascending(chunks) {
+		if got = append(got, i); i == 2 {
+			break
+		}
+	}
+	if len(got) != 3 || got[0] != -1 || got[1] != 1 || got[2] != 2 {
+		t.Error(got)
+	}
+}
+
+func TestImageHash(t *testing.T) {
+	for _, size := range append(sizes, 3*len(zeros)+1) {
+		image, chunks := sparseImage(size)
+		want := sha256.Sum256(image)
+		for _, sparse := range []bool{false, true} {
+			h := NewImageHash()
+			for i := range transfer.ChunkCount(int64(size), c) {
+				ch := transfer.ChunkAt(i, int64(size), c)
+				if _, ok := chunks[i]; ok || !sparse {
+					h.Add(ch.Off, image[ch.Off:ch.Off+int64(ch.Len)])
+				}
+			}
+			for range 2 {
+				if got := h.Sum(int64(size)); got != hex.EncodeToString(want[:]) {
+					t.Errorf("%d bytes, sparse %t: %s, want %x", size, sparse, got, want)
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkSum(b *testing.B) {
+	p := randomBytes(6, transfer.MaxChunkSize)
+	b.SetBytes(int64(len(p)))
+	for b.Loop() {
+		_ = Sum(p)
+	}
+}
+
+// BenchmarkRoot is the root of a full drive of 1 TiB.
+func BenchmarkRoot(b *testing.B) {
+	const size = 1 << 40
+	chunks := make(map[int64]transfer.Digest)
+	for i := range transfer.ChunkCount(size, transfer.MaxChunkSize) {
+		chunks[i] = transfer.Digest{byte(i)}
+	}
+	b.SetBytes(int64(len(chunks)) * transfer.DigestSize)
+	for b.Loop() {
+		_ = Root(size, transfer.MaxChunkSize, Ascending(chunks))
+	}
+}
