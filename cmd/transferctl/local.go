@@ -36,10 +36,15 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 		defer cancel()
 	}
 	job := a.attempt(ctx, j, spec)
-	if job.State == transfer.Succeeded || !j.Resumable() {
+	if job.State == transfer.Succeeded || !j.Resumable() || final(job.Error.Code) {
 		return errors.Join(a.finish(&job), j.Remove())
 	}
 	return a.finish(&job)
+}
+
+// final reports whether the same command has to begin anew, for going on would only end in the same way.
+func final(code transfer.Code) bool {
+	return code == transfer.CodeInvalid || code == transfer.CodeSourceChanged || code == transfer.CodeMismatch
 }
 
 // attempt runs the job once and returns it as the queue would show it.

@@ -158,7 +158,11 @@ func (c *copier) settleChunk(ctx context.Context, w work, p []byte, ws *workspac
 		return err
 	}
 	c.ledger.mark(w.Index, d)
-	c.count.update(func(n *transfer.Progress) { n.Chunks.Done++ })
+	c.count.update(func(n *transfer.Progress) {
+		if n.Chunks.Done++; c.readsBack() {
+			n.Chunks.Verified++
+		}
+	})
 	return nil
 }
 
@@ -181,8 +185,8 @@ func (c *copier) read(ctx context.Context, w work, p []byte) ([]byte, error) {
 	return p, nil
 }
 
-// countHoles counts, before the copy, the chunks that it will not touch, so that progress is true from the start.
-func (c *copier) countHoles(ctx context.Context) error {
+// countDone counts, before the copy, the chunks that it will not touch, so that progress is true from the start.
+func (c *copier) countDone(ctx context.Context) error {
 	if _, stream := c.src.(transfer.Stream); stream {
 		return nil
 	}
@@ -197,12 +201,14 @@ func (c *copier) countHoles(ctx context.Context) error {
 			holes--
 		}
 	}
-	zero := c.ledger.len() - int64(len(c.ledger.nonZero(c.size, c.chunkSize)))
+	done, left := c.ledger.len(), int64(0)
+	if c.skipZeros {
+		left = done - int64(len(c.ledger.nonZero(c.size, c.chunkSize)))
+	}
 	c.count.update(func(n *transfer.Progress) {
-		n.Chunks.Done = holes + c.ledger.len()
-		n.Chunks.Zero = holes
-		if c.skipZeros {
-			n.Chunks.Zero += zero
+		n.Chunks.Done, n.Chunks.Zero, n.Chunks.Verified = holes+done, holes+left, 0
+		if c.readsBack() {
+			n.Chunks.Verified = done - left
 		}
 	})
 	return nil

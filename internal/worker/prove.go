@@ -89,6 +89,9 @@ func (c *copier) expectedDigest(w work) transfer.Digest {
 func (c *copier) readBackAgain(ctx context.Context, rb transfer.ReadBacker, w work, ws *workspace) error {
 	want := expected{digest: c.expectedDigest(w)}
 	_, err := c.readBack(ctx, rb, w.Chunk, want, ws)
+	if err == nil && c.skipZeros && want.digest == verify.ZeroDigest(w.Len) {
+		c.count.update(func(n *transfer.Progress) { n.Chunks.Verified++ }) // it was not written, and so not read back before
+	}
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err
 	}
@@ -203,10 +206,7 @@ func (c *copier) isZero(ctx context.Context, rb transfer.ReadBacker, ch transfer
 
 // verified reports whether all that the job stored or compared has been read back.
 func (c *copier) verified() bool {
-	if c.task.Spec.Verify == transfer.VerifyNone && c.mode == copyChunks {
-		return false
-	}
-	if _, ok := c.sink.(transfer.ReadBacker); ok {
+	if c.readsBack() {
 		return true
 	}
 	p, ok := c.sink.(interface{ ProvenAtCommit() bool })

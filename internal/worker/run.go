@@ -87,6 +87,11 @@ func (r *run) transfer(ctx context.Context, mode mode) (err error) {
 		err = r.finish(ctx, c)
 	}
 	if mode == compareOnly {
+		// What was equal once need not be when the job is retried, perhaps because somebody has mended the rest.
+		if transfer.CodeOf(err) == transfer.CodeMismatch {
+			r.ledger.clear()
+			err = errors.Join(err, r.save(ctx))
+		}
 		return err // nothing here is the job's own to remove
 	}
 	return errors.Join(err, r.discard(ctx, sink, err))
@@ -161,7 +166,7 @@ func (r *run) settle(ctx context.Context, c *copier) error {
 	}
 	c.chunkSize, c.skipZeros = plan.ChunkSize, plan.Blank
 	r.setSize(c.size)
-	if err := c.countHoles(ctx); err != nil {
+	if err := c.countDone(ctx); err != nil {
 		return err
 	}
 	if !first {
@@ -228,7 +233,9 @@ func (r *run) finish(ctx context.Context, c *copier) error {
 	}
 	r.count.update(func(p *transfer.Progress) {
 		p.Digest.Image, p.Digest.ChunksRoot = m.Image, m.ChunksRoot
-		p.Verified = c.verified()
+		if p.Verified = c.verified(); p.Verified && !c.readsBack() {
+			p.Chunks.Verified = p.Chunks.Total // all at once, when the target was completed
+		}
 	})
 	return r.saveSurely(ctx)
 }

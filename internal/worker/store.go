@@ -28,16 +28,21 @@ func (c *copier) store(ctx context.Context, w work, p []byte, ws *workspace) (d 
 		if err := c.write(ctx, w, p); err != nil {
 			return d, at("write", w.Chunk, err)
 		}
-		rb, ok := c.sink.(transfer.ReadBacker)
-		if !ok || c.task.Spec.Verify == transfer.VerifyNone {
+		if !c.readsBack() {
 			return verify.Sum(p), nil
 		}
-		d, err = c.readBack(ctx, rb, w.Chunk, expected{bytes: p}, ws)
+		d, err = c.readBack(ctx, c.sink.(transfer.ReadBacker), w.Chunk, expected{bytes: p}, ws)
 		if transfer.CodeOf(err) != transfer.CodeMismatch {
 			break
 		}
 	}
 	return d, err
+}
+
+// readsBack reports whether each chunk is read back before it counts as done.
+func (c *copier) readsBack() bool {
+	_, can := c.sink.(transfer.ReadBacker)
+	return can && (c.mode == compareOnly || c.task.Spec.Verify != transfer.VerifyNone)
 }
 
 func (c *copier) write(ctx context.Context, w work, p []byte) (err error) {
@@ -78,7 +83,6 @@ func (c *copier) readBack(ctx context.Context, rb transfer.ReadBacker, ch transf
 		}
 		got = ws.cmp.Digest()
 		if err = differs(ch, want, got, ws.cmp); err == nil {
-			c.count.update(func(n *transfer.Progress) { n.Chunks.Verified++ })
 			return got, nil
 		}
 		c.count.retry(transfer.CodeMismatch)
