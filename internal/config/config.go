@@ -88,7 +88,7 @@ func stateFolder(dir string) (string, error) {
 }
 
 func readFile(path string) (*Config, error) {
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(path) //nolint:gosec // the user says which
 	if err != nil {
 		return nil, invalid("check --config and $TRANSFERD_CONFIG", "read config: %w", err)
 	}

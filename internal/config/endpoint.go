@@ -73,12 +73,12 @@ func (e *Endpoint) Password(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "sh", "-c", e.PasswordCommand).Output()
+	out, err := exec.CommandContext(ctx, "sh", "-c", e.PasswordCommand).Output() //nolint:gosec // the config says what to run
 	if err != nil {
 		// What the command printed may hold the secret.
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			err = errors.New(exit.ProcessState.String())
+			err = errors.New(exit.String())
 		}
 		return "", invalid("run the command by hand as this user", "password_command: %w", err)
 	}

@@ -49,7 +49,7 @@ func (a *answer) send(u *url.URL, header http.Header) error {
 	}
 	req.Header = header.Clone()
 	req.Header.Set("Accept-Encoding", "identity")
-	resp, err := a.remote.client.Do(req)
+	resp, err := a.remote.client.Do(req) //nolint:bodyclose // Close does
 	if err != nil {
 		return a.callError(err)
 	}

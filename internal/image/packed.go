@@ -124,7 +124,7 @@ func (s *packedFile) Commit(ctx context.Context, m *transfer.Manifest) error {
 	if err := s.finish(); err != nil {
 		return err
 	}
-	if err := prove(ctx, "verify "+s.name, s.partial.f, s.opts.Format, m); err != nil {
+	if err := prove(ctx, "verify "+s.name, s.f, s.opts.Format, m); err != nil {
 		return err
 	}
 	if err := s.land(ctx, m); err != nil {

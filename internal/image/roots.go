@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,9 @@ type Roots []string
 // Check returns path with all links resolved, as far as it exists, if that lies below a root; CodeForbidden if not.
 // What a path means can change after it was checked, so what is opened is checked once more (see open).
 func (r Roots) Check(path string) (resolved string, err error) {
+	if strings.ContainsRune(path, 0) {
+		return "", invalid("find "+strconv.Quote(path), "give the path of a file", "no path has a zero byte in it")
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", fmt.Errorf("make path absolute: %w", err)

@@ -70,8 +70,8 @@ func (w *patientWriter) Write(p []byte) (int, error) {
 	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}
-	buf := append(w.buf[:0], p...)
-	w.buf = buf
+	w.buf = append(w.buf[:0], p...)
+	buf := w.buf
 	return leave(w.ctx, func() (int, error) { return w.w.Write(buf) })
 }
 

@@ -65,10 +65,10 @@ func newBench(t *testing.T, faults ...string) *bench {
 
 func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
 
-// image makes a file of size bytes with random data in every second of its 64 KiB pieces.
-func (b *bench) image(name string, size int64) string {
+// image makes a file, disk.img, of size bytes with random data in every second of its 64 KiB pieces.
+func (b *bench) image(size int64) string {
 	b.t.Helper()
-	f, err := os.Create(b.path(name))
+	f, err := os.Create(b.path("disk.img"))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestThereAndBack(t *testing.T) {
 	const c = 64 << 10
 	for _, size := range []int64{512, c - 512, c, c + 512, 7*c + 1024} {
 		b := newBench(t)
-		img := b.image("disk.img", size)
+		img := b.image(size)
 		up := b.mustRun(spec(transfer.Upload, file(img), drive("here", "")))
 		clone := b.mustRun(spec(transfer.Clone, drive("here", up.Drive), drive("here", "")))
 		there := b.mustRun(spec(transfer.Clone, drive("here", clone.Drive), drive("there", "")))
@@ -166,7 +166,7 @@ func TestThereAndBack(t *testing.T) {
 func TestFaultyEndpoint(t *testing.T) {
 	faults := []string{"409=4%", "504=4%", "500=4%", "reset=4%", "truncate=4%", "corrupt-write=4%", "corrupt-read=4%"}
 	b := newBench(t, faults...)
-	img := b.image("disk.img", 24<<20)
+	img := b.image(24 << 20)
 	up := b.mustRun(spec(transfer.Upload, file(img), drive("here", "")))
 	down := spec(transfer.Download, drive("here", up.Drive), file(b.path("copy.img")))
 	down.Verify = transfer.VerifyFull // a download that reads once cannot know of a bit that was flipped on the way
@@ -188,7 +188,7 @@ func TestFaultyEndpoint(t *testing.T) {
 // TestOneJobMakesOneDrive cuts a job off after its drive was made and before it was recorded.
 func TestOneJobMakesOneDrive(t *testing.T) {
 	b := newBench(t)
-	s := spec(transfer.Upload, file(b.image("disk.img", 1<<20)), drive("here", ""))
+	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
 	task := worker.Task{ID: "job", Spec: s}
 	first, err := b.opener.Sink(t.Context(), &task, 1<<20)
 	if err != nil {
@@ -209,7 +209,7 @@ func TestOneJobMakesOneDrive(t *testing.T) {
 // TestNothingIsMadeForBadInput looks at the endpoint after each refusal.
 func TestNothingIsMadeForBadInput(t *testing.T) {
 	b := newBench(t)
-	img := b.image("disk.img", 1<<20)
+	img := b.image(1 << 20)
 	write := func(name string, data []byte) string {
 		if err := os.WriteFile(b.path(name), data, 0o600); err != nil {
 			t.Fatal(err)

@@ -32,10 +32,10 @@ const frameHeader = 8
 func encodeFrame(command []string) []byte {
 	b := make([]byte, frameHeader)
 	for _, word := range command {
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(word))) //nolint:gosec // words are under maxFrame
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(word)))
 		b = append(b, word...)
 	}
-	binary.LittleEndian.PutUint32(b, uint32(len(b)-frameHeader)) //nolint:gosec // as above
+	binary.LittleEndian.PutUint32(b, uint32(len(b)-frameHeader))
 	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[frameHeader:], castagnoli))
 	return b
 }
@@ -56,7 +56,7 @@ func decodeFrame(r io.Reader) ([]string, error) {
 		return nil, errTorn
 	}
 	body, err := io.ReadAll(io.LimitReader(r, int64(n)))
-	if err != nil || uint32(len(body)) != n || crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(header[4:]) { //nolint:gosec // n bounds it
+	if err != nil || uint32(len(body)) != n || crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(header[4:]) {
 		return nil, errTorn
 	}
 	var command []string

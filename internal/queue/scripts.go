@@ -127,7 +127,9 @@ type script struct {
 	source string
 }
 
-func newScript(source string) *script { return &script{Script: redis.NewScript(source), source: source} }
+func newScript(source string) *script {
+	return &script{Script: redis.NewScript(source), source: source}
+}
 
 // journaled are the scripts that change what must survive; a lease need not.
 var journaled = []*script{createScript, acquireScript, saveScript, finishScript, releaseScript, cancelScript, retryScript}

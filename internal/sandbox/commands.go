@@ -9,7 +9,7 @@ import (
 
 // loadAccount reads the UUIDs of account and host, and makes them up at the first start.
 func loadAccount(path string) (account, host string, err error) {
-	text, err := os.ReadFile(path) //nolint:gosec // a fixed name in the data folder
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		account, host = newUUID(), newUUID()
 		return account, host, replaceFile(path, encode(object{{"uuid", account}, {"host", host}}))

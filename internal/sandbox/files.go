@@ -47,7 +47,7 @@ func syncDir(dir string) error {
 
 // makeSparse creates path as a hole of size bytes.
 func makeSparse(path string, size int64) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // its name is a UUID of ours
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

@@ -18,9 +18,9 @@ type dice struct {
 
 func newDice(seed uint64) *dice {
 	if seed == 0 {
-		seed = rand.Uint64() //nolint:gosec // dice, no secret
+		seed = rand.Uint64()
 	}
-	return &dice{r: rand.New(rand.NewPCG(seed, seed))} //nolint:gosec // dice, no secret
+	return &dice{r: rand.New(rand.NewPCG(seed, seed))}
 }
 
 // plan is what is to go wrong with one request.

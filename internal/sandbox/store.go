@@ -59,7 +59,7 @@ func openStore(dir string) (*store, error) {
 
 // load reads one drive back.
 func (s *store) load(id string) (*drive, error) {
-	text, err := os.ReadFile(filepath.Join(s.dir, id+metaSuffix)) //nolint:gosec // as listed
+	text, err := os.ReadFile(filepath.Join(s.dir, id+metaSuffix))
 	if err != nil {
 		return nil, err
 	}

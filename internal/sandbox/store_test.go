@@ -40,7 +40,7 @@ func TestStartAfterACrash(t *testing.T) {
 	edit := func(id string, change func(string) string) {
 		t.Helper()
 		path := filepath.Join(drives, id+metaSuffix)
-		text, err := os.ReadFile(path) //nolint:gosec // in the test's own folder
+		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,6 +42,7 @@ const (
 // Retry is what may be done about a failure, and at what level.
 type Retry int
 
+// The verdicts on a failure.
 const (
 	RetryNever Retry = iota // say it and stop
 	RetryDrive              // the drive as a whole is not ready: hold everything that goes to it

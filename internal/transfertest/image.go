@@ -45,7 +45,7 @@ func (s Shape) large() int64 { return slices.Max(s.sizes()) }
 // is zeros but for its last byte.
 func Image(size int64, chunk int) []byte {
 	content := make([]byte, size)
-	random := rand.New(rand.NewPCG(uint64(size), uint64(chunk))) //nolint:gosec // repeatable, not secret
+	random := rand.New(rand.NewPCG(uint64(size), uint64(chunk)))
 	for i, off := 0, int64(0); off < size; i, off = i+1, off+int64(chunk) {
 		p := content[off:min(size, off+int64(chunk))]
 		switch i % 3 {
@@ -89,7 +89,7 @@ func chunks(content []byte, size int) []transfer.Chunk {
 
 func shuffled(all []transfer.Chunk) []transfer.Chunk {
 	all = slices.Clone(all)
-	random := rand.New(rand.NewPCG(1, uint64(len(all)))) //nolint:gosec // repeatable, not secret
+	random := rand.New(rand.NewPCG(1, uint64(len(all))))
 	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }

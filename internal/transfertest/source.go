@@ -116,7 +116,10 @@ func (s *source) extents(src transfer.Source) {
 			s.t.Errorf("bytes from %d on hold data and are in no extent", end)
 		}
 	}
-	for range src.Extents(s.t.Context()) {
+	for _, err := range src.Extents(s.t.Context()) {
+		if err != nil {
+			s.t.Errorf("Extents: %v", err)
+		}
 		break // whoever stops early is not called again
 	}
 }

@@ -1,0 +1,211 @@
+package image
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
+)
+
+const chunk = transfer.MinChunkSize
+
+// begun creates a target and writes all of content into it.
+func begun(t *testing.T, path string, content []byte, opts CreateOptions) transfer.Sink {
+	t.Helper()
+	opts.Size, opts.Roots = int64(len(content)), everywhere
+	dst := create(t, path, opts)
+	for off := 0; off < len(content); off += chunk {
+		c := transfer.ChunkAt(int64(off/chunk), opts.Size, chunk)
+		if err := dst.WriteChunk(t.Context(), c, content[off:off+c.Len]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dst
+}
+
+// TestCreateRefused leaves everything as it was.
+func TestCreateRefused(t *testing.T) {
+	dir := tempDir(t)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, err := range []error{
+		os.Mkdir(at("folder"), 0o700), unix.Mkfifo(at("pipe"), 0o600), os.Symlink(at("there.img"), at("link.img")),
+		os.Mkdir(at("other.img.partial"), 0o700), os.Symlink(at("elsewhere"), at("trap.img.partial")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeFile(t, at("there.img"), []byte("precious"))
+	for name, tc := range map[string]struct {
+		opts CreateOptions
+		code transfer.Code
+		word string
+	}{
+		"there.img":      {CreateOptions{}, transfer.CodeExists, "--overwrite"},
+		"link.img":       {CreateOptions{}, transfer.CodeExists, "--overwrite"},
+		"folder":         {CreateOptions{Overwrite: true}, transfer.CodeInvalid, "no regular file"},
+		"pipe":           {CreateOptions{Overwrite: true}, transfer.CodeInvalid, "no regular file"},
+		"none/disk.img":  {CreateOptions{}, transfer.CodeNotFound, ""},
+		"there.img/disk": {CreateOptions{}, transfer.CodeNotFound, ""},
+		"other.img":      {CreateOptions{}, transfer.CodeInvalid, ""},
+		"trap.img":       {CreateOptions{}, transfer.CodeInvalid, ""},
+		"-":              {CreateOptions{}, transfer.CodeInvalid, "--local"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := name
+			if name != "-" {
+				path = at(name)
+			}
+			tc.opts.Size, tc.opts.Roots = chunk, everywhere
+			dst, err := Create(t.Context(), path, tc.opts)
+			if err == nil {
+				closed(t, dst)
+			}
+			expect(t, err, tc.code, tc.word)
+		})
+	}
+	_, err := Create(t.Context(), at("x.img"), CreateOptions{Size: 1, Roots: Roots{at("folder")}})
+	expect(t, err, transfer.CodeForbidden, "roots")
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 6 {
+		t.Errorf("the folder has %d entries, %v", len(entries), err)
+	}
+	if b, err := os.ReadFile(at("there.img")); err != nil || string(b) != "precious" {
+		t.Errorf("the file that was there holds %q, %v", b, err)
+	}
+}
+
+// TestOneWriter gives a target to one job at a time.
+func TestOneWriter(t *testing.T) {
+	path := filepath.Join(tempDir(t), "disk.img")
+	opts := CreateOptions{Size: chunk, Roots: everywhere}
+	first := create(t, path, opts)
+	_, err := Create(t.Context(), path, opts)
+	expect(t, err, transfer.CodeConflict, "another job")
+	closed(t, first)
+	second := create(t, path, opts)
+	closed(t, second)
+}
+
+// TestTargetAppears while it was being written: it stays, and so does what was written.
+func TestTargetAppears(t *testing.T) {
+	content := transfertest.Image(3*chunk, chunk)
+	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip} {
+		path := filepath.Join(tempDir(t), "disk.img")
+		dst := begun(t, path, content, CreateOptions{Format: format})
+		writeFile(t, path, []byte("precious"))
+		err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk))
+		expect(t, err, transfer.CodeExists, "--overwrite")
+		closed(t, dst)
+		if b, err := os.ReadFile(path); err != nil || string(b) != "precious" {
+			t.Errorf("%s: the other's file holds %q, %v", name, b, err)
+		}
+	}
+}
+
+// TestCommitTwice is the crash between a target's completion and the record of it: the next attempt finds the target
+// there, proves that it is this image, and is content with it.
+func TestCommitTwice(t *testing.T) {
+	content := transfertest.Image(5*chunk, chunk)
+	manifest := transfertest.Manifest(content, chunk)
+	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip, "zst": transfer.FormatZstd} {
+		path := filepath.Join(tempDir(t), "disk.img")
+		first := begun(t, path, content, CreateOptions{Format: format})
+		if err := first.Commit(t.Context(), manifest); err != nil {
+			t.Fatal(err)
+		}
+		closed(t, first)
+		second := begun(t, path, content, CreateOptions{Format: format, Resume: true})
+		if err := second.Commit(t.Context(), manifest); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		closed(t, second)
+		if exists(t, path+partialSuffix) {
+			t.Errorf("%s: the second %s is still there", name, partialSuffix)
+		}
+	}
+}
+
+// TestManifestBeside finds a target's manifest next to it.
+func TestManifestBeside(t *testing.T) {
+	content := transfertest.Image(3*chunk, chunk)
+	path := filepath.Join(tempDir(t), "disk.img")
+	dst := begun(t, path, content, CreateOptions{})
+	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk)); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, dst)
+	src, err := OpenReference(t.Context(), path+manifestSuffix, Options{Roots: everywhere})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, src)
+	if _, ok := src.(transfer.Digested); !ok || src.Size() != int64(len(content)) {
+		t.Errorf("what lies beside the target is no manifest of it: %T", src)
+	}
+}
+
+// TestPackedIsProven breaks what a compressed target stored before it is complete.
+func TestPackedIsProven(t *testing.T) {
+	content := transfertest.Image(64*chunk, chunk)
+	for name, format := range map[string]transfer.Format{"gz": transfer.FormatGzip, "zst": transfer.FormatZstd} {
+		path := filepath.Join(tempDir(t), "disk.img")
+		dst := begun(t, path, content, CreateOptions{Format: format})
+		m := transfertest.Manifest(content, chunk)
+		m.Chunks[2] = transfer.Digest{1}
+		err := dst.Commit(t.Context(), m)
+		expectAt(t, err, transfer.CodeMismatch, 2*chunk)
+		closed(t, dst)
+		if exists(t, path) || exists(t, path+partialSuffix) {
+			t.Errorf("%s: something is left", name)
+		}
+	}
+}
+
+// TestStaleChunks is a .partial of the right size that holds data where the image has zeros.
+func TestStaleChunks(t *testing.T) {
+	content := transfertest.Image(4*chunk, chunk)
+	clear(content[chunk : 2*chunk])
+	path := filepath.Join(tempDir(t), "disk.img")
+	writeFile(t, path+partialSuffix, bytes.Repeat([]byte{0xee}, len(content)))
+	dst := begun(t, path, nil, CreateOptions{Resume: true})
+	closed(t, dst)
+	writeFile(t, path+partialSuffix, bytes.Repeat([]byte{0xee}, len(content)))
+	dst = create(t, path, CreateOptions{Size: int64(len(content)), Resume: true, Roots: everywhere})
+	if blank, err := dst.(transfer.Blank).Blank(t.Context()); blank || err != nil {
+		t.Errorf("a file with data in it is called blank (%v)", err)
+	}
+	for _, i := range []int64{0, 2, 3} {
+		c := transfer.ChunkAt(i, int64(len(content)), chunk)
+		if err := dst.WriteChunk(t.Context(), c, content[c.Off:c.Off+int64(c.Len)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk)); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, dst)
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("the zeros are not there (%v)", err)
+	}
+}
+
+// TestFileErrors gives each failure of a file system the code and hint that users act on.
+func TestFileErrors(t *testing.T) {
+	for cause, code := range map[error]transfer.Code{
+		fs.ErrNotExist: transfer.CodeNotFound, unix.ENOTDIR: transfer.CodeNotFound, fs.ErrPermission: transfer.CodeForbidden,
+		unix.EROFS: transfer.CodeForbidden, unix.ENOSPC: transfer.CodeNoSpace, unix.EDQUOT: transfer.CodeNoSpace,
+		unix.EFBIG: transfer.CodeNoSpace, unix.EISDIR: transfer.CodeInvalid, unix.ELOOP: transfer.CodeInvalid,
+		unix.EBUSY: transfer.CodeInvalid, unix.EIO: transfer.CodeFailed, errors.New("strange"): transfer.CodeFailed,
+	} {
+		err := fileError("do it", &fs.PathError{Op: "open", Path: "/proc/self/fd/7", Err: cause})
+		expect(t, err, code, "do it")
+	}
+}

@@ -1,0 +1,212 @@
+package image
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestRefused opens what is no image. Nothing of it may wait, as opening a pipe would.
+func TestRefused(t *testing.T) {
+	dir := tempDir(t)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	data := bytes.Repeat([]byte("some data that is no zeros "), 1000)
+	packed, framed := gzipped(t, data), zstded(t, data)
+	for name, content := range map[string][]byte{
+		"empty.img": {}, "empty.img.gz": gzipped(t, nil), "disk.qcow2": []byte("QFI\xfb and more of it"), "disk.xz": []byte("\xfd7zXZ\x00 and more"),
+		"torn.gz": packed[:len(packed)/2], "torn.zst": framed[:len(framed)/2],
+		"trailing.gz": append(bytes.Clone(packed), "garbage"...), "page.img.gz": []byte("<html>not found</html>"),
+		"torn-header.gz": append(bytes.Clone(packed), packed[:5]...), "flipped.gz": flipped(packed),
+	} {
+		writeFile(t, at(name), content)
+	}
+	for _, err := range []error{os.Mkdir(at("folder"), 0o700), unix.Mkfifo(at("pipe"), 0o600), os.Symlink(at("nowhere"), at("dangling"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]struct {
+		code transfer.Code
+		word string
+	}{
+		"none.img":            {transfer.CodeNotFound, "check the path"},
+		"none/none.img":       {transfer.CodeNotFound, ""},
+		"empty.img/none":      {transfer.CodeNotFound, ""},
+		"dangling":            {transfer.CodeNotFound, ""},
+		"folder":              {transfer.CodeInvalid, "folder"},
+		"pipe":                {transfer.CodeInvalid, "--local"},
+		"empty.img":           {transfer.CodeInvalid, "empty"},
+		"empty.img.gz":        {transfer.CodeInvalid, "empty"},
+		"disk.qcow2":          {transfer.CodeInvalid, "qemu-img convert"},
+		"disk.xz":             {transfer.CodeInvalid, "xz -d"},
+		"torn.gz":             {transfer.CodeInvalid, "truncated"},
+		"torn-header.gz":      {transfer.CodeInvalid, "truncated"},
+		"trailing.gz":         {transfer.CodeInvalid, "damaged"},
+		"flipped.gz":          {transfer.CodeInvalid, "damaged"},
+		"torn.zst":            {transfer.CodeInvalid, "truncated"},
+		"page.img.gz":         {transfer.CodeInvalid, ".gz"},
+		"../../dev/null":      {transfer.CodeNotFound, ""},
+		"/dev/null":           {transfer.CodeInvalid, "character device"},
+		"name\x00with a zero": {transfer.CodeInvalid, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := name
+			if !filepath.IsAbs(path) {
+				path = at(name)
+			}
+			src, err := Open(t.Context(), path, Options{Roots: everywhere, Measure: true})
+			if err == nil {
+				closed(t, src)
+			}
+			expect(t, err, want.code, want.word)
+		})
+	}
+}
+
+func flipped(b []byte) []byte {
+	b = bytes.Clone(b)
+	b[len(b)-6] ^= 1 // in the checksum
+	return b
+}
+
+// TestMembers reads what gzip and zstd programs make of several inputs: one stream after another.
+func TestMembers(t *testing.T) {
+	a, b := bytes.Repeat([]byte("a"), 100_000), bytes.Repeat([]byte("b"), 7)
+	for name, pack := range map[string]func(testing.TB, []byte) []byte{"gz": gzipped, "zst": zstded} {
+		src := open(t, tempFile(t, "x.img."+name, append(pack(t, a), pack(t, b)...)), Options{Measure: true})
+		if src.Size() != int64(len(a)+len(b)) {
+			t.Errorf("%s: size %d", name, src.Size())
+		}
+		buf := make([]byte, len(a)+len(b)+1)
+		n, err := src.(transfer.Stream).Next(t.Context(), buf)
+		if !errors.Is(err, io.EOF) || !bytes.Equal(buf[:n], append(bytes.Clone(a), b...)) {
+			t.Errorf("%s: %d bytes, %v", name, n, err)
+		}
+		closed(t, src)
+	}
+}
+
+// TestBomb stops at the limit, and not at the end of what a small file unpacks to.
+func TestBomb(t *testing.T) {
+	path := tempFile(t, "bomb.gz", gzipped(t, make([]byte, 64<<20)))
+	_, err := Open(t.Context(), path, Options{Roots: everywhere, Measure: true, MaxSize: 1 << 20})
+	expect(t, err, transfer.CodeInvalid, "larger than 1048576")
+}
+
+// TestSourceChanges changes a file in every way while it is open.
+func TestSourceChanges(t *testing.T) {
+	content := bytes.Repeat([]byte("x"), 10_000)
+	replace := func(path string) error {
+		other := path + ".other"
+		return errors.Join(os.WriteFile(other, content, 0o600), os.Rename(other, path))
+	}
+	for name, change := range map[string]func(path string) error{
+		"grown":     func(path string) error { return os.Truncate(path, 20_000) },
+		"shrunk":    func(path string) error { return os.Truncate(path, 5_000) },
+		"written":   func(path string) error { return os.WriteFile(path, bytes.ToUpper(content), 0o600) },
+		"removed":   os.Remove,
+		"replaced":  replace,
+		"swallowed": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := tempFile(t, "disk.img", content)
+			src := open(t, path, Options{}).(*File)
+			defer closed(t, src)
+			if err := src.Unchanged(t.Context()); err != nil {
+				t.Fatalf("nothing has happened: %v", err)
+			}
+			if err := change(path); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, src.Unchanged(t.Context()), transfer.CodeSourceChanged)
+		})
+	}
+	t.Run("shrunk while it is read", func(t *testing.T) {
+		path := tempFile(t, "disk.img", content)
+		src := open(t, path, Options{})
+		defer closed(t, src)
+		if err := os.Truncate(path, 6_000); err != nil {
+			t.Fatal(err)
+		}
+		err := src.ReadChunk(t.Context(), transfer.Chunk{Off: 4096, Len: 4096}, make([]byte, 4096))
+		expectAt(t, err, transfer.CodeSourceChanged, 6_000)
+	})
+}
+
+// TestRoots leads out of the only folder that is allowed in every way there is.
+func TestRoots(t *testing.T) {
+	dir := tempDir(t)
+	inside, outside := filepath.Join(dir, "inside"), filepath.Join(dir, "outside")
+	for _, err := range []error{
+		os.Mkdir(inside, 0o700), os.Mkdir(outside, 0o700), os.Mkdir(inside+"2", 0o700),
+		os.Symlink(outside, filepath.Join(inside, "link")), os.Symlink(inside, filepath.Join(outside, "back")),
+		os.Symlink(filepath.Join(outside, "disk.img"), filepath.Join(inside, "disk-link.img")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, folder := range []string{inside, outside, inside + "2"} {
+		writeFile(t, filepath.Join(folder, "disk.img"), []byte("data"))
+	}
+	roots := Roots{filepath.Join(dir, "none"), inside}
+	for path, ok := range map[string]bool{
+		inside + "/disk.img": true, outside + "/back/disk.img": true, inside + "/../inside/disk.img": true,
+		inside + "/new/../disk.img": true, inside + "/new.img": true, inside: true,
+		inside + "2/disk.img": false, outside + "/disk.img": false, inside + "/../outside/disk.img": false,
+		inside + "/link/disk.img": false, inside + "/disk-link.img": false, inside + "/link/new.img": false, "/etc/passwd": false, dir: false,
+	} {
+		_, err := roots.Check(path)
+		switch {
+		case ok && err != nil:
+			t.Errorf("%s: %v", path, err)
+		case !ok:
+			expect(t, err, transfer.CodeForbidden, "roots")
+		}
+	}
+	_, err := Roots(nil).Check(inside + "/disk.img")
+	expect(t, err, transfer.CodeForbidden, "no folder is allowed")
+	// A link that is put into the path after the check is found when the file is open.
+	resolved, err := roots.Check(inside + "/disk.img")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Rename(inside, inside+".old"), os.Symlink(outside, inside)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Roots{inside + ".old"}.open(resolved, os.O_RDONLY, 0)
+	if err == nil {
+		closed(t, f)
+	}
+	expect(t, err, transfer.CodeForbidden)
+}
+
+// TestReference tells a manifest from an image, and a damaged one from both.
+func TestReference(t *testing.T) {
+	for name, tc := range map[string]struct{ content, word string }{
+		"empty.json":    {"{}", "manifest"},
+		"torn.json":     {`{"version": 1, "chunk_size": 409`, "manifest"},
+		"disguised":     {`{"version": 1, "chunk_size": 4096}`, "manifest"},
+		"text.json":     {"hello", "manifest"},
+		"negative.json": {strings.ReplaceAll(`{"version":1,"algorithm":"sha256","size":-5,"chunk_size":4096}`, "\n", ""), "manifest"},
+	} {
+		_, err := OpenReference(t.Context(), tempFile(t, name, []byte(tc.content)), Options{Roots: everywhere})
+		expect(t, err, transfer.CodeInvalid, tc.word)
+	}
+	src, err := OpenReference(t.Context(), tempFile(t, "disk.img", []byte("an image")), Options{Roots: everywhere})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, src)
+	if _, digested := src.(transfer.Digested); digested || src.Size() != 8 {
+		t.Errorf("an image was taken for a manifest (%T)", src)
+	}
+}

@@ -1,0 +1,201 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func server(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// content serves data with ranges and a version.
+func content(version string, data []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", version)
+		http.ServeContent(w, r, "disk.img", time.Time{}, bytes.NewReader(data))
+	}
+}
+
+// TestURLStatuses says what each answer that brings no image means.
+func TestURLStatuses(t *testing.T) {
+	for status, code := range map[int]transfer.Code{
+		301: transfer.CodeProtocol, 304: transfer.CodeProtocol, 400: transfer.CodeRefused, 401: transfer.CodeForbidden,
+		403: transfer.CodeForbidden, 404: transfer.CodeNotFound, 408: transfer.CodeTimeout, 410: transfer.CodeNotFound,
+		429: transfer.CodeThrottled, 500: transfer.CodeServer, 503: transfer.CodeServer, 504: transfer.CodeTimeout,
+	} {
+		s := server(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(status)
+		})
+		_, err := Open(t.Context(), s.URL+"/x.img?token=secret", Options{})
+		expect(t, err, code)
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%d: %v tells the URL's secret", status, err)
+		}
+		var e *transfer.Error
+		if errors.As(err, &e) && status != 301 && e.RetryAfter != 7*time.Second {
+			t.Errorf("%d: Retry-After is %s", status, e.RetryAfter)
+		}
+	}
+}
+
+// TestURLNotThere finds nobody, and an image of no bytes.
+func TestURLNotThere(t *testing.T) {
+	s := server(t, content(`"1"`, nil))
+	_, err := Open(t.Context(), s.URL+"/x.img", Options{})
+	expect(t, err, transfer.CodeInvalid, "empty")
+	s.Close()
+	_, err = Open(t.Context(), s.URL+"/x.img", Options{})
+	expect(t, err, transfer.CodeUnreachable)
+	_, err = Open(t.Context(), "http:///x.img", Options{})
+	expect(t, err, transfer.CodeInvalid)
+}
+
+// TestURLRedirect follows a mirror, and takes no password there that was meant for another host.
+func TestURLRedirect(t *testing.T) {
+	data := []byte("an image that is somewhere else")
+	seen := make(chan string, 8)
+	mirror := server(t, func(w http.ResponseWriter, r *http.Request) {
+		seen <- r.Header.Get("Authorization")
+		content(`"1"`, data)(w, r)
+	})
+	var asked []string
+	origin := server(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Header.Get("Authorization"))
+		http.Redirect(w, r, strings.Replace(mirror.URL, "127.0.0.1", "localhost", 1)+"/disk.img", http.StatusFound)
+	})
+	src := open(t, strings.Replace(origin.URL, "http://", "http://user:secret@", 1)+"/disk.img", Options{})
+	defer closed(t, src)
+	buf := make([]byte, 5)
+	if err := src.ReadChunk(t.Context(), transfer.Chunk{Off: 3, Len: 5}, buf); err != nil || string(buf) != "image" {
+		t.Errorf("read %q, %v", buf, err)
+	}
+	if len(asked) != 1 || asked[0] == "" {
+		t.Errorf("the origin was asked with %q", asked)
+	}
+	for range 2 {
+		if header := <-seen; header != "" {
+			t.Errorf("the mirror was given %q", header)
+		}
+	}
+	loop := server(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"x", http.StatusFound) })
+	_, err := Open(t.Context(), loop.URL+"/x", Options{})
+	expect(t, err, transfer.CodeProtocol, "redirects")
+}
+
+// TestURLRanges meets servers that answer something else than was asked for.
+func TestURLRanges(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789"), 1000)
+	for name, tc := range map[string]struct {
+		later http.HandlerFunc
+		code  transfer.Code
+	}{
+		"another version":   {content(`"2"`, data), transfer.CodeSourceChanged},
+		"another size":      {content(`"1"`, data[:9000]), transfer.CodeSourceChanged},
+		"gone":              {http.NotFound, transfer.CodeNotFound},
+		"another range":     {rangeOf("bytes 0-99/10000", data[:100]), transfer.CodeProtocol},
+		"no range":          {rangeOf("", data[:100]), transfer.CodeProtocol},
+		"a range cut short": {rangeOf("bytes 100-199/10000", data[:40]), transfer.CodeNetwork},
+		"cut off":           {cut(rangeOf("bytes 100-199/10000", data[:40])), transfer.CodeNetwork},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := content(`"1"`, data)
+			s := server(t, func(w http.ResponseWriter, r *http.Request) { now(w, r) })
+			src := open(t, s.URL+"/x.img", Options{})
+			defer closed(t, src)
+			now = tc.later
+			err := src.ReadChunk(t.Context(), transfer.Chunk{Off: 100, Len: 100}, make([]byte, 100))
+			expect(t, err, tc.code)
+		})
+	}
+}
+
+func rangeOf(header string, body []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", `"1"`)
+		if header != "" {
+			w.Header().Set("Content-Range", header)
+		}
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = w.Write(body)
+	}
+}
+
+// cut ends the connection where the answer should go on.
+func cut(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		h(w, r)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// TestURLStreamCut is a body that ends before what its length says.
+func TestURLStreamCut(t *testing.T) {
+	s := server(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = w.Write(make([]byte, 500))
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	src := open(t, s.URL+"/x.img", Options{})
+	defer closed(t, src)
+	_, err := src.(transfer.Stream).Next(t.Context(), make([]byte, 1000))
+	expect(t, err, transfer.CodeNetwork)
+}
+
+// TestURLStalls gives a server up that stands still, before its answer and in the middle of it.
+func TestURLStalls(t *testing.T) {
+	const stall = 300 * time.Millisecond
+	done := make(chan struct{})
+	silent := server(t, func(http.ResponseWriter, *http.Request) { <-done })
+	half := server(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = w.Write(make([]byte, 500))
+		_ = http.NewResponseController(w).Flush()
+		<-done
+	})
+	defer close(done)
+	_, err := Open(t.Context(), silent.URL+"/x.img", Options{stall: stall})
+	expect(t, err, transfer.CodeTimeout)
+	src := open(t, half.URL+"/x.img", Options{stall: stall})
+	defer closed(t, src)
+	n, err := src.(transfer.Stream).Next(t.Context(), make([]byte, 1000))
+	expect(t, err, transfer.CodeTimeout)
+	if n != 500 {
+		t.Errorf("%d bytes came before the server stood still", n)
+	}
+}
+
+// TestStdinWaits ends with its context, even while nobody writes.
+func TestStdinWaits(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	go func() { _, _ = w.Write(make([]byte, 100)) }()
+	src := open(t, "-", Options{Stdin: io.MultiReader(bytes.NewReader(make([]byte, sniffSize)), r)})
+	defer closed(t, src)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	got := make(chan error, 1)
+	go func() {
+		_, err := src.(transfer.Stream).Next(ctx, make([]byte, 1000))
+		got <- err
+	}()
+	cancel()
+	if err := <-got; transfer.CodeOf(err) != transfer.CodeCanceled {
+		t.Errorf("the read ended with %v", err)
+	}
+}
