@@ -26,7 +26,7 @@ func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
 	if opts.Format != transfer.FormatRaw {
 		return nil, invalid(t.op, "leave --format out", "a block device takes a raw image only")
 	}
-	f, err := opts.Roots.open(t.resolved, os.O_RDWR|unix.O_EXCL, 0)
+	f, err := opts.Roots.open(t.resolved, os.O_RDWR|unix.O_EXCL)
 	if err != nil {
 		return nil, err
 	}

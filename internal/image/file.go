@@ -41,7 +41,7 @@ func openFile(roots Roots, path string) (*File, error) {
 	if err := checkKind(op, info); err != nil {
 		return nil, err
 	}
-	f, err := roots.open(resolved, os.O_RDONLY, 0)
+	f, err := roots.open(resolved, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}

@@ -182,7 +182,7 @@ func TestRoots(t *testing.T) {
 	if err := errors.Join(os.Rename(inside, inside+".old"), os.Symlink(outside, inside)); err != nil {
 		t.Fatal(err)
 	}
-	f, err := Roots{inside + ".old"}.open(resolved, os.O_RDONLY, 0)
+	f, err := Roots{inside + ".old"}.open(resolved, os.O_RDONLY)
 	if err == nil {
 		closed(t, f)
 	}

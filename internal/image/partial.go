@@ -31,7 +31,7 @@ const (
 
 // openPartial opens or makes the .partial and locks it. Its content is whatever was there.
 func openPartial(t target, opts CreateOptions) (*partial, error) {
-	dir, err := opts.Roots.open(filepath.Dir(t.resolved), os.O_RDONLY|unix.O_DIRECTORY, 0)
+	dir, err := opts.Roots.open(filepath.Dir(t.resolved), os.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, retitle(t.op, "open its folder", err)
 	}

@@ -79,8 +79,8 @@ func (r Roots) refuse(path string) error {
 
 // open opens a path that Check returned, and asks the kernel where the opened file is, so that a link put into the path
 // in between leads nowhere. Opening never waits, not even for a pipe.
-func (r Roots) open(resolved string, flags int, perm fs.FileMode) (*os.File, error) {
-	f, err := os.OpenFile(resolved, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, perm)
+func (r Roots) open(resolved string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(resolved, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fileError("open "+resolved, err)
 	}

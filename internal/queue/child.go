@@ -2,9 +2,8 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -38,9 +37,11 @@ func (c *child) options() Options { return Options{URL: "unix://" + c.socket} }
 
 // adoptOrSpawn takes over a redis-server that answers, or starts one. The channel closes when it has ended.
 func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
-	if old, err := Dial(ctx, c.options()); err == nil {
-		defer old.Close()
-		c.log.Info("embedded queue: a redis-server of an earlier transferd goes on")
+	adopted, err := c.adopt(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case adopted:
 		return c.watchAdopted(), nil
 	}
 	ended, err := c.spawn()
@@ -52,6 +53,36 @@ func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
 	}
 	c.log.Info("embedded queue: redis-server", zap.String("folder", c.dir))
 	return ended, nil
+}
+
+// adopt waits until a redis-server that is there answers, or has ended: a second one beside it would write to the same
+// files.
+func (c *child) adopt(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for c.listening() {
+		r, err := Dial(ctx, c.options())
+		if err == nil {
+			c.log.Info("embedded queue: a redis-server of an earlier transferd goes on")
+			return true, r.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return false, fmt.Errorf("take over the redis-server of an earlier transferd: %w", err)
+		case <-time.After(startPause):
+		}
+	}
+	return false, nil
+}
+
+// listening reports whether a redis-server of ours is there, whatever it answers.
+func (c *child) listening() bool {
+	conn, err := net.Dial("unix", c.socket)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
 }
 
 func (c *child) spawn() (<-chan struct{}, error) {
@@ -85,11 +116,9 @@ func (c *child) watchAdopted() <-chan struct{} {
 				return
 			case <-time.After(adoptedCheck):
 			}
-			r, err := Dial(context.Background(), c.options())
-			if err != nil {
+			if !c.listening() {
 				return
 			}
-			_ = r.Close()
 		}
 	}()
 	return ended
@@ -148,8 +177,12 @@ func (c *child) close() error {
 	if err := r.rdb.Do(ctx, "SHUTDOWN").Err(); err != nil && strings.HasPrefix(err.Error(), "ERR") {
 		return fmt.Errorf("stop redis-server: %w", err)
 	}
-	if dir := filepath.Dir(c.socket); dir != c.dir {
-		return errors.Join(os.RemoveAll(dir))
+	for c.listening() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stop redis-server: it has not ended after %s", startTimeout)
+		case <-time.After(startPause):
+		}
 	}
 	return nil
 }

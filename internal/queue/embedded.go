@@ -2,12 +2,15 @@ package queue
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -109,16 +112,29 @@ func FindEmbedded(dir string) (Options, bool) {
 // maxSocketPath is the longest name of a Unix socket, in bytes (unix(7)).
 const maxSocketPath = 107
 
-// socketPath is where the queue in dir listens: in dir, or, if that is too long for a socket, in a folder of the same mode
-// under the system's folder for temporary files.
+// socketPath is where the queue in dir listens: in dir, or, if that is too long for a socket, in a folder of this user's
+// under the system's folder for temporary files, always the same one for dir, where the next transferd finds a
+// redis-server that goes on.
 func socketPath(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("make path absolute: %w", err)
+	}
 	socket := filepath.Join(dir, "redis.sock")
 	if len(socket) <= maxSocketPath && !strings.ContainsAny(socket, "?#%") {
 		return socket, nil
 	}
-	short, err := os.MkdirTemp("", "transferd-")
-	if err != nil {
+	sum := sha256.Sum256([]byte(dir))
+	short := filepath.Join(os.TempDir(), fmt.Sprintf("transferd-%d-%x", os.Getuid(), sum[:8]))
+	if err := os.Mkdir(short, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("make a folder for the queue's socket: %w", err)
+	}
+	info, err := os.Lstat(short)
+	if err != nil {
+		return "", fmt.Errorf("look at the folder for the queue's socket: %w", err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); info.Mode() != fs.ModeDir|0o700 || int(st.Uid) != os.Getuid() {
+		return "", transfer.Errorf(transfer.CodeForbidden, "remove it, or set a `state:` folder with a shorter path", "%s is not a folder of this user's alone", short)
 	}
 	return filepath.Join(short, "redis.sock"), nil
 }

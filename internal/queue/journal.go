@@ -14,12 +14,19 @@ import (
 	"path/filepath"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/transfer"
 )
 
 // journal is a file of commands, each in a frame: the length of what follows the two numbers and its CRC-32C, 4 bytes
-// each, little-endian; then each word of the command after its length, 4 bytes. A frame that is not whole ends it: a
-// crash left it.
-type journal struct{ file *os.File }
+// each, little-endian; then each word of the command after its length, 4 bytes. The last frame need not be whole: a crash
+// may have left it so, and nobody was told that it is there.
+type journal struct {
+	file   *os.File
+	size   int64 // bytes; what lies behind is no frame that anybody was told of
+	broken error // why nothing can be appended any more
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -40,9 +47,13 @@ func encodeFrame(command []string) []byte {
 	return b
 }
 
-var errTorn = errors.New("incomplete frame")
+var (
+	errTorn    = errors.New("incomplete frame")
+	errDamaged = errors.New("damaged frame")
+)
 
-// decodeFrame reads one command; io.EOF at the end, errTorn for what is not a whole frame.
+// decodeFrame reads one command; io.EOF at the end, errTorn where the end comes within a frame, errDamaged for a whole
+// frame that is not what was written.
 func decodeFrame(r io.Reader) ([]string, error) {
 	var header [frameHeader]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
@@ -53,31 +64,51 @@ func decodeFrame(r io.Reader) ([]string, error) {
 	}
 	n := binary.LittleEndian.Uint32(header[:])
 	if n > maxFrame {
-		return nil, errTorn
+		return nil, errDamaged
 	}
 	body, err := io.ReadAll(io.LimitReader(r, int64(n)))
-	if err != nil || uint32(len(body)) != n || crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(header[4:]) {
+	if err != nil || uint32(len(body)) != n {
 		return nil, errTorn
+	}
+	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(header[4:]) {
+		return nil, errDamaged
 	}
 	var command []string
 	for len(body) >= 4 {
 		n := binary.LittleEndian.Uint32(body)
 		if body = body[4:]; int64(n) > int64(len(body)) {
-			return nil, errTorn
+			return nil, errDamaged
 		}
 		command, body = append(command, string(body[:n])), body[n:]
 	}
 	if len(body) > 0 || len(command) == 0 {
-		return nil, errTorn
+		return nil, errDamaged
 	}
 	return command, nil
 }
 
-func (j *journal) append(command []string) error {
-	if _, err := j.file.Write(encodeFrame(command)); err != nil {
+// append writes commands, empty ones left out, and returns when they are on disk. After an error none of them is there.
+func (j *journal) append(commands ...[]string) error {
+	if j.broken != nil {
+		return j.broken
+	}
+	var frames []byte
+	for _, c := range commands {
+		if len(c) > 0 {
+			frames = append(frames, encodeFrame(c)...)
+		}
+	}
+	_, err := j.file.WriteAt(frames, j.size)
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		// Half a frame in the middle would cost all that come after it.
+		j.broken = j.file.Truncate(j.size)
 		return err
 	}
-	return j.file.Sync()
+	j.size += int64(len(frames))
+	return nil
 }
 
 func (j *journal) close() error {
@@ -87,8 +118,9 @@ func (j *journal) close() error {
 	return j.file.Close()
 }
 
-// replayJournal carries out the commands of a journal, up to its end or to where a crash left it.
-func replayJournal(path string, rdb *redis.Client) error {
+// replayJournal carries out the commands of a journal. It fails, rather than lose what follows, where something other
+// than a crash has changed the file.
+func replayJournal(path string, rdb *redis.Client, log *zap.Logger) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -97,19 +129,46 @@ func replayJournal(path string, rdb *redis.Client) error {
 		return err
 	}
 	defer f.Close()
-	for r := bufio.NewReaderSize(f, 1<<20); ; {
+	r := bufio.NewReaderSize(f, 1<<20)
+	for n := 0; ; n++ {
 		command, err := decodeFrame(r)
-		if errors.Is(err, io.EOF) || errors.Is(err, errTorn) {
+		if errors.Is(err, errDamaged) && atEnd(r) {
+			err = errTorn // the file had grown, and what was to fill it had not arrived
+		}
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
+		case errors.Is(err, errTorn):
+			log.Warn("the queue's journal ends within a command, which nobody was told of", zap.Int("commands", n))
+			return nil
+		case err != nil:
+			return &transfer.Error{
+				Op: "read " + path, Code: transfer.CodeFailed, Err: fmt.Errorf("command %d: %w", n, err),
+				Hint: "check the disk; move the folder away to begin with an empty queue",
+			}
 		}
-		words := make([]any, len(command))
-		for i, w := range command {
-			words[i] = w
-		}
-		if err := rdb.Do(context.Background(), words...).Err(); err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
-			return fmt.Errorf("%s: %w", command[0], err)
+		if err := replayCommand(rdb, command); err != nil {
+			return err
 		}
 	}
+}
+
+func atEnd(r *bufio.Reader) bool {
+	_, err := r.Peek(1)
+	return errors.Is(err, io.EOF)
+}
+
+func replayCommand(rdb *redis.Client, command []string) error {
+	words := make([]any, len(command))
+	for i, w := range command {
+		words[i] = w
+	}
+	err := rdb.Do(context.Background(), words...).Err()
+	var answered redis.Error
+	if errors.As(err, &answered) {
+		return nil // it answered the same when it was given the first time
+	}
+	return err
 }
 
 // rewriteJournal puts a journal of the given commands in the place of the old one.
@@ -118,19 +177,19 @@ func rewriteJournal(path string, commands [][]string) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	j := &journal{file: f}
 	w := bufio.NewWriter(f)
 	for _, c := range commands {
-		if _, err = w.Write(encodeFrame(c)); err != nil {
-			break
-		}
+		n, _ := w.Write(encodeFrame(c)) // Flush returns the first error
+		j.size += int64(n)
 	}
-	if err = errors.Join(err, w.Flush(), f.Sync()); err == nil {
+	if err = errors.Join(w.Flush(), f.Sync()); err == nil {
 		err = errors.Join(os.Rename(path+".tmp", path), syncDir(filepath.Dir(path)))
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &journal{file: f}, nil
+	return j, nil
 }
 
 func syncDir(path string) error {

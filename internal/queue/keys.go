@@ -1,5 +1,7 @@
 package queue
 
+import "strings"
+
 const (
 	keyJobs    = "td:jobs"
 	keyActive  = "td:active"
@@ -7,7 +9,10 @@ const (
 	keyWorkers = "td:workers"
 )
 
-func recordKey(id string) string   { return "td:{" + id + "}" }
+func recordKey(id string) string { return "td:{" + id + "}" }
+func isRecordKey(key string) bool {
+	return strings.HasPrefix(key, "td:{") && strings.HasSuffix(key, "}")
+}
 func ledgerKey(id string) string   { return recordKey(id) + ":ledger" }
 func leaseKey(id string) string    { return recordKey(id) + ":lease" }
 func eventsKey(id string) string   { return recordKey(id) + ":events" }

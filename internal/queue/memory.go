@@ -31,12 +31,12 @@ type memory struct {
 
 func startMemory(journalPath, socket string, log *zap.Logger) (*memory, error) {
 	m := &memory{redis: miniredis.NewMiniRedis()}
-	// Without it no lease would ever lapse.
-	m.redis.ClockTTL(true)
-	if err := m.replay(journalPath); err != nil {
+	if err := m.replay(journalPath, log); err != nil {
 		m.redis.Close()
 		return nil, fmt.Errorf("replay the queue's journal: %w", err)
 	}
+	// Leases lapse from now on; in a replay, which is faster than life, the journal says which had lapsed.
+	m.redis.ClockTTL(true)
 	m.redis.Server().SetPreHook(m.hook)
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, errors.Join(err, m.stop())
@@ -62,14 +62,14 @@ func (m *memory) accept() {
 }
 
 // replay carries out what the journal holds, and begins a new one with what came of it.
-func (m *memory) replay(path string) error {
+func (m *memory) replay(path string, log *zap.Logger) error {
 	conn, err := m.redis.Dial()
 	if err != nil {
 		return err
 	}
 	rdb := redis.NewClient(&redis.Options{Protocol: 2, DisableIdentity: true, Dialer: dialOnce(conn), PoolSize: 1})
 	defer rdb.Close()
-	if err := replayJournal(path, rdb); err != nil {
+	if err := replayJournal(path, rdb, log); err != nil {
 		return err
 	}
 	// Whoever owned a job ended with the process that this queue lived in.
@@ -125,7 +125,7 @@ func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.journal.append(kept); err != nil {
+	if err := m.journal.append(m.lapsed(kept), kept); err != nil {
 		p.WriteError("ERR the queue's journal cannot be written: " + err.Error())
 		return true
 	}
@@ -133,6 +133,20 @@ func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
 	defer m.inside.Store(nil)
 	m.redis.Server().Dispatch(p, append([]string{cmd}, args...))
 	return true
+}
+
+// lapsed is the command that takes away the lease of the job that a script is about, if it has lapsed: some scripts do one
+// thing with a lease and another without, and a replay must do the same.
+func (m *memory) lapsed(command []string) []string {
+	const firstKey = 3 // EVAL SCRIPT NUMKEYS KEY...
+	if command[0] != "EVAL" || len(command) < firstKey+3 {
+		return nil
+	}
+	lease := command[firstKey+2] // as in jobKeys
+	if m.redis.Exists(lease) {
+		return nil
+	}
+	return []string{"DEL", lease}
 }
 
 // scripts is the journaled scripts by their names.
@@ -157,8 +171,10 @@ func toKeep(cmd string, args []string) []string {
 			return append([]string{cmd}, args...)
 		}
 	case "DEL", "SADD", "SREM", "ZADD", "ZREM":
-		jobs := func(key string) bool { return strings.HasPrefix(key, "td:{") || key == keyJobs || key == keyActive }
-		if slices.ContainsFunc(args, jobs) {
+		// What scripts do comes here too, while the script is being kept: they delete what belongs to a record, and never
+		// a record.
+		kept := func(key string) bool { return isRecordKey(key) || key == keyJobs || key == keyActive }
+		if slices.ContainsFunc(args, kept) {
 			return append([]string{cmd}, args...)
 		}
 	}

@@ -44,19 +44,18 @@ type timing struct {
 // A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
 var defaultTiming = timing{
 	lease: 15 * time.Second, beat: time.Second, tick: 2 * time.Second, recheck: 30 * time.Second,
-	leader: 10 * time.Second, drain: time.Minute, taskCheck: time.Second,
+	leader: 10 * time.Second, drain: time.Minute, taskCheck: 200 * time.Millisecond,
 }
 
 // Server takes jobs from the queue and runs them.
 type Server struct {
-	client  *Client
-	cfg     ServerConfig
-	timing  timing
-	slots   *semaphore.Weighted // asynq may free a slot of its own while its handler runs
-	drain   chan struct{}
-	running sync.WaitGroup
-	hard    context.Context // ends what does not drain in time
-	kill    context.CancelCauseFunc
+	client *Client
+	cfg    ServerConfig
+	timing timing
+	slots  *semaphore.Weighted // asynq may free a slot of its own while its handler runs
+	drain  chan struct{}
+	hard   context.Context // ends what does not drain in time
+	kill   context.CancelCauseFunc
 }
 
 // NewServer makes a server.
@@ -113,27 +112,22 @@ func (s *Server) engineConfig() asynq.Config {
 // asynqLog is asynq's log in ours.
 type asynqLog struct{ *zap.SugaredLogger }
 
-// awaitJobs waits for the jobs to hand themselves back, and ends those that do not.
+// awaitJobs waits for the jobs to hand themselves back, and ends those that do not. A job that runs has a slot.
 func (s *Server) awaitJobs() {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.running.Wait()
-	}()
-	select {
-	case <-done:
-	case <-time.After(s.timing.drain):
+	ctx, cancel := context.WithTimeout(context.Background(), s.timing.drain)
+	defer cancel()
+	all := int64(s.cfg.Jobs)
+	if s.slots.Acquire(ctx, all) != nil {
 		s.cfg.Log.Warn("jobs did not hand themselves back in time, ending them")
 		s.kill(transfer.Errorf(transfer.CodeDrained, "", "the worker was stopped"))
-		<-done
+		_ = s.slots.Acquire(context.Background(), all) // it fails only with its context
 	}
+	s.slots.Release(all)
 }
 
 // handle is asynq's call for one trigger. The job's own context is not asynq's, which ends when asynq has lost touch with
 // Redis for half a minute.
 func (s *Server) handle(_ context.Context, t *asynq.Task) error {
-	s.running.Add(1)
-	defer s.running.Done()
 	if err := s.slots.Acquire(s.hard, 1); err != nil {
 		return err
 	}
