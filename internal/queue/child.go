@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
@@ -168,14 +169,8 @@ func (c *child) close() error {
 	c.kept.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	r, err := Dial(ctx, c.options())
-	if err != nil {
-		return nil // it has ended already
-	}
-	defer r.Close()
-	// It answers nothing when it does as it is told.
-	if err := r.rdb.Do(ctx, "SHUTDOWN").Err(); err != nil && strings.HasPrefix(err.Error(), "ERR") {
-		return fmt.Errorf("stop redis-server: %w", err)
+	if refusal := c.askToEnd(); refusal != "" {
+		return fmt.Errorf("stop redis-server: it answers %s", refusal)
 	}
 	for c.listening() {
 		select {
@@ -185,4 +180,20 @@ func (c *child) close() error {
 		}
 	}
 	return nil
+}
+
+// askToEnd has redis-server end, and returns what it answers if it does not: else it answers nothing. It speaks to it
+// without go-redis, which would connect anew and ask again.
+func (c *child) askToEnd() (refusal string) {
+	conn, err := net.Dial("unix", c.socket)
+	if err != nil {
+		return "" // it has ended already
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(startTimeout))
+	if _, err := conn.Write([]byte("SHUTDOWN\r\n")); err != nil {
+		return ""
+	}
+	refusal, _ = bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(refusal)
 }

@@ -72,6 +72,14 @@ func connect(address string) (redis.UniversalClient, error) {
 	return redis.NewClient(o), nil
 }
 
+// go-redis prints on standard error each connection that it loses. What matters comes back as an error, and is logged or
+// shown as one.
+func init() { redis.SetLogger(silence{}) }
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
 // Close ends the connection.
 func (c *Client) Close() error { return c.rdb.Close() }
 

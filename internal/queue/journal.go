@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -30,10 +29,6 @@ type journal struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// maxFrame bounds what a damaged length can ask for, in bytes. Frames hold a save of some hundred chunks, or, after a
-// rewrite, a whole ledger.
-const maxFrame = 1 << 30
-
 const frameHeader = 8
 
 func encodeFrame(command []string) []byte {
@@ -47,44 +42,27 @@ func encodeFrame(command []string) []byte {
 	return b
 }
 
-var (
-	errTorn    = errors.New("incomplete frame")
-	errDamaged = errors.New("damaged frame")
-)
-
-// decodeFrame reads one command; io.EOF at the end, errTorn where the end comes within a frame, errDamaged for a whole
-// frame that is not what was written.
-func decodeFrame(r io.Reader) ([]string, error) {
-	var header [frameHeader]byte
-	if _, err := io.ReadFull(r, header[:]); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, io.EOF
-		}
-		return nil, errTorn
+// decodeFrame reads the command at the beginning of b; rest is what follows it. ok is false if there is no whole frame.
+func decodeFrame(b []byte) (command []string, rest []byte, ok bool) {
+	if len(b) < frameHeader {
+		return nil, nil, false
 	}
-	n := binary.LittleEndian.Uint32(header[:])
-	if n > maxFrame {
-		return nil, errDamaged
+	n := int64(binary.LittleEndian.Uint32(b))
+	if n > int64(len(b)-frameHeader) {
+		return nil, nil, false
 	}
-	body, err := io.ReadAll(io.LimitReader(r, int64(n)))
-	if err != nil || uint32(len(body)) != n {
-		return nil, errTorn
+	body, rest := b[frameHeader:frameHeader+n], b[frameHeader+n:]
+	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
+		return nil, nil, false
 	}
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(header[4:]) {
-		return nil, errDamaged
-	}
-	var command []string
 	for len(body) >= 4 {
-		n := binary.LittleEndian.Uint32(body)
-		if body = body[4:]; int64(n) > int64(len(body)) {
-			return nil, errDamaged
+		n := int64(binary.LittleEndian.Uint32(body))
+		if body = body[4:]; n > int64(len(body)) {
+			return nil, nil, false
 		}
 		command, body = append(command, string(body[:n])), body[n:]
 	}
-	if len(body) > 0 || len(command) == 0 {
-		return nil, errDamaged
-	}
-	return command, nil
+	return command, rest, len(body) == 0 && len(command) > 0
 }
 
 // append writes commands, empty ones left out, and returns when they are on disk. After an error none of them is there.
@@ -118,44 +96,38 @@ func (j *journal) close() error {
 	return j.file.Close()
 }
 
-// replayJournal carries out the commands of a journal. It fails, rather than lose what follows, where something other
-// than a crash has changed the file.
+// replayJournal carries out the commands of a journal. What a crash left of the last one is passed over; but if there are
+// whole commands behind what cannot be read, something else has changed the file, and it fails rather than lose them.
 func replayJournal(path string, rdb *redis.Client, log *zap.Logger) error {
-	f, err := os.Open(path)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	r := bufio.NewReaderSize(f, 1<<20)
-	for n := 0; ; n++ {
-		command, err := decodeFrame(r)
-		if errors.Is(err, errDamaged) && atEnd(r) {
-			err = errTorn // the file had grown, and what was to fill it had not arrived
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.Is(err, errTorn):
-			log.Warn("the queue's journal ends within a command, which nobody was told of", zap.Int("commands", n))
-			return nil
-		case err != nil:
-			return &transfer.Error{
-				Op: "read " + path, Code: transfer.CodeFailed, Err: fmt.Errorf("command %d: %w", n, err),
-				Hint: "check the disk; move the folder away to begin with an empty queue",
-			}
+	for len(b) > 0 {
+		command, rest, ok := decodeFrame(b)
+		if !ok {
+			break
 		}
 		if err := replayCommand(rdb, command); err != nil {
 			return err
 		}
+		b = rest
 	}
-}
-
-func atEnd(r *bufio.Reader) bool {
-	_, err := r.Peek(1)
-	return errors.Is(err, io.EOF)
+	for i := range b {
+		if _, _, ok := decodeFrame(b[i:]); ok {
+			return &transfer.Error{
+				Op: "read " + path, Code: transfer.CodeFailed, Err: fmt.Errorf("it is damaged, %d bytes before its end", len(b)),
+				Hint: "check the disk; move the queue's folder away to begin with an empty queue",
+			}
+		}
+	}
+	if len(b) > 0 {
+		log.Warn("the queue's journal ends within a command that nobody was told of", zap.Int("bytes", len(b)))
+	}
+	return nil
 }
 
 func replayCommand(rdb *redis.Client, command []string) error {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"crypto/sha1" //nolint:gosec // Redis names scripts by it
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
@@ -22,9 +24,11 @@ import (
 // acknowledged, and replayed at the next start; asynq's own keys are not, for the reconciler makes triggers anew.
 type memory struct {
 	redis    *miniredis.Miniredis
+	server   *server.Server // of redis, which forgets it before the last command has ended
 	listener net.Listener
 	journal  *journal
-	accepted sync.WaitGroup
+	stopped  chan struct{}
+	beside   sync.WaitGroup
 	mu       sync.Mutex // orders the journal as the commands are carried out
 	inside   atomic.Pointer[server.Peer]
 }
@@ -35,9 +39,8 @@ func startMemory(journalPath, socket string, log *zap.Logger) (*memory, error) {
 		m.redis.Close()
 		return nil, fmt.Errorf("replay the queue's journal: %w", err)
 	}
-	// Leases lapse from now on; in a replay, which is faster than life, the journal says which had lapsed.
-	m.redis.ClockTTL(true)
-	m.redis.Server().SetPreHook(m.hook)
+	m.server = m.redis.Server()
+	m.server.SetPreHook(m.hook)
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, errors.Join(err, m.stop())
 	}
@@ -45,8 +48,9 @@ func startMemory(journalPath, socket string, log *zap.Logger) (*memory, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for the queue: %w", err), m.stop())
 	}
-	m.listener = l
-	m.accepted.Go(m.accept)
+	m.listener, m.stopped = l, make(chan struct{})
+	m.beside.Go(m.accept)
+	m.beside.Go(m.passTime)
 	log.Warn("embedded queue: in this process, for there is no redis-server; good for one host and some hundreds of jobs", zap.String("journal", journalPath))
 	return m, nil
 }
@@ -57,7 +61,28 @@ func (m *memory) accept() {
 		if err != nil {
 			return
 		}
-		m.redis.Server().ServeConn(conn)
+		m.server.ServeConn(conn)
+	}
+}
+
+// timeStep is how exactly keys expire.
+const timeStep = 20 * time.Millisecond
+
+// passTime lets keys expire, but never while a command that is being kept is carried out, for the journal says whether
+// there was a lease then. In a replay, which is faster than life, no time passes.
+func (m *memory) passTime() {
+	tick := time.NewTicker(timeStep)
+	defer tick.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-m.stopped:
+			return
+		case now := <-tick.C:
+			m.mu.Lock()
+			m.redis.FastForward(now.Sub(last))
+			m.mu.Unlock()
+			last = now
+		}
 	}
 }
 
@@ -71,6 +96,12 @@ func (m *memory) replay(path string, log *zap.Logger) error {
 	defer rdb.Close()
 	if err := replayJournal(path, rdb, log); err != nil {
 		return err
+	}
+	// With all of them loaded, each EVALSHA that comes is carried out, as the journal will say.
+	for _, s := range journaled {
+		if err := s.Load(context.Background(), rdb).Err(); err != nil {
+			return err
+		}
 	}
 	// Whoever owned a job ended with the process that this queue lived in.
 	for _, key := range m.redis.Keys() {
@@ -131,7 +162,7 @@ func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
 	}
 	m.inside.Store(p)
 	defer m.inside.Store(nil)
-	m.redis.Server().Dispatch(p, append([]string{cmd}, args...))
+	m.server.Dispatch(p, append([]string{cmd}, args...))
 	return true
 }
 
@@ -162,7 +193,6 @@ var scripts = func() map[string]string {
 func toKeep(cmd string, args []string) []string {
 	switch cmd {
 	case "EVALSHA":
-		// A script that is not loaded yet changes nothing; the caller sends it as a whole then.
 		if len(args) > 0 && scripts[args[0]] != "" {
 			return append([]string{"EVAL", scripts[args[0]]}, args[1:]...)
 		}
@@ -193,6 +223,7 @@ func (m *memory) stop() error {
 
 func (m *memory) close() error {
 	err := m.listener.Close()
-	m.accepted.Wait()
+	close(m.stopped)
+	m.beside.Wait()
 	return errors.Join(err, m.stop())
 }

@@ -1,0 +1,196 @@
+package queue
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestRedisRestarts kills Redis under a job that runs. The job goes on, nobody takes it, and its end is written when
+// Redis is back.
+func TestRedisRestarts(t *testing.T) {
+	r := startRedis(t)
+	c := dial(t, r.options)
+	id := enqueue(t, c)
+	saved, killed, back := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var runs atomic.Int64
+	serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+		runs.Add(1)
+		if err := a.Save(ctx, &transfer.Checkpoint{Entries: entries(0, 3)}); err != nil {
+			return err
+		}
+		close(saved)
+		<-killed
+		err := a.Save(ctx, &transfer.Checkpoint{Entries: entries(3, 3)})
+		wantCode(t, err, transfer.CodeUnreachable)
+		close(back)
+		return nil
+	})
+	<-saved
+	r.kill()
+	close(killed)
+	<-back
+	r.start()
+	if job := await(t, c, id, transfer.Succeeded); job.Attempts != 1 || runs.Load() != 1 {
+		t.Errorf("the job ran %d times, and has %d attempts", runs.Load(), job.Attempts)
+	}
+	if _, at, err := c.Ledger(t.Context(), id); err != nil || len(at.Entries) != 3 {
+		t.Errorf("what was acknowledged is %d entries, %v", len(at.Entries), err)
+	}
+}
+
+// TestStopWithoutRedis stops a server whose Redis is away for good. It cannot hand its job back, which another takes up when
+// the lease has lapsed.
+func TestStopWithoutRedis(t *testing.T) {
+	r := startRedis(t)
+	c := dial(t, r.options)
+	id := enqueue(t, c)
+	s := NewServer(c, ServerConfig{Name: "one", Queues: []string{transfer.DefaultQueue}, Jobs: 2, Log: zap.NewNop(),
+		Run: func(ctx context.Context, drain <-chan struct{}, _ *Attempt) error {
+			<-drain
+			return transfer.Errorf(transfer.CodeDrained, "", "stopping")
+		},
+	})
+	s.timing = quick
+	s.timing.drain = time.Second
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	await(t, c, id, transfer.Running)
+	r.kill()
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the server does not stop without Redis")
+	}
+	r.start()
+	serve(t, c, "two", func(context.Context, <-chan struct{}, *Attempt) error { return nil })
+	await(t, c, id, transfer.Succeeded)
+}
+
+// TestRedisFull tells what to do about it.
+func TestRedisFull(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	if err := c.rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Enqueue(t.Context(), newSpec())
+	wantCode(t, err, transfer.CodeNoSpace)
+}
+
+// TestForgetfulRedis refuses to serve a Redis that may drop jobs.
+func TestForgetfulRedis(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	if err := c.rdb.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err(); err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(c, ServerConfig{Name: "one", Jobs: 1})
+	wantCode(t, s.Run(t.Context()), transfer.CodeInvalid)
+}
+
+// TestDialRefused says what is wrong, and never the password.
+func TestDialRefused(t *testing.T) {
+	for url, code := range map[string]transfer.Code{
+		"redis://:s3cret@127.0.0.1:1/0": transfer.CodeUnreachable, "unix:///none/s": transfer.CodeUnreachable,
+		"http://:s3cret@h": transfer.CodeInvalid, "redis://:s3cret@h:port": transfer.CodeInvalid, "": transfer.CodeInvalid,
+	} {
+		_, err := Dial(t.Context(), Options{URL: url})
+		if wantCode(t, err, code); strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%v tells the password", err)
+		}
+	}
+}
+
+// TestChildDies kills the embedded redis-server, which is started again with all that it held.
+func TestChildDies(t *testing.T) {
+	e := embed(t, t.TempDir(), redisServer(t))
+	t.Cleanup(func() { closeEmbedded(t, e) })
+	c := dial(t, e.Options())
+	id := enqueue(t, c)
+	info, err := c.rdb.InfoMap(t.Context(), "server").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	for _, r := range info["Server"]["process_id"] {
+		pid = pid*10 + int(r-'0')
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil })
+	await(t, c, id, transfer.Succeeded)
+}
+
+// TestChildOutlives is a transferd that was killed: its redis-server lives on, and the next transferd takes it over.
+func TestChildOutlives(t *testing.T) {
+	dir := t.TempDir()
+	first := embed(t, dir, redisServer(t))
+	id := enqueue(t, dial(t, first.Options()))
+	_, err := startEmbedded(t.Context(), dir, redisServer(t), nil)
+	wantCode(t, err, transfer.CodeConflict)
+	if err := first.lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	second := embed(t, dir, redisServer(t))
+	t.Cleanup(func() { closeEmbedded(t, second) })
+	// The first one would start another redis-server when its child ends.
+	close(first.engine.(*child).stop)
+	first.engine.(*child).kept.Wait()
+	found, ok := FindEmbedded(dir)
+	if !ok || found != second.Options() {
+		t.Fatalf("found %v, %v", found, ok)
+	}
+	if _, err := dial(t, found).Job(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLongFolder is a state folder whose name is too long for a socket.
+func TestLongFolder(t *testing.T) {
+	dir := t.TempDir() + "/" + strings.Repeat("long", 30)
+	for _, server := range []string{redisServer(t), ""} {
+		if server == "" {
+			dir += "2"
+		}
+		e := embed(t, dir, server)
+		id := enqueue(t, dial(t, e.Options()))
+		closeEmbedded(t, e)
+		if _, ok := FindEmbedded(dir); ok {
+			t.Error("a queue that was stopped is found")
+		}
+		e = embed(t, dir, server)
+		if _, err := dial(t, e.Options()).Job(t.Context(), id); err != nil {
+			t.Error(err)
+		}
+		closeEmbedded(t, e)
+	}
+}
+
+// TestServerGone refuses to begin an empty queue where redis-server kept one, and goes on in memory where memory did.
+func TestServerGone(t *testing.T) {
+	dir := t.TempDir()
+	closeEmbedded(t, embed(t, dir, redisServer(t)))
+	_, err := startEmbedded(t.Context(), dir, "", nil)
+	wantCode(t, err, transfer.CodeInvalid)
+	dir = t.TempDir()
+	e := embed(t, dir, "")
+	id := enqueue(t, dial(t, e.Options()))
+	closeEmbedded(t, e)
+	e = embed(t, dir, redisServer(t))
+	t.Cleanup(func() { closeEmbedded(t, e) })
+	if _, err := dial(t, e.Options()).Job(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+}
