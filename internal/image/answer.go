@@ -27,6 +27,9 @@ type answer struct {
 
 // get sends one request. ctx governs the answer until its Close or unbind.
 func (r *remote) get(ctx context.Context, u *url.URL, header http.Header) (*answer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err // bind would tell, but only a moment later
+	}
 	a := &answer{remote: r}
 	a.ctx, a.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	a.unbind = a.bind(ctx)
