@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -89,15 +90,26 @@ func (c *copier) carry(ctx context.Context, f feed, step stepFunc) error {
 	if n == 0 {
 		n = defaultConcurrency
 	}
+	var drained atomic.Bool
 	g, ctx := errgroup.WithContext(ctx)
 	for range n {
 		g.Go(func() error {
 			buf := c.worker.buffers.Get()
 			defer c.worker.buffers.Put(buf)
-			return c.carryAll(ctx, f, step, &workspace{buf: *buf, cmp: verify.NewComparer()})
+			err := c.carryAll(ctx, f, step, &workspace{buf: *buf, cmp: verify.NewComparer()})
+			if errors.Is(err, errDrained) {
+				// As an error it would end ctx, and with it the chunks that the others have in flight.
+				drained.Store(true)
+				return nil
+			}
+			return err
 		})
 	}
-	return g.Wait()
+	err := g.Wait()
+	if err == nil && drained.Load() {
+		return errDrained
+	}
+	return err
 }
 
 func (c *copier) carryAll(ctx context.Context, f feed, step stepFunc, ws *workspace) error {
@@ -140,15 +152,16 @@ func (c *copier) step(ctx context.Context, w work, ws *workspace) error {
 	if done && (p == nil || verify.Sum(p) == known) {
 		return nil
 	}
+	if c.mode == copyChunks && c.skipZeros && !done && (w.Hole || chunker.IsZero(p)) {
+		if c.ledger.mark(w.Index, verify.ZeroDigest(w.Len)) {
+			c.count.update(func(n *transfer.Progress) { n.Chunks.Zero++; n.Chunks.Done++ })
+		}
+		return nil
+	}
 	return c.settleChunk(ctx, w, p, ws)
 }
 
 func (c *copier) settleChunk(ctx context.Context, w work, p []byte, ws *workspace) error {
-	if c.mode == copyChunks && c.skipZeros && (w.Hole || chunker.IsZero(p)) {
-		c.ledger.mark(w.Index, verify.ZeroDigest(w.Len))
-		c.count.update(func(n *transfer.Progress) { n.Chunks.Zero++; n.Chunks.Done++ })
-		return nil
-	}
 	put := c.store
 	if c.mode == compareOnly {
 		put = c.compare
@@ -157,12 +170,13 @@ func (c *copier) settleChunk(ctx context.Context, w work, p []byte, ws *workspac
 	if err != nil {
 		return err
 	}
-	c.ledger.mark(w.Index, d)
-	c.count.update(func(n *transfer.Progress) {
-		if n.Chunks.Done++; c.readsBack() {
-			n.Chunks.Verified++
-		}
-	})
+	if c.ledger.mark(w.Index, d) {
+		c.count.update(func(n *transfer.Progress) {
+			if n.Chunks.Done++; c.readsBack() {
+				n.Chunks.Verified++
+			}
+		})
+	}
 	return nil
 }
 
@@ -187,13 +201,9 @@ func (c *copier) read(ctx context.Context, w work, p []byte) ([]byte, error) {
 
 // countDone counts, before the copy, the chunks that it will not touch, so that progress is true from the start.
 func (c *copier) countDone(ctx context.Context) error {
-	if _, stream := c.src.(transfer.Stream); stream {
-		return nil
-	}
-	total := transfer.ChunkCount(c.size, c.chunkSize)
 	var holes int64
-	if c.skipZeros {
-		holes = total
+	if _, stream := c.src.(transfer.Stream); c.skipZeros && !stream {
+		holes = transfer.ChunkCount(c.size, c.chunkSize)
 		for _, err := range chunker.Plan(ctx, c.src.Extents(ctx), c.size, c.chunkSize, false) {
 			if err != nil {
 				return fmt.Errorf("find data: %w", err)
@@ -202,7 +212,7 @@ func (c *copier) countDone(ctx context.Context) error {
 		}
 	}
 	done, left := c.ledger.len(), int64(0)
-	if c.skipZeros {
+	if c.task.Plan.Blank {
 		left = done - int64(len(c.ledger.nonZero(c.size, c.chunkSize)))
 	}
 	c.count.update(func(n *transfer.Progress) {

@@ -36,8 +36,10 @@ func (l *ledger) get(index int64) (transfer.Digest, bool) {
 	return d, ok
 }
 
-func (l *ledger) mark(index int64, d transfer.Digest) {
+// mark notes that a chunk is done, and reports whether it was not before.
+func (l *ledger) mark(index int64, d transfer.Digest) bool {
 	l.mu.Lock()
+	_, before := l.done[index]
 	l.done[index] = d
 	l.pending = append(l.pending, transfer.Entry{Index: index, Digest: d})
 	full := len(l.pending) >= flushAt
@@ -48,6 +50,7 @@ func (l *ledger) mark(index int64, d transfer.Digest) {
 		default:
 		}
 	}
+	return !before
 }
 
 // clear forgets everything, here and with the next save.

@@ -164,7 +164,10 @@ func (r *run) settle(ctx context.Context, c *copier) error {
 	} else if err := c.trustLedger(ctx); err != nil {
 		return err
 	}
-	c.chunkSize, c.skipZeros = plan.ChunkSize, plan.Blank
+	c.chunkSize = plan.ChunkSize
+	// A source that nothing tells from another one may hold zeros now where an earlier attempt wrote something, without
+	// saving that it did.
+	c.skipZeros = plan.Blank && (first || c.src.Identity() != "")
 	r.setSize(c.size)
 	if err := c.countDone(ctx); err != nil {
 		return err

@@ -1,0 +1,228 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// TestSizes copies images of all boundary sizes to a target that is blank, one that is not, and one that only takes
+// chunks in order, from a source with a size and from one without.
+func TestSizes(t *testing.T) {
+	const c = chunkSize
+	for _, size := range []int{1, c - 1, c, c + 1, 2 * c, 9*c + 5} {
+		image := noise(size)
+		sources := map[string]func() transfer.Source{
+			"file":   func() transfer.Source { return newChunked(image) },
+			"stream": func() transfer.Source { return newStream(image) },
+		}
+		sinks := map[string]func(m *chunked) transfer.Sink{
+			"blank":    func(m *chunked) transfer.Sink { m.blank = true; return m },
+			"dirty":    func(m *chunked) transfer.Sink { return m },
+			"in order": func(m *chunked) transfer.Sink { return onlyForward{m} },
+		}
+		for from, source := range sources {
+			for to, sink := range sinks {
+				t.Run(fmt.Sprintf("%d bytes %s %s", size, from, to), func(t *testing.T) {
+					m := newChunked(nil)
+					j := newJob(t, source(), sink(m))
+					j.spec.ImageDigest = true
+					p := j.mustRun()
+					equal(t, m, image)
+					count := transfer.ChunkCount(int64(size), c)
+					if p.Size != int64(size) || p.Chunks.Total != count || p.Chunks.Done != count || p.Chunks.Sent != count || m.commits != 1 {
+						t.Errorf("progress is %+v, size %d, %d commits", p.Chunks, p.Size, m.commits)
+					}
+					if _, inOrder := j.ends.sink.(transfer.InOrder); inOrder == p.Verified || inOrder && !slices.IsSorted(m.order) {
+						t.Errorf("verified: %v, order %v", p.Verified, m.order)
+					}
+					sum := sha256.Sum256(image)
+					if p.Digest.Image != hex.EncodeToString(sum[:]) {
+						t.Errorf("SHA-256 is %s", p.Digest.Image)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestEmpty refuses an image of no bytes, before a target is opened if that can be known.
+func TestEmpty(t *testing.T) {
+	j := newJob(t, newChunked(nil), newChunked(nil))
+	j.mustFail(transfer.CodeInvalid)
+	if j.ends.opened["sink"] > 0 {
+		t.Error("a target was opened")
+	}
+	m := newChunked(nil)
+	j = newJob(t, newStream(nil), m)
+	j.mustFail(transfer.CodeInvalid)
+	if m.discards != 1 || m.commits != 0 {
+		t.Errorf("%d discards, %d commits", m.discards, m.commits)
+	}
+}
+
+// TestHoles leaves holes and zeros out on a blank target, and writes them on any other.
+func TestHoles(t *testing.T) {
+	const count = 40
+	image := make([]byte, count*chunkSize)
+	copy(image[3*chunkSize:], noise(2*chunkSize))
+	copy(image[20*chunkSize+7:], noise(10))
+	extents := []transfer.Extent{{Off: 3 * chunkSize, Len: 2 * chunkSize}, {Off: 20 * chunkSize, Len: 2 * chunkSize}}
+	for _, blank := range []bool{true, false} {
+		source, sink := newChunked(image), newChunked(bytes.Repeat([]byte{0xee}, len(image)))
+		if source.extents = extents; blank {
+			clear(sink.data)
+		}
+		sink.blank = blank
+		p := newJob(t, source, sink).mustRun()
+		equal(t, sink, image)
+		if n := source.total(source.reads); n != 4 {
+			t.Errorf("blank %v: the source was read %d times, not only where it may hold data", blank, n)
+		}
+		want := transfer.Chunks{Total: count, Done: count, Zero: 37, Sent: 3, Verified: 3}
+		if !blank {
+			want = transfer.Chunks{Total: count, Done: count, Sent: count, Verified: count}
+		}
+		if p.Chunks != want {
+			t.Errorf("blank %v: counted %+v, not %+v", blank, p.Chunks, want)
+		}
+		// Places that were left out are sampled.
+		if n := sink.total(sink.reads); blank != (n > 3 && n < count) {
+			t.Errorf("blank %v: %d chunks were read back", blank, n)
+		}
+	}
+}
+
+// TestNotBlank is a target that calls itself blank and holds something where nothing was written.
+func TestNotBlank(t *testing.T) {
+	image := make([]byte, 4*chunkSize)
+	sink := newChunked(bytes.Repeat([]byte{0xee}, len(image)))
+	sink.blank = true
+	f := newJob(t, newChunked(image), sink).mustFail(transfer.CodeMismatch)
+	if sink.commits != 0 {
+		t.Errorf("it was completed all the same, with %+v", f)
+	}
+}
+
+// TestVerifyModes reads back as much as was asked for.
+func TestVerifyModes(t *testing.T) {
+	image := make([]byte, 10*chunkSize)
+	copy(image, noise(2*chunkSize))
+	for mode, want := range map[transfer.VerifyMode]struct {
+		reads    func(n int) bool
+		verified int64
+	}{
+		transfer.VerifyNone:    {func(n int) bool { return n == 0 }, 0},
+		transfer.VerifyWritten: {func(n int) bool { return n > 2 }, 2},
+		transfer.VerifyFull:    {func(n int) bool { return n == 12 }, 10},
+	} {
+		sink := newChunked(make([]byte, len(image)))
+		sink.blank = true
+		j := newJob(t, newChunked(image), sink)
+		j.spec.Verify = mode
+		p := j.mustRun()
+		if n := sink.total(sink.reads); !want.reads(n) || p.Chunks.Verified != want.verified || p.Verified != (mode != transfer.VerifyNone) {
+			t.Errorf("%s: %d reads, %+v, verified %v", mode, n, p.Chunks, p.Verified)
+		}
+	}
+}
+
+// TestWrongImage is an image with another SHA-256 than the one that was meant.
+func TestWrongImage(t *testing.T) {
+	sink := newChunked(nil)
+	j := newJob(t, newChunked(noise(3*chunkSize)), sink)
+	j.ends.drive = "uuid"
+	j.spec.SHA256 = hex.EncodeToString(make([]byte, sha256.Size))
+	j.mustFail(transfer.CodeMismatch)
+	if sink.discards != 1 || sink.commits != 0 || j.store.at.Plan.Drive != "" || len(j.store.at.Entries) > 0 {
+		t.Errorf("%d discards, %d commits, remembered %+v", sink.discards, sink.commits, j.store.at.Plan)
+	}
+}
+
+// manifest is a source that knows only digests.
+type manifest struct {
+	*chunked
+	m *transfer.Manifest
+}
+
+func (m manifest) ChunkSize() int { return m.m.ChunkSize }
+func (m manifest) ChunkDigest(i int64) (transfer.Digest, bool) {
+	d, ok := m.m.Chunks[i]
+	return d, ok
+}
+
+func manifestOf(image []byte) manifest {
+	var list []transfer.Entry
+	for i := range transfer.ChunkCount(int64(len(image)), chunkSize) {
+		c := transfer.ChunkAt(i, int64(len(image)), chunkSize)
+		list = append(list, transfer.Entry{Index: i, Digest: verify.Sum(image[c.Off : c.Off+int64(c.Len)])})
+	}
+	chunks := verify.NonZero(list, int64(len(image)), chunkSize)
+	return manifest{newChunked(image), verify.NewManifest(int64(len(image)), chunkSize, chunks, "")}
+}
+
+// TestCompare compares a drive with an image and with a manifest: equal, different, and larger.
+func TestCompare(t *testing.T) {
+	image := noise(5*chunkSize + 100)
+	clear(image[chunkSize : 2*chunkSize])
+	references := map[string]func() transfer.Source{
+		"image":    func() transfer.Source { return newChunked(image) },
+		"stream":   func() transfer.Source { return newStream(image) },
+		"manifest": func() transfer.Source { return manifestOf(image) },
+	}
+	for name, reference := range references {
+		compare := func(drive []byte) (*job, *chunked) {
+			m := newChunked(drive)
+			j := newJob(t, reference(), m)
+			j.spec.Kind, j.ends.size = transfer.Verify, int64(len(drive))
+			return j, m
+		}
+		j, m := compare(bytes.Clone(image))
+		if p := j.mustRun(); !p.Verified || p.Chunks.Verified != 6 || p.Chunks.Sent != 0 || m.commits+m.total(m.writes) != 0 {
+			t.Errorf("%s: %+v, %d commits", name, p.Chunks, m.commits)
+		}
+		j, _ = compare(append(bytes.Clone(image), make([]byte, 3*chunkSize)...))
+		j.mustRun()
+		j, _ = compare(append(bytes.Clone(image), append(make([]byte, 2*chunkSize), 1)...))
+		j.mustFail(transfer.CodeMismatch)
+		changed := bytes.Clone(image)
+		changed[3*chunkSize+17] ^= 1
+		j, m = compare(changed)
+		f := j.mustFail(transfer.CodeMismatch)
+		want := int64(3*chunkSize + 17)
+		if name == "manifest" {
+			want = 3 * chunkSize // a digest says of a chunk, not where in it
+		}
+		if f.Offset == nil || *f.Offset != want || m.discards != 0 {
+			t.Errorf("%s: the difference is at %v, not %d", name, f.Offset, want)
+		}
+		// Mended, and retried: everything is compared again.
+		copy(m.data, image)
+		j.ends.source = reference()
+		if p := j.mustRun(); p.Chunks.Verified != 6 {
+			t.Errorf("%s: retried, %+v", name, p.Chunks)
+		}
+	}
+}
+
+// TestContextEnds stops at once, with the cause.
+func TestContextEnds(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	sink := newChunked(nil)
+	sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
+		cancel(failure(transfer.CodeWaitTimeout))
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	j := newJob(t, newChunked(noise(5*chunkSize)), sink)
+	if err := j.run(ctx, nil); transfer.CodeOf(err) != transfer.CodeWaitTimeout {
+		t.Errorf("it ended with %v", err)
+	}
+}

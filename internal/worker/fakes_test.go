@@ -1,0 +1,317 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+const chunkSize = transfer.MinChunkSize
+
+// chunked is bytes in memory that are read and written by chunk, as both ends of a job, with faults.
+type chunked struct {
+	mu       sync.Mutex
+	data     []byte
+	extents  []transfer.Extent // nil: all
+	identity string
+	blank    bool
+	reads    map[int64]int // by chunk; for a sink, those of ReadBack
+	writes   map[int64]int
+	order    []int64 // chunks as they were written
+	commits  int
+	discards int
+	// The faults: each is asked before a call; n counts the calls for that chunk, from 1.
+	onRead, onWrite func(ctx context.Context, c transfer.Chunk, n int) error
+	// lie changes what is stored by a write, or told by a read.
+	lieWrite, lieRead func(c transfer.Chunk, n int, p []byte)
+}
+
+func newChunked(data []byte) *chunked {
+	return &chunked{data: data, identity: "one", reads: make(map[int64]int), writes: make(map[int64]int)}
+}
+
+func (m *chunked) Size() int64      { return int64(len(m.data)) }
+func (m *chunked) Identity() string { return m.identity }
+func (m *chunked) Close() error     { return nil }
+
+func (m *chunked) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
+	return func(yield func(transfer.Extent, error) bool) {
+		if m.extents == nil {
+			yield(transfer.Extent{Len: m.Size()}, nil)
+			return
+		}
+		for _, e := range m.extents {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *chunked) count(calls map[int64]int, c transfer.Chunk) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	calls[c.Index]++
+	return calls[c.Index]
+}
+
+func (m *chunked) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+	n := m.count(m.reads, c)
+	if m.onRead != nil {
+		if err := m.onRead(ctx, c, n); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	copy(p, m.data[c.Off:c.Off+int64(c.Len)])
+	if m.lieRead != nil {
+		m.lieRead(c, n, p)
+	}
+	return nil
+}
+
+func (m *chunked) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) error {
+	p := make([]byte, c.Len)
+	if err := m.ReadChunk(ctx, c, p); err != nil {
+		return err
+	}
+	_, err := w.Write(p)
+	return err
+}
+
+func (m *chunked) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+	n := m.count(m.writes, c)
+	if m.onWrite != nil {
+		if err := m.onWrite(ctx, c, n); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.order = append(m.order, c.Index)
+	if grow := int(c.Off) + len(p) - len(m.data); grow > 0 {
+		m.data = append(m.data, make([]byte, grow)...)
+	}
+	stored := m.data[c.Off : c.Off+int64(c.Len)]
+	if copy(stored, p); m.lieWrite != nil {
+		m.lieWrite(c, n, stored)
+	}
+	return nil
+}
+
+func (m *chunked) Blank(context.Context) (bool, error) { return m.blank, nil }
+
+func (m *chunked) Commit(context.Context, *transfer.Manifest) error {
+	m.commits++
+	return nil
+}
+
+func (m *chunked) Discard(context.Context) error {
+	m.discards++
+	return nil
+}
+
+func (m *chunked) total(calls map[int64]int) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range calls {
+		n += k
+	}
+	return n
+}
+
+// onlyForward is a chunked that must be written in order and cannot be read back.
+type onlyForward struct{ m *chunked }
+
+func (f onlyForward) InOrder() {}
+func (f onlyForward) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+	return f.m.WriteChunk(ctx, c, p)
+}
+func (f onlyForward) Commit(ctx context.Context, m *transfer.Manifest) error {
+	return f.m.Commit(ctx, m)
+}
+func (f onlyForward) Close() error { return nil }
+
+// stream is a source without a size.
+type stream struct {
+	*chunked
+	r *bytes.Reader
+}
+
+func newStream(data []byte) *stream {
+	m := newChunked(data)
+	m.identity = ""
+	return &stream{chunked: m, r: bytes.NewReader(data)}
+}
+
+func (s *stream) Size() int64 { return -1 }
+
+func (s *stream) Next(_ context.Context, p []byte) (int, error) {
+	n, err := io.ReadFull(s.r, p)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// twoEnds is an Opener of two fakes.
+type twoEnds struct {
+	source transfer.Source
+	sink   transfer.Sink
+	drive  string // the sink is a drive that the job makes
+	open   func(what string, n int) error
+	opened map[string]int
+	ready  int // how often the cloned drive is asked for until it is ready
+	size   int64
+}
+
+func (e *twoEnds) opening(what string) error {
+	if e.opened == nil {
+		e.opened = make(map[string]int)
+	}
+	if e.opened[what]++; e.open == nil {
+		return nil
+	}
+	return e.open(what, e.opened[what])
+}
+
+func (e *twoEnds) Source(context.Context, *Task) (transfer.Source, error) {
+	if err := e.opening("source"); err != nil {
+		return nil, err
+	}
+	return e.source, nil
+}
+
+func (e *twoEnds) Sink(_ context.Context, t *Task, _ int64) (transfer.Sink, error) {
+	if err := e.opening("sink"); err != nil {
+		return nil, err
+	}
+	t.Capacity = e.size
+	if e.drive != "" && t.Plan.Drive == "" {
+		t.Plan.Drive, t.Plan.Created = e.drive, true
+	}
+	return e.sink, nil
+}
+
+func (e *twoEnds) CloneDrive(_ context.Context, t *Task) error {
+	if err := e.opening("clone"); err != nil {
+		return err
+	}
+	t.Plan.Drive, t.Plan.Created = e.drive, true
+	return nil
+}
+
+func (e *twoEnds) DriveReady(context.Context, *Task) (bool, error) {
+	err := e.opening("ready")
+	return e.opened["ready"] > e.ready, err
+}
+
+// remembered is a Store in memory.
+type remembered struct {
+	mu     sync.Mutex
+	at     transfer.Checkpoint
+	saves  int
+	onSave func(n int) error
+}
+
+func (s *remembered) Load(context.Context) (transfer.Checkpoint, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.at
+	at.Entries = slices.Clone(at.Entries)
+	return at, nil
+}
+
+func (s *remembered) Save(_ context.Context, c *transfer.Checkpoint) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.saves++
+	if s.onSave != nil {
+		if err := s.onSave(s.saves); err != nil {
+			return err
+		}
+	}
+	if c.Reset {
+		s.at.Entries = nil
+	}
+	s.at.Plan, s.at.Progress = c.Plan, c.Progress
+	s.at.Entries = append(s.at.Entries, c.Entries...)
+	return nil
+}
+
+// job is a run that can be repeated, as attempts of one job.
+type job struct {
+	t       *testing.T
+	spec    transfer.Spec
+	ends    *twoEnds
+	store   *remembered
+	policy  Policy
+	attempt int
+}
+
+func newJob(t *testing.T, source transfer.Source, sink transfer.Sink) *job {
+	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/x.img"}, transfer.Ref{Endpoint: "e"})
+	spec.ChunkSize = chunkSize
+	return &job{t: t, spec: spec, ends: &twoEnds{source: source, sink: sink}, store: &remembered{}, policy: DefaultPolicy}
+}
+
+func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
+	j.attempt++
+	w := New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop()})
+	return w.Run(ctx, drain, Job{ID: "job", Spec: j.spec, Attempt: j.attempt}, j.store)
+}
+
+func (j *job) mustRun() transfer.Progress {
+	j.t.Helper()
+	if err := j.run(j.t.Context(), nil); err != nil {
+		j.t.Fatal(err)
+	}
+	return j.store.at.Progress
+}
+
+func (j *job) mustFail(code transfer.Code) *transfer.Failure {
+	j.t.Helper()
+	err := j.run(j.t.Context(), nil)
+	if transfer.CodeOf(err) != code {
+		j.t.Fatalf("got %v (%q), want %q", err, transfer.CodeOf(err), code)
+	}
+	return transfer.FailureOf(err)
+}
+
+func equal(t *testing.T, sink *chunked, want []byte) {
+	t.Helper()
+	if !bytes.Equal(sink.data, want) {
+		t.Errorf("the target has %d bytes that differ from the source's %d", len(sink.data), len(want))
+	}
+}
+
+// noise is size random bytes, the same each time.
+func noise(size int) []byte {
+	p, rng := make([]byte, size), rand.New(rand.NewPCG(1, uint64(size)))
+	for i := range p {
+		p[i] = byte(rng.Uint32() | 1) // no zeros
+	}
+	return p
+}
+
+func failure(code transfer.Code) error { return transfer.Errorf(code, "", "injected") }
+
+// times fails the first n calls for each chunk.
+func times(n int, code transfer.Code) func(context.Context, transfer.Chunk, int) error {
+	return func(_ context.Context, _ transfer.Chunk, call int) error {
+		if call <= n {
+			return failure(code)
+		}
+		return nil
+	}
+}

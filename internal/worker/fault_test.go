@@ -1,0 +1,303 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestRetries fails each chunk a few times, in reading and in writing, with everything that may pass.
+func TestRetries(t *testing.T) {
+	for code, count := range map[transfer.Code]func(transfer.Retries) int64{
+		transfer.CodeTimeout:     func(r transfer.Retries) int64 { return r.Timeout },
+		transfer.CodeServer:      func(r transfer.Retries) int64 { return r.Server },
+		transfer.CodeThrottled:   func(r transfer.Retries) int64 { return r.Server },
+		transfer.CodeNetwork:     func(r transfer.Retries) int64 { return r.Network },
+		transfer.CodeUnreachable: func(r transfer.Retries) int64 { return r.Network },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			image := noise(5 * chunkSize)
+			source, sink := newChunked(image), newChunked(nil)
+			source.onRead, sink.onWrite, sink.onRead = times(1, code), times(2, code), times(1, code)
+			p := newJob(t, source, sink).mustRun()
+			equal(t, sink, image)
+			if got := count(p.Retries); got != 4*5 || p.Retries.Sum() != got || p.Chunks.Sent != 5 {
+				t.Errorf("%s: counted %+v, %+v", code, p.Retries, p.Chunks)
+			}
+		})
+	}
+}
+
+// TestPatience gives up when the same thing has failed for as long as the policy says, and not before.
+func TestPatience(t *testing.T) {
+	for code, patience := range map[transfer.Code]time.Duration{
+		transfer.CodeServer: DefaultPolicy.Call, transfer.CodeConflict: DefaultPolicy.Busy,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			sink := newChunked(nil)
+			sink.onWrite = times(1<<30, code)
+			started := time.Now()
+			newJob(t, newChunked(noise(10)), sink).mustFail(code)
+			if took := time.Since(started); took > patience || took < patience-2*DefaultPolicy.Cap {
+				t.Errorf("%s: gave up after %s of %s", code, took, patience)
+			}
+		})
+	}
+}
+
+// TestFirstContact says sooner that an endpoint was never there.
+func TestFirstContact(t *testing.T) {
+	for _, end := range []string{"source", "sink"} {
+		synctest.Test(t, func(t *testing.T) {
+			j := newJob(t, newChunked(noise(10)), newChunked(nil))
+			j.ends.open = func(what string, n int) error {
+				if what == end {
+					return failure(transfer.CodeUnreachable)
+				}
+				return nil
+			}
+			started := time.Now()
+			j.mustFail(transfer.CodeUnreachable)
+			if took := time.Since(started); took > DefaultPolicy.Open {
+				t.Errorf("%s: it took %s", end, took)
+			}
+		})
+	}
+}
+
+// TestNoRetry ends the job with what cannot pass, after one try.
+func TestNoRetry(t *testing.T) {
+	for _, code := range []transfer.Code{
+		transfer.CodeUnauthorized, transfer.CodeRefused, transfer.CodeNotFound, transfer.CodeProtocol, transfer.CodeUntrusted,
+		transfer.CodeNoSpace, transfer.CodeSourceChanged,
+	} {
+		sink := newChunked(nil)
+		sink.onWrite = times(1<<30, code)
+		j := newJob(t, newChunked(noise(10)), sink)
+		j.mustFail(code)
+		if n := sink.total(sink.writes); n != 1 || sink.commits != 0 {
+			t.Errorf("%s: %d writes, %d commits", code, n, sink.commits)
+		}
+	}
+}
+
+// TestRetryAfter waits as long as the endpoint asked for.
+func TestRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := newChunked(nil)
+		sink.onWrite = func(_ context.Context, _ transfer.Chunk, n int) error {
+			if n > 1 {
+				return nil
+			}
+			return &transfer.Error{Code: transfer.CodeThrottled, RetryAfter: time.Minute, Err: errors.New("slow down")}
+		}
+		started := time.Now()
+		newJob(t, newChunked(noise(10)), sink).mustRun()
+		if took := time.Since(started); took < time.Minute || took > time.Minute+5*time.Second {
+			t.Errorf("it waited %s", took)
+		}
+	})
+}
+
+// TestGate makes a drive busy for a minute under many chunks in flight: meanwhile one call at a time asks for it.
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		image := noise(64 * chunkSize)
+		sink := newChunked(nil)
+		busyFrom := time.Now().Add(150 * time.Millisecond)
+		busyTo := busyFrom.Add(time.Minute)
+		var mu sync.Mutex
+		asking, most, asked := 0, 0, 0
+		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+			time.Sleep(100 * time.Millisecond) // a call takes time, so that calls overlap
+			now := time.Now()
+			if now.Before(busyFrom) || now.After(busyTo) {
+				return nil
+			}
+			mu.Lock()
+			// Those in flight when the drive became busy are answered within one call's time.
+			if settled := now.Sub(busyFrom) > 100*time.Millisecond; settled {
+				asking, asked = asking+1, asked+1
+				most = max(most, asking)
+			}
+			mu.Unlock()
+			time.Sleep(100 * time.Millisecond)
+			mu.Lock()
+			asking = max(0, asking-1)
+			mu.Unlock()
+			return failure(transfer.CodeConflict)
+		}
+		j := newJob(t, newChunked(image), sink)
+		j.spec.Concurrency = 16
+		p := j.mustRun()
+		equal(t, sink, image)
+		if most != 1 || asked == 0 || p.Retries.Conflict == 0 {
+			t.Errorf("%d calls at once asked for a busy drive, %d in all; counted %+v", most, asked, p.Retries)
+		}
+		if took := time.Since(busyFrom); took > time.Minute+DefaultPolicy.Cap*2+5*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// TestYoungDrive is unknown to parts of the endpoint for a while after it was made. One that was there before, or stays
+// unknown, is not found.
+func TestYoungDrive(t *testing.T) {
+	for _, tc := range []struct {
+		made    bool
+		unknown time.Duration
+		code    transfer.Code
+	}{{true, time.Minute, ""}, {true, time.Hour, transfer.CodeNotFound}, {false, time.Minute, transfer.CodeNotFound}} {
+		synctest.Test(t, func(t *testing.T) {
+			started := time.Now()
+			sink := newChunked(nil)
+			sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+				if time.Since(started) < tc.unknown {
+					return failure(transfer.CodeNotFound)
+				}
+				return nil
+			}
+			j := newJob(t, newChunked(noise(10)), sink)
+			if tc.made {
+				j.ends.drive = "uuid"
+			}
+			err := j.run(t.Context(), nil)
+			if transfer.CodeOf(err) != tc.code {
+				t.Errorf("%+v: %v", tc, err)
+			}
+		})
+	}
+}
+
+// flip changes a bit of chunk 2 in the first n calls.
+func flip(first int) func(transfer.Chunk, int, []byte) {
+	return func(c transfer.Chunk, n int, p []byte) {
+		if c.Index == 2 && n <= first {
+			p[17] ^= 4
+		}
+	}
+}
+
+// TestFlippedBits finds every bit that was flipped, and mends it if it can be mended.
+func TestFlippedBits(t *testing.T) {
+	image := noise(5 * chunkSize)
+	for name, tc := range map[string]struct {
+		write, read int // how many of chunk 2's are wrong
+		mode        transfer.VerifyMode
+		sent        int64
+		code        transfer.Code
+	}{
+		"written wrong once":   {write: 1, mode: transfer.VerifyWritten, sent: 6},
+		"read back wrong once": {read: 1, mode: transfer.VerifyWritten, sent: 5},
+		"written wrong often":  {write: rewrites - 1, mode: transfer.VerifyWritten, sent: 5 + rewrites - 1},
+		"always written wrong": {write: 1 << 30, mode: transfer.VerifyWritten, code: transfer.CodeMismatch},
+		"always read wrong":    {read: 1 << 30, mode: transfer.VerifyWritten, code: transfer.CodeMismatch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sink := newChunked(nil)
+			sink.lieWrite, sink.lieRead = flip(tc.write), flip(tc.read)
+			j := newJob(t, newChunked(image), sink)
+			j.spec.Verify = tc.mode
+			if tc.code != "" {
+				f := j.mustFail(tc.code)
+				if f.Offset == nil || *f.Offset != 2*chunkSize+17 || f.Hint == "" || sink.commits != 0 {
+					t.Errorf("failed with %+v", f)
+				}
+				return
+			}
+			p := j.mustRun()
+			equal(t, sink, image)
+			if p.Chunks.Sent != tc.sent || p.Retries.Mismatch == 0 || !p.Verified {
+				t.Errorf("counted %+v, %+v", p.Chunks, p.Retries)
+			}
+		})
+	}
+}
+
+// TestDecayed changes a chunk after it was read back: --verify full finds and mends it.
+func TestDecayed(t *testing.T) {
+	image := noise(20 * chunkSize)
+	sink := newChunked(nil)
+	var once sync.Once
+	sink.onRead = func(_ context.Context, c transfer.Chunk, n int) error {
+		if n == 2 { // the second reading has begun
+			once.Do(func() { sink.data[15*chunkSize] ^= 1 })
+		}
+		return nil
+	}
+	j := newJob(t, newChunked(image), sink)
+	j.spec.Verify, j.spec.Concurrency = transfer.VerifyFull, 1
+	j.mustRun()
+	equal(t, sink, image)
+}
+
+// TestDownloadTwice reads a drive again that was read wrong: the copy becomes what two reads agree on.
+func TestDownloadTwice(t *testing.T) {
+	image := noise(5 * chunkSize)
+	for name, wrong := range map[string]func(n int) bool{
+		"first": func(n int) bool { return n == 1 }, "second": func(n int) bool { return n == 2 },
+		"first and third": func(n int) bool { return n == 1 || n == 3 },
+	} {
+		source, sink := newChunked(image), newChunked(nil)
+		source.lieRead = func(c transfer.Chunk, n int, p []byte) {
+			if wrong(n) {
+				p[n] ^= byte(n)
+			}
+		}
+		j := newJob(t, source, sink)
+		j.spec.Kind, j.spec.Verify = transfer.Download, transfer.VerifyFull
+		p := j.mustRun()
+		if equal(t, sink, image); p.Retries.Mismatch == 0 {
+			t.Errorf("%s: counted %+v", name, p.Retries)
+		}
+	}
+	source := newChunked(image)
+	source.lieRead = func(_ transfer.Chunk, n int, p []byte) { p[0] = byte(n) }
+	j := newJob(t, source, newChunked(nil))
+	j.spec.Kind, j.spec.Verify = transfer.Download, transfer.VerifyFull
+	j.mustFail(transfer.CodeMismatch)
+}
+
+// TestClone waits for the endpoint to finish, makes one drive whatever happens, and compares it with its origin.
+func TestClone(t *testing.T) {
+	for _, differs := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			image := noise(5 * chunkSize)
+			made := newChunked(append([]byte(nil), image...))
+			if differs {
+				made.data[4*chunkSize] ^= 1
+			}
+			j := newJob(t, newChunked(image), made)
+			j.spec.Kind, j.spec.Source = transfer.Clone, transfer.Ref{Endpoint: "e", Drive: "origin"}
+			j.ends.drive, j.ends.ready = "uuid", 5
+			var refused atomic.Int64
+			j.ends.open = func(what string, n int) error {
+				if n <= 2 && (what == "clone" || what == "ready") {
+					refused.Add(1)
+					return failure(transfer.CodeConflict)
+				}
+				return nil
+			}
+			err := j.run(t.Context(), nil)
+			p := j.store.at.Progress
+			if made.total(made.writes) > 0 || p.Drive != "uuid" || refused.Load() != 4 || p.Retries.Conflict != 4 {
+				t.Errorf("%d writes, drive %q, %+v", made.total(made.writes), p.Drive, p.Retries)
+			}
+			if want := map[bool]transfer.Code{true: transfer.CodeMismatch}[differs]; transfer.CodeOf(err) != want || p.Verified == differs {
+				t.Errorf("it ended with %v, verified %v", err, p.Verified)
+			}
+			// Retried, it does not clone again.
+			j.ends.source = newChunked(image)
+			_ = j.run(t.Context(), nil)
+			if j.ends.opened["clone"] != 3 {
+				t.Errorf("cloned %d times", j.ends.opened["clone"]-2)
+			}
+		})
+	}
+}

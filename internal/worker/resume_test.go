@@ -1,0 +1,217 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// TestDrain ends the chunks in flight, saves them, and takes up no more; the next attempt does only the rest.
+func TestDrain(t *testing.T) {
+	image := noise(30 * chunkSize)
+	drain := make(chan struct{})
+	sink := newChunked(nil)
+	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+		if c.Index == 10 {
+			close(drain)
+		}
+		return nil
+	}
+	j := newJob(t, newChunked(image), sink)
+	j.spec.Concurrency, j.ends.drive = 4, "uuid"
+	if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
+		t.Fatalf("it ended with %v", err)
+	}
+	first := sink.total(sink.writes)
+	if len(j.store.at.Entries) != first || first < 11 || first > 15 || j.store.at.Plan.Drive != "uuid" {
+		t.Errorf("%d chunks were written, %d saved", first, len(j.store.at.Entries))
+	}
+	sink.onWrite = nil
+	p := j.mustRun()
+	equal(t, sink, image)
+	if n := sink.total(sink.writes); n != 30 || p.Chunks.Sent != 30 || p.Chunks.Done != 30 || p.Chunks.Verified != 30 {
+		t.Errorf("%d writes in all, %+v", n, p.Chunks)
+	}
+}
+
+// half runs a first attempt that the network ends after about half of the chunks.
+func half(t *testing.T, source transfer.Source, sink *chunked) *job {
+	t.Helper()
+	j := newJob(t, source, sink)
+	j.spec.Concurrency = 1
+	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+		if c.Index == 10 {
+			return failure(transfer.CodeRefused)
+		}
+		return nil
+	}
+	j.mustFail(transfer.CodeRefused)
+	if len(j.store.at.Entries) != 10 {
+		t.Fatalf("%d chunks were saved", len(j.store.at.Entries))
+	}
+	sink.onWrite = nil
+	return j
+}
+
+// TestLyingLedger is a target that lost what was stored: everything is stored anew.
+func TestLyingLedger(t *testing.T) {
+	image := noise(20 * chunkSize)
+	sink := newChunked(nil)
+	j := half(t, newChunked(image), sink)
+	clear(sink.data)
+	p := j.mustRun()
+	equal(t, sink, image)
+	if p.Chunks.Sent != 30 || len(j.store.at.Entries) != 20 {
+		t.Errorf("%+v, %d entries", p.Chunks, len(j.store.at.Entries))
+	}
+}
+
+// TestChangedSource refuses to put two images into one target.
+func TestChangedSource(t *testing.T) {
+	source, sink := newChunked(noise(20*chunkSize)), newChunked(nil)
+	j := half(t, source, sink)
+	source.identity = "another"
+	j.mustFail(transfer.CodeSourceChanged)
+	if sink.commits != 0 || sink.total(sink.writes) != 11 {
+		t.Errorf("%d commits, %d writes", sink.commits, sink.total(sink.writes))
+	}
+}
+
+// TestResumedStream reads a stream from its beginning, and sends only what the target does not have.
+func TestResumedStream(t *testing.T) {
+	image := noise(20*chunkSize + 7)
+	sink := newChunked(nil)
+	sink.blank = true
+	j := half(t, newStream(image), sink)
+	// What comes the second time need not be what came the first time, nor need all that was written have been saved.
+	image[3*chunkSize] ^= 1
+	clear(image[4*chunkSize : 6*chunkSize])
+	j.store.at.Entries = slices.Delete(j.store.at.Entries, 5, 6)
+	j.ends.source = newStream(image)
+	p := j.mustRun()
+	equal(t, sink, image)
+	if p.Chunks.Sent != 10+3+11 || p.Chunks.Done != 21 || p.Size != int64(len(image)) {
+		t.Errorf("%+v, size %d", p.Chunks, p.Size)
+	}
+}
+
+// TestOrderedAgain writes a target that takes chunks in order from the first one again.
+func TestOrderedAgain(t *testing.T) {
+	image := noise(20 * chunkSize)
+	m := newChunked(nil)
+	j := half(t, newChunked(image), m)
+	j.ends.sink, m.order = onlyForward{m}, nil
+	j.mustRun()
+	if equal(t, m, image); len(m.order) != 20 || !slices.IsSorted(m.order) {
+		t.Errorf("the chunks came as %v", m.order)
+	}
+}
+
+// TestStoreAway goes on while the store is away, and saves all when it is back.
+func TestStoreAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		image := noise(100 * chunkSize)
+		sink := newChunked(nil)
+		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+			time.Sleep(time.Second)
+			return nil
+		}
+		j := newJob(t, newChunked(image), sink)
+		away := time.Now().Add(3 * time.Second)
+		j.store.onSave = func(int) error {
+			if now := time.Now(); now.After(away) && now.Before(away.Add(time.Minute)) {
+				return failure(transfer.CodeUnreachable)
+			}
+			return nil
+		}
+		started := time.Now()
+		j.mustRun()
+		equal(t, sink, image)
+		if took := time.Since(started); len(j.store.at.Entries) != 100 || took < time.Minute || took > 70*time.Second {
+			t.Errorf("%d entries, after %s", len(j.store.at.Entries), took)
+		}
+	})
+}
+
+// TestFenced stops as soon as the store says that the job is another's.
+func TestFenced(t *testing.T) {
+	for _, code := range []transfer.Code{transfer.CodeFenced, transfer.CodeCanceled} {
+		synctest.Test(t, func(t *testing.T) {
+			sink := newChunked(nil)
+			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, time.Minute) }
+			j := newJob(t, newChunked(noise(100*chunkSize)), sink)
+			j.store.onSave = func(n int) error {
+				if n > 2 {
+					return failure(code)
+				}
+				return nil
+			}
+			started := time.Now()
+			j.mustFail(code)
+			if took := time.Since(started); took > 5*time.Second {
+				t.Errorf("%s: it went on for %s", code, took)
+			}
+		})
+	}
+}
+
+// TestDriveSavedFirst never writes to a drive before it is known whose it is.
+func TestDriveSavedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := newChunked(nil)
+		j := newJob(t, newChunked(noise(10)), sink)
+		j.ends.drive = "uuid"
+		back := time.Now().Add(time.Hour)
+		j.store.onSave = func(int) error {
+			if time.Now().Before(back) {
+				return failure(transfer.CodeUnreachable)
+			}
+			return nil
+		}
+		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+			if j.store.at.Plan.Drive != "uuid" {
+				t.Error("written before the drive was saved")
+			}
+			return nil
+		}
+		j.mustRun()
+	})
+}
+
+// TestLedger gives back what could not be saved, in order and once.
+func TestLedger(t *testing.T) {
+	zero := verify.ZeroDigest(chunkSize)
+	l := newLedger([]transfer.Entry{{Index: 1, Digest: transfer.Digest{1}}})
+	l.mark(2, transfer.Digest{2})
+	l.mark(3, zero)
+	list, reset := l.take()
+	if len(list) != 2 || reset {
+		t.Fatalf("took %v, %v", list, reset)
+	}
+	l.mark(4, transfer.Digest{4})
+	l.giveBack(list, reset)
+	if list, _ = l.take(); len(list) != 3 || list[0].Index != 2 || list[2].Index != 4 {
+		t.Errorf("took %v", list)
+	}
+	if list, _ = l.take(); len(list) != 0 {
+		t.Errorf("took %v twice", list)
+	}
+	if m := l.nonZero(5*chunkSize, chunkSize); len(m) != 3 || l.len() != 4 {
+		t.Errorf("not zero are %v", m)
+	}
+	if m := l.nonZero(-1, chunkSize); len(m) != 2 {
+		t.Errorf("without the last chunk, which may be short: %v", m)
+	}
+	if picked := sample(l.nonZero(5*chunkSize, chunkSize), 2); len(picked) != 2 || picked[0].Index == picked[1].Index {
+		t.Errorf("picked %v", picked)
+	}
+	l.clear()
+	if list, reset := l.take(); len(list) != 0 || !reset || l.len() != 0 {
+		t.Errorf("after clear: %v, %v", list, reset)
+	}
+}
