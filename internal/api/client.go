@@ -56,7 +56,7 @@ type endpoint struct {
 	base     string
 	user     string
 	password string
-	http     *http.Client
+	http     http.RoundTripper // and no http.Client: nothing is followed, and no cookie kept
 	slots    *semaphore.Weighted
 	patience patience
 }
@@ -74,7 +74,7 @@ func New(cfg Config) (*Client, error) {
 	inFlight := cmp.Or(cfg.MaxInFlight, DefaultInFlight)
 	return &Client{shared: &endpoint{
 		name: cfg.Name, base: base, user: cfg.User, password: cfg.Password,
-		http:  &http.Client{Transport: newTransport(roots, inFlight), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		http:  newTransport(roots, inFlight),
 		slots: semaphore.NewWeighted(int64(inFlight)), patience: defaultPatience,
 	}}, nil
 }
@@ -180,7 +180,7 @@ func (c *Client) exchange(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	resp, err := c.shared.http.Do(req)
+	resp, err := c.shared.http.RoundTrip(req)
 	if err != nil {
 		sent.wait()
 		return transportError(context.Cause(watch.ctx), err)

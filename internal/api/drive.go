@@ -211,8 +211,12 @@ func (d *Drive) Commit(ctx context.Context, m *transfer.Manifest) error {
 	if err != nil {
 		return err
 	}
-	if ready, err := info.Ready(); !ready {
-		return errors.Join(transfer.Errorf(transfer.CodeRefused, "", "drive %s is %s", d.uuid, info.Status), err)
+	ready, err := info.Ready()
+	if err != nil {
+		return err
+	}
+	if !ready {
+		return transfer.Errorf(transfer.CodeConflict, "", "drive %s is %s", d.uuid, info.Status)
 	}
 	if info.Size < m.Size {
 		return transfer.Errorf(transfer.CodeMismatch, "was it resized?", "drive %s has %d bytes, and the image %d", d.uuid, info.Size, m.Size)

@@ -67,8 +67,12 @@ const notAPI = "is this an endpoint of API 1.0? check its url in the config"
 func statusError(resp *http.Response, body []byte) error {
 	message := clean(body)
 	v := verdictOf(resp.StatusCode, message)
-	if looksForeign(body) && v.code != transfer.CodeUnauthorized && resp.StatusCode < 500 {
-		v, message = verdict{transfer.CodeProtocol, notAPI}, "the answer is not API 1.0's"
+	if looksForeign(body) {
+		message = "a page that is not API 1.0's"
+		// One that says "later" may be from a proxy on the way.
+		if v.code != transfer.CodeUnauthorized && v.code.Retry() == transfer.RetryNever {
+			v = verdict{transfer.CodeProtocol, notAPI}
+		}
 	}
 	if to := resp.Header.Get("Location"); to != "" && resp.StatusCode/100 == 3 {
 		v, message = verdict{transfer.CodeProtocol, "redirects are not followed, so that credentials go nowhere else; set the url that is meant"}, "redirected"
@@ -142,13 +146,13 @@ func transportError(cause, err error) error {
 	)
 	switch {
 	case errors.As(err, &unknownCA), errors.As(err, &badHost), errors.As(err, &badCert), errors.As(err, &verify):
-		return transfer.Errorf(transfer.CodeUntrusted, "for a private authority set the endpoint's ca_file", "%w", unwrapURL(err))
+		return transfer.Errorf(transfer.CodeUntrusted, "for a private authority set the endpoint's ca_file", "%w", err)
 	case errors.As(err, &record):
-		return transfer.Errorf(transfer.CodeProtocol, "does the endpoint speak https at this port?", "%w", unwrapURL(err))
+		return transfer.Errorf(transfer.CodeProtocol, "does the endpoint speak https at this port?", "%w", err)
 	case errors.As(err, &dns), errors.As(err, &dial) && dial.Op == "dial":
-		return transfer.Errorf(transfer.CodeUnreachable, "check the endpoint's url and the network", "%w", unwrapURL(err))
+		return transfer.Errorf(transfer.CodeUnreachable, "check the endpoint's url and the network", "%w", err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return transfer.Errorf(transfer.CodeTimeout, "", "%w", unwrapURL(err))
+		return transfer.Errorf(transfer.CodeTimeout, "", "%w", err)
 	}
-	return transfer.Errorf(transfer.CodeNetwork, "", "%w", unwrapURL(err))
+	return transfer.Errorf(transfer.CodeNetwork, "", "%w", err)
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -39,7 +40,7 @@ func Encode(o Object) ([]byte, error) {
 	var b bytes.Buffer
 	for _, key := range slices.Sorted(maps.Keys(o)) {
 		value := o[key]
-		if key == "" || strings.ContainsAny(key, " \t\r\n") || strings.ContainsAny(value, "\r\n") {
+		if key == "" || strings.ContainsFunc(key, unicode.IsSpace) || strings.ContainsAny(value, "\r\n") {
 			return nil, transfer.Errorf(transfer.CodeInvalid, "use one line of text", "%q cannot be sent as a value of %q", value, key)
 		}
 		fmt.Fprintf(&b, "%s %s\n", key, value)

@@ -1,0 +1,94 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestCalls makes every call and looks at what goes over the wire (manual 6.1, 7.1 to 7.10).
+func TestCalls(t *testing.T) {
+	const described = "drive " + uuid + "\nname x\nsize 1024\nstatus active\ntags a b\n"
+	var got calls
+	c := served(t, func(w http.ResponseWriter, r *http.Request) {
+		got.note(r)
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/list"):
+			_, _ = w.Write([]byte(uuid + "\n"))
+		case r.URL.Path == "/profile/info":
+			_, _ = w.Write([]byte("uuid " + uuid + "\nemail x@y\n"))
+		case strings.HasSuffix(r.URL.Path, "/destroy"):
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			_, _ = w.Write([]byte(described))
+		}
+	})
+	ctx := t.Context()
+	for _, tc := range []struct {
+		method, path, body string
+		call               func() error
+	}{
+		{"POST", "/drives/create", "name x\nreaders r1 r2\nsize 1024\ntags a b\n", func() error {
+			d, err := c.Create(ctx, CreateOptions{Name: "x", Size: 1024, Tags: []string{"a", "b"}, Readers: []string{"r1", "r2"}})
+			if d.UUID != uuid || d.Size != 1024 || !slices.Equal(d.Tags, []string{"a", "b"}) {
+				t.Errorf("created %+v", d)
+			}
+			return err
+		}},
+		{"POST", "/drives/" + uuid + "/clone", "name y\n", func() error { _, err := c.Clone(ctx, uuid, CloneOptions{Name: "y"}); return err }},
+		{"POST", "/drives/" + uuid + "/set", "name z\n", func() error { _, err := c.Set(ctx, uuid, Object{"name": "z"}); return err }},
+		{"POST", "/drives/" + uuid + "/destroy", "", func() error { return c.Destroy(ctx, uuid) }},
+		{"GET", "/drives/" + uuid + "/info", "", func() error { _, err := c.Info(ctx, uuid); return err }},
+		{"GET", "/drives/info", "", func() error { _, err := c.InfoAll(ctx); return err }},
+		{"GET", "/drives/list", "", func() error { _, err := c.List(ctx); return err }},
+		{"GET", "/drives/standard/cd/list", "", func() error { _, err := c.StandardCDs(ctx); return err }},
+		{"GET", "/drives/standard/img/list", "", func() error { _, err := c.StandardImages(ctx); return err }},
+		{"GET", "/drives/standard/list", "", func() error { _, err := c.Standard(ctx); return err }},
+		{"GET", "/drives/standard/info", "", func() error { _, err := c.StandardInfo(ctx); return err }},
+		{"GET", "/profile/info", "", func() error { _, err := c.Profile(ctx); return err }},
+		{"GET", "/drives/a b/../x", "", func() error { _, err := c.Call(ctx, "drives/a b/../x", nil); return err }},
+		{"POST", "/servers/create", "name x\n", func() error { _, err := c.Call(ctx, "servers/create", []byte("name x\n")); return err }},
+		{"POST", "/servers/1/stop", "", func() error { _, err := c.Call(ctx, "/servers/1/stop/", nil); return err }},
+	} {
+		got.list = nil
+		if err := tc.call(); err != nil {
+			t.Errorf("%s %s: %v", tc.method, tc.path, err)
+		}
+		if len(got.list) != 1 || got.list[0].method != tc.method || got.list[0].path != tc.path || got.list[0].body != tc.body || len(got.list[0].encoding) > 0 {
+			t.Errorf("sent %+v, not %s %s %q", got.list, tc.method, tc.path, tc.body)
+		}
+		if tc.method == "POST" && len(got.list) == 1 && got.list[0].length != int64(len(tc.body)) {
+			t.Errorf("%s: Content-Length is %d", tc.path, got.list[0].length)
+		}
+	}
+}
+
+// TestCreatedSmaller refuses a drive that is smaller than what was asked for.
+func TestCreatedSmaller(t *testing.T) {
+	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("drive x\nsize 512\n")) })
+	_, err := c.Create(t.Context(), CreateOptions{Name: "x", Size: 1024})
+	want(t, err, transfer.CodeProtocol)
+}
+
+// TestReady reads a drive's state in all the forms that endpoints show it.
+func TestReady(t *testing.T) {
+	for text, want := range map[string]bool{
+		"status active": true, "": true, "status active\nimaging false": true, "status active\nclaimed " + uuid: true,
+		"status imaging": false, "status copying": false, "status active\nimaging 42": false, "imaging true": false,
+		"status active\nclaimed 00-imaging": false,
+	} {
+		d, err := newDriveInfo(Decode([]byte("drive x\nsize 1\n" + text))[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ready, err := d.Ready(); ready != want || err != nil {
+			t.Errorf("%q is ready: %v, %v", text, ready, err)
+		}
+	}
+	d := DriveInfo{Status: "inactive"}
+	_, err := d.Ready()
+	want(t, err, transfer.CodeRefused)
+}

@@ -1,0 +1,325 @@
+package api
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/sandbox"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
+)
+
+// inSandbox is a client of a sandbox of the test's own.
+func inSandbox(t *testing.T) *Client {
+	t.Helper()
+	s, err := sandbox.New(sandbox.Config{Dir: filepath.Join(t.TempDir(), "data"), User: "ops", Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(s.Handler())
+	t.Cleanup(func() {
+		server.Close()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return client(t, Config{URL: server.URL})
+}
+
+func newDrive(t *testing.T, c *Client, size int64) DriveInfo {
+	t.Helper()
+	info, err := c.Create(t.Context(), CreateOptions{Name: "test", Size: size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+func openDrive(t *testing.T, c *Client, uuid string) *Drive {
+	t.Helper()
+	d, err := OpenDrive(t.Context(), c, uuid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestConformance holds drives to the contract of sources and sinks, over real HTTP.
+func TestConformance(t *testing.T) {
+	c := inSandbox(t)
+	shape := transfertest.Shape{Chunk: 64 << 10, Unit: 512}
+	t.Run("source", func(t *testing.T) {
+		transfertest.Source(t, shape, func(t *testing.T, content []byte) transfer.Source {
+			info := newDrive(t, c, int64(len(content)))
+			d := openDrive(t, c, info.UUID).ForWriting(chunker.NewCodec(transfer.CompressionNone), true)
+			for i := range transfer.ChunkCount(d.Size(), shape.Chunk) {
+				ch := transfer.ChunkAt(i, d.Size(), shape.Chunk)
+				if err := d.WriteChunk(t.Context(), ch, content[ch.Off:ch.Off+int64(ch.Len)]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return openDrive(t, c, info.UUID)
+		})
+	})
+	for _, compression := range []transfer.Compression{transfer.CompressionNone, transfer.CompressionAuto, 9} {
+		t.Run("sink "+compression.String(), func(t *testing.T) {
+			transfertest.Sink(t, shape, func(t *testing.T, size int64) transfertest.Target { return driveTarget(t, c, size, compression) })
+		})
+	}
+}
+
+func driveTarget(t *testing.T, c *Client, size int64, compression transfer.Compression) transfertest.Target {
+	info := newDrive(t, c, size)
+	return transfertest.Target{
+		InPlace: true,
+		Open: func(t *testing.T, _ bool) transfer.Sink {
+			return openDrive(t, c, info.UUID).ForWriting(chunker.NewCodec(compression), true)
+		},
+		Stored: func(t *testing.T) ([]byte, bool) {
+			if _, err := c.Info(t.Context(), info.UUID); transfer.CodeOf(err) == transfer.CodeNotFound {
+				return nil, false
+			}
+			content := make([]byte, size)
+			for i := range transfer.ChunkCount(size, 1<<20) {
+				ch := transfer.ChunkAt(i, size, 1<<20)
+				if err := openDrive(t, c, info.UUID).ReadChunk(t.Context(), ch, content[ch.Off:ch.Off+int64(ch.Len)]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return content, true
+		},
+	}
+}
+
+// TestWriteOnTheWire sends a chunk as the manual wants it: with its length, and compressed only if it says so.
+func TestWriteOnTheWire(t *testing.T) {
+	noise := make([]byte, 100_000)
+	for i := range noise {
+		noise[i] = byte(rand.Uint32())
+	}
+	for _, tc := range []struct {
+		compression transfer.Compression
+		data        []byte
+		gzip        bool
+	}{
+		{transfer.CompressionNone, repeat('x', 100_000), false}, {transfer.CompressionAuto, repeat('x', 100_000), true},
+		{transfer.CompressionAuto, noise, false}, {1, repeat('x', 512), true},
+	} {
+		var got calls
+		c := served(t, func(_ http.ResponseWriter, r *http.Request) { got.note(r) })
+		if err := drive(c, 1<<20, tc.compression).WriteChunk(t.Context(), transfer.Chunk{Off: 512, Len: len(tc.data)}, tc.data); err != nil {
+			t.Fatal(err)
+		}
+		w := got.list[0]
+		if w.method != "POST" || w.path != "/drives/"+uuid+"/write/512" || w.length != int64(len(w.body)) || len(w.encoding) > 0 {
+			t.Errorf("sent %s %s, %d bytes, length %d, transfer encoding %v", w.method, w.path, len(w.body), w.length, w.encoding)
+		}
+		if user, pass, ok := (&http.Request{Header: w.header}).BasicAuth(); user != "ops" || pass != password || !ok || w.header.Get("Expect") != "" {
+			t.Errorf("sent with %q %q, %v", user, pass, w.header)
+		}
+		body := []byte(w.body)
+		if (w.header.Get("Content-Encoding") == "gzip") != tc.gzip {
+			t.Errorf("%s: encoded as %q", tc.compression, w.header.Get("Content-Encoding"))
+		}
+		if tc.gzip {
+			z, err := gzip.NewReader(strings.NewReader(w.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err = io.ReadAll(z); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(body, tc.data) {
+			t.Errorf("%d other bytes arrived", len(body))
+		}
+	}
+}
+
+// TestEarlyAnswer is a 409 that comes before the body is taken: when the call has returned, the chunk's buffer is free.
+func TestEarlyAnswer(t *testing.T) {
+	c := served(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) })
+	p := make([]byte, transfer.MaxChunkSize)
+	for i := range 20 {
+		want(t, drive(c, 8<<20, transfer.CompressionNone).WriteChunk(t.Context(), transfer.Chunk{Len: len(p)}, p), transfer.CodeConflict)
+		for j := range p {
+			p[j] = byte(i) // the race detector sees who still reads it
+		}
+	}
+}
+
+// TestBadReads gets everything but the bytes that were asked for.
+func TestBadReads(t *testing.T) {
+	const n = 10_000
+	packed := func(data []byte) []byte {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = z.Write(data)
+		_ = z.Close()
+		return b.Bytes()
+	}
+	answer := func(body []byte, header ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			for i := 0; i < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			_, _ = w.Write(body)
+		}
+	}
+	streamed := func(body []byte) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).Flush() // no length is announced
+			_, _ = w.Write(body)
+		}
+	}
+	cut := func(announced, sent int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", fmt.Sprint(announced))
+			_, _ = w.Write(make([]byte, sent))
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	}
+	good := packed(make([]byte, n))
+	torn := bytes.Clone(good)
+	torn[len(torn)-6] ^= 1
+	for name, tc := range map[string]struct {
+		h    http.HandlerFunc
+		code transfer.Code
+	}{
+		"right":                {answer(make([]byte, n)), ""},
+		"right, streamed":      {streamed(make([]byte, n)), ""},
+		"right, compressed":    {answer(good, "Content-Encoding", "gzip"), ""},
+		"short":                {answer(make([]byte, n-1)), transfer.CodeNetwork},
+		"short, streamed":      {streamed(make([]byte, n-1)), transfer.CodeNetwork},
+		"long":                 {answer(make([]byte, n+1)), transfer.CodeNetwork},
+		"long, streamed":       {streamed(make([]byte, n+1)), transfer.CodeNetwork},
+		"cut off":              {cut(n, n/2), transfer.CodeNetwork},
+		"nothing":              {cut(n, 0), transfer.CodeNetwork},
+		"short, compressed":    {answer(packed(make([]byte, n-1)), "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"long, compressed":     {answer(packed(make([]byte, n+1)), "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"bomb":                 {answer(packed(make([]byte, 64<<20)), "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"torn, compressed":     {answer(good[:len(good)/2], "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"checksum, compressed": {answer(torn, "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"not compressed":       {answer(make([]byte, n), "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"strange encoding":     {answer(make([]byte, n), "Content-Encoding", "br"), transfer.CodeProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := served(t, tc.h)
+			d := drive(c, 1<<20, transfer.CompressionNone)
+			want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), tc.code)
+			want(t, d.ReadBack(t.Context(), transfer.Chunk{Len: n}, io.Discard), tc.code)
+		})
+	}
+}
+
+// TestStall gives up a call that stands still: without an answer, in the middle of it, and when its body is not taken.
+func TestStall(t *testing.T) {
+	done := make(chan struct{})
+	c := served(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/10000") {
+			w.Header().Set("Content-Length", "10000")
+			_, _ = w.Write(make([]byte, 5000))
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-done
+	})
+	defer close(done)
+	c.shared.patience = patience{period: 100 * time.Millisecond, bytes: 1, answer: 200 * time.Millisecond}
+	d := drive(c, 8<<20, transfer.CompressionNone)
+	for _, n := range []int{10_000, 20_000} {
+		want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
+	}
+	p := make([]byte, transfer.MaxChunkSize)
+	want(t, d.WriteChunk(t.Context(), transfer.Chunk{Len: len(p)}, p), transfer.CodeTimeout, "stands still")
+}
+
+// TestTooManyAtOnce never has more calls under way than it may, over all sessions.
+func TestTooManyAtOnce(t *testing.T) {
+	const limit = 3
+	var now, most atomic.Int64
+	proceed := make(chan struct{}, 100)
+	c := served(t, func(http.ResponseWriter, *http.Request) {
+		n := now.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		<-proceed
+		now.Add(-1)
+	})
+	limited := client(t, Config{URL: c.shared.base, MaxInFlight: limit})
+	ended := make(chan error)
+	for range 20 {
+		s := limited.Session(nil, 0)
+		go func() { ended <- s.Destroy(t.Context(), uuid) }()
+	}
+	for range 20 {
+		proceed <- struct{}{}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if m := most.Load(); m > limit {
+		t.Errorf("%d calls at once", m)
+	}
+}
+
+// TestCanceled ends a call at once, with the context's error.
+func TestCanceled(t *testing.T) {
+	arrived, done := make(chan struct{}), make(chan struct{})
+	c := served(t, func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-done
+	})
+	defer close(done)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-arrived
+		cancel()
+	}()
+	_, err := c.Info(ctx, uuid)
+	want(t, err, transfer.CodeCanceled)
+}
+
+// counted is a Meter.
+type counted struct{ out, in atomic.Int64 }
+
+func (m *counted) AddWireOut(n int64) { m.out.Add(n) }
+func (m *counted) AddWireIn(n int64)  { m.in.Add(n) }
+
+// TestMeter counts the bodies of a session, and --limit-rate slows them.
+func TestMeter(t *testing.T) {
+	c := served(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.Method == http.MethodGet {
+			_, _ = w.Write(make([]byte, 50_000))
+		}
+	})
+	m := new(counted)
+	started := time.Now()
+	d := drive(c.Session(m, 200_000), 1<<20, transfer.CompressionNone)
+	if err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 50_000}, make([]byte, 50_000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.ReadChunk(t.Context(), transfer.Chunk{Len: 50_000}, make([]byte, 50_000)); err != nil {
+		t.Fatal(err)
+	}
+	if m.out.Load() != 50_000 || m.in.Load() != 50_000 {
+		t.Errorf("counted %d out, %d in", m.out.Load(), m.in.Load())
+	}
+	// 100,000 bytes at 200,000 a second, of which the first 20,000 go at once.
+	if took := time.Since(started); took < 350*time.Millisecond {
+		t.Errorf("it took only %s", took)
+	}
+}

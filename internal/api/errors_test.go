@@ -1,0 +1,157 @@
+package api
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestStatuses gives every answer that is no success the code that says what to do about it.
+func TestStatuses(t *testing.T) {
+	const page = "<html><body>proxy</body></html>"
+	for _, tc := range []struct {
+		status int
+		body   string
+		code   transfer.Code
+	}{
+		{400, "errors:system Size is wrong.", transfer.CodeRefused}, {400, "drive X could not be found", transfer.CodeNotFound},
+		{400, "Drive X is currently in use", transfer.CodeConflict}, {401, "", transfer.CodeUnauthorized},
+		{401, page, transfer.CodeUnauthorized}, {402, "", transfer.CodeRefused}, {403, "", transfer.CodeRefused},
+		{404, "", transfer.CodeNotFound}, {404, page, transfer.CodeProtocol}, {405, "", transfer.CodeRefused},
+		{408, "", transfer.CodeTimeout}, {409, "", transfer.CodeConflict}, {409, page, transfer.CodeConflict}, {413, "", transfer.CodeRefused},
+		{429, page, transfer.CodeThrottled}, {500, "", transfer.CodeServer}, {502, page, transfer.CodeServer}, {503, "", transfer.CodeServer},
+		{504, page, transfer.CodeTimeout}, {507, "", transfer.CodeRefused}, {302, "", transfer.CodeProtocol}, {201, "", transfer.CodeProtocol},
+	} {
+		t.Run(fmt.Sprint(tc.status, tc.body), func(t *testing.T) {
+			c := served(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(tc.status)
+				_, _ = w.Write([]byte(tc.body))
+			})
+			_, err := c.Info(t.Context(), uuid)
+			want(t, err, tc.code, "look at drive "+uuid+" on zrh", fmt.Sprint(tc.status))
+			if strings.Contains(err.Error(), "errors:") || strings.Contains(err.Error(), "<") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// TestForeign meets endpoints that are something else.
+func TestForeign(t *testing.T) {
+	for _, body := range []string{
+		"<!DOCTYPE html><title>x", `{"drives": []}`, "[]", "", "size 10\n", "drive x\nsize many\n", "drive x\nsize -1\n", "drive a\nsize 1\n\ndrive b\nsize 1\n",
+	} {
+		c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) })
+		_, err := c.Info(t.Context(), uuid)
+		want(t, err, transfer.CodeProtocol)
+		_, err = c.Profile(t.Context())
+		want(t, err, transfer.CodeProtocol)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for header, want := range map[string]time.Duration{
+		"": 0, "7": 7 * time.Second, "0": 0, "-5": 0, "soon": 0, "1.5": 0, "999999999999": time.Hour, "86400": time.Hour,
+		now.Add(30 * time.Second).Format(http.TimeFormat): 30 * time.Second, now.Add(-time.Minute).Format(http.TimeFormat): 0,
+	} {
+		if got := retryAfter(header, now); got != want {
+			t.Errorf("Retry-After: %s is %s, not %s", header, got, want)
+		}
+	}
+	c := served(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "9")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	_, err := c.List(t.Context())
+	var e *transfer.Error
+	if !errors.As(err, &e) || e.RetryAfter != 9*time.Second {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestRedirect goes nowhere, and above all not with the password.
+func TestRedirect(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s was asked for elsewhere, with %q", r.URL, r.Header.Get("Authorization"))
+	}))
+	t.Cleanup(elsewhere.Close)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		c := served(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL+r.URL.Path, status) })
+		_, err := c.Info(t.Context(), uuid)
+		want(t, err, transfer.CodeProtocol, "redirects are not followed")
+		want(t, drive(c, 4096, transfer.CompressionNone).WriteChunk(t.Context(), transfer.Chunk{Len: 10}, make([]byte, 10)), transfer.CodeProtocol)
+	}
+}
+
+// TestUnreachable tells nobody there from somebody who speaks something else.
+func TestUnreachable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = client(t, Config{URL: "http://" + free}).Profile(t.Context())
+	want(t, err, transfer.CodeUnreachable)
+	_, err = client(t, Config{URL: "http://no-such-host.invalid"}).Profile(t.Context())
+	want(t, err, transfer.CodeUnreachable)
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	_, err = client(t, Config{URL: strings.Replace(plain.URL, "http:", "https:", 1)}).Profile(t.Context())
+	want(t, err, transfer.CodeProtocol, "https")
+}
+
+// TestTLS trusts a private authority if it is told to, and no other.
+func TestTLS(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("uuid 1\n"))
+	}))
+	s.Config.ErrorLog = nil
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	_, err := client(t, Config{URL: s.URL}).Profile(t.Context())
+	want(t, err, transfer.CodeUntrusted, "ca_file")
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client(t, Config{URL: s.URL, CAFile: ca}).Profile(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(ca, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, cfg := range []Config{
+		{URL: s.URL, CAFile: ca}, {URL: s.URL, CAFile: ca + ".none"}, {URL: "ftp://h"}, {URL: "https://"}, {URL: "https://u:p@h"}, {URL: "https://h?q=1"}, {URL: ":"},
+	} {
+		_, err := New(cfg)
+		want(t, err, transfer.CodeInvalid)
+	}
+}
+
+// TestClean makes what an endpoint says fit for a terminal.
+func TestClean(t *testing.T) {
+	for in, want := range map[string]string{
+		"errors:system  It\r\nfailed.\n": "system It failed.", "\x1b[31mred\x00": "[31mred", "\xff\xfe": "",
+	} {
+		if got := clean([]byte(in)); got != want {
+			t.Errorf("%q became %q", in, got)
+		}
+	}
+	if got := clean([]byte(strings.Repeat("ü", 10_000))); len(got) > maxMessage+len("…") {
+		t.Errorf("%d bytes are left", len(got))
+	}
+}

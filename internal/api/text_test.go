@@ -1,0 +1,68 @@
+package api
+
+import (
+	"maps"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func TestDecode(t *testing.T) {
+	for text, want := range map[string][]Object{
+		"":                            nil,
+		"\n\r\n \n":                   nil,
+		"name a b  c\nsize 10\n":      {{"name": "a b  c", "size": "10"}},
+		"a 1\r\nb 2\r\n\r\n\r\na 3":   {{"a": "1", "b": "2"}, {"a": "3"}},
+		"\n\na 1\n\n\n\nb 2\n\n":      {{"a": "1"}, {"b": "2"}},
+		"empty\nnone \n":              {{"empty": "", "none": ""}},
+		"a 1\na 2\n":                  {{"a": "2"}},
+		"a   spaced  \n":              {{"a": "spaced"}},
+		"name \xff\xfe\x00 binary\n":  {{"name": "\xff\xfe\x00 binary"}},
+		"nic:0:dhcp auto\nuse a, b c": {{"nic:0:dhcp": "auto", "use": "a, b c"}},
+	} {
+		if got := Decode([]byte(text)); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q became %q, not %q", text, got, want)
+		}
+	}
+}
+
+func TestEncode(t *testing.T) {
+	got, err := Encode(Object{"size": "10", "name": "two words"})
+	if err != nil || string(got) != "name two words\nsize 10\n" {
+		t.Errorf("encoded %q, %v", got, err)
+	}
+	for _, o := range []Object{{"": "x"}, {"a b": "x"}, {"a\t": "x"}, {"a\u00a0": "x"}, {"a": "x\ny z"}, {"a": "x\r"}} {
+		_, err := Encode(o)
+		want(t, err, transfer.CodeInvalid)
+	}
+}
+
+func FuzzText(f *testing.F) {
+	for _, seed := range []string{"name x\nsize 1\n\nname y\n", "a\r\n\r\nb \x00", "\u0085k v"} {
+		f.Add([]byte(seed), "key", "some value")
+	}
+	f.Fuzz(func(t *testing.T, text []byte, key, value string) {
+		objects := Decode(text)
+		for _, o := range append(objects, Object{key: value}) {
+			b, err := Encode(o)
+			if err != nil {
+				continue
+			}
+			again := Decode(b)
+			for k, v := range o {
+				o[k] = strings.TrimSpace(v)
+			}
+			if len(again) != 1 || !maps.Equal(again[0], o) {
+				t.Errorf("%q was sent as %q and read as %q", o, b, again)
+			}
+		}
+	})
+}
+
+func TestList(t *testing.T) {
+	if got := list([]byte("a\r\n\n b extra\nc")); !reflect.DeepEqual(got, []string{"a", "b", "c"}) {
+		t.Errorf("got %q", got)
+	}
+}
