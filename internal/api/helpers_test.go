@@ -77,13 +77,12 @@ type call struct {
 	encoding           []string // Transfer-Encoding
 }
 
-func (c *calls) note(r *http.Request) call {
+func (c *calls) note(r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	got := call{r.Method, r.URL.Path, string(body), r.Header, r.ContentLength, r.TransferEncoding}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.list = append(c.list, got)
-	return got
 }
 
 func repeat(b byte, n int) []byte { return bytes.Repeat([]byte{b}, n) }
