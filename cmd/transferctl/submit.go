@@ -11,6 +11,14 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
+func (a *app) buildAndSubmit(ctx context.Context, f *jobFlags, source, target string) error {
+	spec, err := f.build(source, target)
+	if err != nil {
+		return err
+	}
+	return a.submit(ctx, f, spec)
+}
+
 // submit runs the job here, or puts it into the queue and, if asked, follows it.
 func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error {
 	if f.local {

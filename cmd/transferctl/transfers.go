@@ -73,11 +73,7 @@ digests to verify it by later. With --wait the path is printed.`,
 	cmd.Flags().StringVar((*string)(&f.spec.Format), "format", string(transfer.FormatRaw), "`format` of the image: raw, gz or zst")
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace DEST if it exists")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		spec, err := f.build(args[0], args[1])
-		if err != nil {
-			return err
-		}
-		return a.submit(cmd.Context(), f, spec)
+		return a.buildAndSubmit(cmd.Context(), f, args[0], args[1])
 	}
 	return cmd
 }
@@ -97,11 +93,7 @@ another endpoint the drive is streamed, with no local disk. With --wait the new 
 		if len(args) == 2 {
 			target = args[1]
 		}
-		spec, err := f.build(args[0], target)
-		if err != nil {
-			return err
-		}
-		return a.submit(cmd.Context(), f, spec)
+		return a.buildAndSubmit(cmd.Context(), f, args[0], target)
 	}
 	return cmd
 }
@@ -116,11 +108,7 @@ the image if the rest is zeros. Exit status 5 means that they differ.`,
 	}
 	f := newJobFlags(cmd, transfer.Verify)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		spec, err := f.build(args[0], args[1])
-		if err != nil {
-			return err
-		}
-		return a.submit(cmd.Context(), f, spec)
+		return a.buildAndSubmit(cmd.Context(), f, args[0], args[1])
 	}
 	return cmd
 }

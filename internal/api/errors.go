@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -81,7 +80,7 @@ func statusError(resp *http.Response, body []byte) error {
 		message = ": " + message
 	}
 	return &transfer.Error{
-		Code: v.code, Hint: v.hint, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		Code: v.code, Hint: v.hint, RetryAfter: transfer.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
 		Err: fmt.Errorf("the endpoint answered %d %s%s", resp.StatusCode, http.StatusText(resp.StatusCode), message),
 	}
 }
@@ -109,17 +108,6 @@ func clean(body []byte) string {
 func looksForeign(text []byte) bool {
 	s := strings.TrimLeft(string(text[:min(len(text), 64)]), " \t\r\n\ufeff")
 	return strings.HasPrefix(s, "<") || strings.HasPrefix(s, "{") || strings.HasPrefix(s, "[")
-}
-
-// retryAfter reads a Retry-After header: seconds, or a date (RFC 9110, 10.2.3).
-func retryAfter(s string, now time.Time) time.Duration {
-	if n, err := strconv.Atoi(s); err == nil && n > 0 {
-		return min(time.Duration(n), 3600) * time.Second
-	}
-	if t, err := http.ParseTime(s); err == nil {
-		return max(0, min(t.Sub(now), time.Hour))
-	}
-	return 0
 }
 
 // transportError says what kind of failure kept an answer from coming. cause is why the request's context ended, if

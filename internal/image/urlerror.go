@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -79,18 +78,7 @@ func (a *answer) statusError() error {
 		code = transfer.CodeProtocol
 	}
 	return &transfer.Error{
-		Op: "fetch " + a.remote.name, Code: code, Hint: hint, RetryAfter: retryAfter(a.header.Get("Retry-After"), time.Now()),
+		Op: "fetch " + a.remote.name, Code: code, Hint: hint, RetryAfter: transfer.ParseRetryAfter(a.header.Get("Retry-After"), time.Now()),
 		Err: fmt.Errorf("the server answers %d %s", a.status, http.StatusText(a.status)),
 	}
-}
-
-// retryAfter reads seconds or a date (RFC 9110, 10.2.3); 0 for anything else.
-func retryAfter(s string, now time.Time) time.Duration {
-	if n, err := strconv.Atoi(s); err == nil {
-		return max(0, time.Duration(n)*time.Second)
-	}
-	if at, err := http.ParseTime(s); err == nil {
-		return max(0, at.Sub(now))
-	}
-	return 0
 }

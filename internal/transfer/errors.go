@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -110,6 +111,21 @@ type Error struct {
 	Offset     *int64        // where in the image, if it has a place; bytes
 	RetryAfter time.Duration // how long the other side asked to be left alone; 0 if it did not say
 	Err        error         // the cause; never empty
+}
+
+// maxRetryAfter bounds what another side can ask for.
+const maxRetryAfter = time.Hour
+
+// ParseRetryAfter reads a Retry-After header, seconds or a date (RFC 9110, 10.2.3), as how long from now that is, an hour
+// at the most; 0 for anything else.
+func ParseRetryAfter(s string, now time.Time) time.Duration {
+	if n, err := strconv.Atoi(s); err == nil {
+		return min(time.Duration(max(n, 0)), maxRetryAfter/time.Second) * time.Second
+	}
+	if t, err := http.ParseTime(s); err == nil {
+		return min(max(t.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
 }
 
 func (e *Error) Error() string {

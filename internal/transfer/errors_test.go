@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"testing"
+	"time"
 )
 
 // TestExitStatus holds the codes against the table of exit codes that users rely on.
@@ -96,5 +98,17 @@ func TestFailure(t *testing.T) {
 	zero := int64(0)
 	if b, err = json.Marshal(FailureOf(&Error{Code: CodeMismatch, Offset: &zero, Err: io.EOF})); err != nil || string(b) != `{"code":"mismatch","message":"EOF","offset":0}` {
 		t.Errorf("offset 0: %s, %v", b, err)
+	}
+}
+
+func TestParseRetryAfter(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for header, want := range map[string]time.Duration{
+		"": 0, "7": 7 * time.Second, "0": 0, "-5": 0, "soon": 0, "1.5": 0, "999999999999": time.Hour, "86400": time.Hour,
+		now.Add(30 * time.Second).Format(http.TimeFormat): 30 * time.Second, now.Add(-time.Minute).Format(http.TimeFormat): 0,
+	} {
+		if got := ParseRetryAfter(header, now); got != want {
+			t.Errorf("Retry-After: %s is %s, not %s", header, got, want)
+		}
 	}
 }
