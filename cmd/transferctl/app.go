@@ -74,7 +74,11 @@ func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 			Hint: "start transferd, set `redis:` in the config, or use --local",
 		}
 	}
-	return queue.Dial(ctx, opts)
+	c, err := queue.Dial(ctx, opts)
+	if transfer.CodeOf(err) == transfer.CodeUnreachable {
+		err = &transfer.Error{Code: transfer.CodeUnreachable, Hint: "start transferd again; it goes on with all jobs that it had", Err: err}
+	}
+	return c, err
 }
 
 func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") }

@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("PROGRAMS", programs)
 			e.Setenv("PATH", programs+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("TRANSFERD_STATE", filepath.Join(e.WorkDir, "state"))
@@ -64,7 +65,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"daemon": startDaemon, "stop": stopDaemon, "crash": crashDaemon, "sandbox": startSandbox, "redis": startRedis,
-			"image": makeImage, "same": same, "json": jsonField, "progress": awaitProgress,
+			"image": makeImage, "same": same, "json": jsonField, "progress": awaitProgress, "let": let,
 		},
 	})
 }
@@ -225,6 +226,11 @@ func same(ts *testscript.TestScript, neg bool, args []string) {
 	if bytes.Equal(a, b) == neg {
 		ts.Fatalf("%s (%d bytes) and %s (%d bytes): equal is %v", args[0], len(a), args[1], len(b), !neg)
 	}
+}
+
+// let: let NAME FILE sets a variable to what is in the file.
+func let(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
 // jsonField: json FILE PATH VALUE checks a field, such as chunks.total; VALUE may be *, for any that is not empty.

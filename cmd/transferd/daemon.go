@@ -70,14 +70,13 @@ func serve(ctx context.Context, f *daemonFlags, log *zap.Logger) (err error) {
 	if d.cfg, err = config.Load(f.config); err != nil {
 		return err
 	}
-	if f.listen != "" {
-		d.cfg.Listen = f.listen
-	}
 	if f.dev {
-		d.cfg.Redis = ""
-		if err := d.startDev(); err != nil {
+		if err := d.startDev(f); err != nil {
 			return err
 		}
+	}
+	if f.listen != "" {
+		d.cfg.Listen = f.listen
 	}
 	c, err := d.connect(ctx)
 	if err != nil {
@@ -102,7 +101,10 @@ func (d *daemon) stop() (err error) {
 }
 
 // startDev brings a sandbox, and tells programs that share the state folder of it.
-func (d *daemon) startDev() error {
+func (d *daemon) startDev(f *daemonFlags) error {
+	if d.cfg.Redis != "" {
+		return transfer.Errorf(transfer.CodeInvalid, "leave --dev out, or `redis:`", "--dev brings a queue, and the config names another")
+	}
 	const user = "dev"
 	password := rand.Text()
 	s, err := startSandbox(sandbox.Config{Dir: filepath.Join(d.cfg.State, "sandbox"), User: user, Password: password}, "127.0.0.1:0", d.log)
@@ -116,7 +118,9 @@ func (d *daemon) startDev() error {
 	}
 	d.onStop(withdraw)
 	d.log.Info("sandbox is ready", zap.String("endpoint", config.DevEndpoint), zap.String("url", s.url))
-	return d.cfg.AddDevEndpoints()
+	// What was loaded before may have the sandbox of a transferd that was killed.
+	d.cfg, err = config.Load(f.config)
+	return err
 }
 
 // connect reaches the configured Redis, or brings a queue.

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -233,6 +234,12 @@ func (c *Client) build(ctx context.Context, r *request, watch *watch) (*http.Req
 	return req, sent, nil
 }
 
+// everywhere is the paths that are there on every endpoint of API 1.0.
+var everywhere = []string{
+	"drives/create", "drives/info", "drives/list", "drives/standard/info", "drives/standard/list", "drives/standard/cd/list",
+	"drives/standard/img/list", "profile/info",
+}
+
 // text makes a call that answers keys and values.
 func (c *Client) text(ctx context.Context, op, method, path string, input []byte) (text []byte, err error) {
 	r := &request{op: op, method: method, path: path, body: input, kind: "text/plain; charset=utf-8"}
@@ -248,7 +255,11 @@ func (c *Client) text(ctx context.Context, op, method, path string, input []byte
 		}
 		return nil
 	}
-	if err := c.do(ctx, r); err != nil {
+	err = c.do(ctx, r)
+	if transfer.CodeOf(err) == transfer.CodeNotFound && slices.Contains(everywhere, path) {
+		err = &transfer.Error{Code: transfer.CodeProtocol, Hint: notAPI, Err: err}
+	}
+	if err != nil {
 		return nil, err
 	}
 	return text, nil

@@ -57,6 +57,9 @@ func TestForeign(t *testing.T) {
 		_, err = c.Profile(t.Context())
 		want(t, err, transfer.CodeProtocol)
 	}
+	c := served(t, http.NotFound)
+	_, err := c.Create(t.Context(), CreateOptions{Name: "x", Size: 512})
+	want(t, err, transfer.CodeProtocol, "is this an endpoint of API 1.0?")
 }
 
 func TestRetryAfter(t *testing.T) {

@@ -48,7 +48,7 @@ func Load(path string) (*Config, error) {
 	if c.State, err = stateFolder(cmp.Or(os.Getenv("TRANSFERD_STATE"), c.State)); err != nil {
 		return nil, err
 	}
-	return c, c.AddDevEndpoints()
+	return c, c.addDevEndpoints()
 }
 
 func loadFirst(path string) (*Config, error) {

@@ -36,8 +36,8 @@ func AnnounceDev(state, url, user, password string) (withdraw func() error, err 
 	return withdraw, nil
 }
 
-// AddDevEndpoints adds the sandbox of a `transferd --dev` on this machine; what is configured by hand stays.
-func (c *Config) AddDevEndpoints() error {
+// addDevEndpoints adds the sandbox of a `transferd --dev` on this machine; what is configured by hand stays.
+func (c *Config) addDevEndpoints() error {
 	dev, err := readFile(devFile(c.State))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	clonePollMin = time.Second
+	clonePollMin = 100 * time.Millisecond
 	clonePollMax = 15 * time.Second
 )
 
