@@ -56,7 +56,11 @@ func (c *copier) copy(ctx context.Context) error {
 	return c.whileSaving(ctx, func() error {
 		stream, ok := c.src.(transfer.Stream)
 		if !ok {
-			return c.each(ctx, c.src.Extents(ctx), !c.skipZeros, c.step)
+			if err := c.each(ctx, c.src.Extents(ctx), !c.skipZeros, c.step); err != nil {
+				return err
+			}
+			c.recount()
+			return nil
 		}
 		f := &streamFeed{src: stream, chunkSize: c.chunkSize, capacity: c.task.Capacity}
 		if err := c.carry(ctx, f, c.step); err != nil {
@@ -222,6 +226,15 @@ func (c *copier) countDone(ctx context.Context) error {
 		}
 	})
 	return nil
+}
+
+// recount sets right what countDone could only foresee: a file system may find more or fewer holes a moment later.
+func (c *copier) recount() {
+	if !c.skipZeros {
+		return
+	}
+	data := int64(len(c.ledger.nonZero(c.size, c.chunkSize)))
+	c.count.update(func(n *transfer.Progress) { n.Chunks.Done, n.Chunks.Zero = n.Chunks.Total, n.Chunks.Total-data })
 }
 
 // imageDigest is the SHA-256 of the whole image, or "" if it was not asked for.
