@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
+	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -49,6 +51,7 @@ type Client struct {
 	shared *endpoint
 	meter  transfer.Meter
 	limit  *rate.Limiter
+	down   *chunker.Choice // whether reads are better compressed
 }
 
 // endpoint is what all sessions share. It holds the password, so it has no String of its own and is never printed.
@@ -73,7 +76,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, &transfer.Error{Op: "endpoint " + cfg.Name, Code: transfer.CodeInvalid, Hint: "ca_file holds certificates as PEM", Err: err}
 	}
 	inFlight := cmp.Or(cfg.MaxInFlight, DefaultInFlight)
-	return &Client{shared: &endpoint{
+	return &Client{down: newDown(), shared: &endpoint{
 		name: cfg.Name, base: base, user: cfg.User, password: cfg.Password,
 		http:  newTransport(roots, inFlight),
 		slots: semaphore.NewWeighted(int64(inFlight)), patience: defaultPatience,
@@ -131,10 +134,17 @@ func newTransport(roots *x509.CertPool, inFlight int) *http.Transport {
 	}
 }
 
+// newDown guesses that inflating makes twice of what comes, at 200 MB/s on each core (measured on a file system's data).
+func newDown() *chunker.Choice {
+	const speed, ratio = 200e6, 2
+	cores := float64(runtime.GOMAXPROCS(0))
+	return chunker.NewChoice(func(plain float64) float64 { return min(cores*speed, ratio*plain) })
+}
+
 // Session is the client for one job: the bodies it sends and receives are counted by meter and together take no more than
 // bytesPerSecond; 0: as fast as can be.
 func (c *Client) Session(meter transfer.Meter, bytesPerSecond int64) *Client {
-	s := &Client{shared: c.shared, meter: meter}
+	s := &Client{shared: c.shared, meter: meter, down: newDown()}
 	if bytesPerSecond > 0 {
 		s.limit = rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(max(bytesPerSecond/10, 4<<10), 1<<20)))
 	}
@@ -149,6 +159,7 @@ type request struct {
 	body   []byte // sent with its length, never chunked (manual 7.2)
 	kind   string // of body
 	gzip   bool   // body is gzip'd
+	accept string // encoding of the answer; empty: whatever
 	// read takes the body of a 200; nil: any success will do, and the body is dropped.
 	read func(resp *http.Response, body io.Reader) error
 }
@@ -216,6 +227,9 @@ func (c *Client) build(ctx context.Context, r *request, watch *watch) (*http.Req
 	}
 	req.SetBasicAuth(c.shared.user, c.shared.password)
 	req.Header.Set("User-Agent", "transferd")
+	if r.accept != "" {
+		req.Header.Set("Accept-Encoding", r.accept)
+	}
 	sent := new(sending)
 	if r.method == http.MethodPost {
 		req.ContentLength = int64(len(r.body))

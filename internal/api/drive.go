@@ -78,8 +78,9 @@ func (d *Drive) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 
 // ReadChunk implements transfer.Source.
 func (d *Drive) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
-	return d.read(ctx, c, func(body io.Reader) error {
-		if _, err := io.ReadFull(body, p); err != nil {
+	return d.read(ctx, c, func(body io.Reader, part transfer.Chunk) error {
+		at := part.Off - c.Off
+		if _, err := io.ReadFull(body, p[at:at+int64(part.Len)]); err != nil {
 			return short(err)
 		}
 		return atEnd(body)
@@ -95,9 +96,9 @@ var pieces = sync.Pool{New: func() any {
 func (d *Drive) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) error {
 	piece := pieces.Get().(*[]byte)
 	defer pieces.Put(piece)
-	return d.read(ctx, c, func(body io.Reader) error {
-		n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{io.LimitReader(body, int64(c.Len))}, *piece)
-		if err == nil && n < int64(c.Len) {
+	return d.read(ctx, c, func(body io.Reader, part transfer.Chunk) error {
+		n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{io.LimitReader(body, int64(part.Len))}, *piece)
+		if err == nil && n < int64(part.Len) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
@@ -107,38 +108,82 @@ func (d *Drive) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) err
 	})
 }
 
-// read asks for exactly the chunk (manual 7.3) and gives the bytes to take, which reads them to their end.
-func (d *Drive) read(ctx context.Context, c transfer.Chunk, take func(body io.Reader) error) error {
+// takeFunc takes the bytes of a part of a chunk, all of them.
+type takeFunc func(body io.Reader, part transfer.Chunk) error
+
+// read asks for the chunk: at once, or, as long as nothing is known of the link, in two parts of which the first is a
+// probe.
+func (d *Drive) read(ctx context.Context, c transfer.Chunk, take takeFunc) error {
+	if c.Len < 2*chunker.ProbeSize || !d.client.down.Probe() {
+		return d.readPart(ctx, c, d.client.down.Gzip(), take)
+	}
+	head, rest := split(c)
+	if err := d.readPart(ctx, head, false, take); err != nil {
+		return err
+	}
+	return d.readPart(ctx, rest, d.client.down.Gzip(), take)
+}
+
+func split(c transfer.Chunk) (head, rest transfer.Chunk) {
+	head, rest = c, c
+	head.Len, rest.Off, rest.Len = chunker.ProbeSize, c.Off+chunker.ProbeSize, c.Len-chunker.ProbeSize
+	return head, rest
+}
+
+// readPart asks for exactly these bytes (manual 7.3), and for them compressed if that is faster; whether they are is the
+// endpoint's choice.
+func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, packed bool, take takeFunc) error {
 	r := &request{
 		op: fmt.Sprintf("read drive %s at %d", d.uuid, c.Off), method: http.MethodGet,
-		path: drivePath(d.uuid, "read", strconv.FormatInt(c.Off, 10), strconv.Itoa(c.Len)),
+		path: drivePath(d.uuid, "read", strconv.FormatInt(c.Off, 10), strconv.Itoa(c.Len)), accept: "identity",
 	}
+	if packed {
+		r.accept = "gzip"
+	}
+	came := false // compressed
 	r.read = func(resp *http.Response, body io.Reader) error {
-		body, err := decoded(resp, body, c.Len)
+		plain, done, err := decoded(resp, body, c.Len)
 		if err != nil {
 			return err
 		}
-		return take(body)
+		defer done()
+		came = plain != body
+		return take(plain, c)
 	}
-	return d.client.do(ctx, r)
+	flow := d.client.down.Begin()
+	err := d.client.do(ctx, r)
+	n := c.Len
+	if err != nil {
+		n = 0
+	}
+	flow.End(came, n, 0)
+	return err
 }
 
-// decoded is the plain bytes of an answer. We ask for none, but an endpoint on the way may compress.
-func decoded(resp *http.Response, body io.Reader, want int) (io.Reader, error) {
+var inflaters sync.Pool // of *gzip.Reader
+
+// decoded is the plain bytes of an answer, which may be compressed even if we did not ask for that: by something on the
+// way. done is called when they have been read.
+func decoded(resp *http.Response, body io.Reader, want int) (plain io.Reader, done func(), err error) {
 	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
 		if n := resp.ContentLength; n >= 0 && n != int64(want) {
-			return nil, transfer.Errorf(transfer.CodeNetwork, "", "the answer announces %d bytes, not %d", n, want)
+			return nil, nil, transfer.Errorf(transfer.CodeNetwork, "", "the answer announces %d bytes, not %d", n, want)
 		}
-		return body, nil
+		return body, func() {}, nil
 	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(body)
-		if err != nil {
-			return nil, transfer.Errorf(transfer.CodeNetwork, "", "begin to inflate the answer: %w", err)
+		z, ok := inflaters.Get().(*gzip.Reader)
+		if !ok {
+			z = new(gzip.Reader)
 		}
-		return z, nil
+		done := func() { inflaters.Put(z) }
+		if err := z.Reset(body); err != nil {
+			done()
+			return nil, nil, transfer.Errorf(transfer.CodeNetwork, "", "begin to inflate the answer: %w", err)
+		}
+		return z, done, nil
 	default:
-		return nil, transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer has the encoding %q", encoding)
+		return nil, nil, transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer has the encoding %q", encoding)
 	}
 }
 
@@ -162,15 +207,35 @@ func atEnd(body io.Reader) error {
 	return nil
 }
 
-// WriteChunk implements transfer.Sink (manual 7.2): the chunk's own length always, never chunked transfer.
+// WriteChunk implements transfer.Sink (manual 7.2): its own length always, never chunked transfer. As long as nothing is
+// known of the link, a chunk goes in two parts of which the first is a probe.
 func (d *Drive) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
-	body := d.codec.Encode(p)
+	if c.Len >= 2*chunker.ProbeSize && d.codec.Probe() {
+		var head transfer.Chunk
+		head, c = split(c)
+		if err := d.writePart(ctx, head, d.codec.Plain(p[:head.Len])); err != nil {
+			return err
+		}
+		p = p[head.Len:]
+	}
+	return d.writePart(ctx, c, d.codec.Encode(p))
+}
+
+func (d *Drive) writePart(ctx context.Context, c transfer.Chunk, body chunker.Body) error {
 	defer body.Release()
-	return d.client.do(ctx, &request{
+	err := d.client.do(ctx, &request{
 		op: fmt.Sprintf("write drive %s at %d", d.uuid, c.Off), method: http.MethodPost,
 		path: drivePath(d.uuid, "write", strconv.FormatInt(c.Off, 10)),
 		body: body.Bytes, kind: "application/octet-stream", gzip: body.Gzip,
 	})
+	if err != nil {
+		return err
+	}
+	body.Arrived(c.Len)
+	if d.client.meter != nil {
+		d.client.meter.AddChunk(body.Gzip)
+	}
+	return nil
 }
 
 const (

@@ -297,6 +297,7 @@ type counted struct{ out, in atomic.Int64 }
 
 func (m *counted) AddWireOut(n int64) { m.out.Add(n) }
 func (m *counted) AddWireIn(n int64)  { m.in.Add(n) }
+func (m *counted) AddChunk(bool)      {}
 
 // TestMeter counts the bodies of a session, and --limit-rate slows them.
 func TestMeter(t *testing.T) {

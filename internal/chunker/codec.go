@@ -3,27 +3,45 @@ package chunker
 import (
 	"bytes"
 	"io"
+	"runtime"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// autoLevel is the gzip level of CompressionAuto. On a file system's data level 1 runs at 180 MB/s a core and halves it;
-// level 6 takes twice as long for 8% less.
-const autoLevel = gzip.BestSpeed
+// The levels of CompressionAuto. On a file system's data level 1 runs at 180 MB/s a core and halves it; level 6 takes
+// about twice as long for 8% less, which pays where the link is so slow that the processors wait for it.
+const (
+	fastLevel = gzip.BestSpeed
+	slowLevel = 6
+	// slowSpeed is the speed of slowLevel as a part of fastLevel's.
+	slowSpeed = 0.45
+	// fastSpeed is fastLevel's on one core, bytes a second, until it was measured.
+	fastSpeed = 180e6
+)
 
 // Body is a chunk as it goes over the wire.
 type Body struct {
-	Bytes []byte
-	Gzip  bool // Bytes is one gzip member; else it is the chunk itself
-	buf   *bytes.Buffer
-	codec *Codec
+	Bytes   []byte
+	Gzip    bool // Bytes is one gzip member; else it is the chunk itself
+	buf     *bytes.Buffer
+	codec   *Codec
+	flow    Flow
+	n       int           // of the chunk, bytes, if it counts for the choice and has arrived
+	working time.Duration // spent on compressing
 }
+
+// Arrived tells the codec that the endpoint has the chunk, from which it learns what pays.
+func (b *Body) Arrived(n int) { b.n = n }
 
 // Release gives the body's memory back. It is called once, when nothing reads Bytes any more.
 func (b *Body) Release() {
+	if b.flow.choice != nil {
+		b.flow.End(b.Gzip, b.n, b.working)
+	}
 	if b.buf != nil {
 		b.codec.bufs.Put(b.buf)
 	}
@@ -33,28 +51,87 @@ func (b *Body) Release() {
 // Codec encodes chunks. It is safe for concurrent use: chunks are compressed side by side, each by one goroutine, which
 // scales with the cores where splitting a single chunk does not.
 type Codec struct {
-	auto    bool
-	level   int // 0: raw
-	writers sync.Pool
+	level   int     // 0: raw
+	choice  *Choice // nil: always level
+	speed   speed
+	writers [gzip.BestCompression + 1]sync.Pool // by level, of *gzip.Writer
 	bufs    sync.Pool
 	zeros   sync.Map // int → []byte, the gzip member of that many zeros
 }
 
+// speed is how fast one core compresses at fastLevel.
+type speed struct {
+	mu   sync.Mutex
+	rate float64 // bytes a second
+	slow bool    // slowLevel is the one in use
+}
+
+// encoders bounds how many chunks are compressed at once, in all jobs: more than there are cores only take turns.
+var encoders = make(chan struct{}, runtime.GOMAXPROCS(0))
+
 // NewCodec makes a codec for one job.
 func NewCodec(c transfer.Compression) *Codec {
-	codec := &Codec{auto: c == transfer.CompressionAuto, level: int(c)}
-	if codec.auto {
-		codec.level = autoLevel
+	codec := &Codec{level: int(c), speed: speed{rate: fastSpeed}}
+	if c == transfer.CompressionAuto {
+		codec.level = fastLevel
+		codec.choice = NewChoice(func(plain float64) float64 {
+			return min(codec.speed.all(), guessedRatio*plain)
+		})
 	}
 	codec.bufs.New = func() any { return new(bytes.Buffer) }
-	codec.writers.New = func() any {
-		w, err := gzip.NewWriterLevel(nil, codec.level)
-		if err != nil {
-			panic(err) // transfer.Compression has no other levels than gzip's
-		}
-		return w
-	}
 	return codec
+}
+
+// guessedRatio is how much a file system's data shrinks, until it was tried.
+const guessedRatio = 2
+
+// all is what all cores compress at fastLevel.
+func (s *speed) all() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rate * float64(cap(encoders))
+}
+
+func (s *speed) add(level, n int, took time.Duration) {
+	rate := float64(n) / max(took.Seconds(), 1e-9)
+	if level == slowLevel {
+		rate /= slowSpeed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rate += (rate - s.rate) / 8
+}
+
+// level is slowLevel where even that leaves the processors waiting for the link half of the time, and stays so until
+// they hardly wait any more. moved is what gzip moves, bytes a second.
+func (s *speed) level(moved float64) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	possible := s.rate * float64(cap(encoders)) * slowSpeed
+	switch {
+	case moved > 0 && possible > 2*moved:
+		s.slow = true
+	case possible < 1.25*moved:
+		s.slow = false
+	}
+	if s.slow {
+		return slowLevel
+	}
+	return fastLevel
+}
+
+// Probe reports whether the caller is to send the first ProbeSize bytes of its chunk by themselves, encoded by Plain: the
+// codec knows nothing of the link yet.
+func (c *Codec) Probe() bool { return c.choice != nil && c.choice.Probe() }
+
+// Plain returns p to be sent as it is.
+func (c *Codec) Plain(p []byte) Body { return Body{Bytes: p, flow: c.begin()} }
+
+func (c *Codec) begin() Flow {
+	if c.choice == nil {
+		return Flow{}
+	}
+	return c.choice.Begin()
 }
 
 // Encode returns p as it is to be sent. The body may share p's memory, so p stays as it is until Release.
@@ -64,33 +141,56 @@ func (c *Codec) Encode(p []byte) Body {
 		return Body{Bytes: p}
 	case IsZero(p):
 		return Body{Bytes: c.zeroBody(len(p)), Gzip: true}
-	case c.auto && !c.compressible(p):
-		return Body{Bytes: p}
+	case c.choice == nil:
+		return c.compress(p, c.level)
+	case !c.choice.Gzip():
+		return c.Plain(p)
 	}
-	b := c.compress(p)
-	if c.auto && len(b.Bytes) >= len(p) {
+	flow, began := c.begin(), time.Now()
+	b := Body{Bytes: p}
+	encoders <- struct{}{}
+	if worth := time.Now(); c.compressible(p) {
+		level := c.speed.level(c.choice.gzipRate())
+		b = c.compress(p, level)
+		c.speed.add(level, len(p), time.Since(worth))
+	}
+	<-encoders
+	if len(b.Bytes) > len(p) {
 		b.Release()
-		return Body{Bytes: p}
+		b = Body{Bytes: p}
 	}
+	b.flow, b.working = flow, time.Since(began)
 	return b
 }
 
-func (c *Codec) compress(p []byte) Body {
+func (c *Codec) compress(p []byte, level int) Body {
 	buf := c.bufs.Get().(*bytes.Buffer)
 	buf.Reset()
 	// gzip of what does not compress is a little longer than the input, so this is the only growth there is.
 	buf.Grow(len(p) + len(p)/1024 + 64)
-	c.gzip(buf, p)
+	c.gzip(buf, p, level)
 	return Body{Bytes: buf.Bytes(), Gzip: true, buf: buf, codec: c}
 }
 
-func (c *Codec) gzip(w io.Writer, p []byte) {
-	z := c.writers.Get().(*gzip.Writer)
-	defer c.writers.Put(z)
-	z.Reset(w)
+func (c *Codec) gzip(w io.Writer, p []byte, level int) {
+	z := c.writer(w, level)
+	defer c.writers[level].Put(z)
 	// Neither fails: the writers here are memory.
 	_, _ = z.Write(p)
 	_ = z.Close()
+}
+
+// writer is a gzip writer for one member, to be put back.
+func (c *Codec) writer(w io.Writer, level int) *gzip.Writer {
+	if z, ok := c.writers[level].Get().(*gzip.Writer); ok {
+		z.Reset(w)
+		return z
+	}
+	z, err := gzip.NewWriterLevel(w, level)
+	if err != nil {
+		panic(err) // transfer.Compression has no other levels than gzip's
+	}
+	return z
 }
 
 // zeroBody makes the gzip member of n zeros once for each n; a job has at most two lengths of chunk.
@@ -99,7 +199,7 @@ func (c *Codec) zeroBody(n int) []byte {
 		return b.([]byte)
 	}
 	var buf bytes.Buffer
-	c.gzip(&buf, make([]byte, n))
+	c.gzip(&buf, make([]byte, n), c.level)
 	b, _ := c.zeros.LoadOrStore(n, buf.Bytes())
 	return b.([]byte)
 }
@@ -116,9 +216,8 @@ func (c *Codec) compressible(p []byte) bool {
 		return true
 	}
 	var n countingWriter
-	z := c.writers.Get().(*gzip.Writer)
-	defer c.writers.Put(z)
-	z.Reset(&n)
+	z := c.writer(&n, fastLevel)
+	defer c.writers[fastLevel].Put(z)
 	stride := (len(p) - probeSize) / (probeSamples - 1)
 	for i := range probeSamples {
 		_, _ = z.Write(p[i*stride : i*stride+probeSize])

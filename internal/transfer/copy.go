@@ -80,6 +80,8 @@ type Discarder interface {
 type Meter interface {
 	AddWireOut(n int64)
 	AddWireIn(n int64)
+	// AddChunk counts a write that an endpoint took, by its encoding.
+	AddChunk(gzip bool)
 }
 
 // Store is what a running job remembers beyond its process, and how it hears of orders from outside.

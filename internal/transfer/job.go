@@ -45,6 +45,7 @@ type Progress struct {
 	Size     int64     `json:"size"`            // of the image, bytes; 0 until known
 	Chunks   Chunks    `json:"chunks"`
 	Bytes    Bytes     `json:"bytes"`
+	Encoding Encoding  `json:"encoding"`
 	Retries  Retries   `json:"retries"`
 	Digest   JobDigest `json:"digest"`
 	Verified bool      `json:"verified"` // all that was written has been read back and compared
@@ -64,6 +65,12 @@ type Bytes struct {
 	Read    int64 `json:"read"`     // of the source, holes left out
 	WireOut int64 `json:"wire_out"` // bodies sent to endpoints, retries included
 	WireIn  int64 `json:"wire_in"`  // bodies received from endpoints, retries included
+}
+
+// Encoding counts what was written to endpoints, by how it was encoded. A chunk may be two writes.
+type Encoding struct {
+	Raw  int64 `json:"raw"`
+	Gzip int64 `json:"gzip"`
 }
 
 // Retries counts what was tried again, by cause.

@@ -33,6 +33,17 @@ func (c *counters) AddWireOut(n int64) { c.update(func(p *transfer.Progress) { p
 // AddWireIn implements transfer.Meter.
 func (c *counters) AddWireIn(n int64) { c.update(func(p *transfer.Progress) { p.Bytes.WireIn += n }) }
 
+// AddChunk implements transfer.Meter.
+func (c *counters) AddChunk(gzip bool) {
+	c.update(func(p *transfer.Progress) {
+		if gzip {
+			p.Encoding.Gzip++
+		} else {
+			p.Encoding.Raw++
+		}
+	})
+}
+
 func (c *counters) retry(code transfer.Code) {
 	c.update(func(p *transfer.Progress) {
 		switch code {

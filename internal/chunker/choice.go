@@ -1,0 +1,180 @@
+package chunker
+
+import (
+	"sync"
+	"time"
+)
+
+// Choice decides between plain and gzip for the chunks that go one way, by what each way has been seen to move: bytes of
+// the image a second, everything included that one costs and the other does not (compressing here, inflating there, the
+// wire). So it needs to know neither the link nor the machine at its other end. It is safe for concurrent use.
+type Choice struct {
+	mu     sync.Mutex
+	now    func() time.Time
+	flows  int     // under way
+	area   float64 // flows × seconds so far: its growth over a time is the mean of flows in it
+	last   time.Time
+	plain  goodput
+	gzip   goodput
+	guess  func(plain float64) float64 // what gzip should move, from what plain does; bytes a second
+	busy   float64                     // share of a gzip flow that this machine's processors take, 0 to 1
+	state  choiceState
+	found  chan struct{} // closed when something is known
+	picks  int           // since the way not taken was last tried
+	pause  int           // picks between two tries
+	onGzip bool
+}
+
+type choiceState int
+
+const (
+	unknown choiceState = iota // nothing has been moved
+	probing                    // one flow finds out
+	known
+)
+
+const (
+	// tryEvery is how many chunks go the better way before one tries the other; each try in vain doubles it.
+	tryEvery = 32
+	// ProbeSize is how much of a chunk a probe moves, in bytes: little on a slow link, and enough to tell a fast one.
+	ProbeSize = 512 << 10
+	// leaveAt is how much better the other way has to be to be taken: less would be noise.
+	leaveAt = 1.05
+)
+
+// NewChoice makes a choice; guess says what gzip should move, from what plain does, until it was tried.
+func NewChoice(guess func(plain float64) float64) *Choice {
+	return &Choice{now: time.Now, guess: guess, pause: tryEvery, found: make(chan struct{})}
+}
+
+// goodput is a mean that forgets: of two samples the later counts more, and a large one more than a small one.
+type goodput struct{ rate float64 }
+
+// memory is how many bytes it takes to forget most of what was before.
+const memory = 32 << 20
+
+func (g *goodput) add(rate float64, n int) {
+	if g.rate == 0 {
+		g.rate = rate
+		return
+	}
+	g.rate += (rate - g.rate) * float64(n) / float64(n+memory)
+}
+
+// Flow is a chunk on its way.
+type Flow struct {
+	choice *Choice
+	began  time.Time
+	area   float64
+}
+
+// Begin counts a chunk in.
+func (c *Choice) Begin() Flow {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.pass()
+	c.flows++
+	return Flow{choice: c, began: now, area: c.area}
+}
+
+// pass brings the area up to now.
+func (c *Choice) pass() time.Time {
+	now := c.now()
+	if !c.last.IsZero() {
+		c.area += float64(c.flows) * now.Sub(c.last).Seconds()
+	}
+	c.last = now
+	return now
+}
+
+// End counts the chunk out. n is its length in the image, in bytes, 0 if it did not arrive; working is the time that this
+// machine's processors took for it.
+func (f *Flow) End(gzip bool, n int, working time.Duration) {
+	c := f.choice
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.pass()
+	c.flows--
+	took := now.Sub(f.began).Seconds()
+	if c.state == probing && n == 0 {
+		c.state = unknown
+	}
+	if n == 0 || took <= 0 {
+		return
+	}
+	if c.state != known {
+		c.state = known
+		close(c.found)
+	}
+	// With k chunks on their way at once, each takes k times as long as alone.
+	rate := float64(n) / took * max(1, (c.area-f.area)/took)
+	if gzip {
+		c.gzip.add(rate, n)
+		c.busy += (working.Seconds()/took - c.busy) / 8
+	} else {
+		c.plain.add(rate, n)
+	}
+}
+
+// Probe reports whether the caller is the one to find out, by moving a little in the plain way: nothing is known yet.
+func (c *Choice) Probe() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != unknown {
+		return false
+	}
+	c.state = probing
+	return true
+}
+
+// probeWait is how long a probe of ProbeSize takes on a link so fast that plain is certainly the better way.
+const probeWait = 20 * time.Millisecond
+
+// Gzip reports how the next chunk is to go. While a probe is under way it waits for that, but not for long: a link on
+// which it takes its time is slow, and gzip is right.
+func (c *Choice) Gzip() bool {
+	if c.pending() {
+		t := time.NewTimer(probeWait)
+		defer t.Stop()
+		select {
+		case <-c.found:
+		case <-t.C:
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != known {
+		return true
+	}
+	plain, gzip := c.plain.rate, c.gzip.rate
+	if gzip == 0 {
+		gzip = c.guess(plain)
+	}
+	here, there := plain, gzip
+	if c.onGzip {
+		here, there = gzip, plain
+	}
+	if there > here*leaveAt {
+		c.onGzip, c.picks, c.pause = !c.onGzip, 0, tryEvery
+		return c.onGzip
+	}
+	// A way that was half as good or worse is not tried again, unless it is our own processors that hold this one up.
+	if c.picks++; c.picks < c.pause || (there < here/2 && !(c.onGzip && c.busy > 0.5)) {
+		return c.onGzip
+	}
+	c.picks, c.pause = 0, c.pause*2
+	return !c.onGzip
+}
+
+func (c *Choice) pending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == probing
+}
+
+// gzipRate is what gzip moves, bytes of the image a second; 0: unknown.
+func (c *Choice) gzipRate() float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gzip.rate
+}
