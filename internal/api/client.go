@@ -62,6 +62,7 @@ type endpoint struct {
 	password string
 	http     http.RoundTripper // and no http.Client: nothing is followed, and no cookie kept
 	slots    *semaphore.Weighted
+	inFlight int // how many slots there are
 	patience patience
 }
 
@@ -79,7 +80,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{down: newDown(), shared: &endpoint{
 		name: cfg.Name, base: base, user: cfg.User, password: cfg.Password,
 		http:  newTransport(roots, inFlight),
-		slots: semaphore.NewWeighted(int64(inFlight)), patience: defaultPatience,
+		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight, patience: defaultPatience,
 	}}, nil
 }
 

@@ -63,6 +63,9 @@ func (d *Drive) ForWriting(codec *chunker.Codec, created bool) *Drive {
 // Size implements transfer.Source.
 func (d *Drive) Size() int64 { return d.size }
 
+// MaxInFlight is how many requests to the endpoint may be under way at once, from all jobs together.
+func (d *Drive) MaxInFlight() int { return d.client.shared.inFlight }
+
 // Identity implements transfer.Source. The API has no version of what a drive holds, so a drive that was written between
 // two attempts is not found out by it.
 func (d *Drive) Identity() string { return d.uuid + " " + strconv.FormatInt(d.size, 10) }

@@ -10,7 +10,6 @@ import (
 // wire). So it needs to know neither the link nor the machine at its other end. It is safe for concurrent use.
 type Choice struct {
 	mu     sync.Mutex
-	now    func() time.Time
 	flows  int     // under way
 	area   float64 // flows × seconds so far: its growth over a time is the mean of flows in it
 	last   time.Time
@@ -44,21 +43,25 @@ const (
 
 // NewChoice makes a choice; guess says what gzip should move, from what plain does, until it was tried.
 func NewChoice(guess func(plain float64) float64) *Choice {
-	return &Choice{now: time.Now, guess: guess, pause: tryEvery, found: make(chan struct{})}
+	return &Choice{guess: guess, pause: tryEvery, found: make(chan struct{})}
 }
 
 // goodput is a mean that forgets: of two samples the later counts more, and a large one more than a small one.
-type goodput struct{ rate float64 }
+type goodput struct{ rate float64 } // bytes a second; 0: unknown
 
 // memory is how many bytes it takes to forget most of what was before.
 const memory = 32 << 20
 
-func (g *goodput) add(rate float64, n int) {
-	if g.rate == 0 {
-		g.rate = rate
-		return
+// add takes a sample in. One of a way that is only tried counts as much as all before it, which are old.
+func (g *goodput) add(rate float64, n int, tried bool) {
+	weight := float64(n) / float64(n+memory)
+	switch {
+	case g.rate == 0:
+		weight = 1
+	case tried:
+		weight = 0.5
 	}
-	g.rate += (rate - g.rate) * float64(n) / float64(n+memory)
+	g.rate += (rate - g.rate) * weight
 }
 
 // Flow is a chunk on its way.
@@ -79,7 +82,7 @@ func (c *Choice) Begin() Flow {
 
 // pass brings the area up to now.
 func (c *Choice) pass() time.Time {
-	now := c.now()
+	now := time.Now()
 	if !c.last.IsZero() {
 		c.area += float64(c.flows) * now.Sub(c.last).Seconds()
 	}
@@ -109,10 +112,10 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	// With k chunks on their way at once, each takes k times as long as alone.
 	rate := float64(n) / took * max(1, (c.area-f.area)/took)
 	if gzip {
-		c.gzip.add(rate, n)
+		c.gzip.add(rate, n, !c.onGzip)
 		c.busy += (working.Seconds()/took - c.busy) / 8
 	} else {
-		c.plain.add(rate, n)
+		c.plain.add(rate, n, c.onGzip)
 	}
 }
 
@@ -147,6 +150,9 @@ func (c *Choice) Gzip() bool {
 		return true
 	}
 	plain, gzip := c.plain.rate, c.gzip.rate
+	if plain == 0 {
+		return false // small chunks go without a probe
+	}
 	if gzip == 0 {
 		gzip = c.guess(plain)
 	}

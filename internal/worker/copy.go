@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,9 +23,8 @@ const (
 	compareOnly             // only read it back
 )
 
-// defaultConcurrency is the chunks in flight of a job that leaves the choice to us: on a link of 20 ms eight reach what
-// the link can carry, and more than eight gained nothing on any.
-const defaultConcurrency = 8
+// maxInFlight is the most chunks in flight of a job whose ends set no limit.
+const maxInFlight = 16
 
 // copier is the one copy loop: it takes every chunk of a source to a sink.
 type copier struct {
@@ -37,12 +37,14 @@ type copier struct {
 	skipZeros bool // zeros need not be written
 	order     *turns
 	hash      *orderedHash
+	pace      *pace
 }
 
 // workspace is what one goroutine carries chunks in.
 type workspace struct {
-	buf []byte
-	cmp *verify.Comparer
+	buf   []byte
+	cmp   *verify.Comparer
+	began time.Time // with the chunk that is in it
 }
 
 // copy moves all chunks that the ledger does not have.
@@ -90,24 +92,24 @@ type stepFunc func(ctx context.Context, w work, ws *workspace) error
 
 // carry takes what the feed hands out through step, several chunks at once, each in one goroutine from start to end.
 func (c *copier) carry(ctx context.Context, f feed, step stepFunc) error {
-	n := c.task.Spec.Concurrency
-	if n == 0 {
-		n = defaultConcurrency
-	}
+	c.pace = newPace(c.task.Spec.Concurrency, c.maxInFlight())
+	c.retry.pace.Store(c.pace)
 	var drained atomic.Bool
 	g, ctx := errgroup.WithContext(ctx)
-	for range n {
-		g.Go(func() error {
-			buf := c.worker.buffers.Get()
-			defer c.worker.buffers.Put(buf)
-			err := c.carryAll(ctx, f, step, &workspace{buf: *buf, cmp: verify.NewComparer()})
-			if errors.Is(err, errDrained) {
-				// As an error it would end ctx, and with it the chunks that the others have in flight.
-				drained.Store(true)
-				return nil
-			}
-			return err
-		})
+	var lane func() error
+	lane = func() error {
+		buf := c.worker.buffers.Get()
+		defer c.worker.buffers.Put(buf)
+		err := c.carryAll(ctx, f, step, &workspace{buf: *buf, cmp: verify.NewComparer()}, func() { g.Go(lane) })
+		if errors.Is(err, errDrained) {
+			// As an error it would end ctx, and with it the chunks that the others have in flight.
+			drained.Store(true)
+			return nil
+		}
+		return err
+	}
+	for c.pace.enter() {
+		g.Go(lane)
 	}
 	err := g.Wait()
 	if err == nil && drained.Load() {
@@ -116,8 +118,20 @@ func (c *copier) carry(ctx context.Context, f feed, step stepFunc) error {
 	return err
 }
 
-func (c *copier) carryAll(ctx context.Context, f feed, step stepFunc, ws *workspace) error {
-	for {
+// maxInFlight is the lowest limit of the job's ends.
+func (c *copier) maxInFlight() int {
+	most := maxInFlight
+	for i, end := range []any{c.src, c.sink} {
+		if l, ok := end.(interface{ MaxInFlight() int }); ok && (i == 0 || l.MaxInFlight() < most) {
+			most = l.MaxInFlight()
+		}
+	}
+	return most
+}
+
+// carryAll carries one chunk after another. more begins another lane beside this one.
+func (c *copier) carryAll(ctx context.Context, f feed, step stepFunc, ws *workspace, more func()) error {
+	for !c.pace.leave() {
 		select {
 		case <-c.drain:
 			return errDrained
@@ -125,6 +139,7 @@ func (c *copier) carryAll(ctx context.Context, f feed, step stepFunc, ws *worksp
 			return ctx.Err()
 		default:
 		}
+		ws.began = time.Now()
 		w, err := f.take(ctx, ws.buf)
 		if errors.Is(err, errAllTaken) {
 			return nil
@@ -135,7 +150,11 @@ func (c *copier) carryAll(ctx context.Context, f feed, step stepFunc, ws *worksp
 		if err := step(ctx, w, ws); err != nil {
 			return err
 		}
+		for c.pace.enter() {
+			more()
+		}
 	}
+	return nil
 }
 
 // step is one chunk's way: read, hash for the whole image, skip or write or compare, remember.

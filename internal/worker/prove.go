@@ -129,6 +129,7 @@ func (c *copier) readAgain(ctx context.Context, w work, ws *workspace) error {
 		d := verify.Sum(p)
 		switch {
 		case d == stored:
+			c.pace.moved(w.Len, ws.began)
 			return nil
 		case seen[d]:
 			return c.storeAnew(ctx, w, p, ws)

@@ -20,6 +20,9 @@ func TestDrain(t *testing.T) {
 		if c.Index == 10 {
 			close(drain)
 		}
+		if c.Index > 10 {
+			<-drain
+		}
 		return nil
 	}
 	j := newJob(t, newChunked(image), sink)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -34,6 +35,7 @@ type retrier struct {
 	policy Policy
 	count  *counters
 	log    *zap.Logger
+	pace   atomic.Pointer[pace] // of the copy that is under way; nil: none
 }
 
 // call runs op through the drive's gate and again after each failure that concerns this call alone.
@@ -55,6 +57,9 @@ func (r *retrier) while(ctx context.Context, verdict transfer.Retry, patience ti
 	pause.InitialInterval, pause.MaxInterval, pause.RandomizationFactor = r.policy.Base, r.policy.Cap, 1
 	for err != nil && transfer.CodeOf(err).Retry() == verdict {
 		r.count.retry(transfer.CodeOf(err))
+		if p := r.pace.Load(); p != nil {
+			p.failure(transfer.CodeOf(err))
+		}
 		wait := max(pause.NextBackOff(), retryAfter(err))
 		r.log.Debug("retrying", zap.Duration("wait", wait), zap.Error(err))
 		if failing := time.Since(started); failing+wait > patience {

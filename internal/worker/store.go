@@ -29,6 +29,7 @@ func (c *copier) store(ctx context.Context, w work, p []byte, ws *workspace) (d 
 			return d, at("write", w.Chunk, err)
 		}
 		if !c.readsBack() {
+			c.pace.moved(w.Len, ws.began)
 			return verify.Sum(p), nil
 		}
 		d, err = c.readBack(ctx, c.sink.(transfer.ReadBacker), w.Chunk, expected{bytes: p}, ws)
@@ -83,6 +84,7 @@ func (c *copier) readBack(ctx context.Context, rb transfer.ReadBacker, ch transf
 		}
 		got = ws.cmp.Digest()
 		if err = differs(ch, want, got, ws.cmp); err == nil {
+			c.pace.moved(ch.Len, ws.began)
 			return got, nil
 		}
 		c.count.retry(transfer.CodeMismatch)

@@ -1,0 +1,147 @@
+package chunker
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const mib = 1 << 20
+
+// link is how fast chunks of 4 MiB move each way.
+type link struct {
+	plain, gzip float64 // bytes of the image a second
+	busy        float64 // part of a packed chunk's time that is spent on packing
+}
+
+// move moves a chunk as the choice says, and reports whether it was packed.
+func (l link) move(c *Choice) bool {
+	packed := c.Gzip()
+	f := c.Begin()
+	rate := l.plain
+	if packed {
+		rate = l.gzip
+	}
+	took := time.Duration(4 * mib / rate * float64(time.Second))
+	time.Sleep(took)
+	f.End(packed, 4*mib, time.Duration(l.busy*float64(took)))
+	return packed
+}
+
+func doubled(plain float64) float64 { return min(360*mib, 2*plain) }
+
+// TestChoice takes the better way on every link, tries the other seldom, and does not swing between them.
+func TestChoice(t *testing.T) {
+	for name, l := range map[string]link{
+		"near":                         {1000 * mib, 130 * mib, 0},
+		"far":                          {100 * mib, 200 * mib, 0},
+		"slow":                         {1 * mib, 2.2 * mib, 0},
+		"slow to inflate at the end":   {100 * mib, 50 * mib, 0},
+		"as good":                      {100 * mib, 101 * mib, 0},
+		"hardly worse, guessed better": {300 * mib, 280 * mib, 0},
+		"better than guessed":          {400 * mib, 800 * mib, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := NewChoice(doubled)
+			if !c.Probe() || c.Probe() {
+				t.Fatalf("%s: one alone probes", name)
+			}
+			f := c.Begin()
+			time.Sleep(time.Duration(ProbeSize / l.plain * float64(time.Second)))
+			f.End(false, ProbeSize, 0)
+			const n = 2000
+			packed, turns, last := 0, 0, false
+			for range n {
+				now := l.move(c)
+				if now {
+					packed++
+				}
+				if now != last {
+					turns++
+				}
+				last = now
+			}
+			better, worse := max(l.plain, l.gzip), min(l.plain, l.gzip)
+			rest := packed // the chunks that went the worse way
+			if l.gzip > l.plain {
+				rest = n - packed
+			}
+			// What is lost by it, as a part of the best that could be.
+			if lost := float64(rest) / n * (better/worse - 1); lost > 0.03 || turns > 30 {
+				t.Errorf("%s: %d of %d packed, %d turns, %.1f%% lost", name, packed, n, turns, 100*lost)
+			}
+		})
+	}
+}
+
+// TestChoiceWaits lets the others wait for a probe on a fast link, and not on a slow one.
+func TestChoiceWaits(t *testing.T) {
+	for _, rate := range []float64{1000 * mib, 1 * mib, 0} {
+		synctest.Test(t, func(t *testing.T) {
+			c := NewChoice(doubled)
+			c.Probe()
+			f := c.Begin()
+			go func() {
+				time.Sleep(time.Duration(ProbeSize / rate * float64(time.Second)))
+				f.End(false, ProbeSize, 0)
+			}()
+			began := time.Now()
+			if packed := c.Gzip(); packed != (rate < 100*mib) {
+				t.Errorf("at %.0f bytes a second packed is %v", rate, packed)
+			}
+			if took := time.Since(began); took > probeWait {
+				t.Errorf("it waited %s", took)
+			}
+			synctest.Wait()
+			time.Sleep(time.Second)
+		})
+	}
+}
+
+// TestProbeFails leaves the probe to the next.
+func TestProbeFails(t *testing.T) {
+	c := NewChoice(doubled)
+	c.Probe()
+	f := c.Begin()
+	f.End(false, 0, 0)
+	if !c.Probe() {
+		t.Error("nobody probes after a probe that failed")
+	}
+}
+
+// TestChoiceChanges follows a link that becomes another.
+func TestChoiceChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewChoice(doubled)
+		// Nothing is known at first, and nobody probes, as with small chunks.
+		near, far := link{1000 * mib, 130 * mib, 0.9}, link{10 * mib, 22 * mib, 0}
+		for _, l := range []link{near, far, near} {
+			for range 1000 {
+				l.move(c)
+			}
+			packed := 0
+			for range 10 {
+				if l.move(c) {
+					packed++
+				}
+			}
+			if (l == far) != (packed > 5) {
+				t.Errorf("after a thousand chunks at %.0f bytes a second %d of 10 are packed: %+v", l.plain, packed, c)
+			}
+		}
+	})
+}
+
+// TestLevel is the high one where the link leaves the processors idle.
+func TestLevel(t *testing.T) {
+	s := speed{rate: 180e6}
+	all := s.all()
+	for _, tc := range []struct {
+		moved float64
+		want  int
+	}{{0, fastLevel}, {all, fastLevel}, {all / 3, fastLevel}, {all / 10, slowLevel}, {all / 4, slowLevel}, {all / 2, fastLevel}, {all / 4, fastLevel}} {
+		if got := s.level(tc.moved); got != tc.want {
+			t.Errorf("at %.0f of %.0f bytes a second the level is %d, not %d", tc.moved, all, got, tc.want)
+		}
+	}
+}

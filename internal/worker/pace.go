@@ -1,0 +1,114 @@
+package worker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// pace finds how many chunks in flight move the most: it doubles them for as long as that moves more, goes back when it
+// does not, and halves them when the endpoint says that it is too much. It is safe for concurrent use.
+type pace struct {
+	mu      sync.Mutex
+	limit   int // chunks in flight
+	most    int // limit never exceeds it
+	running int
+	began   time.Time     // of the round, in which limit chunks are moved from beginning to end
+	bytes   int64         // moved in the round
+	took    time.Duration // by all chunks of the round together
+	chunks  int           // moved in the round
+	failed  int           // calls in the round that had to be made again
+	rate    float64       // of the last round with fewer in flight, bytes a second; 0: there was none
+	hold    int           // rounds until more are tried again
+	pause   int           // rounds to hold the next time
+}
+
+const (
+	// firstInFlight is enough for a near endpoint.
+	firstInFlight = 4
+	// climbAt is how much more a doubled number has to move to be kept.
+	climbAt = 1.1
+	// firstHold is for how many rounds a number is kept before a larger one is tried again; each time in vain doubles it.
+	firstHold = 32
+)
+
+// newPace begins low; with fixed set, the number is that and stays so.
+func newPace(fixed, most int) *pace {
+	if fixed > 0 {
+		return &pace{limit: fixed, most: fixed}
+	}
+	return &pace{limit: min(firstInFlight, most), most: most, pause: firstHold}
+}
+
+// enter reports whether one more may be in flight, and counts it.
+func (p *pace) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running >= p.limit {
+		return false
+	}
+	p.running++
+	return true
+}
+
+// leave reports whether one has to go, and counts it out.
+func (p *pace) leave() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running <= p.limit {
+		return false
+	}
+	p.running--
+	return true
+}
+
+// moved counts a chunk of n bytes, and at the end of a round decides how many the next one has. began is when the chunk
+// was begun; one that was before the round was, with another number in flight, says nothing of this one.
+func (p *pace) moved(n int, began time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if began.Before(p.began) {
+		return
+	}
+	p.bytes += int64(n)
+	p.took += time.Since(began)
+	if p.chunks++; p.chunks < p.limit {
+		return
+	}
+	// Chunks end in bursts, so their times say more than the clock: with k in flight, k times what one moves in its time.
+	if p.most > 1 && p.took > 0 {
+		p.decide(float64(p.bytes) / p.took.Seconds() * float64(p.limit))
+	}
+	p.round()
+}
+
+func (p *pace) round() { p.began, p.bytes, p.took, p.chunks, p.failed = time.Now(), 0, 0, 0, 0 }
+
+func (p *pace) decide(rate float64) {
+	switch {
+	case p.failed > p.chunks/2:
+		p.fall()
+	case p.hold > 0:
+		p.hold--
+	case p.rate > 0 && rate < p.rate*climbAt:
+		p.limit, p.rate, p.hold = max(1, p.limit/2), 0, p.pause
+		p.pause *= 2
+	case p.limit < p.most:
+		p.rate, p.limit = rate, min(2*p.limit, p.most)
+	default:
+		p.rate, p.hold = 0, p.pause
+	}
+}
+
+func (p *pace) fall() { p.limit, p.rate, p.hold = max(1, p.limit/2), 0, firstHold }
+
+// failure hears of a call that has to be made again. An endpoint that asks for less gets less at once; of other failures
+// it takes as many as there are successes.
+func (p *pace) failure(code transfer.Code) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed++; code == transfer.CodeThrottled && p.failed == 1 && p.pause > 0 {
+		p.fall()
+	}
+}

@@ -1,0 +1,72 @@
+package worker
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestPace finds how many in flight an endpoint is worth, over all latencies.
+func TestPace(t *testing.T) {
+	const perChunk = 10 * time.Millisecond // what the link takes for a chunk
+	for latency, want := range map[time.Duration][2]int{
+		0: {1, 8}, 20 * time.Millisecond: {3, 8}, 100 * time.Millisecond: {8, 16}, time.Second: {16, 16},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			sink := newChunked(nil)
+			var inFlight, most atomic.Int64
+			link := make(chan struct{}, 1)
+			sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+				n := inFlight.Add(1)
+				defer inFlight.Add(-1)
+				if n > most.Load() {
+					most.Store(n)
+				}
+				link <- struct{}{} // chunks share it
+				time.Sleep(perChunk)
+				<-link
+				time.Sleep(latency)
+				return nil
+			}
+			const count = 1000
+			started := time.Now()
+			j := newJob(t, newChunked(noise(count*chunkSize)), sink)
+			j.mustRun()
+			if m := int(most.Load()); m < want[0] || m > 16 {
+				t.Errorf("latency %s: %d at the most", latency, m)
+			}
+			took := time.Since(started)
+			best := max(perChunk, (perChunk+latency)/16) * count
+			if took > best*115/100 {
+				t.Errorf("latency %s: it took %s, the best is %s", latency, took, best)
+			}
+		})
+	}
+}
+
+// TestPaceFalls halves what is in flight when the endpoint asks for less, and when more fails than succeeds.
+func TestPaceFalls(t *testing.T) {
+	p := newPace(0, 16)
+	p.limit = 16
+	p.failure(transfer.CodeThrottled)
+	p.failure(transfer.CodeThrottled) // of the same round
+	if p.limit != 8 {
+		t.Errorf("%d in flight after 429", p.limit)
+	}
+	for range 8 {
+		p.failure(transfer.CodeTimeout)
+		p.moved(1, time.Now())
+	}
+	if p.limit != 4 {
+		t.Errorf("%d in flight after a round of failures", p.limit)
+	}
+	fixed := newPace(5, 16)
+	fixed.failure(transfer.CodeThrottled)
+	if fixed.limit != 5 {
+		t.Errorf("a number that was asked for became %d", fixed.limit)
+	}
+}
