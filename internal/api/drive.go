@@ -11,9 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/transfer"
@@ -253,8 +255,9 @@ func (d *Drive) Blank(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	n := int(min(blankSampleSize, d.size))
-	buf := make([]byte, n)
-	for i := range blankSamples {
+	var noise atomic.Bool
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range blankSamples { // at once: the endpoint may be far away
 		var off int64
 		switch spare := d.size - int64(n); {
 		case i == 1:
@@ -262,14 +265,17 @@ func (d *Drive) Blank(ctx context.Context) (bool, error) {
 		case i > 1:
 			off = rand.Int64N(spare + 1)
 		}
-		if err := d.ReadChunk(ctx, transfer.Chunk{Off: off, Len: n}, buf); err != nil {
-			return false, err
-		}
-		if !chunker.IsZero(buf) {
-			return false, nil
-		}
+		g.Go(func() error {
+			buf := make([]byte, n)
+			err := d.ReadChunk(ctx, transfer.Chunk{Off: off, Len: n}, buf)
+			if err == nil && !chunker.IsZero(buf) {
+				noise.Store(true)
+			}
+			return err
+		})
 	}
-	return true, nil
+	err := g.Wait()
+	return err == nil && !noise.Load(), err
 }
 
 // Commit implements transfer.Sink: every write is durable when it is answered, so all that is left is to see that the

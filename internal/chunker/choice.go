@@ -19,6 +19,7 @@ type Choice struct {
 	busy   float64                     // share of a gzip flow that this machine's processors take, 0 to 1
 	state  choiceState
 	found  chan struct{} // closed when something is known
+	trying bool          // the first chunk is on its way as gzip
 	picks  int           // since the way not taken was last tried
 	pause  int           // picks between two tries
 	onGzip bool
@@ -102,6 +103,9 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	if c.state == probing && n == 0 {
 		c.state = unknown
 	}
+	if gzip {
+		c.trying = false
+	}
 	if n == 0 || took <= 0 {
 		return
 	}
@@ -154,7 +158,10 @@ func (c *Choice) Gzip() bool {
 		return false // small chunks go without a probe
 	}
 	if gzip == 0 {
-		gzip = c.guess(plain)
+		// A guess is enough for one chunk to find out, and no more.
+		first := !c.trying && c.guess(plain) > plain*leaveAt
+		c.trying = c.trying || first
+		return first
 	}
 	here, there := plain, gzip
 	if c.onGzip {

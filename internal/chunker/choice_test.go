@@ -39,7 +39,6 @@ func TestChoice(t *testing.T) {
 		"slow to inflate at the end":   {100 * mib, 50 * mib, 0},
 		"as good":                      {100 * mib, 101 * mib, 0},
 		"hardly worse, guessed better": {300 * mib, 280 * mib, 0},
-		"better than guessed":          {400 * mib, 800 * mib, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewChoice(doubled)

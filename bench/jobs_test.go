@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/config"
+	img "github.com/transferd/transferd/internal/image"
+	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/opener"
+	"github.com/transferd/transferd/internal/sandbox"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/worker"
+)
+
+// rig is the engine and a sandbox, over real HTTP.
+type rig struct {
+	b      *testing.B
+	dir    string
+	worker *worker.Worker
+	opener *opener.Opener
+	last   transfer.Progress
+}
+
+func newRig(b *testing.B, faults ...string) *rig {
+	b.Helper()
+	r := &rig{b: b, dir: b.TempDir()}
+	cfg := sandbox.Config{Dir: filepath.Join(work, "sandbox", b.Name()), User: "u", Password: "p"}
+	for _, f := range faults {
+		fault, err := sandbox.ParseFault(f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		cfg.Faults = append(cfg.Faults, fault)
+	}
+	s, err := sandbox.New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := httptest.NewServer(s.Handler())
+	b.Cleanup(func() {
+		server.Close()
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	b.Setenv("BENCH_PASSWORD", "p")
+	e := config.Endpoint{URL: server.URL, User: "u", PasswordEnv: "BENCH_PASSWORD"}
+	r.opener = opener.New(map[string]config.Endpoint{"here": e, "there": e}, opener.Options{Roots: img.Roots{"/"}})
+	r.worker = worker.New(worker.Config{
+		Opener: r.opener, Policy: worker.DefaultPolicy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { r.last = p },
+	})
+	return r
+}
+
+func (r *rig) run(s transfer.Spec) transfer.Progress {
+	r.b.Helper()
+	if err := s.Validate(); err != nil {
+		r.b.Fatal(err)
+	}
+	j, err := journal.Open(filepath.Join(r.dir, "journal"), &s)
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	defer j.Close()
+	if err := r.worker.Run(context.Background(), nil, worker.Job{ID: j.ID(), Spec: s, Attempt: 1}, j); err != nil {
+		r.b.Fatal(err)
+	}
+	if err := j.Remove(); err != nil {
+		r.b.Error(err)
+	}
+	return r.last
+}
+
+// destroy takes a drive away, so that the next run finds the room again.
+func (r *rig) destroy(uuid string) {
+	r.b.Helper()
+	c, err := r.opener.Client(context.Background(), "here")
+	if err == nil {
+		err = c.Destroy(context.Background(), uuid)
+	}
+	if err != nil {
+		r.b.Fatal(err)
+	}
+}
+
+func file(path string) transfer.Ref            { return transfer.Ref{Path: path} }
+func drive(endpoint, uuid string) transfer.Ref { return transfer.Ref{Endpoint: endpoint, Drive: uuid} }
+
+func upload(path string) transfer.Spec {
+	s := transfer.NewSpec(transfer.Upload, file(path), drive("here", ""))
+	s.Name = "bench"
+	return s
+}
+
+// BenchmarkUpload takes each image up, by chunks in flight (0: as many as pay) and by what is verified.
+func BenchmarkUpload(b *testing.B) {
+	for _, set := range sets {
+		for _, inFlight := range []int{0, 1, 4, 16} {
+			for _, mode := range []transfer.VerifyMode{transfer.VerifyWritten, transfer.VerifyNone} {
+				if mode == transfer.VerifyNone && inFlight != 0 {
+					continue
+				}
+				b.Run(fmt.Sprintf("%s/inflight=%d/verify=%s", set, inFlight, mode), func(b *testing.B) {
+					path := image(b, set)
+					r := newRig(b)
+					s := upload(path)
+					s.Concurrency, s.Verify = inFlight, mode
+					b.SetBytes(stored(b, path))
+					b.ReportAllocs()
+					for b.Loop() {
+						r.destroy(r.run(s).Drive)
+					}
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkTebibyte takes up an image of 1 TiB that holds as much data as the dense one.
+func BenchmarkTebibyte(b *testing.B) {
+	path := tebibyte(b)
+	r := newRig(b)
+	b.SetBytes(denseSize)
+	for b.Loop() {
+		r.destroy(r.run(upload(path)).Drive)
+	}
+}
+
+// BenchmarkOthers is the other kinds of job.
+func BenchmarkOthers(b *testing.B) {
+	for _, set := range sets {
+		path := image(b, set)
+		begin := func(b *testing.B) (*rig, string) {
+			r := newRig(b)
+			b.SetBytes(stored(b, path))
+			return r, r.run(upload(path)).Drive
+		}
+		b.Run("download/"+set, func(b *testing.B) {
+			r, uuid := begin(b)
+			s := transfer.NewSpec(transfer.Download, drive("here", uuid), file(filepath.Join(work, "copy.img")))
+			s.Overwrite = true
+			for b.Loop() {
+				r.run(s)
+			}
+		})
+		b.Run("clone/"+set, func(b *testing.B) {
+			r, uuid := begin(b)
+			s := transfer.NewSpec(transfer.Clone, drive("here", uuid), drive("there", ""))
+			for b.Loop() {
+				r.destroy(r.run(s).Drive)
+			}
+		})
+		b.Run("verify/"+set, func(b *testing.B) {
+			r, uuid := begin(b)
+			for b.Loop() {
+				r.run(transfer.NewSpec(transfer.Verify, drive("here", uuid), file(path)))
+			}
+		})
+	}
+}

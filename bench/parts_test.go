@@ -1,0 +1,159 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/transferd/transferd/internal/api"
+	"github.com/transferd/transferd/internal/chunker"
+	img "github.com/transferd/transferd/internal/image"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+func BenchmarkZero(b *testing.B) {
+	for _, set := range []string{"sparse", "dense"} {
+		b.Run(set, func(b *testing.B) {
+			list := chunks(b, set, 1)
+			b.SetBytes(chunkSize)
+			for b.Loop() {
+				chunker.IsZero(list[0])
+			}
+		})
+	}
+}
+
+func BenchmarkDigest(b *testing.B) {
+	p := chunks(b, "dense", 1)[0]
+	b.SetBytes(chunkSize)
+	for b.Loop() {
+		verify.Sum(p)
+	}
+}
+
+// BenchmarkCompare is what a read-back costs beside the reading: comparing and hashing.
+func BenchmarkCompare(b *testing.B) {
+	p, c := chunks(b, "dense", 1)[0], verify.NewComparer()
+	b.SetBytes(chunkSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Reset(p)
+		for piece := range pieces(p, 128<<10) {
+			_, _ = c.Write(piece)
+		}
+		c.Digest()
+	}
+}
+
+func pieces(p []byte, n int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for ; len(p) > 0; p = p[min(n, len(p)):] {
+			if !yield(p[:min(n, len(p))]) {
+				return
+			}
+		}
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	for _, set := range sets {
+		for _, level := range []transfer.Compression{transfer.CompressionNone, transfer.CompressionAuto, 1, 6} {
+			b.Run(fmt.Sprintf("%s/%s", set, level), func(b *testing.B) {
+				list, c := chunks(b, set, 8), chunker.NewCodec(level)
+				b.SetBytes(chunkSize)
+				b.ReportAllocs()
+				var in, out int
+				for i := 0; b.Loop(); i++ {
+					p := list[i%len(list)]
+					body := c.Encode(p)
+					in, out = in+len(p), out+len(body.Bytes)
+					body.Release()
+				}
+				b.ReportMetric(float64(in)/float64(out), "ratio")
+			})
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	body := chunker.NewCodec(1).Encode(chunks(b, "dense", 1)[0])
+	z := new(gzip.Reader)
+	b.SetBytes(chunkSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := z.Reset(bytes.NewReader(body.Bytes)); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, z); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkPlan plans images of one data chunk in every hundred: its cost is that of the extents, whatever the size.
+func BenchmarkPlan(b *testing.B) {
+	for _, size := range []int64{1 << 30, 64 << 30, 1 << 40} {
+		b.Run(fmt.Sprintf("%dGiB", size>>30), func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "x.img")
+			f, err := os.Create(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer f.Close()
+			if err := f.Truncate(size); err != nil {
+				b.Fatal(err)
+			}
+			const extents = 16
+			for i := range int64(extents) {
+				if _, err := f.WriteAt([]byte("data"), size/extents*i); err != nil {
+					b.Fatal(err)
+				}
+			}
+			src, err := img.Open(context.Background(), path, img.Options{Roots: img.Roots{"/"}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer src.Close()
+			for b.Loop() {
+				n := 0
+				for range chunker.Plan(context.Background(), src.Extents(context.Background()), size, chunkSize, false) {
+					n++
+				}
+				if n != extents {
+					b.Fatalf("%d chunks", n)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRoot is the digest over all chunks of a sparse image of a tebibyte.
+func BenchmarkRoot(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		verify.NewManifest(1<<40, chunkSize, nil, "")
+	}
+}
+
+func BenchmarkText(b *testing.B) {
+	var text bytes.Buffer
+	for i := range 1000 {
+		one, err := api.Encode(api.Object{"drive": fmt.Sprint(i), "name": "a name of several words", "size": "1073741824", "status": "active"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		text.Write(append(one, '\n'))
+	}
+	b.SetBytes(int64(text.Len()))
+	for b.Loop() {
+		api.Decode(text.Bytes())
+	}
+}
