@@ -3,7 +3,7 @@
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 10s
 
-.PHONY: build demo test race lint fuzz redis
+.PHONY: build demo test race lint fuzz redis bench bench-compare
 
 build:
 	go build -o bin/ ./cmd/...
@@ -28,3 +28,14 @@ fuzz:
 # The tests of the queue run against a real redis-server and never pass without one.
 redis:
 	@scripts/need.sh redis-server redis-server
+
+# What users would pick instead, beside transferd: bench/README.md says how to read it.
+bench-compare:
+	@for need in "pigz pigz" "nbdcopy libnbd-bin" "nbdkit nbdkit" "qemu-img qemu-utils" "rclone rclone" "mkfs.ext4 e2fsprogs" "openssl openssl"; do \
+		scripts/need.sh $$need || exit 1; done
+	go run ./bench/compare
+
+# Everything that is measured, against the committed figures.
+bench:
+	go test ./bench -run '^$$' -bench . -benchtime 3x -count 5 | tee bench/latest.txt
+	go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260512194329-5d63f0f4b6a0 bench/baseline.txt bench/latest.txt

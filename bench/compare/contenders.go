@@ -1,0 +1,76 @@
+package main
+
+// contender is a way of doing the same work. Its scripts are run by bash, with IMG, the image; API, NBD and DAV, the servers'
+// addresses; OUT, a file to download to; and TARGET, the file behind the NBD server.
+type contender struct {
+	name    string
+	kind    string // upload or download
+	slow    bool   // takes a minute and more
+	prepare string // not measured
+	run     string
+	check   string // not measured: fails unless the result is equal
+	links   bool   // also run over slow links
+}
+
+const (
+	// drive makes a drive by the API's own means, for those that write to it with curl.
+	drive = `SIZE=$(stat -c %s "$IMG")
+printf 'name x\nsize %s\n' $SIZE | curl -sf -u u:p --data-binary @- http://$API/drives/create | sed -n 's/^drive //p' >uuid
+echo $(((SIZE + 4194303) / 4194304)) >count
+`
+	// each is the manual's loop (7.2, 7.3): a chunk is cut out, compressed, sent, read back and compared.
+	each = `U=$(cat uuid)
+for i in $(seq 0 $(($(cat count) - 1))); do
+  dd if="$IMG" of=chunk bs=4M skip=$i count=1 status=none
+  PACK <chunk >chunk.gz
+  curl -sf -u u:p -H 'Content-Type: application/octet-stream' -H 'Content-Encoding: gzip' -H Expect: --data-binary @chunk.gz http://$API/drives/$U/write/$((i * 4194304))
+  curl -sf -u u:p http://$API/drives/$U/read/$((i * 4194304))/$(stat -c %s chunk) | cmp - chunk
+done
+`
+	verify = `transferctl verify s:$(cat uuid) "$IMG" --local`
+	fresh  = `: >"$TARGET"; truncate -s $(stat -c %s "$IMG") "$TARGET"`
+	sent   = `cmp "$IMG" "$TARGET"`
+	stored = `transferctl upload "$IMG" s: --local >uuid; cat "$IMG" >"$TARGET"; rm -f "$OUT" "$OUT".manifest.json`
+	came   = `cmp "$IMG" "$OUT"`
+)
+
+// contenders in the order in which they are run; the first of each kind is what the others are compared with.
+var contenders = []contender{
+	{
+		name: "transferd, verified", kind: "upload", links: true,
+		run: `transferctl upload "$IMG" s: --local >uuid`, check: verify,
+	},
+	{
+		name: "nbdcopy (not verified)", kind: "upload", links: true,
+		prepare: fresh, run: `nbdcopy "$IMG" nbd://$NBD`, check: sent,
+	},
+	{
+		name: "nbdcopy, qemu-img compare", kind: "upload", links: true,
+		prepare: fresh, run: `nbdcopy "$IMG" nbd://$NBD; qemu-img compare -q -f raw -F raw "$IMG" nbd://$NBD`, check: sent,
+	},
+	{
+		// Reading back into a file, with requests side by side, and openssl are faster than a pipe and sha256sum.
+		name: "nbdcopy there and back, SHA-256 of both", kind: "upload", links: true,
+		prepare: fresh + `; rm -f back.img`, run: `nbdcopy "$IMG" nbd://$NBD
+openssl dgst -sha256 <"$IMG" >here & nbdcopy nbd://$NBD back.img; openssl dgst -sha256 <back.img >there; wait; cmp here there`, check: sent,
+	},
+	{
+		name: "rclone to WebDAV, check --download", kind: "upload",
+		// A folder of its own each time, for the server remembers what was in the last one.
+		prepare: `rm -rf dav/* src; mkdir src; ln "$IMG" src/x.img; echo $RANDOM$RANDOM >folder`,
+		run: `export RCLONE_CONFIG=/dev/null RCLONE_WEBDAV_URL=http://$DAV
+rclone copy src :webdav:$(cat folder)
+rclone check --download src :webdav:$(cat folder)`, check: `cmp "$IMG" dav/$(cat folder)/x.img`,
+	},
+	{name: "dd, pigz -1, curl, and reading back", kind: "upload", slow: true, prepare: drive, run: replace(each, "PACK", "pigz -1"), check: verify},
+	{name: "the manual's way: dd, gzip, curl, reading back", kind: "upload", slow: true, prepare: drive, run: replace(each, "PACK", "gzip"), check: verify},
+	{
+		name: "transferd, verified", kind: "download", prepare: stored,
+		run: `transferctl download s:$(cat uuid) "$OUT" --local`, check: came,
+	},
+	{name: "nbdcopy (not verified)", kind: "download", prepare: stored, run: `nbdcopy nbd://$NBD "$OUT"`, check: came},
+	{
+		name: "curl, one request after another (not verified)", kind: "download", prepare: stored,
+		run: `curl -sf -u u:p "http://$API/drives/$(cat uuid)/read/[0-$(($(stat -c %s "$IMG") - 4194304)):4194304]/4194304" >"$OUT"`, check: came,
+	},
+}
