@@ -8,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -66,7 +66,12 @@ func makeSparse() (string, error) {
 	if err != nil {
 		mkfs = "/usr/sbin/mkfs.ext4"
 	}
-	out, err := exec.Command(mkfs, "-q", "-F", "-d", filepath.Join(runtime.GOROOT(), "src"), path, fmt.Sprint(sparseSize>>10)+"k").CombinedOutput()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", err
+	}
+	sources := filepath.Join(strings.TrimSpace(string(root)), "src")
+	out, err := exec.Command(mkfs, "-q", "-F", "-d", sources, path, fmt.Sprint(sparseSize>>10)+"k").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("make a file system (Debian's package is e2fsprogs): %w\n%s", err, out)
 	}

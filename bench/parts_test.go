@@ -124,8 +124,10 @@ func BenchmarkPlan(b *testing.B) {
 			defer src.Close()
 			for b.Loop() {
 				n := 0
-				for range chunker.Plan(context.Background(), src.Extents(context.Background()), size, chunkSize, false) {
-					n++
+				for _, err := range chunker.Plan(context.Background(), src.Extents(context.Background()), size, chunkSize, false) {
+					if n++; err != nil {
+						b.Fatal(err)
+					}
 				}
 				if n != extents {
 					b.Fatalf("%d chunks", n)

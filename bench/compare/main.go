@@ -22,8 +22,9 @@ func main() {
 	only := flag.String("only", "", "only the links whose names begin so: loopback, 1Gbit, 200Mbit")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, options{size: *size << 20, reps: *reps, slow: *slow, only: *only}); err != nil {
+	err := run(ctx, options{size: *size << 20, reps: *reps, slow: *slow, only: *only})
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		os.Exit(1)
 	}

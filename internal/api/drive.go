@@ -28,6 +28,7 @@ type Drive struct {
 	size    int64
 	codec   *chunker.Codec // nil: only read
 	created bool           // by the job, so its unwritten places may be left alone
+	seen    [blankSamples]bool
 }
 
 var (
@@ -249,15 +250,18 @@ const (
 )
 
 // Blank implements transfer.Blank: a drive that the job made, and that reads as zeros at its start, its end and places in
-// between. One that encrypts may read as noise.
+// between. One that encrypts may read as noise. After an error it goes on with the places that it has not seen yet.
 func (d *Drive) Blank(ctx context.Context) (bool, error) {
 	if !d.created {
 		return false, nil
 	}
 	n := int(min(blankSampleSize, d.size))
 	var noise atomic.Bool
-	g, ctx := errgroup.WithContext(ctx)
-	for i := range blankSamples { // at once: the endpoint may be far away
+	var g errgroup.Group
+	for i := range d.seen { // at once: the endpoint may be far away
+		if d.seen[i] {
+			continue
+		}
 		var off int64
 		switch spare := d.size - int64(n); {
 		case i == 1:
@@ -267,15 +271,20 @@ func (d *Drive) Blank(ctx context.Context) (bool, error) {
 		}
 		g.Go(func() error {
 			buf := make([]byte, n)
-			err := d.ReadChunk(ctx, transfer.Chunk{Off: off, Len: n}, buf)
-			if err == nil && !chunker.IsZero(buf) {
+			if err := d.ReadChunk(ctx, transfer.Chunk{Off: off, Len: n}, buf); err != nil {
+				return err
+			}
+			if d.seen[i] = true; !chunker.IsZero(buf) {
 				noise.Store(true)
 			}
-			return err
+			return nil
 		})
 	}
 	err := g.Wait()
-	return err == nil && !noise.Load(), err
+	if noise.Load() {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Commit implements transfer.Sink: every write is durable when it is answered, so all that is left is to see that the

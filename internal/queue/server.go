@@ -54,13 +54,15 @@ type Server struct {
 	timing timing
 	slots  *semaphore.Weighted // asynq may free a slot of its own while its handler runs
 	drain  chan struct{}
+	mu     sync.Mutex
+	held   map[string]bool // the jobs that this server runs, or whose outcome it has not written yet
 	hard   context.Context // ends what does not drain in time
 	kill   context.CancelCauseFunc
 }
 
 // NewServer makes a server.
 func NewServer(c *Client, cfg ServerConfig) *Server {
-	s := &Server{client: c, cfg: cfg, timing: defaultTiming, slots: semaphore.NewWeighted(int64(cfg.Jobs)), drain: make(chan struct{})}
+	s := &Server{client: c, cfg: cfg, timing: defaultTiming, slots: semaphore.NewWeighted(int64(cfg.Jobs)), drain: make(chan struct{}), held: make(map[string]bool)}
 	s.hard, s.kill = context.WithCancelCause(context.Background())
 	return s
 }
@@ -137,12 +139,35 @@ func (s *Server) handle(_ context.Context, t *asynq.Task) error {
 		return errors.New("the worker is stopping")
 	default:
 	}
-	a, err := s.client.acquire(s.hard, string(t.Payload()), s.cfg.Name, s.timing)
+	id := string(t.Payload())
+	if !s.hold(id) {
+		// Its lease has lapsed, for Redis was away, and nobody is nearer to its end than we are.
+		return nil
+	}
+	defer s.letGo(id)
+	a, err := s.client.acquire(s.hard, id, s.cfg.Name, s.timing)
 	if a == nil || err != nil {
 		return err
 	}
 	s.attempt(a)
 	return nil
+}
+
+// hold reports whether the job is not held already, and is from now on.
+func (s *Server) hold(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[id] {
+		return false
+	}
+	s.held[id] = true
+	return true
+}
+
+func (s *Server) letGo(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, id)
 }
 
 // attempt runs a job and settles it.

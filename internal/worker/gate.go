@@ -30,6 +30,7 @@ func (g *gate) do(ctx context.Context, op func() error) error {
 			defer g.open()
 			return g.retry.while(ctx, transfer.RetryDrive, g.retry.policy.Busy, err, op)
 		}
+		g.retry.count.retry(transfer.CodeOf(err))
 	}
 }
 

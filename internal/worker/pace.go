@@ -87,7 +87,7 @@ func (p *pace) round() { p.began, p.bytes, p.took, p.chunks, p.failed = time.Now
 
 func (p *pace) decide(rate float64) {
 	switch {
-	case p.failed > p.chunks/2:
+	case p.failed > p.chunks:
 		p.fall()
 	case p.hold > 0:
 		p.hold--
@@ -104,8 +104,11 @@ func (p *pace) decide(rate float64) {
 func (p *pace) fall() { p.limit, p.rate, p.hold = max(1, p.limit/2), 0, firstHold }
 
 // failure hears of a call that has to be made again. An endpoint that asks for less gets less at once; of other failures
-// it takes as many as there are successes.
+// it takes as many as there are successes; a busy drive is the gate's matter.
 func (p *pace) failure(code transfer.Code) {
+	if code == transfer.CodeConflict {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.failed++; code == transfer.CodeThrottled && p.failed == 1 && p.pause > 0 {

@@ -59,6 +59,8 @@ func TestPaceFalls(t *testing.T) {
 	}
 	for range 8 {
 		p.failure(transfer.CodeTimeout)
+		p.failure(transfer.CodeNetwork)
+		p.failure(transfer.CodeConflict)
 		p.moved(1, time.Now())
 	}
 	if p.limit != 4 {

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"math/rand/v2"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -46,6 +48,7 @@ func (c *copier) trustLedger(ctx context.Context) error {
 		if cmp.Digest() != e.Digest {
 			c.log.Warn("the target is not as the ledger has it, starting over")
 			c.ledger.clear()
+			c.task.Plan.Blank = false // what it holds where nothing was written is not known either
 			return nil
 		}
 	}
@@ -89,20 +92,16 @@ func (c *copier) expectedDigest(w work) transfer.Digest {
 func (c *copier) readBackAgain(ctx context.Context, rb transfer.ReadBacker, w work, ws *workspace) error {
 	want := expected{digest: c.expectedDigest(w)}
 	_, err := c.readBack(ctx, rb, w.Chunk, want, ws)
+	if _, stream := c.src.(transfer.Stream); transfer.CodeOf(err) == transfer.CodeMismatch && !stream {
+		var p []byte
+		if p, err = c.read(ctx, w, ws.buf[:w.Len]); err == nil {
+			err = c.storeAnew(ctx, w, p, ws)
+		}
+	}
 	if err == nil && c.skipZeros && want.digest == verify.ZeroDigest(w.Len) {
 		c.count.update(func(n *transfer.Progress) { n.Chunks.Verified++ }) // it was not written, and so not read back before
 	}
-	if transfer.CodeOf(err) != transfer.CodeMismatch {
-		return err
-	}
-	if _, ok := c.src.(transfer.Stream); ok {
-		return err
-	}
-	p, err := c.read(ctx, w, ws.buf[:w.Len])
-	if err != nil {
-		return err
-	}
-	return c.storeAnew(ctx, w, p, ws)
+	return err
 }
 
 func (c *copier) storeAnew(ctx context.Context, w work, p []byte, ws *workspace) error {
@@ -151,22 +150,29 @@ func (c *copier) sampleZeros(ctx context.Context, rb transfer.ReadBacker) error 
 	}
 	nonZero := c.ledger.nonZero(c.size, c.chunkSize)
 	count := transfer.ChunkCount(c.size, c.chunkSize)
+	var places []transfer.Chunk
 	// An image with hardly any zeros may use all tries up; then there was little to sample.
-	for found, tries := 0, 0; found < zeroSample && tries < 4*zeroSample; tries++ {
+	for tries := 0; len(places) < zeroSample && tries < 4*zeroSample; tries++ {
 		i := rand.Int64N(count)
 		if _, ok := nonZero[i]; ok {
 			continue
 		}
-		found++
 		ch := transfer.ChunkAt(i, c.size, c.chunkSize)
 		if spare := ch.Len - sampleSize; spare > 0 {
 			ch.Off, ch.Len = ch.Off+rand.Int64N(int64(spare)+1), sampleSize
 		}
-		if err := c.isZero(ctx, rb, ch); err != nil {
-			return err
-		}
+		places = append(places, ch)
 	}
-	return nil
+	return c.areZero(ctx, rb, places)
+}
+
+// areZero looks at all places at once: the endpoint may be far away.
+func (c *copier) areZero(ctx context.Context, rb transfer.ReadBacker, places []transfer.Chunk) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, ch := range places {
+		g.Go(func() error { return c.isZero(ctx, rb, ch, &workspace{cmp: verify.NewComparer()}) })
+	}
+	return g.Wait()
 }
 
 // tailIsZero looks at what a drive holds beyond the image: it may be larger, but with zeros. All of it is read, unless a
@@ -177,31 +183,29 @@ func (c *copier) tailIsZero(ctx context.Context, rb transfer.ReadBacker, sampled
 		return nil
 	}
 	if sampled {
+		var places []transfer.Chunk
 		for range zeroSample {
 			off := c.size + rand.Int64N(end-c.size)
-			if err := c.isZero(ctx, rb, transfer.Chunk{Index: off / int64(c.chunkSize), Off: off, Len: int(min(sampleSize, end-off))}); err != nil {
-				return err
-			}
+			places = append(places, transfer.Chunk{Index: off / int64(c.chunkSize), Off: off, Len: int(min(sampleSize, end-off))})
 		}
-		return nil
+		return c.areZero(ctx, rb, places)
 	}
 	tail := func(yield func(transfer.Extent, error) bool) {
 		yield(transfer.Extent{Off: c.size, Len: end - c.size}, nil)
 	}
 	f, stop := newPlanFeed(chunker.Plan(ctx, tail, end, c.chunkSize, false))
 	defer stop()
-	return c.carry(ctx, f, func(ctx context.Context, w work, _ *workspace) error {
+	return c.carry(ctx, f, func(ctx context.Context, w work, ws *workspace) error {
 		ch := w.Chunk
 		if image := c.size - ch.Off; image > 0 {
 			ch.Off, ch.Len = ch.Off+image, ch.Len-int(image)
 		}
-		return c.isZero(ctx, rb, ch)
+		return c.isZero(ctx, rb, ch, ws)
 	})
 }
 
-func (c *copier) isZero(ctx context.Context, rb transfer.ReadBacker, ch transfer.Chunk) error {
-	ws := workspace{cmp: verify.NewComparer()}
-	_, err := c.readBack(ctx, rb, ch, expected{digest: verify.ZeroDigest(ch.Len)}, &ws)
+func (c *copier) isZero(ctx context.Context, rb transfer.ReadBacker, ch transfer.Chunk, ws *workspace) error {
+	_, err := c.readBack(ctx, rb, ch, expected{digest: verify.ZeroDigest(ch.Len)}, ws)
 	return err
 }
 

@@ -119,7 +119,7 @@ func (r *run) openSink(ctx context.Context, size int64) (sink transfer.Sink, err
 	err = r.retry.within(ctx, r.sinkGate, r.retry.policy.Open, func() error {
 		sink, err = r.worker.cfg.Opener.Sink(ctx, &r.task, size)
 		r.task.Again = true
-		return err
+		return r.young(err)
 	})
 	if err != nil {
 		return nil, err
@@ -230,7 +230,7 @@ func (r *run) finish(ctx context.Context, c *copier) error {
 		return err
 	}
 	if c.mode == copyChunks {
-		if err := r.retry.call(ctx, r.sinkGate, func() error { return c.sink.Commit(ctx, m) }); err != nil {
+		if err := r.retry.call(ctx, r.sinkGate, func() error { return r.young(c.sink.Commit(ctx, m)) }); err != nil {
 			return fmt.Errorf("complete target: %w", err)
 		}
 	}

@@ -1,0 +1,172 @@
+package worker
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// newClone is a job that has the endpoint copy a drive; made is what the endpoint makes of it.
+func newClone(t *testing.T, image []byte, made *chunked) *job {
+	j := newJob(t, newChunked(image), made)
+	j.spec.Kind, j.spec.Source = transfer.Clone, transfer.Ref{Endpoint: "e", Drive: "origin"}
+	j.ends.drive = "uuid"
+	return j
+}
+
+// TestCloneUnverified opens neither end when nothing is to be compared.
+func TestCloneUnverified(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newClone(t, noise(10), newChunked(nil))
+		j.spec.Verify, j.ends.ready = transfer.VerifyNone, 3
+		p := j.mustRun()
+		if j.ends.opened["source"]+j.ends.opened["sink"] > 0 || j.ends.opened["ready"] != 4 || p.Verified || p.Drive != "uuid" {
+			t.Errorf("opened %v, verified %v, drive %q", j.ends.opened, p.Verified, p.Drive)
+		}
+	})
+}
+
+// TestCloneFails ends with what the endpoint says of the clone, and compares nothing.
+func TestCloneFails(t *testing.T) {
+	for _, call := range []string{"clone", "ready"} {
+		synctest.Test(t, func(t *testing.T) {
+			j := newClone(t, noise(10), newChunked(nil))
+			j.ends.open = func(what string, _ int) error {
+				if what == call {
+					return failure(transfer.CodeRefused)
+				}
+				return nil
+			}
+			j.mustFail(transfer.CodeRefused)
+			if made := j.store.at.Plan.Drive != ""; made != (call == "ready") || j.ends.opened["sink"] > 0 || j.ends.opened[call] != 1 {
+				t.Errorf("%s: opened %v, remembered %+v", call, j.ends.opened, j.store.at.Plan)
+			}
+		})
+	}
+}
+
+// TestCloneTakesHours asks about it now and then, and saves meanwhile that the job is alive.
+func TestCloneTakesHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		image := noise(3 * chunkSize)
+		j := newClone(t, image, newChunked(image))
+		j.ends.ready = 600
+		started := time.Now()
+		if p := j.mustRun(); !p.Verified {
+			t.Errorf("%+v", p)
+		}
+		if took := time.Since(started); took < 2*time.Hour || took > 600*clonePollMax || j.store.saves < 7000 {
+			t.Errorf("it took %s and %d saves", took, j.store.saves)
+		}
+	})
+}
+
+// TestCloneDrained hands the job back while the endpoint copies, and the next attempt waits on for the same drive.
+func TestCloneDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		image := noise(3 * chunkSize)
+		j := newClone(t, image, newChunked(image))
+		j.ends.ready = 100
+		drain := make(chan struct{})
+		time.AfterFunc(time.Minute, func() { close(drain) })
+		started := time.Now()
+		if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
+			t.Errorf("it ended with %v", err)
+		}
+		if took := time.Since(started); took > time.Minute+clonePollMax || j.store.at.Plan.Drive != "uuid" {
+			t.Errorf("after %s, remembered %+v", took, j.store.at.Plan)
+		}
+		j.mustRun()
+		if j.ends.opened["clone"] != 1 || j.ends.opened["ready"] != 101 {
+			t.Errorf("called %v", j.ends.opened)
+		}
+	})
+}
+
+// TestCloneYoung is a clone that parts of the endpoint do not know yet, when it is asked for and when it is opened.
+func TestCloneYoung(t *testing.T) {
+	for _, call := range []string{"ready", "sink"} {
+		synctest.Test(t, func(t *testing.T) {
+			image, started := noise(3*chunkSize), time.Now()
+			j := newClone(t, image, newChunked(image))
+			j.ends.open = func(what string, _ int) error {
+				if what == call && time.Since(started) < time.Minute {
+					return failure(transfer.CodeNotFound)
+				}
+				return nil
+			}
+			if err := j.run(t.Context(), nil); err != nil || time.Since(started) < time.Minute {
+				t.Errorf("%s: ended after %s with %v", call, time.Since(started), err)
+			}
+		})
+	}
+}
+
+// TestTail looks beyond the image at what a larger drive holds: a clone's is sampled, or read as a whole if that was
+// asked for; a verify job's always as a whole.
+func TestTail(t *testing.T) {
+	const size, capacity = 5*chunkSize + 100, 9*chunkSize + 7
+	for name, tc := range map[string]struct {
+		kind  transfer.Kind
+		mode  transfer.VerifyMode
+		noise bool // all of the tail differs
+		at    int  // else this byte, if it is not 0
+		off   int64
+	}{
+		"clone, zeros":             {kind: transfer.Clone, mode: transfer.VerifyWritten},
+		"clone, noise":             {kind: transfer.Clone, mode: transfer.VerifyWritten, noise: true, off: -1},
+		"clone, first byte, full":  {kind: transfer.Clone, mode: transfer.VerifyFull, at: size, off: size},
+		"clone, last byte, full":   {kind: transfer.Clone, mode: transfer.VerifyFull, at: capacity - 1, off: 9 * chunkSize},
+		"verify, zeros":            {kind: transfer.Verify, mode: transfer.VerifyWritten},
+		"verify, first byte":       {kind: transfer.Verify, mode: transfer.VerifyWritten, at: size, off: size},
+		"verify, byte in a middle": {kind: transfer.Verify, mode: transfer.VerifyWritten, at: 7*chunkSize + 1, off: 7 * chunkSize},
+		"verify, last byte":        {kind: transfer.Verify, mode: transfer.VerifyWritten, at: capacity - 1, off: 9 * chunkSize},
+	} {
+		image := noise(size)
+		drive := append(append([]byte(nil), image...), make([]byte, capacity-size)...)
+		if tc.noise {
+			copy(drive[size:], noise(capacity-size))
+		}
+		if tc.at > 0 {
+			drive[tc.at] = 1
+		}
+		made := newChunked(drive)
+		j := newClone(t, image, made)
+		j.spec.Kind, j.spec.Verify, j.ends.size = tc.kind, tc.mode, capacity
+		if tc.off == 0 {
+			if p := j.mustRun(); !p.Verified {
+				t.Errorf("%s: not verified", name)
+			}
+			continue
+		}
+		f := j.mustFail(transfer.CodeMismatch)
+		if f.Offset == nil || *f.Offset < size || (tc.off > 0 && *f.Offset != tc.off) {
+			t.Errorf("%s: failed with %+v", name, f)
+		}
+		if made.total(made.writes)+made.commits+made.discards > 0 {
+			t.Errorf("%s: the drive was touched", name)
+		}
+	}
+}
+
+// TestTailAtOnce looks at a long tail with as many calls at once as a copy would make.
+func TestTailAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		image := noise(chunkSize)
+		made := newChunked(append(append([]byte(nil), image...), make([]byte, 400*chunkSize)...))
+		made.onRead = func(context.Context, transfer.Chunk, int) error {
+			time.Sleep(time.Second)
+			return nil
+		}
+		j := newClone(t, image, made)
+		j.spec.Kind, j.ends.size = transfer.Verify, made.Size()
+		started := time.Now()
+		j.mustRun()
+		if took := time.Since(started); took > 400/maxInFlight*2*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}

@@ -1,0 +1,129 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// entriesOf is the digests of an image's chunks.
+func entriesOf(image []byte) map[int64]transfer.Digest {
+	chunks := make(map[int64]transfer.Digest)
+	for i := range transfer.ChunkCount(int64(len(image)), chunkSize) {
+		c := transfer.ChunkAt(i, int64(len(image)), chunkSize)
+		chunks[i] = verify.Sum(image[c.Off : c.Off+int64(c.Len)])
+	}
+	return chunks
+}
+
+func sum(image []byte) string {
+	d := sha256.Sum256(image)
+	return hex.EncodeToString(d[:])
+}
+
+// sparse is an image of 30 chunks and a bit with two holes, one of them at the end.
+func sparse() (image []byte, data []transfer.Extent) {
+	image = make([]byte, 30*chunkSize+5)
+	data = []transfer.Extent{{Len: 10 * chunkSize}, {Off: 20*chunkSize + 100, Len: 3 * chunkSize}}
+	for _, e := range data {
+		copy(image[e.Off:e.Off+e.Len], noise(int(e.Len)))
+	}
+	return image, data
+}
+
+// TestRightImage computes the SHA-256 of the whole, holes and all, however the chunks went.
+func TestRightImage(t *testing.T) {
+	image, data := sparse()
+	for name, prepare := range map[string]func(m *chunked) transfer.Sink{
+		"blank":    func(m *chunked) transfer.Sink { m.blank, m.data = true, make([]byte, len(image)); return m },
+		"dirty":    func(m *chunked) transfer.Sink { return m },
+		"in order": func(m *chunked) transfer.Sink { return onlyForward{m} },
+	} {
+		source, sink := newChunked(image), newChunked(nil)
+		source.extents = data
+		j := newJob(t, source, prepare(sink))
+		j.spec.SHA256 = strings.ToUpper(sum(image))
+		p := j.mustRun()
+		if equal(t, sink, image); p.Digest.Image != sum(image) || sink.commits != 1 || sink.discards != 0 {
+			t.Errorf("%s: SHA-256 is %s, %d commits, %d discards", name, p.Digest.Image, sink.commits, sink.discards)
+		}
+		chunks := entriesOf(image)
+		if root := verify.Root(int64(len(image)), chunkSize, verify.Ascending(chunks)); p.Digest.ChunksRoot != root {
+			t.Errorf("%s: root is %s, not %s", name, p.Digest.ChunksRoot, root)
+		}
+	}
+}
+
+// TestResumedDigest reads all of the source again for its SHA-256, and sends only what is missing.
+func TestResumedDigest(t *testing.T) {
+	image := noise(20 * chunkSize)
+	sink := newChunked(nil)
+	j := half(t, newChunked(image), sink)
+	j.spec.SHA256 = sum(image)
+	p := j.mustRun()
+	if equal(t, sink, image); p.Chunks.Sent != 20 || p.Chunks.Done != 20 || p.Digest.Image != sum(image) {
+		t.Errorf("%+v, SHA-256 %s", p.Chunks, p.Digest.Image)
+	}
+}
+
+// TestWrongImageOnOldDrive remembers a drive that was there before the job.
+func TestWrongImageOnOldDrive(t *testing.T) {
+	sink := newChunked(nil)
+	j := newJob(t, newChunked(noise(3*chunkSize)), sink)
+	j.store.at.Plan.Drive = "old"
+	j.spec.SHA256 = sum(nil)
+	f := j.mustFail(transfer.CodeMismatch)
+	if sink.commits != 0 || j.store.at.Plan.Drive != "old" || f.Hint == "" {
+		t.Errorf("%d commits, remembered %+v, failed with %+v", sink.commits, j.store.at.Plan, f)
+	}
+}
+
+// TestNotDiscarded keeps what was stored when a later attempt can go on with it.
+func TestNotDiscarded(t *testing.T) {
+	for _, code := range []transfer.Code{transfer.CodeRefused, transfer.CodeUnauthorized, transfer.CodeNoSpace, transfer.CodeFenced} {
+		sink := newChunked(nil)
+		j := half(t, newChunked(noise(20*chunkSize)), sink)
+		sink.onWrite = times(1, code)
+		j.store.at.Plan.Drive, j.store.at.Plan.Created = "uuid", true
+		sink.writes = make(map[int64]int)
+		j.mustFail(code)
+		if sink.discards != 0 || len(j.store.at.Entries) != 10 || j.store.at.Plan.Drive != "uuid" {
+			t.Errorf("%s: %d discards, %d entries, %+v", code, sink.discards, len(j.store.at.Entries), j.store.at.Plan)
+		}
+	}
+}
+
+// TestMendedHole is a hole that does not read as zeros: --verify full finds it, mends it and counts it as verified.
+func TestMendedHole(t *testing.T) {
+	image, data := sparse()
+	source, sink := newChunked(image), newChunked(make([]byte, len(image)))
+	source.extents, sink.blank = data, true
+	sink.data[15*chunkSize+3] = 1
+	j := newJob(t, source, sink)
+	j.spec.Verify = transfer.VerifyFull
+	p := j.mustRun()
+	equal(t, sink, image)
+	if p.Chunks.Verified != p.Chunks.Total || p.Chunks.Sent != 10+4+1 || p.Retries.Mismatch == 0 {
+		t.Errorf("%+v, %+v", p.Chunks, p.Retries)
+	}
+}
+
+// TestLyingLedgerOfBlank is a target that was blank, and is not what was written: what it holds now is not known, so zeros
+// are written to it as well.
+func TestLyingLedgerOfBlank(t *testing.T) {
+	image := noise(60 * chunkSize)
+	clear(image[50*chunkSize : 51*chunkSize])
+	sink := newChunked(nil)
+	sink.blank = true
+	j := half(t, newChunked(image), sink)
+	sink.data = noise(len(image) + 1)[:len(image)]
+	p := j.mustRun()
+	equal(t, sink, image)
+	if p.Chunks.Done != 60 || p.Chunks.Zero != 0 {
+		t.Errorf("%+v", p.Chunks)
+	}
+}

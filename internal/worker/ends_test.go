@@ -1,0 +1,229 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// flaky is a chunked whose other calls fail too.
+type flaky struct {
+	*chunked
+	fail   func(call string, n int) error
+	calls  map[string]int
+	closed int
+}
+
+func newFlaky(m *chunked, fail func(call string, n int) error) *flaky {
+	return &flaky{chunked: m, fail: fail, calls: make(map[string]int)}
+}
+
+func (f *flaky) called(call string) error {
+	f.calls[call]++
+	return f.fail(call, f.calls[call])
+}
+
+func (f *flaky) Blank(ctx context.Context) (bool, error) {
+	if err := f.called("blank"); err != nil {
+		return false, err
+	}
+	return f.chunked.Blank(ctx)
+}
+
+func (f *flaky) Commit(ctx context.Context, m *transfer.Manifest) error {
+	if err := f.called("commit"); err != nil {
+		return err
+	}
+	return f.chunked.Commit(ctx, m)
+}
+
+func (f *flaky) Unchanged(context.Context) error { return f.called("unchanged") }
+
+func (f *flaky) Close() error {
+	f.closed++
+	return nil
+}
+
+func never(string, int) error { return nil }
+
+// TestOtherCalls retries all that goes to the target, not only chunks.
+func TestOtherCalls(t *testing.T) {
+	for _, code := range []transfer.Code{transfer.CodeServer, transfer.CodeConflict} {
+		synctest.Test(t, func(t *testing.T) {
+			image, m := noise(3*chunkSize), newChunked(nil)
+			m.blank = true
+			sink := newFlaky(m, func(_ string, n int) error {
+				if n < 3 {
+					return failure(code)
+				}
+				return nil
+			})
+			j := newJob(t, newChunked(image), sink)
+			j.ends.open = sink.fail
+			p := j.mustRun()
+			equal(t, m, image)
+			if m.commits != 1 || sink.calls["blank"] != 3 || sink.calls["commit"] != 3 || p.Retries.Sum() != 8 {
+				t.Errorf("%s: %d commits, called %v, counted %+v", code, m.commits, sink.calls, p.Retries)
+			}
+		})
+	}
+}
+
+// TestYoungElsewhere is a new drive that is known where it is written and not yet where it is completed or looked at.
+func TestYoungElsewhere(t *testing.T) {
+	for _, call := range []string{"blank", "commit"} {
+		synctest.Test(t, func(t *testing.T) {
+			started := time.Now()
+			sink := newFlaky(newChunked(nil), func(what string, _ int) error {
+				if what == call && time.Since(started) < time.Minute {
+					return failure(transfer.CodeNotFound)
+				}
+				return nil
+			})
+			j := newJob(t, newChunked(noise(10)), sink)
+			j.ends.drive = "uuid"
+			if err := j.run(t.Context(), nil); err != nil || time.Since(started) < time.Minute {
+				t.Errorf("%s: ended after %s with %v", call, time.Since(started), err)
+			}
+		})
+	}
+}
+
+// TestChangedMeanwhile discards a copy of a source that was changed while it was read.
+func TestChangedMeanwhile(t *testing.T) {
+	sink := newChunked(nil)
+	source := newFlaky(newChunked(noise(3*chunkSize)), func(call string, _ int) error {
+		if call == "unchanged" {
+			return failure(transfer.CodeSourceChanged)
+		}
+		return nil
+	})
+	j := newJob(t, source, sink)
+	j.mustFail(transfer.CodeSourceChanged)
+	if sink.commits != 0 || sink.discards != 1 {
+		t.Errorf("%d commits, %d discards", sink.commits, sink.discards)
+	}
+}
+
+// TestClosed closes both ends once, however the attempt ends.
+func TestClosed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		prepare func(j *job, source *chunked, sink *chunked)
+		code    transfer.Code
+		sinks   int
+	}{
+		"done":           {func(*job, *chunked, *chunked) {}, "", 1},
+		"write refused":  {func(_ *job, _, sink *chunked) { sink.onWrite = times(1, transfer.CodeRefused) }, transfer.CodeRefused, 1},
+		"read refused":   {func(_ *job, source, _ *chunked) { source.onRead = times(1, transfer.CodeRefused) }, transfer.CodeRefused, 1},
+		"source changed": {func(j *job, _, _ *chunked) { j.store.at.Plan.Source = "zero" }, transfer.CodeSourceChanged, 0},
+		"empty":          {func(_ *job, source, _ *chunked) { source.data = nil }, transfer.CodeInvalid, 0},
+		"bad extents": {func(_ *job, source, _ *chunked) {
+			source.extents = []transfer.Extent{{Off: 5, Len: 10}, {Off: 7, Len: 10}}
+		}, transfer.CodeInvalid, 1},
+		"bad extents, blank": {func(_ *job, source, sink *chunked) {
+			source.extents, sink.blank = []transfer.Extent{{Len: 1 << 40}}, true
+		}, transfer.CodeInvalid, 1},
+		"fenced": {func(j *job, _, _ *chunked) {
+			j.ends.drive, j.store.onSave = "uuid", func(int) error { return failure(transfer.CodeFenced) }
+		}, transfer.CodeFenced, 1},
+	} {
+		a, b := newChunked(noise(5*chunkSize)), newChunked(nil)
+		source, sink := newFlaky(a, never), newFlaky(b, never)
+		j := newJob(t, source, sink)
+		tc.prepare(j, a, b)
+		if err := j.run(t.Context(), nil); transfer.CodeOf(err) != tc.code {
+			t.Errorf("%s: %v", name, err)
+		}
+		if source.closed != 1 || sink.closed != tc.sinks {
+			t.Errorf("%s: the source was closed %d times, the target %d times", name, source.closed, sink.closed)
+		}
+		if tc.code == transfer.CodeFenced && b.total(b.writes) > 0 {
+			t.Errorf("%s: it was written to", name)
+		}
+	}
+}
+
+// TestWhere says in an error which chunk it was, in reading and in writing.
+func TestWhere(t *testing.T) {
+	for _, op := range []string{"read", "write", "read back"} {
+		source, sink := newChunked(noise(5*chunkSize)), newChunked(nil)
+		fail := func(_ context.Context, c transfer.Chunk, _ int) error {
+			if c.Index != 2 {
+				return nil
+			}
+			return transfer.Errorf(transfer.CodeRefused, "ask the provider", "injected")
+		}
+		switch op {
+		case "read":
+			source.onRead = fail
+		case "write":
+			sink.onWrite = fail
+		default:
+			sink.onRead = fail
+		}
+		f := newJob(t, source, sink).mustFail(transfer.CodeRefused)
+		if f.Offset == nil || *f.Offset != 2*chunkSize || f.Hint != "ask the provider" || !strings.HasPrefix(f.Message, op+" chunk 2: ") {
+			t.Errorf("%s: %+v", op, f)
+		}
+	}
+}
+
+// TestGaveUpHint keeps the endpoint's hint, and says how long it was tried.
+func TestGaveUpHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := newChunked(nil)
+		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+			return transfer.Errorf(transfer.CodeServer, "ask the provider", "injected")
+		}
+		f := newJob(t, newChunked(noise(10)), sink).mustFail(transfer.CodeServer)
+		if f.Hint != "ask the provider" || !strings.Contains(f.Message, "gave up after ") || !strings.HasSuffix(f.Message, "injected") {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// tries is an Opener that notes what it is told of earlier tries.
+type tries struct {
+	*twoEnds
+	again, resume []bool
+}
+
+func (o *tries) Sink(ctx context.Context, t *Task, size int64) (transfer.Sink, error) {
+	o.again, o.resume = append(o.again, t.Again), append(o.resume, t.Resume)
+	return o.twoEnds.Sink(ctx, t, size)
+}
+
+// TestAgain tells the opener when an earlier try may have made a drive, and when chunks have been stored. Observe is
+// told of the progress, at the end of all of it.
+func TestAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := half(t, newChunked(noise(20*chunkSize)), newChunked(nil))
+		j.ends.opened, j.ends.open = nil, func(what string, n int) error {
+			if what == "sink" && n == 1 {
+				return failure(transfer.CodeTimeout)
+			}
+			return nil
+		}
+		o := &tries{twoEnds: j.ends}
+		var seen transfer.Progress
+		w := New(Config{Opener: o, Policy: j.policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { seen = p }})
+		for attempt, store := range []*remembered{{}, j.store} {
+			if err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec, Attempt: attempt + 1}, store); err != nil {
+				t.Fatal(err)
+			}
+			if seen != store.at.Progress || seen.Chunks.Done != 20 || !seen.Verified {
+				t.Errorf("attempt %d: last seen was %+v", attempt+1, seen)
+			}
+		}
+		if !slices.Equal(o.again, []bool{false, true, true}) || !slices.Equal(o.resume, []bool{false, false, true}) {
+			t.Errorf("again %v, resume %v", o.again, o.resume)
+		}
+	})
+}

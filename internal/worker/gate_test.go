@@ -1,0 +1,175 @@
+package worker
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func newGate() *gate {
+	return &gate{retry: &retrier{policy: DefaultPolicy, count: new(counters), log: zap.NewNop()}}
+}
+
+// TestBusyIsCounted counts each 409 that a chunk was answered, not only those of the one that goes on asking.
+func TestBusyIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lanes = 8
+		image, sink := noise(3*lanes*chunkSize), newChunked(nil)
+		sink.onWrite = func(_ context.Context, c transfer.Chunk, n int) error {
+			time.Sleep(time.Second) // all lanes ask before the first is answered
+			if c.Index < lanes && n == 1 {
+				return failure(transfer.CodeConflict)
+			}
+			return nil
+		}
+		j := newJob(t, newChunked(image), sink)
+		j.spec.Concurrency = lanes
+		p := j.mustRun()
+		equal(t, sink, image)
+		if p.Retries != (transfer.Retries{Conflict: lanes}) || p.Chunks.Sent != 3*lanes {
+			t.Errorf("counted %+v, %+v", p.Retries, p.Chunks)
+		}
+	})
+}
+
+// TestGateLeft lets those who wait go when their context ends, and stays shut.
+func TestGateLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		if !g.close() || g.close() {
+			t.Fatal("a gate is shut by one")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 10)
+		for range cap(done) {
+			go func() {
+				done <- g.do(ctx, func() error {
+					t.Error("called while the gate was shut")
+					return nil
+				})
+			}()
+		}
+		synctest.Wait()
+		cancel()
+		for range cap(done) {
+			if err := <-done; transfer.CodeOf(err) != transfer.CodeCanceled {
+				t.Errorf("it ended with %v", err)
+			}
+		}
+		if g.close() {
+			t.Error("the gate has opened")
+		}
+	})
+}
+
+// TestGateGivenUp hands the question on: when the one that asks has lost patience, the next asks for itself.
+func TestGateGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		free := time.Now().Add(DefaultPolicy.Busy + time.Minute)
+		busy := func() error {
+			if time.Now().Before(free) {
+				return failure(transfer.CodeConflict)
+			}
+			return nil
+		}
+		errs := make([]error, 5)
+		var asking sync.WaitGroup
+		for i := range errs {
+			asking.Go(func() { errs[i] = g.do(t.Context(), busy) })
+		}
+		asking.Wait()
+		failed := 0
+		for _, err := range errs {
+			if failed += len(transfer.CodeOf(err)); err != nil && transfer.CodeOf(err) != transfer.CodeConflict {
+				t.Errorf("it ended with %v", err)
+			}
+		}
+		if failed != len(transfer.CodeConflict) {
+			t.Errorf("not one alone gave up: %v", errs)
+		}
+		if took := time.Until(free); took > 0 || took < -2*DefaultPolicy.Cap {
+			t.Errorf("they ended %s after the drive was free", -took)
+		}
+	})
+}
+
+// TestGateOtherFailure opens for all when the one that asks meets a failure that has nothing to do with the drive.
+func TestGateOtherFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, calls := newGate(), 0
+		err := g.do(t.Context(), func() error {
+			if calls++; calls == 3 {
+				return failure(transfer.CodeTimeout)
+			}
+			return failure(transfer.CodeConflict)
+		})
+		if transfer.CodeOf(err) != transfer.CodeTimeout || calls != 3 {
+			t.Errorf("after %d calls: %v", calls, err)
+		}
+		if err := g.wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestTwoGates goes on writing what was read while the source is busy.
+func TestTwoGates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		started := time.Now()
+		source, sink := newChunked(noise(4*chunkSize)), newChunked(nil)
+		source.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
+			time.Sleep(time.Duration(c.Index) * time.Second)
+			if c.Index == 3 && time.Since(started) < time.Minute {
+				return failure(transfer.CodeConflict)
+			}
+			return nil
+		}
+		sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+			time.Sleep(2 * time.Second) // until the source is busy
+			if took := time.Since(started); c.Index < 3 && took > 5*time.Second {
+				t.Errorf("chunk %d was held back for %s", c.Index, took)
+			}
+			return nil
+		}
+		j := newJob(t, source, sink)
+		j.spec.Concurrency = 4
+		j.mustRun()
+		equal(t, sink, source.data)
+	})
+}
+
+// TestInFlight keeps to the chunks in flight that were asked for, which is what bounds memory.
+func TestInFlight(t *testing.T) {
+	for _, lanes := range []int{1, 3, 40} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			now, most := 0, 0
+			call := func(_ context.Context, c transfer.Chunk, _ int) error {
+				mu.Lock()
+				now++
+				most = max(most, now)
+				mu.Unlock()
+				time.Sleep(time.Second)
+				mu.Lock()
+				now--
+				mu.Unlock()
+				return nil
+			}
+			source, sink := newChunked(noise(100*chunkSize)), newChunked(nil)
+			source.onRead, sink.onWrite, sink.onRead = call, call, call
+			j := newJob(t, source, sink)
+			j.spec.Concurrency = lanes
+			j.mustRun()
+			if most != lanes {
+				t.Errorf("%d chunks were in flight, not %d", most, lanes)
+			}
+		})
+	}
+}

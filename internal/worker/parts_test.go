@@ -1,0 +1,182 @@
+package worker
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestTurns lets goroutines that come in any order proceed in the right one.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns()
+		var order []int64
+		for _, n := range rand.Perm(50) {
+			go func() {
+				err := turns.take(t.Context(), int64(n), func() error {
+					order = append(order, int64(n))
+					return nil
+				})
+				if err != nil {
+					t.Errorf("turn %d: %v", n, err)
+				}
+			}()
+		}
+		synctest.Wait()
+		if len(order) != 50 || !slices.IsSorted(order) {
+			t.Errorf("the turns were %v", order)
+		}
+	})
+}
+
+// TestTurnFails stops all later turns at one that failed, until their context ends.
+func TestTurnFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		turns, done := newTurns(), make(chan error, 1)
+		go func() {
+			done <- turns.take(ctx, 1, func() error {
+				t.Error("a turn was taken after one that failed")
+				return nil
+			})
+		}()
+		err := turns.take(ctx, 0, func() error { return failure(transfer.CodeRefused) })
+		if transfer.CodeOf(err) != transfer.CodeRefused {
+			t.Errorf("the turn that failed returned %v", err)
+		}
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Errorf("the next turn did not wait: %v", err)
+		default:
+		}
+		cancel()
+		if err := <-done; transfer.CodeOf(err) != transfer.CodeCanceled {
+			t.Errorf("the next turn ended with %v", err)
+		}
+	})
+}
+
+// TestLedgerFull asks for a save once enough is pending, and does not block when nobody saves.
+func TestLedgerFull(t *testing.T) {
+	l := newLedger(nil)
+	for i := range int64(flushAt - 1) {
+		l.mark(i, transfer.Digest{1})
+	}
+	select {
+	case <-l.full:
+		t.Error("a save was asked for early")
+	default:
+	}
+	for i := range int64(flushAt) {
+		if first := l.mark(flushAt-1+i, transfer.Digest{1}); !first {
+			t.Errorf("chunk %d was marked before", flushAt-1+i)
+		}
+	}
+	select {
+	case <-l.full:
+	default:
+		t.Error("no save was asked for")
+	}
+	if l.mark(3, transfer.Digest{2}) {
+		t.Error("chunk 3 was not marked before")
+	}
+	if d, ok := l.get(3); !ok || d != (transfer.Digest{2}) || l.len() != 2*flushAt-1 {
+		t.Errorf("chunk 3 is %s, of %d", d, l.len())
+	}
+	if _, ok := l.get(1 << 40); ok {
+		t.Error("a chunk that was never marked is done")
+	}
+}
+
+// TestLedgerReset keeps the order to forget until a save has carried it out.
+func TestLedgerReset(t *testing.T) {
+	l := newLedger([]transfer.Entry{{Index: 7}})
+	l.mark(8, transfer.Digest{1})
+	l.clear()
+	l.mark(9, transfer.Digest{2})
+	for range 3 {
+		list, reset := l.take()
+		if len(list) != 1 || list[0].Index != 9 || !reset {
+			t.Fatalf("took %v, %v", list, reset)
+		}
+		l.giveBack(list, reset)
+	}
+	l.take()
+	if list, reset := l.take(); len(list) > 0 || reset {
+		t.Errorf("took %v, %v twice", list, reset)
+	}
+}
+
+// TestNonZero knows zeros by the length of the chunk, which for the last one may be short.
+func TestNonZero(t *testing.T) {
+	image := noise(3*chunkSize + 10)
+	clear(image[chunkSize : 2*chunkSize])
+	clear(image[3*chunkSize:])
+	l := newLedger(nil)
+	for i, d := range entriesOf(image) {
+		l.mark(i, d)
+	}
+	if m := l.nonZero(int64(len(image)), chunkSize); len(m) != 2 {
+		t.Errorf("not zero are %v", m)
+	}
+	if m := l.nonZero(chunkSize, chunkSize); len(m) != 1 {
+		t.Errorf("of the first chunk alone, not zero are %v", m)
+	}
+	if m := newLedger(nil).nonZero(-1, chunkSize); len(m) != 0 {
+		t.Errorf("of nothing, not zero are %v", m)
+	}
+}
+
+// TestSample picks as many chunks as it was asked for, or all there are, each once, and in the long run every one.
+func TestSample(t *testing.T) {
+	chunks := make(map[int64]transfer.Digest)
+	for i := range int64(100) {
+		chunks[i] = transfer.Digest{byte(i), 1}
+	}
+	seen := make(map[int64]bool)
+	for range 600 { // a chunk stays out with a probability of 2e-22
+		once := make(map[int64]bool)
+		for _, e := range sample(chunks, 8) {
+			if e.Digest != chunks[e.Index] {
+				t.Fatalf("chunk %d has digest %s", e.Index, e.Digest)
+			}
+			once[e.Index], seen[e.Index] = true, true
+		}
+		if len(once) != 8 {
+			t.Fatalf("picked %v", once)
+		}
+	}
+	if len(seen) != len(chunks) {
+		t.Errorf("only %d chunks were ever picked", len(seen))
+	}
+	if n := len(sample(chunks, 200)); n != 100 {
+		t.Errorf("picked %d of 100", n)
+	}
+	if n := len(sample(nil, 8)); n != 0 {
+		t.Errorf("picked %d of none", n)
+	}
+}
+
+// TestMeter adds up from many goroutines.
+func TestMeter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := new(counters)
+		for i := range 100 {
+			go func() {
+				c.AddWireOut(3)
+				c.AddWireIn(5)
+				c.AddChunk(i%4 == 0)
+			}()
+		}
+		synctest.Wait()
+		p := c.snapshot()
+		if p.Bytes.WireOut != 300 || p.Bytes.WireIn != 500 || p.Encoding != (transfer.Encoding{Raw: 75, Gzip: 25}) {
+			t.Errorf("counted %+v, %+v", p.Bytes, p.Encoding)
+		}
+	})
+}

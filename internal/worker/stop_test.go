@@ -1,0 +1,186 @@
+package worker
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestCanceledWaiting stops at once while the job waits for a busy drive or for the next try, and saves what is done.
+func TestCanceledWaiting(t *testing.T) {
+	for _, code := range []transfer.Code{transfer.CodeConflict, transfer.CodeServer} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			sink := newChunked(nil)
+			sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+				if c.Index < 10 {
+					return nil
+				}
+				return failure(code)
+			}
+			const lanes = 4
+			j := newJob(t, newChunked(noise(40*chunkSize)), sink)
+			j.spec.Concurrency = lanes
+			var ended time.Time
+			time.AfterFunc(5*time.Minute, func() {
+				ended = time.Now()
+				cancel(failure(transfer.CodeWaitTimeout))
+			})
+			err := j.run(ctx, nil)
+			if transfer.CodeOf(err) != transfer.CodeWaitTimeout || time.Since(ended) > 0 {
+				t.Errorf("%s: %v, after %s", code, err, time.Since(ended))
+			}
+			// Some of those that the drive took may still have had to be read back when it became busy.
+			p, saved := j.store.at.Progress, len(j.store.at.Entries)
+			if saved > 10 || saved <= 10-lanes || p.Chunks.Done != int64(saved) || p.Retries.Sum() == 0 {
+				t.Errorf("%s: %d chunks were saved, %+v, %+v", code, saved, p.Chunks, p.Retries)
+			}
+		})
+	}
+}
+
+// TestDrainBeforeStart takes up no chunk at all when the worker is stopping already.
+func TestDrainBeforeStart(t *testing.T) {
+	drain := make(chan struct{})
+	close(drain)
+	for _, source := range []transfer.Source{newChunked(noise(9 * chunkSize)), newStream(noise(9 * chunkSize))} {
+		sink := newChunked(nil)
+		err := newJob(t, source, sink).run(t.Context(), drain)
+		if transfer.CodeOf(err) != transfer.CodeDrained || sink.total(sink.writes) != 0 || sink.commits != 0 || sink.discards != 0 {
+			t.Errorf("%v, %d writes", err, sink.total(sink.writes))
+		}
+	}
+}
+
+// TestDrainInFlight lets every chunk in flight end, however long it takes and whatever it meets, on a target that takes
+// them in any order and on one that takes them in order.
+func TestDrainInFlight(t *testing.T) {
+	for _, ordered := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const lanes = 6
+			m := newChunked(nil)
+			m.onWrite = func(_ context.Context, c transfer.Chunk, n int) error {
+				time.Sleep(time.Duration(c.Index+1) * time.Minute)
+				if n == 1 {
+					return failure(transfer.CodeNetwork)
+				}
+				return nil
+			}
+			var sink transfer.Sink = m
+			if ordered {
+				sink = onlyForward{m}
+			}
+			image := noise(40 * chunkSize)
+			j := newJob(t, newChunked(image), sink)
+			j.spec.Concurrency, j.spec.ImageDigest = lanes, true
+			drain := make(chan struct{})
+			time.AfterFunc(time.Second, func() { close(drain) })
+			if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
+				t.Errorf("it ended with %v", err)
+			}
+			if len(m.order) != lanes || len(j.store.at.Entries) != lanes || m.commits != 0 {
+				t.Errorf("%d chunks were written, %d saved", len(m.order), len(j.store.at.Entries))
+			}
+			m.onWrite, m.order = nil, nil
+			p := j.mustRun()
+			equal(t, m, image)
+			if want := map[bool]int{false: 40 - lanes, true: 40}[ordered]; len(m.order) != want || p.Digest.Image != sum(image) {
+				t.Errorf("the second attempt wrote %d chunks, not %d", len(m.order), want)
+			}
+		})
+	}
+}
+
+// TestCrashCost saves often enough that a crash costs no more than a batch and what is in flight, even when a second is
+// enough for thousands of chunks.
+func TestCrashCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lanes = 4
+		sink, most := newChunked(nil), 0
+		j := newJob(t, newChunked(noise(1000*chunkSize)), sink)
+		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+			time.Sleep(100 * time.Microsecond)
+			j.store.mu.Lock()
+			defer j.store.mu.Unlock()
+			sink.mu.Lock()
+			defer sink.mu.Unlock()
+			most = max(most, len(sink.order)-len(j.store.at.Entries))
+			return nil
+		}
+		j.spec.Concurrency = lanes
+		j.mustRun()
+		if most > flushAt+2*lanes || len(j.store.at.Entries) != 1000 {
+			t.Errorf("%d chunks were not saved at one time; in the end %d were", most, len(j.store.at.Entries))
+		}
+	})
+}
+
+// TestFencedAtEnd does not complete a target of a job that another worker has taken over, though all is copied.
+func TestFencedAtEnd(t *testing.T) {
+	for last := 2; last <= 3; last++ { // with the first the copy's last save, then the one before the target is completed
+		sink := newChunked(nil)
+		j := newJob(t, newChunked(noise(3*chunkSize)), sink)
+		j.store.onSave = func(n int) error {
+			if n >= last {
+				return failure(transfer.CodeFenced)
+			}
+			return nil
+		}
+		j.mustFail(transfer.CodeFenced)
+		if sink.commits != 0 || sink.discards != 0 {
+			t.Errorf("save %d: %d commits, %d discards", last, sink.commits, sink.discards)
+		}
+	}
+}
+
+// TestStoreEnds ends with what a store says for good, before the first write.
+func TestStoreEnds(t *testing.T) {
+	for _, code := range []transfer.Code{transfer.CodeCanceled, transfer.CodeFenced, transfer.CodeNotFound, transfer.CodeNoSpace} {
+		sink := newChunked(nil)
+		j := newJob(t, newChunked(noise(3*chunkSize)), sink)
+		j.store.onSave = func(int) error { return failure(code) }
+		j.mustFail(code)
+		if sink.total(sink.writes) != 0 {
+			t.Errorf("%s: it was written to", code)
+		}
+	}
+}
+
+// unknown is a store that cannot be asked at first.
+type unknown struct {
+	remembered
+	loads int
+	fail  func(n int) error
+}
+
+func (s *unknown) Load(ctx context.Context) (transfer.Checkpoint, error) {
+	if s.loads++; s.fail(s.loads) != nil {
+		return transfer.Checkpoint{}, s.fail(s.loads)
+	}
+	return s.remembered.Load(ctx)
+}
+
+// TestLoad waits for a store that is away, and opens nothing for a job that is another's.
+func TestLoad(t *testing.T) {
+	for code, want := range map[transfer.Code]transfer.Code{transfer.CodeUnreachable: "", transfer.CodeFenced: transfer.CodeFenced} {
+		synctest.Test(t, func(t *testing.T) {
+			j := newJob(t, newChunked(noise(10)), newChunked(nil))
+			store := &unknown{fail: func(n int) error {
+				if n < 4 {
+					return failure(code)
+				}
+				return nil
+			}}
+			w := New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop()})
+			err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec, Attempt: 1}, store)
+			if transfer.CodeOf(err) != want || (want != "") != (j.ends.opened["source"] == 0) {
+				t.Errorf("%s: %v, opened %v", code, err, j.ends.opened)
+			}
+		})
+	}
+}

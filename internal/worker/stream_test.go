@@ -1,0 +1,129 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// cutStream is a stream that fails after some chunks.
+type cutStream struct {
+	*stream
+	left int
+	err  error
+}
+
+func (s *cutStream) Next(ctx context.Context, p []byte) (int, error) {
+	if s.left--; s.left < 0 {
+		return 0, s.err
+	}
+	return s.stream.Next(ctx, p)
+}
+
+// TestStreamCut does not take a cut connection for the end, not even one whose error is made from io.EOF.
+func TestStreamCut(t *testing.T) {
+	for code, err := range map[transfer.Code]error{
+		transfer.CodeNetwork: &transfer.Error{Code: transfer.CodeNetwork, Err: fmt.Errorf("cut: %w", io.EOF)},
+		transfer.CodeFailed:  fmt.Errorf("cut: %w", io.EOF),
+	} {
+		sink := newChunked(nil)
+		newJob(t, &cutStream{newStream(noise(9 * chunkSize)), 4, err}, sink).mustFail(code)
+		if sink.commits != 0 || sink.discards != 0 {
+			t.Errorf("%s: %d commits, %d discards", code, sink.commits, sink.discards)
+		}
+	}
+}
+
+// TestStreamTooLarge ends with a stream that the target cannot hold, and removes what was made for it.
+func TestStreamTooLarge(t *testing.T) {
+	for size, code := range map[int]transfer.Code{
+		3 * chunkSize: "", 3*chunkSize - 1: "", 3*chunkSize + 1: transfer.CodeInvalid, 9 * chunkSize: transfer.CodeInvalid,
+	} {
+		sink := newChunked(nil)
+		j := newJob(t, newStream(noise(size)), sink)
+		j.ends.size = 3 * chunkSize
+		err := j.run(t.Context(), nil)
+		if discarded := sink.discards > 0; transfer.CodeOf(err) != code || discarded != (code != "") || discarded == (sink.commits > 0) {
+			t.Errorf("%d bytes: %v, %d discards, %d commits", size, err, sink.discards, sink.commits)
+		}
+		if len(sink.data) > 3*chunkSize {
+			t.Errorf("%d bytes were written", len(sink.data))
+		}
+	}
+}
+
+// TestStreamZeros leaves the zeros of a stream out on a blank target, though it has to read them.
+func TestStreamZeros(t *testing.T) {
+	image, _ := sparse()
+	sink := newChunked(make([]byte, len(image)))
+	sink.blank = true
+	p := newJob(t, newStream(image), sink).mustRun()
+	equal(t, sink, image)
+	if want := (transfer.Chunks{Total: 31, Done: 31, Zero: 17, Sent: 14, Verified: 14}); p.Chunks != want || p.Bytes.Read != int64(len(image)) {
+		t.Errorf("counted %+v, not %+v; read %d bytes", p.Chunks, want, p.Bytes.Read)
+	}
+}
+
+// TestStreamDecayed cannot mend what has changed since, for a stream is gone once it was read, and says so.
+func TestStreamDecayed(t *testing.T) {
+	sink := newChunked(nil)
+	var read atomic.Int64
+	sink.lieRead = func(c transfer.Chunk, n int, p []byte) {
+		if read.Add(1); n > 1 && c.Index == 7 {
+			p[3] ^= 1
+		}
+	}
+	j := newJob(t, newStream(noise(20*chunkSize)), sink)
+	j.spec.Verify = transfer.VerifyFull
+	f := j.mustFail(transfer.CodeMismatch)
+	if f.Offset == nil || *f.Offset != 7*chunkSize || sink.commits != 0 || sink.total(sink.writes) != 20 || read.Load() < 20 {
+		t.Errorf("failed with %+v, %d commits, %d writes", f, sink.commits, sink.total(sink.writes))
+	}
+}
+
+// TestOrderedRetries keeps the order on a target that takes chunks in order when chunks have to be tried again and come
+// from the source out of order.
+func TestOrderedRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		image, m := noise(40*chunkSize), newChunked(nil)
+		source := newChunked(image)
+		source.onRead = func(_ context.Context, c transfer.Chunk, n int) error {
+			time.Sleep(time.Duration(c.Index*7%5) * time.Second)
+			if c.Index%3 == 0 && n == 1 {
+				return failure(transfer.CodeNetwork)
+			}
+			return nil
+		}
+		m.onWrite = times(1, transfer.CodeConflict)
+		p := newJob(t, source, onlyForward{m}).mustRun()
+		equal(t, m, image)
+		for i, index := range m.order {
+			if int64(i) != index {
+				t.Fatalf("the chunks came as %v", m.order)
+			}
+		}
+		if p.Retries != (transfer.Retries{Conflict: 40, Network: 14}) || p.Verified {
+			t.Errorf("counted %+v", p.Retries)
+		}
+	})
+}
+
+// provenLater is a target that cannot be read back, but that proves itself as it is completed.
+type provenLater struct{ onlyForward }
+
+func (provenLater) ProvenAtCommit() bool { return true }
+
+// TestProvenAtCommit believes a target that says so, when it has been completed.
+func TestProvenAtCommit(t *testing.T) {
+	m := newChunked(nil)
+	p := newJob(t, newChunked(noise(3*chunkSize+1)), provenLater{onlyForward{m}}).mustRun()
+	if !p.Verified || p.Chunks.Verified != 4 {
+		t.Errorf("verified: %v, %+v", p.Verified, p.Chunks)
+	}
+}
