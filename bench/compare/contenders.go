@@ -34,6 +34,14 @@ done
 	came   = `cmp "$IMG" "$OUT"`
 )
 
+// setting is transferd with one of its choices fixed, or auto.
+func setting(kind, flag, value string) contender {
+	return contender{
+		name: flag + " " + value, kind: kind, links: true, check: verify,
+		run: `transferctl upload "$IMG" s: --local ` + flag + " " + value + " >uuid",
+	}
+}
+
 // contenders in the order in which they are run; the first of each kind is what the others are compared with.
 var contenders = []contender{
 	{
@@ -73,4 +81,8 @@ rclone check --download src :webdav:$(cat folder)`, check: `cmp "$IMG" dav/$(cat
 		name: "curl, one request after another (not verified)", kind: "download", prepare: stored,
 		run: `curl -sf -u u:p "http://$API/drives/$(cat uuid)/read/[0-$(($(stat -c %s "$IMG") - 4194304)):4194304]/4194304" >"$OUT"`, check: came,
 	},
+	setting("encoding", "--compression", "auto"), setting("encoding", "--compression", "none"),
+	setting("encoding", "--compression", "1"), setting("encoding", "--compression", "6"),
+	setting("in flight", "--concurrency", "auto"), setting("in flight", "--concurrency", "1"), setting("in flight", "--concurrency", "4"),
+	setting("in flight", "--concurrency", "8"), setting("in flight", "--concurrency", "16"),
 }

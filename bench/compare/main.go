@@ -19,8 +19,12 @@ func main() {
 	size := flag.Int64("size", 1024, "`MiB` of each image")
 	reps := flag.Int("reps", 5, "how `often` each is run; the medians are printed")
 	slow := flag.Bool("slow", true, "also run what takes a minute and more, once")
-	only := flag.String("only", "", "only the links whose names begin so: loopback, 1Gbit, 200Mbit")
+	only := flag.String("only", "", "only the links whose names begin so")
+	choices := flag.Bool("choices", false, "instead compare transferd's own choices with all fixed settings, over many links")
 	flag.Parse()
+	if *choices {
+		links = choiceLinks
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, options{size: *size << 20, reps: *reps, slow: *slow, only: *only})
 	stop()
@@ -110,6 +114,16 @@ var links = []link{
 	{name: "200Mbit, 20 ms", shape: &shape{200 * mbit, 10 * time.Millisecond}, images: []string{"dense"}, size: 256 << 20, kinds: []string{"upload"}},
 }
 
+// choiceLinks are those over which transferd's choices are compared with fixed settings.
+var choiceLinks = []link{
+	{name: "10Mbit, 20 ms", shape: &shape{10 * mbit, 10 * time.Millisecond}, images: []string{"dense"}, size: 32 << 20, kinds: []string{"encoding"}},
+	{name: "100Mbit, 20 ms", shape: &shape{100 * mbit, 10 * time.Millisecond}, images: []string{"dense", "random"}, size: 128 << 20, kinds: []string{"encoding"}},
+	{name: "1Gbit, 20 ms", shape: &shape{1000 * mbit, 10 * time.Millisecond}, images: []string{"dense", "random"}, size: 512 << 20, kinds: []string{"encoding"}},
+	{name: "loopback", images: []string{"dense", "random"}, kinds: []string{"encoding", "in flight"}},
+	{name: "10Gbit, 20 ms", shape: &shape{10000 * mbit, 10 * time.Millisecond}, images: []string{"random"}, kinds: []string{"in flight"}},
+	{name: "10Gbit, 100 ms", shape: &shape{10000 * mbit, 50 * time.Millisecond}, images: []string{"random"}, kinds: []string{"in flight"}},
+}
+
 // bench is the folder, the programs and the images of a run.
 type bench struct {
 	options
@@ -176,7 +190,7 @@ func (b *bench) compare(ctx context.Context, l link, image string) error {
 				}
 			}
 		}
-		print(l, image, kind, names, results)
+		printTable(l, image, kind, names, results)
 	}
 	return nil
 }
@@ -195,7 +209,7 @@ func (b *bench) cut(l link, image string) (string, error) {
 	return short, nil
 }
 
-func print(l link, image, kind string, names []string, results map[string][]result) {
+func printTable(l link, image, kind string, names []string, results map[string][]result) {
 	fmt.Printf("\n%s, %s, %s\n", l.name, image, kind)
 	fmt.Printf("  %-46s %8s %15s %6s %8s %9s %9s\n", "", "seconds", "spread", "ratio", "cpu s", "peak MiB", "wire MiB")
 	ours := median(results[names[0]], func(r result) float64 { return r.took.Seconds() })
