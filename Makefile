@@ -38,4 +38,4 @@ bench-compare:
 # Everything that is measured, against the committed figures.
 bench:
 	go test ./bench -run '^$$' -bench . -benchtime 3x -count 5 | tee bench/latest.txt
-	go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260512194329-5d63f0f4b6a0 bench/baseline.txt bench/latest.txt
+	go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da bench/baseline.txt bench/latest.txt
