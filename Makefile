@@ -1,7 +1,7 @@
 # What users and developers type. `make demo` and `make test` need nothing but Go on a machine with the usual tools.
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-FUZZTIME ?= 10s
+FUZZ ?= 100000x
 
 .PHONY: build demo test race lint fuzz redis bench bench-compare
 
@@ -23,7 +23,7 @@ lint:
 	go run $(GOLANGCI_LINT) run
 
 fuzz:
-	scripts/fuzz.sh $(FUZZTIME)
+	scripts/fuzz.sh $(FUZZ)
 
 # The tests of the queue run against a real redis-server and never pass without one.
 redis:
