@@ -3,7 +3,7 @@
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZ ?= 100000x
 
-.PHONY: build demo test race lint fuzz redis bench bench-compare
+.PHONY: build demo test race lint fuzz needs bench bench-compare
 
 build:
 	go build -o bin/ ./cmd/...
@@ -11,10 +11,10 @@ build:
 demo: build
 	scripts/demo.sh $(IMAGE)
 
-test: redis build
+test: needs build
 	go test ./...
 
-race: redis
+race: needs
 	go test -race ./...
 
 lint:
@@ -25,9 +25,10 @@ lint:
 fuzz:
 	scripts/fuzz.sh $(FUZZ)
 
-# The tests of the queue run against a real redis-server and never pass without one.
-redis:
+# The tests of the queue run against a real redis-server and never pass without one; those of the programs read JSON by jq.
+needs:
 	@scripts/need.sh redis-server redis-server
+	@scripts/need.sh jq jq
 
 # What users would pick instead, beside transferd: bench/README.md says how to read it.
 bench-compare:
