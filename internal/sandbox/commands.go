@@ -48,12 +48,12 @@ func (s *Server) infoDrives(*exchange) (reply, error) { return s.objects(s.store
 
 // listStandard answers /drives/standard/list and those of one shelf (manual 7.8 to 7.10).
 func (s *Server) listStandard(x *exchange) (reply, error) {
-	return idList(s.library.list(x.to.shelves...)), nil
+	return idList(s.standard.list(x.to.shelves...)), nil
 }
 
 // infoStandard answers /drives/standard/info and those of one shelf.
 func (s *Server) infoStandard(x *exchange) (reply, error) {
-	return s.objects(s.library.list(x.to.shelves...)), nil
+	return s.objects(s.standard.list(x.to.shelves...)), nil
 }
 
 func idList(drives []*drive) reply {

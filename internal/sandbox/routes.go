@@ -139,11 +139,11 @@ func (s *Server) target(to route) (*drive, error) {
 	case to.drive == "":
 		return nil, nil
 	case to.shelves != nil:
-		d = s.library.find(to.drive, to.shelves...)
+		d = s.standard.find(to.drive, to.shelves...)
 	default:
 		if d = s.store.find(to.drive); d == nil && !to.own {
-			if d = s.library.known(to.drive); d == nil {
-				d = s.library.find(to.drive, bothShelves...)
+			if d = s.standard.known(to.drive); d == nil {
+				d = s.standard.find(to.drive, bothShelves...)
 			}
 		}
 	}

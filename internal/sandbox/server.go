@@ -41,12 +41,12 @@ type Server struct {
 	owner   [sha256.Size]byte
 	secret  [sha256.Size]byte
 
-	lock    *flock.Flock
-	store   *store
-	library *library
-	faults  atomic.Pointer[faultSet]
-	dice    *dice
-	counts  faultCounts
+	lock     *flock.Flock
+	store    *store
+	standard *library
+	faults   atomic.Pointer[faultSet]
+	dice     *dice
+	counts   faultCounts
 
 	stop   context.CancelFunc
 	ctx    context.Context // of the clone copies
@@ -104,7 +104,7 @@ func (s *Server) load() (err error) {
 	if s.store, err = openStore(filepath.Join(s.cfg.Dir, "drives")); err != nil {
 		return err
 	}
-	s.library, err = openLibrary(filepath.Join(s.cfg.Dir, "standard"))
+	s.standard, err = openLibrary(filepath.Join(s.cfg.Dir, "standard"))
 	return err
 }
 

@@ -157,8 +157,10 @@ func TestTailAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := noise(chunkSize)
 		made := newChunked(append(append([]byte(nil), image...), make([]byte, 400*chunkSize)...))
-		made.onRead = func(context.Context, transfer.Chunk, int) error {
-			time.Sleep(time.Second)
+		made.onRead = func(ctx context.Context, _ transfer.Chunk, _ int) error {
+			if err := sleep(ctx, time.Second); err != nil {
+				return err
+			}
 			return nil
 		}
 		j := newClone(t, image, made)

@@ -114,8 +114,10 @@ func TestGate(t *testing.T) {
 		busyTo := busyFrom.Add(time.Minute)
 		var mu sync.Mutex
 		asking, most, asked := 0, 0, 0
-		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
-			time.Sleep(100 * time.Millisecond) // a call takes time, so that calls overlap
+		sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
+			if err := sleep(ctx, 100*time.Millisecond); err != nil { // a call takes time, so that calls overlap
+				return err
+			}
 			now := time.Now()
 			if now.Before(busyFrom) || now.After(busyTo) {
 				return nil
@@ -127,10 +129,13 @@ func TestGate(t *testing.T) {
 				most = max(most, asking)
 			}
 			mu.Unlock()
-			time.Sleep(100 * time.Millisecond)
+			err := sleep(ctx, 100*time.Millisecond)
 			mu.Lock()
 			asking = max(0, asking-1)
 			mu.Unlock()
+			if err != nil {
+				return err
+			}
 			return failure(transfer.CodeConflict)
 		}
 		j := newJob(t, newChunked(image), sink)

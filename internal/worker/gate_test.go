@@ -21,8 +21,10 @@ func TestBusyIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lanes = 8
 		image, sink := noise(3*lanes*chunkSize), newChunked(nil)
-		sink.onWrite = func(_ context.Context, c transfer.Chunk, n int) error {
-			time.Sleep(time.Second) // all lanes ask before the first is answered
+		sink.onWrite = func(ctx context.Context, c transfer.Chunk, n int) error {
+			if err := sleep(ctx, time.Second); err != nil { // all lanes ask before the first is answered
+				return err
+			}
 			if c.Index < lanes && n == 1 {
 				return failure(transfer.CodeConflict)
 			}
@@ -124,15 +126,19 @@ func TestTwoGates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
 		source, sink := newChunked(noise(4*chunkSize)), newChunked(nil)
-		source.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
-			time.Sleep(time.Duration(c.Index) * time.Second)
+		source.onRead = func(ctx context.Context, c transfer.Chunk, _ int) error {
+			if err := sleep(ctx, time.Duration(c.Index)*time.Second); err != nil {
+				return err
+			}
 			if c.Index == 3 && time.Since(started) < time.Minute {
 				return failure(transfer.CodeConflict)
 			}
 			return nil
 		}
-		sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
-			time.Sleep(2 * time.Second) // until the source is busy
+		sink.onWrite = func(ctx context.Context, c transfer.Chunk, _ int) error {
+			if err := sleep(ctx, 2*time.Second); err != nil { // until the source is busy
+				return err
+			}
 			if took := time.Since(started); c.Index < 3 && took > 5*time.Second {
 				t.Errorf("chunk %d was held back for %s", c.Index, took)
 			}
@@ -151,16 +157,16 @@ func TestInFlight(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var mu sync.Mutex
 			now, most := 0, 0
-			call := func(_ context.Context, c transfer.Chunk, _ int) error {
+			call := func(ctx context.Context, c transfer.Chunk, _ int) error {
 				mu.Lock()
 				now++
 				most = max(most, now)
 				mu.Unlock()
-				time.Sleep(time.Second)
+				err := sleep(ctx, time.Second)
 				mu.Lock()
 				now--
 				mu.Unlock()
-				return nil
+				return err
 			}
 			source, sink := newChunked(noise(100*chunkSize)), newChunked(nil)
 			source.onRead, sink.onWrite, sink.onRead = call, call, call

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,17 +21,16 @@ func TestPace(t *testing.T) {
 			sink := newChunked(nil)
 			var inFlight, most atomic.Int64
 			link := make(chan struct{}, 1)
-			sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
 				n := inFlight.Add(1)
 				defer inFlight.Add(-1)
 				if n > most.Load() {
 					most.Store(n)
 				}
 				link <- struct{}{} // chunks share it
-				time.Sleep(perChunk)
+				err := sleep(ctx, perChunk)
 				<-link
-				time.Sleep(latency)
-				return nil
+				return errors.Join(err, sleep(ctx, latency))
 			}
 			const count = 1000
 			started := time.Now()

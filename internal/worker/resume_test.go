@@ -120,8 +120,10 @@ func TestStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := noise(100 * chunkSize)
 		sink := newChunked(nil)
-		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
-			time.Sleep(time.Second)
+		sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
+			if err := sleep(ctx, time.Second); err != nil {
+				return err
+			}
 			return nil
 		}
 		j := newJob(t, newChunked(image), sink)

@@ -64,8 +64,10 @@ func TestDrainInFlight(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const lanes = 6
 			m := newChunked(nil)
-			m.onWrite = func(_ context.Context, c transfer.Chunk, n int) error {
-				time.Sleep(time.Duration(c.Index+1) * time.Minute)
+			m.onWrite = func(ctx context.Context, c transfer.Chunk, n int) error {
+				if err := sleep(ctx, time.Duration(c.Index+1)*time.Minute); err != nil {
+					return err
+				}
 				if n == 1 {
 					return failure(transfer.CodeNetwork)
 				}
@@ -103,8 +105,10 @@ func TestCrashCost(t *testing.T) {
 		const lanes = 4
 		sink, most := newChunked(nil), 0
 		j := newJob(t, newChunked(noise(1000*chunkSize)), sink)
-		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
-			time.Sleep(100 * time.Microsecond)
+		sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
+			if err := sleep(ctx, 100*time.Microsecond); err != nil {
+				return err
+			}
 			j.store.mu.Lock()
 			defer j.store.mu.Unlock()
 			sink.mu.Lock()

@@ -93,8 +93,10 @@ func TestOrderedRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image, m := noise(40*chunkSize), newChunked(nil)
 		source := newChunked(image)
-		source.onRead = func(_ context.Context, c transfer.Chunk, n int) error {
-			time.Sleep(time.Duration(c.Index*7%5) * time.Second)
+		source.onRead = func(ctx context.Context, c transfer.Chunk, n int) error {
+			if err := sleep(ctx, time.Duration(c.Index*7%5)*time.Second); err != nil {
+				return err
+			}
 			if c.Index%3 == 0 && n == 1 {
 				return failure(transfer.CodeNetwork)
 			}
