@@ -28,7 +28,7 @@ type Drive struct {
 	size    int64
 	codec   *chunker.Codec // nil: only read
 	created bool           // by the job, so its unwritten places may be left alone
-	seen    [blankSamples]bool
+	seen    [blankSamples]bool // the places that Blank has read
 }
 
 var (
@@ -156,7 +156,7 @@ func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, packed bool, tak
 		came = plain != body
 		return take(plain, c)
 	}
-	flow := d.client.down.Begin()
+	flow := d.client.down.Begin(packed)
 	err := d.client.do(ctx, r)
 	n := c.Len
 	if err != nil {
@@ -299,7 +299,7 @@ func (d *Drive) Commit(ctx context.Context, m *transfer.Manifest) error {
 		return err
 	}
 	if !ready {
-		return transfer.Errorf(transfer.CodeConflict, "", "drive %s is %s", d.uuid, info.Status)
+		return transfer.Errorf(transfer.CodeConflict, "is somebody cloning or changing it?", "drive %s is %s", d.uuid, info.Status)
 	}
 	if info.Size < m.Size {
 		return transfer.Errorf(transfer.CodeMismatch, "was it resized?", "drive %s has %d bytes, and the image %d", d.uuid, info.Size, m.Size)

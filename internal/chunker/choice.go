@@ -38,6 +38,8 @@ const (
 	tryEvery = 32
 	// ProbeSize is how much of a chunk a probe moves, in bytes: little on a slow link, and enough to tell a fast one.
 	ProbeSize = 512 << 10
+	// minSample is the least that says something of the link, in bytes: less says how far away the other end is.
+	minSample = 128 << 10
 	// leaveAt is how much better the other way has to be to be taken: less would be noise.
 	leaveAt = 1.05
 )
@@ -68,17 +70,19 @@ func (g *goodput) add(rate float64, n int, tried bool) {
 // Flow is a chunk on its way.
 type Flow struct {
 	choice *Choice
+	asked  bool // it was to go as gzip
 	began  time.Time
 	area   float64
 }
 
-// Begin counts a chunk in.
-func (c *Choice) Begin() Flow {
+// Begin counts a chunk in; asked says that it is to go as gzip. Whether it does shows at its End: it may not compress, or
+// the endpoint not offer it.
+func (c *Choice) Begin(asked bool) Flow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.pass()
 	c.flows++
-	return Flow{choice: c, began: now, area: c.area}
+	return Flow{choice: c, asked: asked, began: now, area: c.area}
 }
 
 // pass brings the area up to now.
@@ -103,10 +107,10 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	if c.state == probing && n == 0 {
 		c.state = unknown
 	}
-	if gzip {
-		c.trying = false
+	if f.asked {
+		c.trying = false // however it went: the next chunk may try
 	}
-	if n == 0 || took <= 0 {
+	if n < minSample || took <= 0 {
 		return
 	}
 	if c.state != known {

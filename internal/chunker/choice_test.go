@@ -17,7 +17,7 @@ type link struct {
 // move moves a chunk as the choice says, in virtual time, and reports whether it was packed.
 func (l link) move(c *Choice) bool {
 	packed := c.Gzip()
-	f := c.Begin()
+	f := c.Begin(packed)
 	rate := l.plain
 	if packed {
 		rate = l.gzip
@@ -45,7 +45,7 @@ func TestChoice(t *testing.T) {
 			if !c.Probe() || c.Probe() {
 				t.Fatalf("%s: one alone probes", name)
 			}
-			f := c.Begin()
+			f := c.Begin(false)
 			<-time.After(time.Duration(ProbeSize / l.plain * float64(time.Second)))
 			f.End(false, ProbeSize, 0)
 			const n = 2000
@@ -79,7 +79,7 @@ func TestChoiceWaits(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewChoice(doubled)
 			c.Probe()
-			f := c.Begin()
+			f := c.Begin(false)
 			arrived := make(chan struct{})
 			time.AfterFunc(time.Duration(ProbeSize/rate*float64(time.Second)), func() {
 				f.End(false, ProbeSize, 0)
@@ -101,11 +101,45 @@ func TestChoiceWaits(t *testing.T) {
 func TestProbeFails(t *testing.T) {
 	c := NewChoice(doubled)
 	c.Probe()
-	f := c.Begin()
+	f := c.Begin(false)
 	f.End(false, 0, 0)
 	if !c.Probe() {
 		t.Error("nobody probes after a probe that failed")
 	}
+}
+
+// TestTriedInVain lets another chunk try gzip when the first that was to did not compress, or did not arrive.
+func TestTriedInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewChoice(doubled)
+		f := c.Begin(false)
+		<-time.After(time.Second)
+		f.End(false, 4*mib, 0)
+		for _, n := range []int{4 * mib, 0} {
+			if !c.Gzip() || c.Gzip() {
+				t.Fatal("one chunk tries gzip, and one alone")
+			}
+			f := c.Begin(true)
+			<-time.After(time.Second)
+			f.End(false, n, 0)
+		}
+		if !c.Gzip() {
+			t.Error("gzip is not tried any more")
+		}
+	})
+}
+
+// TestSmallSample says nothing of the link: a few bytes from far away look like a slow one.
+func TestSmallSample(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewChoice(doubled)
+		f := c.Begin(false)
+		<-time.After(100 * time.Millisecond)
+		f.End(false, 4<<10, 0)
+		if !c.Probe() {
+			t.Error("a small sample passed for knowledge of the link")
+		}
+	})
 }
 
 // TestChoiceChanges follows a link that becomes another.

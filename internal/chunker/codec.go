@@ -125,13 +125,13 @@ func (s *speed) level(moved float64) int {
 func (c *Codec) Probe() bool { return c.choice != nil && c.choice.Probe() }
 
 // Plain returns p to be sent as it is.
-func (c *Codec) Plain(p []byte) Body { return Body{Bytes: p, flow: c.begin()} }
+func (c *Codec) Plain(p []byte) Body { return Body{Bytes: p, flow: c.begin(false)} }
 
-func (c *Codec) begin() Flow {
+func (c *Codec) begin(asked bool) Flow {
 	if c.choice == nil {
 		return Flow{}
 	}
-	return c.choice.Begin()
+	return c.choice.Begin(asked)
 }
 
 // Encode returns p as it is to be sent. The body may share p's memory, so p stays as it is until Release.
@@ -146,7 +146,7 @@ func (c *Codec) Encode(p []byte) Body {
 	case !c.choice.Gzip():
 		return c.Plain(p)
 	}
-	flow, began := c.begin(), time.Now()
+	flow, began := c.begin(true), time.Now()
 	b := Body{Bytes: p}
 	encoders <- struct{}{}
 	if worth := time.Now(); c.compressible(p) {
