@@ -21,17 +21,14 @@ type app struct {
 	stdout, stderr io.Writer
 	configPath     string
 	output         output
-	started        bool // a command's own code has begun
 	cfg            *config.Config
 }
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "transferctl",
-		Short:         "Move drive images: upload, download, clone and verify the drives of a cloud that speaks the back-end API 1.0",
-		SilenceErrors: true, SilenceUsage: true,
+		Use:   "transferctl",
+		Short: "Move drive images: upload, download, clone and verify the drives of a cloud that speaks the back-end API 1.0",
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
-			a.started = true
 			if err := a.output.check(); err != nil {
 				return err
 			}

@@ -26,8 +26,8 @@ type Drive struct {
 	client  *Client
 	uuid    string
 	size    int64
-	codec   *chunker.Codec // nil: only read
-	created bool           // by the job, so its unwritten places may be left alone
+	codec   *chunker.Codec     // nil: only read
+	created bool               // by the job, so its unwritten places may be left alone
 	seen    [blankSamples]bool // the places that Blank has read
 }
 

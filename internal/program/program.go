@@ -1,0 +1,50 @@
+// Package program is what both programs do around their commands: signals, errors with hints, and exit statuses.
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// Main runs the command that the process's arguments name and ends the process with its outcome. The first SIGINT or
+// SIGTERM ends the command's context; a second one, with the handler gone, ends the process at once.
+func Main(root *cobra.Command) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, root))
+}
+
+// run returns the exit status. What went wrong, and what to do about it, goes to the command's stderr.
+func run(ctx context.Context, root *cobra.Command) int {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	started, prepare := false, root.PersistentPreRunE
+	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
+		if started = true; prepare == nil {
+			return nil
+		}
+		return prepare(cmd, args)
+	}
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var e *transfer.Error
+	if !started && !errors.As(err, &e) {
+		// What cobra itself finds wrong is the user's command line.
+		e = transfer.Errorf(transfer.CodeInvalid, root.Name()+" --help shows how commands are written", "%w", err)
+		err = e
+	}
+	fmt.Fprintf(root.ErrOrStderr(), "%s: %v\n", root.Name(), err)
+	if errors.As(err, &e) && e.Hint != "" {
+		fmt.Fprintf(root.ErrOrStderr(), "hint: %s\n", e.Hint)
+	}
+	return transfer.CodeOf(err).ExitStatus()
+}
