@@ -109,7 +109,7 @@ func parse(text []byte) (*Config, error) {
 	if len(strings.TrimSpace(string(text))) == 0 {
 		return c, nil
 	}
-	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
+	if err := decode(text, c); err != nil {
 		return nil, describe(err)
 	}
 	for _, root := range c.Roots {
@@ -124,6 +124,17 @@ func parse(text []byte) (*Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// decode reads text into c. The library panics at some texts that are no YAML, for example at a tag with nothing that it
+// applies to.
+func decode(text []byte, c *Config) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("decode YAML: %v", p)
+		}
+	}()
+	return yaml.UnmarshalWithOptions(text, c, yaml.Strict())
 }
 
 // describe says what is wrong in one line with its place; the library's own text draws the lines around it, which may

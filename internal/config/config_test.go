@@ -175,6 +175,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte("endpoints: {a: {url: 'http://x', user: u, password_env: P}}"))
 	f.Add([]byte("roots: [/]\n---\n"))
+	f.Add([]byte("roots: !tag "))
+	f.Add([]byte("roots: !/\xe4ots: ")) // at which the library panics
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := parse(text)
 		if err == nil && c == nil {
