@@ -16,6 +16,10 @@ type storage struct {
 	f    *os.File
 	path string
 	size int64 // of the image, bytes
+
+	// mu is held while bytes are written. The kernel lets one write at a time into a file, and who waits for that there
+	// keeps a processor busy.
+	mu sync.Mutex
 }
 
 // WriteChunk writes at the chunk's offset. A full disk is CodeNoSpace.
@@ -23,6 +27,8 @@ func (s *storage) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) er
 	if err := s.check(ctx, c, len(p)); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if n, err := s.f.WriteAt(p, c.Off); err != nil {
 		return fileErrorAt("write "+s.path, c.Off+int64(n), err)
 	}

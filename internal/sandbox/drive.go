@@ -38,6 +38,10 @@ type drive struct {
 	copy   *copying // while it is itself the target
 
 	reads, writes counter
+
+	// disk is held while bytes are stored. The kernel lets one write at a time into a file, and who waits for that there
+	// keeps a processor busy.
+	disk sync.Mutex
 }
 
 // counter is what the read:* and write:* keys show, since the start of the server.
@@ -163,6 +167,8 @@ func (d *drive) store(f *os.File, p []byte, off int64) error {
 	if off > d.attrs.size || int64(len(p)) > d.attrs.size-off {
 		return pastEnd(d.attrs.size)
 	}
+	d.disk.Lock()
+	defer d.disk.Unlock()
 	if err := writeSparse(f, p, off); err != nil {
 		return internal(err)
 	}
