@@ -93,17 +93,12 @@ func (d *Drive) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error
 	})
 }
 
-var pieces = sync.Pool{New: func() any {
-	b := make([]byte, 128<<10)
-	return &b
-}}
-
 // ReadBack implements transfer.ReadBacker.
 func (d *Drive) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) error {
-	piece := pieces.Get().(*[]byte)
+	piece := pieces.Get().(*[128 << 10]byte)
 	defer pieces.Put(piece)
 	return d.read(ctx, c, func(body io.Reader, part transfer.Chunk) error {
-		n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{io.LimitReader(body, int64(part.Len))}, *piece)
+		n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{io.LimitReader(body, int64(part.Len))}, piece[:])
 		if err == nil && n < int64(part.Len) {
 			err = io.ErrUnexpectedEOF
 		}
