@@ -196,7 +196,7 @@ func TestReference(t *testing.T) {
 		"torn.json":     {`{"version": 1, "chunk_size": 409`, "manifest"},
 		"disguised":     {`{"version": 1, "chunk_size": 4096}`, "manifest"},
 		"text.json":     {"hello", "manifest"},
-		"negative.json": {strings.ReplaceAll(`{"version":1,"algorithm":"sha256","size":-5,"chunk_size":4096}`, "\n", ""), "manifest"},
+		"negative.json": {strings.ReplaceAll(`{"version":1,"algorithm":"blake3","size":-5,"chunk_size":4096}`, "\n", ""), "manifest"},
 	} {
 		_, err := OpenReference(t.Context(), tempFile(t, name, []byte(tc.content)), Options{Roots: everywhere})
 		expect(t, err, transfer.CodeInvalid, tc.word)

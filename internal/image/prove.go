@@ -33,7 +33,7 @@ func prove(ctx context.Context, op string, f *os.File, format transfer.Format, m
 			want = verify.ZeroDigest(c.Len)
 		}
 		if got := verify.Sum(buf[:n]); got != want {
-			return mismatch(op, c.Off, fmt.Errorf("chunk %d is not what was written: its SHA-256 is %s, not %s", i, got, want))
+			return mismatch(op, c.Off, fmt.Errorf("chunk %d is not what was written: its digest is %s, not %s", i, got, want))
 		}
 	}
 	n, err := s.Next(ctx, make([]byte, 1))

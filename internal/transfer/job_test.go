@@ -68,7 +68,7 @@ func TestJobJSON(t *testing.T) {
 	at := time.Unix(0, 0).UTC()
 	off := int64(1)
 	full := Job{
-		Progress: Progress{Drive: uuidA, Digest: JobDigest{Algorithm: "sha256", Image: "i", ChunksRoot: "r"}},
+		Progress: Progress{Drive: uuidA, Digest: JobDigest{Algorithm: "blake3", Image: "i", ChunksRoot: "r"}},
 		Worker:   "w", StartedAt: &at, FinishedAt: &at, Error: &Failure{Offset: &off},
 	}
 	b, err := json.Marshal(full)

@@ -1,11 +1,12 @@
 package transfertest
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/zeebo/blake3"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -63,13 +64,13 @@ func Image(size int64, chunk int) []byte {
 // Manifest describes content cut into pieces of chunk bytes.
 func Manifest(content []byte, chunk int) *transfer.Manifest {
 	m := &transfer.Manifest{
-		Version: transfer.ManifestVersion, Algorithm: "sha256", Size: int64(len(content)), ChunkSize: chunk,
+		Version: transfer.ManifestVersion, Algorithm: "blake3", Size: int64(len(content)), ChunkSize: chunk,
 		Chunks: make(map[int64]transfer.Digest),
 	}
-	root := sha256.New()
+	root := blake3.New()
 	for _, c := range chunks(content, chunk) {
 		p := piece(content, c)
-		d := transfer.Digest(sha256.Sum256(p))
+		d := transfer.Digest(blake3.Sum256(p))
 		root.Write(d[:])
 		if !isZero(p) {
 			m.Chunks[c.Index] = d

@@ -2,12 +2,12 @@ package transfertest
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"testing"
 
+	"github.com/zeebo/blake3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -128,7 +128,7 @@ func (s *source) digests(d transfer.Digested) {
 	for _, c := range chunks(s.content, d.ChunkSize()) {
 		p := piece(s.content, c)
 		got, ok := d.ChunkDigest(c.Index)
-		if want := transfer.Digest(sha256.Sum256(p)); ok && got != want || !ok && !isZero(p) {
+		if want := transfer.Digest(blake3.Sum256(p)); ok && got != want || !ok && !isZero(p) {
 			s.t.Errorf("digest of chunk %d is %v, %t", c.Index, got, ok)
 		}
 	}

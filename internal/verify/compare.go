@@ -2,7 +2,6 @@ package verify
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"hash"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -19,7 +18,7 @@ type Comparer struct {
 }
 
 // NewComparer makes a Comparer; Reset makes it ready for a chunk.
-func NewComparer() *Comparer { return &Comparer{h: sha256.New()} }
+func NewComparer() *Comparer { return &Comparer{h: newHash()} }
 
 // Reset prepares for a chunk that should be want; nil if only its digest will be known.
 func (c *Comparer) Reset(want []byte) {

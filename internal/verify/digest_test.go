@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/zeebo/blake3"
+
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -33,10 +35,10 @@ func naiveRoot(image []byte) string {
 	var all []byte
 	for len(image) > 0 {
 		n := min(c, len(image))
-		d := sha256.Sum256(image[:n])
+		d := blake3.Sum256(image[:n])
 		all, image = append(all, d[:]...), image[n:]
 	}
-	root := sha256.Sum256(all)
+	root := blake3.Sum256(all)
 	return hex.EncodeToString(root[:])
 }
 
@@ -48,6 +50,22 @@ func TestRoot(t *testing.T) {
 		}
 		if got, want := Root(int64(size), c, Ascending(nil)), naiveRoot(make([]byte, size)); got != want {
 			t.Errorf("%d zeros: root %s, want %s", size, got, want)
+		}
+	}
+}
+
+// TestVectors are of the reference implementation: bytes 0, 1, 2, … 250, 0, 1, …
+func TestVectors(t *testing.T) {
+	for n, want := range map[int]string{
+		0:     "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+		31744: "62b6960e1a44bcc1eb1a611a8d6235b6b4b78f32e7abc4fb4c6cdcce94895c47",
+	} {
+		p := make([]byte, n)
+		for i := range p {
+			p[i] = byte(i % 251)
+		}
+		if got := Sum(p); hex.EncodeToString(got[:]) != want {
+			t.Errorf("of %d bytes: %x, want %s", n, got, want)
 		}
 	}
 }

@@ -157,7 +157,7 @@ func FuzzManifest(f *testing.F) {
 		f.Add(b[:len(b)/2])
 	}
 	f.Add([]byte(`null`))
-	f.Add([]byte(`{"version":1,"algorithm":"sha256","size":9223372036854775807,"chunk_size":4096}`))
+	f.Add([]byte(`{"version":1,"algorithm":"blake3","size":9223372036854775807,"chunk_size":4096}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var claims transfer.Manifest
 		if json.Unmarshal(b, &claims) == nil && claims.ChunkSize > 0 && transfer.ChunkCount(claims.Size, claims.ChunkSize) > 1<<16 {

@@ -109,7 +109,7 @@ func differs(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify.
 	return &transfer.Error{
 		Op: fmt.Sprintf("verify chunk %d", ch.Index), Code: transfer.CodeMismatch, Offset: &off,
 		Hint: "what is stored is not what it should be; do not use the target",
-		Err:  fmt.Errorf("SHA-256 of %d bytes at %d is %s, not %s", ch.Len, ch.Off, got, want.digest),
+		Err:  fmt.Errorf("the digest of %d bytes at %d is %s, not %s", ch.Len, ch.Off, got, want.digest),
 	}
 }
 
