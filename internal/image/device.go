@@ -17,8 +17,8 @@ type device struct {
 }
 
 var (
-	_ transfer.Sink       = (*device)(nil)
-	_ transfer.ReadBacker = (*device)(nil)
+	_ transfer.Sink        = (*device)(nil)
+	_ transfer.WriteBacker = (*device)(nil)
 )
 
 // openDevice claims a block device for itself, which the kernel refuses while it is mounted (open(2), O_EXCL).

@@ -58,6 +58,13 @@ type ReadBacker interface {
 	ReadBack(ctx context.Context, c Chunk, w io.Writer) error
 }
 
+// WriteBacker is a ReadBacker that does both at once, piece by piece, while the piece is in the processor's cache.
+type WriteBacker interface {
+	ReadBacker
+	// WriteBack is WriteChunk, and then ReadBack, for each piece of the chunk.
+	WriteBack(ctx context.Context, c Chunk, p []byte, w io.Writer) error
+}
+
 // InOrder is a Sink that must be written chunk after chunk, from the first to the last, zeros included.
 type InOrder interface {
 	InOrder()

@@ -102,7 +102,7 @@ func (s *sink) write(dst transfer.Sink, all []transfer.Chunk) {
 	for _, c := range all {
 		g.Go(func() error {
 			p := slices.Clone(piece(s.content, c))
-			if err := dst.WriteChunk(s.t.Context(), c, p); err != nil {
+			if err := s.writeChunk(dst, c, p); err != nil {
 				return fmt.Errorf("write chunk %d: %w", c.Index, err)
 			}
 			for i := range p {
@@ -114,6 +114,22 @@ func (s *sink) write(dst transfer.Sink, all []transfer.Chunk) {
 	if err := g.Wait(); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// writeChunk writes every other chunk in the way that reads it back too, if the sink has one.
+func (s *sink) writeChunk(dst transfer.Sink, c transfer.Chunk, p []byte) error {
+	both, ok := dst.(transfer.WriteBacker)
+	if !ok || c.Index%2 == 1 {
+		return dst.WriteChunk(s.t.Context(), c, p)
+	}
+	var got bytes.Buffer
+	if err := both.WriteBack(s.t.Context(), c, p, &got); err != nil {
+		return err
+	}
+	if d := diff(got.Bytes(), p); d != "" {
+		return fmt.Errorf("what was handed back: %s", d)
+	}
+	return nil
 }
 
 // readBack compares what is stored of a chunk, and of its second half, with the image.
@@ -201,6 +217,11 @@ func (s *sink) canceled() {
 	c := s.all[0]
 	if err := dst.WriteChunk(ctx, c, slices.Clone(piece(s.content, c))); transfer.CodeOf(err) != transfer.CodeCanceled {
 		s.t.Errorf("WriteChunk with a canceled context: %v", err)
+	}
+	if both, ok := dst.(transfer.WriteBacker); ok {
+		if err := both.WriteBack(ctx, c, slices.Clone(piece(s.content, c)), new(bytes.Buffer)); transfer.CodeOf(err) != transfer.CodeCanceled {
+			s.t.Errorf("WriteBack with a canceled context: %v", err)
+		}
 	}
 	if r, ok := dst.(transfer.ReadBacker); ok {
 		if err := r.ReadBack(ctx, c, new(bytes.Buffer)); transfer.CodeOf(err) != transfer.CodeCanceled {

@@ -130,6 +130,16 @@ func (m *chunked) total(calls map[int64]int) (n int) {
 	return n
 }
 
+// atOnce is a chunked that writes and reads back in one call.
+type atOnce struct{ *chunked }
+
+func (a atOnce) WriteBack(ctx context.Context, c transfer.Chunk, p []byte, w io.Writer) error {
+	if err := a.WriteChunk(ctx, c, p); err != nil {
+		return err
+	}
+	return a.ReadBack(ctx, c, w)
+}
+
 // onlyForward is a chunked that must be written in order and cannot be read back.
 type onlyForward struct{ m *chunked }
 

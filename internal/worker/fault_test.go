@@ -204,24 +204,29 @@ func TestFlippedBits(t *testing.T) {
 		"always written wrong": {write: 1 << 30, mode: transfer.VerifyWritten, code: transfer.CodeMismatch},
 		"always read wrong":    {read: 1 << 30, mode: transfer.VerifyWritten, code: transfer.CodeMismatch},
 	} {
-		t.Run(name, func(t *testing.T) {
-			sink := newChunked(nil)
-			sink.lieWrite, sink.lieRead = flip(tc.write), flip(tc.read)
-			j := newJob(t, newChunked(image), sink)
-			j.spec.Verify = tc.mode
-			if tc.code != "" {
-				f := j.mustFail(tc.code)
-				if f.Offset == nil || *f.Offset != 2*chunkSize+17 || f.Hint == "" || sink.commits != 0 {
-					t.Errorf("failed with %+v", f)
+		for kind, wrap := range map[string]func(*chunked) transfer.Sink{
+			"one after the other": func(m *chunked) transfer.Sink { return m },
+			"at once":             func(m *chunked) transfer.Sink { return atOnce{m} },
+		} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				sink := newChunked(nil)
+				sink.lieWrite, sink.lieRead = flip(tc.write), flip(tc.read)
+				j := newJob(t, newChunked(image), wrap(sink))
+				j.spec.Verify = tc.mode
+				if tc.code != "" {
+					f := j.mustFail(tc.code)
+					if f.Offset == nil || *f.Offset != 2*chunkSize+17 || f.Hint == "" || sink.commits != 0 {
+						t.Errorf("failed with %+v", f)
+					}
+					return
 				}
-				return
-			}
-			p := j.mustRun()
-			equal(t, sink, image)
-			if p.Chunks.Sent != tc.sent || p.Retries.Mismatch == 0 || !p.Verified {
-				t.Errorf("counted %+v, %+v", p.Chunks, p.Retries)
-			}
-		})
+				p := j.mustRun()
+				equal(t, sink, image)
+				if p.Chunks.Sent != tc.sent || p.Retries.Mismatch == 0 || !p.Verified {
+					t.Errorf("counted %+v, %+v", p.Chunks, p.Retries)
+				}
+			})
+		}
 	}
 }
 

@@ -25,19 +25,39 @@ type expected struct {
 // store writes a chunk and reads it back until what is stored is p. It returns the digest of what is stored.
 func (c *copier) store(ctx context.Context, w work, p []byte, ws *workspace) (d transfer.Digest, err error) {
 	for range rewrites {
-		if err := c.write(ctx, w, p); err != nil {
-			return d, at("write", w.Chunk, err)
-		}
-		if !c.readsBack() {
-			c.pace.moved(w.Len, ws.began)
-			return verify.Sum(p), nil
-		}
-		d, err = c.readBack(ctx, c.sink.(transfer.ReadBacker), w.Chunk, expected{bytes: p}, ws)
+		d, err = c.storeOnce(ctx, w, p, ws)
 		if transfer.CodeOf(err) != transfer.CodeMismatch {
 			break
 		}
 	}
 	return d, err
+}
+
+func (c *copier) storeOnce(ctx context.Context, w work, p []byte, ws *workspace) (d transfer.Digest, err error) {
+	both, atOnce := c.sink.(transfer.WriteBacker)
+	atOnce = atOnce && c.readsBack()
+	err = c.write(ctx, w, func() error {
+		if !atOnce {
+			return c.sink.WriteChunk(ctx, w.Chunk, p)
+		}
+		ws.cmp.Reset(p)
+		return both.WriteBack(ctx, w.Chunk, p, ws.cmp)
+	})
+	if err != nil {
+		return d, at("write", w.Chunk, err)
+	}
+	if !c.readsBack() {
+		c.pace.moved(w.Len, ws.began)
+		return verify.Sum(p), nil
+	}
+	if atOnce {
+		if _, same := ws.cmp.Equal(); same {
+			c.pace.moved(w.Len, ws.began)
+			return ws.cmp.Digest(), nil
+		}
+		c.count.retry(transfer.CodeMismatch)
+	}
+	return c.readBack(ctx, c.sink.(transfer.ReadBacker), w.Chunk, expected{bytes: p}, ws)
 }
 
 // readsBack reports whether each chunk is read back before it counts as done.
@@ -46,9 +66,10 @@ func (c *copier) readsBack() bool {
 	return can && (c.mode == compareOnly || c.task.Spec.Verify != transfer.VerifyNone)
 }
 
-func (c *copier) write(ctx context.Context, w work, p []byte) (err error) {
+// write calls put, in the chunk's turn where the sink has an order.
+func (c *copier) write(ctx context.Context, w work, put func() error) (err error) {
 	write := func() error {
-		return c.retry.call(ctx, c.sinkGate, func() error { return c.young(c.sink.WriteChunk(ctx, w.Chunk, p)) })
+		return c.retry.call(ctx, c.sinkGate, func() error { return c.young(put()) })
 	}
 	if c.order != nil {
 		err = c.order.take(ctx, w.seq, write)
