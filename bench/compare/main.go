@@ -114,12 +114,16 @@ var links = []link{
 	{name: "200Mbit, 20 ms", shape: &shape{200 * mbit, 10 * time.Millisecond}, images: []string{"dense"}, size: 256 << 20, kinds: []string{"upload"}},
 }
 
-// choiceLinks are those over which transferd's choices are compared with fixed settings.
+var all = []string{"dense", "random", "sparse"}
+
+// choiceLinks are those over which transferd's choices are compared with fixed settings. The images for slow links are as
+// small as can be: of fewer chunks most are the first ones.
 var choiceLinks = []link{
-	{name: "10Mbit, 20 ms", shape: &shape{10 * mbit, 10 * time.Millisecond}, images: []string{"dense"}, size: 32 << 20, kinds: []string{"encoding"}},
-	{name: "100Mbit, 20 ms", shape: &shape{100 * mbit, 10 * time.Millisecond}, images: []string{"dense", "random"}, size: 128 << 20, kinds: []string{"encoding"}},
-	{name: "1Gbit, 20 ms", shape: &shape{1000 * mbit, 10 * time.Millisecond}, images: []string{"dense", "random"}, size: 512 << 20, kinds: []string{"encoding"}},
-	{name: "loopback", images: []string{"dense", "random"}, kinds: []string{"encoding", "in flight"}},
+	{name: "10Mbit, 20 ms", shape: &shape{10 * mbit, 10 * time.Millisecond}, images: all, size: 64 << 20, kinds: []string{"encoding"}},
+	{name: "100Mbit, 20 ms", shape: &shape{100 * mbit, 10 * time.Millisecond}, images: all, size: 256 << 20, kinds: []string{"encoding"}},
+	{name: "1Gbit, 20 ms", shape: &shape{1000 * mbit, 10 * time.Millisecond}, images: all, kinds: []string{"encoding"}},
+	{name: "loopback", images: all, kinds: []string{"encoding", "in flight"}},
+	{name: "10Gbit, 5 ms", shape: &shape{10000 * mbit, 2500 * time.Microsecond}, images: []string{"random"}, kinds: []string{"in flight"}},
 	{name: "10Gbit, 20 ms", shape: &shape{10000 * mbit, 10 * time.Millisecond}, images: []string{"random"}, kinds: []string{"in flight"}},
 	{name: "10Gbit, 100 ms", shape: &shape{10000 * mbit, 50 * time.Millisecond}, images: []string{"random"}, kinds: []string{"in flight"}},
 }
@@ -202,7 +206,8 @@ func (b *bench) cut(l link, image string) (string, error) {
 		return path, nil
 	}
 	short := b.path(image + "-short.img")
-	out, err := exec.Command("sh", "-c", `head -c "$1" "$2" >"$3"`, "sh", fmt.Sprint(l.size), path, short).CombinedOutput()
+	const script = `head -c "$1" "$2" | dd of="$3" bs=64k iflag=fullblock conv=sparse status=none; truncate -s "$1" "$3"`
+	out, err := exec.Command("sh", "-c", script, "sh", fmt.Sprint(l.size), path, short).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("cut image: %w\n%s", err, out)
 	}

@@ -50,13 +50,16 @@ func NewChoice(guess func(plain float64) float64) *Choice {
 }
 
 // goodput is a mean that forgets: of two samples the later counts more, and a large one more than a small one.
-type goodput struct{ rate float64 } // bytes a second; 0: unknown
+type goodput struct {
+	rate float64       // bytes a second; 0: unknown
+	seen time.Duration // by all samples together
+}
 
 // memory is how many bytes it takes to forget most of what was before.
 const memory = 32 << 20
 
 // add takes a sample in. One of a way that is only tried counts as much as all before it, which are old.
-func (g *goodput) add(rate float64, n int, tried bool) {
+func (g *goodput) add(rate float64, n int, took time.Duration, tried bool) {
 	weight := float64(n) / float64(n+memory)
 	switch {
 	case g.rate == 0:
@@ -65,6 +68,7 @@ func (g *goodput) add(rate float64, n int, tried bool) {
 		weight = 0.5
 	}
 	g.rate += (rate - g.rate) * weight
+	g.seen += took
 }
 
 // Flow is a chunk on its way.
@@ -103,7 +107,8 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	defer c.mu.Unlock()
 	now := c.pass()
 	c.flows--
-	took := now.Sub(f.began).Seconds()
+	elapsed := now.Sub(f.began)
+	took := elapsed.Seconds()
 	if c.state == probing && n == 0 {
 		c.state = unknown
 	}
@@ -120,10 +125,10 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	// With k chunks on their way at once, each takes k times as long as alone.
 	rate := float64(n) / took * max(1, (c.area-f.area)/took)
 	if gzip {
-		c.gzip.add(rate, n, !c.onGzip)
+		c.gzip.add(rate, n, elapsed, !c.onGzip)
 		c.busy += (working.Seconds()/took - c.busy) / 8
 	} else {
-		c.plain.add(rate, n, c.onGzip)
+		c.plain.add(rate, n, elapsed, c.onGzip)
 	}
 }
 
@@ -162,8 +167,9 @@ func (c *Choice) Gzip() bool {
 		return false // small chunks go without a probe
 	}
 	if gzip == 0 {
-		// A guess is enough for one chunk to find out, and no more.
-		first := !c.trying && c.guess(plain) > plain*leaveAt
+		// A guess is enough for one chunk to find out, and no more; but none is made from a few milliseconds on a link that
+		// may have been cold.
+		first := !c.trying && c.plain.seen >= probeWait && c.guess(plain) > plain*leaveAt
 		c.trying = c.trying || first
 		return first
 	}
@@ -189,9 +195,16 @@ func (c *Choice) pending() bool {
 	return c.state == probing
 }
 
-// gzipRate is what gzip moves, bytes of the image a second; 0: unknown.
+// gzipRate is what gzip moves, bytes of the image a second: what it was seen to or, until it was tried, what may be
+// expected of a link that makes a probe take so long.
 func (c *Choice) gzipRate() float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.gzip.rate
+	switch {
+	case c.gzip.rate > 0:
+		return c.gzip.rate
+	case c.plain.rate > 0:
+		return c.guess(c.plain.rate)
+	}
+	return c.guess(ProbeSize / probeWait.Seconds())
 }
