@@ -28,7 +28,6 @@ type Body struct {
 	Bytes   []byte
 	Gzip    bool // Bytes is one gzip member; else it is the chunk itself
 	buf     *bytes.Buffer
-	codec   *Codec
 	flow    Flow
 	n       int           // of the chunk, bytes, if it counts for the choice and has arrived
 	working time.Duration // spent on compressing
@@ -43,7 +42,7 @@ func (b *Body) Release() {
 		b.flow.End(b.Gzip, b.n, b.working)
 	}
 	if b.buf != nil {
-		b.codec.bufs.Put(b.buf)
+		bufs.Put(b.buf)
 	}
 	*b = Body{}
 }
@@ -51,13 +50,17 @@ func (b *Body) Release() {
 // Codec encodes chunks. It is safe for concurrent use: chunks are compressed side by side, each by one goroutine, which
 // scales with the cores where splitting a single chunk does not.
 type Codec struct {
-	level   int     // 0: raw
-	choice  *Choice // nil: always level
-	speed   speed
-	writers [gzip.BestCompression + 1]sync.Pool // by level, of *gzip.Writer
-	bufs    sync.Pool
-	zeros   sync.Map // int → []byte, the gzip member of that many zeros
+	level  int     // 0: raw
+	choice *Choice // nil: always level
+	speed  speed
+	zeros  sync.Map // int → []byte, the gzip member of that many zeros
 }
+
+// All jobs share what they compress with and into.
+var (
+	writers [gzip.BestCompression + 1]sync.Pool // by level, of *gzip.Writer
+	bufs    = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+)
 
 // speed is how fast one core compresses at fastLevel.
 type speed struct {
@@ -78,7 +81,6 @@ func NewCodec(c transfer.Compression) *Codec {
 			return min(codec.speed.all(), guessedRatio*plain)
 		})
 	}
-	codec.bufs.New = func() any { return new(bytes.Buffer) }
 	return codec
 }
 
@@ -142,16 +144,16 @@ func (c *Codec) Encode(p []byte) Body {
 	case IsZero(p):
 		return Body{Bytes: c.zeroBody(len(p)), Gzip: true}
 	case c.choice == nil:
-		return c.compress(p, c.level)
+		return compress(p, c.level)
 	case !c.choice.Gzip():
 		return c.Plain(p)
 	}
 	flow, began := c.begin(true), time.Now()
 	b := Body{Bytes: p}
 	encoders <- struct{}{}
-	if worth := time.Now(); c.compressible(p) {
+	if worth := time.Now(); compressible(p) {
 		level := c.speed.level(c.choice.gzipRate())
-		b = c.compress(p, level)
+		b = compress(p, level)
 		c.speed.add(level, len(p), time.Since(worth))
 	}
 	<-encoders
@@ -163,26 +165,26 @@ func (c *Codec) Encode(p []byte) Body {
 	return b
 }
 
-func (c *Codec) compress(p []byte, level int) Body {
-	buf := c.bufs.Get().(*bytes.Buffer)
+func compress(p []byte, level int) Body {
+	buf := bufs.Get().(*bytes.Buffer)
 	buf.Reset()
 	// gzip of what does not compress is a little longer than the input, so this is the only growth there is.
 	buf.Grow(len(p) + len(p)/1024 + 64)
-	c.gzip(buf, p, level)
-	return Body{Bytes: buf.Bytes(), Gzip: true, buf: buf, codec: c}
+	pack(buf, p, level)
+	return Body{Bytes: buf.Bytes(), Gzip: true, buf: buf}
 }
 
-func (c *Codec) gzip(w io.Writer, p []byte, level int) {
-	z := c.writer(w, level)
-	defer c.writers[level].Put(z)
+func pack(w io.Writer, p []byte, level int) {
+	z := writer(w, level)
+	defer writers[level].Put(z)
 	// Neither fails: the writers here are memory.
 	_, _ = z.Write(p)
 	_ = z.Close()
 }
 
 // writer is a gzip writer for one member, to be put back.
-func (c *Codec) writer(w io.Writer, level int) *gzip.Writer {
-	if z, ok := c.writers[level].Get().(*gzip.Writer); ok {
+func writer(w io.Writer, level int) *gzip.Writer {
+	if z, ok := writers[level].Get().(*gzip.Writer); ok {
 		z.Reset(w)
 		return z
 	}
@@ -199,7 +201,7 @@ func (c *Codec) zeroBody(n int) []byte {
 		return b.([]byte)
 	}
 	var buf bytes.Buffer
-	c.gzip(&buf, make([]byte, n), c.level)
+	pack(&buf, make([]byte, n), c.level)
 	b, _ := c.zeros.LoadOrStore(n, buf.Bytes())
 	return b.([]byte)
 }
@@ -211,13 +213,13 @@ const (
 
 // compressible compresses samples of p, spread evenly, and reports whether they lost a tenth or more. It takes under
 // 0.4 ms where compressing a whole chunk in vain takes several; small chunks are not worth a probe.
-func (c *Codec) compressible(p []byte) bool {
+func compressible(p []byte) bool {
 	if len(p) <= probeSamples*probeSize {
 		return true
 	}
 	var n countingWriter
-	z := c.writer(&n, fastLevel)
-	defer c.writers[fastLevel].Put(z)
+	z := writer(&n, fastLevel)
+	defer writers[fastLevel].Put(z)
 	stride := (len(p) - probeSize) / (probeSamples - 1)
 	for i := range probeSamples {
 		_, _ = z.Write(p[i*stride : i*stride+probeSize])
