@@ -3,7 +3,7 @@
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZ ?= 100000x
 
-.PHONY: build demo test race lint fuzz needs bench bench-compare
+.PHONY: build demo test race lint fuzz needs bench bench-compare profile
 
 build:
 	go build -o bin/ ./cmd/...
@@ -35,6 +35,10 @@ bench-compare:
 	@for need in "pigz pigz" "nbdcopy libnbd-bin" "nbdkit nbdkit" "qemu-img qemu-utils" "rclone rclone" "mkfs.ext4 e2fsprogs" "openssl openssl"; do \
 		scripts/need.sh $$need || exit 1; done
 	go run ./bench/compare
+
+# Where the processor time goes.
+profile:
+	scripts/profile.sh
 
 # Everything that is measured, against the committed figures.
 bench:

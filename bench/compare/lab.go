@@ -117,6 +117,9 @@ func (t *lab) serve(ctx context.Context, words []string) error {
 func (t *lab) bash(ctx context.Context, script string) (*os.ProcessState, error) {
 	cmd := exec.CommandContext(ctx, "bash", "-c", "set -e -o pipefail\n"+script)
 	cmd.Dir = t.dir
+	// What bash has started ends with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	at := func(name string) string { return filepath.Join(t.dir, name) }
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(filepath.Dir(t.dir), "bin")+":"+os.Getenv("PATH"), "BENCH_PASSWORD=p",
 		"IMG="+t.image, "OUT="+at("out.img"), "TARGET="+at("target.img"), "TRANSFERD_CONFIG="+at("config.yaml"), "TRANSFERD_STATE="+at("state"))
