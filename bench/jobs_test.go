@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"net/http/httptest"
 	"path/filepath"
 	"testing"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/transferd/transferd/internal/journal"
 	"github.com/transferd/transferd/internal/opener"
 	"github.com/transferd/transferd/internal/sandbox"
+	"github.com/transferd/transferd/internal/sandboxtest"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
@@ -27,30 +27,12 @@ type rig struct {
 	last   transfer.Progress
 }
 
-func newRig(b *testing.B, faults ...string) *rig {
+func newRig(b *testing.B) *rig {
 	b.Helper()
 	r := &rig{b: b, dir: b.TempDir()}
-	cfg := sandbox.Config{Dir: filepath.Join(work, "sandbox", b.Name()), User: "u", Password: "p"}
-	for _, f := range faults {
-		fault, err := sandbox.ParseFault(f)
-		if err != nil {
-			b.Fatal(err)
-		}
-		cfg.Faults = append(cfg.Faults, fault)
-	}
-	s, err := sandbox.New(cfg)
-	if err != nil {
-		b.Fatal(err)
-	}
-	server := httptest.NewServer(s.Handler())
-	b.Cleanup(func() {
-		server.Close()
-		if err := s.Close(); err != nil {
-			b.Error(err)
-		}
-	})
+	_, url := sandboxtest.Start(b, sandbox.Config{Dir: filepath.Join(work, "sandbox", b.Name()), User: "u", Password: "p"})
 	b.Setenv("BENCH_PASSWORD", "p")
-	e := config.Endpoint{URL: server.URL, User: "u", PasswordEnv: "BENCH_PASSWORD"}
+	e := config.Endpoint{URL: url, User: "u", PasswordEnv: "BENCH_PASSWORD"}
 	r.opener = opener.New(map[string]config.Endpoint{"here": e, "there": e}, opener.Options{Roots: img.Roots{"/"}})
 	r.worker = worker.New(worker.Config{
 		Opener: r.opener, Policy: worker.DefaultPolicy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { r.last = p },

@@ -32,6 +32,16 @@ done
 	sent   = `cmp "$IMG" "$TARGET"`
 	stored = `transferctl upload "$IMG" s: --local >uuid; cat "$IMG" >"$TARGET"; rm -f "$OUT" "$OUT".manifest.json`
 	came   = `cmp "$IMG" "$OUT"`
+	// spread makes an image of 1 TiB that holds the data of $IMG in 16 places, far from each other.
+	spread = `SIZE=$(stat -c %s "$IMG")
+[ -f tebibyte.img ] || { truncate -s 1T tebibyte.img; for i in $(seq 0 15); do
+  dd if="$IMG" of=tebibyte.img bs=4M skip=$((i * SIZE / 67108864)) seek=$((i * 16384)) count=$((SIZE / 67108864)) conv=notrunc status=none
+done; }`
+	// Reading all of the drive would take hours: what holds data is compared, and is all that takes room.
+	spreadSent = `SIZE=$(stat -c %s "$IMG") DRIVE=drives/$(cat uuid).raw
+for i in $(seq 0 15); do cmp -n $((SIZE / 16)) -i $((i * 68719476736)) tebibyte.img "$DRIVE"; done
+test $(stat -c %s "$DRIVE") = 1099511627776
+test $(($(stat -c %b "$DRIVE") * 512)) -le $SIZE`
 )
 
 // setting is transferd with one of its choices fixed, or auto. While encodings are compared all have the same number of
@@ -85,6 +95,13 @@ rclone check --download src :webdav:$(cat folder)`, check: `cmp "$IMG" dav/$(cat
 	{
 		name: "curl, one request after another (not verified)", kind: "download", prepare: stored,
 		run: `curl -sf -u u:p "http://$API/drives/$(cat uuid)/read/[0-$(($(stat -c %s "$IMG") - 4194304)):4194304]/4194304" >"$OUT"`, check: came,
+	},
+	{
+		name: "transferd, the data alone", kind: "tebibyte", run: `transferctl upload "$IMG" s: --local >uuid`, check: verify,
+	},
+	{
+		name: "transferd, the data in 1 TiB", kind: "tebibyte", prepare: spread,
+		run: `transferctl upload tebibyte.img s: --local >uuid`, check: spreadSent,
 	},
 	setting("encoding", "--compression", "auto"), setting("encoding", "--compression", "none"),
 	setting("encoding", "--compression", "1"), setting("encoding", "--compression", "6"),

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/sandbox"
+	"github.com/transferd/transferd/internal/sandboxtest"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transfertest"
 )
@@ -24,18 +24,8 @@ import (
 // inSandbox is a client of a sandbox of the test's own.
 func inSandbox(t *testing.T) *Client {
 	t.Helper()
-	s, err := sandbox.New(sandbox.Config{Dir: filepath.Join(t.TempDir(), "data"), User: "ops", Password: password})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(s.Handler())
-	t.Cleanup(func() {
-		server.Close()
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return client(t, Config{URL: server.URL})
+	_, url := sandboxtest.Start(t, sandbox.Config{Dir: filepath.Join(t.TempDir(), "data"), User: "ops", Password: password})
+	return client(t, Config{URL: url})
 }
 
 func newDrive(t *testing.T, c *Client, size int64) DriveInfo {

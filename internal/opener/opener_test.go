@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/transferd/transferd/internal/journal"
 	"github.com/transferd/transferd/internal/opener"
 	"github.com/transferd/transferd/internal/sandbox"
+	"github.com/transferd/transferd/internal/sandboxtest"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
@@ -35,27 +35,10 @@ type bench struct {
 func newBench(t *testing.T, faults ...string) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
-	cfg := sandbox.Config{Dir: filepath.Join(b.dir, "sandbox"), User: "u", Password: "p", Seed: 1}
-	for _, f := range faults {
-		fault, err := sandbox.ParseFault(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg.Faults = append(cfg.Faults, fault)
-	}
-	var err error
-	if b.sandbox, err = sandbox.New(cfg); err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(b.sandbox.Handler())
-	t.Cleanup(func() {
-		server.Close()
-		if err := b.sandbox.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	var url string
+	b.sandbox, url = sandboxtest.Start(t, sandbox.Config{Dir: filepath.Join(b.dir, "sandbox"), User: "u", Password: "p", Seed: 1}, faults...)
 	t.Setenv("BENCH_PASSWORD", "p")
-	e := config.Endpoint{URL: server.URL + "/", User: "u", PasswordEnv: "BENCH_PASSWORD"}
+	e := config.Endpoint{URL: url + "/", User: "u", PasswordEnv: "BENCH_PASSWORD"}
 	b.opener = opener.New(map[string]config.Endpoint{"here": e, "there": e}, opener.Options{Roots: image.Roots{b.dir}})
 	policy := worker.DefaultPolicy
 	policy.Base, policy.Cap = policy.Base/100, policy.Cap/100
