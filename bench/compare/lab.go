@@ -40,7 +40,11 @@ func newLab(ctx context.Context, b *bench, l link, image string) (_ *lab, err er
 	}
 	for variable, words := range map[string]func(host, port string) []string{
 		"API": func(host, port string) []string {
-			return []string{b.path("bin", "transferd"), "sandbox", "--listen", host + ":" + port, "--data", "drives", "--user", "u", "--password", "p"}
+			words := []string{b.path("bin", "transferd"), "sandbox", "--listen", host + ":" + port, "--data", "drives", "--user", "u", "--password", "p"}
+			if l.fault != "" {
+				words = append(words, "--fault", l.fault)
+			}
+			return words
 		},
 		"NBD": func(host, port string) []string {
 			return []string{"nbdkit", "--foreground", "--ipaddr", host, "--port", port, "file", "target.img"}
