@@ -27,10 +27,10 @@ for i in $(seq 0 $(($(cat count) - 1))); do
   curl -sf -u u:p http://$API/drives/$U/read/$((i * 4194304))/$(stat -c %s chunk) | cmp - chunk
 done
 `
-	verify = `transferctl verify s:$(cat uuid) "$IMG" --local`
+	verify = `transferctl verify near:$(cat uuid) "$IMG" --local`
 	fresh  = `: >"$TARGET"; truncate -s $(stat -c %s "$IMG") "$TARGET"`
 	sent   = `cmp "$IMG" "$TARGET"`
-	stored = `transferctl upload "$IMG" s: --local >uuid; cat "$IMG" >"$TARGET"; rm -f "$OUT" "$OUT".manifest.json`
+	stored = `transferctl upload "$IMG" near: --local >uuid; cat "$IMG" >"$TARGET"; rm -f "$OUT" "$OUT".manifest.json`
 	came   = `cmp "$IMG" "$OUT"`
 	// spread makes an image of 1 TiB that holds the data of $IMG in 16 places, far from each other.
 	spread = `SIZE=$(stat -c %s "$IMG")

@@ -57,7 +57,11 @@ func newLab(ctx context.Context, b *bench, l link, image string) (_ *lab, err er
 			return nil, err
 		}
 	}
-	config := fmt.Sprintf("endpoints: {s: {url: \"http://%s\", user: u, password_env: BENCH_PASSWORD}}\n", t.addresses["API"])
+	// What is not measured takes the short way, past the link's shape.
+	config := "endpoints:\n"
+	for name, address := range map[string]string{"s": t.addresses["API"], "near": t.addresses["NEAR_API"]} {
+		config += fmt.Sprintf("  %s: {url: \"http://%s\", user: u, password_env: BENCH_PASSWORD}\n", name, address)
+	}
 	return t, os.WriteFile(filepath.Join(t.dir, "config.yaml"), []byte(config), 0o600)
 }
 
@@ -78,6 +82,7 @@ func (t *lab) start(ctx context.Context, l link, variable string, words func(hos
 	if err := await(ctx, address); err != nil {
 		return err
 	}
+	t.addresses["NEAR_"+variable] = address
 	if t.addresses[variable] = address; l.shape == nil {
 		return nil
 	}
@@ -160,7 +165,7 @@ func (t *lab) measure(ctx context.Context, c contender) (r result, err error) {
 	if _, err := t.bash(ctx, c.check); err != nil {
 		return r, fmt.Errorf("the result is not equal: %w", err)
 	}
-	_, err = t.bash(ctx, `rm -f "$OUT"; for d in $(transferctl api drives list); do transferctl drives destroy s:$d; done`)
+	_, err = t.bash(ctx, `rm -f "$OUT"; for d in $(transferctl api -e near drives list); do transferctl drives destroy near:$d; done`)
 	return r, err
 }
 
