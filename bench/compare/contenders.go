@@ -38,7 +38,7 @@ done
   dd if="$IMG" of=tebibyte.img bs=4M skip=$((i * SIZE / 67108864)) seek=$((i * 16384)) count=$((SIZE / 67108864)) conv=notrunc status=none
 done; }`
 	// Reading all of the drive would take hours: what holds data is compared, and is all that takes room.
-	spreadSent = `SIZE=$(stat -c %s "$IMG") DRIVE=drives/$(cat uuid).raw
+	spreadSent = `SIZE=$(stat -c %s "$IMG") DRIVE=drives/drives/$(cat uuid).raw
 for i in $(seq 0 15); do cmp -n $((SIZE / 16)) -i $((i * 68719476736)) tebibyte.img "$DRIVE"; done
 test $(stat -c %s "$DRIVE") = 1099511627776
 test $(($(stat -c %b "$DRIVE") * 512)) -le $SIZE`

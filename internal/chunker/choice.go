@@ -195,16 +195,16 @@ func (c *Choice) pending() bool {
 	return c.state == probing
 }
 
-// gzipRate is what gzip moves, bytes of the image a second: what it was seen to or, until it was tried, what may be
-// expected of a link that makes a probe take so long.
-func (c *Choice) gzipRate() float64 {
+// probeMargin is how many times as fast a link may be as a probe shows it: some of the probe's time is distance.
+const probeMargin = 4
+
+// packed is what gzip moves, bytes of the image a second, and for what share of a chunk's time this machine compresses. Until
+// it was tried, it is the most that plain leads to expect; 0: nothing is known.
+func (c *Choice) packed() (rate, busy float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.gzip.rate > 0:
-		return c.gzip.rate
-	case c.plain.rate > 0:
-		return c.guess(c.plain.rate)
+	if c.gzip.rate == 0 {
+		return probeMargin * c.guess(c.plain.rate), 0
 	}
-	return c.guess(ProbeSize / probeWait.Seconds())
+	return c.gzip.rate, c.busy
 }

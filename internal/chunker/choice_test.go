@@ -170,11 +170,22 @@ func TestLevel(t *testing.T) {
 	s := speed{rate: 180e6}
 	all := s.all()
 	for _, tc := range []struct {
-		moved float64
-		want  int
-	}{{0, fastLevel}, {all, fastLevel}, {all / 3, fastLevel}, {all / 10, slowLevel}, {all / 4, slowLevel}, {all / 2, fastLevel}, {all / 4, fastLevel}} {
-		if got := s.level(tc.moved); got != tc.want {
-			t.Errorf("at %.0f of %.0f bytes a second the level is %d, not %d", tc.moved, all, got, tc.want)
+		moved, busy float64
+		want        int
+	}{
+		{0, 0, fastLevel},
+		{all, 1, fastLevel},
+		{all / 3, 0.1, fastLevel},
+		{all / 10, 0.1, slowLevel},
+		{all / 4, 0.3, slowLevel}, // it is kept
+		{all / 2, 0.3, fastLevel},
+		{all / 4, 0.1, fastLevel}, // it is kept
+		{all / 10, 0.1, slowLevel},
+		{all / 10, 0.6, fastLevel}, // the processors have other things to do
+		{all / 10, 0.3, fastLevel},
+	} {
+		if got := s.level(tc.moved, tc.busy); got != tc.want {
+			t.Errorf("at %.0f of %.0f bytes a second and %.1f busy the level is %d, not %d", tc.moved, all, tc.busy, got, tc.want)
 		}
 	}
 }

@@ -104,17 +104,18 @@ func (s *speed) add(level, n int, took time.Duration) {
 	s.rate += (rate - s.rate) / 8
 }
 
-// level is slowLevel where even that leaves the processors waiting for the link half of the time, and stays so until
-// they hardly wait any more. moved is what gzip moves, bytes a second.
-func (s *speed) level(moved float64) int {
+// level is slowLevel where even that leaves the processors waiting for the link half of the time, and stays so until they
+// hardly wait any more. moved is what gzip moves, bytes a second, and busy the share of a chunk's time that it is being
+// compressed: the processors may be slower than they can be, with much else to do.
+func (s *speed) level(moved, busy float64) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	possible := s.rate * float64(cap(encoders)) * slowSpeed
 	switch {
-	case moved > 0 && possible > 2*moved:
-		s.slow = true
-	case possible < 1.25*moved:
+	case possible < 1.25*moved || busy > 0.5:
 		s.slow = false
+	case moved > 0 && possible > 2*moved && busy < 0.2:
+		s.slow = true
 	}
 	if s.slow {
 		return slowLevel
@@ -152,7 +153,7 @@ func (c *Codec) Encode(p []byte) Body {
 	b := Body{Bytes: p}
 	encoders <- struct{}{}
 	if worth := time.Now(); compressible(p) {
-		level := c.speed.level(c.choice.gzipRate())
+		level := c.speed.level(c.choice.packed())
 		b = compress(p, level)
 		c.speed.add(level, len(p), time.Since(worth))
 	}
