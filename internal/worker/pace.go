@@ -29,8 +29,11 @@ const (
 	firstInFlight = 4
 	// climbAt is how much more a doubled number has to move to be kept.
 	climbAt = 1.1
-	// firstHold is for how many rounds a number is kept before a larger one is tried again; each time in vain doubles it.
-	firstHold = 32
+	// firstHold is for how many rounds a number is kept before a larger one is tried again; each time in vain doubles it. A
+	// round is a few chunks, so the first judgements are rough, and a try in vain costs next to nothing.
+	firstHold = 4
+	// fallHold is for how many rounds less is kept that the endpoint asked for.
+	fallHold = 32
 )
 
 // newPace begins low; with fixed set, the number is that and stays so.
@@ -101,7 +104,7 @@ func (p *pace) decide(rate float64) {
 	}
 }
 
-func (p *pace) fall() { p.limit, p.rate, p.hold = max(1, p.limit/2), 0, firstHold }
+func (p *pace) fall() { p.limit, p.rate, p.hold = max(1, p.limit/2), 0, fallHold }
 
 // failure hears of a call that has to be made again. An endpoint that asks for less gets less at once; of other failures
 // it takes as many as there are successes; a busy drive is the gate's matter.
