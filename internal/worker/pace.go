@@ -25,8 +25,8 @@ type pace struct {
 }
 
 const (
-	// firstInFlight is enough for a near endpoint.
-	firstInFlight = 4
+	// firstInFlight is as good as any number for a near endpoint (docs/performance.md), and half of what a far one needs.
+	firstInFlight = 8
 	// climbAt is how much more a doubled number has to move to be kept.
 	climbAt = 1.1
 	// firstHold is for how many rounds a number is kept before a larger one is tried again; each time in vain doubles it. A
