@@ -52,7 +52,7 @@ func setting(kind, flag, value string) contender {
 		run: `transferctl upload "$IMG" s: --local ` + flag + " " + value + " >uuid",
 	}
 	if kind == "encoding" {
-		c.run = replace(c.run, "--local", "--local --concurrency 4")
+		c.run = replace(c.run, "--local", "--local --concurrency 8")
 	}
 	return c
 }

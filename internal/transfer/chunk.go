@@ -42,7 +42,7 @@ func ChunkCount(size int64, chunkSize int) int64 {
 // DigestSize is the length of a Digest in bytes.
 const DigestSize = 32
 
-// Digest is the SHA-256 of a chunk's bytes.
+// Digest is the BLAKE3 of a chunk's bytes.
 type Digest [DigestSize]byte
 
 // String is the digest in lower-case hexadecimal.

@@ -6,10 +6,10 @@ const ManifestVersion = 1
 // Manifest describes an image well enough to verify a drive or a file later without the source.
 type Manifest struct {
 	Version    int              `json:"version"`
-	Algorithm  string           `json:"algorithm"`              // always "sha256"
+	Algorithm  string           `json:"algorithm"`              // of the chunks; always "blake3"
 	Size       int64            `json:"size"`                   // of the image, bytes
 	ChunkSize  int              `json:"chunk_size"`             // bytes
 	Image      string           `json:"image_sha256,omitempty"` // of the image as a whole, if it was computed
-	ChunksRoot string           `json:"chunks_root"`            // SHA-256 over all chunks' digests in order
+	ChunksRoot string           `json:"chunks_root"`            // BLAKE3 over all chunks' digests in order
 	Chunks     map[int64]Digest `json:"chunks"`                 // by index; a chunk that is not here is all zeros
 }
