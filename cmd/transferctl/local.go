@@ -24,6 +24,8 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 	if spec.Target.IsStd() && a.output != outputText {
 		return transfer.Errorf(transfer.CodeInvalid, "leave --output out, or write to a file", "standard output cannot take both the image and JSON")
 	}
+	deadline := time.Duration(spec.Deadline)
+	spec.Deadline = 0 // the same command resumes the job, in as much time as it now says
 	j, err := journal.Open(filepath.Join(a.cfg.State, "local"), &spec)
 	if err != nil {
 		return err
@@ -33,6 +35,11 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout,
 			transfer.Errorf(transfer.CodeWaitTimeout, "the same command resumes it", "the job has not ended after %s", f.timeout))
+		defer cancel()
+	}
+	if deadline > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, deadline, transfer.Errorf(transfer.CodeDeadline, "the same command resumes it", "the job has not ended by its deadline"))
 		defer cancel()
 	}
 	job := a.attempt(ctx, j, spec)

@@ -13,6 +13,7 @@ import (
 // jobFlags are the flags that upload, download, clone and verify share.
 type jobFlags struct {
 	wait, local bool
+	force       bool
 	timeout     time.Duration
 	concurrency string
 	compression string
@@ -28,6 +29,8 @@ func newJobFlags(cmd *cobra.Command, kind transfer.Kind) *jobFlags {
 	flags.BoolVar(&f.wait, "wait", false, "follow the job to its end and exit with its outcome")
 	flags.BoolVar(&f.local, "local", false, "run the job in this process: no daemon, no Redis")
 	flags.DurationVar(&f.timeout, "timeout", 0, "fail the wait, not the job, after this `long`")
+	flags.DurationVar((*time.Duration)(&s.Deadline), "deadline", 0, "fail the job if it has not ended this `long` after it was enqueued")
+	flags.BoolVar(&f.force, "force", false, "enqueue the job even if one that does the same has not ended")
 	flags.StringVar((*string)(&s.Verify), "verify", string(s.Verify), "what to read back: written, full or none")
 	flags.StringVar(&f.compression, "compression", "auto", "auto, none or a gzip `level` from 1 to 9")
 	flags.StringVar(&f.concurrency, "concurrency", "auto", "`chunks` in flight: auto or a number")

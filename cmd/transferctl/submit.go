@@ -35,7 +35,7 @@ func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error
 	if err := a.checkBeforeQueueing(ctx, c, &spec); err != nil {
 		return err
 	}
-	job, err := c.Enqueue(ctx, spec)
+	job, err := a.enqueue(ctx, c, f, spec)
 	if err != nil {
 		return err
 	}
@@ -43,6 +43,18 @@ func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error
 		return a.watch(ctx, c, job.ID, f.timeout)
 	}
 	return a.print(job, func(w io.Writer) { fmt.Fprintln(w, job.ID) })
+}
+
+// enqueue makes a job of the spec, or finds the one that there is.
+func (a *app) enqueue(ctx context.Context, c *queue.Client, f *jobFlags, spec transfer.Spec) (transfer.Job, error) {
+	if f.force {
+		return c.Enqueue(ctx, spec)
+	}
+	job, there, err := c.EnqueueOnce(ctx, spec)
+	if there {
+		fmt.Fprintf(a.stderr, "job %s, which is %s, does the same; --force makes another one\n", job.ID, job.State)
+	}
+	return job, err
 }
 
 // checkBeforeQueueing finds mistakes that need no worker to be found: an endpoint that neither the config nor any worker

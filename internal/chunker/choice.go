@@ -51,23 +51,22 @@ func NewChoice(guess func(plain float64) float64) *Choice {
 
 // goodput is a mean that forgets: of two samples the later counts more, and a large one more than a small one.
 type goodput struct {
-	rate float64       // bytes a second; 0: unknown
-	seen time.Duration // by all samples together
+	rate  float64       // bytes a second; 0: unknown
+	seen  time.Duration // by all samples together
+	bytes int           // of all samples, up to memory
 }
 
-// memory is how many bytes it takes to forget most of what was before.
+// memory is of how many bytes the mean is, roughly: what was before them is forgotten.
 const memory = 32 << 20
 
 // add takes a sample in. One of a way that is only tried counts as much as all before it, which are old.
 func (g *goodput) add(rate float64, n int, took time.Duration, tried bool) {
-	weight := float64(n) / float64(n+memory)
-	switch {
-	case g.rate == 0:
-		weight = 1
-	case tried:
-		weight = 0.5
+	weight := float64(n) / float64(n+g.bytes)
+	if tried {
+		weight = max(weight, 0.5)
 	}
 	g.rate += (rate - g.rate) * weight
+	g.bytes = min(g.bytes+n, memory)
 	g.seen += took
 }
 

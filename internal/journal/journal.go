@@ -7,8 +7,6 @@ package journal
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,10 +26,14 @@ type Journal struct {
 	key    string
 	lock   *os.File
 	ledger *os.File
+	drives map[string]*os.File // locked, by the path of the lock
 	state  state
 }
 
-var _ transfer.Store = (*Journal)(nil)
+var (
+	_ transfer.Store   = (*Journal)(nil)
+	_ transfer.Claimer = (*Journal)(nil)
+)
 
 type state struct {
 	Spec     transfer.Spec     `json:"spec"`
@@ -43,12 +45,11 @@ type state struct {
 // Open takes up the journal of the job that spec describes, or begins it, in a folder of its own under dir. Two jobs are
 // the same if their specs are. It fails with CodeConflict while another process runs that job.
 func Open(dir string, spec *transfer.Spec) (*Journal, error) {
-	text, err := json.Marshal(spec)
+	key, err := spec.Fingerprint()
 	if err != nil {
-		return nil, fmt.Errorf("encode spec: %w", err)
+		return nil, err
 	}
-	sum := sha256.Sum256(text)
-	j := &Journal{key: hex.EncodeToString(sum[:8]), state: state{Spec: *spec}}
+	j := &Journal{key: key, drives: make(map[string]*os.File), state: state{Spec: *spec}}
 	j.dir = filepath.Join(dir, j.key)
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make journal folder: %w", err)
@@ -171,6 +172,28 @@ func (j *Journal) writeState() error {
 	return verify.SyncDir(j.dir)
 }
 
+// Claim implements transfer.Claimer, among the jobs that this user runs without a queue on this host.
+func (j *Journal) Claim(_ context.Context, c transfer.Claim) error {
+	how := unix.LOCK_SH
+	if c.Write {
+		how = unix.LOCK_EX
+	}
+	path := filepath.Join(filepath.Dir(j.dir), "drive-"+c.Endpoint+"-"+c.Drive+".lock")
+	if j.drives[path] != nil {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open drive lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
+		err = transfer.Errorf(transfer.CodeConflict, "wait for it to end, or stop it", "another process works on drive %s", c.Drive)
+		return errors.Join(err, f.Close())
+	}
+	j.drives[path] = f
+	return nil
+}
+
 // Resumable reports whether anything was done that another attempt could build on.
 func (j *Journal) Resumable() bool {
 	info, err := j.ledger.Stat()
@@ -190,6 +213,9 @@ func (j *Journal) Close() error {
 	var err error
 	if j.ledger != nil {
 		err = j.ledger.Close()
+	}
+	for _, f := range j.drives {
+		err = errors.Join(err, f.Close())
 	}
 	return errors.Join(err, os.Remove(j.lock.Name()), j.lock.Close())
 }

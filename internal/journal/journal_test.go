@@ -121,3 +121,47 @@ func TestOneProcessRunsAJob(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// TestClaims has jobs of several processes on one drive.
+func TestClaims(t *testing.T) {
+	dir := t.TempDir()
+	other := spec()
+	other.Name = "another"
+	one := open(t, dir)
+	two, err := Open(dir, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, write := transfer.Claim{Endpoint: "zrh", Drive: "d"}, transfer.Claim{Endpoint: "zrh", Drive: "d", Write: true}
+	for i, step := range []struct {
+		j    *Journal
+		c    transfer.Claim
+		code transfer.Code
+	}{
+		{one, read, ""}, {two, read, ""}, {two, read, ""}, {two, transfer.Claim{Endpoint: "lvs", Drive: "d", Write: true}, ""},
+		{one, transfer.Claim{Endpoint: "lvs", Drive: "d"}, transfer.CodeConflict},
+	} {
+		if err := step.j.Claim(t.Context(), step.c); transfer.CodeOf(err) != step.code {
+			t.Errorf("step %d: %v", i, err)
+		}
+	}
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	third := spec()
+	third.Name = "a third"
+	three, err := Open(dir, third)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer three.Close()
+	if err := three.Claim(t.Context(), write); transfer.CodeOf(err) != transfer.CodeConflict {
+		t.Errorf("a drive that is being read is written: %v", err)
+	}
+	if err := two.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := three.Claim(t.Context(), write); err != nil {
+		t.Error(err)
+	}
+}

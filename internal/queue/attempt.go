@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,9 +24,14 @@ type Attempt struct {
 	worker string
 	epoch  int64
 	timing timing
+	mu     sync.Mutex
+	claims []transfer.Claim
 }
 
-var _ transfer.Store = (*Attempt)(nil)
+var (
+	_ transfer.Store   = (*Attempt)(nil)
+	_ transfer.Claimer = (*Attempt)(nil)
+)
 
 // Load implements transfer.Store.
 func (a *Attempt) Load(ctx context.Context) (transfer.Checkpoint, error) {
@@ -48,6 +55,56 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	}
 	return a.owned(a.client.move(ctx, "save job "+a.Job.ID, saveScript, a.Job.ID,
 		a.epoch, a.worker, a.timing.lease.Milliseconds(), plan, progress, reset, transfer.AppendEntries(nil, c.Entries)))
+}
+
+// Claim implements transfer.Claimer. Like the lease a claim lapses when the worker dies, and is the job's again when
+// another worker takes it up.
+func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) error {
+	if err := a.claim(ctx, c); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.claims = append(a.claims, c)
+	return nil
+}
+
+func (a *Attempt) claim(ctx context.Context, c transfer.Claim) error {
+	how := "read"
+	if c.Write {
+		how = "write"
+	}
+	other, err := claimDriveScript.Run(ctx, a.client.rdb, driveKeys(c.Endpoint, c.Drive), a.Job.ID, a.timing.lease.Milliseconds(), how).Text()
+	if err == nil && other != "" {
+		err = transfer.Errorf(transfer.CodeConflict, "wait for it, or cancel it with transferctl jobs cancel", "job %s works on drive %s", other, c.Drive)
+	} else {
+		err = failed("claim drive "+c.Drive, err)
+	}
+	return err
+}
+
+// renewClaims fails with CodeConflict if they lapsed, for Redis was away, and another job has one of the drives now.
+func (a *Attempt) renewClaims(ctx context.Context) error {
+	a.mu.Lock()
+	claims := slices.Clone(a.claims)
+	a.mu.Unlock()
+	for _, c := range claims {
+		if err := a.claim(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freeClaims lets others have the drives at once. If it fails, they have them when the claims lapse.
+func (a *Attempt) freeClaims(ctx context.Context) {
+	a.mu.Lock()
+	claims := a.claims
+	a.claims = nil
+	a.mu.Unlock()
+	for _, c := range claims {
+		_ = freeDriveScript.Run(ctx, a.client.rdb, driveKeys(c.Endpoint, c.Drive), a.Job.ID).Err()
+	}
 }
 
 // owned makes an error of a script's word: what says that the attempt is over.
@@ -77,8 +134,11 @@ func (a *Attempt) beat(ctx context.Context, stop context.CancelCauseFunc, log *z
 		case <-tick.C:
 		}
 		err := a.owned(a.client.move(ctx, "renew lease of job "+a.Job.ID, beatScript, a.Job.ID, a.epoch, a.worker, a.timing.lease.Milliseconds()))
+		if err == nil {
+			err = a.renewClaims(ctx)
+		}
 		switch transfer.CodeOf(err) {
-		case transfer.CodeCanceled, transfer.CodeFenced:
+		case transfer.CodeCanceled, transfer.CodeFenced, transfer.CodeConflict:
 			stop(err)
 			return
 		case "":
@@ -95,6 +155,10 @@ var failureLost = mustJSON(transfer.Failure{
 	Code: transfer.CodeWorkerLost, Message: fmt.Sprintf("%d workers died while they ran this job", maxCrashes+1),
 	Hint: "look for what ended them (out of memory?), then transferctl jobs retry continues it",
 })
+
+var errDue = transfer.Errorf(transfer.CodeDeadline, "transferctl jobs retry continues it, with as much time again", "the job has not ended by its deadline")
+
+var failureDue = mustJSON(transfer.FailureOf(errDue))
 
 // acquire makes this worker the owner of a job. No attempt and no error: there is nothing to do.
 func (c *Client) acquire(ctx context.Context, id, worker string, t timing) (*Attempt, error) {
@@ -118,6 +182,9 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing) (*Att
 
 // settle writes how the attempt ended. It is asked again until Redis has answered.
 func (a *Attempt) settle(ctx context.Context, err error) error {
+	if transfer.CodeOf(err) != transfer.CodeFenced { // then they are the next attempt's
+		a.freeClaims(ctx)
+	}
 	switch code := transfer.CodeOf(err); {
 	case err == nil:
 		return a.finish(ctx, transfer.Succeeded, "")

@@ -3,43 +3,13 @@ package queue
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/xid"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
-
-// Enqueue records a job and has a worker look at it. When it returns, the job will run even if everything but Redis is
-// lost.
-func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job, error) {
-	text, err := json.Marshal(spec)
-	if err != nil {
-		return transfer.Job{}, fmt.Errorf("encode spec: %w", err)
-	}
-	id, created := xid.New().String(), now()
-	// The indexes come first: a member without a record is cleaned up, a record without a member would be lost.
-	if err := c.index(ctx, id, created); err != nil {
-		return transfer.Job{}, err
-	}
-	if _, err := c.move(ctx, "record the job", createScript, id, string(text), created); err != nil {
-		return transfer.Job{}, err
-	}
-	r := &record{id: id, spec: spec, state: transfer.Queued, created: time.UnixMilli(created)}
-	return r.job(), c.trigger(ctx, r)
-}
-
-func (c *Client) index(ctx context.Context, id string, created int64) error {
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.ZAdd(ctx, keyJobs, redis.Z{Score: float64(created), Member: id})
-		p.SAdd(ctx, keyActive, id)
-		return nil
-	})
-	return failed("index the job", err)
-}
 
 func (c *Client) record(ctx context.Context, id string) (*record, error) {
 	h, err := c.rdb.HGetAll(ctx, recordKey(id)).Result()
@@ -153,12 +123,15 @@ func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 	if err := failed("index the job", c.rdb.SAdd(ctx, keyActive, id).Err()); err != nil {
 		return transfer.Job{}, err
 	}
-	word, err := c.move(ctx, "retry job "+id, retryScript, id)
+	r, err := c.record(ctx, id)
+	if err != nil {
+		return transfer.Job{}, err
+	}
+	word, err := c.move(ctx, "retry job "+id, retryScript, id, dueText(due(&r.spec)))
 	if err := moved(word, err, id, "only failed and canceled jobs can be retried"); err != nil {
 		return transfer.Job{}, err
 	}
-	r, err := c.record(ctx, id)
-	if err != nil {
+	if r, err = c.record(ctx, id); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), c.trigger(ctx, r)
@@ -188,21 +161,39 @@ func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
 	cutoff, n := time.Now().Add(-o.OlderThan), 0
 	var pruneErr error
 	err := c.eachPage(ctx, func(records []*record) bool {
-		var old []string
+		var old []*record
 		for _, r := range records {
 			chosen := len(o.States) == 0 || slices.Contains(o.States, r.state)
 			if chosen && r.state.Terminal() && r.finished != nil && !r.finished.After(cutoff) {
-				old = append(old, r.id)
+				old = append(old, r)
 			}
 		}
 		n += len(old)
-		pruneErr = c.forget(ctx, old)
+		pruneErr = c.forgetAll(ctx, old)
 		return pruneErr == nil
 	})
 	if err == nil {
 		err = pruneErr
 	}
 	return n, err
+}
+
+func (c *Client) forgetAll(ctx context.Context, records []*record) error {
+	var ids, claims []string
+	for _, r := range records {
+		key, err := r.spec.Fingerprint()
+		if err != nil {
+			return err
+		}
+		ids, claims = append(ids, r.id), append(claims, key, r.id)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := unclaimScript.Run(ctx, c.rdb, []string{keySpecs}, claims).Err(); err != nil {
+		return failed("forget jobs", err)
+	}
+	return c.forget(ctx, ids)
 }
 
 func (c *Client) forget(ctx context.Context, ids []string) error {

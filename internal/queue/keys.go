@@ -5,6 +5,7 @@ import "strings"
 const (
 	keyJobs    = "td:jobs"
 	keyActive  = "td:active"
+	keySpecs   = "td:specs" // the last job of each spec, by its fingerprint
 	keyLeader  = "td:leader"
 	keyWorkers = "td:workers"
 )
@@ -13,9 +14,16 @@ func recordKey(id string) string { return "td:{" + id + "}" }
 func isRecordKey(key string) bool {
 	return strings.HasPrefix(key, "td:{") && strings.HasSuffix(key, "}")
 }
-func ledgerKey(id string) string   { return recordKey(id) + ":ledger" }
-func leaseKey(id string) string    { return recordKey(id) + ":lease" }
-func eventsKey(id string) string   { return recordKey(id) + ":events" }
+func ledgerKey(id string) string { return recordKey(id) + ":ledger" }
+func leaseKey(id string) string  { return recordKey(id) + ":lease" }
+func eventsKey(id string) string { return recordKey(id) + ":events" }
+
+// driveKeys is who writes and who reads a drive.
+func driveKeys(endpoint, drive string) []string {
+	key := "td:drive:{" + endpoint + ":" + drive + "}"
+	return []string{key + ":writer", key + ":readers"}
+}
+
 func workerKey(name string) string { return "td:worker:" + name }
 
 // jobKeys is what every script is given, in this order.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -170,7 +171,7 @@ func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
 // thing with a lease and another without, and a replay must do the same.
 func (m *memory) lapsed(command []string) []string {
 	const firstKey = 3 // EVAL SCRIPT NUMKEYS KEY...
-	if command[0] != "EVAL" || len(command) < firstKey+3 {
+	if command[0] != "EVAL" || len(command) < firstKey+3 || command[2] != strconv.Itoa(len(jobKeys(""))) {
 		return nil
 	}
 	lease := command[firstKey+2] // as in jobKeys

@@ -66,8 +66,8 @@ func (s *Server) abdicate(ctx context.Context) {
 	}
 }
 
-// reconcileOnce looks at all jobs that may not have ended: those that run for lost owners, and those that wait, if asked,
-// for lost triggers.
+// reconcileOnce looks at all jobs that may not have ended: those that run for lost owners, and those that wait for lapsed
+// deadlines and, if asked, lost triggers.
 func (s *Server) reconcileOnce(ctx context.Context, waiting bool) error {
 	ids, err := s.client.rdb.SMembers(ctx, keyActive).Result()
 	if err != nil {
@@ -99,6 +99,8 @@ func (s *Server) reconcilePage(ctx context.Context, ids []string, waiting bool) 
 		case r.state == transfer.Running && !owned[r.id]:
 			s.cfg.Log.Info("job has lost its worker", zap.String("job", r.id), zap.String("worker", r.worker))
 			err = s.client.trigger(ctx, r)
+		case r.state == transfer.Queued && r.due != nil && !r.due.After(time.Now()):
+			_, err = s.client.move(ctx, "end job "+r.id, expireScript, r.id, failureDue, now())
 		case r.state == transfer.Queued && waiting:
 			err = s.client.trigger(ctx, r)
 		}

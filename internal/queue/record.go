@@ -23,6 +23,7 @@ type record struct {
 	created  time.Time
 	started  *time.Time
 	finished *time.Time
+	due      *time.Time
 }
 
 // parseRecord reads the hash of a job; CodeNotFound if it is empty.
@@ -46,6 +47,7 @@ func parseRecord(id string, h map[string]string) (*record, error) {
 		return nil, fmt.Errorf("read attempts of job %s: %w", id, err)
 	}
 	r.started, r.finished = parseTime(h["started"]), parseTime(h["finished"])
+	r.due = parseTime(h["due"])
 	if t := parseTime(h["created"]); t != nil {
 		r.created = *t
 	}
@@ -72,7 +74,7 @@ func (r *record) job() transfer.Job {
 	if j.Drive == "" {
 		j.Drive = r.plan.Drive
 	}
-	j.StartedAt, j.FinishedAt = r.started, r.finished
+	j.StartedAt, j.FinishedAt, j.Deadline = r.started, r.finished, r.due
 	j.Time(time.Now())
 	return j
 }

@@ -2,7 +2,7 @@ package queue
 
 import "github.com/redis/go-redis/v9"
 
-// The moves of a job. Each script gets the keys of one job (jobKeys) and answers a word, which for all but acquire is
+// The moves of a job. Each script but the last four gets the keys of one job (jobKeys) and answers a word, which for all but acquire is
 // enough: ok, or why not. Epochs only rise; whoever holds an older one is fenced.
 
 // tell wakes those who watch the job.
@@ -19,10 +19,10 @@ if state ~= 'running' then return state end
 `
 
 var (
-	// create makes a record. ARGV: spec, now.
+	// create makes a record. ARGV: spec, now, due or empty.
 	createScript = newScript(tell + `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'exists' end
-redis.call('HSET', KEYS[1], 'spec', ARGV[1], 'state', 'queued', 'epoch', '0', 'attempts', '0', 'crashes', '0', 'created', ARGV[2])
+redis.call('HSET', KEYS[1], 'spec', ARGV[1], 'state', 'queued', 'epoch', '0', 'attempts', '0', 'crashes', '0', 'created', ARGV[2], 'due', ARGV[3])
 tell()
 return 'ok'
 `)
@@ -108,15 +108,71 @@ tell()
 return 'ok'
 `)
 
-	// retry puts a job that failed or was canceled back, with all it remembers. It answers the new epoch.
+	// expire ends a job that waits and is due. ARGV: failure, now.
+	expireScript = newScript(tell + `
+local due = redis.call('HGET', KEYS[1], 'due')
+if redis.call('HGET', KEYS[1], 'state') ~= 'queued' or not due or due == '' or tonumber(due) > tonumber(ARGV[2]) then return 'not due' end
+redis.call('HSET', KEYS[1], 'state', 'failed', 'error', ARGV[1], 'finished', ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+tell()
+return 'ok'
+`)
+
+	// retry puts a job that failed or was canceled back, with all it remembers. ARGV: due or empty.
 	retryScript = newScript(tell + `
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'missing' end
 if state ~= 'failed' and state ~= 'canceled' then return state end
-redis.call('HSET', KEYS[1], 'state', 'queued', 'crashes', '0')
+redis.call('HSET', KEYS[1], 'state', 'queued', 'crashes', '0', 'due', ARGV[1])
 redis.call('HDEL', KEYS[1], 'error', 'finished', 'cancel')
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 tell()
+return 'ok'
+`)
+)
+
+var (
+	// claim makes a job the one of its spec. KEYS: keySpecs. ARGV: fingerprint, the job that may be replaced, the new one. It
+	// answers the job that is in the way, if one is.
+	claimScript = newScript(`
+local id = redis.call('HGET', KEYS[1], ARGV[1])
+if id and id ~= ARGV[2] then return id end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return ''
+`)
+
+	// claimDrive has a job read a drive with others, or write it alone. KEYS: its writer, its readers by when they lapse. ARGV:
+	// the job, how long in ms, write or read.
+	claimDriveScript = newScript(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local writer = redis.call('GET', KEYS[1])
+if writer and writer ~= ARGV[1] then return writer end
+if ARGV[3] == 'read' then
+  redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+  return ''
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+for _, reader in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  if reader ~= ARGV[1] then return reader end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ''
+`)
+
+	// freeDrive ends that. KEYS: as above. ARGV: the job.
+	freeDriveScript = newScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+redis.call('ZREM', KEYS[2], ARGV[1])
+return ''
+`)
+
+	// unclaim forgets jobs that are the ones of their specs. KEYS: keySpecs. ARGV: fingerprint and job, of each.
+	unclaimScript = newScript(`
+for i = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
 return 'ok'
 `)
 )
@@ -132,4 +188,4 @@ func newScript(source string) *script {
 }
 
 // journaled are the scripts that change what must survive; a lease need not.
-var journaled = []*script{createScript, acquireScript, saveScript, finishScript, releaseScript, cancelScript, retryScript}
+var journaled = []*script{createScript, acquireScript, saveScript, finishScript, releaseScript, cancelScript, expireScript, retryScript, claimScript, unclaimScript}

@@ -175,6 +175,11 @@ func (s *Server) attempt(a *Attempt) {
 	log := s.cfg.Log.With(zap.String("job", a.Job.ID))
 	log.Info("job taken up", zap.String("kind", string(a.Spec.Kind)), zap.Int("attempt", a.Job.Attempts))
 	ctx, stop := context.WithCancelCause(s.hard)
+	if due := a.Job.Deadline; due != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, *due, errDue)
+		defer cancel()
+	}
 	beating, rest := context.WithCancel(s.hard)
 	var heart sync.WaitGroup
 	heart.Go(func() { a.beat(beating, stop, log) })

@@ -100,6 +100,18 @@ type Store interface {
 	Save(ctx context.Context, c *Checkpoint) error
 }
 
+// Claimer is a Store that keeps jobs out of each other's way: many may read a drive at once, or one may write it.
+type Claimer interface {
+	// Claim makes the drive this job's for as long as the attempt runs; again is harmless. CodeConflict: another job has it.
+	Claim(ctx context.Context, c Claim) error
+}
+
+// Claim is what a job does with a drive.
+type Claim struct {
+	Endpoint, Drive string
+	Write           bool // nobody else may read or write it
+}
+
 // Checkpoint is the state of a copy between attempts.
 type Checkpoint struct {
 	Plan     Plan     // as settled when the copy began

@@ -37,6 +37,7 @@ const (
 	CodeWorkerLost    Code = "worker_lost"    // workers died under this job too often
 	CodeFenced        Code = "fenced"         // another worker has taken the job over
 	CodeDrained       Code = "drained"        // handed back because the worker stops
+	CodeDeadline      Code = "deadline"       // not done by its --deadline
 	CodeFailed        Code = "failed"         // anything else
 )
 
@@ -79,6 +80,7 @@ var codes = map[Code]codeInfo{
 	CodeWorkerLost:    {1, http.StatusInternalServerError, RetryNever},
 	CodeFenced:        {1, http.StatusConflict, RetryNever},
 	CodeDrained:       {1, http.StatusServiceUnavailable, RetryNever},
+	CodeDeadline:      {1, http.StatusGatewayTimeout, RetryNever},
 	CodeFailed:        {1, http.StatusInternalServerError, RetryNever},
 }
 

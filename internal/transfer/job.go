@@ -32,6 +32,7 @@ type Job struct {
 	Attempts   int        `json:"attempts"`         // how often a worker took it up
 	Worker     string     `json:"worker,omitempty"` // the one that has it, or had it last
 	CreatedAt  time.Time  `json:"created_at"`
+	Deadline   *time.Time `json:"deadline,omitempty"`   // when it fails if it has not ended
 	StartedAt  *time.Time `json:"started_at,omitempty"` // of the first attempt
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 	Seconds    float64    `json:"seconds"` // from StartedAt to FinishedAt, or to now

@@ -1,10 +1,13 @@
 package transfer
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Kind is what a job does.
@@ -112,6 +115,32 @@ type Spec struct {
 	LimitRate   int64       `json:"limit_rate,omitempty"`  // bytes a second on the wire; 0: none
 	Queue       string      `json:"queue"`
 	Priority    Priority    `json:"priority"`
+	Deadline    Seconds     `json:"deadline,omitempty"` // from when it is enqueued until it has to be done; 0: none
+}
+
+// Seconds is a duration that JSON has in whole seconds.
+type Seconds time.Duration
+
+// MarshalJSON writes the seconds; what is left of one is dropped.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	return strconv.AppendInt(nil, int64(time.Duration(s)/time.Second), 10), nil
+}
+
+// UnmarshalJSON reads whole seconds.
+func (s *Seconds) UnmarshalJSON(text []byte) error {
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	*s = Seconds(time.Duration(n) * time.Second)
+	return err
+}
+
+// Fingerprint is the same for specs that ask for the same, and for no others.
+func (s *Spec) Fingerprint() (string, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return "", fmt.Errorf("encode spec: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16]), nil
 }
 
 // DefaultQueue is the queue of jobs that name none.
@@ -235,6 +264,9 @@ func (s *Spec) validateTransfer() error {
 	}
 	if s.Concurrency < 0 || s.Concurrency > MaxConcurrency {
 		return invalid(fmt.Sprintf("use auto, or 1 to %d", MaxConcurrency), "%d chunks in flight cannot be", s.Concurrency)
+	}
+	if s.Deadline < 0 || s.Deadline%Seconds(time.Second) != 0 {
+		return invalid("use whole seconds, minutes or hours, such as 90m", "%s cannot be a deadline", time.Duration(s.Deadline))
 	}
 	if s.LimitRate < 0 {
 		return invalid("use a size such as 20M", "a rate cannot be negative")

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ func (r *run) run(ctx context.Context) error {
 	if err := r.load(ctx); err != nil {
 		return err
 	}
+	if err := r.claimDrives(ctx); err != nil {
+		return err
+	}
 	switch s := r.task.Spec; {
 	case s.Kind == transfer.Clone && s.Source.Endpoint == s.Target.Endpoint:
 		return r.cloneInPlace(ctx)
@@ -60,6 +64,32 @@ func (r *run) load(ctx context.Context) error {
 		*p = at.Progress
 		p.Digest.Algorithm = verify.Algorithm
 	})
+	return nil
+}
+
+// claimDrives keeps other jobs from writing what this one reads or writes, and waits for those that do.
+func (r *run) claimDrives(ctx context.Context) error {
+	s := &r.task.Spec
+	if s.Source.Drive != "" {
+		if err := r.claim(ctx, r.sourceGate, transfer.Claim{Endpoint: s.Source.Endpoint, Drive: s.Source.Drive}); err != nil {
+			return err
+		}
+	}
+	if target := cmp.Or(r.task.Plan.Drive, s.Target.Drive); s.Target.IsDrive() && target != "" {
+		return r.claim(ctx, r.sinkGate, transfer.Claim{Endpoint: s.Target.Endpoint, Drive: target, Write: true})
+	}
+	return nil
+}
+
+func (r *run) claim(ctx context.Context, g *gate, c transfer.Claim) error {
+	claimer, ok := r.store.(transfer.Claimer)
+	if !ok {
+		return nil
+	}
+	err := r.retry.call(ctx, g, func() error { return claimer.Claim(ctx, c) })
+	if err != nil {
+		return fmt.Errorf("claim drive: %w", err)
+	}
 	return nil
 }
 
@@ -141,7 +171,10 @@ func (r *run) noteDrive(ctx context.Context, had string) error {
 		r.created = time.Now()
 	}
 	r.count.update(func(p *transfer.Progress) { p.Drive = drive })
-	return r.saveSurely(ctx)
+	if err := r.saveSurely(ctx); err != nil {
+		return err
+	}
+	return r.claim(ctx, r.sinkGate, transfer.Claim{Endpoint: r.task.Spec.Target.Endpoint, Drive: drive, Write: true})
 }
 
 // settle fixes what all attempts of the job keep, on the first; on later ones it makes sure that what the ledger calls

@@ -1,0 +1,117 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/xid"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// Enqueue records a job and has a worker look at it. When it returns, the job will run even if everything but Redis is
+// lost.
+func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job, error) {
+	return c.enqueue(ctx, xid.New().String(), spec)
+}
+
+const (
+	// claimPatience is how long whoever claimed a spec may take to record its job before it counts as cut off.
+	claimPatience = 5 * time.Second
+	claimPause    = 20 * time.Millisecond
+)
+
+// EnqueueOnce is Enqueue, but a spec of which there is a job that has not ended is that job; there says so. Of many who
+// enqueue the same at once one makes the job.
+func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job transfer.Job, there bool, err error) {
+	key, err := spec.Fingerprint()
+	if err != nil {
+		return job, false, err
+	}
+	id, ended, began := xid.New().String(), "", time.Now()
+	for {
+		other, err := c.claim(ctx, key, ended, id)
+		if err != nil {
+			return job, false, err
+		}
+		if other == "" {
+			job, err = c.enqueue(ctx, id, spec)
+			return job, false, err
+		}
+		r, err := c.record(ctx, other)
+		switch {
+		case transfer.CodeOf(err) == transfer.CodeNotFound:
+			if time.Since(began) > claimPatience {
+				ended = other
+			} else if err := sleep(ctx, claimPause); err != nil {
+				return job, false, err
+			}
+		case err != nil:
+			return job, false, err
+		case r.state.Terminal():
+			ended = other
+		default:
+			return r.job(), true, c.trigger(ctx, r)
+		}
+	}
+}
+
+// claim makes id the job of a spec, if none is or ended is. Otherwise it returns which one is.
+func (c *Client) claim(ctx context.Context, fingerprint, ended, id string) (other string, err error) {
+	other, err = claimScript.Run(ctx, c.rdb, []string{keySpecs}, fingerprint, ended, id).Text()
+	return other, failed("look for the same job", err)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+func (c *Client) enqueue(ctx context.Context, id string, spec transfer.Spec) (transfer.Job, error) {
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return transfer.Job{}, fmt.Errorf("encode spec: %w", err)
+	}
+	created := now()
+	// The indexes come first: a member without a record is cleaned up, a record without a member would be lost.
+	if err := c.index(ctx, id, created); err != nil {
+		return transfer.Job{}, err
+	}
+	r := &record{id: id, spec: spec, state: transfer.Queued, created: time.UnixMilli(created), due: due(&spec)}
+	if _, err := c.move(ctx, "record the job", createScript, id, string(text), created, dueText(r.due)); err != nil {
+		return transfer.Job{}, err
+	}
+	return r.job(), c.trigger(ctx, r)
+}
+
+// due is when a job that begins to wait now has to be done; nil: it need not.
+func due(spec *transfer.Spec) *time.Time {
+	if spec.Deadline == 0 {
+		return nil
+	}
+	t := time.Now().Add(time.Duration(spec.Deadline)).UTC().Truncate(time.Millisecond)
+	return &t
+}
+
+func dueText(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return fmt.Sprint(t.UnixMilli())
+}
+
+func (c *Client) index(ctx context.Context, id string, created int64) error {
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZAdd(ctx, keyJobs, redis.Z{Score: float64(created), Member: id})
+		p.SAdd(ctx, keyActive, id)
+		return nil
+	})
+	return failed("index the job", err)
+}

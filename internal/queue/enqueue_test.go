@@ -1,0 +1,233 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func enqueueOnce(t testing.TB, c *Client, spec transfer.Spec) (id string, there bool) {
+	t.Helper()
+	job, there, err := c.EnqueueOnce(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return job.ID, there
+}
+
+// TestEnqueueOnce enqueues the same again: it is the same job until that has ended, or is pruned.
+func TestEnqueueOnce(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		spec := newSpec()
+		first, there := enqueueOnce(t, c, spec)
+		if there {
+			t.Error("a new job was there already")
+		}
+		if again, there := enqueueOnce(t, c, spec); again != first || !there {
+			t.Errorf("the same job again is %s, not %s", again, first)
+		}
+		other := spec
+		other.Name = "another"
+		if id, there := enqueueOnce(t, c, other); id == first || there {
+			t.Error("another job is the same")
+		}
+		if id := enqueue(t, c); id == first {
+			t.Error("a second job of its own is the first")
+		}
+		if _, err := c.Cancel(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		second, there := enqueueOnce(t, c, spec)
+		if second == first || there {
+			t.Error("a job that has ended is taken for one that will run")
+		}
+		if _, err := c.Cancel(t.Context(), second); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Prune(t.Context(), PruneOptions{}); n != 2 || err != nil {
+			t.Fatal(n, err)
+		}
+		if n, err := c.rdb.HLen(t.Context(), keySpecs).Result(); n != 1 || err != nil {
+			t.Errorf("%d specs are remembered, %v", n, err)
+		}
+		if id, there := enqueueOnce(t, c, spec); id == second || there {
+			t.Error("a job that was pruned is there")
+		}
+	})
+}
+
+// TestEnqueueOnceAtOnce has many enqueue the same at once.
+func TestEnqueueOnceAtOnce(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		var all sync.WaitGroup
+		ids := make([]string, 20)
+		for i := range ids {
+			all.Go(func() { ids[i], _ = enqueueOnce(t, c, newSpec()) })
+		}
+		all.Wait()
+		for _, id := range ids {
+			if id != ids[0] {
+				t.Fatalf("they are %q", ids)
+			}
+		}
+		if jobs, err := c.Jobs(t.Context(), Filter{}); err != nil || len(jobs) != 1 {
+			t.Errorf("there are %d jobs, %v", len(jobs), err)
+		}
+	})
+}
+
+// TestClaimedAndCutOff finds a spec claimed by a client that died before it recorded its job.
+func TestClaimedAndCutOff(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	spec := newSpec()
+	key, err := spec.Fingerprint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := c.claim(t.Context(), key, "", "dead"); other != "" || err != nil {
+		t.Fatal(other, err)
+	}
+	if id, there := enqueueOnce(t, c, spec); id == "dead" || there {
+		t.Errorf("the job is %s", id)
+	}
+}
+
+// TestDeadline ends jobs that are not done in time: one that runs, and one that nobody has taken up.
+func TestDeadline(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		spec := newSpec()
+		spec.Deadline = transfer.Seconds(time.Second)
+		job, err := c.Enqueue(t.Context(), spec)
+		if err != nil || job.Deadline == nil || job.Deadline.Sub(job.CreatedAt) < 900*time.Millisecond {
+			t.Fatalf("%+v, %v", job, err)
+		}
+		spec.Queue = "served-by-nobody"
+		waits, err := c.Enqueue(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := make(chan struct{}, 1)
+		serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+			if a.Job.Attempts > 1 {
+				again <- struct{}{}
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		for _, id := range []string{job.ID, waits.ID} {
+			if ended := await(t, c, id, transfer.Failed); ended.Error.Code != transfer.CodeDeadline {
+				t.Errorf("it failed with %+v", ended.Error)
+			}
+		}
+		// Tried again, it has as much time once more.
+		retried, err := c.Retry(t.Context(), job.ID)
+		if err != nil || !retried.Deadline.After(time.Now()) {
+			t.Errorf("%+v, %v", retried, err)
+		}
+		<-again
+		await(t, c, job.ID, transfer.Succeeded)
+	})
+}
+
+// TestClaims has jobs on one drive: many read it, one writes it, and a worker that dies has nothing any more.
+func TestClaims(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		attempt := func() *Attempt {
+			a, err := c.acquire(t.Context(), enqueue(t, c), "w", quick)
+			if err != nil || a == nil {
+				t.Fatal(a, err)
+			}
+			return a
+		}
+		one, two, three := attempt(), attempt(), attempt()
+		read := transfer.Claim{Endpoint: "zrh", Drive: "d"}
+		write := transfer.Claim{Endpoint: "zrh", Drive: "d", Write: true}
+		for i, step := range []struct {
+			a    *Attempt
+			c    transfer.Claim
+			code transfer.Code
+		}{
+			{one, read, ""}, {one, read, ""}, {two, read, ""}, {three, write, transfer.CodeConflict},
+			{three, transfer.Claim{Endpoint: "zrh", Drive: "e", Write: true}, ""},
+			{three, transfer.Claim{Endpoint: "lvs", Drive: "d", Write: true}, ""},
+		} {
+			if err := step.a.Claim(t.Context(), step.c); transfer.CodeOf(err) != step.code {
+				t.Errorf("step %d: %v", i, err)
+			}
+		}
+		if err := one.settle(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, three.Claim(t.Context(), write), transfer.CodeConflict)
+		// Two says nothing any more, and its claim lapses.
+		for transfer.CodeOf(three.Claim(t.Context(), write)) == transfer.CodeConflict {
+		}
+		wantCode(t, two.renewClaims(t.Context()), transfer.CodeConflict)
+		wantCode(t, two.Claim(t.Context(), write), transfer.CodeConflict)
+		if err := three.settle(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := two.Claim(t.Context(), write); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// BenchmarkTenThousandJobs is what people do with a long queue: list it, cancel it, forget it.
+func BenchmarkTenThousandJobs(b *testing.B) {
+	const n = 10_000
+	e := embed(b, b.TempDir(), redisServer(b))
+	b.Cleanup(func() { closeEmbedded(b, e) })
+	c := dial(b, e.Options())
+	for range b.N {
+		ids := make([]string, n)
+		steps := []struct {
+			name string
+			do   func() error
+		}{
+			{"enqueue-s", func() (err error) {
+				for i := range ids {
+					ids[i] = enqueue(b, c)
+				}
+				return nil
+			}},
+			{"list-s", func() error {
+				jobs, err := c.Jobs(b.Context(), Filter{})
+				if len(jobs) != n {
+					b.Errorf("%d jobs are listed", len(jobs))
+				}
+				return err
+			}},
+			{"cancel-s", func() error {
+				for _, id := range ids {
+					if _, err := c.Cancel(b.Context(), id); err != nil {
+						return err
+					}
+				}
+				return nil
+			}},
+			{"prune-s", func() error {
+				pruned, err := c.Prune(b.Context(), PruneOptions{})
+				if pruned != n {
+					b.Errorf("%d jobs are pruned", pruned)
+				}
+				return err
+			}},
+		}
+		for _, step := range steps {
+			began := time.Now()
+			if err := step.do(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(time.Since(began).Seconds(), step.name)
+		}
+	}
+}

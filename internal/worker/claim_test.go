@@ -1,0 +1,92 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// claiming is a store that answers claims; fail is asked with the number of the call, from 1.
+type claiming struct {
+	*remembered
+	claims []transfer.Claim
+	fail   func(n int) error
+}
+
+func (s *claiming) Claim(_ context.Context, c transfer.Claim) error {
+	s.claims = append(s.claims, c)
+	return s.fail(len(s.claims))
+}
+
+func runClaiming(t *testing.T, j *job, s *claiming) error {
+	t.Helper()
+	j.attempt++
+	s.remembered = j.store
+	return New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop()}).Run(t.Context(), nil, Job{ID: "job", Spec: j.spec, Attempt: j.attempt}, s)
+}
+
+// TestClaims claims each drive before it is opened, a new one before it is written.
+func TestClaims(t *testing.T) {
+	from, to := transfer.Ref{Endpoint: "a", Drive: "one"}, transfer.Ref{Endpoint: "b", Drive: "two"}
+	read, write := transfer.Claim{Endpoint: "a", Drive: "one"}, transfer.Claim{Endpoint: "b", Drive: "two", Write: true}
+	for name, tc := range map[string]struct {
+		kind           transfer.Kind
+		source, target transfer.Ref
+		want           []transfer.Claim
+	}{
+		"upload":         {transfer.Upload, transfer.Ref{Path: "/x"}, to, []transfer.Claim{write}},
+		"upload to new":  {transfer.Upload, transfer.Ref{Path: "/x"}, transfer.Ref{Endpoint: "b"}, []transfer.Claim{write}},
+		"download":       {transfer.Download, from, transfer.Ref{Path: "/x"}, []transfer.Claim{read}},
+		"verify":         {transfer.Verify, from, transfer.Ref{Path: "/x"}, []transfer.Claim{read}},
+		"clone":          {transfer.Clone, from, transfer.Ref{Endpoint: "b"}, []transfer.Claim{read, write}},
+		"clone in place": {transfer.Clone, transfer.Ref{Endpoint: "b", Drive: "one"}, transfer.Ref{Endpoint: "b"}, []transfer.Claim{{Endpoint: "b", Drive: "one"}, write}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := noise(10)
+			sink := newChunked(slices.Clone(data))
+			j := newJob(t, newChunked(data), sink)
+			j.spec.Kind, j.spec.Source, j.spec.Target = tc.kind, tc.source, tc.target
+			if tc.target.Endpoint != "" && tc.target.Drive == "" {
+				j.ends.drive = "two"
+			}
+			s := &claiming{fail: func(int) error { return nil }}
+			sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+				if !slices.Equal(s.claims, tc.want) {
+					t.Errorf("written with %v claimed", s.claims)
+				}
+				return nil
+			}
+			if err := runClaiming(t, j, s); err != nil || !slices.Equal(s.claims, tc.want) {
+				t.Errorf("claimed %v, %v", s.claims, err)
+			}
+		})
+	}
+}
+
+// TestClaimWaits waits for another job, but not for ever.
+func TestClaimWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJob(t, newChunked(noise(10)), newChunked(make([]byte, 10)))
+		j.spec.Target.Drive = "two"
+		free := time.Now().Add(5 * time.Minute)
+		busy := func(int) error {
+			if time.Now().Before(free) {
+				return failure(transfer.CodeConflict)
+			}
+			return nil
+		}
+		if err := runClaiming(t, j, &claiming{fail: busy}); err != nil {
+			t.Error(err)
+		}
+		free = time.Now().Add(time.Hour)
+		if err := runClaiming(t, j, &claiming{fail: busy}); transfer.CodeOf(err) != transfer.CodeConflict {
+			t.Error(err)
+		}
+	})
+}
