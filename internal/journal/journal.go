@@ -7,6 +7,8 @@ package journal
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +28,7 @@ type Journal struct {
 	key    string
 	lock   *os.File
 	ledger *os.File
-	drives map[string]*os.File // locked, by the path of the lock
+	drives *os.File // with the locks of drives; nil: none
 	state  state
 }
 
@@ -49,7 +51,7 @@ func Open(dir string, spec *transfer.Spec) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{key: key, drives: make(map[string]*os.File), state: state{Spec: *spec}}
+	j := &Journal{key: key, state: state{Spec: *spec}}
 	j.dir = filepath.Join(dir, j.key)
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make journal folder: %w", err)
@@ -172,25 +174,28 @@ func (j *Journal) writeState() error {
 	return verify.SyncDir(j.dir)
 }
 
-// Claim implements transfer.Claimer, among the jobs that this user runs without a queue on this host.
+// Claim implements transfer.Claimer, among the jobs that this user runs without a queue on this host. A drive is a byte of
+// one file, at its hash, which the open file locks (fcntl(2), open file description locks), so that nothing stays behind.
 func (j *Journal) Claim(_ context.Context, c transfer.Claim) error {
-	how := unix.LOCK_SH
+	if j.drives == nil {
+		f, err := os.OpenFile(filepath.Dir(j.dir)+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return fmt.Errorf("open drive locks: %w", err)
+		}
+		j.drives = f
+	}
+	sum := sha256.Sum256([]byte(c.Endpoint + ":" + c.Drive))
+	lock := unix.Flock_t{Type: unix.F_RDLCK, Start: int64(binary.LittleEndian.Uint64(sum[:]) >> 2), Len: 1}
 	if c.Write {
-		how = unix.LOCK_EX
+		lock.Type = unix.F_WRLCK
 	}
-	path := filepath.Join(filepath.Dir(j.dir), "drive-"+c.Endpoint+"-"+c.Drive+".lock")
-	if j.drives[path] != nil {
-		return nil
+	err := unix.FcntlFlock(j.drives.Fd(), unix.F_OFD_SETLK, &lock)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return transfer.Errorf(transfer.CodeConflict, "wait for it to end, or stop it", "another process works on drive %s", c.Drive)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return fmt.Errorf("open drive lock: %w", err)
+		return fmt.Errorf("lock drive: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
-		err = transfer.Errorf(transfer.CodeConflict, "wait for it to end, or stop it", "another process works on drive %s", c.Drive)
-		return errors.Join(err, f.Close())
-	}
-	j.drives[path] = f
 	return nil
 }
 
@@ -214,8 +219,8 @@ func (j *Journal) Close() error {
 	if j.ledger != nil {
 		err = j.ledger.Close()
 	}
-	for _, f := range j.drives {
-		err = errors.Join(err, f.Close())
+	if j.drives != nil {
+		err = errors.Join(err, j.drives.Close())
 	}
 	return errors.Join(err, os.Remove(j.lock.Name()), j.lock.Close())
 }
