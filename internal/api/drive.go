@@ -142,7 +142,9 @@ func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, packed bool, tak
 		r.accept = "gzip"
 	}
 	came := false // compressed
+	flow := d.client.down.Begin(packed)
 	r.read = func(resp *http.Response, body io.Reader) error {
+		flow.Moves()
 		plain, done, err := decoded(resp, body, c.Len)
 		if err != nil {
 			return err
@@ -151,7 +153,6 @@ func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, packed bool, tak
 		came = plain != body
 		return take(plain, c)
 	}
-	flow := d.client.down.Begin(packed)
 	err := d.client.do(ctx, r)
 	n := c.Len
 	if err != nil {

@@ -9,20 +9,22 @@ import (
 // the image a second, everything included that one costs and the other does not (compressing here, inflating there, the
 // wire). So it needs to know neither the link nor the machine at its other end. It is safe for concurrent use.
 type Choice struct {
-	mu     sync.Mutex
-	flows  int     // under way
-	area   float64 // flows × seconds so far: its growth over a time is the mean of flows in it
-	last   time.Time
-	plain  goodput
-	gzip   goodput
-	guess  func(plain float64) float64 // what gzip should move, from what plain does; bytes a second
-	busy   float64                     // share of a gzip flow that this machine's processors take, 0 to 1
-	state  choiceState
-	found  chan struct{} // closed when something is known
-	trying bool          // the first chunk is on its way as gzip
-	picks  int           // since the way not taken was last tried
-	pause  int           // picks between two tries
-	onGzip bool
+	mu      sync.Mutex
+	flows   int     // under way
+	packing int     // of them, those that are being compressed, here or there, and leave the wire to others
+	all     float64 // flows × seconds so far: its growth over a time is the mean of flows in it
+	moving  float64 // the same of those that move
+	last    time.Time
+	plain   goodput
+	gzip    goodput
+	guess   func(plain float64) float64 // what gzip should move, from what plain does; bytes a second
+	busy    float64                     // share of a gzip flow that this machine's processors take, 0 to 1
+	state   choiceState
+	found   chan struct{} // closed when something is known
+	trying  bool          // the first chunk is on its way as gzip
+	picks   int           // since the way not taken was last tried
+	pause   int           // picks between two tries
+	onGzip  bool
 }
 
 type choiceState int
@@ -42,6 +44,8 @@ const (
 	minSample = 128 << 10
 	// leaveAt is how much better the other way has to be to be taken: less would be noise.
 	leaveAt = 1.05
+	// goodGuess is how much better gzip is to be expected for more than one chunk to go so before it is known.
+	goodGuess = 1.5
 )
 
 // NewChoice makes a choice; guess says what gzip should move, from what plain does, until it was tried.
@@ -72,10 +76,11 @@ func (g *goodput) add(rate float64, n int, took time.Duration, tried bool) {
 
 // Flow is a chunk on its way.
 type Flow struct {
-	choice *Choice
-	asked  bool // it was to go as gzip
-	began  time.Time
-	area   float64
+	choice      *Choice
+	asked       bool // it was to go as gzip
+	packing     bool // it does not move yet
+	began       time.Time
+	all, moving float64 // what they were then
 }
 
 // Begin counts a chunk in; asked says that it is to go as gzip. Whether it does shows at its End: it may not compress, or
@@ -85,14 +90,31 @@ func (c *Choice) Begin(asked bool) Flow {
 	defer c.mu.Unlock()
 	now := c.pass()
 	c.flows++
-	return Flow{choice: c, asked: asked, began: now, area: c.area}
+	if asked {
+		c.packing++
+	}
+	return Flow{choice: c, asked: asked, packing: asked, began: now, all: c.all, moving: c.moving}
 }
 
-// pass brings the area up to now.
+// Moves says that a chunk that was to go as gzip has been compressed, and is on the wire from now on.
+func (f *Flow) Moves() {
+	if !f.packing {
+		return
+	}
+	f.choice.mu.Lock()
+	defer f.choice.mu.Unlock()
+	f.choice.pass()
+	f.choice.packing--
+	f.packing = false
+}
+
+// pass brings the sums up to now.
 func (c *Choice) pass() time.Time {
 	now := time.Now()
 	if !c.last.IsZero() {
-		c.area += float64(c.flows) * now.Sub(c.last).Seconds()
+		s := now.Sub(c.last).Seconds()
+		c.all += float64(c.flows) * s
+		c.moving += float64(c.flows-c.packing) * s
 	}
 	c.last = now
 	return now
@@ -106,6 +128,9 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	defer c.mu.Unlock()
 	now := c.pass()
 	c.flows--
+	if f.packing {
+		c.packing--
+	}
 	elapsed := now.Sub(f.began)
 	took := elapsed.Seconds()
 	if c.state == probing && n == 0 {
@@ -122,7 +147,11 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 		close(c.found)
 	}
 	// With k chunks on their way at once, each takes k times as long as alone.
-	rate := float64(n) / took * max(1, (c.area-f.area)/took)
+	beside := c.moving - f.moving
+	if gzip {
+		beside = c.all - f.all
+	}
+	rate := float64(n) / took * max(1, beside/took)
 	if gzip {
 		c.gzip.add(rate, n, elapsed, !c.onGzip)
 		c.busy += (working.Seconds()/took - c.busy) / 8
@@ -166,11 +195,15 @@ func (c *Choice) Gzip() bool {
 		return false // small chunks go without a probe
 	}
 	if gzip == 0 {
-		// A guess is enough for one chunk to find out, and no more; but none is made from a few milliseconds on a link that
-		// may have been cold.
-		first := !c.trying && c.plain.seen >= probeWait && c.guess(plain) > plain*leaveAt
-		c.trying = c.trying || first
-		return first
+		// None is guessed from a few milliseconds on a link that may have been cold. A good guess is enough for all until
+		// it is known, for a chunk that goes plain over a slow link takes long; another for one chunk to find out.
+		hope := c.guess(plain)
+		if c.plain.seen < probeWait || hope <= plain*leaveAt {
+			return false
+		}
+		first := !c.trying
+		c.trying = true
+		return first || hope > plain*goodGuess
 	}
 	here, there := plain, gzip
 	if c.onGzip {

@@ -162,6 +162,7 @@ func (c *Codec) Encode(p []byte) Body {
 		b.Release()
 		b = Body{Bytes: p}
 	}
+	flow.Moves()
 	b.flow, b.working = flow, time.Since(began)
 	return b
 }

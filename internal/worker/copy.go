@@ -168,6 +168,9 @@ func (c *copier) step(ctx context.Context, w work, ws *workspace) error {
 	if err != nil {
 		return err
 	}
+	if err := c.readTwice(ctx, w, p); err != nil {
+		return err
+	}
 	if err := c.hash.add(ctx, w, p); err != nil {
 		return err
 	}

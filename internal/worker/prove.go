@@ -65,15 +65,26 @@ func (c *copier) prove(ctx context.Context) error {
 		return c.tailIsZero(ctx, rb, c.task.Spec.Kind == transfer.Clone && how == transfer.VerifyWritten)
 	case how == transfer.VerifyWritten:
 		return c.sampleZeros(ctx, rb)
-	case c.task.Spec.Kind == transfer.Download:
-		return c.whileSaving(ctx, func() error { return c.each(ctx, c.everything(), false, c.readAgain) })
 	default:
 		return c.whileSaving(ctx, func() error {
 			return c.each(ctx, c.everything(), false, func(ctx context.Context, w work, ws *workspace) error {
-				return c.readBackAgain(ctx, rb, w, ws)
+				return c.proveChunk(ctx, rb, w, ws)
 			})
 		})
 	}
+}
+
+// proveChunk reads a chunk again from the ends that are drives: a fault on the way from the source shows in no other way.
+func (c *copier) proveChunk(ctx context.Context, rb transfer.ReadBacker, w work, ws *workspace) error {
+	if c.task.Spec.Kind != transfer.Upload {
+		if err := c.readAgain(ctx, w, ws); err != nil {
+			return err
+		}
+	}
+	if c.task.Spec.Kind == transfer.Download {
+		return nil
+	}
+	return c.readBackAgain(ctx, rb, w, ws)
 }
 
 // everything is the whole image as one extent.
@@ -118,25 +129,42 @@ const sourceReads = 6
 // readAgain reads one chunk of the source until two reads, the copy's among them, agree, and stores it anew if it is not
 // the copy's that does.
 func (c *copier) readAgain(ctx context.Context, w work, ws *workspace) error {
-	stored := c.expectedDigest(w)
-	seen := map[transfer.Digest]bool{stored: true}
-	for len(seen) < sourceReads {
-		p, err := c.read(ctx, w, ws.buf[:w.Len])
-		if err != nil {
-			return err
+	stored, p := c.expectedDigest(w), ws.buf[:w.Len]
+	d, err := c.confirm(ctx, w, p, stored)
+	if err != nil {
+		return err
+	}
+	if d != stored {
+		return c.storeAnew(ctx, w, p, ws)
+	}
+	c.pace.moved(w.Len, ws.began)
+	return nil
+}
+
+// readTwice is readAgain for a target that is written in order: what is in it cannot be stored anew, so each chunk of a
+// drive is read until two reads agree before it is written.
+func (c *copier) readTwice(ctx context.Context, w work, p []byte) error {
+	if c.order == nil || c.task.Spec.Kind != transfer.Download || c.task.Spec.Verify != transfer.VerifyFull {
+		return nil
+	}
+	_, err := c.confirm(ctx, w, p, verify.Sum(p))
+	return err
+}
+
+// confirm reads a chunk of the source into p until two reads agree; first is what one of them gave before.
+func (c *copier) confirm(ctx context.Context, w work, p []byte, first transfer.Digest) (transfer.Digest, error) {
+	for seen := map[transfer.Digest]bool{first: true}; len(seen) < sourceReads; {
+		if _, err := c.read(ctx, w, p); err != nil {
+			return first, err
 		}
 		d := verify.Sum(p)
-		switch {
-		case d == stored:
-			c.pace.moved(w.Len, ws.began)
-			return nil
-		case seen[d]:
-			return c.storeAnew(ctx, w, p, ws)
+		if seen[d] {
+			return d, nil
 		}
 		seen[d] = true
 		c.count.retry(transfer.CodeMismatch)
 	}
-	return &transfer.Error{
+	return first, &transfer.Error{
 		Op: fmt.Sprintf("read chunk %d again", w.Index), Code: transfer.CodeMismatch, Offset: &w.Off,
 		Hint: "is a running server writing to the drive? stop it, or clone the drive and download the clone",
 		Err:  fmt.Errorf("%d reads of %d bytes at %d gave different data each time", sourceReads, w.Len, w.Off),

@@ -82,13 +82,23 @@ func (c *copier) write(ctx context.Context, w work, put func() error) (err error
 	return err
 }
 
-// compare reads a chunk of the target and ends the job if it is not what the source says.
+// compare reads a chunk of the target and ends the job if it is not what the source says. The source, too, is read once
+// more before that: the fault may lie on the way from it.
 func (c *copier) compare(ctx context.Context, w work, p []byte, ws *workspace) (transfer.Digest, error) {
 	want := expected{bytes: p}
-	if d, ok := c.src.(transfer.Digested); ok {
+	d, digested := c.src.(transfer.Digested)
+	if digested {
+		var ok bool
 		if want.digest, ok = d.ChunkDigest(w.Index); !ok {
 			want.digest = verify.ZeroDigest(w.Len)
 		}
+	}
+	got, err := c.readBack(ctx, c.sink.(transfer.ReadBacker), w.Chunk, want, ws)
+	if _, stream := c.src.(transfer.Stream); digested || stream || w.Hole || transfer.CodeOf(err) != transfer.CodeMismatch {
+		return got, err
+	}
+	if _, err := c.read(ctx, w, p); err != nil {
+		return got, err
 	}
 	return c.readBack(ctx, c.sink.(transfer.ReadBacker), w.Chunk, want, ws)
 }

@@ -1,0 +1,95 @@
+// Command chaos runs many jobs on several transferds while everything that they depend on fails at random: the endpoints
+// in every way that the sandbox knows, Redis and the transferds themselves by being killed. At the end each job must have
+// succeeded with equal bytes, or failed with a clear error; none may be missing, or have been run twice at once.
+//
+// All that is chosen at random follows from the seed; what meets what in time does not.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"sync"
+	"time"
+)
+
+type options struct {
+	seed    uint64
+	time    time.Duration
+	daemons int
+	users   int
+	verbose bool
+}
+
+func main() {
+	o := options{}
+	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "what all random choices follow from")
+	flag.DurationVar(&o.time, "time", time.Minute, "for how `long` jobs are made and things fail")
+	flag.IntVar(&o.daemons, "daemons", 3, "how `many` transferds")
+	flag.IntVar(&o.users, "users", 6, "how `many` jobs are wanted at once")
+	flag.BoolVar(&o.verbose, "v", false, "tell of each job and each kill")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	again := fmt.Sprintf("go run ./chaos -seed %d -time %s -daemons %d -users %d", o.seed, o.time, o.daemons, o.users)
+	fmt.Println("chaos:", again)
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintf(os.Stderr, "chaos: %v\nagain: %s\n", err, again)
+		os.Exit(1)
+	}
+}
+
+// dice are random choices that follow from the seed; each part of a run has its own, so that none depends on how the
+// others' turns fell.
+func (o *options) dice(part uint64) *rand.Rand { return rand.New(rand.NewPCG(o.seed, part)) }
+
+// settleTime is how long the last jobs may take to end when nothing is killed any more.
+const settleTime = 4 * time.Minute
+
+func run(ctx context.Context, o options) (err error) {
+	dir, err := os.MkdirTemp("", "transferd-chaos")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	build := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", "./cmd/transferd", "./cmd/transferctl")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build (run this in the project's folder): %w\n%s", err, out)
+	}
+	l, err := newLab(o, dir)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if err := l.makeImages(); err != nil {
+		return err
+	}
+	over := make(chan struct{})
+	var users, killers sync.WaitGroup
+	for i := range o.users {
+		users.Go(func() { newUser(l, i).live(ctx, over) })
+	}
+	l.unleash(&killers, over)
+	select {
+	case <-time.After(o.time):
+	case <-ctx.Done():
+	}
+	close(over)
+	killers.Wait() // all that was killed is there again
+	ended := make(chan struct{})
+	go func() { users.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(settleTime):
+		l.wrong("jobs have not ended %s after the last kill", settleTime)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	l.stopDaemons()
+	l.checkAll(ctx)
+	return l.report()
+}

@@ -1,0 +1,44 @@
+package worker
+
+import (
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestFlippedOnTheWay flips a bit in the first read of each of the source's chunks, which nothing but a second read shows.
+func TestFlippedOnTheWay(t *testing.T) {
+	image := noise(5*chunkSize + 7)
+	for name, tc := range map[string]struct {
+		kind    transfer.Kind
+		verify  transfer.VerifyMode
+		ordered bool
+		drive   string // the target, made by the job
+	}{
+		"download":          {transfer.Download, transfer.VerifyFull, false, ""},
+		"download in order": {transfer.Download, transfer.VerifyFull, true, ""},
+		"clone":             {transfer.Clone, transfer.VerifyFull, false, "uuid"},
+		"verify":            {transfer.Verify, transfer.VerifyWritten, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source, sink := newChunked(image), newChunked(make([]byte, len(image)))
+			if tc.kind == transfer.Verify {
+				copy(sink.data, image)
+			}
+			source.lieRead = func(_ transfer.Chunk, n int, p []byte) {
+				if n == 1 {
+					p[len(p)/2] ^= 4
+				}
+			}
+			j := newJob(t, source, sink)
+			if tc.ordered {
+				j = newJob(t, source, onlyForward{sink})
+			}
+			j.spec.Kind, j.spec.Verify, j.ends.drive = tc.kind, tc.verify, tc.drive
+			if p := j.mustRun(); p.Retries.Mismatch == 0 {
+				t.Error("no difference is counted")
+			}
+			equal(t, sink, image)
+		})
+	}
+}
