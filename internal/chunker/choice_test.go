@@ -108,10 +108,50 @@ func TestProbeFails(t *testing.T) {
 	}
 }
 
+// TestGoodGuess lets all chunks go as gzip, before one has arrived so, where that is likely to be much better.
+func TestGoodGuess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewChoice(doubled)
+		f := c.Begin(false)
+		<-time.After(time.Second)
+		f.End(false, ProbeSize, 0)
+		for range 10 {
+			if !c.Gzip() {
+				t.Fatal("a chunk goes plain over a slow link")
+			}
+		}
+	})
+}
+
+// TestPackingLeavesTheWire counts chunks that are being compressed not among those that share the wire.
+func TestPackingLeavesTheWire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewChoice(doubled)
+		var packing [7]Flow
+		for i := range packing {
+			packing[i] = c.Begin(true)
+		}
+		f := c.Begin(false)
+		<-time.After(time.Second)
+		packing[0].Moves()
+		<-time.After(time.Second)
+		f.End(false, 3*mib, 0)
+		if want := 1.5 * 1.5 * mib; c.plain.rate != want {
+			t.Errorf("plain moves %.2f MiB/s, not %.2f", c.plain.rate/mib, want/mib)
+		}
+		for i := range packing {
+			packing[i].End(true, 0, 0)
+		}
+		if c.flows != 0 || c.packing != 0 {
+			t.Errorf("%d are under way, %d of them packing", c.flows, c.packing)
+		}
+	})
+}
+
 // TestTriedInVain lets another chunk try gzip when the first that was to did not compress, or did not arrive.
 func TestTriedInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewChoice(doubled)
+		c := NewChoice(func(plain float64) float64 { return 1.2 * plain })
 		f := c.Begin(false)
 		<-time.After(time.Second)
 		f.End(false, 4*mib, 0)
