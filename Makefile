@@ -2,8 +2,9 @@
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZ ?= 100000x
+TIME ?= 2m
 
-.PHONY: build demo test race lint fuzz needs bench bench-compare profile
+.PHONY: build demo test race lint fuzz chaos needs bench bench-compare profile
 
 build:
 	go build -o bin/ ./cmd/...
@@ -24,6 +25,10 @@ lint:
 
 fuzz:
 	scripts/fuzz.sh $(FUZZ)
+
+# Many jobs while endpoints fail and Redis and transferds are killed; SEED=N does again what it did.
+chaos: needs
+	go run ./chaos -time $(TIME) $(if $(SEED),-seed $(SEED))
 
 # The tests of the queue run against a real redis-server and never pass without one; those of the programs read JSON by jq.
 needs:

@@ -82,7 +82,7 @@ func serve(ctx context.Context, f *daemonFlags, log *zap.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := d.startStatus(c); err != nil {
+	if err := d.startStatus(ctx, c); err != nil {
 		return err
 	}
 	server := queue.NewServer(c, queue.ServerConfig{
@@ -150,12 +150,12 @@ func (r recentJobs) Recent(ctx context.Context, limit int) ([]transfer.Job, erro
 	return r.Jobs(ctx, queue.Filter{Limit: limit})
 }
 
-func (d *daemon) startStatus(c *queue.Client) error {
-	l, err := listenOn(d.cfg.Listen)
+func (d *daemon) startStatus(ctx context.Context, c *queue.Client) error {
+	l, guard, err := d.openFace(ctx)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: status.NewHandler(recentJobs{c}), ReadHeaderTimeout: 10 * time.Second, ErrorLog: zap.NewStdLog(d.log)}
+	server := &http.Server{Handler: guard.Wrap(status.NewHandler(recentJobs{c})), ReadHeaderTimeout: 10 * time.Second, ErrorLog: zap.NewStdLog(d.log)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	d.onStop(func() error {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,8 @@ type Config struct {
 	Redis string `yaml:"redis"`
 	// Listen is the address of the daemon's HTTP face.
 	Listen string `yaml:"listen"`
+	// HTTP is how that face is kept.
+	HTTP HTTP `yaml:"http"`
 	// Roots are the only folders whose files queued jobs may read or write on this host. Nil: not configured.
 	Roots []string `yaml:"roots"`
 	// State is the folder of the embedded queue and of what --local jobs remember.
@@ -101,7 +104,20 @@ func readFile(path string) (*Config, error) {
 		}
 		return nil, e
 	}
-	return c, nil
+	return c, checkSecrecy(path, c)
+}
+
+// checkSecrecy refuses a file that holds a password and that everybody may read.
+func checkSecrecy(path string, c *Config) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return invalid("check --config and $TRANSFERD_CONFIG", "look at config: %w", err)
+	}
+	u, err := url.Parse(c.Redis)
+	if err != nil || u.User == nil || info.Mode()&0o004 == 0 {
+		return nil
+	}
+	return invalid("chmod 600 it, or give the address by $TRANSFERD_REDIS", "config %s holds a password in `redis:`, and everybody on this host may read it", path)
 }
 
 func parse(text []byte) (*Config, error) {
@@ -116,6 +132,9 @@ func parse(text []byte) (*Config, error) {
 		if !filepath.IsAbs(root) {
 			return nil, invalid("write absolute paths", "roots: %q is not an absolute path", root)
 		}
+	}
+	if err := c.HTTP.check(); err != nil {
+		return nil, err
 	}
 	for _, name := range c.EndpointNames() {
 		e := c.Endpoints[name]

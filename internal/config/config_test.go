@@ -184,3 +184,35 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestSecrecy refuses a config that holds a password and that everybody may read.
+func TestSecrecy(t *testing.T) {
+	path := write(t, filepath.Join(home(t), "config.yaml"), "redis: redis://:s3cret@h:6379/0\n")
+	if _, err := Load(path); err != nil {
+		t.Error(err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // that is the point
+		t.Fatal(err)
+	}
+	if _, err := Load(path); transfer.CodeOf(err) != transfer.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("%v", err)
+	}
+	write(t, path, "redis: redis://h:6379/0\n")
+	if _, err := Load(path); err != nil {
+		t.Errorf("one without a password: %v", err)
+	}
+}
+
+func TestHTTPIsChecked(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"http: {token_env: A, cert_file: c, key_file: k, hosts: [a.example.com]}": true,
+		"http: {token_env: A, token_file: b}":                                     false,
+		"http: {cert_file: c}":                                                    false,
+		"http: {key_file: k}":                                                     false,
+		"http: {token: plain}":                                                    false,
+	} {
+		if _, err := parse([]byte(text)); (err == nil) != ok {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}

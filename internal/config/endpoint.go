@@ -2,13 +2,8 @@ package config
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"os/exec"
-	"strings"
-	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -37,55 +32,17 @@ func (e *Endpoint) check(name string) error {
 		return invalid("use user and password_env, password_file or password_command", "endpoints: %s: url holds credentials", name)
 	case e.User == "":
 		return invalid("add user: and one of password_env, password_file, password_command", "endpoints: %s: user is missing", name)
-	case e.passwordSources() != 1:
-		return invalid("give exactly one of password_env, password_file and password_command", "endpoints: %s: %d places to take the password from", name, e.passwordSources())
+	case e.secret().sources() != 1:
+		return invalid("give exactly one of password_env, password_file and password_command", "endpoints: %s: %d places to take the password from", name, e.secret().sources())
 	case e.MaxInFlight < 0 || e.MaxInFlight > maxInFlight:
 		return invalid(fmt.Sprintf("use 1 to %d", maxInFlight), "endpoints: %s: max_in_flight: %d", name, e.MaxInFlight)
 	}
 	return nil
 }
 
-func (e *Endpoint) passwordSources() (n int) {
-	for _, s := range []string{e.PasswordEnv, e.PasswordFile, e.PasswordCommand} {
-		if s != "" {
-			n++
-		}
-	}
-	return n
+func (e *Endpoint) secret() secret {
+	return secret{"password", e.PasswordEnv, e.PasswordFile, e.PasswordCommand}
 }
-
-const commandTimeout = 30 * time.Second
 
 // Password fetches the password from where the configuration says it is. Its errors have CodeInvalid and never hold it.
-func (e *Endpoint) Password(ctx context.Context) (string, error) {
-	switch {
-	case e.PasswordEnv != "":
-		if p, ok := os.LookupEnv(e.PasswordEnv); ok {
-			return p, nil
-		}
-		return "", invalid("export "+e.PasswordEnv+", or use password_file", "password_env: $%s is not set", e.PasswordEnv)
-	case e.PasswordFile != "":
-		b, err := os.ReadFile(e.PasswordFile)
-		if err != nil {
-			return "", invalid("make the file readable for this user alone", "password_file: %w", err)
-		}
-		return firstLine(b), nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "sh", "-c", e.PasswordCommand).Output() //nolint:gosec // the config says what to run
-	if err != nil {
-		// What the command printed may hold the secret.
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			err = errors.New(exit.String())
-		}
-		return "", invalid("run the command by hand as this user", "password_command: %w", err)
-	}
-	return firstLine(out), nil
-}
-
-func firstLine(b []byte) string {
-	line, _, _ := strings.Cut(string(b), "\n")
-	return strings.TrimSuffix(line, "\r")
-}
+func (e *Endpoint) Password(ctx context.Context) (string, error) { return e.secret().fetch(ctx) }
