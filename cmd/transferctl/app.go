@@ -62,7 +62,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 // dial connects to the configured queue, or to the one that a transferd on this machine brought with it.
 func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 	if a.cfg.Redis != "" {
-		return queue.Dial(ctx, queue.Options{URL: a.cfg.Redis})
+		return queue.Dial(ctx, queue.Options{URL: a.cfg.Redis, CAFile: a.cfg.RedisCAFile})
 	}
 	opts, ok := queue.FindEmbedded(a.queueFolder())
 	if !ok {

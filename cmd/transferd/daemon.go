@@ -125,7 +125,7 @@ func (d *daemon) startDev(f *daemonFlags) error {
 
 // connect reaches the configured Redis, or brings a queue.
 func (d *daemon) connect(ctx context.Context) (*queue.Client, error) {
-	opts := queue.Options{URL: d.cfg.Redis}
+	opts := queue.Options{URL: d.cfg.Redis, CAFile: d.cfg.RedisCAFile}
 	if d.cfg.Redis == "" {
 		e, err := queue.StartEmbedded(ctx, filepath.Join(d.cfg.State, "queue"), d.log)
 		if err != nil {

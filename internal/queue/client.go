@@ -2,9 +2,12 @@ package queue
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -19,6 +22,8 @@ type Options struct {
 	// URL is redis://, rediss:// or unix://; with addr= parameters a cluster, with master_name= sentinels. It may hold a
 	// password, so it is never part of an error.
 	URL string
+	// CAFile is certificates to trust beside the system's, PEM, with rediss://.
+	CAFile string
 }
 
 // Client is a connection to the queue. It is safe for concurrent use.
@@ -32,7 +37,11 @@ const dialTimeout = 5 * time.Second
 
 // Dial connects and makes sure that Redis answers. Its errors have CodeInvalid or CodeUnreachable.
 func Dial(ctx context.Context, opts Options) (*Client, error) {
-	rdb, err := connect(opts.URL)
+	roots, err := opts.roots()
+	if err != nil {
+		return nil, err
+	}
+	rdb, err := connect(opts.URL, roots)
 	if err != nil {
 		return nil, transfer.Errorf(transfer.CodeInvalid, "write redis://HOST:6379/0, rediss:// or unix:///PATH", "the queue's address cannot be read")
 	}
@@ -46,7 +55,34 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	return &Client{rdb: rdb, tasks: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)}, nil
 }
 
-func connect(address string) (redis.UniversalClient, error) {
+// roots is what a server's certificate is verified by; nil: the system's certificates.
+func (o Options) roots() (*x509.CertPool, error) {
+	if o.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(o.CAFile)
+	if err != nil {
+		return nil, transfer.Errorf(transfer.CodeInvalid, "check redis_ca_file", "read redis_ca_file: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, transfer.Errorf(transfer.CodeInvalid, "give a file of certificates in PEM", "redis_ca_file %s holds no certificate", o.CAFile)
+	}
+	return roots, nil
+}
+
+// trust is the address's TLS, if it says so, with the given roots.
+func trust(c *tls.Config, roots *x509.CertPool) *tls.Config {
+	if c != nil {
+		c.RootCAs = roots
+	}
+	return c
+}
+
+func connect(address string, roots *x509.CertPool) (redis.UniversalClient, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, err
@@ -57,18 +93,21 @@ func connect(address string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, err
 		}
+		o.TLSConfig = trust(o.TLSConfig, roots)
 		return redis.NewFailoverClient(o), nil
 	case query.Has("addr"):
 		o, err := redis.ParseClusterURL(address)
 		if err != nil {
 			return nil, err
 		}
+		o.TLSConfig = trust(o.TLSConfig, roots)
 		return redis.NewClusterClient(o), nil
 	}
 	o, err := redis.ParseURL(address)
 	if err != nil {
 		return nil, err
 	}
+	o.TLSConfig = trust(o.TLSConfig, roots)
 	return redis.NewClient(o), nil
 }
 

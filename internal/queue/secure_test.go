@@ -1,0 +1,113 @@
+package queue
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// acl is a user of Redis that may do what transferd needs, and no more: its own keys and asynq's, and nothing that looks
+// into or changes the server. docs/security.md names it.
+const acl = "user transferd on >s3cret ~td:* ~asynq:* &asynq:* +@all -@admin -@dangerous +info\nuser default off\n"
+
+// secureRedis is a redis-server that speaks TLS alone, with a certificate of its own, and knows one user.
+func secureRedis(t *testing.T) (address, caFile string) {
+	t.Helper()
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, about, about, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := func(name string, content []byte) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	certFile := path("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	keyFile := path("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(address)
+	cmd := exec.Command(redisServer(t), "--port", "0", "--tls-port", port, "--bind", "127.0.0.1", "--tls-cert-file", certFile, "--tls-key-file", keyFile,
+		"--tls-auth-clients", "no", "--aclfile", path("users.acl", []byte(acl)), "--dir", dir, "--appendonly", "yes", "--logfile", filepath.Join(dir, "log"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return address, certFile
+}
+
+// TestSecureRedis runs a job over TLS as a user with few rights, and trusts nobody else.
+func TestSecureRedis(t *testing.T) {
+	address, ca := secureRedis(t)
+	right := Options{URL: "rediss://transferd:s3cret@" + address + "/0", CAFile: ca}
+	if err := awaitQueue(t.Context(), right, nil); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, right)
+	serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+		if err := a.Claim(ctx, transfer.Claim{Endpoint: "zrh", Drive: "d", Write: true}); err != nil {
+			return err
+		}
+		return a.Save(ctx, &transfer.Checkpoint{Entries: entries(0, 3)})
+	})
+	id, _ := enqueueOnce(t, c, newSpec())
+	await(t, c, id, transfer.Succeeded)
+	if n, err := c.Prune(t.Context(), PruneOptions{}); n != 1 || err != nil {
+		t.Errorf("%d pruned, %v", n, err)
+	}
+	if err := c.rdb.FlushAll(t.Context()).Err(); err == nil {
+		t.Error("the user may do what it need not")
+	}
+	for name, wrong := range map[string]Options{
+		"no certificate": {URL: right.URL},
+		"no TLS":         {URL: strings.Replace(right.URL, "rediss", "redis", 1)},
+		"wrong password": {URL: strings.Replace(right.URL, "s3cret", "s4cret", 1), CAFile: ca},
+		"no user":        {URL: strings.Replace(right.URL, "transferd:s3cret@", "", 1), CAFile: ca},
+	} {
+		_, err := Dial(t.Context(), wrong)
+		if wantCode(t, err, transfer.CodeUnreachable); strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "s4cret") {
+			t.Errorf("%s: %v tells the password", name, err)
+		}
+	}
+	for _, file := range []string{"/none", filepath.Join(filepath.Dir(ca), "key.pem")} {
+		_, err := Dial(t.Context(), Options{URL: right.URL, CAFile: file})
+		wantCode(t, err, transfer.CodeInvalid)
+	}
+}
