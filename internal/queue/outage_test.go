@@ -46,6 +46,38 @@ func TestRedisRestarts(t *testing.T) {
 	}
 }
 
+// TestRedisAwayForLong keeps Redis away for longer than a lease lasts. The worker that runs the job keeps it, though
+// another is there too.
+func TestRedisAwayForLong(t *testing.T) {
+	r := startRedis(t)
+	c := dial(t, r.options)
+	id := enqueue(t, c)
+	began, over := make(chan string, 2), make(chan struct{})
+	for _, name := range []string{"one", "two"} {
+		serve(t, c, name, func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+			began <- name
+			select {
+			case <-over:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		})
+	}
+	<-began
+	r.kill()
+	lapsed := time.After(2 * quick.lease)
+	<-lapsed
+	r.start()
+	// When the lease is there again, whoever is to take lapsed ones for deaths has looked.
+	for c.rdb.Exists(t.Context(), leaseKey(id)).Val() == 0 {
+	}
+	close(over)
+	if job := await(t, c, id, transfer.Succeeded); job.Attempts != 1 || len(began) > 0 {
+		t.Errorf("the job has %d attempts", job.Attempts)
+	}
+}
+
 // TestStopWithoutRedis stops a server whose Redis is away for good. It cannot hand its job back, which another takes up when
 // the lease has lapsed.
 func TestStopWithoutRedis(t *testing.T) {

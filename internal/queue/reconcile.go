@@ -15,18 +15,23 @@ import (
 func (s *Server) reconcile(ctx context.Context) {
 	tick := time.NewTicker(s.timing.tick)
 	defer tick.Stop()
-	var checked time.Time // when this server last looked at jobs that wait
+	var led, checked time.Time // since when it leads; when it last looked at jobs that wait
 	for {
 		leads, err := s.lead(ctx)
-		switch {
-		case err != nil:
-		case !leads:
-			checked = time.Time{}
-		default:
-			waiting := time.Since(checked) >= s.timing.recheck
-			if err = s.reconcileOnce(ctx, waiting); err == nil && waiting {
+		if leads && err == nil {
+			if led.IsZero() {
+				led = time.Now()
+			}
+			// While Redis was away all leases lapsed, and those who live renew them first of all.
+			calm, waiting := time.Since(led) >= s.timing.calm, time.Since(checked) >= s.timing.recheck
+			if err = s.reconcileOnce(ctx, calm, waiting); err == nil && waiting {
 				checked = time.Now()
 			}
+		} else if err == nil {
+			checked = time.Time{}
+		}
+		if !leads || err != nil {
+			led = time.Time{}
 		}
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn("jobs not looked after", zap.Error(err))
@@ -66,22 +71,22 @@ func (s *Server) abdicate(ctx context.Context) {
 	}
 }
 
-// reconcileOnce looks at all jobs that may not have ended: those that run for lost owners, and those that wait for lapsed
-// deadlines and, if asked, lost triggers.
-func (s *Server) reconcileOnce(ctx context.Context, waiting bool) error {
+// reconcileOnce looks at all jobs that may not have ended: those that run, if asked, for lost owners, and those that wait
+// for lapsed deadlines and, if asked, lost triggers.
+func (s *Server) reconcileOnce(ctx context.Context, running, waiting bool) error {
 	ids, err := s.client.rdb.SMembers(ctx, keyActive).Result()
 	if err != nil {
 		return failed("list unfinished jobs", err)
 	}
 	for chunk := range slices.Chunk(ids, page) {
-		if err := s.reconcilePage(ctx, chunk, waiting); err != nil {
+		if err := s.reconcilePage(ctx, chunk, running, waiting); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Server) reconcilePage(ctx context.Context, ids []string, waiting bool) error {
+func (s *Server) reconcilePage(ctx context.Context, ids []string, running, waiting bool) error {
 	records, err := s.client.records(ctx, ids)
 	if err != nil {
 		return err
@@ -96,7 +101,7 @@ func (s *Server) reconcilePage(ctx context.Context, ids []string, waiting bool) 
 		switch {
 		case r.state.Terminal():
 			err = s.client.rdb.SRem(ctx, keyActive, r.id).Err()
-		case r.state == transfer.Running && !owned[r.id]:
+		case r.state == transfer.Running && running && !owned[r.id]:
 			s.cfg.Log.Info("job has lost its worker", zap.String("job", r.id), zap.String("worker", r.worker))
 			err = s.client.trigger(ctx, r)
 		case r.state == transfer.Queued && r.due != nil && !r.due.After(time.Now()):

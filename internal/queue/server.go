@@ -36,6 +36,7 @@ type timing struct {
 	beat      time.Duration // how often it renews the lease
 	tick      time.Duration // how often the reconciler looks for leases that have lapsed
 	recheck   time.Duration // how often it looks whether jobs that wait have their trigger
+	calm      time.Duration // for how long it has to have led, with Redis there, before it takes a lapsed lease for a death
 	leader    time.Duration // how long a reconciler that is silent stays the leader
 	drain     time.Duration // how long a job may take to hand itself back
 	taskCheck time.Duration // how often asynq looks for tasks
@@ -43,7 +44,7 @@ type timing struct {
 
 // A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
 var defaultTiming = timing{
-	lease: 15 * time.Second, beat: time.Second, tick: 2 * time.Second, recheck: 30 * time.Second,
+	lease: 15 * time.Second, beat: time.Second, tick: 2 * time.Second, recheck: 30 * time.Second, calm: 5 * time.Second,
 	leader: 10 * time.Second, drain: time.Minute, taskCheck: 200 * time.Millisecond,
 }
 
