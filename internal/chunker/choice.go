@@ -20,6 +20,7 @@ type Choice struct {
 	guess   func(plain float64) float64 // what gzip should move, from what plain does; bytes a second
 	busy    float64                     // share of a gzip flow that this machine's processors take, 0 to 1
 	state   choiceState
+	probed  time.Time     // when the probe began
 	found   chan struct{} // closed when something is known
 	trying  bool          // the first chunk is on its way as gzip
 	picks   int           // since the way not taken was last tried
@@ -167,7 +168,7 @@ func (c *Choice) Probe() bool {
 	if c.state != unknown {
 		return false
 	}
-	c.state = probing
+	c.state, c.probed = probing, time.Now()
 	return true
 }
 
@@ -236,7 +237,11 @@ func (c *Choice) packed() (rate, busy float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gzip.rate == 0 {
-		return probeMargin * c.guess(c.plain.rate), 0
+		plain := c.plain.rate
+		if c.state == probing { // it is no faster than this
+			plain = ProbeSize / max(time.Since(c.probed).Seconds(), 1e-9)
+		}
+		return probeMargin * c.guess(plain), 0
 	}
 	return c.gzip.rate, c.busy
 }

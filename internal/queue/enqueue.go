@@ -15,7 +15,21 @@ import (
 // Enqueue records a job and has a worker look at it. When it returns, the job will run even if everything but Redis is
 // lost.
 func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job, error) {
+	if err := checkSecrets(&spec); err != nil {
+		return transfer.Job{}, err
+	}
 	return c.enqueue(ctx, xid.New().String(), spec)
+}
+
+// checkSecrets refuses what the queue must not know.
+func checkSecrets(spec *transfer.Spec) error {
+	for _, r := range []transfer.Ref{spec.Source, spec.Target} {
+		if r.HoldsUser() {
+			return transfer.Errorf(transfer.CodeInvalid, "use a signed URL that expires, or --local, which keeps it in this process",
+				"the address %s holds a password, and the queue keeps jobs in the clear", r.Redacted())
+		}
+	}
+	return nil
 }
 
 const (
@@ -27,6 +41,9 @@ const (
 // EnqueueOnce is Enqueue, but a spec of which there is a job that has not ended is that job; there says so. Of many who
 // enqueue the same at once one makes the job.
 func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job transfer.Job, there bool, err error) {
+	if err := checkSecrets(&spec); err != nil {
+		return job, false, err
+	}
 	key, err := spec.Fingerprint()
 	if err != nil {
 		return job, false, err

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -229,5 +230,22 @@ func BenchmarkTenThousandJobs(b *testing.B) {
 			}
 			b.ReportMetric(time.Since(began).Seconds(), step.name)
 		}
+	}
+}
+
+// TestNoPasswords refuses a job whose address holds one.
+func TestNoPasswords(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	spec := newSpec()
+	spec.Source.Path = "https://ops:s3cret@images.example.com/disk.img"
+	_, err := c.Enqueue(t.Context(), spec)
+	if wantCode(t, err, transfer.CodeInvalid); strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("%v tells it", err)
+	}
+	if _, _, err = c.EnqueueOnce(t.Context(), spec); transfer.CodeOf(err) != transfer.CodeInvalid {
+		t.Error(err)
+	}
+	if keys, err := c.rdb.Keys(t.Context(), "td:*").Result(); err != nil || len(keys) > 0 {
+		t.Errorf("the queue holds %q, %v", keys, err)
 	}
 }

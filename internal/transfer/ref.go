@@ -87,6 +87,14 @@ func (r Ref) String() string {
 	return r.Path
 }
 
+// HoldsUser reports whether r is a URL with a user, and so perhaps a password, before its host.
+func (r Ref) HoldsUser() bool {
+	_, rest, _ := strings.Cut(r.Path, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	authority, _, _ = strings.Cut(authority, "?")
+	return r.IsURL() && strings.Contains(authority, "@")
+}
+
 // Redacted is String without what may hold a secret: a URL's user, password and query.
 func (r Ref) Redacted() string {
 	if !r.IsURL() {

@@ -47,6 +47,17 @@ func TestParseRefRefuses(t *testing.T) {
 	}
 }
 
+func TestHoldsUser(t *testing.T) {
+	for path, want := range map[string]bool{
+		"https://user:secret@h/x": true, "http://user@h": true, "https://u:p@h?x": true, "https://h/a@b": false, "https://h?a@b": false,
+		"https://h": false, "/a@b": false, "user:secret@h": false,
+	} {
+		if got := (Ref{Path: path}).HoldsUser(); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
 func TestRefKinds(t *testing.T) {
 	for _, tc := range []struct {
 		in                    string
