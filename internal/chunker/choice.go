@@ -39,6 +39,8 @@ const (
 const (
 	// tryEvery is how many chunks go the better way before one tries the other; each try in vain doubles it.
 	tryEvery = 32
+	// tryEarly is that as long as nothing but a probe went plain, and the probe may be wrong.
+	tryEarly = 8
 	// ProbeSize is how much of a chunk a probe moves, in bytes: little on a slow link, and enough to tell a fast one.
 	ProbeSize = 512 << 10
 	// minSample is the least that says something of the link, in bytes: less says how far away the other end is.
@@ -214,12 +216,23 @@ func (c *Choice) Gzip() bool {
 		c.onGzip, c.picks, c.pause = !c.onGzip, 0, tryEvery
 		return c.onGzip
 	}
+	c.picks++
+	if c.onGzip && c.picks >= tryEarly && c.plain.bytes <= ProbeSize && plain*c.doubt() > gzip {
+		c.picks = 0
+		return false
+	}
 	// A way that was half as good or worse is not tried again, unless it is our own processors that hold this one up.
-	if c.picks++; c.picks < c.pause || (there < here/2 && !(c.onGzip && c.busy > 0.5)) {
+	if c.picks < c.pause || (there < here/2 && !(c.onGzip && c.busy > 0.5)) {
 		return c.onGzip
 	}
 	c.picks, c.pause = 0, c.pause*2
 	return !c.onGzip
+}
+
+// doubt is how many times as fast the link may be as a probe that took its time showed it: some of that was distance.
+func (c *Choice) doubt() float64 {
+	took := c.plain.seen
+	return took.Seconds() / max(took-farAway, took/probeMargin).Seconds()
 }
 
 func (c *Choice) pending() bool {
@@ -230,6 +243,9 @@ func (c *Choice) pending() bool {
 
 // probeMargin is how many times as fast a link may be as a probe shows it: some of the probe's time is distance.
 const probeMargin = 4
+
+// farAway is how far the other end may be, there and back.
+const farAway = 100 * time.Millisecond
 
 // packed is what gzip moves, bytes of the image a second, and for what share of a chunk's time this machine compresses. Until
 // it was tried, it is the most that plain leads to expect; 0: nothing is known.

@@ -229,3 +229,34 @@ func TestLevel(t *testing.T) {
 		}
 	}
 }
+
+// TestProbeFromAfar finds out soon that a link is better than a probe showed it, most of whose time was distance, and does not
+// waste time on a slow link to do so.
+func TestProbeFromAfar(t *testing.T) {
+	for name, tc := range map[string]struct {
+		probe  time.Duration
+		l      link
+		most   int // packed, of the first hundred
+		fewest int
+	}{
+		"fast, far": {24 * time.Millisecond, link{100 * mib, 85 * mib, 0.5}, 12, 8},
+		"slow":      {500 * time.Millisecond, link{1 * mib, 2.2 * mib, 0}, 100, 98},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := NewChoice(doubled)
+			c.Probe()
+			f := c.Begin(false)
+			<-time.After(tc.probe)
+			f.End(false, ProbeSize, 0)
+			packed := 0
+			for range 100 {
+				if tc.l.move(c) {
+					packed++
+				}
+			}
+			if packed > tc.most || packed < tc.fewest {
+				t.Errorf("%s: %d of 100 packed", name, packed)
+			}
+		})
+	}
+}
