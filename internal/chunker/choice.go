@@ -229,10 +229,11 @@ func (c *Choice) Gzip() bool {
 	return !c.onGzip
 }
 
-// doubt is how many times as fast the link may be as a probe that took its time showed it: some of that was distance.
+// doubt is how many times as fast the link may be as a probe showed it: some of the probe's time was distance, and it was
+// alone.
 func (c *Choice) doubt() float64 {
 	took := c.plain.seen
-	return took.Seconds() / max(took-farAway, took/probeMargin).Seconds()
+	return took.Seconds() / max(took-farAway, took/maxDoubt).Seconds()
 }
 
 func (c *Choice) pending() bool {
@@ -244,8 +245,11 @@ func (c *Choice) pending() bool {
 // probeMargin is how many times as fast a link may be as a probe shows it: some of the probe's time is distance.
 const probeMargin = 4
 
-// farAway is how far the other end may be, there and back.
-const farAway = 100 * time.Millisecond
+const (
+	// farAway is how far the other end may be, there and back.
+	farAway  = 100 * time.Millisecond
+	maxDoubt = 8
+)
 
 // packed is what gzip moves, bytes of the image a second, and for what share of a chunk's time this machine compresses. Until
 // it was tried, it is the most that plain leads to expect; 0: nothing is known.
