@@ -34,10 +34,11 @@ func main() {
 	flag.BoolVar(&o.verbose, "v", false, "tell of each job and each kill")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	again := fmt.Sprintf("go run ./chaos -seed %d -time %s -daemons %d -users %d", o.seed, o.time, o.daemons, o.users)
 	fmt.Println("chaos:", again)
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	stop()
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "chaos: %v\nagain: %s\n", err, again)
 		os.Exit(1)
 	}

@@ -185,7 +185,7 @@ func (u *someone) do(ctx context.Context, args ...string) (transfer.Job, bool) {
 func (u *someone) enqueue(ctx context.Context, args ...string) string {
 	args = append(args, u.how(args[0])...)
 	for ctx.Err() == nil {
-		cmd := exec.CommandContext(ctx, u.lab.path("transferctl"), append(args, "-o", "json")...)
+		cmd := exec.CommandContext(ctx, u.path("transferctl"), append(args, "-o", "json")...)
 		var stderr bytes.Buffer
 		cmd.Env, cmd.Stderr = u.env(), &stderr
 		out, err := cmd.Output()

@@ -143,8 +143,8 @@ func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, packed bool, tak
 	}
 	came := false // compressed
 	flow := d.client.down.Begin(packed)
+	flow.Moves() // the other end compresses while it sends, and the way there is the same for all
 	r.read = func(resp *http.Response, body io.Reader) error {
-		flow.Moves()
 		plain, done, err := decoded(resp, body, c.Len)
 		if err != nil {
 			return err

@@ -11,7 +11,7 @@ import (
 type Choice struct {
 	mu      sync.Mutex
 	flows   int     // under way
-	packing int     // of them, those that are being compressed, here or there, and leave the wire to others
+	packing int     // of them, those that are being compressed and leave the wire to others
 	all     float64 // flows × seconds so far: its growth over a time is the mean of flows in it
 	moving  float64 // the same of those that move
 	last    time.Time

@@ -111,7 +111,7 @@ func readFile(path string) (*Config, error) {
 
 // checkSecrecy refuses a file that holds a password and that everybody may read.
 func checkSecrecy(path string, c *Config) error {
-	info, err := os.Stat(path)
+	info, err := os.Stat(path) //nolint:gosec // what users name
 	if err != nil {
 		return invalid("check --config and $TRANSFERD_CONFIG", "look at config: %w", err)
 	}

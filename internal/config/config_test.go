@@ -191,7 +191,7 @@ func TestSecrecy(t *testing.T) {
 	if _, err := Load(path); err != nil {
 		t.Error(err)
 	}
-	if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // that is the point
+	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Load(path); transfer.CodeOf(err) != transfer.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
