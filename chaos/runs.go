@@ -38,6 +38,9 @@ type logged struct {
 // of takes the log of one transferd, line by line.
 func (r *runs) of(daemon string) io.Writer {
 	return &logReader{line: func(text []byte) {
+		if isFarewell(text) {
+			return
+		}
 		var line logged
 		if err := json.Unmarshal(text, &line); err != nil {
 			r.mu.Lock()
@@ -47,6 +50,11 @@ func (r *runs) of(daemon string) io.Writer {
 		}
 		r.saw(daemon, line)
 	}}
+}
+
+// isFarewell reports whether a line is the error of a transferd that finds no Redis when it starts, or the hint below it.
+func isFarewell(line []byte) bool {
+	return bytes.HasPrefix(line, []byte("transferd: connect to the queue: ")) || bytes.HasPrefix(line, []byte("hint: is Redis running"))
 }
 
 func (r *runs) saw(daemon string, line logged) {
