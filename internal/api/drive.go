@@ -86,11 +86,16 @@ func (d *Drive) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 func (d *Drive) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	return d.read(ctx, c, func(body io.Reader, part transfer.Chunk) error {
 		at := part.Off - c.Off
-		if _, err := io.ReadFull(body, p[at:at+int64(part.Len)]); err != nil {
-			return short(err)
-		}
-		return atEnd(body)
+		return fill(p[at:at+int64(part.Len)], body)
 	})
+}
+
+// fill reads p from body, which has to end with it.
+func fill(p []byte, body io.Reader) error {
+	if _, err := io.ReadFull(body, p); err != nil {
+		return short(err)
+	}
+	return atEnd(body)
 }
 
 // ReadBack implements transfer.ReadBacker.

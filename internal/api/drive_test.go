@@ -150,16 +150,17 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
+func packed(data []byte) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(data)
+	_ = z.Close()
+	return b.Bytes()
+}
+
 // TestBadReads gets everything but the bytes that were asked for.
 func TestBadReads(t *testing.T) {
 	const n = 10_000
-	packed := func(data []byte) []byte {
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		_, _ = z.Write(data)
-		_ = z.Close()
-		return b.Bytes()
-	}
 	answer := func(body []byte, header ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			for i := 0; i < len(header); i += 2 {
@@ -213,6 +214,50 @@ func TestBadReads(t *testing.T) {
 			want(t, d.ReadBack(t.Context(), transfer.Chunk{Len: n}, io.Discard), tc.code)
 		})
 	}
+}
+
+// FuzzGzip gets answers that say they are gzip: what is taken for right is what the standard library makes of them too, to
+// the last byte, and nothing that is right for it is refused.
+func FuzzGzip(f *testing.F) {
+	text, zeros := []byte("boot sector, and more of it, and more of it"), make([]byte, 300)
+	good := packed(text)
+	for _, seed := range [][]byte{
+		good, packed(nil), packed(zeros), packed(text[:1]),
+		append(packed(text[:20]), packed(text[20:])...), // of two members
+		append(packed(text), packed(nil)...),            // and an empty one
+		append(bytes.Clone(good), 0), append(bytes.Clone(good), 0x1f, 0x8b),
+		good[:0], good[:9], good[:len(good)/2], good[:len(good)-1],
+		append([]byte{0x1f, 0x8b, 8, 0b10, 0, 0, 0, 0, 0, 255, 0x5d, 0xba}, good[10:]...),                    // a header's checksum, wrong
+		append([]byte{0x1f, 0x8b, 8, 0b11100, 0, 0, 0, 0, 0, 255, 2, 0, 1, 2, 'n', 0, 'c', 0}, good[10:]...), // extra, name, comment
+		{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1, 1, 0, 0xfe, 0xff, 'a', 0x43, 0xbe, 0xb7, 0xe8, 1, 0, 0, 0}, // stored
+		{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 7},                                                            // a block of no kind
+	} {
+		f.Add(seed, uint16(len(text)))
+		f.Add(seed, uint16(len(zeros)))
+		f.Add(seed, uint16(1))
+	}
+	gzipped := &http.Response{Header: http.Header{"Content-Encoding": {"gzip"}}, ContentLength: -1}
+	f.Fuzz(func(t *testing.T, body []byte, n uint16) {
+		p := make([]byte, n)
+		plain, done, err := decoded(gzipped, bytes.NewReader(body), len(p))
+		if err == nil {
+			err = fill(p, plain)
+			done()
+		}
+		want, wrong := inflated(body, len(p)+1)
+		if right := wrong == nil && len(want) == len(p); right != (err == nil) || right && !bytes.Equal(p, want) {
+			t.Errorf("%x, asked for %d bytes: got %x, %v; it is %x, %v", body, n, p, err, want, wrong)
+		}
+	})
+}
+
+// inflated is what the standard library reads from a gzip stream, no more than limit bytes of it.
+func inflated(b []byte, limit int) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(z, int64(limit)))
 }
 
 // TestStall gives up a call that stands still: without an answer, in the middle of it, and when its body is not taken.

@@ -40,8 +40,13 @@ func TestEncode(t *testing.T) {
 }
 
 func FuzzText(f *testing.F) {
-	for _, seed := range []string{"name x\nsize 1\n\nname y\n", "a\r\n\r\nb \x00", "\u0085k v"} {
+	for _, seed := range []string{
+		"name x\nsize 1\n\nname y\n", "a\r\n\r\nb \x00", "\u0085k v", "", "\n\n\n", "none", "a  b  \n \n c d", "a 1\na 2", "\xff\xfe x",
+		"drive " + uuid + "\nname golden image\nsize 10737418240\nimaging 42%\nclaimed a:b c:d\nuse tag1,tag2\n",
+	} {
 		f.Add([]byte(seed), "key", "some value")
+		f.Add([]byte(seed), "nic:0:dhcp", " padded\t")
+		f.Add([]byte(seed), "a b", "two\nlines")
 	}
 	f.Fuzz(func(t *testing.T, text []byte, key, value string) {
 		objects := Decode(text)

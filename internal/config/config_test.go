@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -172,15 +173,36 @@ func TestDevEndpointIsFoundWhileItIsAnnounced(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(good))
-	f.Add([]byte("endpoints: {a: {url: 'http://x', user: u, password_env: P}}"))
-	f.Add([]byte("roots: [/]\n---\n"))
-	f.Add([]byte("roots: !tag "))
-	f.Add([]byte("roots: !/\xe4ots: ")) // at which the library panics
+	for _, seed := range []string{
+		good,
+		"endpoints: {a: {url: 'http://x', user: u, password_env: P}}",
+		"endpoints:\n  a: &x {url: 'https://h:1/', user: u, password_command: pass show a, ca_file: /c, max_in_flight: 256}\n  b: *x\n",
+		"endpoints: {a/b: {url: 'https://u:p@h', user: '', password_file: /p, password_env: P}}",
+		"http: {token_file: /t, cert_file: /c, key_file: /k, hosts: [h, H:1]}\nredis_ca_file: /ca\nstate: /s\n",
+		"roots: [/]\n---\nroots: [relative]\n",
+		"roots: !tag ",
+		"roots: !/\xe4ots: ", // at which the library panics
+		"# nothing\n", "\xef\xbb\xbfroots: []", "{", "a: b: c", "\t- x", "roots: |\n  text\nlisten: \"\\u00e4\"", "<<: {roots: [/]}",
+	} {
+		f.Add([]byte(seed))
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := parse(text)
-		if err == nil && c == nil {
-			t.Error("neither a config nor an error")
+		if (c == nil) == (err == nil) {
+			t.Fatalf("got %+v and %v", c, err)
+		}
+		if err != nil {
+			return
+		}
+		for name, e := range c.Endpoints {
+			if u, err := url.Parse(e.URL); err != nil || u.Host == "" || u.User != nil || !transfer.ValidEndpointName(name) {
+				t.Errorf("accepted the endpoint %q at %q", name, e.URL)
+			}
+		}
+		for _, root := range c.Roots {
+			if !filepath.IsAbs(root) {
+				t.Errorf("accepted the root %q", root)
+			}
 		}
 	})
 }

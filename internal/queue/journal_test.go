@@ -166,7 +166,14 @@ func TestJournalFull(t *testing.T) {
 
 func FuzzJournal(f *testing.F) {
 	f.Add("SET", "key", []byte{})
-	f.Add("", "", encodeFrame([]string{"SET", "a", "b"}))
+	whole := encodeFrame([]string{"SET", "a", "b"})
+	f.Add("", "", whole)
+	f.Add("\x00", "\r\n", whole[:len(whole)-1])                   // cut in the last frame
+	f.Add("ZADD", "\xff", append(bytes.Clone(whole), whole...))   // more than one
+	f.Add("DEL", "asynq:{q}:t:1", bytes.Repeat([]byte{0xff}, 16)) // a length that is far too long
+	flipped := bytes.Clone(whole)
+	flipped[len(flipped)/2] ^= 4
+	f.Add("HSET", "key", flipped)
 	f.Fuzz(func(t *testing.T, a, b string, raw []byte) {
 		command := []string{a, b}
 		got, rest, ok := decodeFrame(append(encodeFrame(command), raw...))

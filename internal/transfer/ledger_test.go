@@ -24,6 +24,8 @@ func TestLedgerTornTail(t *testing.T) {
 func FuzzLedger(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add(AppendEntries(nil, []Entry{{Index: 7, Digest: Digest{1, 2, 3}}}))
+	f.Add(AppendEntries(nil, []Entry{{Index: 0}, {Index: math.MaxInt64}, {Index: 0, Digest: Digest{255}}}))
+	f.Add(bytes.Repeat([]byte{0xff}, 2*EntrySize-1))
 	f.Add(make([]byte, EntrySize+1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		entries := ParseEntries(b)

@@ -42,9 +42,10 @@ type copier struct {
 
 // workspace is what one goroutine carries chunks in.
 type workspace struct {
-	buf   []byte
-	cmp   *verify.Comparer
-	began time.Time // with the chunk that is in it
+	buf     []byte
+	cmp     *verify.Comparer
+	began   time.Time // with the chunk that is in it
+	written func()    // to be called when the chunk is
 }
 
 // copy moves all chunks that the ledger does not have.
@@ -58,14 +59,14 @@ func (c *copier) copy(ctx context.Context) error {
 	return c.whileSaving(ctx, func() error {
 		stream, ok := c.src.(transfer.Stream)
 		if !ok {
-			if err := c.each(ctx, c.src.Extents(ctx), !c.skipZeros, c.step); err != nil {
+			if err := c.each(ctx, c.src.Extents(ctx), !c.skipZeros, c.step, c.writesAndReads()); err != nil {
 				return err
 			}
 			c.recount()
 			return nil
 		}
 		f := &streamFeed{src: stream, chunkSize: c.chunkSize, capacity: c.task.Capacity}
-		if err := c.carry(ctx, f, c.step); err != nil {
+		if err := c.carry(ctx, f, c.step, c.writesAndReads()); err != nil {
 			return err
 		}
 		return c.streamEnded(f.size)
@@ -82,25 +83,46 @@ func (c *copier) streamEnded(size int64) error {
 }
 
 // each does step for the chunks that touch an extent, and with holes for all others too.
-func (c *copier) each(ctx context.Context, extents extents, holes bool, step stepFunc) error {
+func (c *copier) each(ctx context.Context, extents extents, holes bool, step stepFunc, bothWays bool) error {
 	f, stop := newPlanFeed(chunker.Plan(ctx, extents, c.size, c.chunkSize, holes))
 	defer stop()
-	return c.carry(ctx, f, step)
+	return c.carry(ctx, f, step, bothWays)
+}
+
+// writesAndReads reports whether each chunk is written, and then read back by another call.
+func (c *copier) writesAndReads() bool {
+	_, atOnce := c.sink.(transfer.WriteBacker)
+	return c.mode == copyChunks && c.readsBack() && !atOnce
 }
 
 type stepFunc func(ctx context.Context, w work, ws *workspace) error
 
-// carry takes what the feed hands out through step, several chunks at once, each in one goroutine from start to end.
-func (c *copier) carry(ctx context.Context, f feed, step stepFunc) error {
+// carry takes what the feed hands out through step, several chunks at once, each in one goroutine, its lane, from start to
+// end. bothWays says that step writes and then reads back. Chunks that are written together would be read back together,
+// and so on for most of the job, while of the link's two directions one idles; so only half of the lanes begin at once, and
+// another one beside each chunk that has been written.
+func (c *copier) carry(ctx context.Context, f feed, step stepFunc, bothWays bool) error {
 	c.pace = newPace(c.task.Spec.Concurrency, c.maxInFlight())
 	c.retry.pace.Store(c.pace)
 	var drained atomic.Bool
 	g, ctx := errgroup.WithContext(ctx)
 	var lane func() error
+	more := func() {
+		if c.pace.enter() {
+			g.Go(lane)
+		}
+	}
 	lane = func() error {
 		buf := c.worker.buffers.Get()
 		defer c.worker.buffers.Put(buf)
-		err := c.carryAll(ctx, f, step, &workspace{buf: *buf, cmp: verify.NewComparer()}, func() { g.Go(lane) })
+		ws := &workspace{buf: *buf, cmp: verify.NewComparer(), written: more}
+		err := c.carryAll(ctx, f, ws, func(ctx context.Context, w work) error {
+			if err := step(ctx, w, ws); err != nil || bothWays {
+				return err
+			}
+			more()
+			return nil
+		})
 		if errors.Is(err, errDrained) {
 			// As an error it would end ctx, and with it the chunks that the others have in flight.
 			drained.Store(true)
@@ -108,8 +130,12 @@ func (c *copier) carry(ctx context.Context, f feed, step stepFunc) error {
 		}
 		return err
 	}
-	for c.pace.enter() {
-		g.Go(lane)
+	first := c.pace.limit
+	if bothWays {
+		first = (first + 1) / 2
+	}
+	for range first {
+		more()
 	}
 	err := g.Wait()
 	if err == nil && drained.Load() {
@@ -129,8 +155,8 @@ func (c *copier) maxInFlight() int {
 	return most
 }
 
-// carryAll carries one chunk after another. more begins another lane beside this one.
-func (c *copier) carryAll(ctx context.Context, f feed, step stepFunc, ws *workspace, more func()) error {
+// carryAll carries one chunk after another.
+func (c *copier) carryAll(ctx context.Context, f feed, ws *workspace, step func(context.Context, work) error) error {
 	for !c.pace.leave() {
 		select {
 		case <-c.drain:
@@ -147,11 +173,8 @@ func (c *copier) carryAll(ctx context.Context, f feed, step stepFunc, ws *worksp
 		if err != nil {
 			return err
 		}
-		if err := step(ctx, w, ws); err != nil {
+		if err := step(ctx, w); err != nil {
 			return err
-		}
-		for c.pace.enter() {
-			more()
 		}
 	}
 	return nil

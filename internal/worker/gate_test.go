@@ -145,7 +145,7 @@ func TestTwoGates(t *testing.T) {
 			return nil
 		}
 		j := newJob(t, source, sink)
-		j.spec.Concurrency = 4
+		j.spec.Concurrency = 8
 		j.mustRun()
 		equal(t, sink, source.data)
 	})

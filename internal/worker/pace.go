@@ -14,6 +14,7 @@ type pace struct {
 	limit   int // chunks in flight
 	most    int // limit never exceeds it
 	running int
+	stay    bool          // what the last that asked was told
 	began   time.Time     // of the round, in which limit chunks are moved from beginning to end
 	bytes   int64         // moved in the round
 	took    time.Duration // by all chunks of the round together
@@ -51,15 +52,18 @@ func (p *pace) enter() bool {
 	if p.running >= p.limit {
 		return false
 	}
-	p.running++
+	if p.running++; p.running == p.limit {
+		p.round() // what was moved by fewer says nothing of this number
+	}
 	return true
 }
 
-// leave reports whether one has to go, and counts it out.
+// leave reports whether one has to go, and counts it out. Of two that ask one goes and one stays, for those that end at
+// about the same time are in the same direction of the link.
 func (p *pace) leave() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running <= p.limit {
+	if p.stay = !p.stay; p.running <= p.limit || p.stay {
 		return false
 	}
 	p.running--
@@ -71,7 +75,7 @@ func (p *pace) leave() bool {
 func (p *pace) moved(n int, began time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if began.Before(p.began) {
+	if p.running < p.limit || began.Before(p.began) {
 		return
 	}
 	p.bytes += int64(n)

@@ -48,10 +48,45 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// TestBothDirections keeps both directions of a link busy, though all that is under way in one shares it.
+func TestBothDirections(t *testing.T) {
+	const (
+		perChunk = 64 * time.Millisecond // what the link takes for a chunk, each way
+		pieces   = 64
+		count    = 200
+	)
+	for _, concurrency := range []int{0, 2, 7, 16} {
+		synctest.Test(t, func(t *testing.T) {
+			direction := func() func(context.Context, transfer.Chunk, int) error {
+				var underWay atomic.Int64
+				return func(ctx context.Context, _ transfer.Chunk, _ int) error {
+					underWay.Add(1)
+					defer underWay.Add(-1)
+					for range pieces {
+						if err := sleep(ctx, perChunk/pieces*time.Duration(underWay.Load())); err != nil {
+							return err
+						}
+					}
+					return nil
+				}
+			}
+			sink := newChunked(nil)
+			sink.onWrite, sink.onRead = direction(), direction()
+			started := time.Now()
+			j := newJob(t, newChunked(noise(count*chunkSize)), sink)
+			j.spec.Concurrency = concurrency
+			j.mustRun()
+			if took, best := time.Since(started), count*perChunk; took > best*115/100 {
+				t.Errorf("with %d in flight it took %s, the best is %s", concurrency, took, best)
+			}
+		})
+	}
+}
+
 // TestPaceFalls halves what is in flight when the endpoint asks for less, and when more fails than succeeds.
 func TestPaceFalls(t *testing.T) {
 	p := newPace(0, 16)
-	p.limit = 16
+	p.limit, p.running = 16, 16
 	p.failure(transfer.CodeThrottled)
 	p.failure(transfer.CodeThrottled) // of the same round
 	if p.limit != 8 {

@@ -69,7 +69,7 @@ func (c *copier) prove(ctx context.Context) error {
 		return c.whileSaving(ctx, func() error {
 			return c.each(ctx, c.everything(), false, func(ctx context.Context, w work, ws *workspace) error {
 				return c.proveChunk(ctx, rb, w, ws)
-			})
+			}, false)
 		})
 	}
 }
@@ -229,7 +229,7 @@ func (c *copier) tailIsZero(ctx context.Context, rb transfer.ReadBacker, sampled
 			ch.Off, ch.Len = ch.Off+image, ch.Len-int(image)
 		}
 		return c.isZero(ctx, rb, ch, ws)
-	})
+	}, false)
 }
 
 func (c *copier) isZero(ctx context.Context, rb transfer.ReadBacker, ch transfer.Chunk, ws *workspace) error {

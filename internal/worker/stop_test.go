@@ -74,12 +74,13 @@ func TestDrainInFlight(t *testing.T) {
 				return nil
 			}
 			var sink transfer.Sink = m
+			concurrency := 2 * lanes // half of them begin when a chunk is written
 			if ordered {
-				sink = onlyForward{m}
+				sink, concurrency = onlyForward{m}, lanes
 			}
 			image := noise(40 * chunkSize)
 			j := newJob(t, newChunked(image), sink)
-			j.spec.Concurrency, j.spec.ImageDigest = lanes, true
+			j.spec.Concurrency, j.spec.ImageDigest = concurrency, true
 			drain := make(chan struct{})
 			time.AfterFunc(time.Second, func() { close(drain) })
 			if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {

@@ -46,6 +46,7 @@ func (c *copier) storeOnce(ctx context.Context, w work, p []byte, ws *workspace)
 	if err != nil {
 		return d, at("write", w.Chunk, err)
 	}
+	ws.written()
 	if !c.readsBack() {
 		c.pace.moved(w.Len, ws.began)
 		return verify.Sum(p), nil
