@@ -121,6 +121,54 @@ func TestRedisFull(t *testing.T) {
 	wantCode(t, err, transfer.CodeNoSpace)
 }
 
+// TestRedisFullMeanwhile fills Redis up under a job that runs. The job stays its worker's, and fails with what is wrong; and
+// when there is room again it goes on from what was saved.
+func TestRedisFullMeanwhile(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	room := func(bytes string) {
+		if err := c.rdb.ConfigSet(t.Context(), "maxmemory", bytes).Err(); err != nil {
+			t.Error(err)
+		}
+	}
+	id := enqueue(t, c)
+	var runs atomic.Int64
+	for _, name := range []string{"one", "two"} {
+		serve(t, c, name, func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+			if runs.Add(1) > 1 {
+				return nil
+			}
+			if err := a.Save(ctx, &transfer.Checkpoint{Entries: entries(0, 3)}); err != nil {
+				return err
+			}
+			room("1")
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(2 * quick.lease):
+			}
+			return a.Save(ctx, &transfer.Checkpoint{Entries: entries(3, 3)})
+		})
+	}
+	if job := await(t, c, id, transfer.Failed); job.Error.Code != transfer.CodeNoSpace || job.Attempts != 1 || runs.Load() != 1 {
+		t.Errorf("with a full Redis %d attempts ran, the last %+v", runs.Load(), job.Error)
+	}
+	_, err := c.Retry(t.Context(), id)
+	wantCode(t, err, transfer.CodeNoSpace)
+	room("0")
+	if _, err := c.Retry(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, id, transfer.Succeeded)
+	if _, at, err := c.Ledger(t.Context(), id); err != nil || len(at.Entries) != 3 {
+		t.Errorf("%d entries are saved, %v", len(at.Entries), err)
+	}
+	room("1")
+	if n, err := c.Prune(t.Context(), PruneOptions{}); n != 1 || err != nil {
+		t.Errorf("pruned %d jobs, %v, which would make room", n, err)
+	}
+	room("0") // for the servers to say goodbye
+}
+
 // TestForgetfulRedis refuses to serve a Redis that may drop jobs.
 func TestForgetfulRedis(t *testing.T) {
 	c := dial(t, startRedis(t).options)

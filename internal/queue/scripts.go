@@ -54,9 +54,9 @@ tell()
 return {'ok', tostring(epoch)}
 `)
 
-	// beat renews the lease. ARGV: epoch, worker, lease in ms.
+	// beat renews the lease, for as long as it is there even in a Redis that is full. ARGV: epoch, worker, lease in ms.
 	beatScript = newScript(mine + `
-redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
+if redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
 if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)
@@ -74,21 +74,22 @@ return 'ok'
 `)
 
 	// finish ends the job. ARGV: epoch, state, failure or empty, now. Asked again after an answer that was lost it finds
-	// the state it would make.
+	// the state it would make. A Redis that is full refuses a script at its first command that takes room, and so not one
+	// that begins by freeing some: this one, and release.
 	finishScript = newScript(mine + `
+redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'finished', ARGV[4])
 if #ARGV[3] > 0 then redis.call('HSET', KEYS[1], 'error', ARGV[3]) else redis.call('HDEL', KEYS[1], 'error') end
 redis.call('HDEL', KEYS[1], 'cancel')
-redis.call('DEL', KEYS[3])
 tell()
 return 'ok'
 `)
 
 	// release hands the job back unfinished, and the attempt does not count. ARGV: epoch.
 	releaseScript = newScript(mine + `
+redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], 'state', 'queued')
 redis.call('HINCRBY', KEYS[1], 'attempts', -1)
-redis.call('DEL', KEYS[3])
 tell()
 return 'ok'
 `)

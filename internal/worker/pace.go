@@ -52,8 +52,8 @@ func (p *pace) enter() bool {
 	if p.running >= p.limit {
 		return false
 	}
-	if p.running++; p.running == p.limit {
-		p.round() // what was moved by fewer says nothing of this number
+	if p.running++; p.running == p.limit && p.rate > 0 {
+		p.round() // what was moved while there were fewer says nothing for this number
 	}
 	return true
 }
@@ -75,7 +75,7 @@ func (p *pace) leave() bool {
 func (p *pace) moved(n int, began time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running < p.limit || began.Before(p.began) {
+	if p.rate > 0 && p.running < p.limit || began.Before(p.began) {
 		return
 	}
 	p.bytes += int64(n)
