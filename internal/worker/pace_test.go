@@ -48,14 +48,16 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestBothDirections keeps both directions of a link busy, though all that is under way in one shares it.
+// TestBothDirections keeps both directions of a link busy, though all that is under way in one shares it. Lanes that began
+// together would take 1.2 times the best with 2 in flight, and 1.3 times with 16; what an odd or a changing number takes
+// depends on who comes first.
 func TestBothDirections(t *testing.T) {
 	const (
 		perChunk = 64 * time.Millisecond // what the link takes for a chunk, each way
 		pieces   = 64
 		count    = 200
 	)
-	for _, concurrency := range []int{0, 2, 7, 16} {
+	for concurrency, atMost := range map[int]float64{0: 1.25, 2: 1.1, 7: 1.25, 16: 1.1} {
 		synctest.Test(t, func(t *testing.T) {
 			direction := func() func(context.Context, transfer.Chunk, int) error {
 				var underWay atomic.Int64
@@ -76,7 +78,8 @@ func TestBothDirections(t *testing.T) {
 			j := newJob(t, newChunked(noise(count*chunkSize)), sink)
 			j.spec.Concurrency = concurrency
 			j.mustRun()
-			if took, best := time.Since(started), count*perChunk; took > best*115/100 {
+			took, best := time.Since(started), count*perChunk
+			if took.Seconds() > best.Seconds()*atMost {
 				t.Errorf("with %d in flight it took %s, the best is %s", concurrency, took, best)
 			}
 		})
