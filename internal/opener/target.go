@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/chunker"
@@ -36,7 +37,7 @@ func (o *Opener) targetDrive(ctx context.Context, t *worker.Task, size int64) (t
 		return nil, tooLarge(size, d.Size(), "give a larger drive, or leave the UUID out for a new one")
 	}
 	t.Capacity = d.Size()
-	return d.ForWriting(chunker.NewCodec(t.Spec.Compression), t.Plan.Created), nil
+	return d.ForWriting(chunker.NewCodec(t.Spec.Compression), !t.Plan.Created.IsZero()), nil
 }
 
 // makeDrive creates the target drive, unless an earlier try did so and was cut off before it could say so.
@@ -62,7 +63,7 @@ func (o *Opener) makeDrive(ctx context.Context, c *api.Client, t *worker.Task, s
 	if err != nil {
 		return err
 	}
-	t.Plan.Drive, t.Plan.Created = info.UUID, true
+	t.Plan.Drive, t.Plan.Created = info.UUID, time.Now()
 	return nil
 }
 
@@ -103,7 +104,7 @@ func findMade(ctx context.Context, c *api.Client, t *worker.Task) (bool, error) 
 	}
 	for i := range drives {
 		if slices.Contains(drives[i].Tags, jobTag(t)) {
-			t.Plan.Drive, t.Plan.Created = drives[i].UUID, true
+			t.Plan.Drive, t.Plan.Created = drives[i].UUID, time.Now()
 			return true, nil
 		}
 	}
@@ -150,7 +151,7 @@ func (o *Opener) CloneDrive(ctx context.Context, t *worker.Task) error {
 	if err != nil {
 		return err
 	}
-	t.Plan.Drive, t.Plan.Created = info.UUID, true
+	t.Plan.Drive, t.Plan.Created = info.UUID, time.Now()
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 )
 
 // Source hands out the bytes of an image by offset. Many goroutines read it at once.
@@ -102,15 +103,21 @@ type Store interface {
 
 // Claimer is a Store that keeps jobs out of each other's way: many may read a drive at once, or one may write it.
 type Claimer interface {
-	// Claim makes the drive this job's for as long as the attempt runs; again is harmless. CodeConflict: another job has it.
-	Claim(ctx context.Context, c Claim) error
+	// Claim makes the drive this job's for as long as the attempt runs; again is harmless. It returns the mark of the last
+	// claim for writing before this one; "" if none is known. CodeConflict: another job has the drive.
+	Claim(ctx context.Context, c Claim) (last string, err error)
 }
 
 // Claim is what a job does with a drive.
 type Claim struct {
 	Endpoint, Drive string
-	Write           bool // nobody else may read or write it
+	// Mark is new with each attempt that writes the drive, by which later ones, and jobs that read it, see whether somebody
+	// else has. Empty: the drive is only read, perhaps by others too.
+	Mark string
 }
+
+// Writes reports whether the drive is claimed for writing: nobody else may read or write it.
+func (c Claim) Writes() bool { return c.Mark != "" }
 
 // Checkpoint is the state of a copy between attempts.
 type Checkpoint struct {
@@ -122,10 +129,14 @@ type Checkpoint struct {
 
 // Plan is what the first attempt of a job settled and later ones must keep.
 type Plan struct {
-	Drive     string `json:"drive,omitempty"`      // the target drive
-	Created   bool   `json:"created,omitempty"`    // the job created that drive
-	Blank     bool   `json:"blank,omitempty"`      // zeros need not be written
-	Source    string `json:"source,omitempty"`     // the source's identity
-	Size      int64  `json:"size,omitempty"`       // of the image, bytes; 0: not known yet
-	ChunkSize int    `json:"chunk_size,omitempty"` // bytes; 0: nothing settled yet
+	Asked     bool      `json:"asked,omitempty"`      // an endpoint was asked for a new drive, and may have made it
+	Drive     string    `json:"drive,omitempty"`      // the target drive
+	Created   time.Time `json:"created,omitzero"`     // when the job created that drive; zero: it was there before
+	Blank     bool      `json:"blank,omitempty"`      // zeros need not be written
+	Source    string    `json:"source,omitempty"`     // the source's identity
+	Size      int64     `json:"size,omitempty"`       // of the image, bytes; 0: not known yet
+	ChunkSize int       `json:"chunk_size,omitempty"` // bytes; 0: nothing settled yet
+	ReadMark  string    `json:"read_mark,omitempty"`  // of who wrote the source drive last before the job began
+	WriteMark string    `json:"write_mark,omitempty"` // of the job's last claim of the target drive
+	Doubted   bool      `json:"doubted,omitempty"`    // others may have written the target: what the ledger has is read back
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/transfer"
@@ -22,6 +23,8 @@ type Task struct {
 	Plan transfer.Plan
 	// Again says that an earlier try may have made a drive that Plan does not know of: it was cut off in between.
 	Again bool
+	// Limit is what all bodies of the job together take on the wire, bytes a second; nil: as much as they can.
+	Limit *rate.Limiter
 	// Resume says that earlier attempts stored chunks in the target.
 	Resume bool
 	// Capacity is how many bytes the target holds, set by Sink; 0: no limit.
@@ -63,11 +66,19 @@ func New(cfg Config) *Worker {
 	return &Worker{cfg: cfg, buffers: chunker.NewBuffers(transfer.MaxChunkSize)}
 }
 
-// Job is one attempt at a job.
+// Job is a job to be run. Its ID is no other job's, at any time: drives that it makes carry it.
 type Job struct {
-	ID      string
-	Spec    transfer.Spec
-	Attempt int // from 1
+	ID   string
+	Spec transfer.Spec
+}
+
+// newLimit lets pieces of a tenth of a second through at once.
+func newLimit(bytesPerSecond int64) *rate.Limiter {
+	const least, most = 4 << 10, 1 << 20
+	if bytesPerSecond <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(max(bytesPerSecond/10, least), most)))
 }
 
 // Run carries an attempt out and returns when it has ended. When drain closes it takes up no further chunk, finishes
@@ -79,8 +90,8 @@ func (w *Worker) Run(ctx context.Context, drain <-chan struct{}, job Job, store 
 	count := new(counters)
 	r := &run{
 		worker: w, store: store, count: count, drain: drain, log: log, stop: cancel,
-		retry: &retrier{policy: w.cfg.Policy, count: count, log: log},
-		task:  Task{ID: job.ID, Spec: job.Spec, Again: job.Attempt > 1, Meter: count},
+		retry: &retrier{policy: w.cfg.Policy, count: count, log: log, drain: drain},
+		task:  Task{ID: job.ID, Spec: job.Spec, Meter: count, Limit: newLimit(job.Spec.LimitRate)},
 	}
 	r.sourceGate, r.sinkGate = &gate{retry: r.retry}, &gate{retry: r.retry}
 	err := r.run(ctx)
