@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,7 @@ type child struct {
 	kept                sync.WaitGroup
 }
 
-func startChild(ctx context.Context, server, dir, socket string, log *zap.Logger) (*child, error) {
+func startChild(ctx context.Context, server, dir, socket string, log *zap.Logger) (engine, error) {
 	c := &child{server: server, dir: dir, socket: socket, log: log, stop: make(chan struct{})}
 	ended, err := c.adoptOrSpawn(ctx)
 	if err != nil {
@@ -45,11 +46,15 @@ func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
 	case adopted:
 		return c.watchAdopted(), nil
 	}
-	ended, err := c.spawn()
+	server, ended, err := c.spawn()
 	if err != nil {
 		return nil, err
 	}
 	if err := awaitQueue(ctx, c.options(), ended); err != nil {
+		if ctx.Err() != nil { // nobody wants it any more; one that is only slow is taken over by the next transferd
+			_ = server.Signal(syscall.SIGTERM)
+			<-ended
+		}
 		return nil, fmt.Errorf("start redis-server: %w", err)
 	}
 	c.log.Info("embedded queue: redis-server", zap.String("folder", c.dir))
@@ -86,7 +91,7 @@ func (c *child) listening() bool {
 	return true
 }
 
-func (c *child) spawn() (<-chan struct{}, error) {
+func (c *child) spawn() (*os.Process, <-chan struct{}, error) {
 	// Only this process's user may reach the socket. Every acknowledged write is on disk, and nothing is ever dropped.
 	cmd := exec.Command(c.server, "--port", "0", "--unixsocket", c.socket, "--unixsocketperm", "700", "--dir", c.dir, //nolint:gosec // found on the PATH
 		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
@@ -94,14 +99,14 @@ func (c *child) spawn() (<-chan struct{}, error) {
 	// A Ctrl-C at the terminal is for us; we stop the child when our jobs have been handed back.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start redis-server: %w", err)
+		return nil, nil, fmt.Errorf("start redis-server: %w", err)
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_ = cmd.Wait()
 	}()
-	return ended, nil
+	return cmd.Process, ended, nil
 }
 
 const adoptedCheck = 2 * time.Second

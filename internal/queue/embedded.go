@@ -24,8 +24,11 @@ import (
 type Embedded struct {
 	options Options
 	lock    *flock.Flock
-	engine  interface{ close() error }
+	engine  engine
 }
+
+// engine is what serves the queue.
+type engine interface{ close() error }
 
 // The files in the folder of an embedded queue.
 const (
@@ -70,7 +73,7 @@ func startEmbedded(ctx context.Context, dir, server string, log *zap.Logger) (*E
 	return e, nil
 }
 
-func startEngine(ctx context.Context, dir, server, socket string, log *zap.Logger) (interface{ close() error }, error) {
+func startEngine(ctx context.Context, dir, server, socket string, log *zap.Logger) (engine, error) {
 	journal := filepath.Join(dir, journalFile)
 	_, err := os.Stat(journal)
 	hasJournal := err == nil

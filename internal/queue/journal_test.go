@@ -134,7 +134,7 @@ func replayed(t *testing.T, content []byte) (int, error) {
 			t.Error(err)
 		}
 	}()
-	return len(m.redis.Keys()), nil
+	return len(m.(*memory).redis.Keys()), nil
 }
 
 // TestJournalFull takes nothing on that it could not write down, and what it wrote before is whole.

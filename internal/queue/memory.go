@@ -34,7 +34,7 @@ type memory struct {
 	inside   atomic.Pointer[server.Peer]
 }
 
-func startMemory(journalPath, socket string, log *zap.Logger) (*memory, error) {
+func startMemory(journalPath, socket string, log *zap.Logger) (engine, error) {
 	m := &memory{redis: miniredis.NewMiniRedis()}
 	if err := m.replay(journalPath, log); err != nil {
 		m.redis.Close()

@@ -1,7 +1,10 @@
 package queue
 
 import (
+	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -255,6 +258,41 @@ func TestLongFolder(t *testing.T) {
 			t.Error(err)
 		}
 		closeEmbedded(t, e)
+	}
+}
+
+// TestDoesNotStart says why an embedded queue does not start, and lets the next one try.
+func TestDoesNotStart(t *testing.T) {
+	dir := t.TempDir()
+	e := embed(t, dir, "")
+	for range 3 {
+		enqueue(t, dial(t, e.Options()))
+	}
+	closeEmbedded(t, e)
+	journal := filepath.Join(dir, journalFile)
+	whole, err := os.ReadFile(journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Clone(whole)
+	damaged[frameHeader] ^= 1
+	if err := os.WriteFile(journal, damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = startEmbedded(t.Context(), dir, "", zap.NewNop())
+	wantCode(t, err, transfer.CodeFailed)
+	if err := os.WriteFile(journal, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	closeEmbedded(t, embed(t, dir, ""))
+	// A program that is no redis-server, and one that is told to stop before it is there.
+	if _, err := startEmbedded(t.Context(), t.TempDir(), "/bin/true", zap.NewNop()); err == nil || !strings.Contains(err.Error(), "redis.log") {
+		t.Errorf("a redis-server that ends at once: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := startEmbedded(ctx, t.TempDir(), redisServer(t), zap.NewNop()); err == nil {
+		t.Error("it started though it was told to stop")
 	}
 }
 
