@@ -200,12 +200,12 @@ func (a *Attempt) settle(ctx context.Context, err error) error {
 }
 
 func (a *Attempt) finish(ctx context.Context, state transfer.State, failure string) error {
-	_, err := a.client.move(ctx, "finish job "+a.Job.ID, finishScript, a.Job.ID, a.epoch, string(state), failure, now())
-	if err != nil {
-		return err
+	word, err := a.client.move(ctx, "finish job "+a.Job.ID, finishScript, a.Job.ID, a.epoch, string(state), failure, now())
+	if err != nil || word != "ok" && !transfer.State(word).Terminal() {
+		return err // no error: it is another worker's by now, and has not ended
 	}
 	// The reconciler would tidy up too.
-	return failed("finish job "+a.Job.ID, a.client.rdb.SRem(ctx, keyActive, a.Job.ID).Err())
+	return a.client.dropEnded(ctx, []string{a.Job.ID})
 }
 
 func (a *Attempt) release(ctx context.Context) error {

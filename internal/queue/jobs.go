@@ -120,7 +120,8 @@ func (c *Client) Cancel(ctx context.Context, id string) (transfer.Job, error) {
 
 // Retry queues a job again that failed or was canceled; it goes on where it stopped.
 func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
-	if err := failed("index the job", c.rdb.SAdd(ctx, keyActive, id).Err()); err != nil {
+	// Before, too: a job that waits is found even if this client ends in the middle.
+	if err := c.activate(ctx, id); err != nil {
 		return transfer.Job{}, err
 	}
 	r, err := c.record(ctx, id)
@@ -131,10 +132,44 @@ func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 	if err := moved(word, err, id, "only failed and canceled jobs can be retried"); err != nil {
 		return transfer.Job{}, err
 	}
+	// Whoever saw the job's end may have dropped it meanwhile.
+	if err := c.activate(ctx, id); err != nil {
+		return transfer.Job{}, err
+	}
 	if r, err = c.record(ctx, id); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), c.trigger(ctx, r)
+}
+
+// activate has the reconciler look after jobs.
+func (c *Client) activate(ctx context.Context, ids ...string) error {
+	return failed("index jobs", c.rdb.SAdd(ctx, keyActive, ids).Err())
+}
+
+// dropEnded has the reconciler look no more after jobs that were seen to have ended. One that a retry put back meanwhile
+// stays: the retry tells the reconciler of it when its state is another, and this looks at its state last of all.
+func (c *Client) dropEnded(ctx context.Context, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := c.rdb.SRem(ctx, keyActive, ids).Err(); err != nil {
+		return failed("index jobs", err)
+	}
+	records, err := c.records(ctx, ids)
+	if err != nil {
+		return err
+	}
+	var again []string
+	for _, r := range records {
+		if !r.state.Terminal() {
+			again = append(again, r.id)
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	return c.activate(ctx, again...)
 }
 
 // moved makes an error of a script's word, which is ok, missing, or the state that forbids the move.

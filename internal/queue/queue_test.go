@@ -191,9 +191,46 @@ func TestTakeover(t *testing.T) {
 		if job, _ := c.Job(t.Context(), id); job.State != transfer.Running {
 			t.Errorf("the silent worker made the job %s", job.State)
 		}
+		if !looksAfter(t, c, id) {
+			t.Error("nobody would see the other worker die, for the silent one ended the job")
+		}
 		close(release)
 		if job := await(t, c, id, transfer.Succeeded); job.Worker != "other" || job.Attempts != 2 {
 			t.Errorf("the job is %+v", job)
+		}
+	})
+}
+
+// looksAfter reports whether the reconciler would look after a job.
+func looksAfter(t *testing.T, c *Client, id string) bool {
+	t.Helper()
+	member, err := c.rdb.SIsMember(t.Context(), keyActive, id).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return member
+}
+
+// TestRetryAtTheEnd retries a job while somebody who saw it end tidies up after it.
+func TestRetryAtTheEnd(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c, other := dial(t, o), dial(t, o)
+		for range 50 {
+			id := enqueue(t, c)
+			if _, err := c.Cancel(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			dropped := make(chan error, 1)
+			go func() { dropped <- other.dropEnded(t.Context(), []string{id}) }()
+			if _, err := c.Retry(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-dropped; err != nil {
+				t.Fatal(err)
+			}
+			if !looksAfter(t, c, id) {
+				t.Fatal("nobody looks after a job that was retried")
+			}
 		}
 	})
 }

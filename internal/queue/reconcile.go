@@ -95,12 +95,13 @@ func (s *Server) reconcilePage(ctx context.Context, ids []string, running, waiti
 	if err != nil {
 		return err
 	}
+	var ended []string
 	there := make(map[string]bool, len(records))
 	for _, r := range records {
 		there[r.id] = true
 		switch {
 		case r.state.Terminal():
-			err = s.client.rdb.SRem(ctx, keyActive, r.id).Err()
+			ended = append(ended, r.id)
 		case r.state == transfer.Running && running && !owned[r.id]:
 			s.cfg.Log.Info("job has lost its worker", zap.String("job", r.id), zap.String("worker", r.worker))
 			err = s.client.trigger(ctx, r)
@@ -112,6 +113,9 @@ func (s *Server) reconcilePage(ctx context.Context, ids []string, running, waiti
 		if err != nil {
 			return failed("look after job "+r.id, err)
 		}
+	}
+	if err := s.client.dropEnded(ctx, ended); err != nil {
+		return err
 	}
 	return s.dropDangling(ctx, ids, there)
 }
