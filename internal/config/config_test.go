@@ -1,11 +1,17 @@
 package config
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -140,6 +146,49 @@ func TestPassword(t *testing.T) {
 		if transfer.CodeOf(err) != transfer.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%+v: %v", e, err)
 		}
+	}
+}
+
+// TestPasswordCommandHangs waits for a command no longer than its caller does, and leaves nothing of it running.
+func TestPasswordCommandHangs(t *testing.T) {
+	held := filepath.Join(t.TempDir(), "held")
+	if err := unix.Mkfifo(held, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	gone := make(chan error, 1)
+	go func() {
+		f, err := os.Open(held) // waits for the command
+		cancel()
+		if err == nil {
+			_, err = io.Copy(io.Discard, f) // waits for the last process of it
+		}
+		gone <- err
+	}()
+	e := Endpoint{PasswordCommand: "exec 3>" + held + "; sleep 1000 | head -n1"}
+	if _, err := e.Password(ctx); transfer.CodeOf(err) != transfer.CodeCanceled {
+		t.Errorf("%v", err)
+	}
+	if err := <-gone; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPasswordCommandLeaves takes the password of a command that has ended and left something behind, as an agent.
+func TestPasswordCommandLeaves(t *testing.T) {
+	left := filepath.Join(t.TempDir(), "pid")
+	e := Endpoint{PasswordCommand: "sleep 1000 & echo from command; echo $! >" + left}
+	if p, err := e.Password(t.Context()); p != "from command" || err != nil {
+		t.Errorf("%q, %v", p, err)
+	}
+	pid, err := os.ReadFile(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(pid)))
+	if err = errors.Join(err, unix.Kill(n, unix.SIGKILL)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,9 +3,11 @@ package config
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -24,7 +26,11 @@ func (s secret) sources() (n int) {
 	return n
 }
 
-const commandTimeout = 30 * time.Second
+const (
+	commandTimeout = 30 * time.Second
+	// leftTimeout is how long what a command has left running may keep its output open.
+	leftTimeout = time.Second
+)
 
 // fetch fetches the secret. Its errors have CodeInvalid and never hold it.
 func (s secret) fetch(ctx context.Context) (string, error) {
@@ -41,18 +47,32 @@ func (s secret) fetch(ctx context.Context) (string, error) {
 		}
 		return firstLine(b), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	return s.run(ctx)
+}
+
+// run asks the command. What it has started ends with it when it takes too long, or ctx ends: a `pass show zrh | head -n1`
+// that waits for somebody to type would go on without its shell.
+func (s secret) run(ctx context.Context) (string, error) {
+	limited, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "sh", "-c", s.command).Output() //nolint:gosec // the config says what to run
-	if err != nil {
-		// What the command printed may hold the secret.
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			err = errors.New(exit.String())
-		}
-		return "", invalid("run the command by hand as this user", "%s_command: %w", s.what, err)
+	cmd := exec.CommandContext(limited, "sh", "-c", s.command) //nolint:gosec // the config says what to run
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = leftTimeout
+	out, err := cmd.Output()
+	// What the command printed may hold the secret, so its error says how it ended and no more.
+	var exit *exec.ExitError
+	switch {
+	case err == nil, errors.Is(err, exec.ErrWaitDelay): // it has ended well, and left something running
+		return firstLine(out), nil
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	case limited.Err() != nil:
+		err = fmt.Errorf("it has not ended after %s", commandTimeout)
+	case errors.As(err, &exit):
+		err = errors.New(exit.String())
 	}
-	return firstLine(out), nil
+	return "", invalid("run the command by hand as this user", "%s_command: %w", s.what, err)
 }
 
 func firstLine(b []byte) string {

@@ -6,7 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"sync"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/config"
@@ -25,40 +26,50 @@ type Options struct {
 // Opener opens the ends of jobs. It is safe for concurrent use; all jobs share one client, and so one limit of requests
 // in flight, for each endpoint.
 type Opener struct {
-	endpoints map[string]config.Endpoint
 	opts      Options
-	mu        sync.Mutex
-	clients   map[string]*api.Client
+	endpoints map[string]*endpoint
+}
+
+// endpoint is an endpoint of the config, and its client once it was asked for.
+type endpoint struct {
+	config config.Endpoint
+	turn   *semaphore.Weighted // of one; whoever has it may use client
+	client *api.Client
 }
 
 var _ worker.Opener = (*Opener)(nil)
 
 // New makes an opener for the endpoints of a configuration.
 func New(endpoints map[string]config.Endpoint, opts Options) *Opener {
-	return &Opener{endpoints: endpoints, opts: opts, clients: make(map[string]*api.Client)}
+	o := &Opener{opts: opts, endpoints: make(map[string]*endpoint, len(endpoints))}
+	for name, e := range endpoints {
+		o.endpoints[name] = &endpoint{config: e, turn: semaphore.NewWeighted(1)}
+	}
+	return o
 }
 
-// Client is the client of a named endpoint; CodeInvalid if there is none of that name.
+// Client is the client of a named endpoint; CodeInvalid if there is none of that name. To fetch the password may take long,
+// which others who want the same endpoint wait for, as long as their ctx lasts.
 func (o *Opener) Client(ctx context.Context, name string) (*api.Client, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if c, ok := o.clients[name]; ok {
-		return c, nil
-	}
 	e, ok := o.endpoints[name]
 	if !ok {
 		return nil, transfer.Errorf(transfer.CodeInvalid, "add it to the config under `endpoints:`, on each host that serves the job's queue", "there is no endpoint named %q", name)
 	}
-	password, err := e.Password(ctx)
+	if err := e.turn.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer e.turn.Release(1)
+	if e.client != nil {
+		return e.client, nil
+	}
+	password, err := e.config.Password(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", name, err)
 	}
-	c, err := api.New(api.Config{Name: name, URL: e.URL, User: e.User, Password: password, CAFile: e.CAFile, MaxInFlight: e.MaxInFlight})
-	if err != nil {
-		return nil, err
-	}
-	o.clients[name] = c
-	return c, nil
+	e.client, err = api.New(api.Config{
+		Name: name, URL: e.config.URL, User: e.config.User, Password: password, CAFile: e.config.CAFile, MaxInFlight: e.config.MaxInFlight,
+	})
+	return e.client, err
 }
 
 // session is the client that a job uses: what it sends counts for the job and obeys its --limit-rate.
