@@ -80,7 +80,8 @@ var transport = &http.Transport{
 	DisableCompression: true,
 }
 
-// checkRedirect follows a public mirror's redirects, but to the web only.
+// checkRedirect follows a public mirror's redirects, but to the web only, and never from where nobody listens to where
+// everybody may.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return transfer.Errorf(transfer.CodeProtocol, "give the address that it leads to", "more than %d redirects", maxRedirects)
@@ -88,6 +89,11 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return transfer.Errorf(transfer.CodeProtocol, "give the address that it leads to", "redirected to a %s address", req.URL.Scheme)
 	}
+	if req.URL.Scheme == "http" && via[len(via)-1].URL.Scheme == "https" {
+		return transfer.Errorf(transfer.CodeProtocol, "if the image may come without TLS, give the address that it leads to", "redirected from https to http")
+	}
+	// The client puts the address there that led here, and with it the query, by which a signed one is read.
+	req.Header.Del("Referer")
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -64,12 +65,12 @@ func TestURLNotThere(t *testing.T) {
 	expect(t, err, transfer.CodeInvalid)
 }
 
-// TestURLRedirect follows a mirror, and takes no password there that was meant for another host.
+// TestURLRedirect follows a mirror, and takes nothing there that was meant for another host: no password, and no query.
 func TestURLRedirect(t *testing.T) {
 	data := []byte("an image that is somewhere else")
 	seen := make(chan string, 8)
 	mirror := server(t, func(w http.ResponseWriter, r *http.Request) {
-		seen <- r.Header.Get("Authorization")
+		seen <- r.Header.Get("Authorization") + r.Header.Get("Referer")
 		content(`"1"`, data)(w, r)
 	})
 	var asked []string
@@ -77,7 +78,7 @@ func TestURLRedirect(t *testing.T) {
 		asked = append(asked, r.Header.Get("Authorization"))
 		http.Redirect(w, r, strings.Replace(mirror.URL, "127.0.0.1", "localhost", 1)+"/disk.img", http.StatusFound)
 	})
-	src := open(t, strings.Replace(origin.URL, "http://", "http://user:secret@", 1)+"/disk.img", Options{})
+	src := open(t, strings.Replace(origin.URL, "http://", "http://user:secret@", 1)+"/disk.img?signature=secret", Options{})
 	defer closed(t, src)
 	buf := make([]byte, 5)
 	if err := src.ReadChunk(t.Context(), transfer.Chunk{Off: 3, Len: 5}, buf); err != nil || string(buf) != "image" {
@@ -94,6 +95,30 @@ func TestURLRedirect(t *testing.T) {
 	loop := server(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"x", http.StatusFound) })
 	_, err := Open(t.Context(), loop.URL+"/x", Options{})
 	expect(t, err, transfer.CodeProtocol, "redirects")
+}
+
+// TestURLRedirectToPlain does not follow to where the network can read along.
+func TestURLRedirectToPlain(t *testing.T) {
+	plain := server(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s was asked for", r.URL) })
+	s := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/disk.img", http.StatusFound))
+	t.Cleanup(s.Close)
+	_, err := Open(t.Context(), s.URL+"/disk.img", Options{transport: s.Client().Transport})
+	expect(t, err, transfer.CodeProtocol, "from https to http")
+}
+
+// TestURLUntrusted meets a server whose certificate nobody here has vouched for, and a name that nobody has.
+func TestURLUntrusted(t *testing.T) {
+	s := httptest.NewUnstartedServer(content(`"1"`, []byte("an image")))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	_, err := Open(t.Context(), s.URL+"/disk.img?signature=secret", Options{})
+	expect(t, err, transfer.CodeUntrusted, "CA")
+	_, err = Open(t.Context(), "https://no-such-host.invalid/disk.img?signature=secret", Options{})
+	expect(t, err, transfer.CodeUnreachable, "check the host's name")
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("%v tells the URL's secret", err)
+	}
 }
 
 // TestURLRanges meets servers that answer something else than was asked for.
