@@ -60,7 +60,7 @@ func TestSources(t *testing.T) {
 		},
 		"manifest": func(t *testing.T, content []byte) transfer.Source {
 			path := filepath.Join(tempDir(t), "x.json")
-			if err := verify.WriteManifest(path, transfertest.Manifest(content, transfer.MinChunkSize)); err != nil {
+			if err := verify.WriteManifest(path, transfertest.Manifest(content, transfer.MinChunkSize), false); err != nil {
 				t.Fatal(err)
 			}
 			src, err := OpenReference(t.Context(), path, Options{Roots: everywhere})

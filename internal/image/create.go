@@ -26,7 +26,7 @@ type CreateOptions struct {
 // output, is transfer.InOrder and begins anew each time. A block device is written where it stands: it has neither a
 // .partial nor a manifest, and its zeros have to be written.
 //
-// Errors: CodeExists for a target that is there already, CodeConflict while another job writes it, CodeInvalid for one
+// Errors: CodeExists for a target that is there already, or its manifest, CodeConflict while another job writes it, CodeInvalid for one
 // that is no file, CodeForbidden (also outside of the roots), CodeNotFound for a missing folder, CodeNoSpace.
 func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink, error) {
 	if err := ctx.Err(); err != nil {
@@ -74,7 +74,7 @@ func findTarget(path string, opts CreateOptions) (t target, err error) {
 	info, err := os.Lstat(t.resolved)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return t, nil
+		return t, t.checkManifest(opts)
 	case err != nil:
 		return t, fileError(t.op, err)
 	case !info.Mode().IsRegular() && !isDevice(info):
@@ -84,6 +84,29 @@ func findTarget(path string, opts CreateOptions) (t target, err error) {
 	}
 	t.device = isDevice(info)
 	return t, nil
+}
+
+// checkManifest refuses a target whose manifest is there without it: somebody may have kept it to verify another image by.
+// One that an earlier attempt left is looked at when this one has something to compare it with.
+func (t *target) checkManifest(opts CreateOptions) error {
+	if opts.Overwrite || opts.Resume {
+		return nil
+	}
+	_, err := os.Lstat(t.resolved + manifestSuffix)
+	switch {
+	case err == nil:
+		return errManifestExists(t.op)
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	}
+	return fileError(t.op, err)
+}
+
+func errManifestExists(op string) error {
+	return &transfer.Error{
+		Op: op, Code: transfer.CodeExists, Hint: "move it away, choose another path, or give --overwrite",
+		Err: errors.New("its " + manifestSuffix + " is there already, of another image"),
+	}
 }
 
 func errExists(op string) error {

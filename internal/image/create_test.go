@@ -152,6 +152,35 @@ func TestManifestBeside(t *testing.T) {
 	}
 }
 
+// TestManifestStays: what was kept to verify an image by is not replaced by the manifest of another, neither one that is
+// there before, nor one that appears meanwhile; one that says the same is what an earlier attempt left.
+func TestManifestStays(t *testing.T) {
+	content := transfertest.Image(3*chunk, chunk)
+	path := filepath.Join(tempDir(t), "disk.img")
+	kept := writeFile(t, path+manifestSuffix, []byte("evidence"))
+	_, err := Create(t.Context(), path, CreateOptions{Size: chunk, Roots: everywhere})
+	expect(t, err, transfer.CodeExists, manifestSuffix, "--overwrite")
+	if exists(t, path+partialSuffix) {
+		t.Errorf("%s was made", partialSuffix)
+	}
+	resumed := begun(t, path, content, CreateOptions{Resume: true})
+	expect(t, resumed.Commit(t.Context(), transfertest.Manifest(content, chunk)), transfer.CodeExists, manifestSuffix)
+	closed(t, resumed)
+	if b, err := os.ReadFile(kept); err != nil || string(b) != "evidence" || exists(t, path) || !exists(t, path+partialSuffix) {
+		t.Errorf("the manifest that was there holds %q, %v", b, err)
+	}
+	for _, opts := range []CreateOptions{{Overwrite: true}, {Resume: true}} {
+		dst := begun(t, path, content, opts)
+		if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk)); err != nil {
+			t.Errorf("%+v: %v", opts, err)
+		}
+		closed(t, dst)
+		if err := os.Remove(path); err != nil { // for the second, whose manifest is left by the first
+			t.Error(err)
+		}
+	}
+}
+
 // TestPackedIsProven breaks what a compressed target stored before it is complete.
 func TestPackedIsProven(t *testing.T) {
 	content := transfertest.Image(64*chunk, chunk)

@@ -124,8 +124,8 @@ func (p *partial) land(ctx context.Context, m *transfer.Manifest) error {
 	if landed, err := p.landed(ctx, m); landed || err != nil {
 		return err
 	}
-	if err := verify.WriteManifest(p.at(manifestSuffix), m); err != nil {
-		return p.fail("write its manifest", err)
+	if err := p.writeManifest(m); err != nil {
+		return err
 	}
 	if err := p.rename(); err != nil {
 		return err
@@ -162,24 +162,35 @@ func (p *partial) landed(ctx context.Context, m *transfer.Manifest) (bool, error
 	return true, p.remove()
 }
 
+// writeManifest puts the manifest beside the target. One that is there already stays; if it says the same, an earlier
+// attempt was cut off right after it had written it.
+func (p *partial) writeManifest(m *transfer.Manifest) error {
+	err := verify.WriteManifest(p.at(manifestSuffix), m, p.opts.Overwrite)
+	if errors.Is(err, fs.ErrExist) {
+		return p.sameManifest(m)
+	}
+	if err != nil {
+		return p.fail("write its manifest", err)
+	}
+	return nil
+}
+
+func (p *partial) sameManifest(m *transfer.Manifest) error {
+	f, err := openFile(p.opts.Roots, p.at(manifestSuffix))
+	if err != nil {
+		return errManifestExists(p.op)
+	}
+	there, err := f.manifest()
+	if err = errors.Join(err, f.Close()); err != nil || there.Size != m.Size || there.ChunkSize != m.ChunkSize || there.ChunksRoot != m.ChunksRoot {
+		return errManifestExists(p.op)
+	}
+	return nil
+}
+
 // rename gives the file its name, and takes nobody else's: a target that appeared after we looked stays, unless it may be
 // replaced.
 func (p *partial) rename() error {
-	from, to := p.base+partialSuffix, p.base
-	if p.opts.Overwrite {
-		if err := os.Rename(p.at(partialSuffix), p.at("")); err != nil {
-			return p.fail("rename "+partialSuffix, err)
-		}
-		return nil
-	}
-	dir := int(p.dir.Fd())
-	err := unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		// Not every file system knows it, NFS for one; a second name is made by all that matter.
-		if err = unix.Linkat(dir, from, dir, to, 0); err == nil {
-			err = unix.Unlinkat(dir, from, 0)
-		}
-	}
+	err := verify.Rename(p.dir, p.base+partialSuffix, p.base, p.opts.Overwrite)
 	if errors.Is(err, fs.ErrExist) {
 		return errExists(p.op)
 	}
