@@ -50,7 +50,7 @@ func (r *rig) run(s transfer.Spec) transfer.Progress {
 		r.b.Fatal(err)
 	}
 	defer j.Close()
-	if err := r.worker.Run(context.Background(), nil, worker.Job{ID: j.ID(), Spec: s, Attempt: 1}, j); err != nil {
+	if err := r.worker.Run(context.Background(), nil, worker.Job{ID: j.ID(), Spec: s}, j); err != nil {
 		r.b.Fatal(err)
 	}
 	if err := j.Remove(); err != nil {

@@ -26,7 +26,7 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 	}
 	deadline := time.Duration(spec.Deadline)
 	spec.Deadline = 0 // the same command resumes the job, in as much time as it now says
-	j, err := journal.Open(filepath.Join(a.cfg.State, "local"), &spec)
+	j, err := a.openJournal(&spec, f.force)
 	if err != nil {
 		return err
 	}
@@ -47,6 +47,19 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 		return errors.Join(a.finish(&job), j.Remove())
 	}
 	return a.finish(&job)
+}
+
+// openJournal takes up what an earlier run of the same command left, or with anew forgets it.
+func (a *app) openJournal(spec *transfer.Spec, anew bool) (*journal.Journal, error) {
+	dir := filepath.Join(a.cfg.State, "local")
+	j, err := journal.Open(dir, spec)
+	if err != nil || !anew || j.Attempt() == 1 {
+		return j, err
+	}
+	if err := errors.Join(j.Remove(), j.Close()); err != nil {
+		return nil, err
+	}
+	return journal.Open(dir, spec)
 }
 
 // final reports whether the same command has to begin anew, for going on would only end in the same way.
@@ -70,7 +83,7 @@ func (a *app) attempt(ctx context.Context, j *journal.Journal, spec transfer.Spe
 			_ = show.show(&job)
 		},
 	})
-	err := w.Run(ctx, nil, worker.Job{ID: j.ID(), Spec: spec, Attempt: j.Attempt()}, j)
+	err := w.Run(ctx, nil, worker.Job{ID: j.ID(), Spec: spec}, j)
 	now := time.Now().UTC()
 	job.FinishedAt = &now
 	job.Time(now)

@@ -30,7 +30,7 @@ func newJobFlags(cmd *cobra.Command, kind transfer.Kind) *jobFlags {
 	flags.BoolVar(&f.local, "local", false, "run the job in this process: no daemon, no Redis")
 	flags.DurationVar(&f.timeout, "timeout", 0, "fail the wait, not the job, after this `long`")
 	flags.DurationVar((*time.Duration)(&s.Deadline), "deadline", 0, "fail the job if it has not ended this `long` after it was enqueued")
-	flags.BoolVar(&f.force, "force", false, "enqueue the job even if one that does the same has not ended")
+	flags.BoolVar(&f.force, "force", false, "make another job even if one that does the same has not ended; with --local begin anew")
 	flags.StringVar((*string)(&s.Verify), "verify", string(s.Verify), "what to read back: written, full or none")
 	flags.StringVar(&f.compression, "compression", "auto", "auto, none or a gzip `level` from 1 to 9")
 	flags.StringVar(&f.concurrency, "concurrency", "auto", "`chunks` in flight: auto or a number")

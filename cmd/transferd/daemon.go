@@ -175,7 +175,7 @@ func (d *daemon) runJobs() func(ctx context.Context, drain <-chan struct{}, a *q
 		Opener: opener.New(d.cfg.Endpoints, opener.Options{Roots: d.roots()}), Policy: worker.DefaultPolicy, Log: d.log,
 	})
 	return func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
-		return w.Run(ctx, drain, worker.Job{ID: a.Job.ID, Spec: a.Spec, Attempt: a.Job.Attempts}, a)
+		return w.Run(ctx, drain, worker.Job{ID: a.Job.ID, Spec: a.Spec}, a)
 	}
 }
 

@@ -7,8 +7,6 @@ package journal
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/rs/xid"
 	"golang.org/x/sys/unix"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -25,7 +24,6 @@ import (
 // Journal is the memory of one job. It is used by one goroutine at a time.
 type Journal struct {
 	dir    string
-	key    string
 	lock   *os.File
 	ledger *os.File
 	drives *os.File // with the locks of drives; nil: none
@@ -38,10 +36,11 @@ var (
 )
 
 type state struct {
-	Spec     transfer.Spec     `json:"spec"`
+	ID       string            `json:"id"`
 	Plan     transfer.Plan     `json:"plan"`
 	Progress transfer.Progress `json:"progress"`
 	Attempts int               `json:"attempts"`
+	Reset    bool              `json:"reset,omitempty"` // the ledger is to be emptied
 }
 
 // Open takes up the journal of the job that spec describes, or begins it, in a folder of its own under dir. Two jobs are
@@ -51,10 +50,10 @@ func Open(dir string, spec *transfer.Spec) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{key: key, state: state{Spec: *spec}}
-	j.dir = filepath.Join(dir, j.key)
-	if err := os.MkdirAll(j.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make journal folder: %w", err)
+	// The same command once more, when this job has ended, is another job: it must not take this one's drive for its own.
+	j := &Journal{dir: filepath.Join(dir, key), state: state{ID: "local-" + xid.New().String()}}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, failed("make journal folder", err)
 	}
 	if err := j.takeLock(); err != nil {
 		return nil, err
@@ -92,7 +91,10 @@ func (j *Journal) takeLock() error {
 	}
 }
 
-func (j *Journal) begin() (err error) {
+func (j *Journal) begin() error {
+	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+		return failed("make journal folder", err)
+	}
 	text, err := os.ReadFile(j.path("state.json"))
 	if err == nil {
 		err = json.Unmarshal(text, &j.state)
@@ -102,24 +104,48 @@ func (j *Journal) begin() (err error) {
 	}
 	j.ledger, err = os.OpenFile(j.path("ledger"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("open ledger: %w", err)
+		return failed("open ledger", err)
 	}
-	info, err := j.ledger.Stat()
-	if err != nil {
-		return fmt.Errorf("look at ledger: %w", err)
-	}
-	// What a crash left of an entry would put all that follow out of step.
-	if err := j.ledger.Truncate(info.Size() / transfer.EntrySize * transfer.EntrySize); err != nil {
-		return fmt.Errorf("trim ledger: %w", err)
+	if err := j.trim(); err != nil {
+		return err
 	}
 	j.state.Attempts++
 	return j.writeState()
 }
 
+// trim leaves whole entries in the ledger: what a crash or a full disk left of one would put all that follow out of step.
+func (j *Journal) trim() error {
+	info, err := j.ledger.Stat()
+	if err != nil {
+		return failed("look at ledger", err)
+	}
+	size := info.Size() / transfer.EntrySize * transfer.EntrySize
+	if j.state.Reset {
+		size = 0
+	}
+	if err := j.ledger.Truncate(size); err != nil {
+		return failed("trim ledger", err)
+	}
+	j.state.Reset = false
+	return nil
+}
+
+// failed says what of the state folder does not work. Nothing of it passes by waiting.
+func failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &transfer.Error{Op: op, Code: transfer.CodeFailed, Hint: "the state folder (state: in the config) has to be there, and writable", Err: err}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		e.Code, e.Hint = transfer.CodeNoSpace, "make room where the state folder is (state: in the config)"
+	}
+	return e
+}
+
 func (j *Journal) path(name string) string { return filepath.Join(j.dir, name) }
 
-// ID names the job: the same for the same spec.
-func (j *Journal) ID() string { return "local-" + j.key }
+// ID names the job, and no other, also none of the same spec.
+func (j *Journal) ID() string { return j.state.ID }
 
 // Attempt is how often the job was taken up, this time included.
 func (j *Journal) Attempt() int { return j.state.Attempts }
@@ -128,28 +154,29 @@ func (j *Journal) Attempt() int { return j.state.Attempts }
 func (j *Journal) Load(context.Context) (transfer.Checkpoint, error) {
 	packed, err := os.ReadFile(j.path("ledger"))
 	if err != nil {
-		return transfer.Checkpoint{}, fmt.Errorf("read ledger: %w", err)
+		return transfer.Checkpoint{}, failed("read ledger", err)
 	}
 	return transfer.Checkpoint{Plan: j.state.Plan, Progress: j.state.Progress, Entries: transfer.ParseEntries(packed)}, nil
 }
 
-// Save implements transfer.Store. The plan is written before the entries that rely on it.
+// Save implements transfer.Store. The plan is written before the entries that rely on it, and before those that it does not
+// rely on any more are removed.
 func (j *Journal) Save(_ context.Context, c *transfer.Checkpoint) error {
-	j.state.Plan, j.state.Progress = c.Plan, c.Progress
-	if c.Reset {
-		if err := j.ledger.Truncate(0); err != nil {
-			return fmt.Errorf("empty ledger: %w", err)
-		}
-	}
+	j.state.Plan, j.state.Progress, j.state.Reset = c.Plan, c.Progress, c.Reset
 	if err := j.writeState(); err != nil {
 		return err
+	}
+	if c.Reset {
+		if err := errors.Join(j.trim(), j.writeState()); err != nil {
+			return err
+		}
 	}
 	if len(c.Entries) == 0 {
 		return nil
 	}
 	_, err := j.ledger.Write(transfer.AppendEntries(nil, c.Entries))
 	if err := errors.Join(err, j.ledger.Sync()); err != nil {
-		return fmt.Errorf("write ledger: %w", err)
+		return errors.Join(failed("write ledger", err), j.trim())
 	}
 	return nil
 }
@@ -159,50 +186,32 @@ func (j *Journal) writeState() error {
 	if err != nil {
 		return fmt.Errorf("encode journal: %w", err)
 	}
-	tmp := j.path("state.json.tmp")
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := replace(j.path("state.json"), text); err != nil {
+		return failed("write journal", err)
+	}
+	return nil
+}
+
+// replace puts text in a file's place, durably and at once.
+func replace(path string, text []byte) error {
+	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fmt.Errorf("write journal: %w", err)
+		return err
 	}
 	_, err = f.Write(text)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write journal: %w", err)
+		return err
 	}
-	if err := os.Rename(tmp, j.path("state.json")); err != nil {
-		return fmt.Errorf("put journal in place: %w", err)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
 	}
-	return verify.SyncDir(j.dir)
-}
-
-// Claim implements transfer.Claimer, among the jobs that this user runs without a queue on this host. A drive is a byte of
-// one file, at its hash, which the open file locks (fcntl(2), open file description locks), so that nothing stays behind.
-func (j *Journal) Claim(_ context.Context, c transfer.Claim) error {
-	if j.drives == nil {
-		f, err := os.OpenFile(filepath.Dir(j.dir)+".lock", os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return fmt.Errorf("open drive locks: %w", err)
-		}
-		j.drives = f
-	}
-	sum := sha256.Sum256([]byte(c.Endpoint + ":" + c.Drive))
-	lock := unix.Flock_t{Type: unix.F_RDLCK, Start: int64(binary.LittleEndian.Uint64(sum[:]) >> 2), Len: 1}
-	if c.Write {
-		lock.Type = unix.F_WRLCK
-	}
-	err := unix.FcntlFlock(j.drives.Fd(), unix.F_OFD_SETLK, &lock)
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return transfer.Errorf(transfer.CodeConflict, "wait for it to end, or stop it", "another process works on drive %s", c.Drive)
-	}
-	if err != nil {
-		return fmt.Errorf("lock drive: %w", err)
-	}
-	return nil
+	return verify.SyncDir(filepath.Dir(path))
 }
 
 // Resumable reports whether anything was done that another attempt could build on.
 func (j *Journal) Resumable() bool {
 	info, err := j.ledger.Stat()
-	return j.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
+	return j.state.Plan.Asked || j.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
 }
 
 // Remove forgets the job.

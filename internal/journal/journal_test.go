@@ -1,10 +1,12 @@
 package journal
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -49,7 +51,7 @@ func TestWhatWasSavedIsThereForTheNextAttempt(t *testing.T) {
 	if j.Attempt() != 1 || j.Resumable() {
 		t.Errorf("a new journal is attempt %d, resumable %v", j.Attempt(), j.Resumable())
 	}
-	plan := transfer.Plan{Drive: "d", Created: true, Size: 9, ChunkSize: 4096}
+	plan := transfer.Plan{Drive: "d", Created: time.Now().UTC().Round(0), Size: 9, ChunkSize: 4096}
 	save(t, j, transfer.Checkpoint{Plan: plan, Entries: []transfer.Entry{entry(1)}})
 	save(t, j, transfer.Checkpoint{Plan: plan, Progress: transfer.Progress{Size: 9}, Entries: []transfer.Entry{entry(2), entry(3)}})
 	if err := j.Close(); err != nil {
@@ -132,16 +134,16 @@ func TestClaims(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, write := transfer.Claim{Endpoint: "zrh", Drive: "d"}, transfer.Claim{Endpoint: "zrh", Drive: "d", Write: true}
+	read, write := transfer.Claim{Endpoint: "zrh", Drive: "d"}, transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: "three"}
 	for i, step := range []struct {
 		j    *Journal
 		c    transfer.Claim
 		code transfer.Code
 	}{
-		{one, read, ""}, {two, read, ""}, {two, read, ""}, {two, transfer.Claim{Endpoint: "lvs", Drive: "d", Write: true}, ""},
+		{one, read, ""}, {two, read, ""}, {two, read, ""}, {two, transfer.Claim{Endpoint: "lvs", Drive: "d", Mark: "two"}, ""},
 		{one, transfer.Claim{Endpoint: "lvs", Drive: "d"}, transfer.CodeConflict},
 	} {
-		if err := step.j.Claim(t.Context(), step.c); transfer.CodeOf(err) != step.code {
+		if _, err := step.j.Claim(t.Context(), step.c); transfer.CodeOf(err) != step.code {
 			t.Errorf("step %d: %v", i, err)
 		}
 	}
@@ -155,13 +157,76 @@ func TestClaims(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer three.Close()
-	if err := three.Claim(t.Context(), write); transfer.CodeOf(err) != transfer.CodeConflict {
+	if _, err := three.Claim(t.Context(), write); transfer.CodeOf(err) != transfer.CodeConflict {
 		t.Errorf("a drive that is being read is written: %v", err)
 	}
 	if err := two.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := three.Claim(t.Context(), write); err != nil {
+	if _, err := three.Claim(t.Context(), write); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMarks tells who wrote a drive last from who reads it, and forgets what is long ago.
+func TestMarks(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	defer j.Close()
+	claim := func(drive, mark, want string) {
+		t.Helper()
+		last, err := j.Claim(t.Context(), transfer.Claim{Endpoint: "zrh", Drive: drive, Mark: mark})
+		if err != nil || last != want {
+			t.Errorf("the last mark is %q, not %q; %v", last, want, err)
+		}
+	}
+	claim("d", "", "")
+	claim("d", "one", "")
+	claim("d", "", "one")
+	claim("d", "two", "one")
+	marks, _ := filepath.Glob(dir + ".marks/*")
+	if len(marks) != 1 {
+		t.Fatalf("the marks are %v", marks)
+	}
+	old := time.Now().Add(-2 * remembered)
+	if err := os.Chtimes(marks[0], old, old); err != nil {
+		t.Fatal(err)
+	}
+	claim("another", "one", "")
+	claim("d", "", "")
+}
+
+// TestAnotherJob has another name when the same command is given again after its job has ended: what it makes is not the
+// first one's.
+func TestAnotherJob(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	first := j.ID()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir)
+	if j.ID() != first {
+		t.Errorf("a second attempt is job %s, the first was %s", j.ID(), first)
+	}
+	if err := errors.Join(j.Remove(), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir)
+	defer j.Close()
+	if j.ID() == first {
+		t.Error("two jobs have one name")
+	}
+}
+
+// TestStateFolderGone says so, and does not wait for it.
+func TestStateFolderGone(t *testing.T) {
+	j := open(t, t.TempDir())
+	if err := os.RemoveAll(filepath.Dir(j.dir)); err != nil {
+		t.Fatal(err)
+	}
+	err := j.Save(t.Context(), &transfer.Checkpoint{})
+	if code := transfer.CodeOf(err); code.Retry() != transfer.RetryNever {
+		t.Errorf("%v has code %s, which may pass", err, code)
 	}
 }

@@ -81,7 +81,7 @@ func (b *bench) run(spec transfer.Spec) (transfer.Progress, error) {
 	}
 	defer j.Close()
 	b.last = transfer.Progress{}
-	err = b.worker.Run(context.Background(), nil, worker.Job{ID: j.ID(), Spec: spec, Attempt: j.Attempt()}, j)
+	err = b.worker.Run(context.Background(), nil, worker.Job{ID: j.ID(), Spec: spec}, j)
 	if err := j.Remove(); err != nil {
 		b.t.Error(err)
 	}
@@ -184,7 +184,7 @@ func TestOneJobMakesOneDrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer second.Close()
-	if task.Plan.Drive != again.Plan.Drive || !again.Plan.Created {
+	if task.Plan.Drive != again.Plan.Drive || again.Plan.Created.IsZero() {
 		t.Errorf("the second attempt has %+v, the first %+v", again.Plan, task.Plan)
 	}
 }

@@ -16,25 +16,36 @@ import (
 type claiming struct {
 	*remembered
 	claims []transfer.Claim
+	marks  map[string]string // by drive
 	fail   func(n int) error
 }
 
-func (s *claiming) Claim(_ context.Context, c transfer.Claim) error {
+func (s *claiming) Claim(_ context.Context, c transfer.Claim) (last string, err error) {
+	if s.marks == nil {
+		s.marks = make(map[string]string)
+	}
+	last = s.marks[c.Drive]
+	if err := s.fail(len(s.claims) + 1); err != nil {
+		s.claims = append(s.claims, c)
+		return "", err
+	}
+	if c.Writes() {
+		s.marks[c.Drive], c.Mark = c.Mark, "mark" // each has its own
+	}
 	s.claims = append(s.claims, c)
-	return s.fail(len(s.claims))
+	return last, nil
 }
 
 func runClaiming(t *testing.T, j *job, s *claiming) error {
 	t.Helper()
-	j.attempt++
 	s.remembered = j.store
-	return New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop()}).Run(t.Context(), nil, Job{ID: "job", Spec: j.spec, Attempt: j.attempt}, s)
+	return New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop()}).Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, s)
 }
 
 // TestClaims claims each drive before it is opened, a new one before it is written.
 func TestClaims(t *testing.T) {
 	from, to := transfer.Ref{Endpoint: "a", Drive: "one"}, transfer.Ref{Endpoint: "b", Drive: "two"}
-	read, write := transfer.Claim{Endpoint: "a", Drive: "one"}, transfer.Claim{Endpoint: "b", Drive: "two", Write: true}
+	read, write := transfer.Claim{Endpoint: "a", Drive: "one"}, transfer.Claim{Endpoint: "b", Drive: "two", Mark: "mark"}
 	for name, tc := range map[string]struct {
 		kind           transfer.Kind
 		source, target transfer.Ref

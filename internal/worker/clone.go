@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,19 +18,24 @@ const (
 // cloneInPlace has the endpoint copy the drive, waits until it is done, and compares the two.
 func (r *run) cloneInPlace(ctx context.Context) error {
 	if r.task.Plan.Drive == "" {
-		err := r.retry.within(ctx, r.sourceGate, r.retry.policy.Open, func() error {
+		if err := r.asking(ctx); err != nil {
+			return err
+		}
+		err := r.retry.call(ctx, r.sourceGate, func() error {
 			err := r.worker.cfg.Opener.CloneDrive(ctx, &r.task)
 			r.task.Again = true
 			return err
 		})
-		if err != nil {
+		if err := errors.Join(err, r.noteDrive(ctx, "")); err != nil {
 			return err
 		}
-		if err := r.noteDrive(ctx, ""); err != nil {
-			return err
-		}
+		r.retry.met = true
 	}
-	if err := r.whileSaving(ctx, func() error { return r.cloneReady(ctx) }); err != nil {
+	err := r.whileSaving(ctx, func() error { return r.cloneReady(ctx) })
+	if r.gone(err) {
+		err = errors.Join(err, r.forget(ctx)) // jobs retry makes another
+	}
+	if err != nil {
 		return err
 	}
 	if r.task.Spec.Verify == transfer.VerifyNone {
@@ -51,12 +57,7 @@ func (r *run) cloneReady(ctx context.Context) error {
 			return err
 		}
 		r.log.Debug("drive is imaging", zap.String("drive", r.task.Plan.Drive))
-		select {
-		case <-r.drain:
-			return errDrained
-		default:
-		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := rest(ctx, r.drain, wait); err != nil {
 			return err
 		}
 	}

@@ -35,6 +35,7 @@ type copier struct {
 	size      int64 // of the image, bytes; -1 until a stream has ended
 	chunkSize int
 	skipZeros bool // zeros need not be written
+	doubted   bool // the target may not be as the ledger has it
 	order     *turns
 	hash      *orderedHash
 	pace      *pace
@@ -104,6 +105,8 @@ type stepFunc func(ctx context.Context, w work, ws *workspace) error
 func (c *copier) carry(ctx context.Context, f feed, step stepFunc, bothWays bool) error {
 	c.pace = newPace(c.task.Spec.Concurrency, c.maxInFlight())
 	c.retry.pace.Store(c.pace)
+	c.retry.drain = nil // chunks in flight end, whatever they meet
+	defer func() { c.retry.drain = c.drain }()
 	var drained atomic.Bool
 	g, ctx := errgroup.WithContext(ctx)
 	var lane func() error
@@ -165,6 +168,9 @@ func (c *copier) carryAll(ctx context.Context, f feed, ws *workspace, step func(
 			return ctx.Err()
 		default:
 		}
+		if err := c.ledger.room(ctx, c.drain); err != nil {
+			return err
+		}
 		ws.began = time.Now()
 		w, err := f.take(ctx, ws.buf)
 		if errors.Is(err, errAllTaken) {
@@ -184,10 +190,16 @@ func (c *copier) carryAll(ctx context.Context, f feed, ws *workspace, step func(
 func (c *copier) step(ctx context.Context, w work, ws *workspace) error {
 	p := ws.buf[:w.Len]
 	known, done := c.ledger.get(w.Index)
+	var err error
+	if done && c.doubted {
+		if done, err = c.stillStored(ctx, w, known, ws); err != nil {
+			return err
+		}
+	}
 	if done && !w.read && c.hash == nil {
 		return nil
 	}
-	p, err := c.read(ctx, w, p)
+	p, err = c.read(ctx, w, p)
 	if err != nil {
 		return err
 	}

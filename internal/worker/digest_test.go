@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -88,7 +89,7 @@ func TestNotDiscarded(t *testing.T) {
 		sink := newChunked(nil)
 		j := half(t, newChunked(noise(20*chunkSize)), sink)
 		sink.onWrite = times(1, code)
-		j.store.at.Plan.Drive, j.store.at.Plan.Created = "uuid", true
+		j.store.at.Plan.Drive, j.store.at.Plan.Created = "uuid", time.Now()
 		sink.writes = make(map[int64]int)
 		j.mustFail(code)
 		if sink.discards != 0 || len(j.store.at.Entries) != 10 || j.store.at.Plan.Drive != "uuid" {

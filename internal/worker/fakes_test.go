@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -208,7 +209,7 @@ func (e *twoEnds) Sink(_ context.Context, t *Task, _ int64) (transfer.Sink, erro
 	}
 	t.Capacity = e.size
 	if e.drive != "" && t.Plan.Drive == "" {
-		t.Plan.Drive, t.Plan.Created = e.drive, true
+		t.Plan.Drive, t.Plan.Created = e.drive, time.Now()
 	}
 	return e.sink, nil
 }
@@ -217,7 +218,7 @@ func (e *twoEnds) CloneDrive(_ context.Context, t *Task) error {
 	if err := e.opening("clone"); err != nil {
 		return err
 	}
-	t.Plan.Drive, t.Plan.Created = e.drive, true
+	t.Plan.Drive, t.Plan.Created = e.drive, time.Now()
 	return nil
 }
 
@@ -261,24 +262,23 @@ func (s *remembered) Save(_ context.Context, c *transfer.Checkpoint) error {
 
 // job is a run that can be repeated, as attempts of one job.
 type job struct {
-	t       *testing.T
-	spec    transfer.Spec
-	ends    *twoEnds
-	store   *remembered
-	policy  Policy
-	attempt int
+	t      *testing.T
+	spec   transfer.Spec
+	ends   *twoEnds
+	store  *remembered
+	policy Policy
+	log    *zap.Logger
 }
 
 func newJob(t *testing.T, source transfer.Source, sink transfer.Sink) *job {
 	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/x.img"}, transfer.Ref{Endpoint: "e"})
 	spec.ChunkSize = chunkSize
-	return &job{t: t, spec: spec, ends: &twoEnds{source: source, sink: sink}, store: &remembered{}, policy: DefaultPolicy}
+	return &job{t: t, spec: spec, ends: &twoEnds{source: source, sink: sink}, store: &remembered{}, policy: DefaultPolicy, log: zap.NewNop()}
 }
 
 func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
-	j.attempt++
-	w := New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop()})
-	return w.Run(ctx, drain, Job{ID: "job", Spec: j.spec, Attempt: j.attempt}, j.store)
+	w := New(Config{Opener: j.ends, Policy: j.policy, Log: j.log})
+	return w.Run(ctx, drain, Job{ID: "job", Spec: j.spec}, j.store)
 }
 
 func (j *job) mustRun() transfer.Progress {

@@ -71,6 +71,46 @@ func TestFirstContact(t *testing.T) {
 	}
 }
 
+// TestAwayForMinutes rides out an endpoint that is away for minutes: in the middle of a copy, when a later attempt begins,
+// and, if it answers at all, when a first one does.
+func TestAwayForMinutes(t *testing.T) {
+	const minutes = 5 * time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		image := noise(20 * chunkSize)
+		sink := newChunked(nil)
+		j := newJob(t, newChunked(image), sink)
+		j.ends.drive = "uuid"
+		back := time.Now().Add(minutes)
+		until := func(code transfer.Code) error {
+			if time.Now().Before(back) {
+				return failure(code)
+			}
+			return nil
+		}
+		throttled := &transfer.Error{Code: transfer.CodeThrottled, RetryAfter: 20 * time.Second, Err: errors.New("too many")}
+		j.ends.open = func(string, int) error {
+			if until(transfer.CodeThrottled) != nil {
+				return throttled
+			}
+			return nil
+		}
+		sink.onWrite = func(_ context.Context, c transfer.Chunk, n int) error {
+			if c.Index == 10 && n == 1 {
+				back = time.Now().Add(minutes)
+			}
+			if c.Index == 15 && until(transfer.CodeUnreachable) == nil {
+				return failure(transfer.CodeRefused)
+			}
+			return until(transfer.CodeUnreachable)
+		}
+		j.mustFail(transfer.CodeRefused)
+		back, sink.onWrite = time.Now().Add(minutes), nil
+		j.ends.open = func(string, int) error { return until(transfer.CodeUnreachable) }
+		j.mustRun()
+		equal(t, sink, image)
+	})
+}
+
 // TestNoRetry ends the job with what cannot pass, after one try.
 func TestNoRetry(t *testing.T) {
 	for _, code := range []transfer.Code{

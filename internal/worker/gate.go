@@ -28,7 +28,7 @@ func (g *gate) do(ctx context.Context, op func() error) error {
 		}
 		if g.close() {
 			defer g.open()
-			return g.retry.while(ctx, transfer.RetryDrive, g.retry.policy.Busy, err, op)
+			return g.retry.while(ctx, transfer.RetryDrive, err, op)
 		}
 		g.retry.count.retry(transfer.CodeOf(err))
 	}
@@ -44,6 +44,8 @@ func (g *gate) wait(ctx context.Context) error {
 	select {
 	case <-shut:
 		return ctx.Err()
+	case <-g.retry.drain:
+		return errDrained
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -14,15 +16,24 @@ type ledger struct {
 	mu      sync.Mutex
 	done    map[int64]transfer.Digest
 	pending []transfer.Entry
+	saving  int           // entries that are being saved
 	reset   bool          // the next save replaces what was saved before
 	full    chan struct{} // has a token when enough is pending to be worth a save
+	savedAt time.Time
+	saved   chan struct{} // closed at the next save
 }
 
-// flushAt is how many chunks a crash may make us send again.
-const flushAt = 64
+const (
+	// mostUnsaved is how many chunks a crash may make us send again, beside those in flight.
+	mostUnsaved = 64
+	// flushAt is how many are saved at once, if that is not due anyway: others are done meanwhile.
+	flushAt = mostUnsaved / 2
+	// mayBeLost is how long after the last save a job may have been given to another worker: its lease is 15 seconds.
+	mayBeLost = 10 * time.Second
+)
 
 func newLedger(entries []transfer.Entry) *ledger {
-	l := &ledger{done: make(map[int64]transfer.Digest, len(entries)), full: make(chan struct{}, 1)}
+	l := &ledger{done: make(map[int64]transfer.Digest, len(entries)), full: make(chan struct{}, 1), saved: make(chan struct{})}
 	for _, e := range entries {
 		l.done[e.Index] = e.Digest
 	}
@@ -53,6 +64,14 @@ func (l *ledger) mark(index int64, d transfer.Digest) bool {
 	return !before
 }
 
+// forget takes a chunk out that is not stored any more. What was saved keeps it until it is marked again: a crash before
+// that is why a ledger in doubt stays so.
+func (l *ledger) forget(index int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.done, index)
+}
+
 // clear forgets everything, here and with the next save.
 func (l *ledger) clear() {
 	l.mu.Lock()
@@ -67,20 +86,49 @@ func (l *ledger) len() int64 {
 	return int64(len(l.done))
 }
 
-// take hands out what is to be saved; if that fails, giveBack returns it.
+// take hands out what is to be saved; keep or giveBack says how that went.
 func (l *ledger) take() (entries []transfer.Entry, reset bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	entries, reset = l.pending, l.reset
-	l.pending, l.reset = nil, false
+	l.pending, l.saving, l.reset = nil, len(entries), false
 	return entries, reset
 }
 
 func (l *ledger) giveBack(entries []transfer.Entry, reset bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pending = append(entries, l.pending...)
+	l.pending, l.saving = append(entries, l.pending...), 0
 	l.reset = l.reset || reset
+}
+
+// keep notes that what take handed out is saved, and lets those go on that waited for it.
+func (l *ledger) keep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.saving, l.savedAt = 0, time.Now()
+	close(l.saved)
+	l.saved = make(chan struct{})
+}
+
+// room waits, while somebody saves beside it, until one more chunk may be done: not too many are unsaved, and the last save
+// is not so long ago that another worker may have the job.
+func (l *ledger) room(ctx context.Context, drain <-chan struct{}) error {
+	for {
+		l.mu.Lock()
+		saved, ok := l.saved, len(l.pending)+l.saving < mostUnsaved && time.Since(l.savedAt) < mayBeLost
+		l.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-saved:
+		case <-drain:
+			return errDrained
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // nonZero is the digests of all done chunks that are not zeros, for an image of the given size. With size -1, while a

@@ -73,6 +73,9 @@ func (p *pace) leave() bool {
 // moved counts a chunk of n bytes, and at the end of a round decides how many the next one has. began is when the chunk
 // was begun; one that was before the round was, with another number in flight, says nothing of this one.
 func (p *pace) moved(n int, began time.Time) {
+	if p == nil {
+		return // the copy has not begun
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.rate > 0 && p.running < p.limit || began.Before(p.began) {

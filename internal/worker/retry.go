@@ -17,7 +17,7 @@ import (
 // failure; between tries the wait grows from Base to Cap with full jitter, or is what the endpoint asked for.
 type Policy struct {
 	Base, Cap time.Duration
-	Open      time.Duration // first contact, before anything has been sent
+	Open      time.Duration // an endpoint that has never answered this job and cannot be reached
 	Call      time.Duration // a read or write that times out, is cut or meets a server's failure
 	Busy      time.Duration // a drive that answers 409
 	Young     time.Duration // how long a drive just created may be unknown (404) to parts of the endpoint
@@ -35,22 +35,31 @@ type retrier struct {
 	policy Policy
 	count  *counters
 	log    *zap.Logger
+	drain  <-chan struct{}      // ends all waiting for another try
+	met    bool                 // both ends have answered, in this attempt or an earlier one
 	pace   atomic.Pointer[pace] // of the copy that is under way; nil: none
 }
 
 // call runs op through the drive's gate and again after each failure that concerns this call alone.
 func (r *retrier) call(ctx context.Context, g *gate, op func() error) error {
-	return r.within(ctx, g, r.policy.Call, op)
-}
-
-func (r *retrier) within(ctx context.Context, g *gate, patience time.Duration, op func() error) error {
 	through := func() error { return g.do(ctx, op) }
-	return r.while(ctx, transfer.RetryCall, patience, through(), through)
+	return r.while(ctx, transfer.RetryCall, through(), through)
 }
 
-// while runs op until it stops failing with the given verdict, or has done so for as long as patience. err is what op
-// returned already.
-func (r *retrier) while(ctx context.Context, verdict transfer.Retry, patience time.Duration, err error, op func() error) error {
+// patience is for how long a failure may go on.
+func (r *retrier) patience(code transfer.Code) time.Duration {
+	switch {
+	case code.Retry() == transfer.RetryDrive:
+		return r.policy.Busy
+	case code == transfer.CodeUnreachable && !r.met:
+		return r.policy.Open
+	}
+	return r.policy.Call
+}
+
+// while runs op until it stops failing with the given verdict, or has done so for too long. err is what op returned
+// already.
+func (r *retrier) while(ctx context.Context, verdict transfer.Retry, err error, op func() error) error {
 	started, tries := time.Now(), 1
 	pause := backoff.NewExponentialBackOff()
 	// A factor of 1 spreads each wait over 0 to twice its length: clients that failed together do not return together.
@@ -60,12 +69,13 @@ func (r *retrier) while(ctx context.Context, verdict transfer.Retry, patience ti
 		if p := r.pace.Load(); p != nil {
 			p.failure(transfer.CodeOf(err))
 		}
-		wait := max(pause.NextBackOff(), retryAfter(err))
+		// What was asked for is the least: chunks that were refused together do not return together.
+		wait := retryAfter(err) + pause.NextBackOff()
 		r.log.Debug("retrying", zap.Duration("wait", wait), zap.Error(err))
-		if failing := time.Since(started); failing+wait > patience {
+		if failing := time.Since(started); failing+wait > r.patience(transfer.CodeOf(err)) {
 			return gaveUp(err, tries, failing)
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := rest(ctx, r.drain, wait); err != nil {
 			return err
 		}
 		err = op()
@@ -91,13 +101,18 @@ func gaveUp(err error, tries int, failing time.Duration) error {
 	return e
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// rest ends early when the worker drains.
+func rest(ctx context.Context, drain <-chan struct{}, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
+	case <-drain:
+		return errDrained
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
+
+func sleep(ctx context.Context, d time.Duration) error { return rest(ctx, nil, d) }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,6 +30,7 @@ func (r *run) save(ctx context.Context) error {
 		r.ledger.giveBack(entries, reset)
 		return fmt.Errorf("save progress: %w", err)
 	}
+	r.ledger.keep()
 	if r.worker.cfg.Observe != nil {
 		r.worker.cfg.Observe(at.Progress)
 	}
@@ -50,17 +52,17 @@ func (r *run) saveSurely(ctx context.Context) error {
 	}
 }
 
-// ends reports whether a save's error means that this attempt is over.
+// ends reports whether a save's error means that this attempt is over: the job is not ours any more, or the store, which is
+// there, cannot keep what it is given.
 func ends(err error) bool {
-	switch transfer.CodeOf(err) {
-	case transfer.CodeCanceled, transfer.CodeFenced, transfer.CodeNotFound, transfer.CodeNoSpace:
-		return true
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false
 	}
-	return false
+	return transfer.CodeOf(err).Retry() == transfer.RetryNever
 }
 
 // keepSaving saves about once a second, or sooner when many chunks are pending, until ctx ends, and stops the job if the
-// store says that it is over. A store that is away costs nothing but the chunks done meanwhile, should we crash too.
+// store says that it is over. While the store is away chunks are done for as long as the ledger has room.
 func (r *run) keepSaving(ctx context.Context) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
@@ -78,7 +80,7 @@ func (r *run) keepSaving(ctx context.Context) {
 			r.stop(err)
 			return
 		default:
-			r.log.Warn("store is away, the transfer goes on", zap.Error(err))
+			r.log.Warn("store is away, waiting for it", zap.Error(err))
 			if sleep(ctx, saveEvery) != nil {
 				return
 			}
@@ -88,6 +90,7 @@ func (r *run) keepSaving(ctx context.Context) {
 
 // whileSaving runs do with progress saved beside it, and once more at its end, however it ends.
 func (r *run) whileSaving(ctx context.Context, do func() error) error {
+	r.ledger.keep() // all that is done until here is saved
 	saving, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

@@ -119,10 +119,45 @@ func TestCrashCost(t *testing.T) {
 		}
 		j.spec.Concurrency = lanes
 		j.mustRun()
-		if most > flushAt+2*lanes || len(j.store.at.Entries) != 1000 {
+		if most > mostUnsaved+lanes || len(j.store.at.Entries) != 1000 {
 			t.Errorf("%d chunks were not saved at one time; in the end %d were", most, len(j.store.at.Entries))
 		}
 	})
+}
+
+// TestStoreAwayCost does no more without the store than it may lose: as many chunks as a crash may cost, and none at all once
+// another worker may have the job.
+func TestStoreAwayCost(t *testing.T) {
+	for took, most := range map[time.Duration]int{time.Millisecond: mostUnsaved, time.Second: int(mayBeLost/time.Second) * 4} {
+		synctest.Test(t, func(t *testing.T) {
+			const lanes = 4
+			sink := newChunked(nil)
+			j := newJob(t, newChunked(noise(1000*chunkSize)), sink)
+			j.spec.Concurrency = lanes
+			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, took) }
+			var away time.Time
+			before, during := 0, 0
+			j.store.onSave = func(int) error {
+				n := sink.total(sink.writes)
+				switch {
+				case away.IsZero() && n < 100:
+					return nil
+				case away.IsZero():
+					away, before = time.Now(), n
+				case time.Since(away) > time.Hour:
+					if during == 0 {
+						during = n - before
+					}
+					return nil
+				}
+				return failure(transfer.CodeUnreachable)
+			}
+			j.mustRun()
+			if during > most+2*lanes {
+				t.Errorf("%d chunks were done in an hour without the store, not %d", during, most)
+			}
+		})
+	}
 }
 
 // TestFencedAtEnd does not complete a target of a job that another worker has taken over, though all is copied.
@@ -182,7 +217,7 @@ func TestLoad(t *testing.T) {
 				return nil
 			}}
 			w := New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop()})
-			err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec, Attempt: 1}, store)
+			err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, store)
 			if transfer.CodeOf(err) != want || (want != "") != (j.ends.opened["source"] == 0) {
 				t.Errorf("%s: %v, opened %v", code, err, j.ends.opened)
 			}
