@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -25,7 +24,7 @@ type Attempt struct {
 	epoch  int64
 	timing timing
 	mu     sync.Mutex
-	claims []transfer.Claim
+	claims []claimed
 }
 
 var (
@@ -55,56 +54,6 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	}
 	return a.owned(a.client.move(ctx, "save job "+a.Job.ID, saveScript, a.Job.ID,
 		a.epoch, a.worker, a.timing.lease.Milliseconds(), plan, progress, reset, transfer.AppendEntries(nil, c.Entries)))
-}
-
-// Claim implements transfer.Claimer. Like the lease a claim lapses when the worker dies, and is the job's again when
-// another worker takes it up.
-func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) error {
-	if err := a.claim(ctx, c); err != nil {
-		return err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.claims = append(a.claims, c)
-	return nil
-}
-
-func (a *Attempt) claim(ctx context.Context, c transfer.Claim) error {
-	how := "read"
-	if c.Write {
-		how = "write"
-	}
-	other, err := claimDriveScript.Run(ctx, a.client.rdb, driveKeys(c.Endpoint, c.Drive), a.Job.ID, a.timing.lease.Milliseconds(), how).Text()
-	if err == nil && other != "" {
-		err = transfer.Errorf(transfer.CodeConflict, "wait for it, or cancel it with transferctl jobs cancel", "job %s works on drive %s", other, c.Drive)
-	} else {
-		err = failed("claim drive "+c.Drive, err)
-	}
-	return err
-}
-
-// renewClaims fails with CodeConflict if they lapsed, for Redis was away, and another job has one of the drives now.
-func (a *Attempt) renewClaims(ctx context.Context) error {
-	a.mu.Lock()
-	claims := slices.Clone(a.claims)
-	a.mu.Unlock()
-	for _, c := range claims {
-		if err := a.claim(ctx, c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// freeClaims lets others have the drives at once. If it fails, they have them when the claims lapse.
-func (a *Attempt) freeClaims(ctx context.Context) {
-	a.mu.Lock()
-	claims := a.claims
-	a.claims = nil
-	a.mu.Unlock()
-	for _, c := range claims {
-		_ = freeDriveScript.Run(ctx, a.client.rdb, driveKeys(c.Endpoint, c.Drive), a.Job.ID).Err()
-	}
 }
 
 // owned makes an error of a script's word: what says that the attempt is over.

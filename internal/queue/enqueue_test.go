@@ -150,35 +150,81 @@ func TestClaims(t *testing.T) {
 		}
 		one, two, three := attempt(), attempt(), attempt()
 		read := transfer.Claim{Endpoint: "zrh", Drive: "d"}
-		write := transfer.Claim{Endpoint: "zrh", Drive: "d", Write: true}
+		write := transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: "m"}
+		claim := func(a *Attempt, c transfer.Claim) error {
+			_, err := a.Claim(t.Context(), c)
+			return err
+		}
 		for i, step := range []struct {
 			a    *Attempt
 			c    transfer.Claim
 			code transfer.Code
 		}{
 			{one, read, ""}, {one, read, ""}, {two, read, ""}, {three, write, transfer.CodeConflict},
-			{three, transfer.Claim{Endpoint: "zrh", Drive: "e", Write: true}, ""},
-			{three, transfer.Claim{Endpoint: "lvs", Drive: "d", Write: true}, ""},
+			{three, transfer.Claim{Endpoint: "zrh", Drive: "e", Mark: "m"}, ""},
+			{three, transfer.Claim{Endpoint: "lvs", Drive: "d", Mark: "m"}, ""},
 		} {
-			if err := step.a.Claim(t.Context(), step.c); transfer.CodeOf(err) != step.code {
+			if err := claim(step.a, step.c); transfer.CodeOf(err) != step.code {
 				t.Errorf("step %d: %v", i, err)
 			}
 		}
 		if err := one.settle(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
-		wantCode(t, three.Claim(t.Context(), write), transfer.CodeConflict)
+		wantCode(t, claim(three, write), transfer.CodeConflict)
 		// Two says nothing any more, and its claim lapses.
-		for transfer.CodeOf(three.Claim(t.Context(), write)) == transfer.CodeConflict {
+		for transfer.CodeOf(claim(three, write)) == transfer.CodeConflict {
 		}
 		wantCode(t, two.renewClaims(t.Context()), transfer.CodeConflict)
-		wantCode(t, two.Claim(t.Context(), write), transfer.CodeConflict)
+		wantCode(t, claim(two, write), transfer.CodeConflict)
 		if err := three.settle(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := two.Claim(t.Context(), write); err != nil {
+		if err := claim(two, write); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestMarks tells each job who has written a drive before it, and ends one whose drive another has written meanwhile: its claim
+// lapsed while Redis was away.
+func TestMarks(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		attempt := func() *Attempt {
+			a, err := c.acquire(t.Context(), enqueue(t, c), "w", quick)
+			if err != nil || a == nil {
+				t.Fatal(a, err)
+			}
+			return a
+		}
+		claim := func(a *Attempt, mark, want string) {
+			t.Helper()
+			last, err := a.Claim(t.Context(), transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: mark})
+			if err != nil || last != want {
+				t.Errorf("the last mark is %q, not %q; %v", last, want, err)
+			}
+		}
+		reader, one, two := attempt(), attempt(), attempt()
+		claim(reader, "", "")
+		reader.freeClaims(t.Context())
+		claim(one, "one", "")
+		if err := one.renewClaims(t.Context()); err != nil {
+			t.Error(err)
+		}
+		freeDrive := func(a *Attempt) {
+			if err := freeDriveScript.Run(t.Context(), c.rdb, driveKeys("zrh", "d"), a.Job.ID).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		freeDrive(one)
+		claim(reader, "", "one")
+		freeDrive(reader)
+		claim(two, "two", "one")
+		freeDrive(two)
+		wantCode(t, one.renewClaims(t.Context()), transfer.CodeConflict)
+		wantCode(t, reader.renewClaims(t.Context()), transfer.CodeConflict)
+		claim(one, "three", "two")
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 
 // quick is a queue's timing for tests: what takes a worker that died 18 seconds takes half a second here.
 var quick = timing{
-	lease: 400 * time.Millisecond, beat: 40 * time.Millisecond, tick: 40 * time.Millisecond, recheck: 200 * time.Millisecond, calm: time.Second,
+	lease: 400 * time.Millisecond, claim: 600 * time.Millisecond, beat: 40 * time.Millisecond, tick: 40 * time.Millisecond, recheck: 200 * time.Millisecond, calm: time.Second,
 	leader: 300 * time.Millisecond, drain: 20 * time.Second, taskCheck: 20 * time.Millisecond,
 }
 

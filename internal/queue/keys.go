@@ -18,10 +18,10 @@ func ledgerKey(id string) string { return recordKey(id) + ":ledger" }
 func leaseKey(id string) string  { return recordKey(id) + ":lease" }
 func eventsKey(id string) string { return recordKey(id) + ":events" }
 
-// driveKeys is who writes and who reads a drive.
+// driveKeys is who writes and who reads a drive, and the mark of who claimed it for writing last.
 func driveKeys(endpoint, drive string) []string {
 	key := "td:drive:{" + endpoint + ":" + drive + "}"
-	return []string{key + ":writer", key + ":readers"}
+	return []string{key + ":writer", key + ":readers", key + ":mark"}
 }
 
 func workerKey(name string) string { return "td:worker:" + name }

@@ -142,24 +142,29 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return ''
 `)
 
-	// claimDrive has a job read a drive with others, or write it alone. KEYS: its writer, its readers by when they lapse. ARGV:
-	// the job, how long in ms, write or read.
+	// claimDrive has a job read a drive with others, or write it alone. KEYS: its writer, its readers by when they lapse, its
+	// mark. ARGV: the job, how long in ms, the mark that a writer leaves or empty, the mark that has to be there or -, how
+	// long marks last in ms. It answers an empty word and the mark that was there; or the job that is in the way, which is
+	// the caller's own if the mark is not the one that it has to be.
 	claimDriveScript = newScript(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local writer = redis.call('GET', KEYS[1])
-if writer and writer ~= ARGV[1] then return writer end
-if ARGV[3] == 'read' then
+if writer and writer ~= ARGV[1] then return {writer} end
+local mark = redis.call('GET', KEYS[3]) or ''
+if ARGV[4] ~= '-' and mark ~= ARGV[4] then return {ARGV[1]} end
+if ARGV[3] == '' then
   redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
-  return ''
+  return {'', mark}
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 for _, reader in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  if reader ~= ARGV[1] then return reader end
+  if reader ~= ARGV[1] then return {reader} end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return ''
+redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[5])
+return {'', mark}
 `)
 
 	// freeDrive ends that. KEYS: as above. ARGV: the job.

@@ -82,7 +82,7 @@ func TestSecureRedis(t *testing.T) {
 	}
 	c := dial(t, right)
 	serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
-		if err := a.Claim(ctx, transfer.Claim{Endpoint: "zrh", Drive: "d", Write: true}); err != nil {
+		if _, err := a.Claim(ctx, transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: "m"}); err != nil {
 			return err
 		}
 		return a.Save(ctx, &transfer.Checkpoint{Entries: entries(0, 3)})

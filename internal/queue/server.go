@@ -33,6 +33,7 @@ type ServerConfig struct {
 // timing is all the intervals of the queue.
 type timing struct {
 	lease     time.Duration // how long a worker that is silent keeps its job
+	claim     time.Duration // how long a drive is a job's after its worker's last beat: longer than outages of Redis that jobs outlive
 	beat      time.Duration // how often it renews the lease
 	tick      time.Duration // how often the reconciler looks for leases that have lapsed
 	recheck   time.Duration // how often it looks whether jobs that wait have their trigger
@@ -44,7 +45,7 @@ type timing struct {
 
 // A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
 var defaultTiming = timing{
-	lease: 15 * time.Second, beat: time.Second, tick: 2 * time.Second, recheck: 30 * time.Second, calm: 5 * time.Second,
+	lease: 15 * time.Second, claim: 5 * time.Minute, beat: time.Second, tick: 2 * time.Second, recheck: 30 * time.Second, calm: 5 * time.Second,
 	leader: 10 * time.Second, drain: time.Minute, taskCheck: 200 * time.Millisecond,
 }
 
