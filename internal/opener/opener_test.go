@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/zap"
@@ -30,13 +32,18 @@ type bench struct {
 	opener  *opener.Opener
 	worker  *worker.Worker
 	last    transfer.Progress
+	// answer, if set, may answer a call in the sandbox's place.
+	answer func(w http.ResponseWriter, r *http.Request) bool
 }
 
 func newBench(t *testing.T, faults ...string) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
 	var url string
-	b.sandbox, url = sandboxtest.Start(t, sandbox.Config{Dir: filepath.Join(b.dir, "sandbox"), User: "u", Password: "p", Seed: 1}, faults...)
+	b.sandbox, url = sandboxtest.Start(t, sandbox.Config{
+		Dir: filepath.Join(b.dir, "sandbox"), User: "u", Password: "p", Seed: 1,
+		Intercept: func(w http.ResponseWriter, r *http.Request) bool { return b.answer != nil && b.answer(w, r) },
+	}, faults...)
 	t.Setenv("BENCH_PASSWORD", "p")
 	e := config.Endpoint{URL: url + "/", User: "u", PasswordEnv: "BENCH_PASSWORD"}
 	b.opener = opener.New(map[string]config.Endpoint{"here": e, "there": e}, opener.Options{Roots: image.Roots{b.dir}})
@@ -186,6 +193,49 @@ func TestOneJobMakesOneDrive(t *testing.T) {
 	defer second.Close()
 	if task.Plan.Drive != again.Plan.Drive || again.Plan.Created.IsZero() {
 		t.Errorf("the second attempt has %+v, the first %+v", again.Plan, task.Plan)
+	}
+}
+
+// failOnce answers the next call of a path that ends so with a status.
+func (b *bench) failOnce(suffix string, status int) {
+	var done atomic.Bool
+	b.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, suffix) || done.Swap(true) {
+			return false
+		}
+		w.WriteHeader(status)
+		return true
+	}
+}
+
+// TestTheSameOnAnotherDay makes a drive of its own each time, also when it has to ask twice.
+func TestTheSameOnAnotherDay(t *testing.T) {
+	b := newBench(t)
+	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
+	first := b.mustRun(s)
+	b.failOnce("drives/create", http.StatusGatewayTimeout)
+	if second := b.mustRun(s); second.Drive == first.Drive {
+		t.Error("the second job has written to the first one's drive")
+	}
+}
+
+// TestUnknownForAMoment is a drive that one part of the endpoint has made, and another has not heard of yet.
+func TestUnknownForAMoment(t *testing.T) {
+	for _, to := range []string{"here", "there"} { // where the endpoint clones by itself, and where it does not
+		b := newBench(t)
+		origin := b.mustRun(spec(transfer.Upload, file(b.image(1<<20)), drive("here", "")))
+		var unknown atomic.Int64
+		b.answer = func(w http.ResponseWriter, r *http.Request) bool {
+			if strings.Contains(r.URL.Path, origin.Drive) || !strings.HasSuffix(r.URL.Path, "/info") || unknown.Add(1) > 3 {
+				return false
+			}
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		}
+		b.mustRun(spec(transfer.Clone, drive("here", origin.Drive), drive(to, "")))
+		if n := unknown.Load(); n < 4 {
+			t.Errorf("%s: the drive was looked at %d times", to, n)
+		}
 	}
 }
 
