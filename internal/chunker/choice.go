@@ -26,6 +26,16 @@ type Choice struct {
 	picks   int           // since the way not taken was last tried
 	pause   int           // picks between two tries
 	onGzip  bool
+	turn    turn // the last change of ways, while it has yet to prove right
+}
+
+// turn is a change from one way to the other because of what a few chunks moved the other way. Those that try it have the
+// processors, or the wire, for themselves, so what all together move has the last word.
+type turn struct {
+	at      time.Time
+	left    float64 // what the way that was left moved, bytes a second; 0: there is nothing to prove
+	bytes   int     // that have gone the new way since, from beginning to end
+	seconds float64 // that this took
 }
 
 type choiceState int
@@ -47,6 +57,8 @@ const (
 	minSample = 128 << 10
 	// leaveAt is how much better the other way has to be to be taken: less would be noise.
 	leaveAt = 1.05
+	// trialSize is how much goes the new way before it is compared with the old one, in bytes.
+	trialSize = 64 << 20
 	// goodGuess is how much better gzip is to be expected for more than one chunk to go so before it is known.
 	goodGuess = 1.5
 )
@@ -161,6 +173,47 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	} else {
 		c.plain.add(rate, n, elapsed, c.onGzip)
 	}
+	if gzip == c.onGzip && !f.began.Before(c.turn.at) {
+		c.prove(rate, n)
+	}
+}
+
+// prove goes back to the way that was left if that moved more.
+func (c *Choice) prove(rate float64, n int) {
+	t := &c.turn
+	if t.left == 0 {
+		return
+	}
+	t.bytes += n
+	if t.seconds += float64(n) / rate; t.bytes < trialSize {
+		return
+	}
+	if moved := float64(t.bytes) / t.seconds; moved < t.left {
+		c.way(c.onGzip).rate = moved
+		c.change(moved)
+		return
+	}
+	c.turn, c.picks, c.pause = turn{}, 0, tryEvery
+}
+
+// change takes the other way. here is what this one moves. If it has not proved right yet it was wrong, and is not tried
+// again soon; else the other one has to prove right now, unless no more is known of this one than what a probe showed.
+func (c *Choice) change(here float64) {
+	wrong, guessed := c.turn.left > 0, !c.onGzip && c.plain.bytes <= ProbeSize
+	c.onGzip, c.picks, c.turn = !c.onGzip, 0, turn{}
+	switch {
+	case wrong:
+		c.pause *= 4
+	case !guessed:
+		c.turn = turn{at: time.Now(), left: here}
+	}
+}
+
+func (c *Choice) way(gzip bool) *goodput {
+	if gzip {
+		return &c.gzip
+	}
+	return &c.plain
 }
 
 // Probe reports whether the caller is the one to find out, by moving a little in the plain way: nothing is known yet.
@@ -208,12 +261,9 @@ func (c *Choice) Gzip() bool {
 		c.trying = true
 		return first || hope > plain*goodGuess
 	}
-	here, there := plain, gzip
-	if c.onGzip {
-		here, there = gzip, plain
-	}
+	here, there := c.way(c.onGzip).rate, c.way(!c.onGzip).rate
 	if there > here*leaveAt {
-		c.onGzip, c.picks, c.pause = !c.onGzip, 0, tryEvery
+		c.change(here)
 		return c.onGzip
 	}
 	c.picks++

@@ -73,6 +73,30 @@ func TestChoice(t *testing.T) {
 	}
 }
 
+// TestTurnsBack finds out that a way is worse than the few chunks that tried it made it look: they had the processors to
+// themselves.
+func TestTurnsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewChoice(doubled)
+		const n = 1000
+		packed, row := 0, 0
+		for range n {
+			l := link{105 * mib, 289 * mib, 0.1}
+			if row > 2 {
+				l.gzip = 84 * mib
+			}
+			if row++; l.move(c) {
+				packed++
+			} else {
+				row = 0
+			}
+		}
+		if packed < 2 || packed > n/10 {
+			t.Errorf("%d of %d packed", packed, n)
+		}
+	})
+}
+
 // TestChoiceWaits lets the others wait for a probe on a fast link, and not on a slow one.
 func TestChoiceWaits(t *testing.T) {
 	for _, rate := range []float64{1000 * mib, 1 * mib} {
