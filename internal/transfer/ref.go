@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -21,6 +22,7 @@ const Std = "-"
 var (
 	endpointName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 	driveUUID    = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	urlScheme    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`) // RFC 3986, 3.1
 )
 
 // ValidEndpointName reports whether s may name an endpoint: letters, digits, dot, dash and underscore, none of the
@@ -30,11 +32,14 @@ func ValidEndpointName(s string) bool { return endpointName.MatchString(s) }
 // ValidDriveUUID reports whether s has the form of a drive's UUID: lower-case hexadecimal, 8-4-4-4-12.
 func ValidDriveUUID(s string) bool { return driveUUID.MatchString(s) }
 
-// ParseRef reads an address as users type it: ENDPOINT:UUID, ENDPOINT: for a new drive, and anything else as a path.
+// ParseRef reads an address as users type it: ENDPOINT:UUID, ENDPOINT: for a new drive, a URL, and anything else as a path.
 // Relative paths stay relative; Abs settles them.
 func ParseRef(s string) (Ref, error) {
 	if s == "" {
 		return Ref{}, badRef(s, "an address cannot be empty")
+	}
+	if scheme := urlScheme.FindString(s); scheme != "" {
+		return parseURL(scheme, s[len(scheme):])
 	}
 	name, drive, ok := strings.Cut(s, ":")
 	if !ok || !ValidEndpointName(name) || strings.ContainsAny(drive, "/") {
@@ -46,6 +51,28 @@ func ParseRef(s string) (Ref, error) {
 	}
 	// A mistyped UUID must not quietly become a file of that name.
 	return Ref{}, badRef(s, "what follows the colon is not a drive UUID; for a file of this name write ./"+s)
+}
+
+// parseURL refuses what is no URL of an image: as a file's path it would be kept and shown with the password that it may hold.
+func parseURL(scheme, rest string) (Ref, error) {
+	r := Ref{Path: strings.ToLower(scheme) + rest}
+	if !r.IsURL() {
+		return Ref{}, badRef(r.Redacted(), "images come from http:// and https:// alone; for a file of this name write ./ before it")
+	}
+	if readURL(r.Path) == nil {
+		return Ref{}, badRef(r.Redacted(), "write it as https://HOST/PATH; of a user or password, all but letters and digits as %2F and the like")
+	}
+	return r, nil
+}
+
+// readURL is nil for what names no host. One with several colons before its path is a user and password that break off at
+// a slash.
+func readURL(s string) *url.URL {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || strings.Count(u.Host, ":") > 1 && u.Host[0] != '[' {
+		return nil
+	}
+	return u
 }
 
 func badRef(s, hint string) error {
@@ -87,30 +114,36 @@ func (r Ref) String() string {
 	return r.Path
 }
 
-// HoldsUser reports whether r is a URL with a user, and so perhaps a password, before its host.
+// HoldsUser reports whether r is a URL with a user, and so perhaps a password, before its host, or one of which nothing
+// says where its host begins.
 func (r Ref) HoldsUser() bool {
-	_, rest, _ := strings.Cut(r.Path, "://")
-	authority, _, _ := strings.Cut(rest, "/")
-	authority, _, _ = strings.Cut(authority, "?")
-	return r.IsURL() && strings.Contains(authority, "@")
+	u := readURL(r.Path)
+	return urlScheme.MatchString(r.Path) && (u == nil || u.User != nil)
 }
 
-// Redacted is String without what may hold a secret: a URL's user, password and query.
+// Redacted is String without what may hold a secret: a URL's user, password and query; and of one that cannot be read,
+// all but its beginning.
 func (r Ref) Redacted() string {
-	if !r.IsURL() {
+	scheme := urlScheme.FindString(r.Path)
+	if scheme == "" {
 		return r.String()
 	}
-	s, query, cut := strings.Cut(r.Path, "?")
-	if cut && query != "" {
-		s += "?…"
+	if readURL(r.Path) == nil {
+		return scheme + "…"
 	}
-	scheme, rest, _ := strings.Cut(s, "://")
-	authority, path, slash := strings.Cut(rest, "/")
+	s, more := r.Path[len(scheme):], ""
+	if i := strings.IndexAny(s, "?#"); i >= 0 {
+		if i < len(s)-1 {
+			more = s[i:i+1] + "…"
+		}
+		s = s[:i]
+	}
+	authority, path, slash := strings.Cut(s, "/")
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
 		authority = "…@" + authority[i+1:]
 	}
 	if slash {
 		path = "/" + path
 	}
-	return scheme + "://" + authority + path
+	return scheme + authority + path + more
 }

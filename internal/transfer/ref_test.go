@@ -1,7 +1,9 @@
 package transfer
 
 import (
+	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -30,6 +32,8 @@ func TestParseRef(t *testing.T) {
 		{"-zrh:" + uuidA, Ref{Path: "-zrh:" + uuidA}},
 		{"http://h/x", Ref{Path: "http://h/x"}},
 		{"https://h:8443/x?y=1", Ref{Path: "https://h:8443/x?y=1"}},
+		{"HTTPS://u:p@H/X", Ref{Path: "https://u:p@H/X"}},
+		{"./ftp://h/x", Ref{Path: "./ftp://h/x"}},
 	} {
 		if got, err := ParseRef(tc.in); err != nil || got != tc.want {
 			t.Errorf("ParseRef(%q) = %+v, %v; want %+v", tc.in, got, err, tc.want)
@@ -47,10 +51,26 @@ func TestParseRefRefuses(t *testing.T) {
 	}
 }
 
+// TestParseRefRefusesURLs that it cannot read, or that nobody fetches, and does not repeat what may be a password.
+func TestParseRefRefusesURLs(t *testing.T) {
+	for _, in := range []string{
+		"ftp://u:s3cret@h/x", "S3://u:s3cret@h/x", "file://s3cret/x?s3cret", "https://u:s3cret/more@h/x", "https://u:s3cret?more@h/x", "https://u:s3cret#more@h/x",
+		"https://u:s3cret^@h/x", "https://u:s3cret\n@h/x", "https://u:s3cret@", "https:///x?s3cret", "https://",
+	} {
+		got, err := ParseRef(in)
+		if CodeOf(err) != CodeInvalid {
+			t.Errorf("ParseRef(%q) = %+v, %v; want %s", in, got, err, CodeInvalid)
+		}
+		if strings.Contains(fmt.Sprint(err), "s3cret@") || strings.Contains(fmt.Sprint(err), ":s3cret") || strings.Contains(fmt.Sprint(err), "?s3cret") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func TestHoldsUser(t *testing.T) {
 	for path, want := range map[string]bool{
 		"https://user:secret@h/x": true, "http://user@h": true, "https://u:p@h?x": true, "https://h/a@b": false, "https://h?a@b": false,
-		"https://h": false, "/a@b": false, "user:secret@h": false,
+		"https://h": false, "/a@b": false, "user:secret@h": false, "HTTPS://u:p@h/x": true, "ftp://u:p@h": true, "https://u:pa/ss@h/x": true,
 	} {
 		if got := (Ref{Path: path}).HoldsUser(); got != want {
 			t.Errorf("%s: %v", path, got)
@@ -110,6 +130,8 @@ func TestRefRedacted(t *testing.T) {
 		"https://secret@h":                   "https://…@h",
 		"https://h/x?X-Amz-Signature=secret": "https://h/x?…",
 		"https://u:secret@h:1/a@b?t=secret@h/x/y": "https://…@h:1/a@b?…",
+		"https://h/x#secret":                      "https://h/x#…",
+		"HTTP://user:secret@h/x":                  "http://…@h/x",
 	} {
 		r, err := ParseRef(in)
 		if err != nil {
@@ -139,7 +161,10 @@ func TestValidNames(t *testing.T) {
 }
 
 func FuzzRef(f *testing.F) {
-	for _, s := range []string{"zrh:", "zrh:" + uuidA, "-", "disk.img", "./zrh:x", "https://u:p@h/x?y", ":", "a:b/c", "zrh:x"} {
+	for _, s := range []string{
+		"zrh:", "zrh:" + uuidA, "-", "disk.img", "./zrh:x", "https://u:p@h/x?y", ":", "a:b/c", "zrh:x", "HTTPS://u:p@h/x", "ftp://u:p@h/x", "./ftp://h",
+		"https://u:pa/ss@h/x", "https://h:1/a@b", "http://[::1]:80/x#y?z", "https://u:p@x@h", "https://%zz", "http://h?@#@", "https://",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -153,6 +178,36 @@ func FuzzRef(f *testing.F) {
 		if back, err := ParseRef(r.String()); err != nil || back != r {
 			t.Fatalf("%q is %+v, written %q, read again %+v, %v", s, r, r, back, err)
 		}
-		_ = r.Redacted()
+		if r.IsFile() && r.Redacted() != r.Path {
+			t.Errorf("the file %q is shown as %q", r.Path, r.Redacted())
+		}
+	})
+}
+
+// FuzzPassword puts every password into an address: it is never shown, whether or not the address can be read.
+func FuzzPassword(f *testing.F) {
+	for _, s := range []string{"s3cret", "pa/ss", "pa?ss", "pa#ss", "pa@ss", "p:a:ss", "12/34@x", "%2F", "%zz", "[::1]", "a b\n", "\\", "…", "://", "a:1/b"} {
+		f.Add("https", s)
+		f.Add("FTP", s)
+	}
+	// What no reader can tell from a port, or from a host, and what follows it.
+	plain := regexp.MustCompile(`^[0-9]*([/?#]|$)|(?s:@.*[/?#])`)
+	f.Fuzz(func(t *testing.T, scheme, password string) {
+		const shown = "://…@host.example/image"
+		secret := ":" + password + "@"
+		s := scheme + "://ops" + secret + "host.example/image"
+		if !urlScheme.MatchString(s) || plain.MatchString(password) {
+			return
+		}
+		r, err := ParseRef(s)
+		if err != nil {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%q is refused with %v", s, err)
+			}
+			r = Ref{Path: s} // as a job may have it that another program enqueued
+		}
+		if got := r.Redacted(); !strings.HasSuffix(got, shown) && !strings.HasSuffix(got, "://…") || !r.HoldsUser() {
+			t.Errorf("%q is shown as %q, and holds a user: %t", s, got, r.HoldsUser())
+		}
 	})
 }
