@@ -25,6 +25,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -62,7 +63,7 @@ type endpoint struct {
 	http     http.RoundTripper // and no http.Client: nothing is followed, and no cookie kept
 	slots    *semaphore.Weighted
 	inFlight int // how many slots there are
-	patience patience
+	patience stall.Patience
 }
 
 // New makes a client; it connects at the first call. Its errors have CodeInvalid.
@@ -79,7 +80,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{down: newDown(), shared: &endpoint{
 		name: cfg.Name, base: base, user: cfg.User, password: cfg.Password,
 		http:  newTransport(roots, inFlight),
-		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight, patience: defaultPatience,
+		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight, patience: stall.Default,
 	}}, nil
 }
 
@@ -141,14 +142,10 @@ func newDown() *chunker.Choice {
 	return chunker.NewChoice(func(plain float64) float64 { return min(cores*speed, ratio*plain) })
 }
 
-// Session is the client for one job: the bodies it sends and receives are counted by meter and together take no more than
-// bytesPerSecond; 0: as fast as can be.
-func (c *Client) Session(meter transfer.Meter, bytesPerSecond int64) *Client {
-	s := &Client{shared: c.shared, meter: meter, down: newDown()}
-	if bytesPerSecond > 0 {
-		s.limit = rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(max(bytesPerSecond/10, 4<<10), 1<<20)))
-	}
-	return s
+// Session is the client for one job: the bodies it sends and receives are counted by meter and take what limit gives them,
+// bytes; nil: as much as they can. Clients of several endpoints may share a limit.
+func (c *Client) Session(meter transfer.Meter, limit *rate.Limiter) *Client {
+	return &Client{shared: c.shared, meter: meter, limit: limit, down: newDown()}
 }
 
 // request is one call. Nothing of it is kept when do returns.
@@ -186,23 +183,23 @@ func (c *Client) do(ctx context.Context, r *request) error {
 }
 
 func (c *Client) exchange(ctx context.Context, r *request) error {
-	watch := newWatch(ctx, c.shared.patience)
-	defer watch.stop()
-	req, sent, err := c.build(watch.ctx, r, watch)
+	watch := stall.NewWatch(ctx, c.shared.patience)
+	defer watch.Stop()
+	req, sent, err := c.build(r, watch)
 	if err != nil {
 		return err
 	}
 	resp, err := c.shared.http.RoundTrip(req)
 	if err != nil {
 		sent.wait()
-		return transportError(context.Cause(watch.ctx), err)
+		return transportError(context.Cause(watch.Context()), err)
 	}
 	// An answer may come before the body is taken; until the transport lets go of it, it is not ours again.
 	defer sent.wait()
 	defer resp.Body.Close()
-	body := &meteredReader{r: resp.Body, client: c, ctx: watch.ctx, watch: watch}
+	body := &meteredReader{r: resp.Body, client: c, watch: watch}
 	if err := c.answer(r, resp, body); err != nil {
-		return transportError(context.Cause(watch.ctx), err)
+		return transportError(context.Cause(watch.Context()), err)
 	}
 	return nil
 }
@@ -220,8 +217,8 @@ func (c *Client) answer(r *request, resp *http.Response, body io.Reader) error {
 	return r.read(resp, body)
 }
 
-func (c *Client) build(ctx context.Context, r *request, watch *watch) (*http.Request, *sending, error) {
-	req, err := http.NewRequestWithContext(ctx, r.method, c.shared.base+"/"+r.path, http.NoBody)
+func (c *Client) build(r *request, watch *stall.Watch) (*http.Request, *sending, error) {
+	req, err := http.NewRequestWithContext(watch.Context(), r.method, c.shared.base+"/"+r.path, http.NoBody)
 	if err != nil {
 		return nil, nil, transfer.Errorf(transfer.CodeInvalid, "", "%w", unwrapURL(err))
 	}
@@ -235,7 +232,7 @@ func (c *Client) build(ctx context.Context, r *request, watch *watch) (*http.Req
 		req.ContentLength = int64(len(r.body))
 		if len(r.body) > 0 {
 			open := func() (io.ReadCloser, error) {
-				return sent.add(&meteredReader{r: bytes.NewReader(r.body), client: c, ctx: ctx, watch: watch, out: true}), nil
+				return sent.add(&meteredReader{r: bytes.NewReader(r.body), client: c, watch: watch, out: true}), nil
 			}
 			req.Body, _ = open()
 			req.GetBody = open

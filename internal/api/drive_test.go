@@ -15,9 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/sandboxtest"
+	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transfertest"
 )
@@ -275,7 +279,7 @@ func TestStall(t *testing.T) {
 		<-done
 	})
 	defer close(done)
-	c.shared.patience = patience{period: 100 * time.Millisecond, bytes: 1, answer: 200 * time.Millisecond}
+	c.shared.patience = stall.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 200 * time.Millisecond}
 	d := drive(c, 8<<20, transfer.CompressionNone)
 	for _, n := range []int{10_000, 20_000} {
 		want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
@@ -307,7 +311,7 @@ func TestTrickle(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
-	c.shared.patience = patience{period: 400 * time.Millisecond, bytes: n / 100, answer: 10 * time.Second}
+	c.shared.patience = stall.Patience{Period: 400 * time.Millisecond, Bytes: n / 100, Answer: 10 * time.Second}
 	d := drive(c, 8<<20, transfer.CompressionNone)
 	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), "") // which takes longer than the period
 	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Off: 1, Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
@@ -328,7 +332,7 @@ func TestTooManyAtOnce(t *testing.T) {
 	limited := client(t, Config{URL: c.shared.base, MaxInFlight: limit})
 	ended := make(chan error)
 	for range 20 {
-		s := limited.Session(nil, 0)
+		s := limited.Session(nil, nil)
 		go func() { ended <- s.Destroy(t.Context(), uuid) }()
 	}
 	for range 20 {
@@ -376,7 +380,7 @@ func TestMeter(t *testing.T) {
 	})
 	m := new(counted)
 	started := time.Now()
-	d := drive(c.Session(m, 200_000), 1<<20, transfer.CompressionNone)
+	d := drive(c.Session(m, rate.NewLimiter(200_000, 20_000)), 1<<20, transfer.CompressionNone)
 	if err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 50_000}, make([]byte, 50_000)); err != nil {
 		t.Fatal(err)
 	}
@@ -390,4 +394,18 @@ func TestMeter(t *testing.T) {
 	if took := time.Since(started); took < 350*time.Millisecond {
 		t.Errorf("it took only %s", took)
 	}
+}
+
+// TestLimitedCalls stand still by their job's own limit, each for far longer than an endpoint may.
+func TestLimitedCalls(t *testing.T) {
+	const n = 20_000
+	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, n)) })
+	c.shared.patience = stall.Patience{Period: 100 * time.Millisecond, Bytes: 4_000, Answer: 10 * time.Second}
+	d := drive(c.Session(nil, rate.NewLimiter(100_000, 1_000)), 8<<20, transfer.CompressionNone)
+	var g errgroup.Group
+	for range 4 { // each has 2,500 bytes in a period
+		g.Go(func() error { return d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)) })
+		g.Go(func() error { return d.WriteChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)) })
+	}
+	want(t, g.Wait(), "")
 }

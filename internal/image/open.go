@@ -6,8 +6,10 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"time"
 
+	"golang.org/x/time/rate"
+
+	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -21,9 +23,11 @@ type Options struct {
 	// MaxSize is the largest size in bytes of a stream, unpacked; beyond it reading fails with CodeInvalid. 0: no limit.
 	// It keeps a small file that unpacks to more than any drive holds from being unpacked to its end.
 	MaxSize int64
+	// Limit is what a URL takes, bytes; nil: as much as it can.
+	Limit *rate.Limiter
 
 	transport http.RoundTripper // nil: the default one
-	stall     time.Duration     // 0: stallTimeout
+	patience  stall.Patience    // zero: the default one
 }
 
 // Open opens an image: a regular file or block device, an http or https URL, or "-" for standard input. Content decides

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +10,13 @@ import (
 	"net/url"
 	"time"
 
+	"golang.org/x/time/rate"
+
+	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
 const (
-	// stallTimeout is how long a server may send nothing before the connection is given up. There is no limit on the whole:
-	// a healthy transfer may take days.
-	stallTimeout = 60 * time.Second
 	dialTimeout  = 15 * time.Second
 	maxRedirects = 10
 )
@@ -25,7 +26,9 @@ type remote struct {
 	name   string // for messages, without secrets
 	origin *url.URL
 	client *http.Client
-	stall  time.Duration
+	// Of all its requests: how long they may stand still, and the bytes that they take; nil: as many as they can.
+	patience stall.Patience
+	limit    *rate.Limiter
 }
 
 // openURL asks for the first bytes of the image. A server that answers with just them, says how large the image is and
@@ -33,10 +36,7 @@ type remote struct {
 // itself, which is read as it comes. A compressed image is not unpacked beforehand to learn its size, for that would
 // fetch it twice: its job has to say how large the drive is to be.
 func openURL(ctx context.Context, ref transfer.Ref, opts Options) (transfer.Source, error) {
-	r := &remote{name: ref.Redacted(), stall: opts.stall}
-	if r.stall == 0 {
-		r.stall = stallTimeout
-	}
+	r := &remote{name: ref.Redacted(), patience: cmp.Or(opts.patience, stall.Default), limit: opts.Limit}
 	var err error
 	if r.origin, err = url.Parse(ref.Path); err != nil || r.origin.Host == "" {
 		return nil, r.errNoURL()

@@ -4,14 +4,19 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
+	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -184,7 +189,7 @@ func TestURLStreamCut(t *testing.T) {
 
 // TestURLStalls gives a server up that stands still, before its answer and in the middle of it.
 func TestURLStalls(t *testing.T) {
-	const stall = 300 * time.Millisecond
+	opts := Options{patience: stall.Patience{Period: 300 * time.Millisecond, Bytes: 1, Answer: 300 * time.Millisecond}}
 	done := make(chan struct{})
 	silent := server(t, func(http.ResponseWriter, *http.Request) { <-done })
 	half := server(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -194,14 +199,109 @@ func TestURLStalls(t *testing.T) {
 		<-done
 	})
 	defer close(done)
-	_, err := Open(t.Context(), silent.URL+"/x.img", Options{stall: stall})
+	_, err := Open(t.Context(), silent.URL+"/x.img", opts)
 	expect(t, err, transfer.CodeTimeout)
-	src := open(t, half.URL+"/x.img", Options{stall: stall})
+	src := open(t, half.URL+"/x.img", opts)
 	defer closed(t, src)
 	n, err := src.(transfer.Stream).Next(t.Context(), make([]byte, 1000))
 	expect(t, err, transfer.CodeTimeout)
 	if n != 500 {
 		t.Errorf("%d bytes came before the server stood still", n)
+	}
+}
+
+// TestURLTrickle goes on with an image for as long as it moves, and gives one up that hardly does, be it read in ranges or
+// as it comes.
+func TestURLTrickle(t *testing.T) {
+	const n = 30_000
+	var piece atomic.Int64
+	trickle := func(w http.ResponseWriter, r *http.Request) {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for sent := int64(0); sent < n; sent += piece.Load() {
+			select {
+			case <-tick.C:
+			case <-r.Context().Done():
+				return
+			}
+			_, _ = w.Write(make([]byte, piece.Load()))
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+	streamed := server(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(n))
+		trickle(w, r)
+	})
+	ranged := server(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-Range") == "" {
+			content(`"1"`, make([]byte, n))(w, r)
+			return
+		}
+		rangeOf(fmt.Sprintf("bytes 0-%d/%d", n-1, n), nil)(w, r)
+		trickle(w, r)
+	})
+	opts := Options{patience: stall.Patience{Period: 400 * time.Millisecond, Bytes: n / 100, Answer: 10 * time.Second}}
+	for size, code := range map[int64]transfer.Code{n / 100: "", 1: transfer.CodeTimeout} { // the first takes longer than the period
+		piece.Store(size)
+		src := open(t, ranged.URL, opts)
+		err := src.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n))
+		stream := open(t, streamed.URL, opts)
+		_, streamErr := stream.(transfer.Stream).Next(t.Context(), make([]byte, n))
+		for _, err := range []error{err, streamErr} {
+			if transfer.CodeOf(err) != code {
+				t.Errorf("%d bytes at a time: %v", size, err)
+			}
+		}
+		closed(t, src)
+		closed(t, stream)
+	}
+}
+
+// TestURLLeftAlone is not given up for the time that its reader is away.
+func TestURLLeftAlone(t *testing.T) {
+	released := make(chan struct{})
+	s := server(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(make([]byte, 500))
+		_ = http.NewResponseController(w).Flush()
+		<-released
+		_, _ = w.Write(make([]byte, 500))
+	})
+	patience := stall.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 10 * time.Second}
+	src := open(t, s.URL, Options{patience: patience})
+	defer closed(t, src)
+	if _, err := src.(transfer.Stream).Next(t.Context(), make([]byte, 500)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * patience.Period) // nothing tells that nothing has happened
+	close(released)
+	if _, err := src.(transfer.Stream).Next(t.Context(), make([]byte, 500)); err != nil && !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+}
+
+// TestURLLimit takes of its job's limit what came, be it read in ranges or as it comes.
+func TestURLLimit(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789"), 1000)
+	ranged := server(t, content(`"1"`, data))
+	streamed := server(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) })
+	const burst = 1 << 20
+	for _, url := range []string{ranged.URL, streamed.URL} {
+		limit := rate.NewLimiter(rate.Every(time.Hour), burst)
+		src := open(t, url, Options{Limit: limit})
+		buf := make([]byte, len(data))
+		var err error
+		if stream, ok := src.(transfer.Stream); ok {
+			_, err = stream.Next(t.Context(), buf)
+		} else {
+			err = src.ReadChunk(t.Context(), transfer.Chunk{Len: len(data)}, buf)
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+		if took := burst - int(limit.Tokens()); took < len(data) || took > len(data)+sniffSize+1 {
+			t.Errorf("%d bytes were taken for %d", took, len(data))
+		}
+		closed(t, src)
 	}
 }
 

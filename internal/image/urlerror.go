@@ -19,17 +19,16 @@ func (r *remote) errNoURL() error {
 	return invalid("open "+r.name, "write it as http://HOST/PATH", "this is not a URL")
 }
 
-func (r *remote) stalled() error {
-	return r.failure(transfer.CodeTimeout, "", fmt.Errorf("the server sent nothing for %s", r.stall))
-}
-
 func (r *remote) failure(code transfer.Code, hint string, err error) error {
 	return &transfer.Error{Op: "fetch " + r.name, Code: code, Hint: hint, Err: err}
 }
 
 // callError makes an error of a request, or of reading its answer, one for users.
 func (a *answer) callError(err error) error {
-	if cause := context.Cause(a.ctx); cause != nil {
+	var own *transfer.Error
+	if cause := context.Cause(a.watch.Context()); errors.As(cause, &own) {
+		err = cause
+	} else if cause != nil {
 		return cause
 	}
 	// It repeats the URL, which may hold secrets.
@@ -37,7 +36,6 @@ func (a *answer) callError(err error) error {
 	if errors.As(err, &call) {
 		err = call.Err
 	}
-	var own *transfer.Error
 	var cert *tls.CertificateVerificationError
 	var op *net.OpError
 	var slow net.Error

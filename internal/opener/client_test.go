@@ -6,11 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"github.com/transferd/transferd/internal/config"
 	"github.com/transferd/transferd/internal/opener"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/worker"
 )
 
 // TestPasswordHangs keeps nobody from another endpoint, and those who want this one no longer than they like.
@@ -45,5 +49,30 @@ func TestPasswordHangs(t *testing.T) {
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("one who waits no more: %v", err)
+	}
+}
+
+// TestOneLimit has both ends of a job take what they move from its one limit.
+func TestOneLimit(t *testing.T) {
+	const n, burst = 64 << 10, 1 << 20
+	b := newBench(t)
+	up := b.mustRun(spec(transfer.Upload, file(b.image(n)), drive("here", "")))
+	s := spec(transfer.Clone, drive("here", up.Drive), drive("there", ""))
+	s.Compression = transfer.CompressionNone
+	task := &worker.Task{ID: "clone", Spec: s, Limit: rate.NewLimiter(rate.Every(time.Hour), burst)}
+	source, err := b.opener.Source(t.Context(), task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := b.opener.Sink(t.Context(), task, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, chunk, buf := task.Limit.Tokens(), transfer.Chunk{Len: n}, make([]byte, n)
+	if err := errors.Join(source.ReadChunk(t.Context(), chunk, buf), sink.WriteChunk(t.Context(), chunk, buf)); err != nil {
+		t.Fatal(err)
+	}
+	if took := int(before - task.Limit.Tokens() + 0.5); took != 2*n {
+		t.Errorf("a read and a write of %d bytes took %d", n, took)
 	}
 }

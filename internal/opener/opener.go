@@ -78,7 +78,7 @@ func (o *Opener) session(ctx context.Context, t *worker.Task, name string) (*api
 	if err != nil {
 		return nil, err
 	}
-	return c.Session(t.Meter, t.Spec.LimitRate), nil
+	return c.Session(t.Meter, t.Limit), nil
 }
 
 // drive opens an existing drive.
@@ -97,9 +97,9 @@ func (o *Opener) Source(ctx context.Context, t *worker.Task) (transfer.Source, e
 	case transfer.Upload:
 		// A compressed image has to be unpacked once to know its size. Who gives the drive's size does without, and learns
 		// of a damaged image only on the way.
-		return image.Open(ctx, s.Source.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: s.Size == 0})
+		return image.Open(ctx, s.Source.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: s.Size == 0, Limit: t.Limit})
 	case transfer.Verify:
-		return image.OpenReference(ctx, s.Target.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: true})
+		return image.OpenReference(ctx, s.Target.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: true, Limit: t.Limit})
 	}
 	return o.drive(ctx, t, s.Source.Endpoint, s.Source.Drive)
 }
