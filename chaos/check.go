@@ -12,7 +12,7 @@ import (
 
 // clear is the codes with which a job may fail when everything around it does.
 var clearCodes = []transfer.Code{
-	transfer.CodeConflict, transfer.CodeTimeout, transfer.CodeServer, transfer.CodeNetwork, transfer.CodeUnreachable, transfer.CodeWorkerLost,
+	transfer.CodeTimeout, transfer.CodeServer, transfer.CodeNetwork, transfer.CodeUnreachable,
 }
 
 // checkAll looks at all jobs when nothing runs any more.

@@ -150,7 +150,12 @@ func (l *lab) unleash(killers *sync.WaitGroup, over <-chan struct{}) {
 	killers.Go(func() {
 		repeatedly(over, dice, 10*time.Second, func() {
 			l.happened("Redis ended by SIGKILL", 1)
-			l.outage(l.redis, syscall.SIGKILL, dice, 4*time.Second)
+			away := 4 * time.Second
+			if dice.IntN(6) == 0 {
+				l.happened("Redis away for longer than leases last", 1)
+				away = 40 * time.Second
+			}
+			l.outage(l.redis, syscall.SIGKILL, dice, away)
 		})
 	})
 	for i, e := range l.endpoints {
