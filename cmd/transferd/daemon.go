@@ -175,6 +175,9 @@ func (d *daemon) runJobs() func(ctx context.Context, drain <-chan struct{}, a *q
 		Opener: opener.New(d.cfg.Endpoints, opener.Options{Roots: d.roots()}), Policy: worker.DefaultPolicy, Log: d.log,
 	})
 	return func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
+		if err := a.Spec.Validate(); err != nil {
+			return err // the queue may hold what no transferctl has made
+		}
 		return w.Run(ctx, drain, worker.Job{ID: a.Job.ID, Spec: a.Spec}, a)
 	}
 }
