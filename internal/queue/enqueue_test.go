@@ -137,18 +137,21 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
+// attempt takes up a new job.
+func attempt(t *testing.T, c *Client) *Attempt {
+	t.Helper()
+	a, err := c.acquire(t.Context(), enqueue(t, c), "w", quick)
+	if err != nil || a == nil {
+		t.Fatal(a, err)
+	}
+	return a
+}
+
 // TestClaims has jobs on one drive: many read it, one writes it, and a worker that dies has nothing any more.
 func TestClaims(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
-		attempt := func() *Attempt {
-			a, err := c.acquire(t.Context(), enqueue(t, c), "w", quick)
-			if err != nil || a == nil {
-				t.Fatal(a, err)
-			}
-			return a
-		}
-		one, two, three := attempt(), attempt(), attempt()
+		one, two, three := attempt(t, c), attempt(t, c), attempt(t, c)
 		read := transfer.Claim{Endpoint: "zrh", Drive: "d"}
 		write := transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: "m"}
 		claim := func(a *Attempt, c transfer.Claim) error {
@@ -191,13 +194,6 @@ func TestClaims(t *testing.T) {
 func TestMarks(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
-		attempt := func() *Attempt {
-			a, err := c.acquire(t.Context(), enqueue(t, c), "w", quick)
-			if err != nil || a == nil {
-				t.Fatal(a, err)
-			}
-			return a
-		}
 		claim := func(a *Attempt, mark, want string) {
 			t.Helper()
 			last, err := a.Claim(t.Context(), transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: mark})
@@ -205,7 +201,7 @@ func TestMarks(t *testing.T) {
 				t.Errorf("the last mark is %q, not %q; %v", last, want, err)
 			}
 		}
-		reader, one, two := attempt(), attempt(), attempt()
+		reader, one, two := attempt(t, c), attempt(t, c), attempt(t, c)
 		claim(reader, "", "")
 		reader.freeClaims(t.Context())
 		claim(one, "one", "")
