@@ -55,6 +55,11 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	return &Client{rdb: rdb, tasks: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)}, nil
 }
 
+// Ping reaches the queue, and learns nothing else.
+func (c *Client) Ping(ctx context.Context) error {
+	return failed("reach the queue", c.rdb.Ping(ctx).Err())
+}
+
 // roots is what a server's certificate is verified by; nil: the system's certificates.
 func (o Options) roots() (*x509.CertPool, error) {
 	if o.CAFile == "" {

@@ -29,6 +29,13 @@ func (f fakeJobs) Recent(_ context.Context, limit int) ([]transfer.Job, error) {
 	return f[:min(limit, len(f))], nil
 }
 
+func (f fakeJobs) Ping(context.Context) error {
+	if f == nil {
+		return transfer.Errorf(transfer.CodeUnreachable, "", "dial tcp 10.0.0.7:6379: connection refused")
+	}
+	return nil
+}
+
 func TestHandler(t *testing.T) {
 	two := fakeJobs{{ID: "a", State: transfer.Running}, {ID: "b", State: transfer.Queued}}
 	for _, tc := range []struct {
@@ -38,7 +45,8 @@ func TestHandler(t *testing.T) {
 		want               string
 	}{
 		{"healthy", "GET", "/healthz", two, 200, `{"status":"ok"}`},
-		{"queue away", "GET", "/healthz", nil, 502, `{"code":"unreachable","message":"the queue is away"}`},
+		{"queue away", "GET", "/healthz", nil, 502, `{"code":"unreachable","message":"the queue cannot be reached","hint":"transferd's log says more"}`},
+		{"no list", "GET", "/jobs", nil, 502, `{"code":"unreachable","message":"the queue is away"}`},
 		{"bad limit", "GET", "/jobs?limit=0", two, 400, `{"code":"invalid","message":"limit: \"0\" is not a number of jobs","hint":"use 1 to 10000"}`},
 		{"no job", "GET", "/jobs/c", two, 404, `{"code":"not_found","message":"there is no job c","hint":"look at the list"}`},
 		{"writing", "POST", "/jobs", two, 405, ""},
