@@ -40,7 +40,7 @@ func (r *run) run(ctx context.Context) error {
 	if err := r.claimDrives(ctx); err != nil {
 		return r.abandon(ctx, err)
 	}
-	r.retry.met = r.task.Plan.ChunkSize > 0
+	r.retry.met = r.task.Plan.ChunkSize > 0 || !r.task.Plan.Created.IsZero()
 	switch {
 	case r.inPlace():
 		return r.cloneInPlace(ctx)
@@ -252,8 +252,8 @@ func (r *run) noteDrive(ctx context.Context, had string) error {
 		return nil
 	}
 	r.count.update(func(p *transfer.Progress) { p.Drive = drive })
-	if err := r.saveSurely(ctx); err != nil {
-		return err
+	if err := r.saveSurely(ctx); err != nil || drive == r.task.Spec.Target.Drive {
+		return err // that one is claimed already
 	}
 	return r.claimTarget(ctx, drive)
 }
