@@ -82,10 +82,7 @@ func (a *Attempt) beat(ctx context.Context, stop context.CancelCauseFunc, log *z
 			return
 		case <-tick.C:
 		}
-		err := a.owned(a.client.move(ctx, "renew lease of job "+a.Job.ID, beatScript, a.Job.ID, a.epoch, a.worker, a.timing.lease.Milliseconds()))
-		if err == nil {
-			err = a.renewClaims(ctx)
-		}
+		err := a.renew(ctx)
 		switch transfer.CodeOf(err) {
 		case transfer.CodeCanceled, transfer.CodeFenced, transfer.CodeConflict:
 			stop(err)
@@ -95,6 +92,18 @@ func (a *Attempt) beat(ctx context.Context, stop context.CancelCauseFunc, log *z
 			log.Warn("lease not renewed", zap.Error(err))
 		}
 	}
+}
+
+// renew is one beat. One that hangs, for Redis is away, ends so soon that the next one is in time when Redis is back:
+// before the reconciler takes lapsed leases for deaths.
+func (a *Attempt) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timing.calm/2)
+	defer cancel()
+	err := a.owned(a.client.move(ctx, "renew lease of job "+a.Job.ID, beatScript, a.Job.ID, a.epoch, a.worker, a.timing.lease.Milliseconds()))
+	if err == nil {
+		err = a.renewClaims(ctx)
+	}
+	return err
 }
 
 // maxCrashes is how many workers may die under a job.

@@ -79,12 +79,20 @@ func (o Options) roots() (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// trust is the address's TLS, if it says so, with the given roots.
-func trust(c *tls.Config, roots *x509.CertPool) *tls.Config {
+const (
+	// With go-redis's own numbers one command lasts 80 seconds where packets are dropped: those who wait for it would not
+	// notice that they shall stop, nor that all leases lapsed meanwhile. Whatever is worth it is tried again above.
+	commandRetries = 1
+	dials          = 1
+)
+
+// adjust sets what the three kinds of address have in common: TLS, if the address says so, with the given roots; that
+// commands end with their context; and how often they are tried.
+func adjust(roots *x509.CertPool, c *tls.Config, byContext *bool, retries, dialerRetries *int) {
 	if c != nil {
 		c.RootCAs = roots
 	}
-	return c
+	*byContext, *retries, *dialerRetries = true, commandRetries, dials
 }
 
 func connect(address string, roots *x509.CertPool) (redis.UniversalClient, error) {
@@ -98,21 +106,21 @@ func connect(address string, roots *x509.CertPool) (redis.UniversalClient, error
 		if err != nil {
 			return nil, err
 		}
-		o.TLSConfig = trust(o.TLSConfig, roots)
+		adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.MaxRetries, &o.DialerRetries)
 		return redis.NewFailoverClient(o), nil
 	case query.Has("addr"):
 		o, err := redis.ParseClusterURL(address)
 		if err != nil {
 			return nil, err
 		}
-		o.TLSConfig = trust(o.TLSConfig, roots)
+		adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.MaxRetries, &o.DialerRetries)
 		return redis.NewClusterClient(o), nil
 	}
 	o, err := redis.ParseURL(address)
 	if err != nil {
 		return nil, err
 	}
-	o.TLSConfig = trust(o.TLSConfig, roots)
+	adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.MaxRetries, &o.DialerRetries)
 	return redis.NewClient(o), nil
 }
 
@@ -175,23 +183,50 @@ func queueName(queue string, p transfer.Priority) string {
 	return queue + "." + string(p)
 }
 
-// trigger has a worker look at the job. There is one trigger for each epoch; that it is there already is success.
+// task is the queue and the name of the job's trigger: one for each epoch.
+func (r *record) task() (queue, id string) {
+	return queueName(r.spec.Queue, r.spec.Priority), fmt.Sprintf("%s:%d", r.id, r.epoch)
+}
+
+// push gives asynq a trigger; there: it has it already.
+func (c *Client) push(ctx context.Context, r *record, queue, id string) (there bool, err error) {
+	_, err = c.tasks.EnqueueContext(ctx, asynq.NewTask(taskType, []byte(r.id)),
+		asynq.TaskID(id), asynq.Queue(queue), asynq.MaxRetry(taskRetries), asynq.Timeout(taskTimeout), asynq.Retention(0))
+	if errors.Is(err, asynq.ErrTaskIDConflict) {
+		return true, nil
+	}
+	return false, failed("enqueue job "+r.id, err)
+}
+
+// pickUp is how long a worker may take from asynq's word to the job's lease before another one is told.
+const pickUp = 15 * time.Second
+
+// trigger has a worker look at the job. That its trigger is there already is success.
 func (c *Client) trigger(ctx context.Context, r *record) error {
-	id, queue := fmt.Sprintf("%s:%d", r.id, r.epoch), queueName(r.spec.Queue, r.spec.Priority)
-	task := asynq.NewTask(taskType, []byte(r.id))
-	opts := []asynq.Option{asynq.TaskID(id), asynq.Queue(queue), asynq.MaxRetry(taskRetries), asynq.Timeout(taskTimeout), asynq.Retention(0)}
-	_, err := c.tasks.EnqueueContext(ctx, task, opts...)
-	if !errors.Is(err, asynq.ErrTaskIDConflict) {
-		return failed("enqueue job "+r.id, err)
+	queue, id := r.task()
+	if there, err := c.push(ctx, r, queue, id); !there || err != nil {
+		return err
 	}
-	// What asynq has given up on would never run again under this name.
 	info, err := c.inspector.GetTaskInfo(queue, id)
-	if err != nil || (info.State != asynq.TaskStateArchived && info.State != asynq.TaskStateCompleted) {
-		return nil
+	if err != nil {
+		return nil // it has been seen to meanwhile
 	}
-	if err := c.inspector.DeleteTask(queue, id); err != nil {
-		return failed("remove an old trigger of job "+r.id, err)
+	switch info.State {
+	case asynq.TaskStateArchived, asynq.TaskStateCompleted:
+		// asynq has given up on it, and it would never run again under this name.
+		if err := c.inspector.DeleteTask(queue, id); err != nil {
+			return failed("remove an old trigger of job "+r.id, err)
+		}
+		_, err = c.push(ctx, r, queue, id)
+		return err
+	case asynq.TaskStateActive:
+		// Who was told may have been killed before it took the job up, which asynq notices after a minute or two. Telling
+		// somebody else is harmless: one of them takes the job.
+		if n, err := c.rdb.Exists(ctx, leaseKey(r.id)).Result(); n == 1 || err != nil {
+			return failed("look at the lease of job "+r.id, err)
+		}
+		_, err = c.push(ctx, r, queue, fmt.Sprintf("%s:%d", id, time.Now().UnixMilli()/pickUp.Milliseconds()))
+		return err
 	}
-	_, err = c.tasks.EnqueueContext(ctx, task, opts...)
-	return failed("enqueue job "+r.id, err)
+	return nil
 }

@@ -109,10 +109,11 @@ tell()
 return 'ok'
 `)
 
-	// expire ends a job that waits and is due. ARGV: failure, now.
+	// expire ends a job that is due and that nobody runs. ARGV: failure, now.
 	expireScript = newScript(tell + `
-local due = redis.call('HGET', KEYS[1], 'due')
-if redis.call('HGET', KEYS[1], 'state') ~= 'queued' or not due or due == '' or tonumber(due) > tonumber(ARGV[2]) then return 'not due' end
+local due, state = redis.call('HGET', KEYS[1], 'due'), redis.call('HGET', KEYS[1], 'state')
+if state ~= 'queued' and (state ~= 'running' or redis.call('EXISTS', KEYS[3]) == 1) then return 'not idle' end
+if not due or due == '' or tonumber(due) > tonumber(ARGV[2]) then return 'not due' end
 redis.call('HSET', KEYS[1], 'state', 'failed', 'error', ARGV[1], 'finished', ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 tell()

@@ -45,7 +45,7 @@ type timing struct {
 
 // A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
 var defaultTiming = timing{
-	lease: 15 * time.Second, claim: 5 * time.Minute, beat: time.Second, tick: 2 * time.Second, recheck: 30 * time.Second, calm: 5 * time.Second,
+	lease: 15 * time.Second, claim: 5 * time.Minute, beat: time.Second, tick: 2 * time.Second, recheck: 15 * time.Second, calm: 5 * time.Second,
 	leader: 10 * time.Second, drain: time.Minute, taskCheck: 200 * time.Millisecond,
 }
 
@@ -89,7 +89,8 @@ func (s *Server) Run(ctx context.Context) error {
 	beside.Go(func() { s.reconcile(ctx) })
 	<-ctx.Done()
 	s.cfg.Log.Info("stopping, jobs hand themselves back")
-	engine.Stop()
+	// Beside it, for asynq may be waiting for a Redis that is away.
+	beside.Go(engine.Stop)
 	close(s.drain)
 	s.awaitJobs()
 	engine.Shutdown()
