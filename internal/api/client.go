@@ -18,7 +18,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -68,9 +67,9 @@ type endpoint struct {
 
 // New makes a client; it connects at the first call. Its errors have CodeInvalid.
 func New(cfg Config) (*Client, error) {
-	base, err := baseURL(cfg.URL)
+	base, err := transfer.EndpointURL(cfg.URL)
 	if err != nil {
-		return nil, &transfer.Error{Op: "endpoint " + cfg.Name, Code: transfer.CodeInvalid, Hint: "write https://HOST", Err: err}
+		return nil, fmt.Errorf("endpoint %s: %w", cfg.Name, err)
 	}
 	roots, err := loadRoots(cfg.CAFile)
 	if err != nil {
@@ -82,19 +81,6 @@ func New(cfg Config) (*Client, error) {
 		http:  newTransport(roots, inFlight),
 		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight, patience: stall.Default,
 	}}, nil
-}
-
-func baseURL(s string) (string, error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return "", errors.New("its url cannot be read")
-	case u.User != nil:
-		return "", errors.New("its url holds credentials")
-	case u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.Fragment != "":
-		return "", errors.New("its url is not http(s)://HOST")
-	}
-	return strings.TrimRight(u.String(), "/"), nil
 }
 
 func loadRoots(file string) (*x509.CertPool, error) {

@@ -297,7 +297,7 @@ func TestTrickle(t *testing.T) {
 		if strings.Contains(r.URL.Path, "/read/0/") {
 			piece = n / 100
 		}
-		tick := time.NewTicker(10 * time.Millisecond)
+		tick := time.NewTicker(15 * time.Millisecond)
 		defer tick.Stop()
 		for range n / piece {
 			select {
@@ -311,7 +311,7 @@ func TestTrickle(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
-	c.shared.patience = stall.Patience{Period: 400 * time.Millisecond, Bytes: n / 100, Answer: 10 * time.Second}
+	c.shared.patience = stall.Patience{Period: time.Second, Bytes: n / 100, Answer: 10 * time.Second}
 	d := drive(c, 8<<20, transfer.CompressionNone)
 	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), "") // which takes longer than the period
 	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Off: 1, Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")

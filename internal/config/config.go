@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,26 +108,16 @@ func readFile(path string) (*Config, error) {
 	return c, checkSecrecy(path, c)
 }
 
-// checkSecrecy refuses a file that holds a password and that everybody may read.
-func checkSecrecy(path string, c *Config) error {
-	info, err := os.Stat(path) //nolint:gosec // what users name
-	if err != nil {
-		return invalid("check --config and $TRANSFERD_CONFIG", "look at config: %w", err)
-	}
-	u, err := url.Parse(c.Redis)
-	if err != nil || u.User == nil || info.Mode()&0o004 == 0 {
-		return nil
-	}
-	return invalid("chmod 600 it, or give the address by $TRANSFERD_REDIS", "config %s holds a password in `redis:`, and everybody on this host may read it", path)
-}
-
 func parse(text []byte) (*Config, error) {
 	c := new(Config)
 	if len(strings.TrimSpace(string(text))) == 0 {
 		return c, nil
 	}
-	if err := decode(text, c); err != nil {
+	if err := decode(text, c, yaml.Strict()); err != nil {
 		return nil, describe(err)
+	}
+	if err := checkRootsMeant(text); err != nil {
+		return nil, err
 	}
 	for _, root := range c.Roots {
 		if !filepath.IsAbs(root) {
@@ -147,15 +136,28 @@ func parse(text []byte) (*Config, error) {
 	return c, nil
 }
 
-// decode reads text into c. The library panics at some texts that are no YAML, for example at a tag with nothing that it
+// checkRootsMeant refuses `roots:` with nothing after it, as when all its lines are comments: taken for none given, it would
+// allow all.
+func checkRootsMeant(text []byte) error {
+	var keys map[string]any
+	if err := decode(text, &keys); err != nil {
+		return describe(err)
+	}
+	if roots, there := keys["roots"]; there && roots == nil {
+		return invalid("write roots: [] for none, or leave it out", "roots: is empty")
+	}
+	return nil
+}
+
+// decode reads text into v. The library panics at some texts that are no YAML, for example at a tag with nothing that it
 // applies to.
-func decode(text []byte, c *Config) (err error) {
+func decode(text []byte, v any, opts ...yaml.DecodeOption) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("decode YAML: %v", p)
 		}
 	}()
-	return yaml.UnmarshalWithOptions(text, c, yaml.Strict())
+	return yaml.UnmarshalWithOptions(text, v, opts...)
 }
 
 // describe says what is wrong in one line with its place; the library's own text draws the lines around it, which may

@@ -93,6 +93,10 @@ func TestLoadRefuses(t *testing.T) {
 		"a password in the file":   {strings.Replace(good, "password_env: ZRH_PASSWORD", "password: s3cret", 1), `unknown key "password"`},
 		"a relative root":          {"roots: [images]\n", "not an absolute path"},
 		"a url with a password":    {strings.Replace(good, "https://", "https://u:s3cret@", 1), "url holds credentials"},
+		"a url with a query":       {strings.Replace(good, "example.com\n    user", "example.com/?q=1\n    user", 1), "more than a host"},
+		"a url with a fragment":    {strings.Replace(good, "example.com\n    user", "example.com/#f\n    user", 1), "more than a host"},
+		"roots in comments":        {"roots:\n# - /var/lib/images\nlisten: 127.0.0.1:1\n", "roots: is empty"},
+		"roots that are null":      {"roots: ~\n", "roots: is empty"},
 		"a url of another kind":    {strings.Replace(good, "https://", "ftp://", 1), "not http(s)"},
 		"no password":              {strings.Replace(good, "    password_env: ZRH_PASSWORD\n", "", 1), "0 places"},
 		"two passwords":            {good + "    password_file: /x\n", "2 places"},
@@ -268,9 +272,49 @@ func TestSecrecy(t *testing.T) {
 	if _, err := Load(path); transfer.CodeOf(err) != transfer.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("%v", err)
 	}
+	for _, address := range []string{"redis://h?master_name=m&password=s3cret", "redis://h?master_name=m&sentinel_password=s3cret"} {
+		write(t, path, "redis: "+address+"\n")
+		if _, err := Load(path); transfer.CodeOf(err) != transfer.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%v", err)
+		}
+	}
 	write(t, path, "redis: redis://h:6379/0\n")
 	if _, err := Load(path); err != nil {
 		t.Errorf("one without a password: %v", err)
+	}
+}
+
+// TestSecretFiles refuses files of secrets that everybody may read, be it as a user of this host or by a job.
+func TestSecretFiles(t *testing.T) {
+	dir := home(t)
+	secret := write(t, filepath.Join(dir, "kept", "secret"), "s3cret\n")
+	if err := os.Symlink(filepath.Join(dir, "kept"), filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		strings.Replace(good, "password_env: ZRH_PASSWORD", "password_file: "+secret, 1),
+		good + "http: {token_file: " + secret + "}\n",
+		good + "http: {cert_file: /c, key_file: " + secret + "}\n",
+	} {
+		for roots, ok := range map[string]bool{"/var/lib/images": true, dir: false, dir + "/kept": false, dir + "/link": false, dir + "/ke": true, "/": false} {
+			for mode, ok := range map[os.FileMode]bool{0o600: ok, 0o640: ok, 0o644: false, 0o604: false} {
+				if err := os.Chmod(secret, mode); err != nil {
+					t.Fatal(err)
+				}
+				_, err := Load(write(t, filepath.Join(dir, "c.yaml"), strings.Replace(text, "/var/lib/images", roots, 1)))
+				if (err == nil) != ok || err != nil && (transfer.CodeOf(err) != transfer.CodeInvalid || !strings.Contains(err.Error(), secret)) {
+					t.Errorf("%v, with the roots %s: %v\n%s", mode, roots, err, text)
+				}
+			}
+		}
+	}
+}
+
+// TestNoRoots allows none.
+func TestNoRoots(t *testing.T) {
+	c, err := Load(write(t, filepath.Join(home(t), "c.yaml"), "roots: []\n"))
+	if err != nil || c.Roots == nil || len(c.Roots) != 0 {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 

@@ -3,7 +3,6 @@ package config
 import (
 	"context"
 	"fmt"
-	"net/url"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -22,14 +21,12 @@ type Endpoint struct {
 const maxInFlight = 1024
 
 func (e *Endpoint) check(name string) error {
-	u, err := url.Parse(e.URL)
+	_, err := transfer.EndpointURL(e.URL)
 	switch {
 	case !transfer.ValidEndpointName(name):
 		return invalid("use letters, digits, dot, dash and underscore", "endpoints: %q cannot be an endpoint's name", name)
-	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		return invalid("write url: https://HOST", "endpoints: %s: url is missing or not http(s)", name)
-	case u.User != nil:
-		return invalid("use user and password_env, password_file or password_command", "endpoints: %s: url holds credentials", name)
+	case err != nil:
+		return fmt.Errorf("endpoints: %s: %w", name, err)
 	case e.User == "":
 		return invalid("add user: and one of password_env, password_file, password_command", "endpoints: %s: user is missing", name)
 	case e.secret().sources() != 1:

@@ -216,7 +216,7 @@ func TestURLTrickle(t *testing.T) {
 	const n = 30_000
 	var piece atomic.Int64
 	trickle := func(w http.ResponseWriter, r *http.Request) {
-		tick := time.NewTicker(10 * time.Millisecond)
+		tick := time.NewTicker(15 * time.Millisecond)
 		defer tick.Stop()
 		for sent := int64(0); sent < n; sent += piece.Load() {
 			select {
@@ -240,7 +240,7 @@ func TestURLTrickle(t *testing.T) {
 		rangeOf(fmt.Sprintf("bytes 0-%d/%d", n-1, n), nil)(w, r)
 		trickle(w, r)
 	})
-	opts := Options{patience: stall.Patience{Period: 400 * time.Millisecond, Bytes: n / 100, Answer: 10 * time.Second}}
+	opts := Options{patience: stall.Patience{Period: time.Second, Bytes: n / 100, Answer: 10 * time.Second}}
 	for size, code := range map[int64]transfer.Code{n / 100: "", 1: transfer.CodeTimeout} { // the first takes longer than the period
 		piece.Store(size)
 		src := open(t, ranged.URL, opts)

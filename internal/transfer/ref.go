@@ -32,6 +32,21 @@ func ValidEndpointName(s string) bool { return endpointName.MatchString(s) }
 // ValidDriveUUID reports whether s has the form of a drive's UUID: lower-case hexadecimal, 8-4-4-4-12.
 func ValidDriveUUID(s string) bool { return driveUUID.MatchString(s) }
 
+// EndpointURL reads an endpoint's URL: http(s)://HOST, perhaps with a port and a path, and nothing else. base has no slash
+// at its end. Errors have CodeInvalid and do not repeat the URL, which may hold a password.
+func EndpointURL(s string) (base string, err error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		return "", Errorf(CodeInvalid, "write url: https://HOST", "url is missing or not http(s)")
+	case u.User != nil:
+		return "", Errorf(CodeInvalid, "use user and password_env, password_file or password_command", "url holds credentials")
+	case strings.ContainsAny(s, "?#"):
+		return "", Errorf(CodeInvalid, "write url: https://HOST", "url has more than a host and a path")
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
 // ParseRef reads an address as users type it: ENDPOINT:UUID, ENDPOINT: for a new drive, a URL, and anything else as a path.
 // Relative paths stay relative; Abs settles them.
 func ParseRef(s string) (Ref, error) {

@@ -143,6 +143,19 @@ func TestRefRedacted(t *testing.T) {
 	}
 }
 
+func TestEndpointURL(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://h": "https://h", "http://h:8080/": "http://h:8080", "https://h/api/1.0/": "https://h/api/1.0", "https://[::1]:443": "https://[::1]:443",
+		"": "", "h": "", "ftp://h": "", "https://": "", "https:///x": "", "https://u:secret@h": "", "https://u@h": "", "https://h?secret=1": "",
+		"https://h/#secret": "", "https://h/?": "", "https://h:secret": "", "://secret": "",
+	} {
+		got, err := EndpointURL(in)
+		if got != want || (err == nil) != (want != "") || err != nil && (CodeOf(err) != CodeInvalid || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("%q: %q, %v; want %q", in, got, err, want)
+		}
+	}
+}
+
 func TestValidNames(t *testing.T) {
 	for name, want := range map[string]bool{
 		"zrh": true, "0": true, "a.b-c_d": true, "": false, "-a": false, ".a": false, "_a": false, "a b": false, "a/b": false, "a\n": false, "ä": false, "a:b": false,
