@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -35,8 +36,8 @@ path, and -c sends keys and values from standard input, one pair a line.
 		}
 		var keys []byte
 		if create {
-			if keys, err = io.ReadAll(io.LimitReader(a.stdin, maxKeys)); err != nil {
-				return fmt.Errorf("read keys from standard input: %w", err)
+			if keys, err = a.readKeys(); err != nil {
+				return err
 			}
 		}
 		c, _, err := a.endpoint(cmd.Context(), name)
@@ -47,10 +48,26 @@ path, and -c sends keys and values from standard input, one pair a line.
 		if err != nil {
 			return err
 		}
-		_, err = a.stdout.Write(answer)
+		out := a.stdout
+		if isTerminal(out) {
+			out = program.Visible(out)
+		}
+		_, err = out.Write(answer)
 		return err
 	}
 	return cmd
+}
+
+// readKeys reads all of standard input.
+func (a *app) readKeys() ([]byte, error) {
+	keys, err := io.ReadAll(io.LimitReader(a.stdin, maxKeys+1))
+	if err != nil {
+		return nil, fmt.Errorf("read keys from standard input: %w", err)
+	}
+	if len(keys) > maxKeys {
+		return nil, transfer.Errorf(transfer.CodeInvalid, "send keys and values, one pair a line", "standard input has more than %d bytes", maxKeys)
+	}
+	return keys, nil
 }
 
 func (a *app) onlyEndpoint(name string) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/cheggaaa/pb/v3"
 	"golang.org/x/term"
 
+	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -33,7 +34,7 @@ func (o output) check() error {
 func (a *app) print(v any, text func(w io.Writer)) error {
 	switch a.output {
 	case outputText:
-		text(a.stdout)
+		text(program.Visible(a.stdout))
 		return nil
 	case outputJSONL:
 		return printLine(a.stdout, v)

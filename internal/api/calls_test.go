@@ -68,7 +68,7 @@ func TestCalls(t *testing.T) {
 
 // TestCreatedSmaller refuses a drive that is smaller than what was asked for.
 func TestCreatedSmaller(t *testing.T) {
-	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("drive x\nsize 512\n")) })
+	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("drive " + uuid + "\nsize 512\n")) })
 	_, err := c.Create(t.Context(), CreateOptions{Name: "x", Size: 1024})
 	want(t, err, transfer.CodeProtocol)
 }
@@ -80,7 +80,7 @@ func TestReady(t *testing.T) {
 		"status imaging": false, "status copying": false, "status active\nimaging 42": false, "imaging true": false,
 		"status active\nclaimed 00-imaging": false,
 	} {
-		d, err := newDriveInfo(Decode([]byte("drive x\nsize 1\n" + text))[0])
+		d, err := newDriveInfo(Decode([]byte("drive " + uuid + "\nsize 1\n" + text))[0])
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -196,11 +196,23 @@ func (c *Client) answer(r *request, resp *http.Response, body io.Reader) error {
 		return statusError(resp, text)
 	}
 	if r.read == nil {
-		// Read to its end, so that the connection can be used again.
-		_, err := io.Copy(io.Discard, io.LimitReader(body, 64<<10))
-		return err
+		return drop(body)
 	}
 	return r.read(resp, body)
+}
+
+// drop reads a body of which nothing is wanted to its end, so that the connection can be used again. A page of something
+// that is no endpoint is no success.
+func drop(body io.Reader) error {
+	head, err := io.ReadAll(io.LimitReader(body, 64))
+	if err != nil {
+		return err
+	}
+	if looksForeign(head) {
+		return transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer is a page that is not API 1.0's")
+	}
+	_, err = io.Copy(io.Discard, io.LimitReader(body, 64<<10))
+	return err
 }
 
 func (c *Client) build(r *request, watch *stall.Watch) (*http.Request, *sending, error) {

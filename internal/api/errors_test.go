@@ -49,7 +49,8 @@ func TestStatuses(t *testing.T) {
 // TestForeign meets endpoints that are something else.
 func TestForeign(t *testing.T) {
 	for _, body := range []string{
-		"<!DOCTYPE html><title>x", `{"drives": []}`, "[]", "", "size 10\n", "drive x\nsize many\n", "drive x\nsize -1\n", "drive a\nsize 1\n\ndrive b\nsize 1\n",
+		"<!DOCTYPE html><title>x", `{"drives": []}`, "[]", "", "size 10\n", "drive " + uuid + "\nsize many\n", "drive " + uuid + "\nsize -1\n",
+		"drive " + uuid + "\nsize 1\n\ndrive " + uuid + "\nsize 1\n", "drive \x1b[31mred\nsize 1\n",
 	} {
 		c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) })
 		_, err := c.Info(t.Context(), uuid)
@@ -57,9 +58,29 @@ func TestForeign(t *testing.T) {
 		_, err = c.Profile(t.Context())
 		want(t, err, transfer.CodeProtocol)
 	}
+	page := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>log in first</html>")) })
+	want(t, page.Destroy(t.Context(), uuid), transfer.CodeProtocol, "is this an endpoint of API 1.0?")
+	want(t, drive(page, 4096, transfer.CompressionNone).WriteChunk(t.Context(), transfer.Chunk{Len: 10}, make([]byte, 10)), transfer.CodeProtocol)
 	c := served(t, http.NotFound)
 	_, err := c.Create(t.Context(), CreateOptions{Name: "x", Size: 512})
 	want(t, err, transfer.CodeProtocol, "is this an endpoint of API 1.0?")
+}
+
+// TestLongAnswer ends at the most that an answer of keys and values may have, and not when the endpoint does.
+func TestLongAnswer(t *testing.T) {
+	ended := make(chan struct{})
+	c := served(t, func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		line := []byte("name " + strings.Repeat("x", 1<<20) + "\n")
+		for r.Context().Err() == nil {
+			if _, err := w.Write(line); err != nil {
+				return
+			}
+		}
+	})
+	_, err := c.List(t.Context())
+	want(t, err, transfer.CodeProtocol, "longer than")
+	<-ended
 }
 
 func TestRetryAfter(t *testing.T) {

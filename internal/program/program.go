@@ -42,9 +42,10 @@ func run(ctx context.Context, root *cobra.Command) int {
 		e = transfer.Errorf(transfer.CodeInvalid, root.Name()+" --help shows how commands are written", "%w", err)
 		err = e
 	}
-	fmt.Fprintf(root.ErrOrStderr(), "%s: %v\n", root.Name(), err)
+	stderr := Visible(root.ErrOrStderr())
+	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
 	if errors.As(err, &e) && e.Hint != "" {
-		fmt.Fprintf(root.ErrOrStderr(), "hint: %s\n", e.Hint)
+		fmt.Fprintf(stderr, "hint: %s\n", e.Hint)
 	}
 	return transfer.CodeOf(err).ExitStatus()
 }
