@@ -167,12 +167,16 @@ func (a *Attempt) finish(ctx context.Context, state transfer.State, failure stri
 }
 
 func (a *Attempt) release(ctx context.Context) error {
-	if _, err := a.client.move(ctx, "hand job "+a.Job.ID+" back", releaseScript, a.Job.ID, a.epoch); err != nil {
+	word, err := a.client.move(ctx, "hand job "+a.Job.ID+" back", releaseScript, a.Job.ID, a.epoch, failureCanceled, now())
+	switch {
+	case err != nil:
 		return err
+	case transfer.State(word).Terminal():
+		return a.client.dropEnded(ctx, []string{a.Job.ID})
 	}
-	r, err := a.client.record(ctx, a.Job.ID)
-	if err != nil {
-		return err
+	// If it gets no trigger, for Redis is full, say, the reconciler sees to that; whoever stops does not wait for it.
+	if r, err := a.client.record(ctx, a.Job.ID); err == nil {
+		_ = a.client.trigger(ctx, r)
 	}
-	return a.client.trigger(ctx, r)
+	return nil
 }

@@ -145,7 +145,7 @@ func failed(op string, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.As(err, &answered) && strings.HasPrefix(answered.Error(), "OOM"):
+	case strings.Contains(err.Error(), "OOM command not allowed"): // asynq hands on no more than the text
 		e.Code, e.Hint = transfer.CodeNoSpace, "the queue's memory is full: give Redis more, or prune jobs with transferctl jobs prune"
 	case errors.As(err, &answered):
 		e.Code, e.Hint = transfer.CodeFailed, "Redis refused; its log may say more"
@@ -157,6 +157,25 @@ func failed(op string, err error) error {
 func (c *Client) move(ctx context.Context, op string, s *script, id string, args ...any) (string, error) {
 	word, err := s.Run(ctx, c.rdb, jobKeys(id), args...).Text()
 	return word, failed(op, err)
+}
+
+// moveAll is move for many jobs in one round trip. Each has the script's source with it, for Redis may not know it yet.
+func (c *Client) moveAll(ctx context.Context, op string, s *script, ids []string, args ...any) ([]string, error) {
+	answers := make([]*redis.Cmd, len(ids))
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			answers[i] = p.Eval(ctx, s.source, jobKeys(id), args...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, failed(op, err)
+	}
+	words := make([]string, len(ids))
+	for i, answer := range answers {
+		words[i], _ = answer.Text() // a failed one is the pipeline's error
+	}
+	return words, nil
 }
 
 func noSuchJob(id string) error {

@@ -18,7 +18,15 @@ func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job,
 	if err := checkSecrets(&spec); err != nil {
 		return transfer.Job{}, err
 	}
-	return c.enqueue(ctx, xid.New().String(), spec)
+	key, err := spec.Fingerprint()
+	if err != nil {
+		return transfer.Job{}, err
+	}
+	id := xid.New().String()
+	if _, err := c.claim(ctx, key, anyJob, id); err != nil { // the same again is this one
+		return transfer.Job{}, err
+	}
+	return c.enqueue(ctx, id, spec)
 }
 
 // checkSecrets refuses what the queue must not know.
@@ -38,7 +46,7 @@ const (
 	claimPause    = 20 * time.Millisecond
 )
 
-// EnqueueOnce is Enqueue, but a spec of which there is a job that has not ended is that job; there says so. Of many who
+// EnqueueOnce is Enqueue, but a spec of which there is a job that has not ended, nor been told to, is that job; there says so. Of many who
 // enqueue the same at once one makes the job.
 func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job transfer.Job, there bool, err error) {
 	if err := checkSecrets(&spec); err != nil {
@@ -68,13 +76,16 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 			}
 		case err != nil:
 			return job, false, err
-		case r.state.Terminal():
+		case r.state.Terminal() || r.cancel:
 			ended = other
 		default:
 			return r.job(), true, c.trigger(ctx, r)
 		}
 	}
 }
+
+// anyJob may be replaced, whether it has ended or not.
+const anyJob = "*"
 
 // claim makes id the job of a spec, if none is or ended is. Otherwise it returns which one is.
 func (c *Client) claim(ctx context.Context, fingerprint, ended, id string) (other string, err error) {

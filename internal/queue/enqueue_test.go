@@ -36,11 +36,15 @@ func TestEnqueueOnce(t *testing.T) {
 		if id, there := enqueueOnce(t, c, other); id == first || there {
 			t.Error("another job is the same")
 		}
-		if id := enqueue(t, c); id == first {
+		forced := enqueue(t, c)
+		if forced == first {
 			t.Error("a second job of its own is the first")
 		}
-		if _, err := c.Cancel(t.Context(), first); err != nil {
-			t.Fatal(err)
+		if again, there := enqueueOnce(t, c, spec); again != forced || !there {
+			t.Errorf("the same job again is %s, not the latest, %s", again, forced)
+		}
+		if n, err := c.CancelAll(t.Context(), []transfer.State{transfer.Queued}); n != 3 || err != nil {
+			t.Fatal(n, err)
 		}
 		second, there := enqueueOnce(t, c, spec)
 		if second == first || there {
@@ -49,14 +53,34 @@ func TestEnqueueOnce(t *testing.T) {
 		if _, err := c.Cancel(t.Context(), second); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := c.Prune(t.Context(), PruneOptions{}); n != 2 || err != nil {
+		if n, err := c.Prune(t.Context(), PruneOptions{}); n != 4 || err != nil {
 			t.Fatal(n, err)
 		}
-		if n, err := c.rdb.HLen(t.Context(), keySpecs).Result(); n != 1 || err != nil {
+		if n, err := c.rdb.HLen(t.Context(), keySpecs).Result(); n != 0 || err != nil {
 			t.Errorf("%d specs are remembered, %v", n, err)
 		}
 		if id, there := enqueueOnce(t, c, spec); id == second || there {
 			t.Error("a job that was pruned is there")
+		}
+	})
+}
+
+// TestEnqueueWhatIsToStop enqueues again what runs, and has been asked to stop.
+func TestEnqueueWhatIsToStop(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		first, _ := enqueueOnce(t, c, newSpec())
+		if a, err := c.acquire(t.Context(), first, "w", quick); a == nil || err != nil {
+			t.Fatal(a, err)
+		}
+		if again, there := enqueueOnce(t, c, newSpec()); again != first || !there {
+			t.Errorf("the same job again is %s, not %s", again, first)
+		}
+		if _, err := c.Cancel(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		if again, there := enqueueOnce(t, c, newSpec()); again == first || there {
+			t.Error("a job that is about to stop is taken for one that will run")
 		}
 	})
 }
@@ -90,8 +114,10 @@ func TestClaimedAndCutOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if other, err := c.claim(t.Context(), key, "", "dead"); other != "" || err != nil {
-		t.Fatal(other, err)
+	for range 2 { // the second time as if the first answer had been lost
+		if other, err := c.claim(t.Context(), key, "", "dead"); other != "" || err != nil {
+			t.Fatal(other, err)
+		}
 	}
 	if id, there := enqueueOnce(t, c, spec); id == "dead" || there {
 		t.Errorf("the job is %s", id)
@@ -222,57 +248,6 @@ func TestMarks(t *testing.T) {
 		wantCode(t, reader.renewClaims(t.Context()), transfer.CodeConflict)
 		claim(one, "three", "two")
 	})
-}
-
-// BenchmarkTenThousandJobs is what people do with a long queue: list it, cancel it, forget it.
-func BenchmarkTenThousandJobs(b *testing.B) {
-	const n = 10_000
-	e := embed(b, b.TempDir(), redisServer(b))
-	b.Cleanup(func() { closeEmbedded(b, e) })
-	c := dial(b, e.Options())
-	for range b.N {
-		ids := make([]string, n)
-		steps := []struct {
-			name string
-			do   func() error
-		}{
-			{"enqueue-s", func() (err error) {
-				for i := range ids {
-					ids[i] = enqueue(b, c)
-				}
-				return nil
-			}},
-			{"list-s", func() error {
-				jobs, err := c.Jobs(b.Context(), Filter{})
-				if len(jobs) != n {
-					b.Errorf("%d jobs are listed", len(jobs))
-				}
-				return err
-			}},
-			{"cancel-s", func() error {
-				for _, id := range ids {
-					if _, err := c.Cancel(b.Context(), id); err != nil {
-						return err
-					}
-				}
-				return nil
-			}},
-			{"prune-s", func() error {
-				pruned, err := c.Prune(b.Context(), PruneOptions{})
-				if pruned != n {
-					b.Errorf("%d jobs are pruned", pruned)
-				}
-				return err
-			}},
-		}
-		for _, step := range steps {
-			began := time.Now()
-			if err := step.do(); err != nil {
-				b.Fatal(err)
-			}
-			b.ReportMetric(time.Since(began).Seconds(), step.name)
-		}
-	}
 }
 
 // TestNoPasswords refuses a job whose address holds one.

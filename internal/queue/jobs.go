@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -66,23 +67,23 @@ const page = 500
 // Jobs lists jobs, the newest first.
 func (c *Client) Jobs(ctx context.Context, f Filter) ([]transfer.Job, error) {
 	var jobs []transfer.Job
-	err := c.eachPage(ctx, func(records []*record) bool {
+	err := c.eachPage(ctx, func(records []*record) (bool, error) {
 		for _, r := range records {
 			if len(f.States) > 0 && !slices.Contains(f.States, r.state) {
 				continue
 			}
 			jobs = append(jobs, r.job())
 			if len(jobs) == f.Limit {
-				return false
+				return false, nil
 			}
 		}
-		return true
+		return true, nil
 	})
 	return jobs, err
 }
 
-// eachPage goes through all jobs, the newest first, until do returns false.
-func (c *Client) eachPage(ctx context.Context, do func([]*record) bool) error {
+// eachPage goes through all jobs, the newest first, until do wants no more.
+func (c *Client) eachPage(ctx context.Context, do func([]*record) (more bool, err error)) error {
 	ids, err := c.rdb.ZRevRange(ctx, keyJobs, 0, -1).Result()
 	if err != nil {
 		return failed("list jobs", err)
@@ -92,8 +93,8 @@ func (c *Client) eachPage(ctx context.Context, do func([]*record) bool) error {
 		if err != nil {
 			return err
 		}
-		if !do(records) {
-			return nil
+		if more, err := do(records); !more || err != nil {
+			return err
 		}
 	}
 	return nil
@@ -116,6 +117,28 @@ func (c *Client) Cancel(ctx context.Context, id string) (transfer.Job, error) {
 		return transfer.Job{}, err
 	}
 	return c.Job(ctx, id)
+}
+
+// CancelAll is Cancel of all jobs in the given states, and returns how many there were. One that ends meanwhile is not among
+// them.
+func (c *Client) CancelAll(ctx context.Context, states []transfer.State) (int, error) {
+	n := 0
+	err := c.eachPage(ctx, func(records []*record) (bool, error) {
+		var ids []string
+		for _, r := range records {
+			if slices.Contains(states, r.state) {
+				ids = append(ids, r.id)
+			}
+		}
+		words, err := c.moveAll(ctx, "cancel jobs", cancelScript, ids, failureCanceled, now())
+		for _, word := range words {
+			if word == "ok" {
+				n++
+			}
+		}
+		return true, err
+	})
+	return n, err
 }
 
 // Retry queues a job again that failed or was canceled; it goes on where it stopped.
@@ -194,53 +217,60 @@ type PruneOptions struct {
 // Prune forgets jobs that have ended and returns how many.
 func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
 	cutoff, n := time.Now().Add(-o.OlderThan), 0
-	var pruneErr error
-	err := c.eachPage(ctx, func(records []*record) bool {
-		var old []*record
+	err := c.eachPage(ctx, func(records []*record) (bool, error) {
+		old := make(map[string]*record)
 		for _, r := range records {
 			chosen := len(o.States) == 0 || slices.Contains(o.States, r.state)
 			if chosen && r.state.Terminal() && r.finished != nil && !r.finished.After(cutoff) {
-				old = append(old, r)
+				old[r.id] = r
 			}
 		}
-		n += len(old)
-		pruneErr = c.forgetAll(ctx, old)
-		return pruneErr == nil
+		gone, err := c.forget(ctx, slices.Collect(maps.Keys(old)))
+		if err != nil {
+			return false, err
+		}
+		n += len(gone)
+		return true, c.unclaim(ctx, gone, old)
 	})
-	if err == nil {
-		err = pruneErr
-	}
 	return n, err
 }
 
-func (c *Client) forgetAll(ctx context.Context, records []*record) error {
-	var ids, claims []string
-	for _, r := range records {
-		key, err := r.spec.Fingerprint()
+// unclaim forgets that jobs which are gone are the ones of their specs.
+func (c *Client) unclaim(ctx context.Context, gone []string, records map[string]*record) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	var claims []string
+	for _, id := range gone {
+		key, err := records[id].spec.Fingerprint()
 		if err != nil {
 			return err
 		}
-		ids, claims = append(ids, r.id), append(claims, key, r.id)
+		claims = append(claims, key, id)
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	if err := unclaimScript.Run(ctx, c.rdb, []string{keySpecs}, claims).Err(); err != nil {
-		return failed("forget jobs", err)
-	}
-	return c.forget(ctx, ids)
+	return failed("forget jobs", unclaimScript.Run(ctx, c.rdb, []string{keySpecs}, claims).Err())
 }
 
-func (c *Client) forget(ctx context.Context, ids []string) error {
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, id := range ids {
-			p.Del(ctx, jobKeys(id)...)
-			p.ZRem(ctx, keyJobs, id)
-			p.SRem(ctx, keyActive, id)
+// forget deletes jobs and returns those that are gone: not one that was retried after it was seen to have ended.
+func (c *Client) forget(ctx context.Context, ids []string) (gone []string, err error) {
+	words, err := c.moveAll(ctx, "forget jobs", forgetScript, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, word := range words {
+		if word == "ok" {
+			gone = append(gone, ids[i])
 		}
+	}
+	if len(gone) == 0 {
+		return nil, nil
+	}
+	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZRem(ctx, keyJobs, gone)
+		p.SRem(ctx, keyActive, gone)
 		return nil
 	})
-	return failed("forget jobs", err)
+	return gone, failed("forget jobs", err)
 }
 
 // Ledger is what a job that has succeeded moved: its plan, and its chunks with their digests.

@@ -202,8 +202,8 @@ func toKeep(cmd string, args []string) []string {
 			return append([]string{cmd}, args...)
 		}
 	case "DEL", "SADD", "SREM", "ZADD", "ZREM":
-		// What scripts do comes here too, while the script is being kept: they delete what belongs to a record, and never
-		// a record.
+		// What scripts do comes here too, while the script is being kept: they DEL what belongs to a record, and never a
+		// record (forget is one to be kept, and says UNLINK).
 		kept := func(key string) bool { return isRecordKey(key) || key == keyJobs || key == keyActive }
 		if slices.ContainsFunc(args, kept) {
 			return append([]string{cmd}, args...)

@@ -122,6 +122,42 @@ func TestRedisFull(t *testing.T) {
 	}
 	_, err := c.Enqueue(t.Context(), newSpec())
 	wantCode(t, err, transfer.CodeNoSpace)
+	wantCode(t, c.trigger(t.Context(), &record{id: "some", spec: newSpec()}), transfer.CodeNoSpace)
+}
+
+// TestEmptyFullRedis makes room in a Redis that is full of jobs, one of which runs and is handed back meanwhile.
+func TestEmptyFullRedis(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	room := func(bytes string) {
+		if err := c.rdb.ConfigSet(t.Context(), "maxmemory", bytes).Err(); err != nil {
+			t.Error(err)
+		}
+	}
+	runs := enqueue(t, c)
+	stop := serve(t, c, "one", func(_ context.Context, drain <-chan struct{}, _ *Attempt) error {
+		<-drain
+		return transfer.Errorf(transfer.CodeDrained, "", "stopping")
+	})
+	await(t, c, runs, transfer.Running)
+	for range 5 {
+		spec := newSpec()
+		spec.Queue = "served-by-nobody"
+		if _, err := c.Enqueue(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	room("1")
+	began := time.Now()
+	if stop(); time.Since(began) > quick.drain/2 {
+		t.Error("who stops waits for room in Redis")
+	}
+	if n, err := c.CancelAll(t.Context(), []transfer.State{transfer.Queued}); n != 6 || err != nil {
+		t.Errorf("%d jobs were canceled, %v", n, err)
+	}
+	if n, err := c.Prune(t.Context(), PruneOptions{}); n != 6 || err != nil {
+		t.Errorf("%d jobs were pruned, %v", n, err)
+	}
+	room("0")
 }
 
 // TestRedisFullMeanwhile fills Redis up under a job that runs. The job stays its worker's, and fails with what is wrong; and

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -67,9 +66,10 @@ func TestMoves(t *testing.T) {
 			transfer.Canceled: func(id string) { _, _ = c.Cancel(ctx, id) },
 		}
 		mayCancel := []transfer.State{transfer.Queued, transfer.Running}
+		ended := []transfer.State{transfer.Succeeded, transfer.Failed, transfer.Canceled}
 		mayRetry := []transfer.State{transfer.Failed, transfer.Canceled}
 		for state, reach := range states {
-			for move, may := range map[string][]transfer.State{"cancel": mayCancel, "retry": mayRetry, "take": {transfer.Queued}} {
+			for move, may := range map[string][]transfer.State{"cancel": mayCancel, "retry": mayRetry, "take": {transfer.Queued}, "forget": ended} {
 				id := enqueue(t, c)
 				reach(id)
 				if job, err := c.Job(ctx, id); err != nil || job.State != state {
@@ -84,6 +84,11 @@ func TestMoves(t *testing.T) {
 				case "take":
 					if take(id) == nil {
 						err = transfer.Errorf(transfer.CodeInvalid, "", "nothing to take")
+					}
+				case "forget":
+					var gone []string
+					if gone, err = c.forget(ctx, []string{id}); len(gone) == 0 && err == nil {
+						err = transfer.Errorf(transfer.CodeInvalid, "", "it stays")
 					}
 				}
 				if ok := slices.Contains(may, state); ok != (err == nil) {
@@ -162,6 +167,29 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// TestCancelWhileDraining ends a job that is canceled when its worker has begun to stop.
+func TestCancelWhileDraining(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		id := enqueue(t, c)
+		a, err := c.acquire(t.Context(), id, "w", quick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Cancel(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second time as if the first answer had been lost
+			if err := a.settle(t.Context(), transfer.Errorf(transfer.CodeDrained, "", "stopping")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if job := await(t, c, id, transfer.Canceled); job.Error == nil || job.Error.Code != transfer.CodeCanceled || job.FinishedAt == nil || looksAfter(t, c, id) {
+			t.Errorf("the job is %+v", job)
+		}
+	})
+}
+
 // TestTakeover takes a job from a worker that fell silent, which is told so as soon as it says anything.
 func TestTakeover(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
@@ -235,32 +263,6 @@ func TestRetryAtTheEnd(t *testing.T) {
 	})
 }
 
-// TestWorkersDie ends a job that no worker survives.
-func TestWorkersDie(t *testing.T) {
-	eachQueue(t, func(t *testing.T, o Options) {
-		c := dial(t, o)
-		id := enqueue(t, c)
-		short := quick
-		short.lease = time.Millisecond
-		deaths := 0
-		for {
-			a, err := c.acquire(t.Context(), id, "mortal", short)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if a != nil {
-				deaths++
-			}
-			if job, err := c.Job(t.Context(), id); err != nil || job.State.Terminal() {
-				if err != nil || job.Error == nil || job.Error.Code != transfer.CodeWorkerLost || deaths != maxCrashes+1 {
-					t.Errorf("after %d deaths the job is %+v, %v", deaths, job, err)
-				}
-				return
-			}
-		}
-	})
-}
-
 // TestLostTrigger takes away what asynq holds of a job.
 func TestLostTrigger(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
@@ -314,42 +316,4 @@ func TestPriority(t *testing.T) {
 	if fmt.Sprint(all) != "[default high low]" {
 		t.Errorf("served were %v", all)
 	}
-}
-
-// TestListAndPrune goes through more jobs than one page holds.
-func TestListAndPrune(t *testing.T) {
-	eachQueue(t, func(t *testing.T, o Options) {
-		c := dial(t, o)
-		const n = page + 20
-		var last string
-		for range n {
-			last = enqueue(t, c)
-		}
-		jobs, err := c.Jobs(t.Context(), Filter{})
-		if err != nil || len(jobs) != n || jobs[0].ID != last {
-			t.Fatalf("%d jobs are listed, %v", len(jobs), err)
-		}
-		if jobs, err = c.Jobs(t.Context(), Filter{Limit: 3}); err != nil || len(jobs) != 3 {
-			t.Errorf("%d jobs are listed, %v", len(jobs), err)
-		}
-		for _, j := range jobs {
-			if _, err := c.Cancel(t.Context(), j.ID); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if jobs, err = c.Jobs(t.Context(), Filter{States: []transfer.State{transfer.Canceled}}); err != nil || len(jobs) != 3 {
-			t.Errorf("%d canceled jobs are listed, %v", len(jobs), err)
-		}
-		for want, o := range map[int]PruneOptions{0: {OlderThan: time.Hour}, 3: {}} {
-			if want == 0 {
-				o.States = []transfer.State{transfer.Failed}
-			}
-			if got, err := c.Prune(t.Context(), o); err != nil || got != want && want == 0 {
-				t.Errorf("%d jobs were pruned, not %d (%v)", got, want, err)
-			}
-		}
-		if jobs, err = c.Jobs(t.Context(), Filter{}); err != nil || len(jobs) != n-3 {
-			t.Errorf("%d jobs are left, %v", len(jobs), err)
-		}
-	})
 }

@@ -275,7 +275,7 @@ func (s *Server) dropDangling(ctx context.Context, ids []string) error {
 			return failed("look at the index", err)
 		}
 		if time.Since(time.UnixMilli(int64(score))) > dangling {
-			if err := s.client.forget(ctx, []string{id}); err != nil {
+			if _, err := s.client.forget(ctx, []string{id}); err != nil {
 				return err
 			}
 		}

@@ -24,6 +24,7 @@ type record struct {
 	started  *time.Time
 	finished *time.Time
 	due      *time.Time
+	cancel   bool // its worker has been asked to stop
 }
 
 // parseRecord reads the hash of a job; CodeNotFound if it is empty.
@@ -31,7 +32,7 @@ func parseRecord(id string, h map[string]string) (*record, error) {
 	if h["spec"] == "" {
 		return nil, noSuchJob(id)
 	}
-	r := &record{id: id, state: transfer.State(h["state"]), worker: h["worker"]}
+	r := &record{id: id, state: transfer.State(h["state"]), worker: h["worker"], cancel: h["cancel"] != ""}
 	for key, into := range map[string]any{"spec": &r.spec, "plan": &r.plan, "progress": &r.progress, "error": &r.failure} {
 		if text := h[key]; text != "" {
 			if err := json.Unmarshal([]byte(text), into); err != nil {

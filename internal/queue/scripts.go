@@ -61,11 +61,15 @@ if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)
 
-	// save keeps a checkpoint and renews the lease. ARGV: epoch, worker, lease in ms, plan, progress, reset (1 or 0),
+	// save keeps a checkpoint and renews the lease. Crashes count from when the ledger was last longer than ever: days of work
+	// may see many. ARGV: epoch, worker, lease in ms, plan, progress, reset (1 or 0),
 	// packed entries.
 	saveScript = newScript(mine + `
 if ARGV[6] == '1' then redis.call('DEL', KEYS[2]) end
-if #ARGV[7] > 0 then redis.call('APPEND', KEYS[2], ARGV[7]) end
+if #ARGV[7] > 0 then
+  local size = redis.call('APPEND', KEYS[2], ARGV[7])
+  if size > tonumber(redis.call('HGET', KEYS[1], 'farthest') or '0') then redis.call('HSET', KEYS[1], 'crashes', '0', 'farthest', size) end
+end
 redis.call('HSET', KEYS[1], 'plan', ARGV[4], 'progress', ARGV[5])
 redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
 tell()
@@ -75,7 +79,7 @@ return 'ok'
 
 	// finish ends the job. ARGV: epoch, state, failure or empty, now. Asked again after an answer that was lost it finds
 	// the state it would make. A Redis that is full refuses a script at its first command that takes room, and so not one
-	// that begins by freeing some: this one, and release.
+	// that begins by freeing some: this one, release, cancel and expire.
 	finishScript = newScript(mine + `
 redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'finished', ARGV[4])
@@ -85,9 +89,15 @@ tell()
 return 'ok'
 `)
 
-	// release hands the job back unfinished, and the attempt does not count. ARGV: epoch.
+	// release hands the job back unfinished, and the attempt does not count; or ends it, if that was asked meanwhile. ARGV:
+	// epoch, the failure of a canceled job, now.
 	releaseScript = newScript(mine + `
 redis.call('DEL', KEYS[3])
+if redis.call('HDEL', KEYS[1], 'cancel') == 1 then
+  redis.call('HSET', KEYS[1], 'state', 'canceled', 'error', ARGV[2], 'finished', ARGV[3])
+  tell()
+  return 'canceled'
+end
 redis.call('HSET', KEYS[1], 'state', 'queued')
 redis.call('HINCRBY', KEYS[1], 'attempts', -1)
 tell()
@@ -98,6 +108,7 @@ return 'ok'
 	cancelScript = newScript(tell + `
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'missing' end
+redis.call('HDEL', KEYS[1], 'cancel')
 if state == 'running' and redis.call('EXISTS', KEYS[3]) == 1 then
   redis.call('HSET', KEYS[1], 'cancel', '1')
   return 'ok'
@@ -114,6 +125,7 @@ return 'ok'
 local due, state = redis.call('HGET', KEYS[1], 'due'), redis.call('HGET', KEYS[1], 'state')
 if state ~= 'queued' and (state ~= 'running' or redis.call('EXISTS', KEYS[3]) == 1) then return 'not idle' end
 if not due or due == '' or tonumber(due) > tonumber(ARGV[2]) then return 'not due' end
+redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], 'state', 'failed', 'error', ARGV[1], 'finished', ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 tell()
@@ -131,14 +143,22 @@ redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 tell()
 return 'ok'
 `)
+
+	// forget deletes a job that has ended, and what is left of one without a record.
+	forgetScript = newScript(`
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'queued' or state == 'running' then return state end
+redis.call('UNLINK', unpack(KEYS))
+return 'ok'
+`)
 )
 
 var (
-	// claim makes a job the one of its spec. KEYS: keySpecs. ARGV: fingerprint, the job that may be replaced, the new one. It
-	// answers the job that is in the way, if one is.
+	// claim makes a job the one of its spec. KEYS: keySpecs. ARGV: fingerprint, the job that may be replaced or * for any, the
+	// new one. It answers the job that is in the way, if one is. Asked again after an answer that was lost it finds its own.
 	claimScript = newScript(`
 local id = redis.call('HGET', KEYS[1], ARGV[1])
-if id and id ~= ARGV[2] then return id end
+if id and id ~= ARGV[2] and id ~= ARGV[3] and ARGV[2] ~= '*' then return id end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return ''
 `)
@@ -195,4 +215,4 @@ func newScript(source string) *script {
 }
 
 // journaled are the scripts that change what must survive; a lease need not.
-var journaled = []*script{createScript, acquireScript, saveScript, finishScript, releaseScript, cancelScript, expireScript, retryScript, claimScript, unclaimScript}
+var journaled = []*script{createScript, acquireScript, saveScript, finishScript, releaseScript, cancelScript, expireScript, retryScript, forgetScript, claimScript, unclaimScript}
