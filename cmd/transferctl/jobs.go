@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -160,31 +162,69 @@ func (a *app) jobsWatch() *cobra.Command {
 	return cmd
 }
 
-// each runs do for every job named and prints the jobs as they are then.
+// each runs do for every job named and prints the jobs as they are then. One that cannot be, for it has ended, say, does not
+// keep it from the others.
 func (a *app) each(cmd *cobra.Command, ids []string, do func(c *queue.Client, ctx context.Context, id string) (transfer.Job, error)) error {
 	return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
 		var jobs []transfer.Job
+		var errs error
 		for _, id := range ids {
 			job, err := do(c, ctx, id)
-			if err != nil {
-				return err
+			if err == nil {
+				jobs = append(jobs, job)
+				continue
 			}
-			jobs = append(jobs, job)
+			errs = errors.Join(errs, err)
+			if code := transfer.CodeOf(err); code != transfer.CodeInvalid && code != transfer.CodeNotFound {
+				break
+			}
 		}
-		return printList(a, jobs, func(w io.Writer) {
+		if len(jobs) == 0 {
+			return errs
+		}
+		return errors.Join(errs, printList(a, jobs, func(w io.Writer) {
 			for i := range jobs {
 				fmt.Fprintln(w, jobs[i].ID, jobs[i].State)
 			}
-		})
+		}))
 	})
 }
 
 func (a *app) jobsCancel() *cobra.Command {
-	return &cobra.Command{
-		Use: "cancel ID...", Short: "Stop jobs", Args: cobra.MinimumNArgs(1),
-		Long: "Stop jobs. A running one stops within about a second; what it wrote stays, and `jobs retry` continues it.",
-		RunE: func(cmd *cobra.Command, args []string) error { return a.each(cmd, args, (*queue.Client).Cancel) },
+	var states []string
+	cmd := &cobra.Command{
+		Use: "cancel ID... | --state STATE", Short: "Stop jobs",
+		Long: "Stop the jobs named, or all that are in a state, and print how many those were. A running one stops within about a second;\n" +
+			"what it wrote stays, and `jobs retry` continues it.",
+		Example: "  transferctl jobs cancel --state queued          # all that wait\n" +
+			"  transferctl jobs cancel --state queued,running  # all there are",
 	}
+	cmd.Flags().StringSliceVar(&states, "state", nil, "all jobs in these `states`: queued, running")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case (len(args) == 0) == (len(states) == 0):
+			return transfer.Errorf(transfer.CodeInvalid, "name jobs, or give --state queued,running for all", "jobs cancel: which jobs?")
+		case len(states) == 0:
+			return a.each(cmd, args, (*queue.Client).Cancel)
+		}
+		wanted, err := parseStates(states)
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(wanted, transfer.State.Terminal); i >= 0 {
+			return transfer.Errorf(transfer.CodeInvalid, "use queued or running", "--state: jobs that are %s have ended", wanted[i])
+		}
+		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
+			n, err := c.CancelAll(ctx, wanted)
+			return errors.Join(err, a.printCount("canceled", n))
+		})
+	}
+	return cmd
+}
+
+// printCount says how many jobs something was done to.
+func (a *app) printCount(what string, n int) error {
+	return a.print(map[string]int{what: n}, func(w io.Writer) { fmt.Fprintln(w, n) })
 }
 
 func (a *app) jobsRetry() *cobra.Command {
@@ -210,7 +250,7 @@ func (a *app) jobsPrune() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(map[string]int{"pruned": n}, func(w io.Writer) { fmt.Fprintln(w, n) })
+			return a.printCount("pruned", n)
 		})
 	}
 	return cmd

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -191,11 +192,12 @@ func (d *daemon) roots() image.Roots {
 	return d.cfg.Roots
 }
 
-// workerName is unique to this process, so that two daemons on a host are told apart.
+// workerName is unique to this process, so that two daemons are told apart: also those in containers on the host's network,
+// which have one name, and each the process ID 1.
 func workerName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost"
 	}
-	return fmt.Sprintf("%s:%d", host, os.Getpid())
+	return fmt.Sprintf("%s:%d:%s", host, os.Getpid(), strings.ToLower(rand.Text()[:8]))
 }

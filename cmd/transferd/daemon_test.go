@@ -10,6 +10,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
+// TestWorkerName tells two transferds apart, though host and process ID are the same.
+func TestWorkerName(t *testing.T) {
+	if one, two := workerName(), workerName(); one == two {
+		t.Errorf("both are %s", one)
+	}
+}
+
 // TestForgedJob is a record that somebody has written into the queue by hand, with a chunk that no buffer holds.
 func TestForgedJob(t *testing.T) {
 	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/a.img"}, transfer.Ref{Endpoint: "zrh"})
