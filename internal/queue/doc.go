@@ -6,12 +6,20 @@
 //
 // The keys of a job hash to one cluster slot:
 //
-//	td:{ID}          hash: spec, state, epoch, attempts, crashes, worker, cancel, created, started, finished, plan,
-//	                 progress, error (times in Unix milliseconds; spec, plan, progress and error as JSON)
+//	td:{ID}          hash: spec, state, epoch, attempts, crashes, farthest (the ledger's bytes when crashes was last set
+//	                 back), worker, cancel, created, started, finished, due, plan, progress, error (times in Unix
+//	                 milliseconds; spec, plan, progress and error as JSON)
 //	td:{ID}:ledger   string: packed entries of the chunks that are done, appended to
 //	td:{ID}:lease    string with a time to live: the worker that owns the job
 //	td:{ID}:events   stream: an entry whenever the record has changed
 //
-// Beside them: td:jobs (sorted set, all jobs by creation), td:active (set, jobs that may not have ended), td:worker:NAME
-// and td:workers (who is there), td:leader (who reconciles).
+// Those of a drive are the claims of jobs on it, and hash to one slot too:
+//
+//	td:drive:{ENDPOINT:UUID}:writer   string with a time to live: the job that writes it
+//	td:drive:{ENDPOINT:UUID}:readers  sorted set with a time to live: the jobs that read it, by when their claims lapse
+//	td:drive:{ENDPOINT:UUID}:mark     string with a time to live: the mark of who claimed it for writing last
+//
+// Beside them: td:jobs (sorted set, all jobs by creation), td:active (set, jobs that may not have ended), td:specs (hash,
+// the last job of each spec by the spec's fingerprint), td:worker:NAME and td:workers (who is there), td:leader (who
+// reconciles).
 package queue
