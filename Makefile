@@ -4,7 +4,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZ ?= 100000x
 TIME ?= 2m
 
-.PHONY: build demo test race lint fuzz chaos needs bench bench-compare profile
+.PHONY: build demo test race lint vuln fuzz chaos needs bench bench-compare profile
 
 build:
 	go build -o bin/ ./cmd/...
@@ -22,6 +22,11 @@ lint:
 	test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	go vet ./...
 	go run $(GOLANGCI_LINT) run
+
+# Known vulnerabilities in what the programs call.
+vuln:
+	@scripts/need.sh jq jq
+	scripts/vuln.sh
 
 fuzz:
 	scripts/fuzz.sh $(FUZZ)

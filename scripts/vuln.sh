@@ -1,0 +1,25 @@
+#!/bin/sh
+# vuln.sh: fails if the programs call something of a module that has a known vulnerability. One of Go itself is only named,
+# with the Go to build with instead, for which Go there is is not the project's to say.
+#
+# The database is a Go module, so it comes as all others do, pinned; VULNDB=latest asks for what became known since.
+set -eu
+vulndb=${VULNDB:-v0.0.0-20261105234957-e22db6528018}
+govulncheck=golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+osv=$(cd "$dir" && go mod download -json "golang.org/x/vulndb@$vulndb" | jq -r .Dir)/data/osv
+test -d "$osv"
+
+# A database as https://go.dev/doc/security/vuln/database describes it, as far as it is read.
+mkdir "$dir/index"
+ln -s "$osv" "$dir/ID"
+cat "$osv"/*.json | jq -cn '[inputs] | {modified: map(.modified) | max}' >"$dir/index/db.json"
+cat "$osv"/*.json | jq -cn '[inputs | {id, modified} + {path: .affected[]?.package.name}] | unique | group_by(.path)
+	| map({path: .[0].path, vulns: map({id, modified})})' >"$dir/index/modules.json"
+
+go run "$govulncheck" -db "file://$dir" -format json ./... >"$dir/found.json"
+called='select(.finding.trace[0].function) | .finding | {osv, module: .trace[0].module, fixed: (.fixed_version // "nowhere yet")}'
+jq -nr "[inputs | $called] | unique | .[] | \"\(.osv) in \(.module), fixed in \(.fixed): https://pkg.go.dev/vuln/\(.osv)\"" "$dir/found.json"
+jq -ne "[inputs | $called | select(.module != \"stdlib\")] == []" "$dir/found.json" >/dev/null
