@@ -1,10 +1,12 @@
 package opener_test
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,5 +76,26 @@ func TestOneLimit(t *testing.T) {
 	}
 	if took := int(before - task.Limit.Tokens() + 0.5); took != 2*n {
 		t.Errorf("a read and a write of %d bytes took %d", n, took)
+	}
+}
+
+// TestBomb unpacks a small file that would fill any disk no further than its drive is large.
+func TestBomb(t *testing.T) {
+	b := newBench(t)
+	up := b.mustRun(spec(transfer.Upload, file(b.image(64<<10)), drive("here", "")))
+	path := b.path("bomb.gz")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := gzip.NewWriter(f)
+	_, err = z.Write(make([]byte, 64<<20))
+	// It ends in the middle, which nobody comes to.
+	if err = errors.Join(err, z.Flush(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.run(spec(transfer.Upload, file(path), drive("here", up.Drive)))
+	if transfer.CodeOf(err) != transfer.CodeInvalid || !strings.Contains(err.Error(), "larger than 65536 bytes") {
+		t.Errorf("%v", err)
 	}
 }

@@ -95,9 +95,17 @@ func (o *Opener) Source(ctx context.Context, t *worker.Task) (transfer.Source, e
 	s := &t.Spec
 	switch s.Kind {
 	case transfer.Upload:
-		// A compressed image has to be unpacked once to know its size. Who gives the drive's size does without, and learns
-		// of a damaged image only on the way.
-		return image.Open(ctx, s.Source.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: s.Size == 0, Limit: t.Limit})
+		opts := image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Limit: t.Limit}
+		// A compressed image has to be unpacked once to know its size, but no further than the drive is large. Who gives the
+		// drive's size does without, and learns of a damaged image only on the way.
+		if opts.Measure = s.Size == 0; opts.Measure && s.Target.Drive != "" {
+			d, err := o.drive(ctx, t, s.Target.Endpoint, s.Target.Drive)
+			if err != nil {
+				return nil, err
+			}
+			opts.MaxSize = d.Size()
+		}
+		return image.Open(ctx, s.Source.Path, opts)
 	case transfer.Verify:
 		return image.OpenReference(ctx, s.Target.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: true, Limit: t.Limit})
 	}
