@@ -147,10 +147,22 @@ func failed(op string, err error) error {
 		return err
 	case strings.Contains(err.Error(), "OOM command not allowed"): // asynq hands on no more than the text
 		e.Code, e.Hint = transfer.CodeNoSpace, "the queue's memory is full: give Redis more, or prune jobs with transferctl jobs prune"
+	case errors.As(err, &answered) && passes(answered):
+		e.Hint = "it is starting, or changing its role, or cannot write to its disk; its log may say more"
 	case errors.As(err, &answered):
 		e.Code, e.Hint = transfer.CodeFailed, "Redis refused; its log may say more"
 	}
 	return e
+}
+
+// passes reports whether an answer says that Redis cannot serve at the moment, and not that it never will.
+func passes(answer redis.Error) bool {
+	word, _, _ := strings.Cut(answer.Error(), " ")
+	switch word {
+	case "LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF":
+		return true
+	}
+	return false
 }
 
 // move runs one of the scripts that answer a word.

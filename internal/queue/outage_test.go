@@ -125,6 +125,24 @@ func TestRedisFull(t *testing.T) {
 	wantCode(t, c.trigger(t.Context(), &record{id: "some", spec: newSpec()}), transfer.CodeNoSpace)
 }
 
+// TestRedisNotReady takes an answer that will be another one in a while for an outage, not for a refusal.
+func TestRedisNotReady(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	replicas := func(n string) {
+		if err := c.rdb.ConfigSet(t.Context(), "min-replicas-to-write", n).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := attempt(t, c)
+	replicas("1")
+	wantCode(t, a.Save(t.Context(), &transfer.Checkpoint{}), transfer.CodeUnreachable)
+	replicas("0")
+	if err := a.Save(t.Context(), &transfer.Checkpoint{}); err != nil {
+		t.Error(err)
+	}
+	wantCode(t, failed("do what it cannot", c.rdb.Do(t.Context(), "nonsense").Err()), transfer.CodeFailed)
+}
+
 // TestEmptyFullRedis makes room in a Redis that is full of jobs, one of which runs and is handed back meanwhile.
 func TestEmptyFullRedis(t *testing.T) {
 	c := dial(t, startRedis(t).options)
