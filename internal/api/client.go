@@ -15,7 +15,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -26,6 +25,7 @@ import (
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/trust"
 )
 
 // DefaultInFlight is how many requests a Client has under way at once if its Config does not say.
@@ -71,9 +71,9 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", cfg.Name, err)
 	}
-	roots, err := loadRoots(cfg.CAFile)
+	roots, err := trust.Roots(cfg.CAFile)
 	if err != nil {
-		return nil, &transfer.Error{Op: "endpoint " + cfg.Name, Code: transfer.CodeInvalid, Hint: "ca_file holds certificates as PEM", Err: err}
+		return nil, fmt.Errorf("endpoint %s: ca_file: %w", cfg.Name, err)
 	}
 	inFlight := cmp.Or(cfg.MaxInFlight, DefaultInFlight)
 	return &Client{down: newDown(), shared: &endpoint{
@@ -81,24 +81,6 @@ func New(cfg Config) (*Client, error) {
 		http:  newTransport(roots, inFlight),
 		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight, patience: stall.Default,
 	}}, nil
-}
-
-func loadRoots(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read ca_file: %w", err)
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca_file %s holds no certificate", file)
-	}
-	return roots, nil
 }
 
 // newTransport keeps a connection for each request in flight. HTTP/2 is off: one connection for all chunks was half as

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/trust"
 )
 
 // Options say where Redis is.
@@ -37,9 +37,9 @@ const dialTimeout = 5 * time.Second
 
 // Dial connects and makes sure that Redis answers. Its errors have CodeInvalid or CodeUnreachable.
 func Dial(ctx context.Context, opts Options) (*Client, error) {
-	roots, err := opts.roots()
+	roots, err := trust.Roots(opts.CAFile)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("redis_ca_file: %w", err)
 	}
 	rdb, err := connect(opts.URL, roots)
 	if err != nil {
@@ -58,25 +58,6 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 // Ping reaches the queue, and learns nothing else.
 func (c *Client) Ping(ctx context.Context) error {
 	return failed("reach the queue", c.rdb.Ping(ctx).Err())
-}
-
-// roots is what a server's certificate is verified by; nil: the system's certificates.
-func (o Options) roots() (*x509.CertPool, error) {
-	if o.CAFile == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(o.CAFile)
-	if err != nil {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "check redis_ca_file", "read redis_ca_file: %w", err)
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "give a file of certificates in PEM", "redis_ca_file %s holds no certificate", o.CAFile)
-	}
-	return roots, nil
 }
 
 const (
