@@ -47,7 +47,7 @@ func holdsPassword(address string) bool {
 
 // everybodyReads looks at the file's mode. What is no file cannot be changed by who runs this: a pipe of the shell's, say.
 func everybodyReads(path string) bool {
-	info, err := os.Stat(path)
+	info, err := os.Stat(path) //nolint:gosec // what users name
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o004 != 0
 }
 
