@@ -61,19 +61,20 @@ func (c *Client) Ping(ctx context.Context) error {
 }
 
 const (
-	// With go-redis's own numbers one command lasts 80 seconds where packets are dropped: those who wait for it would not
-	// notice that they shall stop, nor that all leases lapsed meanwhile. Whatever is worth it is tried again above.
-	commandRetries = 1
-	dials          = 1
+	// dials is how often a connection is tried for one try of a command, of which go-redis makes four. With its own number
+	// they would last 80 seconds where packets are dropped: who waits for them would not notice that it shall stop.
+	dials = 1
+	// retryPause has those tries outlast a redis-server that is started again.
+	retryPause = 100 * time.Millisecond
 )
 
 // adjust sets what the three kinds of address have in common: TLS, if the address says so, with the given roots; that
-// commands end with their context; and how often they are tried.
-func adjust(roots *x509.CertPool, c *tls.Config, byContext *bool, retries, dialerRetries *int) {
+// commands end with their context; and how long they last without one.
+func adjust(roots *x509.CertPool, c *tls.Config, byContext *bool, dialerRetries *int, backoff *time.Duration) {
 	if c != nil {
 		c.RootCAs = roots
 	}
-	*byContext, *retries, *dialerRetries = true, commandRetries, dials
+	*byContext, *dialerRetries, *backoff = true, dials, retryPause
 }
 
 func connect(address string, roots *x509.CertPool) (redis.UniversalClient, error) {
@@ -87,21 +88,21 @@ func connect(address string, roots *x509.CertPool) (redis.UniversalClient, error
 		if err != nil {
 			return nil, err
 		}
-		adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.MaxRetries, &o.DialerRetries)
+		adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
 		return redis.NewFailoverClient(o), nil
 	case query.Has("addr"):
 		o, err := redis.ParseClusterURL(address)
 		if err != nil {
 			return nil, err
 		}
-		adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.MaxRetries, &o.DialerRetries)
+		adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
 		return redis.NewClusterClient(o), nil
 	}
 	o, err := redis.ParseURL(address)
 	if err != nil {
 		return nil, err
 	}
-	adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.MaxRetries, &o.DialerRetries)
+	adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
 	return redis.NewClient(o), nil
 }
 

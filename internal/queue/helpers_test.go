@@ -13,10 +13,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// quick is a queue's timing for tests: what takes a worker that died 18 seconds takes half a second here.
+// quick is a queue's timing for tests: what takes a worker that died 18 seconds takes a second here.
 var quick = timing{
-	lease: 400 * time.Millisecond, claim: 600 * time.Millisecond, beat: 40 * time.Millisecond, tick: 40 * time.Millisecond, recheck: 200 * time.Millisecond, calm: time.Second,
-	leader: 300 * time.Millisecond, drain: 20 * time.Second, taskCheck: 20 * time.Millisecond,
+	lease: 800 * time.Millisecond, claim: time.Second, beat: 40 * time.Millisecond, tick: 40 * time.Millisecond, recheck: 200 * time.Millisecond, calm: time.Second,
+	leader: 600 * time.Millisecond, drain: 20 * time.Second, taskCheck: 20 * time.Millisecond,
 }
 
 // redisServer is the program, without which these tests mean nothing.

@@ -24,6 +24,7 @@ import (
 type journal struct {
 	file   *os.File
 	size   int64 // bytes; what lies behind is no frame that anybody was told of
+	anew   int64 // its size when it was written anew
 	broken error // why nothing can be appended any more
 }
 
@@ -143,7 +144,7 @@ func replayCommand(rdb *redis.Client, command []string) error {
 	return err
 }
 
-// rewriteJournal puts a journal of the given commands in the place of the old one.
+// rewriteJournal puts a journal of the given commands in the place of the old one, which is still there after an error.
 func rewriteJournal(path string, commands [][]string) (*journal, error) {
 	f, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -155,12 +156,15 @@ func rewriteJournal(path string, commands [][]string) (*journal, error) {
 		n, _ := w.Write(encodeFrame(c)) // Flush returns the first error
 		j.size += int64(n)
 	}
+	j.anew = j.size
 	if err = errors.Join(w.Flush(), f.Sync()); err == nil {
-		err = errors.Join(os.Rename(path+".tmp", path), syncDir(filepath.Dir(path)))
+		err = os.Rename(path+".tmp", path)
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, f.Close(), os.Remove(path+".tmp")) // the disk may be full
 	}
+	// If this fails either journal may be there after a crash, so nothing can be told any more.
+	j.broken = syncDir(filepath.Dir(path))
 	return j, nil
 }
 

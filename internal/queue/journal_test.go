@@ -78,6 +78,68 @@ func TestMemorySurvives(t *testing.T) {
 	await(t, c, runs, transfer.Succeeded)
 }
 
+// TestJournalGrows writes a journal anew under a job that runs, each time that it has grown.
+func TestJournalGrows(t *testing.T) {
+	dir := t.TempDir()
+	e := embed(t, dir, "")
+	m := e.engine.(*memory)
+	m.mu.Lock()
+	m.least = 16 << 10
+	m.mu.Unlock()
+	c := dial(t, e.Options())
+	a := attempt(t, c)
+	const n = 300
+	for i := range int64(n) {
+		if err := a.Save(t.Context(), &transfer.Checkpoint{Entries: entries(i, 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, journalFile)); err != nil || info.Size() > journalGrowth*n*transfer.EntrySize+m.least {
+		t.Errorf("the journal has %d bytes, %v", info.Size(), err)
+	}
+	closeEmbedded(t, e)
+	e = embed(t, dir, "")
+	defer closeEmbedded(t, e)
+	job, at, err := dial(t, e.Options()).Ledger(t.Context(), a.Job.ID)
+	if err != nil || job.State != transfer.Running || !slices.Equal(at.Entries, entries(0, n)) {
+		t.Errorf("the job is %s, with %d entries; %v", job.State, len(at.Entries), err)
+	}
+}
+
+// TestJournalKnowsLeases replays what came after a lease had lapsed and was renewed.
+func TestJournalKnowsLeases(t *testing.T) {
+	dir := t.TempDir()
+	e := embed(t, dir, "")
+	c := dial(t, e.Options())
+	long := quick
+	long.lease = time.Hour
+	a, err := c.acquire(t.Context(), enqueue(t, c), "w", long)
+	if err != nil || a == nil {
+		t.Fatal(a, err)
+	}
+	if err := c.rdb.Del(t.Context(), leaseKey(a.Job.ID)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.expire(t.Context(), a.Job.ID); err != nil { // it is not due, but the journal has it that there was no lease
+		t.Fatal(err)
+	}
+	if err := a.renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := c.acquire(t.Context(), a.Job.ID, "other", quick); other != nil || err != nil {
+		t.Fatal(other, err)
+	}
+	if err := a.Save(t.Context(), &transfer.Checkpoint{Entries: entries(0, 2)}); err != nil {
+		t.Fatal(err)
+	}
+	closeEmbedded(t, e)
+	e = embed(t, dir, "")
+	defer closeEmbedded(t, e)
+	if _, at, err := dial(t, e.Options()).Ledger(t.Context(), a.Job.ID); err != nil || !slices.Equal(at.Entries, entries(0, 2)) {
+		t.Errorf("there are %d entries, %v", len(at.Entries), err)
+	}
+}
+
 // TestJournalEnds cuts a journal at every byte: what came before the cut is there. Then it flips every byte: what follows
 // is never lost without a word.
 func TestJournalEnds(t *testing.T) {

@@ -27,7 +27,10 @@ type memory struct {
 	redis    *miniredis.Miniredis
 	server   *server.Server // of redis, which forgets it before the last command has ended
 	listener net.Listener
+	path     string // of the journal
 	journal  *journal
+	least    int64 // the size in bytes that a journal may have, however little it holds
+	log      *zap.Logger
 	stopped  chan struct{}
 	beside   sync.WaitGroup
 	mu       sync.Mutex // orders the journal as the commands are carried out
@@ -35,8 +38,8 @@ type memory struct {
 }
 
 func startMemory(journalPath, socket string, log *zap.Logger) (engine, error) {
-	m := &memory{redis: miniredis.NewMiniRedis()}
-	if err := m.replay(journalPath, log); err != nil {
+	m := &memory{redis: miniredis.NewMiniRedis(), path: journalPath, least: journalLeast, log: log}
+	if err := m.replay(); err != nil {
 		m.redis.Close()
 		return nil, fmt.Errorf("replay the queue's journal: %w", err)
 	}
@@ -88,14 +91,14 @@ func (m *memory) passTime() {
 }
 
 // replay carries out what the journal holds, and begins a new one with what came of it.
-func (m *memory) replay(path string, log *zap.Logger) error {
+func (m *memory) replay() error {
 	conn, err := m.redis.Dial()
 	if err != nil {
 		return err
 	}
 	rdb := redis.NewClient(&redis.Options{Protocol: 2, DisableIdentity: true, Dialer: dialOnce(conn), PoolSize: 1})
 	defer rdb.Close()
-	if err := replayJournal(path, rdb, log); err != nil {
+	if err := replayJournal(m.path, rdb, m.log); err != nil {
 		return err
 	}
 	// With all of them loaded, each EVALSHA that comes is carried out, as the journal will say.
@@ -110,15 +113,41 @@ func (m *memory) replay(path string, log *zap.Logger) error {
 			m.redis.Del(key)
 		}
 	}
-	m.journal, err = rewriteJournal(path, m.contents())
+	m.journal, err = rewriteJournal(m.path, m.contents())
 	return err
+}
+
+const (
+	journalLeast = 64 << 20
+	// journalGrowth is how many times as large a journal may become before it is written anew.
+	journalGrowth = 4
+)
+
+// compact writes a journal anew that has grown: each save of a job that runs for days is in it.
+func (m *memory) compact() {
+	if m.journal.size < max(m.least, journalGrowth*m.journal.anew) {
+		return
+	}
+	next, err := rewriteJournal(m.path, m.contents())
+	if err != nil {
+		m.log.Warn("the queue's journal is not written anew", zap.Error(err))
+		m.journal.anew = m.journal.size // tried again when it has grown as much again
+		return
+	}
+	_ = m.journal.close()
+	m.journal = next
+}
+
+// keeps reports whether a key is in the journal. Those who live say anew what leases and claims there are.
+func keeps(key string) bool {
+	return isRecordKey(strings.TrimSuffix(key, ":ledger")) || key == keyJobs || key == keyActive || key == keySpecs
 }
 
 // contents is the commands that make what the queue holds of jobs.
 func (m *memory) contents() [][]string {
 	var commands [][]string
 	for _, key := range m.redis.Keys() {
-		if !strings.HasPrefix(key, "td:") {
+		if !keeps(key) {
 			continue
 		}
 		switch m.redis.Type(key) {
@@ -157,7 +186,8 @@ func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.journal.append(m.lapsed(kept), kept); err != nil {
+	m.compact()
+	if err := m.journal.append(m.lease(kept), kept); err != nil {
 		p.WriteError("ERR the queue's journal cannot be written: " + err.Error())
 		return true
 	}
@@ -167,16 +197,16 @@ func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
 	return true
 }
 
-// lapsed is the command that takes away the lease of the job that a script is about, if it has lapsed: some scripts do one
-// thing with a lease and another without, and a replay must do the same.
-func (m *memory) lapsed(command []string) []string {
+// lease is the command that makes the lease of the job that a script is about what it is: some scripts do one thing with a
+// lease and another without, and a replay must do the same.
+func (m *memory) lease(command []string) []string {
 	const firstKey = 3 // EVAL SCRIPT NUMKEYS KEY...
 	if command[0] != "EVAL" || len(command) < firstKey+3 || command[2] != strconv.Itoa(len(jobKeys(""))) {
 		return nil
 	}
 	lease := command[firstKey+2] // as in jobKeys
-	if m.redis.Exists(lease) {
-		return nil
+	if worker, err := m.redis.Get(lease); err == nil {
+		return []string{"SET", lease, worker}
 	}
 	return []string{"DEL", lease}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -255,16 +256,22 @@ func TestChildDies(t *testing.T) {
 	t.Cleanup(func() { closeEmbedded(t, e) })
 	c := dial(t, e.Options())
 	id := enqueue(t, c)
-	info, err := c.rdb.InfoMap(t.Context(), "server").Result()
-	if err != nil {
+	pid := func() int {
+		info, _ := c.rdb.InfoMap(t.Context(), "server").Result() // nothing while it is away
+		n, _ := strconv.Atoi(info["Server"]["process_id"])
+		return n
+	}
+	first := pid()
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	var pid int
-	for _, r := range info["Server"]["process_id"] {
-		pid = pid*10 + int(r-'0')
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	for began := time.Now(); ; {
+		if now := pid(); now != 0 && now != first {
+			break
+		}
+		if time.Since(began) > time.Minute {
+			t.Fatal("redis-server was not started again")
+		}
 	}
 	serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil })
 	await(t, c, id, transfer.Succeeded)
