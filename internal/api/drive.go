@@ -14,10 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/gunzip"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -167,7 +167,7 @@ func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, packed bool, tak
 	return err
 }
 
-var inflaters sync.Pool // of *gzip.Reader
+var inflaters = sync.Pool{New: func() any { return new(gunzip.Reader) }}
 
 // decoded is the plain bytes of an answer, which may be compressed even if we did not ask for that: by something on the
 // way. done is called when they have been read.
@@ -179,10 +179,7 @@ func decoded(resp *http.Response, body io.Reader, want int) (plain io.Reader, do
 		}
 		return body, func() {}, nil
 	case "gzip", "x-gzip":
-		z, ok := inflaters.Get().(*gzip.Reader)
-		if !ok {
-			z = new(gzip.Reader)
-		}
+		z := inflaters.Get().(*gunzip.Reader)
 		done := func() { inflaters.Put(z) }
 		if err := z.Reset(body); err != nil {
 			done()

@@ -232,6 +232,7 @@ func FuzzGzip(f *testing.F) {
 		append(packed(text[:20]), packed(text[20:])...), // of two members
 		append(packed(text), packed(nil)...),            // and an empty one
 		append(bytes.Clone(good), 0), append(bytes.Clone(good), 0x1f, 0x8b),
+		append(bytes.Clone(good), 0x1f, 0x8b, 8, 0b1000, 0, 0, 0, 0, 0, 3, 'n'), // a name that breaks off
 		good[:0], good[:9], good[:len(good)/2], good[:len(good)-1],
 		append([]byte{0x1f, 0x8b, 8, 0b10, 0, 0, 0, 0, 0, 255, 0x5d, 0xba}, good[10:]...),                    // a header's checksum, wrong
 		append([]byte{0x1f, 0x8b, 8, 0b11100, 0, 0, 0, 0, 0, 255, 2, 0, 1, 2, 'n', 0, 'c', 0}, good[10:]...), // extra, name, comment

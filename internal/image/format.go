@@ -7,9 +7,9 @@ import (
 	"path"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/transferd/transferd/internal/gunzip"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -76,9 +76,10 @@ func formatOf(name string) transfer.Format {
 func decoder(format transfer.Format, r *bufio.Reader) (out io.Reader, done func(), err error) {
 	switch format {
 	case transfer.FormatGzip:
-		// Not pgzip's reader: it takes a file that ends inside the header of a later member for complete, and is slower
-		// (311 MB/s, not 382), since the engine works on other chunks while this one is unpacked anyway.
-		z, err := gzip.NewReader(r)
+		// Not pgzip's reader, which is slower (311 MB/s, not 382), since the engine works on other chunks while this one is
+		// unpacked anyway, and takes a file that ends inside the header of a later member for complete.
+		z := new(gunzip.Reader)
+		err := z.Reset(r)
 		return z, func() {}, err
 	case transfer.FormatZstd:
 		// More concurrency gains nothing: 815 MB/s by two cores, 872 by one.

@@ -25,6 +25,7 @@ func TestRefused(t *testing.T) {
 		"torn.gz": packed[:len(packed)/2], "torn.zst": framed[:len(framed)/2],
 		"trailing.gz": append(bytes.Clone(packed), "garbage"...), "page.img.gz": []byte("<html>not found</html>"),
 		"torn-header.gz": append(bytes.Clone(packed), packed[:5]...), "flipped.gz": flipped(packed),
+		"torn-name.gz": append(bytes.Clone(packed), "\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03disk"...),
 	} {
 		writeFile(t, at(name), content)
 	}
@@ -49,6 +50,7 @@ func TestRefused(t *testing.T) {
 		"disk.xz":             {transfer.CodeInvalid, "xz -d"},
 		"torn.gz":             {transfer.CodeInvalid, "truncated"},
 		"torn-header.gz":      {transfer.CodeInvalid, "truncated"},
+		"torn-name.gz":        {transfer.CodeInvalid, "truncated"},
 		"trailing.gz":         {transfer.CodeInvalid, "damaged"},
 		"flipped.gz":          {transfer.CodeInvalid, "damaged"},
 		"torn.zst":            {transfer.CodeInvalid, "truncated"},

@@ -28,6 +28,26 @@ type inflater struct {
 	out []byte
 }
 
+// nextMember begins with a gzip member. The library's own way of taking several for one stream takes the end of the body in
+// the middle of a member's name for the end of that stream.
+func (z *inflater) nextMember() error {
+	err := z.gz.Reset(z.in)
+	z.gz.Multistream(false)
+	return noEOF(err)
+}
+
+// Read inflates all members.
+func (z *inflater) Read(p []byte) (int, error) {
+	n, err := z.gz.Read(p)
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if _, err := z.in.Peek(1); err != nil {
+		return n, err
+	}
+	return n, z.nextMember()
+}
+
 var inflaters = sync.Pool{New: func() any {
 	return &inflater{in: bufio.NewReaderSize(nil, 64<<10), out: make([]byte, stageSize)}
 }}
@@ -56,10 +76,10 @@ func (st *stage) close() {
 // errTooMuch: more than room bytes, of which no more than that were inflated and one.
 func (st *stage) inflate(r io.Reader, room int64) (int64, error) {
 	st.z.in.Reset(r)
-	if err := st.z.gz.Reset(st.z.in); err != nil {
-		return 0, noEOF(err)
+	if err := st.z.nextMember(); err != nil {
+		return 0, err
 	}
-	limited := io.LimitReader(&st.z.gz, room+1)
+	limited := io.LimitReader(st.z, room+1)
 	for {
 		n, err := fill(limited, st.z.out)
 		total := st.size + int64(n)

@@ -85,7 +85,8 @@ func TestGzipBodies(t *testing.T) {
 		"empty": {}, "no gzip": []byte("plain text that is no gzip"), "header only": small[:10], "half": small[:len(small)/2],
 		"no trailer": small[:len(small)-8], "short trailer": small[:len(small)-1], "checksum": flipped, "damaged": stored,
 		"trailing byte": concat(small, []byte{0}), "trailing text": concat(small, []byte("and something that follows")),
-		"half a member more": concat(small, small[:20]), "large, checksum": flippedLarge, "large, half": large[:len(large)/2],
+		"half a member more": concat(small, small[:20]), "half a member's name": concat(small, []byte("\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03disk")),
+		"large, checksum": flippedLarge, "large, half": large[:len(large)/2],
 		"large, trailing": concat(large, []byte{0, 0}),
 	} {
 		a := r.want(400, "POST", "/drives/"+id+"/write", body, "Content-Encoding", "gzip")

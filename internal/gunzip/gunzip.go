@@ -1,0 +1,65 @@
+// Package gunzip reads gzip streams of one or more members (RFC 1952, 2.2) and takes none for complete that is not.
+package gunzip
+
+import (
+	"bufio"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// bufferSize is how much of the compressed stream is taken at a time, in bytes.
+const bufferSize = 64 << 10
+
+// Reader unpacks a stream, all of its members one after another. The zero one has to be Reset first.
+//
+// The library would find the members by itself, but takes the end of a stream within the name or comment of a later one's
+// header for that of the whole: of an image in two members, cut off there, half would pass for all of it.
+type Reader struct {
+	member gzip.Reader
+	in     *bufio.Reader
+	own    *bufio.Reader // in, unless that was given
+	err    error         // what ended the stream
+}
+
+// Reset begins with another stream. It reads from src beyond the stream's end, if src is no bufio.Reader.
+func (r *Reader) Reset(src io.Reader) error {
+	given, ok := src.(*bufio.Reader)
+	switch {
+	case ok:
+		r.in = given
+	case r.own == nil:
+		r.own = bufio.NewReaderSize(src, bufferSize)
+		r.in = r.own
+	default:
+		r.own.Reset(src)
+		r.in = r.own
+	}
+	r.err = r.next()
+	return r.err
+}
+
+// next begins with the next member.
+func (r *Reader) next() error {
+	err := r.member.Reset(r.in)
+	r.member.Multistream(false)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Read implements io.Reader. A stream that breaks off is io.ErrUnexpectedEOF.
+func (r *Reader) Read(p []byte) (n int, err error) {
+	for n == 0 && r.err == nil && len(p) > 0 {
+		n, r.err = r.member.Read(p)
+		if r.err != io.EOF { //nolint:errorlint // the library returns it bare
+			continue
+		}
+		if _, r.err = r.in.Peek(1); r.err == nil {
+			r.err = r.next()
+		}
+	}
+	return n, r.err
+}

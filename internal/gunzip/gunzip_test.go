@@ -1,0 +1,73 @@
+package gunzip
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+func packed(t *testing.T, text, name, comment string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Name, z.Comment, z.Extra = name, comment, []byte(name)
+	if _, err := z.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestCut takes a stream of three members for complete at the end of each of them, and nowhere else.
+func TestCut(t *testing.T) {
+	texts := []string{"one, ", "", "three"}
+	var stream []byte
+	complete := make(map[int]string) // by length
+	for i, text := range texts {
+		stream = append(stream, packed(t, text, "name", "comment")...)
+		complete[len(stream)] = complete[lastOf(complete)] + texts[i]
+	}
+	var r Reader
+	for n := range len(stream) + 1 {
+		for name, src := range map[string]io.Reader{
+			"plain": bytes.NewReader(stream[:n]), "buffered": bufio.NewReader(bytes.NewReader(stream[:n])),
+			"byte by byte": iotest.OneByteReader(bytes.NewReader(stream[:n])),
+		} {
+			err := r.Reset(src)
+			var got []byte
+			if err == nil {
+				got, err = io.ReadAll(&r)
+			}
+			if _, again := r.Read(make([]byte, 1)); err == nil && again != io.EOF || err != nil && !errors.Is(again, err) { //nolint:errorlint // as it is
+				t.Errorf("%s, %d bytes: %v, and then %v", name, n, err, again)
+			}
+			want, ok := complete[n]
+			if ok && (err != nil || string(got) != want) {
+				t.Errorf("%s, %d bytes: %q, %v", name, n, got, err)
+			}
+			if !ok && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s, %d of %d bytes pass for complete: %q, %v", name, n, len(stream), got, err)
+			}
+		}
+	}
+	if err := r.Reset(bytes.NewReader(append(stream, 0))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(&r); err == nil {
+		t.Error("a byte after the stream is nothing")
+	}
+}
+
+func lastOf(complete map[int]string) (last int) {
+	for n := range complete {
+		last = max(last, n)
+	}
+	return last
+}
