@@ -15,13 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/sandboxtest"
-	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transfertest"
 )
@@ -268,56 +266,6 @@ func inflated(b []byte, limit int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(z, int64(limit)))
 }
 
-// TestStall gives up a call that stands still: without an answer, in the middle of it, and when its body is not taken.
-func TestStall(t *testing.T) {
-	done := make(chan struct{})
-	c := served(t, func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/10000") {
-			w.Header().Set("Content-Length", "10000")
-			_, _ = w.Write(make([]byte, 5000))
-			_ = http.NewResponseController(w).Flush()
-		}
-		<-done
-	})
-	defer close(done)
-	c.shared.patience = stall.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 200 * time.Millisecond}
-	d := drive(c, 8<<20, transfer.CompressionNone)
-	for _, n := range []int{10_000, 20_000} {
-		want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
-	}
-	p := make([]byte, transfer.MaxChunkSize)
-	want(t, d.WriteChunk(t.Context(), transfer.Chunk{Len: len(p)}, p), transfer.CodeTimeout, "stands still")
-}
-
-// TestTrickle goes on with a call for as long as it moves, and gives one up that hardly does.
-func TestTrickle(t *testing.T) {
-	const n = 30_000
-	c := served(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", fmt.Sprint(n))
-		piece := 1
-		if strings.Contains(r.URL.Path, "/read/0/") {
-			piece = n / 100
-		}
-		tick := time.NewTicker(15 * time.Millisecond)
-		defer tick.Stop()
-		for range n / piece {
-			select {
-			case <-tick.C:
-			case <-r.Context().Done():
-				return
-			}
-			if _, err := w.Write(make([]byte, piece)); err != nil {
-				return
-			}
-			_ = http.NewResponseController(w).Flush()
-		}
-	})
-	c.shared.patience = stall.Patience{Period: time.Second, Bytes: n / 100, Answer: 10 * time.Second}
-	d := drive(c, 8<<20, transfer.CompressionNone)
-	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), "") // which takes longer than the period
-	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Off: 1, Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
-}
-
 // TestTooManyAtOnce never has more calls under way than it may, over all sessions.
 func TestTooManyAtOnce(t *testing.T) {
 	const limit = 3
@@ -395,18 +343,4 @@ func TestMeter(t *testing.T) {
 	if took := time.Since(started); took < 350*time.Millisecond {
 		t.Errorf("it took only %s", took)
 	}
-}
-
-// TestLimitedCalls stand still by their job's own limit, each for far longer than an endpoint may.
-func TestLimitedCalls(t *testing.T) {
-	const n = 20_000
-	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, n)) })
-	c.shared.patience = stall.Patience{Period: 100 * time.Millisecond, Bytes: 4_000, Answer: 10 * time.Second}
-	d := drive(c.Session(nil, rate.NewLimiter(100_000, 1_000)), 8<<20, transfer.CompressionNone)
-	var g errgroup.Group
-	for range 4 { // each has 2,500 bytes in a period
-		g.Go(func() error { return d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)) })
-		g.Go(func() error { return d.WriteChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)) })
-	}
-	want(t, g.Wait(), "")
 }
