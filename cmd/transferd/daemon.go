@@ -156,7 +156,10 @@ func (d *daemon) startStatus(ctx context.Context, c *queue.Client) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: guard.Wrap(status.NewHandler(recentJobs{c})), ReadHeaderTimeout: 10 * time.Second, ErrorLog: zap.NewStdLog(d.log)}
+	server := &http.Server{
+		Handler: guard.Wrap(status.NewHandler(recentJobs{c})), ErrorLog: zap.NewStdLog(d.log),
+		ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	d.onStop(func() error {

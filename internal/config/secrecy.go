@@ -19,15 +19,13 @@ func (c *Config) secretFiles() []secretFile {
 }
 
 // checkSecrecy refuses a config, at path, that holds a password and that everybody may read; and one that names a secret
-// file which everybody may read, or which every job may.
+// file which every job may read. The modes of secret files are not looked at: of those that containers are given everybody
+// may read them, and nobody may change that.
 func checkSecrecy(path string, c *Config) error {
 	if holdsPassword(c.Redis) && everybodyReads(path) {
 		return invalid("chmod 600 it, or give the address by $TRANSFERD_REDIS", "config %s holds a password in `redis:`, and everybody on this host may read it", path)
 	}
 	for _, f := range c.secretFiles() {
-		if everybodyReads(f.path) {
-			return invalid("chmod 600 it", "%s: everybody on this host may read %s", f.key, f.path)
-		}
 		if root := c.rootOf(f.path); root != "" {
 			return invalid("keep it elsewhere, or name other folders", "%s: jobs may read %s, for it is under %s of `roots:`", f.key, f.path, root)
 		}

@@ -21,9 +21,10 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mount("none", disk, "tmpfs", 0, "size=2m"); errors.Is(err, unix.EPERM) {
+	if os.Geteuid() != 0 {
 		t.Skip("only root may mount a small disk")
-	} else if err != nil {
+	}
+	if err := unix.Mount("none", disk, "tmpfs", 0, "size=2m"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
