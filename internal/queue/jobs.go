@@ -257,9 +257,9 @@ func (c *Client) forget(ctx context.Context, ids []string) (gone []string, err e
 	if err != nil {
 		return nil, err
 	}
-	for i, word := range words {
-		if word == "ok" {
-			gone = append(gone, ids[i])
+	for i, id := range ids {
+		if words[i] == "ok" {
+			gone = append(gone, id)
 		}
 	}
 	if len(gone) == 0 {
