@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -118,14 +120,27 @@ func enqueue(t testing.TB, c *Client) string {
 
 type runFunc func(ctx context.Context, drain <-chan struct{}, a *Attempt) error
 
-// serve runs a server until stop is called, or the test ends. stop waits for it.
+// serve runs a server until stop is called, or the test ends; stop waits for it. It returns when the server takes jobs.
 func serve(t testing.TB, c *Client, name string, run runFunc) (stop func()) {
 	t.Helper()
-	s := NewServer(c, ServerConfig{Name: name, Queues: []string{transfer.DefaultQueue}, Jobs: 2, Run: run, Log: zap.NewNop()})
+	takes := make(chan struct{})
+	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(io.Discard), zap.InfoLevel),
+		zap.Hooks(func(e zapcore.Entry) error {
+			if e.Message == "taking jobs" {
+				close(takes)
+			}
+			return nil
+		}))
+	s := NewServer(c, ServerConfig{Name: name, Queues: []string{transfer.DefaultQueue}, Jobs: 2, Run: run, Log: log})
 	s.timing = quick
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
+	select {
+	case <-takes:
+	case err := <-ended:
+		ended <- err
+	}
 	stop = func() {
 		cancel()
 		if err := <-ended; err != nil {
