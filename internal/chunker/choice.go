@@ -23,19 +23,40 @@ type Choice struct {
 	probed  time.Time     // when the probe began
 	found   chan struct{} // closed when something is known
 	trying  bool          // the first chunk is on its way as gzip
+	checked bool          // a chunk has gone plain because the probe may be wrong
 	picks   int           // since the way not taken was last tried
 	pause   int           // picks between two tries
 	onGzip  bool
-	turn    turn // the last change of ways, while it has yet to prove right
+	fresh   bool // the way not taken was tried a moment ago
+	since   time.Time
+	clock   clock   // since onGzip is as it is
+	left    float64 // what the clock said of the way that was left, bytes a second; 0: there is nothing to prove
 }
 
-// turn is a change from one way to the other because of what a few chunks moved the other way. Those that try it have the
-// processors, or the wire, for themselves, so what all together move has the last word.
-type turn struct {
-	at      time.Time
-	left    float64 // what the way that was left moved, bytes a second; 0: there is nothing to prove
-	bytes   int     // that have gone the new way since, from beginning to end
-	seconds float64 // that this took
+// clock is what all chunks together move, by the wall clock. A chunk that tries a way has the processors, or the wire, to
+// itself, and what it costs the chunks that go the other direction shows nowhere else; so the clock has the last word.
+type clock struct {
+	began time.Time
+	bytes int
+	rate  float64 // of the last clockSize, bytes a second; 0: there is none yet
+}
+
+// clockSize is of how much the clock tells a rate, in bytes.
+const clockSize = 64 << 20
+
+// add counts a chunk that has arrived; known: there is a new rate.
+func (k *clock) add(n int) (known bool) {
+	now := time.Now()
+	if k.began.IsZero() {
+		k.began = now
+		return false
+	}
+	if k.bytes += n; k.bytes < clockSize {
+		return false
+	}
+	k.rate = float64(k.bytes) / max(now.Sub(k.began).Seconds(), 1e-9)
+	k.began, k.bytes = now, 0
+	return true
 }
 
 type choiceState int
@@ -49,18 +70,16 @@ const (
 const (
 	// tryEvery is how many chunks go the better way before one tries the other; each try in vain doubles it.
 	tryEvery = 32
-	// tryEarly is that as long as nothing but a probe went plain, and the probe may be wrong.
+	// tryEarly is that when the way taken has become worse than the other one was.
 	tryEarly = 8
 	// ProbeSize is how much of a chunk a probe moves, in bytes: little on a slow link, and enough to tell a fast one.
 	ProbeSize = 512 << 10
 	// minSample is the least that says something of the link, in bytes: less says how far away the other end is.
 	minSample = 128 << 10
-	// leaveAt is how much better the other way has to be to be taken: less would be noise.
-	leaveAt = 1.05
-	// trialSize is how much goes the new way before it is compared with the old one, in bytes.
-	trialSize = 64 << 20
-	// goodGuess is how much better gzip is to be expected for more than one chunk to go so before it is known.
-	goodGuess = 1.5
+	// toGzipAt is how much more than plain a chunk has to move as gzip for all to go so, and toPlainAt how much of what gzip
+	// moves is enough for plain: gzip takes processors at both ends, from chunks that go the other direction too.
+	toGzipAt  = 1.5
+	toPlainAt = 0.9
 )
 
 // NewChoice makes a choice; guess says what gzip should move, from what plain does, until it was tried.
@@ -173,40 +192,36 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	} else {
 		c.plain.add(rate, n, elapsed, c.onGzip)
 	}
-	if gzip == c.onGzip && !f.began.Before(c.turn.at) {
-		c.prove(rate, n)
+	switch {
+	case gzip != c.onGzip:
+		c.fresh = true
+	case !f.began.Before(c.since) && c.clock.add(n):
+		c.prove()
 	}
 }
 
 // prove goes back to the way that was left if that moved more.
-func (c *Choice) prove(rate float64, n int) {
-	t := &c.turn
-	if t.left == 0 {
+func (c *Choice) prove() {
+	if c.left == 0 {
 		return
 	}
-	t.bytes += n
-	if t.seconds += float64(n) / rate; t.bytes < trialSize {
+	if c.clock.rate < c.left {
+		c.way(c.onGzip).rate = c.way(!c.onGzip).rate * c.clock.rate / c.left
+		c.change()
 		return
 	}
-	if moved := float64(t.bytes) / t.seconds; moved < t.left {
-		c.way(c.onGzip).rate = moved
-		c.change(moved)
-		return
-	}
-	c.turn, c.picks, c.pause = turn{}, 0, tryEvery
+	c.left, c.picks, c.pause = 0, 0, tryEvery
 }
 
-// change takes the other way. here is what this one moves. If it has not proved right yet it was wrong, and is not tried
-// again soon; else the other one has to prove right now, unless no more is known of this one than what a probe showed.
-func (c *Choice) change(here float64) {
-	wrong, guessed := c.turn.left > 0, !c.onGzip && c.plain.bytes <= ProbeSize
-	c.onGzip, c.picks, c.turn = !c.onGzip, 0, turn{}
-	switch {
-	case wrong:
-		c.pause *= 4
-	case !guessed:
-		c.turn = turn{at: time.Now(), left: here}
+// change takes the other way, which has to prove right if it is known what this one moves. If this one has not proved right yet
+// it was wrong, and is not tried again soon.
+func (c *Choice) change() {
+	if c.left > 0 {
+		c.left, c.pause = 0, c.pause*4
+	} else {
+		c.left = c.clock.rate
 	}
+	c.onGzip, c.picks, c.fresh, c.since, c.clock = !c.onGzip, 0, false, time.Now(), clock{}
 }
 
 func (c *Choice) way(gzip bool) *goodput {
@@ -246,37 +261,73 @@ func (c *Choice) Gzip() bool {
 	if c.state != known {
 		return true
 	}
-	plain, gzip := c.plain.rate, c.gzip.rate
-	if plain == 0 {
+	switch {
+	case c.plain.rate == 0:
 		return false // small chunks go without a probe
-	}
-	if gzip == 0 {
-		// None is guessed from a few milliseconds on a link that may have been cold. A good guess is enough for all until
-		// it is known, for a chunk that goes plain over a slow link takes long; another for one chunk to find out.
-		hope := c.guess(plain)
-		if c.plain.seen < probeWait || hope <= plain*leaveAt {
-			return false
-		}
-		first := !c.trying
-		c.trying = true
-		return first || hope > plain*goodGuess
-	}
-	here, there := c.way(c.onGzip).rate, c.way(!c.onGzip).rate
-	if there > here*leaveAt {
-		c.change(here)
+	case c.gzip.rate == 0:
+		return c.hope()
+	case c.turns():
+		c.change()
 		return c.onGzip
+	case c.tries():
+		return !c.onGzip
 	}
-	c.picks++
-	if c.onGzip && c.picks >= tryEarly && c.plain.bytes <= ProbeSize && plain*c.doubt() > gzip {
-		c.picks = 0
+	return c.onGzip
+}
+
+// hope decides as long as nothing has gone as gzip. None is guessed from a few milliseconds on a link that may have been cold.
+// A good guess is enough for all until it is known, for a chunk that goes plain over a slow link takes long; another for one
+// chunk to find out.
+func (c *Choice) hope() bool {
+	plain := c.plain.rate
+	hope := c.guess(plain)
+	if c.plain.seen < probeWait || hope <= plain*toPlainAt {
 		return false
+	}
+	first := !c.trying
+	c.trying = true
+	return first || hope > plain*toGzipAt
+}
+
+// better reports whether the way not taken seems to be better.
+func (c *Choice) better() bool {
+	if c.onGzip {
+		return c.plain.rate > c.gzip.rate*toPlainAt
+	}
+	return c.gzip.rate > c.plain.rate*toGzipAt
+}
+
+// turns reports whether the other way is to be taken. What it moved long ago says little: this one may have become slow, or
+// both.
+func (c *Choice) turns() bool {
+	if c.left > 0 { // this way is proving right, or so wrong that it need not go on
+		return c.way(!c.onGzip).rate > c.way(c.onGzip).rate*toGzipAt
+	}
+	if c.better() {
+		return c.fresh
+	}
+	c.fresh = false
+	return false
+}
+
+// tries reports whether one chunk is to go the way not taken.
+func (c *Choice) tries() bool {
+	c.picks++
+	here, there := c.way(c.onGzip).rate, c.way(!c.onGzip).rate
+	if c.onGzip && !c.checked && c.plain.bytes <= ProbeSize && there*c.doubt() > here {
+		c.checked = true
+		return true
+	}
+	if c.picks >= tryEarly && c.left == 0 && c.better() {
+		c.picks = 0
+		return true
 	}
 	// A way that was half as good or worse is not tried again, unless it is our own processors that hold this one up.
 	if c.picks < c.pause || (there < here/2 && !(c.onGzip && c.busy > 0.5)) {
-		return c.onGzip
+		return false
 	}
 	c.picks, c.pause = 0, c.pause*2
-	return !c.onGzip
+	return true
 }
 
 // doubt is how many times as fast the link may be as a probe showed it: some of the probe's time was distance, and it was
@@ -298,7 +349,7 @@ const probeMargin = 4
 const (
 	// farAway is how far the other end may be, there and back.
 	farAway  = 100 * time.Millisecond
-	maxDoubt = 8
+	maxDoubt = 32
 )
 
 // packed is what gzip moves, bytes of the image a second, and for what share of a chunk's time this machine compresses. Until
