@@ -117,22 +117,22 @@ func (d *Drive) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) err
 // takeFunc takes the bytes of a part of a chunk, all of them.
 type takeFunc func(body io.Reader, part transfer.Chunk) error
 
-// read asks for the chunk: at once, or, as long as nothing is known of the link, in two parts of which the first is a
-// probe.
+// read asks for the chunk: at once, or, as long as little is known of the link, in two parts of which the first is a probe.
 func (d *Drive) read(ctx context.Context, c transfer.Chunk, take takeFunc) error {
-	if c.Len < 2*chunker.ProbeSize || !d.client.down.Probe() {
+	n := d.client.down.Probe(c.Len)
+	if n == 0 {
 		return d.readPart(ctx, c, d.client.down.Gzip(), take)
 	}
-	head, rest := split(c)
+	head, rest := split(c, n)
 	if err := d.readPart(ctx, head, false, take); err != nil {
 		return err
 	}
 	return d.readPart(ctx, rest, d.client.down.Gzip(), take)
 }
 
-func split(c transfer.Chunk) (head, rest transfer.Chunk) {
+func split(c transfer.Chunk, n int) (head, rest transfer.Chunk) {
 	head, rest = c, c
-	head.Len, rest.Off, rest.Len = chunker.ProbeSize, c.Off+chunker.ProbeSize, c.Len-chunker.ProbeSize
+	head.Len, rest.Off, rest.Len = n, c.Off+int64(n), c.Len-n
 	return head, rest
 }
 
@@ -211,12 +211,12 @@ func atEnd(body io.Reader) error {
 	return nil
 }
 
-// WriteChunk implements transfer.Sink (manual 7.2): its own length always, never chunked transfer. As long as nothing is
-// known of the link, a chunk goes in two parts of which the first is a probe.
+// WriteChunk implements transfer.Sink (manual 7.2): its own length always, never chunked transfer. As long as little is known
+// of the link, a chunk goes in two parts of which the first is a probe.
 func (d *Drive) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
-	if c.Len >= 2*chunker.ProbeSize && d.codec.Probe() {
+	if n := d.codec.Probe(c.Len); n > 0 {
 		var head transfer.Chunk
-		head, c = split(c)
+		head, c = split(c, n)
 		if err := d.writePart(ctx, head, d.codec.Plain(p[:head.Len])); err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ type Choice struct {
 	probed  time.Time     // when the probe began
 	found   chan struct{} // closed when something is known
 	trying  bool          // the first chunk is on its way as gzip
-	checked bool          // a chunk has gone plain because the probe may be wrong
+	checked bool          // the probe was looked at once more
 	picks   int           // since the way not taken was last tried
 	pause   int           // picks between two tries
 	onGzip  bool
@@ -74,6 +74,8 @@ const (
 	tryEarly = 8
 	// ProbeSize is how much of a chunk a probe moves, in bytes: little on a slow link, and enough to tell a fast one.
 	ProbeSize = 512 << 10
+	// checkSize is how much a second one moves: of so much the distance to the other end is the lesser part.
+	checkSize = 2 << 20
 	// minSample is the least that says something of the link, in bytes: less says how far away the other end is.
 	minSample = 128 << 10
 	// toGzipAt is how much more than plain a chunk has to move as gzip for all to go so, and toPlainAt how much of what gzip
@@ -231,15 +233,20 @@ func (c *Choice) way(gzip bool) *goodput {
 	return &c.plain
 }
 
-// Probe reports whether the caller is the one to find out, by moving a little in the plain way: nothing is known yet.
-func (c *Choice) Probe() bool {
+// Probe is how many bytes of a chunk of size the caller is to move by themselves in the plain way; 0: none. One finds out when
+// nothing is known yet, and one once more, with more, if all may go as gzip only because the other end is far away.
+func (c *Choice) Probe(size int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != unknown {
-		return false
+	switch {
+	case c.state == unknown && size >= 2*ProbeSize:
+		c.state, c.probed = probing, time.Now()
+		return ProbeSize
+	case c.onGzip && !c.checked && size >= 2*checkSize && c.plain.bytes <= ProbeSize && c.plain.rate*c.doubt() > c.gzip.rate:
+		c.checked = true
+		return checkSize
 	}
-	c.state, c.probed = probing, time.Now()
-	return true
+	return 0
 }
 
 // probeWait is how long a probe of ProbeSize takes on a link so fast that plain is certainly the better way.
@@ -314,10 +321,6 @@ func (c *Choice) turns() bool {
 func (c *Choice) tries() bool {
 	c.picks++
 	here, there := c.way(c.onGzip).rate, c.way(!c.onGzip).rate
-	if c.onGzip && !c.checked && c.plain.bytes <= ProbeSize && there*c.doubt() > here {
-		c.checked = true
-		return true
-	}
 	if c.picks >= tryEarly && c.left == 0 && c.better() {
 		c.picks = 0
 		return true

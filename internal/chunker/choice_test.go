@@ -16,6 +16,11 @@ type link struct {
 
 // move moves a chunk as the choice says, in virtual time, and reports whether it was packed.
 func (l link) move(c *Choice) bool {
+	if n := c.Probe(4 * mib); n > 0 {
+		f := c.Begin(false)
+		<-time.After(time.Duration(float64(n) / l.plain * float64(time.Second)))
+		f.End(false, n, 0)
+	}
 	packed := c.Gzip()
 	f := c.Begin(packed)
 	rate := l.plain
@@ -42,7 +47,7 @@ func TestChoice(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewChoice(doubled)
-			if !c.Probe() || c.Probe() {
+			if c.Probe(4*mib) != ProbeSize || c.Probe(4*mib) != 0 {
 				t.Fatalf("%s: one alone probes", name)
 			}
 			f := c.Begin(false)
@@ -102,7 +107,7 @@ func TestChoiceWaits(t *testing.T) {
 	for _, rate := range []float64{1000 * mib, 1 * mib} {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewChoice(doubled)
-			c.Probe()
+			c.Probe(4 * mib)
 			f := c.Begin(false)
 			arrived := make(chan struct{})
 			time.AfterFunc(time.Duration(ProbeSize/rate*float64(time.Second)), func() {
@@ -124,10 +129,10 @@ func TestChoiceWaits(t *testing.T) {
 // TestProbeFails leaves the probe to the next.
 func TestProbeFails(t *testing.T) {
 	c := NewChoice(doubled)
-	c.Probe()
+	c.Probe(4 * mib)
 	f := c.Begin(false)
 	f.End(false, 0, 0)
-	if !c.Probe() {
+	if c.Probe(4*mib) == 0 {
 		t.Error("nobody probes after a probe that failed")
 	}
 }
@@ -200,7 +205,7 @@ func TestSmallSample(t *testing.T) {
 		f := c.Begin(false)
 		<-time.After(100 * time.Millisecond)
 		f.End(false, 4<<10, 0)
-		if !c.Probe() {
+		if c.Probe(4*mib) == 0 {
 			t.Error("a small sample passed for knowledge of the link")
 		}
 	})
@@ -268,7 +273,7 @@ func TestProbeFromAfar(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewChoice(doubled)
-			c.Probe()
+			c.Probe(4 * mib)
 			f := c.Begin(false)
 			<-time.After(tc.probe)
 			f.End(false, ProbeSize, 0)

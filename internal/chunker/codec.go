@@ -123,9 +123,14 @@ func (s *speed) level(moved, busy float64) int {
 	return fastLevel
 }
 
-// Probe reports whether the caller is to send the first ProbeSize bytes of its chunk by themselves, encoded by Plain: the
-// codec knows nothing of the link yet.
-func (c *Codec) Probe() bool { return c.choice != nil && c.choice.Probe() }
+// Probe is how many bytes of a chunk of size the caller is to send by themselves, encoded by Plain, for the codec to learn of the
+// link; 0: none.
+func (c *Codec) Probe(size int) int {
+	if c.choice == nil {
+		return 0
+	}
+	return c.choice.Probe(size)
+}
 
 // Plain returns p to be sent as it is.
 func (c *Codec) Plain(p []byte) Body { return Body{Bytes: p, flow: c.begin(false)} }
