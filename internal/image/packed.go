@@ -112,9 +112,6 @@ func newPackedFile(p *partial, format transfer.Format) (transfer.Sink, error) {
 	return nil, errors.Join(err, p.remove(), p.Close())
 }
 
-// Fresh reports that the file holds nothing of earlier attempts.
-func (s *packedFile) Fresh() bool { return true }
-
 // ProvenAtCommit reports that Commit compares what was stored.
 func (s *packedFile) ProvenAtCommit() bool { return true }
 

@@ -121,9 +121,6 @@ func newRawFile(p *partial, size int64) (transfer.Sink, error) {
 	return s, nil
 }
 
-// Fresh reports whether the file was begun by this opening, and so holds nothing of earlier attempts.
-func (s *rawFile) Fresh() bool { return s.fresh }
-
 // Blank implements transfer.Blank: what is not written of a file that was just begun is a hole.
 func (s *rawFile) Blank(context.Context) (bool, error) { return s.fresh, nil }
 

@@ -35,9 +35,6 @@ func newStdout(opts CreateOptions) (transfer.Sink, error) {
 	return &stdout{inOrder: inOrder{enc: enc, name: "standard output"}, out: out}, nil
 }
 
-// Fresh reports that nothing of earlier attempts is kept.
-func (s *stdout) Fresh() bool { return true }
-
 // WriteChunk appends a chunk. It does not outlive ctx even while nobody reads.
 func (s *stdout) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	defer context.AfterFunc(ctx, s.out.stop)()
