@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -250,17 +251,59 @@ func TestDialRefused(t *testing.T) {
 	}
 }
 
+// serverPID is the process of the Redis that c reaches; 0 while it is away.
+func serverPID(t *testing.T, c *Client) int {
+	t.Helper()
+	info, _ := c.rdb.InfoMap(t.Context(), "server").Result()
+	n, _ := strconv.Atoi(info["Server"]["process_id"])
+	return n
+}
+
+// TestBothDie kills the embedded redis-server together with its transferd, in the middle of enqueuing. All jobs that were
+// acknowledged are there in the next transferd's.
+func TestBothDie(t *testing.T) {
+	dir := t.TempDir()
+	first := embed(t, dir, redisServer(t))
+	c := dial(t, first.Options())
+	pid, acknowledged := serverPID(t, c), []string{}
+	enough := make(chan struct{})
+	killed := make(chan error, 1)
+	// Nobody starts another redis-server when this one ends, nor holds the folder: as if transferd had been killed.
+	close(first.engine.(*child).stop)
+	first.engine.(*child).kept.Wait()
+	go func() {
+		<-enough
+		killed <- syscall.Kill(pid, syscall.SIGKILL)
+	}()
+	for n := 0; ; n++ {
+		job, err := c.Enqueue(t.Context(), newSpec())
+		if err != nil {
+			break
+		}
+		if acknowledged = append(acknowledged, job.ID); n == 100 {
+			close(enough)
+		}
+	}
+	if err := errors.Join(<-killed, first.lock.Unlock()); err != nil {
+		t.Fatal(err)
+	}
+	second := embed(t, dir, redisServer(t))
+	t.Cleanup(func() { closeEmbedded(t, second) })
+	c = dial(t, second.Options())
+	for _, id := range acknowledged {
+		if _, err := c.Job(t.Context(), id); err != nil {
+			t.Fatalf("of %d jobs: %v", len(acknowledged), err)
+		}
+	}
+}
+
 // TestChildDies kills the embedded redis-server, which is started again with all that it held.
 func TestChildDies(t *testing.T) {
 	e := embed(t, t.TempDir(), redisServer(t))
 	t.Cleanup(func() { closeEmbedded(t, e) })
 	c := dial(t, e.Options())
 	id := enqueue(t, c)
-	pid := func() int {
-		info, _ := c.rdb.InfoMap(t.Context(), "server").Result() // nothing while it is away
-		n, _ := strconv.Atoi(info["Server"]["process_id"])
-		return n
-	}
+	pid := func() int { return serverPID(t, c) }
 	first := pid()
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
