@@ -21,7 +21,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
 		t.Skip("only root may mount a small disk")
 	}
 	if err := unix.Mount("none", disk, "tmpfs", 0, "size=2m"); err != nil {
