@@ -35,7 +35,7 @@ func (c *copier) trustLedger(ctx context.Context) error {
 	plan := &c.task.Plan
 	if c.doubted = plan.Doubted || !c.vouched; !c.doubted {
 		var err error
-		if c.doubted, err = c.differs(ctx, rb, sample(c.ledger.nonZero(c.size, plan.ChunkSize), ledgerSample)); err != nil {
+		if c.doubted, err = c.sampleDiffers(ctx, rb, sample(c.ledger.nonZero(c.size, plan.ChunkSize), ledgerSample)); err != nil {
 			return err
 		}
 	}
@@ -47,8 +47,8 @@ func (c *copier) trustLedger(ctx context.Context) error {
 	return nil
 }
 
-// differs reports whether one of the chunks is not stored as the ledger has it.
-func (c *copier) differs(ctx context.Context, rb transfer.ReadBacker, entries []transfer.Entry) (bool, error) {
+// sampleDiffers reports whether one of the chunks is not stored as the ledger has it.
+func (c *copier) sampleDiffers(ctx context.Context, rb transfer.ReadBacker, entries []transfer.Entry) (bool, error) {
 	ws := &workspace{cmp: verify.NewComparer()}
 	for _, e := range entries {
 		ch := transfer.Chunk{Index: e.Index, Off: e.Index * int64(c.task.Plan.ChunkSize), Len: c.task.Plan.ChunkSize}
