@@ -20,13 +20,15 @@ func main() {
 	reps := flag.Int("reps", 5, "how `often` each is run; the medians are printed")
 	slow := flag.Bool("slow", true, "also run what takes a minute and more, once")
 	only := flag.String("only", "", "only the links whose names begin so")
+	image := flag.String("image", "", "only the images whose names begin so")
+	kind := flag.String("kind", "", "only the kinds of work whose names begin so: upload, download, tebibyte; encoding, in flight")
 	choices := flag.Bool("choices", false, "instead compare transferd's own choices with all fixed settings, over many links")
 	flag.Parse()
 	if *choices {
 		links = choiceLinks
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, options{size: *size << 20, reps: *reps, slow: *slow, only: *only})
+	err := run(ctx, options{size: *size << 20, reps: *reps, slow: *slow, only: *only, image: *image, kind: *kind})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
@@ -35,10 +37,10 @@ func main() {
 }
 
 type options struct {
-	size int64
-	reps int
-	slow bool
-	only string
+	size              int64
+	reps              int
+	slow              bool
+	only, image, kind string
 }
 
 // programs are what is compared, and what runs it: each with the Debian package that has it.
@@ -83,6 +85,9 @@ func run(ctx context.Context, o options) error {
 			continue
 		}
 		for _, image := range l.images {
+			if !strings.HasPrefix(image, o.image) {
+				continue
+			}
 			if err := b.compare(ctx, l, image); err != nil {
 				return fmt.Errorf("%s, %s: %w", l.name, image, err)
 			}
@@ -180,6 +185,9 @@ func (b *bench) compare(ctx context.Context, l link, image string) error {
 	}
 	defer lab.close()
 	for _, kind := range l.kinds {
+		if !strings.HasPrefix(kind, b.kind) {
+			continue
+		}
 		results := make(map[string][]result)
 		var names []string
 		for rep := range b.reps {

@@ -19,8 +19,8 @@ type Choice struct {
 	gzip    goodput
 	guess   func(plain float64) float64 // what gzip should move, from what plain does; bytes a second
 	busy    float64                     // share of a gzip flow that this machine's processors take, 0 to 1
-	state   choiceState
-	probed  time.Time     // when the probe began
+	probing bool          // a probe finds out what plain moves
+	probed  time.Time     // when it began
 	found   chan struct{} // closed when something is known
 	trying  bool          // the first chunk is on its way as gzip
 	checked bool          // the probe was looked at once more
@@ -58,14 +58,6 @@ func (k *clock) add(n int) (known bool) {
 	k.began, k.bytes = now, 0
 	return true
 }
-
-type choiceState int
-
-const (
-	unknown choiceState = iota // nothing has been moved
-	probing                    // one flow finds out
-	known
-)
 
 const (
 	// tryEvery is how many chunks go the better way before one tries the other; each try in vain doubles it.
@@ -169,17 +161,15 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	}
 	elapsed := now.Sub(f.began)
 	took := elapsed.Seconds()
-	if c.state == probing && n == 0 {
-		c.state = unknown
-	}
 	if f.asked {
-		c.trying = false // however it went: the next chunk may try
+		c.trying = false // however they went: the next chunk may try, or probe
+	} else {
+		c.probing = false
 	}
 	if n < minSample || took <= 0 {
 		return
 	}
-	if c.state != known {
-		c.state = known
+	if c.plain.rate == 0 && c.gzip.rate == 0 {
 		close(c.found)
 	}
 	// With k chunks on their way at once, each takes k times as long as alone.
@@ -239,8 +229,8 @@ func (c *Choice) Probe(size int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.state == unknown && size >= 2*ProbeSize:
-		c.state, c.probed = probing, time.Now()
+	case c.plain.rate == 0 && !c.probing && size >= 2*ProbeSize:
+		c.probing, c.probed = true, time.Now()
 		return ProbeSize
 	case c.onGzip && !c.checked && size >= 2*checkSize && c.plain.bytes <= ProbeSize && c.plain.rate*c.doubt() > c.gzip.rate:
 		c.checked = true
@@ -249,8 +239,13 @@ func (c *Choice) Probe(size int) int {
 	return 0
 }
 
-// probeWait is how long a probe of ProbeSize takes on a link so fast that plain is certainly the better way.
-const probeWait = 20 * time.Millisecond
+const (
+	// probeWait is how long a probe of ProbeSize takes at the most on a link so fast that plain is certainly the better way, cold
+	// as both ends may be.
+	probeWait = 50 * time.Millisecond
+	// coldTime is how long what plain moves says nothing for gzip.
+	coldTime = 20 * time.Millisecond
+)
 
 // Gzip reports how the next chunk is to go. While a probe is under way it waits for that, but not for long: a link on
 // which it takes its time is slow, and gzip is right.
@@ -265,12 +260,9 @@ func (c *Choice) Gzip() bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != known {
-		return true
-	}
 	switch {
 	case c.plain.rate == 0:
-		return false // small chunks go without a probe
+		return c.probing || c.gzip.rate == 0 // small chunks find out without a probe
 	case c.gzip.rate == 0:
 		return c.hope()
 	case c.turns():
@@ -288,7 +280,7 @@ func (c *Choice) Gzip() bool {
 func (c *Choice) hope() bool {
 	plain := c.plain.rate
 	hope := c.guess(plain)
-	if c.plain.seen < probeWait || hope <= plain*toPlainAt {
+	if c.plain.seen < coldTime || hope <= plain*toPlainAt {
 		return false
 	}
 	first := !c.trying
@@ -343,11 +335,11 @@ func (c *Choice) doubt() float64 {
 func (c *Choice) pending() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state == probing
+	return c.probing && c.gzip.rate == 0
 }
 
 // probeMargin is how many times as fast a link may be as a probe shows it: some of the probe's time is distance.
-const probeMargin = 4
+const probeMargin = 2
 
 const (
 	// farAway is how far the other end may be, there and back.
@@ -362,7 +354,7 @@ func (c *Choice) packed() (rate, busy float64) {
 	defer c.mu.Unlock()
 	if c.gzip.rate == 0 {
 		plain := c.plain.rate
-		if c.state == probing { // it is no faster than this
+		if c.probing { // it is no faster than this
 			plain = ProbeSize / max(time.Since(c.probed).Seconds(), 1e-9)
 		}
 		return probeMargin * c.guess(plain), 0

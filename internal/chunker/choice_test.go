@@ -137,6 +137,25 @@ func TestProbeFails(t *testing.T) {
 	}
 }
 
+// TestProbeOvertaken keeps chunks from going plain over a slow link, where one that was compressed arrives before the probe.
+func TestProbeOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewChoice(doubled)
+		c.Probe(4 * mib)
+		probe, packed := c.Begin(false), c.Begin(true)
+		<-time.After(time.Second)
+		packed.End(true, 4*mib, 0)
+		began := time.Now()
+		if !c.Gzip() || c.Probe(4*mib) != 0 || time.Since(began) > 0 {
+			t.Error("a chunk goes plain, or waits, though gzip arrives and the probe does not")
+		}
+		probe.End(false, 0, 0)
+		if c.Probe(4*mib) == 0 {
+			t.Error("nobody probes after a probe that failed")
+		}
+	})
+}
+
 // TestGoodGuess lets all chunks go as gzip, before one has arrived so, where that is likely to be much better.
 func TestGoodGuess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
