@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -63,6 +64,7 @@ type endpoint struct {
 	slots    *semaphore.Weighted
 	inFlight int // how many slots there are
 	patience stall.Patience
+	quickest atomic.Int64 // time that a small call took at the least, nanoseconds; 0: there was none
 }
 
 // New makes a client; it connects at the first call. Its errors have CodeInvalid.
@@ -157,7 +159,11 @@ func (c *Client) exchange(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	resp, err := c.shared.http.RoundTrip(req)
+	if err == nil && len(r.body) < smallBody {
+		c.shared.answered(time.Since(began))
+	}
 	if err != nil {
 		sent.wait()
 		return transportError(context.Cause(watch.Context()), err)
@@ -171,6 +177,22 @@ func (c *Client) exchange(ctx context.Context, r *request) error {
 	}
 	return nil
 }
+
+// smallBody is a request's body that takes no time on any link, in bytes.
+const smallBody = 4 << 10
+
+// answered hears how long the header of an answer to a small request took.
+func (e *endpoint) answered(took time.Duration) {
+	for {
+		now := e.quickest.Load()
+		if (now > 0 && now <= int64(took)) || e.quickest.CompareAndSwap(now, int64(took)) {
+			return
+		}
+	}
+}
+
+// away is how far the endpoint is, there and back: no farther than the quickest answer.
+func (e *endpoint) away() time.Duration { return time.Duration(e.quickest.Load()) }
 
 func (c *Client) answer(r *request, resp *http.Response, body io.Reader) error {
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {

@@ -119,7 +119,7 @@ type takeFunc func(body io.Reader, part transfer.Chunk) error
 
 // read asks for the chunk: at once, or, as long as little is known of the link, in two parts of which the first is a probe.
 func (d *Drive) read(ctx context.Context, c transfer.Chunk, take takeFunc) error {
-	n := d.client.down.Probe(c.Len)
+	n := d.client.down.Probe(c.Len, d.client.shared.away())
 	if n == 0 {
 		return d.readPart(ctx, c, d.client.down.Gzip(), take)
 	}
@@ -214,7 +214,7 @@ func atEnd(body io.Reader) error {
 // WriteChunk implements transfer.Sink (manual 7.2): its own length always, never chunked transfer. As long as little is known
 // of the link, a chunk goes in two parts of which the first is a probe.
 func (d *Drive) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
-	if n := d.codec.Probe(c.Len); n > 0 {
+	if n := d.codec.Probe(c.Len, d.client.shared.away()); n > 0 {
 		var head transfer.Chunk
 		head, c = split(c, n)
 		if err := d.writePart(ctx, head, d.codec.Plain(p[:head.Len])); err != nil {

@@ -1,6 +1,7 @@
 package chunker
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -19,13 +20,14 @@ type Choice struct {
 	gzip    goodput
 	guess   func(plain float64) float64 // what gzip should move, from what plain does; bytes a second
 	busy    float64                     // share of a gzip flow that this machine's processors take, 0 to 1
-	probing bool          // a probe finds out what plain moves
-	probed  time.Time     // when it began
-	found   chan struct{} // closed when something is known
-	trying  bool          // the first chunk is on its way as gzip
-	checked bool          // the probe was looked at once more
-	picks   int           // since the way not taken was last tried
-	pause   int           // picks between two tries
+	probing bool                        // a probe finds out what plain moves
+	probed  time.Time                   // when it began
+	away    time.Duration               // how far the other end is known to be, there and back
+	found   chan struct{}               // closed when something is known
+	trying  bool                        // the first chunk is on its way as gzip
+	checked bool                        // the probe was looked at once more
+	picks   int                         // since the way not taken was last tried
+	pause   int                         // picks between two tries
 	onGzip  bool
 	fresh   bool // the way not taken was tried a moment ago
 	since   time.Time
@@ -74,6 +76,8 @@ const (
 	// moves is enough for plain: gzip takes processors at both ends, from chunks that go the other direction too.
 	toGzipAt  = 1.5
 	toPlainAt = 0.9
+	// room is how many times as fast as a guess the processors have to be for all chunks to go by it.
+	room = 4
 )
 
 // NewChoice makes a choice; guess says what gzip should move, from what plain does, until it was tried.
@@ -160,11 +164,13 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 		c.packing--
 	}
 	elapsed := now.Sub(f.began)
-	took := elapsed.Seconds()
+	took := elapsed
 	if f.asked {
 		c.trying = false // however they went: the next chunk may try, or probe
-	} else {
+	} else if c.probing {
 		c.probing = false
+		// It was alone. Where chunks follow each other on many lanes, distance costs next to nothing.
+		took = max(elapsed-c.away, elapsed/maxDoubt)
 	}
 	if n < minSample || took <= 0 {
 		return
@@ -177,12 +183,12 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	if gzip {
 		beside = c.all - f.all
 	}
-	rate := float64(n) / took * max(1, beside/took)
+	rate := float64(n) / took.Seconds() * max(1, beside/elapsed.Seconds())
 	if gzip {
-		c.gzip.add(rate, n, elapsed, !c.onGzip)
-		c.busy += (working.Seconds()/took - c.busy) / 8
+		c.gzip.add(rate, n, took, !c.onGzip)
+		c.busy += (working.Seconds()/took.Seconds() - c.busy) / 8
 	} else {
-		c.plain.add(rate, n, elapsed, c.onGzip)
+		c.plain.add(rate, n, took, c.onGzip)
 	}
 	switch {
 	case gzip != c.onGzip:
@@ -224,19 +230,21 @@ func (c *Choice) way(gzip bool) *goodput {
 }
 
 // Probe is how many bytes of a chunk of size the caller is to move by themselves in the plain way; 0: none. One finds out when
-// nothing is known yet, and one once more, with more, if all may go as gzip only because the other end is far away.
-func (c *Choice) Probe(size int) int {
+// nothing is known yet, and one once more, with more, if all may go as gzip only because the other end is far away. away is how
+// far it is known to be: what the quickest small call took.
+func (c *Choice) Probe(size int, away time.Duration) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.plain.rate == 0 && !c.probing && size >= 2*ProbeSize:
-		c.probing, c.probed = true, time.Now()
-		return ProbeSize
+		n = ProbeSize
 	case c.onGzip && !c.checked && size >= 2*checkSize && c.plain.bytes <= ProbeSize && c.plain.rate*c.doubt() > c.gzip.rate:
-		c.checked = true
-		return checkSize
+		c.checked, n = true, checkSize
+	default:
+		return 0
 	}
-	return 0
+	c.probing, c.probed, c.away = true, time.Now(), away
+	return n
 }
 
 const (
@@ -275,8 +283,8 @@ func (c *Choice) Gzip() bool {
 }
 
 // hope decides as long as nothing has gone as gzip. None is guessed from a few milliseconds on a link that may have been cold.
-// A good guess is enough for all until it is known, for a chunk that goes plain over a slow link takes long; another for one
-// chunk to find out.
+// A good guess is enough for all until it is known, for a chunk that goes plain over a slow link takes long; another, or one that
+// leaves the processors little room, for one chunk to find out.
 func (c *Choice) hope() bool {
 	plain := c.plain.rate
 	hope := c.guess(plain)
@@ -285,7 +293,7 @@ func (c *Choice) hope() bool {
 	}
 	first := !c.trying
 	c.trying = true
-	return first || hope > plain*toGzipAt
+	return first || (hope > plain*toGzipAt && hope*room < c.guess(math.Inf(1)))
 }
 
 // better reports whether the way not taken seems to be better.
@@ -325,11 +333,11 @@ func (c *Choice) tries() bool {
 	return true
 }
 
-// doubt is how many times as fast the link may be as a probe showed it: some of the probe's time was distance, and it was
-// alone.
+// doubt is how many times as fast the link may be as a probe showed it: a connection that was idle goes there and back a few times
+// before it fills a link (RFC 5681, slow start).
 func (c *Choice) doubt() float64 {
 	took := c.plain.seen
-	return took.Seconds() / max(took-farAway, took/maxDoubt).Seconds()
+	return took.Seconds() / max(took-startTrips*c.away, took/maxDoubt).Seconds()
 }
 
 func (c *Choice) pending() bool {
@@ -342,9 +350,9 @@ func (c *Choice) pending() bool {
 const probeMargin = 2
 
 const (
-	// farAway is how far the other end may be, there and back.
-	farAway  = 100 * time.Millisecond
-	maxDoubt = 32
+	// startTrips is how often ProbeSize goes there and back when a connection begins with ten segments and doubles them.
+	startTrips = 5
+	maxDoubt   = 32
 )
 
 // packed is what gzip moves, bytes of the image a second, and for what share of a chunk's time this machine compresses. Until
@@ -355,7 +363,7 @@ func (c *Choice) packed() (rate, busy float64) {
 	if c.gzip.rate == 0 {
 		plain := c.plain.rate
 		if c.probing { // it is no faster than this
-			plain = ProbeSize / max(time.Since(c.probed).Seconds(), 1e-9)
+			plain = ProbeSize / max((time.Since(c.probed)-c.away).Seconds(), 1e-9)
 		}
 		return probeMargin * c.guess(plain), 0
 	}

@@ -16,7 +16,7 @@ type link struct {
 
 // move moves a chunk as the choice says, in virtual time, and reports whether it was packed.
 func (l link) move(c *Choice) bool {
-	if n := c.Probe(4 * mib); n > 0 {
+	if n := c.Probe(4*mib, 0); n > 0 {
 		f := c.Begin(false)
 		<-time.After(time.Duration(float64(n) / l.plain * float64(time.Second)))
 		f.End(false, n, 0)
@@ -47,7 +47,7 @@ func TestChoice(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewChoice(doubled)
-			if c.Probe(4*mib) != ProbeSize || c.Probe(4*mib) != 0 {
+			if c.Probe(4*mib, 0) != ProbeSize || c.Probe(4*mib, 0) != 0 {
 				t.Fatalf("%s: one alone probes", name)
 			}
 			f := c.Begin(false)
@@ -107,7 +107,7 @@ func TestChoiceWaits(t *testing.T) {
 	for _, rate := range []float64{1000 * mib, 1 * mib} {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewChoice(doubled)
-			c.Probe(4 * mib)
+			c.Probe(4*mib, 0)
 			f := c.Begin(false)
 			arrived := make(chan struct{})
 			time.AfterFunc(time.Duration(ProbeSize/rate*float64(time.Second)), func() {
@@ -129,10 +129,10 @@ func TestChoiceWaits(t *testing.T) {
 // TestProbeFails leaves the probe to the next.
 func TestProbeFails(t *testing.T) {
 	c := NewChoice(doubled)
-	c.Probe(4 * mib)
+	c.Probe(4*mib, 0)
 	f := c.Begin(false)
 	f.End(false, 0, 0)
-	if c.Probe(4*mib) == 0 {
+	if c.Probe(4*mib, 0) == 0 {
 		t.Error("nobody probes after a probe that failed")
 	}
 }
@@ -141,16 +141,16 @@ func TestProbeFails(t *testing.T) {
 func TestProbeOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewChoice(doubled)
-		c.Probe(4 * mib)
+		c.Probe(4*mib, 0)
 		probe, packed := c.Begin(false), c.Begin(true)
 		<-time.After(time.Second)
 		packed.End(true, 4*mib, 0)
 		began := time.Now()
-		if !c.Gzip() || c.Probe(4*mib) != 0 || time.Since(began) > 0 {
+		if !c.Gzip() || c.Probe(4*mib, 0) != 0 || time.Since(began) > 0 {
 			t.Error("a chunk goes plain, or waits, though gzip arrives and the probe does not")
 		}
 		probe.End(false, 0, 0)
-		if c.Probe(4*mib) == 0 {
+		if c.Probe(4*mib, 0) == 0 {
 			t.Error("nobody probes after a probe that failed")
 		}
 	})
@@ -224,7 +224,7 @@ func TestSmallSample(t *testing.T) {
 		f := c.Begin(false)
 		<-time.After(100 * time.Millisecond)
 		f.End(false, 4<<10, 0)
-		if c.Probe(4*mib) == 0 {
+		if c.Probe(4*mib, 0) == 0 {
 			t.Error("a small sample passed for knowledge of the link")
 		}
 	})
@@ -283,16 +283,18 @@ func TestLevel(t *testing.T) {
 func TestProbeFromAfar(t *testing.T) {
 	for name, tc := range map[string]struct {
 		probe  time.Duration
+		away   time.Duration
 		l      link
 		most   int // packed, of the first hundred
 		fewest int
 	}{
-		"fast, far": {24 * time.Millisecond, link{100 * mib, 85 * mib, 0.5}, 4, 1},
-		"slow":      {500 * time.Millisecond, link{1 * mib, 2.2 * mib, 0}, 100, 98},
+		"fast, far":  {24 * time.Millisecond, 20 * time.Millisecond, link{100 * mib, 85 * mib, 0.5}, 4, 1},
+		"slow start": {105 * time.Millisecond, 20 * time.Millisecond, link{100 * mib, 85 * mib, 0.5}, 4, 1},
+		"slow":       {500 * time.Millisecond, 20 * time.Millisecond, link{1 * mib, 2.2 * mib, 0}, 100, 98},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewChoice(doubled)
-			c.Probe(4 * mib)
+			c.Probe(4*mib, tc.away)
 			f := c.Begin(false)
 			<-time.After(tc.probe)
 			f.End(false, ProbeSize, 0)

@@ -124,12 +124,12 @@ func (s *speed) level(moved, busy float64) int {
 }
 
 // Probe is how many bytes of a chunk of size the caller is to send by themselves, encoded by Plain, for the codec to learn of the
-// link; 0: none.
-func (c *Codec) Probe(size int) int {
+// link; 0: none. away is how far the other end is known to be, there and back.
+func (c *Codec) Probe(size int, away time.Duration) int {
 	if c.choice == nil {
 		return 0
 	}
-	return c.choice.Probe(size)
+	return c.choice.Probe(size, away)
 }
 
 // Plain returns p to be sent as it is.
