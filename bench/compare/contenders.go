@@ -88,12 +88,12 @@ rclone check --download src :webdav:$(cat folder)`, check: `cmp "$IMG" dav/$(cat
 	{name: "dd, pigz -1, curl, and reading back", kind: "upload", slow: true, prepare: drive, run: replace(each, "PACK", "pigz -1"), check: verify},
 	{name: "the manual's way: dd, gzip, curl, reading back", kind: "upload", slow: true, prepare: drive, run: replace(each, "PACK", "gzip"), check: verify},
 	{
-		name: "transferd, verified", kind: "download", prepare: stored,
+		name: "transferd, verified", kind: "download", links: true, prepare: stored,
 		run: `transferctl download s:$(cat uuid) "$OUT" --local`, check: came,
 	},
-	{name: "nbdcopy (not verified)", kind: "download", prepare: stored, run: `nbdcopy nbd://$NBD "$OUT"`, check: came},
+	{name: "nbdcopy (not verified)", kind: "download", links: true, prepare: stored, run: `nbdcopy nbd://$NBD "$OUT"`, check: came},
 	{
-		name: "curl, one request after another (not verified)", kind: "download", prepare: stored,
+		name: "curl, one request after another (not verified)", kind: "download", links: true, prepare: stored,
 		run: `curl -sf -u u:p "http://$API/drives/$(cat uuid)/read/[0-$(($(stat -c %s "$IMG") - 4194304)):4194304]/4194304" >"$OUT"`, check: came,
 	},
 	{

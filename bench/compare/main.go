@@ -114,11 +114,13 @@ type shape struct {
 
 const mbit = 1e6 / 8
 
+var both = []string{"upload", "download"}
+
 var links = []link{
-	{name: "loopback", images: []string{"dense", "random", "sparse"}, kinds: []string{"upload", "download"}},
+	{name: "loopback", images: []string{"dense", "random", "sparse"}, kinds: both},
 	{name: "1 TiB, loopback", images: []string{"dense"}, kinds: []string{"tebibyte"}},
-	{name: "1Gbit, 20 ms", shape: &shape{1000 * mbit, 10 * time.Millisecond}, images: []string{"dense"}, size: 256 << 20, kinds: []string{"upload"}},
-	{name: "200Mbit, 20 ms", shape: &shape{200 * mbit, 10 * time.Millisecond}, images: []string{"dense"}, size: 256 << 20, kinds: []string{"upload"}},
+	{name: "1Gbit, 20 ms", shape: &shape{1000 * mbit, 10 * time.Millisecond}, images: []string{"dense"}, size: 256 << 20, kinds: both},
+	{name: "200Mbit, 20 ms", shape: &shape{200 * mbit, 10 * time.Millisecond}, images: []string{"dense"}, size: 256 << 20, kinds: both},
 }
 
 var all = []string{"dense", "random", "sparse"}
