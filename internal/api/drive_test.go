@@ -344,3 +344,33 @@ func TestMeter(t *testing.T) {
 		t.Errorf("it took only %s", took)
 	}
 }
+
+// TestAway takes the quickest answer to a small request for the distance; one to a chunk says nothing of it.
+func TestAway(t *testing.T) {
+	var delay atomic.Int64
+	c := served(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		time.Sleep(time.Duration(delay.Load()))
+		if r.Method == http.MethodGet {
+			_, _ = io.WriteString(w, "drive "+uuid+"\n")
+		}
+	})
+	if away := c.shared.away(); away != 0 {
+		t.Errorf("before any call the endpoint is %s away", away)
+	}
+	const near, far = 20 * time.Millisecond, 300 * time.Millisecond
+	for _, d := range []time.Duration{far, near, far} {
+		delay.Store(int64(d))
+		if _, err := c.List(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	delay.Store(0)
+	d := drive(c, 1<<20, transfer.CompressionNone)
+	if err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 1 << 20}, make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if away := c.shared.away(); away < near || away >= far {
+		t.Errorf("an endpoint that answers after %s and %s is %s away", far, near, away)
+	}
+}

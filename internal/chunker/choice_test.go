@@ -156,19 +156,26 @@ func TestProbeOvertaken(t *testing.T) {
 	})
 }
 
-// TestGoodGuess lets all chunks go as gzip, before one has arrived so, where that is likely to be much better.
+// TestGoodGuess lets all chunks go as gzip, before one has arrived so, where that is likely to be much better and the processors
+// have room for it; else one.
 func TestGoodGuess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := NewChoice(doubled)
-		f := c.Begin(false)
-		<-time.After(time.Second)
-		f.End(false, ProbeSize, 0)
-		for range 10 {
-			if !c.Gzip() {
-				t.Fatal("a chunk goes plain over a slow link")
+	for plain, want := range map[float64]int{1 * mib: 10, 100 * mib: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			c := NewChoice(doubled)
+			f := c.Begin(false)
+			<-time.After(time.Second)
+			f.End(false, int(plain), 0)
+			packed := 0
+			for range 10 {
+				if c.Gzip() {
+					packed++
+				}
 			}
-		}
-	})
+			if packed != want {
+				t.Errorf("at %.0f MiB/s %d of 10 are packed, not %d", plain/mib, packed, want)
+			}
+		})
+	}
 }
 
 // TestPackingLeavesTheWire counts chunks that are being compressed not among those that share the wire.
