@@ -178,7 +178,7 @@ func (c *Client) exchange(ctx context.Context, r *request) error {
 	return nil
 }
 
-// smallBody is a request's body that takes no time on any link, in bytes.
+// smallBody is how long a request's body is that takes no time on any link, in bytes.
 const smallBody = 4 << 10
 
 // answered hears how long the header of an answer to a small request took.

@@ -68,7 +68,7 @@ const (
 	tryEarly = 8
 	// ProbeSize is how much of a chunk a probe moves, in bytes: little on a slow link, and enough to tell a fast one.
 	ProbeSize = 512 << 10
-	// checkSize is how much a second one moves: of so much the distance to the other end is the lesser part.
+	// checkSize is how much a second one moves: of so much a slow beginning is the lesser part.
 	checkSize = 2 << 20
 	// minSample is the least that says something of the link, in bytes: less says how far away the other end is.
 	minSample = 128 << 10
@@ -230,8 +230,8 @@ func (c *Choice) way(gzip bool) *goodput {
 }
 
 // Probe is how many bytes of a chunk of size the caller is to move by themselves in the plain way; 0: none. One finds out when
-// nothing is known yet, and one once more, with more, if all may go as gzip only because the other end is far away. away is how
-// far it is known to be: what the quickest small call took.
+// nothing is known yet, and one once more, with more, if all may go as gzip only because a connection begins slowly. away is how
+// far the other end is known to be: what the quickest small call took.
 func (c *Choice) Probe(size int, away time.Duration) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -346,7 +346,7 @@ func (c *Choice) pending() bool {
 	return c.probing && c.gzip.rate == 0
 }
 
-// probeMargin is how many times as fast a link may be as a probe shows it: some of the probe's time is distance.
+// probeMargin is how many times as fast gzip may turn out to be as a probe leads to expect.
 const probeMargin = 2
 
 const (
