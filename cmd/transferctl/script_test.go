@@ -3,9 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -198,7 +199,7 @@ func startSandbox(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(path, []byte(config), 0o600))
 }
 
-// makeImage: image FILE SIZE [OFFSET LENGTH]... makes a sparse file with random bytes at the offsets.
+// makeImage: image FILE SIZE [OFFSET LENGTH]... makes a sparse file with random bytes at the offsets, the same in every run.
 func makeImage(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.Create(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -209,9 +210,10 @@ func makeImage(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	ts.Check(f.Truncate(numbers[0]))
+	noise := rand.NewChaCha8(sha256.Sum256([]byte(strings.Join(args, " "))))
 	for places := numbers[1:]; len(places) > 1; places = places[2:] {
 		data := make([]byte, places[1])
-		_, _ = rand.Read(data)
+		_, _ = noise.Read(data) // never fails
 		_, err := f.WriteAt(data, places[0])
 		ts.Check(err)
 	}
