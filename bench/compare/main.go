@@ -123,15 +123,18 @@ var links = []link{
 	{name: "200Mbit, 20 ms", shape: &shape{200 * mbit, 10 * time.Millisecond}, images: []string{"dense"}, size: 256 << 20, kinds: both},
 }
 
-var all = []string{"dense", "random", "sparse"}
+var (
+	all    = []string{"dense", "random", "sparse"}
+	chosen = []string{"encoding", "in flight"}
+)
 
 // choiceLinks are those over which transferd's choices are compared with fixed settings. The images for slow links are as
 // small as can be: of fewer chunks most are the first ones.
 var choiceLinks = []link{
-	{name: "10Mbit, 20 ms", shape: &shape{10 * mbit, 10 * time.Millisecond}, images: all, size: 64 << 20, kinds: []string{"encoding"}},
-	{name: "100Mbit, 20 ms", shape: &shape{100 * mbit, 10 * time.Millisecond}, images: all, size: 256 << 20, kinds: []string{"encoding"}},
-	{name: "1Gbit, 20 ms", shape: &shape{1000 * mbit, 10 * time.Millisecond}, images: all, kinds: []string{"encoding"}},
-	{name: "loopback", images: all, kinds: []string{"encoding", "in flight"}},
+	{name: "10Mbit, 20 ms", shape: &shape{10 * mbit, 10 * time.Millisecond}, images: all, size: 64 << 20, kinds: chosen},
+	{name: "100Mbit, 20 ms", shape: &shape{100 * mbit, 10 * time.Millisecond}, images: all, size: 256 << 20, kinds: chosen},
+	{name: "1Gbit, 20 ms", shape: &shape{1000 * mbit, 10 * time.Millisecond}, images: all, kinds: chosen},
+	{name: "loopback", images: all, kinds: chosen},
 	{name: "latency 5 ms", fault: "latency=5ms", images: []string{"random"}, kinds: []string{"in flight"}},
 	{name: "latency 20 ms", fault: "latency=20ms", images: []string{"random"}, kinds: []string{"in flight"}},
 	{name: "latency 100 ms", fault: "latency=100ms", images: []string{"random"}, kinds: []string{"in flight"}},

@@ -84,10 +84,10 @@ func (c *copier) streamEnded(size int64) error {
 }
 
 // each does step for the chunks that touch an extent, and with holes for all others too.
-func (c *copier) each(ctx context.Context, extents extents, holes bool, step stepFunc, bothWays bool) error {
+func (c *copier) each(ctx context.Context, extents extents, holes bool, step stepFunc, twoWay bool) error {
 	f, stop := newPlanFeed(chunker.Plan(ctx, extents, c.size, c.chunkSize, holes))
 	defer stop()
-	return c.carry(ctx, f, step, bothWays)
+	return c.carry(ctx, f, step, twoWay)
 }
 
 // writesAndReads reports whether each chunk is written, and then read back by another call.
@@ -99,11 +99,11 @@ func (c *copier) writesAndReads() bool {
 type stepFunc func(ctx context.Context, w work, ws *workspace) error
 
 // carry takes what the feed hands out through step, several chunks at once, each in one goroutine, its lane, from start to
-// end. bothWays says that step writes and then reads back. Chunks that are written together would be read back together,
-// and so on for most of the job, while of the link's two directions one idles; so only half of the lanes begin at once, and
-// another one beside each chunk that has been written.
-func (c *copier) carry(ctx context.Context, f feed, step stepFunc, bothWays bool) error {
-	c.pace = newPace(c.task.Spec.Concurrency, c.maxInFlight())
+// end. twoWay says that step writes and then reads back: then only half of the lanes begin at once, for there is room in the
+// link's one direction for no more, and another one beside each chunk that has been written.
+func (c *copier) carry(ctx context.Context, f feed, step stepFunc, twoWay bool) error {
+	c.pace = newPace(c.task.Spec.Concurrency, c.maxInFlight(), c.away())
+	c.pace.twoWay = twoWay
 	c.retry.pace.Store(c.pace)
 	c.retry.drain = nil // chunks in flight end, whatever they meet
 	defer func() { c.retry.drain = c.drain }()
@@ -120,7 +120,7 @@ func (c *copier) carry(ctx context.Context, f feed, step stepFunc, bothWays bool
 		defer c.worker.buffers.Put(buf)
 		ws := &workspace{buf: *buf, cmp: verify.NewComparer(), written: more}
 		err := c.carryAll(ctx, f, ws, func(ctx context.Context, w work) error {
-			if err := step(ctx, w, ws); err != nil || bothWays {
+			if err := step(ctx, w, ws); err != nil || twoWay {
 				return err
 			}
 			more()
@@ -134,7 +134,7 @@ func (c *copier) carry(ctx context.Context, f feed, step stepFunc, bothWays bool
 		return err
 	}
 	first := c.pace.limit
-	if bothWays {
+	if twoWay {
 		first = (first + 1) / 2
 	}
 	for range first {
@@ -156,6 +156,16 @@ func (c *copier) maxInFlight() int {
 		}
 	}
 	return most
+}
+
+// away is how far the farther of the job's ends is, there and back.
+func (c *copier) away() (far time.Duration) {
+	for _, end := range []any{c.src, c.sink} {
+		if e, ok := end.(interface{ Away() time.Duration }); ok {
+			far = max(far, e.Away())
+		}
+	}
+	return far
 }
 
 // carryAll carries one chunk after another.

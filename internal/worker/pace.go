@@ -8,13 +8,13 @@ import (
 )
 
 // pace finds how many chunks in flight move the most: it doubles them for as long as that moves more, goes back when it
-// does not, and halves them when the endpoint says that it is too much. It is safe for concurrent use.
+// does not, and halves them when the endpoint says that it is too much. It is safe for
+// concurrent use.
 type pace struct {
 	mu      sync.Mutex
 	limit   int // chunks in flight
 	most    int // limit never exceeds it
 	running int
-	stay    bool          // what the last that asked was told
 	began   time.Time     // of the round, in which limit chunks are moved from beginning to end
 	bytes   int64         // moved in the round
 	took    time.Duration // by all chunks of the round together
@@ -23,11 +23,19 @@ type pace struct {
 	rate    float64       // of the last round with fewer in flight, bytes a second; 0: there was none
 	hold    int           // rounds until more are tried again
 	pause   int           // rounds to hold the next time
+	rooms                 // that calls have in each direction
 }
 
 const (
-	// firstInFlight is as good as any number for a near endpoint (docs/performance.md), and half of what a far one needs.
-	firstInFlight = 8
+	// firstInFlight is for an endpoint that is not far: a slow link is filled by it, and on a fast one the climb takes no time.
+	// Of more, the first would be written all at once and the last read back all at once (docs/performance.md).
+	firstInFlight = 4
+	// firstFar is for an endpoint that is farFrom away or more, where the climb would take long, and mostly leads up.
+	firstFar = 8
+	farFrom  = 50 * time.Millisecond
+	// slowChunk is how long a chunk may take for more in flight to be tried: calls would take longer still, until something on
+	// the way loses patience, and more would be lost with a worker that is killed.
+	slowChunk = 2 * time.Second
 	// climbAt is how much more a doubled number has to move to be kept.
 	climbAt = 1.1
 	// firstHold is for how many rounds a number is kept before a larger one is tried again; each time in vain doubles it. A
@@ -37,12 +45,16 @@ const (
 	fallHold = 32
 )
 
-// newPace begins low; with fixed set, the number is that and stays so.
-func newPace(fixed, most int) *pace {
-	if fixed > 0 {
-		return &pace{limit: fixed, most: fixed}
+// newPace begins low; with fixed set, the number is that and stays so. away is how far the ends are, there and back.
+func newPace(fixed, most int, away time.Duration) *pace {
+	p := &pace{limit: fixed, most: fixed, rooms: newRooms()}
+	if fixed == 0 {
+		p.limit, p.most, p.pause = min(firstInFlight, most), most, firstHold
+		if away >= farFrom {
+			p.limit = min(firstFar, most)
+		}
 	}
-	return &pace{limit: min(firstInFlight, most), most: most, pause: firstHold}
+	return p
 }
 
 // enter reports whether one more may be in flight, and counts it.
@@ -58,12 +70,11 @@ func (p *pace) enter() bool {
 	return true
 }
 
-// leave reports whether one has to go, and counts it out. Of two that ask one goes and one stays, for those that end at
-// about the same time are in the same direction of the link.
+// leave reports whether one has to go, and counts it out.
 func (p *pace) leave() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stay = !p.stay; p.running <= p.limit || p.stay {
+	if p.running <= p.limit {
 		return false
 	}
 	p.running--
@@ -93,7 +104,10 @@ func (p *pace) moved(n int, began time.Time) {
 	p.round()
 }
 
-func (p *pace) round() { p.began, p.bytes, p.took, p.chunks, p.failed = time.Now(), 0, 0, 0, 0 }
+func (p *pace) round() {
+	p.began, p.bytes, p.took, p.chunks, p.failed = time.Now(), 0, 0, 0, 0
+	p.divide()
+}
 
 func (p *pace) decide(rate float64) {
 	switch {
@@ -104,7 +118,7 @@ func (p *pace) decide(rate float64) {
 	case p.rate > 0 && rate < p.rate*climbAt:
 		p.limit, p.rate, p.hold = max(1, p.limit/2), 0, p.pause
 		p.pause *= 2
-	case p.limit < p.most:
+	case p.limit < p.most && p.took < slowChunk*time.Duration(p.chunks):
 		p.rate, p.limit = rate, min(2*p.limit, p.most)
 	default:
 		p.rate, p.hold = 0, p.pause

@@ -48,32 +48,33 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestBothDirections keeps both directions of a link busy, though all that is under way in one shares it. Lanes that began
-// together would take 1.2 times the best with 2 in flight, and 1.3 times with 16; what an odd or a changing number takes
-// depends on who comes first.
+// oneWay is a direction of a link, which all that is under way in it shares.
+func oneWay(perChunk time.Duration) func(context.Context, transfer.Chunk, int) error {
+	const pieces = 64
+	var underWay atomic.Int64
+	return func(ctx context.Context, _ transfer.Chunk, _ int) error {
+		underWay.Add(1)
+		defer underWay.Add(-1)
+		for range pieces {
+			if err := sleep(ctx, perChunk/pieces*time.Duration(underWay.Load())); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// TestBothDirections keeps both directions of a slow link busy. Lanes without an order take a tenth longer, however large the
+// image is: chunks that are written together are read back together.
 func TestBothDirections(t *testing.T) {
 	const (
-		perChunk = 64 * time.Millisecond // what the link takes for a chunk, each way
-		pieces   = 64
+		perChunk = 640 * time.Millisecond // what the link takes for a chunk, each way
 		count    = 200
 	)
-	for concurrency, atMost := range map[int]float64{0: 1.25, 2: 1.1, 7: 1.25, 16: 1.1} {
+	for concurrency, atMost := range map[int]float64{0: 1.02, 2: 1.02, 3: 1.04, 7: 1.04, 16: 1.06} {
 		synctest.Test(t, func(t *testing.T) {
-			direction := func() func(context.Context, transfer.Chunk, int) error {
-				var underWay atomic.Int64
-				return func(ctx context.Context, _ transfer.Chunk, _ int) error {
-					underWay.Add(1)
-					defer underWay.Add(-1)
-					for range pieces {
-						if err := sleep(ctx, perChunk/pieces*time.Duration(underWay.Load())); err != nil {
-							return err
-						}
-					}
-					return nil
-				}
-			}
 			sink := newChunked(nil)
-			sink.onWrite, sink.onRead = direction(), direction()
+			sink.onWrite, sink.onRead = oneWay(perChunk), oneWay(perChunk)
 			started := time.Now()
 			j := newJob(t, newChunked(noise(count*chunkSize)), sink)
 			j.spec.Concurrency = concurrency
@@ -86,9 +87,84 @@ func TestBothDirections(t *testing.T) {
 	}
 }
 
+// TestSlowDrive takes long to write and not to read: then nearly all that is in flight is written. With half of it in each
+// direction the job would take twice as long.
+func TestSlowDrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const (
+			perWrite = time.Second
+			inFlight = 16
+			count    = 320
+		)
+		sink := newChunked(nil)
+		sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, perWrite) }
+		sink.onRead = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, perWrite/100) }
+		started := time.Now()
+		j := newJob(t, newChunked(noise(count*chunkSize)), sink)
+		j.spec.Concurrency = inFlight
+		j.mustRun()
+		if took, best := time.Since(started), count/inFlight*perWrite; took > best*115/100 {
+			t.Errorf("it took %s, the best is %s", took, best)
+		}
+	})
+}
+
+// TestSlowChunks does not put more in flight where each chunk takes long already.
+func TestSlowChunks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var underWay, most atomic.Int64
+		counted := func(call func(context.Context, transfer.Chunk, int) error) func(context.Context, transfer.Chunk, int) error {
+			return func(ctx context.Context, c transfer.Chunk, n int) error {
+				most.Store(max(most.Load(), underWay.Add(1)))
+				defer underWay.Add(-1)
+				return call(ctx, c, n)
+			}
+		}
+		sink := newChunked(nil)
+		sink.onWrite, sink.onRead = counted(oneWay(slowChunk/2)), counted(oneWay(slowChunk/2))
+		newJob(t, newChunked(noise(100*chunkSize)), sink).mustRun()
+		if m := most.Load(); m != firstInFlight {
+			t.Errorf("%d in flight", m)
+		}
+	})
+}
+
+// far is an end that is so far away that the time it takes is most of what a call takes.
+type far struct{ *chunked }
+
+func (far) Away() time.Duration { return farFrom }
+
+// TestFar begins with more in flight where each round of finding out would take long.
+func TestFar(t *testing.T) {
+	for want, end := range map[int64]func(*chunked) transfer.Sink{
+		firstInFlight: func(c *chunked) transfer.Sink { return c },
+		firstFar:      func(c *chunked) transfer.Sink { return far{c} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var before atomic.Int64 // the first chunk is read back
+			var first atomic.Bool
+			sink := newChunked(nil)
+			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
+				if !first.Load() {
+					before.Add(1)
+				}
+				return sleep(ctx, farFrom)
+			}
+			sink.onRead = func(context.Context, transfer.Chunk, int) error {
+				first.Store(true)
+				return nil
+			}
+			newJob(t, newChunked(noise(100*chunkSize)), end(sink)).mustRun()
+			if n := before.Load(); n != want/2 {
+				t.Errorf("%d chunks were begun at first, not %d", n, want/2)
+			}
+		})
+	}
+}
+
 // TestPaceFalls halves what is in flight when the endpoint asks for less, and when more fails than succeeds.
 func TestPaceFalls(t *testing.T) {
-	p := newPace(0, 16)
+	p := newPace(0, 16, 0)
 	p.limit, p.running = 16, 16
 	p.failure(transfer.CodeThrottled)
 	p.failure(transfer.CodeThrottled) // of the same round
@@ -104,7 +180,7 @@ func TestPaceFalls(t *testing.T) {
 	if p.limit != 4 {
 		t.Errorf("%d in flight after a round of failures", p.limit)
 	}
-	fixed := newPace(5, 16)
+	fixed := newPace(5, 16, 0)
 	fixed.failure(transfer.CodeThrottled)
 	if fixed.limit != 5 {
 		t.Errorf("a number that was asked for became %d", fixed.limit)

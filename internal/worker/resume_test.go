@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,13 +16,11 @@ import (
 func TestDrain(t *testing.T) {
 	image := noise(30 * chunkSize)
 	drain := make(chan struct{})
+	stop := sync.OnceFunc(func() { close(drain) })
 	sink := newChunked(nil)
 	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
-		if c.Index == 10 {
-			close(drain)
-		}
-		if c.Index > 10 {
-			<-drain
+		if c.Index >= 10 {
+			stop()
 		}
 		return nil
 	}

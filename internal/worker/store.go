@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -70,7 +71,7 @@ func (c *copier) readsBack() bool {
 // write calls put, in the chunk's turn where the sink has an order.
 func (c *copier) write(ctx context.Context, w work, put func() error) (err error) {
 	write := func() error {
-		return c.retry.call(ctx, c.sinkGate, func() error { return c.young(put()) })
+		return c.toSink(ctx, writing, put)
 	}
 	if c.order != nil {
 		err = c.order.take(ctx, w.seq, write)
@@ -81,6 +82,21 @@ func (c *copier) write(ctx context.Context, w work, put func() error) (err error
 		c.count.update(func(n *transfer.Progress) { n.Chunks.Sent++ })
 	}
 	return err
+}
+
+// toSink calls op in its turn, and again while that may help. A chunk that waits to be tried again is not in its turn, so
+// others pass it; one that waits for a busy drive is, for nothing passes that.
+func (c *copier) toSink(ctx context.Context, way direction, op func() error) error {
+	call := func() error {
+		began := time.Now()
+		err := c.young(op())
+		c.pace.spend(way, time.Since(began))
+		return err
+	}
+	try := func() error {
+		return c.pace.inTurn(ctx, way, func() error { return c.sinkGate.do(ctx, call) })
+	}
+	return c.retry.while(ctx, transfer.RetryCall, try(), try)
 }
 
 // compare reads a chunk of the target and ends the job if it is not what the source says. The source, too, is read once
@@ -107,9 +123,9 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, ws *workspace) (
 // readBack reads what is stored until it is what was expected, and fails with CodeMismatch if it is not.
 func (c *copier) readBack(ctx context.Context, rb transfer.ReadBacker, ch transfer.Chunk, want expected, ws *workspace) (got transfer.Digest, err error) {
 	for range rereads {
-		err = c.retry.call(ctx, c.sinkGate, func() error {
+		err = c.toSink(ctx, readingBack, func() error {
 			ws.cmp.Reset(want.bytes)
-			return c.young(rb.ReadBack(ctx, ch, ws.cmp))
+			return rb.ReadBack(ctx, ch, ws.cmp)
 		})
 		if err != nil {
 			return got, at("read back", ch, err)
