@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"runtime"
 	"slices"
@@ -159,8 +160,9 @@ func (c *Client) exchange(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	resp, err := c.shared.http.RoundTrip(req)
+	var began time.Time // when there was a connection: to make one takes round trips of its own
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { began = time.Now() }}
+	resp, err := c.shared.http.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err == nil && len(r.body) < smallBody {
 		c.shared.answered(time.Since(began))
 	}

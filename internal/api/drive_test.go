@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -372,5 +374,26 @@ func TestAway(t *testing.T) {
 	}
 	if away := c.shared.away(); away < near || away >= far {
 		t.Errorf("an endpoint that answers after %s and %s is %s away", far, near, away)
+	}
+}
+
+// TestAwayBeforeConnected does not take the time for distance that it takes to connect.
+func TestAwayBeforeConnected(t *testing.T) {
+	const handshake = 300 * time.Millisecond
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "uuid 1\n")
+	}))
+	s.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		time.Sleep(handshake)
+		return nil, nil
+	}}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	c := client(t, Config{URL: s.URL, CAFile: authority(t, s)})
+	if _, err := c.Profile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if away := c.shared.away(); away == 0 || away >= handshake {
+		t.Errorf("an endpoint that answers at once is %s away", away)
 	}
 }

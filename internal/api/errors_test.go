@@ -1,14 +1,12 @@
 package api
 
 import (
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -139,10 +137,7 @@ func TestTLS(t *testing.T) {
 	t.Cleanup(s.Close)
 	_, err := client(t, Config{URL: s.URL}).Profile(t.Context())
 	want(t, err, transfer.CodeUntrusted, "ca_file")
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	ca := authority(t, s)
 	if _, err := client(t, Config{URL: s.URL, CAFile: ca}).Profile(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -2,10 +2,13 @@ package api
 
 import (
 	"bytes"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -86,3 +89,13 @@ func (c *calls) note(r *http.Request) {
 }
 
 func repeat(b byte, n int) []byte { return bytes.Repeat([]byte{b}, n) }
+
+// authority is a file with the certificate of a server.
+func authority(t testing.TB, s *httptest.Server) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
