@@ -8,8 +8,7 @@ import (
 )
 
 // pace finds how many chunks in flight move the most: it doubles them for as long as that moves more, goes back when it
-// does not, and halves them when the endpoint says that it is too much. It is safe for
-// concurrent use.
+// does not, and halves them when the endpoint says that it is too much. It is safe for concurrent use.
 type pace struct {
 	mu      sync.Mutex
 	limit   int // chunks in flight
