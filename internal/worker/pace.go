@@ -14,6 +14,7 @@ type pace struct {
 	limit   int // chunks in flight
 	most    int // limit never exceeds it
 	running int
+	first   bool          // no chunk has been moved yet
 	began   time.Time     // of the round, in which limit chunks are moved from beginning to end
 	bytes   int64         // moved in the round
 	took    time.Duration // by all chunks of the round together
@@ -26,14 +27,12 @@ type pace struct {
 }
 
 const (
-	// firstInFlight is for an endpoint that is not far: a slow link is filled by it, and on a fast one the climb takes no time.
-	// Of more, the first would be written all at once and the last read back all at once (docs/performance.md).
+	// firstInFlight fills a slow link. Of more, the first would be written all at once, and the last read back all at once.
 	firstInFlight = 4
-	// firstFar is for an endpoint that is farFrom away or more, where the climb would take long, and mostly leads up.
-	firstFar = 8
-	farFrom  = 50 * time.Millisecond
-	// slowChunk is how long a chunk may take for more in flight to be tried: calls would take longer still, until something on
-	// the way loses patience, and more would be lost with a worker that is killed.
+	// slowChunk is how long a chunk may take for more to be tried: calls would take longer still, until something on the way loses
+	// patience, and more would be lost with a worker that is killed. If the first is quicker, twice as many are in flight
+	// without further proof, which is as good as any number for a near endpoint, and half of what a far one needs
+	// (docs/performance.md).
 	slowChunk = 2 * time.Second
 	// climbAt is how much more a doubled number has to move to be kept.
 	climbAt = 1.1
@@ -44,16 +43,12 @@ const (
 	fallHold = 32
 )
 
-// newPace begins low; with fixed set, the number is that and stays so. away is how far the ends are, there and back.
-func newPace(fixed, most int, away time.Duration) *pace {
-	p := &pace{limit: fixed, most: fixed, rooms: newRooms()}
-	if fixed == 0 {
-		p.limit, p.most, p.pause = min(firstInFlight, most), most, firstHold
-		if away >= farFrom {
-			p.limit = min(firstFar, most)
-		}
+// newPace begins low; with fixed set, the number is that and stays so.
+func newPace(fixed, most int) *pace {
+	if fixed > 0 {
+		return &pace{limit: fixed, most: fixed, rooms: newRooms()}
 	}
-	return p
+	return &pace{limit: min(firstInFlight, most), most: most, pause: firstHold, first: true, rooms: newRooms()}
 }
 
 // enter reports whether one more may be in flight, and counts it.
@@ -91,6 +86,10 @@ func (p *pace) moved(n int, began time.Time) {
 	if p.rate > 0 && p.running < p.limit || began.Before(p.began) {
 		return
 	}
+	if p.first {
+		p.begun(time.Since(began))
+		return
+	}
 	p.bytes += int64(n)
 	p.took += time.Since(began)
 	if p.chunks++; p.chunks < p.limit {
@@ -100,6 +99,15 @@ func (p *pace) moved(n int, began time.Time) {
 	if p.most > 1 && p.took > 0 {
 		p.decide(float64(p.bytes) / p.took.Seconds() * float64(p.limit))
 	}
+	p.round()
+}
+
+// begun hears of the first chunk.
+func (p *pace) begun(took time.Duration) {
+	if p.failed == 0 && took < slowChunk {
+		p.limit = min(2*p.limit, p.most)
+	}
+	p.first = false
 	p.round()
 }
 
@@ -124,7 +132,7 @@ func (p *pace) decide(rate float64) {
 	}
 }
 
-func (p *pace) fall() { p.limit, p.rate, p.hold = max(1, p.limit/2), 0, fallHold }
+func (p *pace) fall() { p.limit, p.rate, p.hold, p.first = max(1, p.limit/2), 0, fallHold, false }
 
 // failure hears of a call that has to be made again. An endpoint that asks for less gets less at once; of other failures
 // it takes as many as there are successes; a busy drive is the gate's matter.

@@ -129,42 +129,9 @@ func TestSlowChunks(t *testing.T) {
 	})
 }
 
-// far is an end that is so far away that the time it takes is most of what a call takes.
-type far struct{ *chunked }
-
-func (far) Away() time.Duration { return farFrom }
-
-// TestFar begins with more in flight where each round of finding out would take long.
-func TestFar(t *testing.T) {
-	for want, end := range map[int64]func(*chunked) transfer.Sink{
-		firstInFlight: func(c *chunked) transfer.Sink { return c },
-		firstFar:      func(c *chunked) transfer.Sink { return far{c} },
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			var before atomic.Int64 // the first chunk is read back
-			var first atomic.Bool
-			sink := newChunked(nil)
-			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
-				if !first.Load() {
-					before.Add(1)
-				}
-				return sleep(ctx, farFrom)
-			}
-			sink.onRead = func(context.Context, transfer.Chunk, int) error {
-				first.Store(true)
-				return nil
-			}
-			newJob(t, newChunked(noise(100*chunkSize)), end(sink)).mustRun()
-			if n := before.Load(); n != want/2 {
-				t.Errorf("%d chunks were begun at first, not %d", n, want/2)
-			}
-		})
-	}
-}
-
 // TestPaceFalls halves what is in flight when the endpoint asks for less, and when more fails than succeeds.
 func TestPaceFalls(t *testing.T) {
-	p := newPace(0, 16, 0)
+	p := newPace(0, 16)
 	p.limit, p.running = 16, 16
 	p.failure(transfer.CodeThrottled)
 	p.failure(transfer.CodeThrottled) // of the same round
@@ -180,7 +147,7 @@ func TestPaceFalls(t *testing.T) {
 	if p.limit != 4 {
 		t.Errorf("%d in flight after a round of failures", p.limit)
 	}
-	fixed := newPace(5, 16, 0)
+	fixed := newPace(5, 16)
 	fixed.failure(transfer.CodeThrottled)
 	if fixed.limit != 5 {
 		t.Errorf("a number that was asked for became %d", fixed.limit)
