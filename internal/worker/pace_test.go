@@ -129,6 +129,33 @@ func TestSlowChunks(t *testing.T) {
 	})
 }
 
+// TestPaceBegins goes on with more if the first chunk was quick, and nothing went wrong.
+func TestPaceBegins(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fixed, most int
+		took        time.Duration
+		code        transfer.Code
+		want        int
+	}{
+		"quick":    {0, 16, slowChunk / 2, "", 2 * firstInFlight},
+		"slow":     {0, 16, slowChunk, "", firstInFlight},
+		"refused":  {0, 16, slowChunk / 2, transfer.CodeThrottled, firstInFlight / 2},
+		"failed":   {0, 16, slowChunk / 2, transfer.CodeTimeout, firstInFlight},
+		"few":      {0, 5, slowChunk / 2, "", 5},
+		"fewer":    {0, 3, slowChunk / 2, "", 3},
+		"as asked": {4, 16, slowChunk / 2, "", 4},
+	} {
+		p := newPace(tc.fixed, tc.most)
+		if tc.code != "" {
+			p.failure(tc.code)
+		}
+		p.moved(1, time.Now().Add(-tc.took))
+		if p.limit != tc.want {
+			t.Errorf("%s: %d in flight, not %d", name, p.limit, tc.want)
+		}
+	}
+}
+
 // TestPaceFalls halves what is in flight when the endpoint asks for less, and when more fails than succeeds.
 func TestPaceFalls(t *testing.T) {
 	p := newPace(0, 16)
