@@ -69,6 +69,9 @@ func (d *Drive) Size() int64 { return d.size }
 // MaxInFlight is how many requests to the endpoint may be under way at once, from all jobs together.
 func (d *Drive) MaxInFlight() int { return d.client.shared.inFlight }
 
+// Away is how far the endpoint is, there and back: no farther than its quickest answer so far.
+func (d *Drive) Away() time.Duration { return d.client.shared.away() }
+
 // Identity implements transfer.Source. The API has no version of what a drive holds, so a drive that was written between
 // two attempts is not found out by it.
 func (d *Drive) Identity() string { return d.uuid + " " + strconv.FormatInt(d.size, 10) }

@@ -102,7 +102,7 @@ type stepFunc func(ctx context.Context, w work, ws *workspace) error
 // end. twoWay says that step writes and then reads back: then only half of the lanes begin at once, for there is room in the
 // link's one direction for no more, and another one beside each chunk that has been written.
 func (c *copier) carry(ctx context.Context, f feed, step stepFunc, twoWay bool) error {
-	c.pace = newPace(c.task.Spec.Concurrency, c.maxInFlight())
+	c.pace = newPace(c.task.Spec.Concurrency, c.maxInFlight(), c.away())
 	c.pace.twoWay = twoWay
 	c.retry.pace.Store(c.pace)
 	c.retry.drain = nil // chunks in flight end, whatever they meet
@@ -156,6 +156,16 @@ func (c *copier) maxInFlight() int {
 		}
 	}
 	return most
+}
+
+// away is how far the farther of the job's ends is, there and back.
+func (c *copier) away() (far time.Duration) {
+	for _, end := range []any{c.src, c.sink} {
+		if e, ok := end.(interface{ Away() time.Duration }); ok {
+			far = max(far, e.Away())
+		}
+	}
+	return far
 }
 
 // carryAll carries one chunk after another.

@@ -34,6 +34,8 @@ const (
 	// without further proof, which is as good as any number for a near endpoint, and half of what a far one needs
 	// (docs/performance.md).
 	slowChunk = 2 * time.Second
+	// farFrom is how far an endpoint is, there and back, for the first chunk not to be waited for: it takes four times that.
+	farFrom = 50 * time.Millisecond
 	// climbAt is how much more a doubled number has to move to be kept.
 	climbAt = 1.1
 	// firstHold is for how many rounds a number is kept before a larger one is tried again; each time in vain doubles it. A
@@ -43,12 +45,16 @@ const (
 	fallHold = 32
 )
 
-// newPace begins low; with fixed set, the number is that and stays so.
-func newPace(fixed, most int) *pace {
+// newPace begins low; with fixed set, the number is that and stays so. away is how far the ends are, there and back.
+func newPace(fixed, most int, away time.Duration) *pace {
 	if fixed > 0 {
 		return &pace{limit: fixed, most: fixed, rooms: newRooms()}
 	}
-	return &pace{limit: min(firstInFlight, most), most: most, pause: firstHold, first: true, rooms: newRooms()}
+	p := &pace{limit: min(firstInFlight, most), most: most, pause: firstHold, first: true, rooms: newRooms()}
+	if away >= farFrom {
+		p.begun(0)
+	}
+	return p
 }
 
 // enter reports whether one more may be in flight, and counts it.
@@ -102,7 +108,7 @@ func (p *pace) moved(n int, began time.Time) {
 	p.round()
 }
 
-// begun hears of the first chunk.
+// begun hears of the first chunk, or that it is not to be waited for.
 func (p *pace) begun(took time.Duration) {
 	if p.failed == 0 && took < slowChunk {
 		p.limit = min(2*p.limit, p.most)

@@ -129,6 +129,39 @@ func TestSlowChunks(t *testing.T) {
 	})
 }
 
+// far is an end of which the way there is most of what a call takes.
+type far struct{ *chunked }
+
+func (far) Away() time.Duration { return farFrom }
+
+// TestFar does not wait for the first chunk where that takes a few long round trips.
+func TestFar(t *testing.T) {
+	for want, end := range map[int64]func(*chunked) transfer.Sink{
+		firstInFlight:     func(c *chunked) transfer.Sink { return c },
+		2 * firstInFlight: func(c *chunked) transfer.Sink { return far{c} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var writes atomic.Int64 // before the first chunk is read back
+			var first atomic.Bool
+			sink := newChunked(nil)
+			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
+				if !first.Load() {
+					writes.Add(1)
+				}
+				return sleep(ctx, farFrom)
+			}
+			sink.onRead = func(context.Context, transfer.Chunk, int) error {
+				first.Store(true)
+				return nil
+			}
+			newJob(t, newChunked(noise(100*chunkSize)), end(sink)).mustRun()
+			if n := writes.Load(); n != want/2 {
+				t.Errorf("%d chunks were begun at first, not %d", n, want/2)
+			}
+		})
+	}
+}
+
 // TestPaceBegins goes on with more if the first chunk was quick, and nothing went wrong.
 func TestPaceBegins(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -145,7 +178,7 @@ func TestPaceBegins(t *testing.T) {
 		"fewer":    {0, 3, slowChunk / 2, "", 3},
 		"as asked": {4, 16, slowChunk / 2, "", 4},
 	} {
-		p := newPace(tc.fixed, tc.most)
+		p := newPace(tc.fixed, tc.most, 0)
 		if tc.code != "" {
 			p.failure(tc.code)
 		}
@@ -158,7 +191,7 @@ func TestPaceBegins(t *testing.T) {
 
 // TestPaceFalls halves what is in flight when the endpoint asks for less, and when more fails than succeeds.
 func TestPaceFalls(t *testing.T) {
-	p := newPace(0, 16)
+	p := newPace(0, 16, 0)
 	p.limit, p.running = 16, 16
 	p.failure(transfer.CodeThrottled)
 	p.failure(transfer.CodeThrottled) // of the same round
@@ -174,7 +207,7 @@ func TestPaceFalls(t *testing.T) {
 	if p.limit != 4 {
 		t.Errorf("%d in flight after a round of failures", p.limit)
 	}
-	fixed := newPace(5, 16)
+	fixed := newPace(5, 16, 0)
 	fixed.failure(transfer.CodeThrottled)
 	if fixed.limit != 5 {
 		t.Errorf("a number that was asked for became %d", fixed.limit)
