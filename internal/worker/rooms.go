@@ -18,11 +18,12 @@ const (
 // and so on, while one direction idles; so of those in flight only as many go one way at once as that way's share of the
 // time is: half of them on a link, more writes where it is the drive that is slow to write.
 type rooms struct {
-	twoWay bool             // each chunk is written, and then read back by another call; if not, there is room for all
-	calls  [2]int           // under way in each direction
-	freed  chan struct{}    // closed when one of them ends
-	spent  [2]time.Duration // by calls in each direction, those of the last round half as much as of this one, and so on
-	share  float64          // of the time, that writing takes; from 0 to 1
+	twoWay bool          // each chunk is written, and then read back by another call; if not, there is room for all
+	calls  [2]int        // under way in each direction
+	freed  chan struct{} // closed when one of them ends
+	// Of calls in each direction, seconds spent and how many; those of the last round count half as much as of this one, and so on.
+	spent, ended [2]float64
+	share        float64 // of a chunk's time, that writing takes; from 0 to 1
 }
 
 func newRooms() rooms { return rooms{freed: make(chan struct{}), share: 0.5} }
@@ -65,14 +66,15 @@ func (p *pace) end(way direction) {
 	p.freed = make(chan struct{})
 }
 
-// spend hears of a call that was made: how long it took counts, not how long a busy drive was waited for before.
+// spend hears of a call that succeeded: how long it took counts, not how long a busy drive was waited for before.
 func (p *pace) spend(way direction, took time.Duration) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.spent[way] += took
+	p.spent[way] += took.Seconds()
+	p.ended[way]++
 }
 
 // room is how many calls may be under way in a direction.
@@ -84,11 +86,16 @@ func (p *pace) room(way direction) int {
 	return max(1, int(math.Round(float64(p.limit)*share)))
 }
 
-// divide gives each direction its share anew.
+// divide gives each direction its share anew, by what a call takes: more have been written than read back when a job begins.
 func (r *rooms) divide() {
-	if all := r.spent[writing] + r.spent[readingBack]; all > 0 {
-		r.share = r.spent[writing].Seconds() / all.Seconds()
+	if r.ended[writing] > 0 && r.ended[readingBack] > 0 {
+		write, read := r.spent[writing]/r.ended[writing], r.spent[readingBack]/r.ended[readingBack]
+		if write+read > 0 {
+			r.share = write / (write + read)
+		}
 	}
-	r.spent[writing] /= 2
-	r.spent[readingBack] /= 2
+	for way := range r.spent {
+		r.spent[way] /= 2
+		r.ended[way] /= 2
+	}
 }

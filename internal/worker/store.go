@@ -90,7 +90,9 @@ func (c *copier) toSink(ctx context.Context, way direction, op func() error) err
 	call := func() error {
 		began := time.Now()
 		err := c.young(op())
-		c.pace.spend(way, time.Since(began))
+		if err == nil {
+			c.pace.spend(way, time.Since(began))
+		}
 		return err
 	}
 	try := func() error {
