@@ -213,3 +213,28 @@ func TestPaceFalls(t *testing.T) {
 		t.Errorf("a number that was asked for became %d", fixed.limit)
 	}
 }
+
+// TestRoom is as large as what a call in its direction takes, however many there have been.
+func TestRoom(t *testing.T) {
+	p := newPace(8, 16, 0)
+	p.round()
+	for range 5 {
+		p.spend(writing, time.Second)
+	}
+	if w, r := p.room(writing), p.room(readingBack); w != 4 || r != 4 {
+		t.Errorf("before anything is read back %d are written, %d read back", w, r)
+	}
+	p.spend(readingBack, time.Second)
+	p.round()
+	if w, r := p.room(writing), p.room(readingBack); w != 4 || r != 4 {
+		t.Errorf("of calls as long as each other %d are written, %d read back", w, r)
+	}
+	for range 100 {
+		p.spend(writing, 100*time.Second)
+		p.spend(readingBack, time.Second)
+	}
+	p.round()
+	if w, r := p.room(writing), p.room(readingBack); w != 8 || r != 1 {
+		t.Errorf("of slow writes there are %d, and %d are read back", w, r)
+	}
+}
