@@ -80,9 +80,13 @@ func TestAwayForMinutes(t *testing.T) {
 		sink := newChunked(nil)
 		j := newJob(t, newChunked(image), sink)
 		j.ends.drive = "uuid"
-		back := time.Now().Add(minutes)
+		var back atomic.Pointer[time.Time] // chunks are written at the same time
+		leave := func() {
+			at := time.Now().Add(minutes)
+			back.Store(&at)
+		}
 		until := func(code transfer.Code) error {
-			if time.Now().Before(back) {
+			if time.Now().Before(*back.Load()) {
 				return failure(code)
 			}
 			return nil
@@ -94,17 +98,24 @@ func TestAwayForMinutes(t *testing.T) {
 			}
 			return nil
 		}
+		var again atomic.Bool
 		sink.onWrite = func(_ context.Context, c transfer.Chunk, n int) error {
 			if c.Index == 10 && n == 1 {
-				back = time.Now().Add(minutes)
+				leave()
+				again.Store(true)
 			}
-			if c.Index == 15 && until(transfer.CodeUnreachable) == nil {
+			if c.Index == 15 && again.Load() && until(transfer.CodeUnreachable) == nil {
 				return failure(transfer.CodeRefused)
+			}
+			if c.Index == 15 {
+				return failure(transfer.CodeUnreachable)
 			}
 			return until(transfer.CodeUnreachable)
 		}
+		leave()
 		j.mustFail(transfer.CodeRefused)
-		back, sink.onWrite = time.Now().Add(minutes), nil
+		leave()
+		sink.onWrite = nil
 		j.ends.open = func(string, int) error { return until(transfer.CodeUnreachable) }
 		j.mustRun()
 		equal(t, sink, image)
