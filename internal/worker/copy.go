@@ -57,21 +57,21 @@ func (c *copier) copy(ctx context.Context) error {
 	if c.task.Spec.WantsImageDigest() {
 		c.hash = &orderedHash{turns: newTurns(), sum: verify.NewImageHash()}
 	}
-	return c.whileSaving(ctx, func() error {
-		stream, ok := c.src.(transfer.Stream)
-		if !ok {
+	stream, ok := c.src.(transfer.Stream)
+	if !ok {
+		return c.whileSaving(ctx, func() error {
 			if err := c.each(ctx, c.src.Extents(ctx), !c.skipZeros, c.step, c.writesAndReads()); err != nil {
 				return err
 			}
 			c.recount()
 			return nil
-		}
-		f := &streamFeed{src: stream, chunkSize: c.chunkSize, capacity: c.task.Capacity}
-		if err := c.carry(ctx, f, c.step, c.writesAndReads()); err != nil {
-			return err
-		}
-		return c.streamEnded(f.size)
-	})
+		})
+	}
+	f := &streamFeed{src: stream, chunkSize: c.chunkSize, capacity: c.task.Capacity}
+	if err := c.whileSaving(ctx, func() error { return c.carry(ctx, f, c.step, c.writesAndReads()) }); err != nil {
+		return err
+	}
+	return c.streamEnded(f.size) // changes the plan, so no save may be under way
 }
 
 func (c *copier) streamEnded(size int64) error {

@@ -40,6 +40,33 @@ func TestStreamCut(t *testing.T) {
 	}
 }
 
+// lateEnd is a stream whose end comes long after its last byte.
+type lateEnd struct{ *stream }
+
+func (s lateEnd) Next(ctx context.Context, p []byte) (int, error) {
+	if s.r.Len() == 0 {
+		if err := sleep(ctx, 3*saveEvery); err != nil {
+			return 0, err
+		}
+	}
+	return s.stream.Next(ctx, p)
+}
+
+// TestStreamEndWhileSaving must not change the plan while a save reads it: -race finds that.
+func TestStreamEndWhileSaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		image := noise(4 * chunkSize)
+		sink := newChunked(nil)
+		j := newJob(t, lateEnd{newStream(image)}, sink)
+		j.spec.Concurrency = 1 // virtual time does not pass while a chunk waits for the stream's lock
+		j.mustRun()
+		equal(t, sink, image)
+		if j.store.at.Plan.Size != int64(len(image)) {
+			t.Errorf("the plan has size %d, want %d", j.store.at.Plan.Size, len(image))
+		}
+	})
+}
+
 // TestStreamTooLarge ends with a stream that the target cannot hold, and removes what was made for it.
 func TestStreamTooLarge(t *testing.T) {
 	for size, code := range map[int]transfer.Code{
