@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -36,7 +37,7 @@ type copier struct {
 	chunkSize int
 	skipZeros bool // zeros need not be written
 	doubted   bool // the target may not be as the ledger has it
-	order     *turns
+	order     *flow.Sequencer
 	hash      *orderedHash
 	pace      *pace
 }
@@ -52,10 +53,10 @@ type workspace struct {
 // copy moves all chunks that the ledger does not have.
 func (c *copier) copy(ctx context.Context) error {
 	if _, ok := c.sink.(transfer.InOrder); ok {
-		c.order = newTurns()
+		c.order = flow.NewSequencer()
 	}
 	if c.task.Spec.WantsImageDigest() {
-		c.hash = &orderedHash{turns: newTurns(), sum: verify.NewImageHash()}
+		c.hash = &orderedHash{order: flow.NewSequencer(), sum: verify.NewImageHash()}
 	}
 	stream, ok := c.src.(transfer.Stream)
 	if !ok {
@@ -318,7 +319,7 @@ func (c *copier) imageDigest() string {
 // orderedHash is the SHA-256 of the image, computed beside the copy: the goroutines pass their chunks through it in order
 // before they go on with them. A nil one does nothing.
 type orderedHash struct {
-	turns *turns
+	order *flow.Sequencer
 	sum   *verify.ImageHash
 }
 
@@ -326,7 +327,7 @@ func (h *orderedHash) add(ctx context.Context, w work, p []byte) error {
 	if h == nil || p == nil {
 		return nil
 	}
-	return h.turns.take(ctx, w.seq, func() error {
+	return h.order.Do(ctx, w.seq, func() error {
 		h.sum.Add(w.Off, p)
 		return nil
 	})

@@ -1,65 +1,11 @@
 package worker
 
 import (
-	"context"
-	"math/rand/v2"
-	"slices"
 	"testing"
 	"testing/synctest"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
-
-// TestTurns lets goroutines that come in any order proceed in the right one.
-func TestTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns()
-		var order []int64
-		for _, n := range rand.Perm(50) {
-			go func() {
-				err := turns.take(t.Context(), int64(n), func() error {
-					order = append(order, int64(n))
-					return nil
-				})
-				if err != nil {
-					t.Errorf("turn %d: %v", n, err)
-				}
-			}()
-		}
-		synctest.Wait()
-		if len(order) != 50 || !slices.IsSorted(order) {
-			t.Errorf("the turns were %v", order)
-		}
-	})
-}
-
-// TestTurnFails stops all later turns at one that failed, until their context ends.
-func TestTurnFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		turns, done := newTurns(), make(chan error, 1)
-		go func() {
-			done <- turns.take(ctx, 1, func() error {
-				t.Error("a turn was taken after one that failed")
-				return nil
-			})
-		}()
-		err := turns.take(ctx, 0, func() error { return failure(transfer.CodeRefused) })
-		if transfer.CodeOf(err) != transfer.CodeRefused {
-			t.Errorf("the turn that failed returned %v", err)
-		}
-		synctest.Wait()
-		select {
-		case err := <-done:
-			t.Errorf("the next turn did not wait: %v", err)
-		default:
-		}
-		cancel()
-		if err := <-done; transfer.CodeOf(err) != transfer.CodeCanceled {
-			t.Errorf("the next turn ended with %v", err)
-		}
-	})
-}
 
 // TestLedgerFull asks for a save once enough is pending, and does not block when nobody saves.
 func TestLedgerFull(t *testing.T) {

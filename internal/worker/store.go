@@ -74,7 +74,7 @@ func (c *copier) write(ctx context.Context, w work, put func() error) (err error
 		return c.toSink(ctx, writing, put)
 	}
 	if c.order != nil {
-		err = c.order.take(ctx, w.seq, write)
+		err = c.order.Do(ctx, w.seq, write)
 	} else {
 		err = write()
 	}

@@ -1,22 +1,23 @@
-package worker
+package flow
 
 import (
 	"context"
 	"sync"
 )
 
-// turns lets goroutines that finish out of order do something in order: number n proceeds once all below n are done.
-type turns struct {
+// Sequencer lets goroutines that finish out of order do something in order: number n proceeds once all below n are done.
+type Sequencer struct {
 	mu      sync.Mutex
 	next    int64
 	waiting map[int64]chan struct{}
 }
 
-func newTurns() *turns { return &turns{waiting: make(map[int64]chan struct{})} }
+// NewSequencer begins with number 0.
+func NewSequencer() *Sequencer { return &Sequencer{waiting: make(map[int64]chan struct{})} }
 
-// take waits for n's turn, does do, and passes the turn on. With an error the turn stays, for nothing after it may
+// Do waits for n's turn, does do, and passes the turn on. With an error the turn stays, for nothing after it may
 // proceed; each number is taken once.
-func (t *turns) take(ctx context.Context, n int64, do func() error) error {
+func (t *Sequencer) Do(ctx context.Context, n int64, do func() error) error {
 	if err := t.wait(ctx, n); err != nil {
 		return err
 	}
@@ -33,7 +34,7 @@ func (t *turns) take(ctx context.Context, n int64, do func() error) error {
 	return nil
 }
 
-func (t *turns) wait(ctx context.Context, n int64) error {
+func (t *Sequencer) wait(ctx context.Context, n int64) error {
 	t.mu.Lock()
 	if t.next == n {
 		t.mu.Unlock()
