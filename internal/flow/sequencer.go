@@ -5,44 +5,47 @@ import (
 	"sync"
 )
 
-// Sequencer lets goroutines that finish out of order do something in order: number n proceeds once all below n are done.
+// A Sequencer runs numbered operations of concurrent goroutines in order: operation n runs once
+// all operations 0 to n-1 have succeeded. It is safe for concurrent use.
 type Sequencer struct {
 	mu      sync.Mutex
-	next    int64
-	waiting map[int64]chan struct{}
+	next    int64                   // the number that runs next
+	waiting map[int64]chan struct{} // by number; closed when the number is next
 }
 
-// NewSequencer begins with number 0.
+// NewSequencer returns a Sequencer that begins with number 0.
 func NewSequencer() *Sequencer { return &Sequencer{waiting: make(map[int64]chan struct{})} }
 
-// Do waits for n's turn, does do, and passes the turn on. With an error the turn stays, for nothing after it may
-// proceed; each number is taken once.
-func (t *Sequencer) Do(ctx context.Context, n int64, do func() error) error {
-	if err := t.wait(ctx, n); err != nil {
+// Do waits until all operations below n have succeeded, runs op in the caller's goroutine and
+// releases operation n+1. It returns op's error, or ctx's if ctx ends before op begins. After an
+// error no later number runs until Do succeeds for n. Each number succeeds once, and one goroutine
+// at a time calls Do for it.
+func (s *Sequencer) Do(ctx context.Context, n int64, op func() error) error {
+	if err := s.wait(ctx, n); err != nil {
 		return err
 	}
-	if err := do(); err != nil {
+	if err := op(); err != nil {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.next = n + 1
-	if c, ok := t.waiting[t.next]; ok {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = n + 1
+	if c, ok := s.waiting[s.next]; ok {
 		close(c)
-		delete(t.waiting, t.next)
+		delete(s.waiting, s.next)
 	}
 	return nil
 }
 
-func (t *Sequencer) wait(ctx context.Context, n int64) error {
-	t.mu.Lock()
-	if t.next == n {
-		t.mu.Unlock()
+func (s *Sequencer) wait(ctx context.Context, n int64) error {
+	s.mu.Lock()
+	if s.next == n {
+		s.mu.Unlock()
 		return ctx.Err()
 	}
 	c := make(chan struct{})
-	t.waiting[n] = c
-	t.mu.Unlock()
+	s.waiting[n] = c
+	s.mu.Unlock()
 	select {
 	case <-c:
 		return ctx.Err()
