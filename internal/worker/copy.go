@@ -40,6 +40,7 @@ type copier struct {
 	order     *flow.Sequencer
 	hash      *orderedHash
 	pace      *pace
+	duplex    *duplex // nil: the copy does not write and read back
 }
 
 // workspace is what one goroutine carries chunks in.
@@ -104,7 +105,10 @@ type stepFunc func(ctx context.Context, w work, ws *workspace) error
 // link's one direction for no more, and another one beside each chunk that has been written.
 func (c *copier) carry(ctx context.Context, f feed, step stepFunc, twoWay bool) error {
 	c.pace = newPace(c.task.Spec.Concurrency, c.maxInFlight(), c.away())
-	c.pace.twoWay = twoWay
+	c.duplex = nil
+	if twoWay {
+		c.duplex = newDuplex(c.pace.inFlight)
+	}
 	c.retry.pace.Store(c.pace)
 	c.retry.drain = nil // chunks in flight end, whatever they meet
 	defer func() { c.retry.drain = c.drain }()
@@ -134,7 +138,7 @@ func (c *copier) carry(ctx context.Context, f feed, step stepFunc, twoWay bool) 
 		}
 		return err
 	}
-	first := c.pace.limit
+	first := c.pace.inFlight()
 	if twoWay {
 		first = (first + 1) / 2
 	}

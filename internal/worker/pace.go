@@ -23,7 +23,6 @@ type pace struct {
 	rate    float64       // of the last round with fewer in flight, bytes a second; 0: there was none
 	hold    int           // rounds until more are tried again
 	pause   int           // rounds to hold the next time
-	rooms                 // that calls have in each direction
 }
 
 const (
@@ -48,13 +47,20 @@ const (
 // newPace begins low; with fixed set, the number is that and stays so. away is how far the ends are, there and back.
 func newPace(fixed, most int, away time.Duration) *pace {
 	if fixed > 0 {
-		return &pace{limit: fixed, most: fixed, rooms: newRooms()}
+		return &pace{limit: fixed, most: fixed}
 	}
-	p := &pace{limit: min(firstInFlight, most), most: most, pause: firstHold, first: true, rooms: newRooms()}
+	p := &pace{limit: min(firstInFlight, most), most: most, pause: firstHold, first: true}
 	if away >= farFrom {
 		p.begun(0)
 	}
 	return p
+}
+
+// inFlight is how many chunks may be in flight.
+func (p *pace) inFlight() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.limit
 }
 
 // enter reports whether one more may be in flight, and counts it.
@@ -119,7 +125,6 @@ func (p *pace) begun(took time.Duration) {
 
 func (p *pace) round() {
 	p.began, p.bytes, p.took, p.chunks, p.failed = time.Now(), 0, 0, 0, 0
-	p.divide()
 }
 
 func (p *pace) decide(rate float64) {

@@ -216,25 +216,23 @@ func TestPaceFalls(t *testing.T) {
 
 // TestRoom is as large as what a call in its direction takes, however many there have been.
 func TestRoom(t *testing.T) {
-	p := newPace(8, 16, 0)
-	p.round()
+	d := newDuplex(func() int { return 8 })
 	for range 5 {
-		p.spend(writing, time.Second)
+		d.spend(writing, time.Second)
 	}
-	if w, r := p.room(writing), p.room(readingBack); w != 4 || r != 4 {
+	if w, r := d.room(writing), d.room(readingBack); w != 4 || r != 4 {
 		t.Errorf("before anything is read back %d are written, %d read back", w, r)
 	}
-	p.spend(readingBack, time.Second)
-	p.round()
-	if w, r := p.room(writing), p.room(readingBack); w != 4 || r != 4 {
+	d.spend(readingBack, time.Second)
+	d.divide()
+	if w, r := d.room(writing), d.room(readingBack); w != 4 || r != 4 {
 		t.Errorf("of calls as long as each other %d are written, %d read back", w, r)
 	}
 	for range 100 {
-		p.spend(writing, 100*time.Second)
-		p.spend(readingBack, time.Second)
+		d.spend(writing, 100*time.Second)
+		d.spend(readingBack, time.Second)
 	}
-	p.round()
-	if w, r := p.room(writing), p.room(readingBack); w != 8 || r != 1 {
+	if w, r := d.room(writing), d.room(readingBack); w != 8 || r != 1 {
 		t.Errorf("of slow writes there are %d, and %d are read back", w, r)
 	}
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"math"
+	"sync"
 	"time"
 )
 
@@ -14,42 +15,47 @@ const (
 	readingBack
 )
 
-// rooms is how a pace keeps both directions of a link busy. Chunks that are written together would be read back together,
+// duplex keeps both directions of a link busy. Chunks that are written together would be read back together,
 // and so on, while one direction idles; so of those in flight only as many go one way at once as that way's share of the
-// time is: half of them on a link, more writes where it is the drive that is slow to write.
-type rooms struct {
-	twoWay bool          // each chunk is written, and then read back by another call; if not, there is room for all
-	calls  [2]int        // under way in each direction
-	freed  chan struct{} // closed when one of them ends
+// time is: half of them on a link, more writes where it is the drive that is slow to write. A nil one limits nothing.
+type duplex struct {
+	limit func() int // how many chunks are in flight
+
+	mu    sync.Mutex
+	calls [2]int        // under way in each direction
+	freed chan struct{} // closed when one of them ends
 	// Of calls in each direction, seconds spent and how many; those of the last round count half as much as of this one, and so on.
 	spent, ended [2]float64
+	round        int     // calls that succeeded in the round
 	share        float64 // of a chunk's time, that writing takes; from 0 to 1
 }
 
-func newRooms() rooms { return rooms{freed: make(chan struct{}), share: 0.5} }
+func newDuplex(limit func() int) *duplex {
+	return &duplex{limit: limit, freed: make(chan struct{}), share: 0.5}
+}
 
 // inTurn does op when there is room for it in its direction.
-func (p *pace) inTurn(ctx context.Context, way direction, op func() error) error {
-	if p == nil || !p.twoWay {
+func (d *duplex) inTurn(ctx context.Context, way direction, op func() error) error {
+	if d == nil {
 		return op()
 	}
-	if err := p.begin(ctx, way); err != nil {
+	if err := d.begin(ctx, way); err != nil {
 		return err
 	}
-	defer p.end(way)
+	defer d.end(way)
 	return op()
 }
 
-func (p *pace) begin(ctx context.Context, way direction) error {
+func (d *duplex) begin(ctx context.Context, way direction) error {
 	for {
-		p.mu.Lock()
-		if p.calls[way] < p.room(way) {
-			p.calls[way]++
-			p.mu.Unlock()
+		d.mu.Lock()
+		if d.calls[way] < d.room(way) {
+			d.calls[way]++
+			d.mu.Unlock()
 			return nil
 		}
-		freed := p.freed
-		p.mu.Unlock()
+		freed := d.freed
+		d.mu.Unlock()
 		select {
 		case <-freed:
 		case <-ctx.Done():
@@ -58,44 +64,48 @@ func (p *pace) begin(ctx context.Context, way direction) error {
 	}
 }
 
-func (p *pace) end(way direction) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.calls[way]--
-	close(p.freed)
-	p.freed = make(chan struct{})
+func (d *duplex) end(way direction) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls[way]--
+	close(d.freed)
+	d.freed = make(chan struct{})
 }
 
-// spend hears of a call that succeeded: how long it took counts, not how long a busy drive was waited for before.
-func (p *pace) spend(way direction, took time.Duration) {
-	if p == nil {
+// spend counts a call that succeeded: how long it took counts, not how long a busy drive was waited for before.
+func (d *duplex) spend(way direction, took time.Duration) {
+	if d == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.spent[way] += took.Seconds()
-	p.ended[way]++
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.spent[way] += took.Seconds()
+	d.ended[way]++
+	if d.round++; d.round >= d.limit() {
+		d.divide()
+	}
 }
 
 // room is how many calls may be under way in a direction.
-func (p *pace) room(way direction) int {
-	share := p.share
+func (d *duplex) room(way direction) int {
+	share := d.share
 	if way == readingBack {
 		share = 1 - share
 	}
-	return max(1, int(math.Round(float64(p.limit)*share)))
+	return max(1, int(math.Round(float64(d.limit())*share)))
 }
 
 // divide gives each direction its share anew, by what a call takes: more have been written than read back when a job begins.
-func (r *rooms) divide() {
-	if r.ended[writing] > 0 && r.ended[readingBack] > 0 {
-		write, read := r.spent[writing]/r.ended[writing], r.spent[readingBack]/r.ended[readingBack]
+func (d *duplex) divide() {
+	if d.ended[writing] > 0 && d.ended[readingBack] > 0 {
+		write, read := d.spent[writing]/d.ended[writing], d.spent[readingBack]/d.ended[readingBack]
 		if write+read > 0 {
-			r.share = write / (write + read)
+			d.share = write / (write + read)
 		}
 	}
-	for way := range r.spent {
-		r.spent[way] /= 2
-		r.ended[way] /= 2
+	for way := range d.spent {
+		d.spent[way] /= 2
+		d.ended[way] /= 2
 	}
+	d.round = 0
 }

@@ -91,12 +91,12 @@ func (c *copier) toSink(ctx context.Context, way direction, op func() error) err
 		began := time.Now()
 		err := c.young(op())
 		if err == nil {
-			c.pace.spend(way, time.Since(began))
+			c.duplex.spend(way, time.Since(began))
 		}
 		return err
 	}
 	try := func() error {
-		return c.pace.inTurn(ctx, way, func() error { return c.sinkGate.do(ctx, call) })
+		return c.duplex.inTurn(ctx, way, func() error { return c.sinkGate.do(ctx, call) })
 	}
 	return c.retry.while(ctx, transfer.RetryCall, try(), try)
 }
