@@ -39,8 +39,8 @@ type copier struct {
 	doubted   bool // the target may not be as the ledger has it
 	order     *flow.Sequencer
 	hash      *orderedHash
-	pace      *pace
-	duplex    *duplex // nil: the copy does not write and read back
+	window    *flow.Window
+	duplex    *flow.Duplex // nil: the copy does not write and read back
 }
 
 // workspace is what one goroutine carries chunks in.
@@ -104,19 +104,19 @@ type stepFunc func(ctx context.Context, w work, ws *workspace) error
 // end. twoWay says that step writes and then reads back: then only half of the lanes begin at once, for there is room in the
 // link's one direction for no more, and another one beside each chunk that has been written.
 func (c *copier) carry(ctx context.Context, f feed, step stepFunc, twoWay bool) error {
-	c.pace = newPace(c.task.Spec.Concurrency, c.maxInFlight(), c.away())
+	c.window = flow.NewWindow(c.task.Spec.Concurrency, c.maxInFlight(), c.away())
 	c.duplex = nil
 	if twoWay {
-		c.duplex = newDuplex(c.pace.inFlight)
+		c.duplex = flow.NewDuplex(c.window.Limit)
 	}
-	c.retry.pace.Store(c.pace)
+	c.retry.window.Store(c.window)
 	c.retry.drain = nil // chunks in flight end, whatever they meet
 	defer func() { c.retry.drain = c.drain }()
 	var drained atomic.Bool
 	g, ctx := errgroup.WithContext(ctx)
 	var lane func() error
 	more := func() {
-		if c.pace.enter() {
+		if c.window.Enter() {
 			g.Go(lane)
 		}
 	}
@@ -138,7 +138,7 @@ func (c *copier) carry(ctx context.Context, f feed, step stepFunc, twoWay bool) 
 		}
 		return err
 	}
-	first := c.pace.inFlight()
+	first := c.window.Limit()
 	if twoWay {
 		first = (first + 1) / 2
 	}
@@ -175,7 +175,7 @@ func (c *copier) away() (far time.Duration) {
 
 // carryAll carries one chunk after another.
 func (c *copier) carryAll(ctx context.Context, f feed, ws *workspace, step func(context.Context, work) error) error {
-	for !c.pace.leave() {
+	for !c.window.Leave() {
 		select {
 		case <-c.drain:
 			return errDrained

@@ -164,7 +164,7 @@ func (c *copier) readAgain(ctx context.Context, w work, ws *workspace) error {
 	if d != stored {
 		return c.storeAnew(ctx, w, p, ws)
 	}
-	c.pace.moved(w.Len, ws.began)
+	c.window.ChunkDone(w.Len, ws.began)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -35,9 +36,9 @@ type retrier struct {
 	policy Policy
 	count  *counters
 	log    *zap.Logger
-	drain  <-chan struct{}      // ends all waiting for another try
-	met    bool                 // both ends have answered, in this attempt or an earlier one
-	pace   atomic.Pointer[pace] // of the copy that is under way; nil: none
+	drain  <-chan struct{}             // ends all waiting for another try
+	met    bool                        // both ends have answered, in this attempt or an earlier one
+	window atomic.Pointer[flow.Window] // of the copy that is under way; nil: none
 }
 
 // call runs op through the drive's gate and again after each failure that concerns this call alone.
@@ -66,8 +67,8 @@ func (r *retrier) while(ctx context.Context, verdict transfer.Retry, err error, 
 	pause.InitialInterval, pause.MaxInterval, pause.RandomizationFactor = r.policy.Base, r.policy.Cap, 1
 	for err != nil && transfer.CodeOf(err).Retry() == verdict {
 		r.count.retry(transfer.CodeOf(err))
-		if p := r.pace.Load(); p != nil {
-			p.failure(transfer.CodeOf(err))
+		if w := r.window.Load(); w != nil {
+			w.Failed(transfer.CodeOf(err))
 		}
 		// What was asked for is the least: chunks that were refused together do not return together.
 		wait := retryAfter(err) + pause.NextBackOff()

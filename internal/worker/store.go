@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -49,12 +50,12 @@ func (c *copier) storeOnce(ctx context.Context, w work, p []byte, ws *workspace)
 	}
 	ws.written()
 	if !c.readsBack() {
-		c.pace.moved(w.Len, ws.began)
+		c.window.ChunkDone(w.Len, ws.began)
 		return verify.Sum(p), nil
 	}
 	if atOnce {
 		if _, same := ws.cmp.Equal(); same {
-			c.pace.moved(w.Len, ws.began)
+			c.window.ChunkDone(w.Len, ws.began)
 			return ws.cmp.Digest(), nil
 		}
 		c.count.retry(transfer.CodeMismatch)
@@ -71,7 +72,7 @@ func (c *copier) readsBack() bool {
 // write calls put, in the chunk's turn where the sink has an order.
 func (c *copier) write(ctx context.Context, w work, put func() error) (err error) {
 	write := func() error {
-		return c.toSink(ctx, writing, put)
+		return c.toSink(ctx, flow.Write, put)
 	}
 	if c.order != nil {
 		err = c.order.Do(ctx, w.seq, write)
@@ -86,17 +87,17 @@ func (c *copier) write(ctx context.Context, w work, put func() error) (err error
 
 // toSink calls op in its turn, and again while that may help. A chunk that waits to be tried again is not in its turn, so
 // others pass it; one that waits for a busy drive is, for nothing passes that.
-func (c *copier) toSink(ctx context.Context, way direction, op func() error) error {
+func (c *copier) toSink(ctx context.Context, way flow.Direction, op func() error) error {
 	call := func() error {
 		began := time.Now()
 		err := c.young(op())
 		if err == nil {
-			c.duplex.spend(way, time.Since(began))
+			c.duplex.Observe(way, time.Since(began))
 		}
 		return err
 	}
 	try := func() error {
-		return c.duplex.inTurn(ctx, way, func() error { return c.sinkGate.do(ctx, call) })
+		return c.duplex.Do(ctx, way, func() error { return c.sinkGate.do(ctx, call) })
 	}
 	return c.retry.while(ctx, transfer.RetryCall, try(), try)
 }
@@ -125,7 +126,7 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, ws *workspace) (
 // readBack reads what is stored until it is what was expected, and fails with CodeMismatch if it is not.
 func (c *copier) readBack(ctx context.Context, rb transfer.ReadBacker, ch transfer.Chunk, want expected, ws *workspace) (got transfer.Digest, err error) {
 	for range rereads {
-		err = c.toSink(ctx, readingBack, func() error {
+		err = c.toSink(ctx, flow.ReadBack, func() error {
 			ws.cmp.Reset(want.bytes)
 			return rb.ReadBack(ctx, ch, ws.cmp)
 		})
@@ -134,7 +135,7 @@ func (c *copier) readBack(ctx context.Context, rb transfer.ReadBacker, ch transf
 		}
 		got = ws.cmp.Digest()
 		if err = differs(ch, want, got, ws.cmp); err == nil {
-			c.pace.moved(ch.Len, ws.began)
+			c.window.ChunkDone(ch.Len, ws.began)
 			return got, nil
 		}
 		c.count.retry(transfer.CodeMismatch)

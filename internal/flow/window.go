@@ -1,4 +1,4 @@
-package worker
+package flow
 
 import (
 	"sync"
@@ -7,9 +7,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// pace finds how many chunks in flight move the most: it doubles them for as long as that moves more, goes back when it
+// Window finds how many chunks in flight move the most: it doubles them for as long as that moves more, goes back when it
 // does not, and halves them when the endpoint says that it is too much. It is safe for concurrent use.
-type pace struct {
+type Window struct {
 	mu      sync.Mutex
 	limit   int // chunks in flight
 	most    int // limit never exceeds it
@@ -44,27 +44,27 @@ const (
 	fallHold = 32
 )
 
-// newPace begins low; with fixed set, the number is that and stays so. away is how far the ends are, there and back.
-func newPace(fixed, most int, away time.Duration) *pace {
+// NewWindow begins low; with fixed set, the number is that and stays so. away is how far the ends are, there and back.
+func NewWindow(fixed, most int, away time.Duration) *Window {
 	if fixed > 0 {
-		return &pace{limit: fixed, most: fixed}
+		return &Window{limit: fixed, most: fixed}
 	}
-	p := &pace{limit: min(firstInFlight, most), most: most, pause: firstHold, first: true}
+	p := &Window{limit: min(firstInFlight, most), most: most, pause: firstHold, first: true}
 	if away >= farFrom {
 		p.begun(0)
 	}
 	return p
 }
 
-// inFlight is how many chunks may be in flight.
-func (p *pace) inFlight() int {
+// Limit is how many chunks may be in flight.
+func (p *Window) Limit() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.limit
 }
 
-// enter reports whether one more may be in flight, and counts it.
-func (p *pace) enter() bool {
+// Enter reports whether one more may be in flight, and counts it.
+func (p *Window) Enter() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running >= p.limit {
@@ -76,8 +76,8 @@ func (p *pace) enter() bool {
 	return true
 }
 
-// leave reports whether one has to go, and counts it out.
-func (p *pace) leave() bool {
+// Leave reports whether one has to go, and counts it out.
+func (p *Window) Leave() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running <= p.limit {
@@ -87,9 +87,9 @@ func (p *pace) leave() bool {
 	return true
 }
 
-// moved counts a chunk of n bytes, and at the end of a round decides how many the next one has. began is when the chunk
+// ChunkDone counts a chunk of n bytes, and at the end of a round decides how many the next one has. began is when the chunk
 // was begun; one that was before the round was, with another number in flight, says nothing of this one.
-func (p *pace) moved(n int, began time.Time) {
+func (p *Window) ChunkDone(n int, began time.Time) {
 	if p == nil {
 		return // the copy has not begun
 	}
@@ -115,7 +115,7 @@ func (p *pace) moved(n int, began time.Time) {
 }
 
 // begun hears of the first chunk, or that it is not to be waited for.
-func (p *pace) begun(took time.Duration) {
+func (p *Window) begun(took time.Duration) {
 	if p.failed == 0 && took < slowChunk {
 		p.limit = min(2*p.limit, p.most)
 	}
@@ -123,11 +123,11 @@ func (p *pace) begun(took time.Duration) {
 	p.round()
 }
 
-func (p *pace) round() {
+func (p *Window) round() {
 	p.began, p.bytes, p.took, p.chunks, p.failed = time.Now(), 0, 0, 0, 0
 }
 
-func (p *pace) decide(rate float64) {
+func (p *Window) decide(rate float64) {
 	switch {
 	case p.failed > p.chunks:
 		p.fall()
@@ -143,11 +143,11 @@ func (p *pace) decide(rate float64) {
 	}
 }
 
-func (p *pace) fall() { p.limit, p.rate, p.hold, p.first = max(1, p.limit/2), 0, fallHold, false }
+func (p *Window) fall() { p.limit, p.rate, p.hold, p.first = max(1, p.limit/2), 0, fallHold, false }
 
-// failure hears of a call that has to be made again. An endpoint that asks for less gets less at once; of other failures
+// Failed hears of a call that has to be made again. An endpoint that asks for less gets less at once; of other failures
 // it takes as many as there are successes; a busy drive is the gate's matter.
-func (p *pace) failure(code transfer.Code) {
+func (p *Window) Failed(code transfer.Code) {
 	if code == transfer.CodeConflict {
 		return
 	}

@@ -1,4 +1,4 @@
-package worker
+package flow
 
 import (
 	"context"
@@ -7,18 +7,19 @@ import (
 	"time"
 )
 
-// direction is one of the two ways of a link.
-type direction int
+// Direction is one of the two ways of a link.
+type Direction int
 
+// The directions of a job that writes and reads back.
 const (
-	writing direction = iota
-	readingBack
+	Write Direction = iota
+	ReadBack
 )
 
-// duplex keeps both directions of a link busy. Chunks that are written together would be read back together,
+// Duplex keeps both directions of a link busy. Chunks that are written together would be read back together,
 // and so on, while one direction idles; so of those in flight only as many go one way at once as that way's share of the
 // time is: half of them on a link, more writes where it is the drive that is slow to write. A nil one limits nothing.
-type duplex struct {
+type Duplex struct {
 	limit func() int // how many chunks are in flight
 
 	mu    sync.Mutex
@@ -30,12 +31,13 @@ type duplex struct {
 	share        float64 // of a chunk's time, that writing takes; from 0 to 1
 }
 
-func newDuplex(limit func() int) *duplex {
-	return &duplex{limit: limit, freed: make(chan struct{}), share: 0.5}
+// NewDuplex begins with equal shares.
+func NewDuplex(limit func() int) *Duplex {
+	return &Duplex{limit: limit, freed: make(chan struct{}), share: 0.5}
 }
 
-// inTurn does op when there is room for it in its direction.
-func (d *duplex) inTurn(ctx context.Context, way direction, op func() error) error {
+// Do does op when there is room for it in its direction.
+func (d *Duplex) Do(ctx context.Context, way Direction, op func() error) error {
 	if d == nil {
 		return op()
 	}
@@ -46,7 +48,7 @@ func (d *duplex) inTurn(ctx context.Context, way direction, op func() error) err
 	return op()
 }
 
-func (d *duplex) begin(ctx context.Context, way direction) error {
+func (d *Duplex) begin(ctx context.Context, way Direction) error {
 	for {
 		d.mu.Lock()
 		if d.calls[way] < d.room(way) {
@@ -64,7 +66,7 @@ func (d *duplex) begin(ctx context.Context, way direction) error {
 	}
 }
 
-func (d *duplex) end(way direction) {
+func (d *Duplex) end(way Direction) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls[way]--
@@ -72,8 +74,8 @@ func (d *duplex) end(way direction) {
 	d.freed = make(chan struct{})
 }
 
-// spend counts a call that succeeded: how long it took counts, not how long a busy drive was waited for before.
-func (d *duplex) spend(way direction, took time.Duration) {
+// Observe counts a call that succeeded: how long it took counts, not how long a busy drive was waited for before.
+func (d *Duplex) Observe(way Direction, took time.Duration) {
 	if d == nil {
 		return
 	}
@@ -87,18 +89,18 @@ func (d *duplex) spend(way direction, took time.Duration) {
 }
 
 // room is how many calls may be under way in a direction.
-func (d *duplex) room(way direction) int {
+func (d *Duplex) room(way Direction) int {
 	share := d.share
-	if way == readingBack {
+	if way == ReadBack {
 		share = 1 - share
 	}
 	return max(1, int(math.Round(float64(d.limit())*share)))
 }
 
 // divide gives each direction its share anew, by what a call takes: more have been written than read back when a job begins.
-func (d *duplex) divide() {
-	if d.ended[writing] > 0 && d.ended[readingBack] > 0 {
-		write, read := d.spent[writing]/d.ended[writing], d.spent[readingBack]/d.ended[readingBack]
+func (d *Duplex) divide() {
+	if d.ended[Write] > 0 && d.ended[ReadBack] > 0 {
+		write, read := d.spent[Write]/d.ended[Write], d.spent[ReadBack]/d.ended[ReadBack]
 		if write+read > 0 {
 			d.share = write / (write + read)
 		}

@@ -11,6 +11,14 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
+// What a window of package flow begins with, how far an endpoint is that gets twice that at once, and how long a chunk
+// may take for it to grow.
+const (
+	firstInFlight = 4
+	farFrom       = 50 * time.Millisecond
+	slowChunk     = 2 * time.Second
+)
+
 // TestPace finds how many in flight an endpoint is worth, over all latencies.
 func TestPace(t *testing.T) {
 	const perChunk = 10 * time.Millisecond // what the link takes for a chunk
@@ -159,80 +167,5 @@ func TestFar(t *testing.T) {
 				t.Errorf("%d chunks were begun at first, not %d", n, want/2)
 			}
 		})
-	}
-}
-
-// TestPaceBegins goes on with more if the first chunk was quick, and nothing went wrong.
-func TestPaceBegins(t *testing.T) {
-	for name, tc := range map[string]struct {
-		fixed, most int
-		took        time.Duration
-		code        transfer.Code
-		want        int
-	}{
-		"quick":    {0, 16, slowChunk / 2, "", 2 * firstInFlight},
-		"slow":     {0, 16, slowChunk, "", firstInFlight},
-		"refused":  {0, 16, slowChunk / 2, transfer.CodeThrottled, firstInFlight / 2},
-		"failed":   {0, 16, slowChunk / 2, transfer.CodeTimeout, firstInFlight},
-		"few":      {0, 5, slowChunk / 2, "", 5},
-		"fewer":    {0, 3, slowChunk / 2, "", 3},
-		"as asked": {4, 16, slowChunk / 2, "", 4},
-	} {
-		p := newPace(tc.fixed, tc.most, 0)
-		if tc.code != "" {
-			p.failure(tc.code)
-		}
-		p.moved(1, time.Now().Add(-tc.took))
-		if p.limit != tc.want {
-			t.Errorf("%s: %d in flight, not %d", name, p.limit, tc.want)
-		}
-	}
-}
-
-// TestPaceFalls halves what is in flight when the endpoint asks for less, and when more fails than succeeds.
-func TestPaceFalls(t *testing.T) {
-	p := newPace(0, 16, 0)
-	p.limit, p.running = 16, 16
-	p.failure(transfer.CodeThrottled)
-	p.failure(transfer.CodeThrottled) // of the same round
-	if p.limit != 8 {
-		t.Errorf("%d in flight after 429", p.limit)
-	}
-	for range 8 {
-		p.failure(transfer.CodeTimeout)
-		p.failure(transfer.CodeNetwork)
-		p.failure(transfer.CodeConflict)
-		p.moved(1, time.Now())
-	}
-	if p.limit != 4 {
-		t.Errorf("%d in flight after a round of failures", p.limit)
-	}
-	fixed := newPace(5, 16, 0)
-	fixed.failure(transfer.CodeThrottled)
-	if fixed.limit != 5 {
-		t.Errorf("a number that was asked for became %d", fixed.limit)
-	}
-}
-
-// TestRoom is as large as what a call in its direction takes, however many there have been.
-func TestRoom(t *testing.T) {
-	d := newDuplex(func() int { return 8 })
-	for range 5 {
-		d.spend(writing, time.Second)
-	}
-	if w, r := d.room(writing), d.room(readingBack); w != 4 || r != 4 {
-		t.Errorf("before anything is read back %d are written, %d read back", w, r)
-	}
-	d.spend(readingBack, time.Second)
-	d.divide()
-	if w, r := d.room(writing), d.room(readingBack); w != 4 || r != 4 {
-		t.Errorf("of calls as long as each other %d are written, %d read back", w, r)
-	}
-	for range 100 {
-		d.spend(writing, 100*time.Second)
-		d.spend(readingBack, time.Second)
-	}
-	if w, r := d.room(writing), d.room(readingBack); w != 8 || r != 1 {
-		t.Errorf("of slow writes there are %d, and %d are read back", w, r)
 	}
 }
