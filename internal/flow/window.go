@@ -7,153 +7,229 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Window finds how many chunks in flight move the most: it doubles them for as long as that moves more, goes back when it
-// does not, and halves them when the endpoint says that it is too much. It is safe for concurrent use.
-type Window struct {
-	mu      sync.Mutex
-	limit   int // chunks in flight
-	most    int // limit never exceeds it
-	running int
-	first   bool          // no chunk has been moved yet
-	began   time.Time     // of the round, in which limit chunks are moved from beginning to end
-	bytes   int64         // moved in the round
-	took    time.Duration // by all chunks of the round together
-	chunks  int           // moved in the round
-	failed  int           // calls in the round that had to be made again
-	rate    float64       // of the last round with fewer in flight, bytes a second; 0: there was none
-	hold    int           // rounds until more are tried again
-	pause   int           // rounds to hold the next time
-}
-
+// The constants of a [Window]. docs/performance.md, "Chunks in flight", has the measurements.
 const (
-	// firstInFlight fills a slow link. Of more, the first would be written all at once, and the last read back all at once.
-	firstInFlight = 4
-	// slowChunk is how long a chunk may take for more to be tried: calls would take longer still, until something on the way loses
-	// patience, and more would be lost with a worker that is killed. If the first is quicker, twice as many are in flight
-	// without further proof, which is as good as any number for a near endpoint, and half of what a far one needs
-	// (docs/performance.md).
+	// slowStartLimit is how many chunks are in flight until the first one is done. At 10 Mbit/s,
+	// 64 MiB take 60 s with 4 in flight, 67 s with 8 and 76 s with 16: the first chunks are all
+	// written at once and the last all read back at once, with one direction of the link idle.
+	slowStartLimit = 4
+	// slowChunk is how long a chunk may take for the limit to grow. On a link where one takes 2 s
+	// a larger limit makes calls longer until a gateway ends them, and a crash loses more. If the
+	// first chunk is quicker, the limit doubles without further proof: 8 in flight move as much as
+	// 16 on loopback, and 20 ms of latency need 16 (2.56 s with 8, 1.99 s with 16).
 	slowChunk = 2 * time.Second
-	// farFrom is how far an endpoint is, there and back, for the first chunk not to be waited for: it takes four times that.
-	farFrom = 50 * time.Millisecond
-	// climbAt is how much more a doubled number has to move to be kept.
-	climbAt = 1.1
-	// firstHold is for how many rounds a number is kept before a larger one is tried again; each time in vain doubles it. A
-	// round is a few chunks, so the first judgements are rough, and a try in vain costs next to nothing.
+	// farRTT is the round-trip time from which on slow start is skipped: its one chunk takes four
+	// round trips.
+	farRTT = 50 * time.Millisecond
+	// climbGain is by which factor a doubled limit must move more to be kept. A round is a few
+	// chunks and its rate is rough, so a smaller gain proves nothing.
+	climbGain = 1.1
+	// firstHold is for how many rounds a limit is held before the next climb. It is short because
+	// the first rounds are of few chunks and mislead; each fruitless climb doubles it, so climbs
+	// that never help cost less and less.
 	firstHold = 4
-	// fallHold is for how many rounds less is kept that the endpoint asked for.
-	fallHold = 32
+	// backOffHold is for how many rounds a limit is held that was halved because of failures.
+	backOffHold = 32
 )
 
-// NewWindow begins low; with fixed set, the number is that and stays so. away is how far the ends are, there and back.
-func NewWindow(fixed, most int, away time.Duration) *Window {
+// phase names what a window is doing. finishRound says what each phase makes of a finished round.
+type phase string
+
+const (
+	phaseSlowStart phase = "slow start" // waits for the first chunk
+	phaseClimb     phase = "climb"      // doubles the limit for as long as that moves more
+	phaseHold      phase = "hold"       // keeps a limit that was as good as the double
+	phaseBackOff   phase = "back off"   // keeps a limit that was halved because of failures
+)
+
+// A Window limits how many chunks a job has in flight, and finds the limit that moves the most: it
+// climbs for as long as more chunks in flight move more bytes a second, and backs off when the
+// endpoint asks for less or calls fail. Goroutines that carry chunks call Enter before their first
+// chunk and Leave between chunks. It is safe for concurrent use.
+//
+// It judges by rounds: a round is as many chunks as the limit is, each carried from beginning to
+// end while the limit was the same.
+type Window struct {
+	fixed bool // the caller set the limit
+	most  int  // limit never exceeds it
+
+	mu       sync.Mutex
+	running  int // goroutines that carry chunks
+	limit    int // of running; from 1
+	phase    phase
+	round    round
+	baseline float64 // in climb: rate at half the limit, bytes a second; 0: this round measures it
+	left     int     // in hold and back off: rounds until the next climb
+	nextHold int     // rounds of the next hold; 0 in a fixed window
+}
+
+// round is what has happened since the limit was set, or since as many chunks as the limit allows
+// were done.
+type round struct {
+	began    time.Time
+	chunks   int           // done
+	bytes    int64         // of these chunks
+	took     time.Duration // sum over these chunks, each from its beginning to its end
+	failures int           // calls that failed and are tried again
+}
+
+// rate is how many bytes a second the round moved with limit chunks in flight. Chunks end in bursts,
+// so it takes the mean time of a chunk and not the clock.
+func (r round) rate(limit int) float64 { return float64(r.bytes) / r.took.Seconds() * float64(limit) }
+
+// slow reports whether chunks take so long that more in flight would do harm.
+func (r round) slow() bool { return r.took >= slowChunk*time.Duration(r.chunks) }
+
+// NewWindow returns a window whose limit begins low and never exceeds most (from 1). fixed above 0
+// sets the limit: then it does not follow what the endpoint asks for, and is halved only for rounds
+// with more failures than chunks. rtt is the round-trip time to the farther end, 0 if it is not
+// known.
+func NewWindow(fixed, most int, rtt time.Duration) *Window {
 	if fixed > 0 {
-		return &Window{limit: fixed, most: fixed}
+		return &Window{fixed: true, limit: fixed, most: fixed, phase: phaseClimb}
 	}
-	p := &Window{limit: min(firstInFlight, most), most: most, pause: firstHold, first: true}
-	if away >= farFrom {
-		p.begun(0)
+	w := &Window{limit: min(slowStartLimit, most), most: most, phase: phaseSlowStart, nextHold: firstHold}
+	if rtt >= farRTT {
+		w.firstChunkDone()
+		w.newRound()
 	}
-	return p
+	return w
 }
 
-// Limit is how many chunks may be in flight.
-func (p *Window) Limit() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.limit
+// Limit returns how many chunks may be in flight now, from 1.
+func (w *Window) Limit() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.limit
 }
 
-// Enter reports whether one more may be in flight, and counts it.
-func (p *Window) Enter() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.running >= p.limit {
+// Enter reports whether one more goroutine may carry chunks, and counts it in if so.
+func (w *Window) Enter() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running >= w.limit {
 		return false
 	}
-	if p.running++; p.running == p.limit && p.rate > 0 {
-		p.round() // what was moved while there were fewer says nothing for this number
+	if w.running++; w.running == w.limit && w.baseline > 0 {
+		w.newRound() // rates with fewer in flight say nothing about this limit
 	}
 	return true
 }
 
-// Leave reports whether one has to go, and counts it out.
-func (p *Window) Leave() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.running <= p.limit {
+// Leave reports whether the calling goroutine must end because the limit has fallen, and counts it
+// out if so.
+func (w *Window) Leave() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running <= w.limit {
 		return false
 	}
-	p.running--
+	w.running--
 	return true
 }
 
-// ChunkDone counts a chunk of n bytes, and at the end of a round decides how many the next one has. began is when the chunk
-// was begun; one that was before the round was, with another number in flight, says nothing of this one.
-func (p *Window) ChunkDone(n int, began time.Time) {
-	if p == nil {
-		return // the copy has not begun
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.rate > 0 && p.running < p.limit || began.Before(p.began) {
+// ChunkDone counts a chunk of n bytes that a goroutine began to carry at began and has finished. A
+// chunk that began before the round did, with another number in flight, does not count. A nil window
+// counts nothing.
+func (w *Window) ChunkDone(n int, began time.Time) {
+	if w == nil {
 		return
 	}
-	if p.first {
-		p.begun(time.Since(began))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.baseline > 0 && w.running < w.limit || began.Before(w.round.began) {
 		return
 	}
-	p.bytes += int64(n)
-	p.took += time.Since(began)
-	if p.chunks++; p.chunks < p.limit {
+	w.round.chunks++
+	w.round.bytes += int64(n)
+	w.round.took += time.Since(began)
+	if w.phase == phaseSlowStart || w.round.chunks >= w.limit {
+		w.finishRound()
+		w.newRound()
+	}
+}
+
+// Failed counts a call that failed with code and is tried again. CodeThrottled, the endpoint's
+// request for less, makes the window back off at once; other failures do so at the end of a round
+// if there were more of them than chunks. CodeConflict, a busy drive, does not count: a smaller
+// window does not end it sooner. A nil window counts nothing.
+func (w *Window) Failed(code transfer.Code) {
+	if w == nil || code == transfer.CodeConflict {
 		return
 	}
-	// Chunks end in bursts, so their times say more than the clock: with k in flight, k times what one moves in its time.
-	if p.most > 1 && p.took > 0 {
-		p.decide(float64(p.bytes) / p.took.Seconds() * float64(p.limit))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.round.failures++
+	if code == transfer.CodeThrottled && w.round.failures == 1 && !w.fixed {
+		w.backOff() // once a round: calls that were under way together are refused together
 	}
-	p.round()
 }
 
-// begun hears of the first chunk, or that it is not to be waited for.
-func (p *Window) begun(took time.Duration) {
-	if p.failed == 0 && took < slowChunk {
-		p.limit = min(2*p.limit, p.most)
-	}
-	p.first = false
-	p.round()
-}
+func (w *Window) newRound() { w.round = round{began: time.Now()} }
 
-func (p *Window) round() {
-	p.began, p.bytes, p.took, p.chunks, p.failed = time.Now(), 0, 0, 0, 0
-}
-
-func (p *Window) decide(rate float64) {
+// finishRound sets the limit and the phase for the next round.
+//
+//	phase       a finished round                        limit    next phase
+//	slow start  quick chunk, no failure                 doubled  climb
+//	            else                                    same     climb
+//	climb       more failures than chunks               halved   back off
+//	            moved too little for a doubled limit    halved   hold, the next time twice as long
+//	            quick chunks, limit below the most      doubled  climb
+//	            else                                    same     hold
+//	hold,       more failures than chunks               halved   back off
+//	back off    the last one                            same     climb
+//	            else                                    same     same
+func (w *Window) finishRound() {
+	r := w.round
 	switch {
-	case p.failed > p.chunks:
-		p.fall()
-	case p.hold > 0:
-		p.hold--
-	case p.rate > 0 && rate < p.rate*climbAt:
-		p.limit, p.rate, p.hold = max(1, p.limit/2), 0, p.pause
-		p.pause *= 2
-	case p.limit < p.most && p.took < slowChunk*time.Duration(p.chunks):
-		p.rate, p.limit = rate, min(2*p.limit, p.most)
+	case w.phase == phaseSlowStart:
+		w.firstChunkDone()
+	case r.took <= 0: // no rate can be computed
+	case r.failures > r.chunks:
+		w.backOff()
+	case w.phase == phaseClimb:
+		w.judgeClimb(r)
 	default:
-		p.rate, p.hold = 0, p.pause
+		if w.left--; w.left == 0 {
+			w.phase = phaseClimb
+		}
 	}
 }
 
-func (p *Window) fall() { p.limit, p.rate, p.hold, p.first = max(1, p.limit/2), 0, fallHold, false }
+// firstChunkDone ends slow start.
+func (w *Window) firstChunkDone() {
+	w.phase = phaseClimb
+	if w.round.failures == 0 && w.round.took < slowChunk {
+		w.limit = min(2*w.limit, w.most)
+	}
+}
 
-// Failed hears of a call that has to be made again. An endpoint that asks for less gets less at once; of other failures
-// it takes as many as there are successes; a busy drive is the gate's matter.
-func (p *Window) Failed(code transfer.Code) {
-	if code == transfer.CodeConflict {
-		return
+func (w *Window) judgeClimb(r round) {
+	rate := r.rate(w.limit)
+	switch {
+	case w.baseline > 0 && rate < w.baseline*climbGain:
+		w.limit = max(1, w.limit/2)
+		w.hold()
+		w.nextHold *= 2
+	case w.limit < w.most && !r.slow():
+		w.baseline, w.limit = rate, min(2*w.limit, w.most)
+	default:
+		w.hold()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.failed++; code == transfer.CodeThrottled && p.failed == 1 && p.pause > 0 {
-		p.fall()
+}
+
+// hold keeps the limit for some rounds. A fixed window holds for none: one that has backed off
+// climbs again as soon as it can.
+func (w *Window) hold() {
+	w.baseline, w.left = 0, w.nextHold
+	if w.left > 0 {
+		w.phase = phaseHold
 	}
+}
+
+// backOff halves the limit. After CodeThrottled the round goes on, and counts as the first that holds
+// the new limit.
+func (w *Window) backOff() {
+	w.phase, w.left, w.baseline = phaseBackOff, backOffHold, 0
+	w.limit = max(1, w.limit/2)
 }

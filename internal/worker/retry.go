@@ -67,9 +67,7 @@ func (r *retrier) while(ctx context.Context, verdict transfer.Retry, err error, 
 	pause.InitialInterval, pause.MaxInterval, pause.RandomizationFactor = r.policy.Base, r.policy.Cap, 1
 	for err != nil && transfer.CodeOf(err).Retry() == verdict {
 		r.count.retry(transfer.CodeOf(err))
-		if w := r.window.Load(); w != nil {
-			w.Failed(transfer.CodeOf(err))
-		}
+		r.window.Load().Failed(transfer.CodeOf(err))
 		// What was asked for is the least: chunks that were refused together do not return together.
 		wait := retryAfter(err) + pause.NextBackOff()
 		r.log.Debug("retrying", zap.Duration("wait", wait), zap.Error(err))
