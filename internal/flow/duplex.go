@@ -7,107 +7,125 @@ import (
 	"time"
 )
 
-// Direction is one of the two ways of a link.
+// Direction is the direction of a call over a full-duplex link: what carries most of its bytes.
 type Direction int
 
-// The directions of a job that writes and reads back.
+// Each chunk of a job that verifies what it writes crosses the link in both directions.
 const (
-	Write Direction = iota
-	ReadBack
+	Write    Direction = iota // to the target
+	ReadBack                  // from the target
 )
 
-// Duplex keeps both directions of a link busy. Chunks that are written together would be read back together,
-// and so on, while one direction idles; so of those in flight only as many go one way at once as that way's share of the
-// time is: half of them on a link, more writes where it is the drive that is slow to write. A nil one limits nothing.
+// A Duplex keeps both directions of a link busy. Left to themselves, chunks that are written
+// together are read back together, while the other direction idles. So of the chunks in flight only
+// as many move in one direction at once as is that direction's share of the time: half of them where
+// both take equally long, nearly all are written where the drive is slow to write.
+//
+// A nil Duplex limits nothing. It is safe for concurrent use.
 type Duplex struct {
-	limit func() int // how many chunks are in flight
+	limit func() int // of chunks in flight
 
-	mu    sync.Mutex
-	calls [2]int        // under way in each direction
-	freed chan struct{} // closed when one of them ends
-	// Of calls in each direction, seconds spent and how many; those of the last round count half as much as of this one, and so on.
-	spent, ended [2]float64
-	round        int     // calls that succeeded in the round
-	share        float64 // of a chunk's time, that writing takes; from 0 to 1
+	mu         sync.Mutex
+	running    [2]int        // calls, by direction
+	ended      chan struct{} // closed and replaced when a call ends
+	calls      [2]callTimes  // by direction
+	fresh      int           // successful calls since the last rebalance
+	writeShare float64       // of chunks in flight, how many are written; from 0 to 1
 }
 
-// NewDuplex begins with equal shares.
+// callTimes is an exponentially weighted sum of successful calls: each rebalance halves the weight of
+// those before it.
+type callTimes struct{ seconds, count float64 }
+
+// NewDuplex returns a Duplex that gives each direction half of limit's result until calls in both
+// have been observed. limit says how many chunks are in flight, from 1, such as [Window.Limit]; it is
+// asked for each call and must not call the Duplex.
 func NewDuplex(limit func() int) *Duplex {
-	return &Duplex{limit: limit, freed: make(chan struct{}), share: 0.5}
+	return &Duplex{limit: limit, ended: make(chan struct{}), writeShare: 0.5}
 }
 
-// Do does op when there is room for it in its direction.
-func (d *Duplex) Do(ctx context.Context, way Direction, op func() error) error {
+// Do waits until fewer calls are running in direction dir than its share allows, and runs op in the
+// caller's goroutine. It returns op's error, or ctx's if ctx ends while it waits.
+//
+// All waiting calls try again each time a call ends, in either direction, and so use a limit that has
+// grown. None waits for ever: each direction may run at least one call, so while a call waits another
+// one of its direction runs.
+func (d *Duplex) Do(ctx context.Context, dir Direction, op func() error) error {
 	if d == nil {
 		return op()
 	}
-	if err := d.begin(ctx, way); err != nil {
+	if err := d.begin(ctx, dir); err != nil {
 		return err
 	}
-	defer d.end(way)
+	defer d.end(dir)
 	return op()
 }
 
-func (d *Duplex) begin(ctx context.Context, way Direction) error {
+func (d *Duplex) begin(ctx context.Context, dir Direction) error {
 	for {
 		d.mu.Lock()
-		if d.calls[way] < d.room(way) {
-			d.calls[way]++
+		if d.running[dir] < d.most(dir) {
+			d.running[dir]++
 			d.mu.Unlock()
 			return nil
 		}
-		freed := d.freed
+		ended := d.ended
 		d.mu.Unlock()
 		select {
-		case <-freed:
+		case <-ended:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-func (d *Duplex) end(way Direction) {
+func (d *Duplex) end(dir Direction) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.calls[way]--
-	close(d.freed)
-	d.freed = make(chan struct{})
+	d.running[dir]--
+	close(d.ended)
+	d.ended = make(chan struct{})
 }
 
-// Observe counts a call that succeeded: how long it took counts, not how long a busy drive was waited for before.
-func (d *Duplex) Observe(way Direction, took time.Duration) {
+// Observe records how long a successful call in direction dir took. op calls it, before Do returns,
+// without the time that it waited for anything but the link and the drive. Each time as many calls
+// have been recorded as chunks may be in flight, the shares follow the mean times.
+func (d *Duplex) Observe(dir Direction, took time.Duration) {
 	if d == nil {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.spent[way] += took.Seconds()
-	d.ended[way]++
-	if d.round++; d.round >= d.limit() {
-		d.divide()
+	d.calls[dir].seconds += took.Seconds()
+	d.calls[dir].count++
+	if d.fresh++; d.fresh >= d.limit() {
+		d.rebalance()
 	}
 }
 
-// room is how many calls may be under way in a direction.
-func (d *Duplex) room(way Direction) int {
-	share := d.share
-	if way == ReadBack {
+// most is how many calls may run in a direction, from 1.
+func (d *Duplex) most(dir Direction) int {
+	share := d.writeShare
+	if dir == ReadBack {
 		share = 1 - share
 	}
 	return max(1, int(math.Round(float64(d.limit())*share)))
 }
 
-// divide gives each direction its share anew, by what a call takes: more have been written than read back when a job begins.
-func (d *Duplex) divide() {
-	if d.ended[Write] > 0 && d.ended[ReadBack] > 0 {
-		write, read := d.spent[Write]/d.ended[Write], d.spent[ReadBack]/d.ended[ReadBack]
+// rebalance sets the shares by the mean time of a call in each direction. Sums would not do: when a
+// job begins, more chunks have been written than read back.
+func (d *Duplex) rebalance() {
+	if d.calls[Write].count > 0 && d.calls[ReadBack].count > 0 {
+		write, read := d.calls[Write].mean(), d.calls[ReadBack].mean()
 		if write+read > 0 {
-			d.share = write / (write + read)
+			d.writeShare = write / (write + read)
 		}
 	}
-	for way := range d.spent {
-		d.spent[way] /= 2
-		d.ended[way] /= 2
+	for dir := range d.calls {
+		d.calls[dir].seconds /= 2
+		d.calls[dir].count /= 2
 	}
-	d.round = 0
+	d.fresh = 0
 }
+
+func (c callTimes) mean() float64 { return c.seconds / c.count }

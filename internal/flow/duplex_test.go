@@ -1,29 +1,183 @@
 package flow
 
 import (
+	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-// TestRoom is as large as what a call in its direction takes, however many there have been.
-func TestRoom(t *testing.T) {
-	d := NewDuplex(func() int { return 8 })
+func fixedLimit(n int) func() int { return func() int { return n } }
+
+// TestSharesFollowTheMeanTimeOfACall, however many calls there have been in each direction.
+func TestSharesFollowTheMeanTimeOfACall(t *testing.T) {
+	d := NewDuplex(fixedLimit(8))
 	for range 5 {
 		d.Observe(Write, time.Second)
 	}
-	if w, r := d.room(Write), d.room(ReadBack); w != 4 || r != 4 {
-		t.Errorf("before anything is read back %d are written, %d read back", w, r)
+	if w, r := d.most(Write), d.most(ReadBack); w != 4 || r != 4 {
+		t.Errorf("before anything is read back: got %d writes, %d read back, want 4 and 4", w, r)
 	}
 	d.Observe(ReadBack, time.Second)
-	d.divide()
-	if w, r := d.room(Write), d.room(ReadBack); w != 4 || r != 4 {
-		t.Errorf("of calls as long as each other %d are written, %d read back", w, r)
+	d.rebalance()
+	if w, r := d.most(Write), d.most(ReadBack); w != 4 || r != 4 {
+		t.Errorf("calls that take equally long: got %d writes, %d read back, want 4 and 4", w, r)
 	}
 	for range 100 {
 		d.Observe(Write, 100*time.Second)
 		d.Observe(ReadBack, time.Second)
 	}
-	if w, r := d.room(Write), d.room(ReadBack); w != 8 || r != 1 {
-		t.Errorf("of slow writes there are %d, and %d are read back", w, r)
+	if w, r := d.most(Write), d.most(ReadBack); w != 8 || r != 1 {
+		t.Errorf("slow writes: got %d writes, %d read back, want 8 and 1", w, r)
+	}
+}
+
+// TestRebalanceOncePerLimit changes the shares when as many calls are observed as chunks are in
+// flight, and each time halves the weight of older calls.
+func TestRebalanceOncePerLimit(t *testing.T) {
+	d := NewDuplex(fixedLimit(8))
+	observe := func(write time.Duration, pairs int) {
+		for range pairs {
+			d.Observe(Write, write)
+			d.Observe(ReadBack, time.Second)
+		}
+	}
+	observe(3*time.Second, 3)
+	if w := d.most(Write); w != 4 {
+		t.Errorf("after 6 of 8 calls: got %d writes, want 4", w)
+	}
+	observe(3*time.Second, 1)
+	if w := d.most(Write); w != 6 {
+		t.Errorf("after 8 calls: got %d writes, want 6", w)
+	}
+	observe(time.Second/3, 4) // weighs 2/3: a mean of 1.2 s
+	if w := d.most(Write); w != 4 {
+		t.Errorf("after 8 quicker ones: got %d writes, want 4", w)
+	}
+	for range 5 {
+		observe(time.Second/3, 4)
+	}
+	if w := d.most(Write); w != 2 {
+		t.Errorf("after 40 more: got %d writes, want 2", w)
+	}
+}
+
+// TestDoRunsNoMoreThanTheShare at once, in each direction, and at least one of each.
+func TestDoRunsNoMoreThanTheShare(t *testing.T) {
+	for limit, want := range map[int]int32{1: 1, 2: 1, 3: 2, 4: 2, 7: 4, 16: 8} {
+		synctest.Test(t, func(t *testing.T) {
+			d := NewDuplex(fixedLimit(limit))
+			var running, most [2]atomic.Int32
+			for i := range 60 {
+				dir := Direction(i % 2)
+				go func() {
+					err := d.Do(t.Context(), dir, func() error {
+						n := running[dir].Add(1)
+						most[dir].Store(max(most[dir].Load(), n))
+						time.Sleep(time.Second)
+						running[dir].Add(-1)
+						return nil
+					})
+					if err != nil {
+						t.Errorf("got %v, want no error", err)
+					}
+				}()
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if w, r := most[Write].Load(), most[ReadBack].Load(); w != want || r != want {
+				t.Errorf("limit %d: got %d writes and %d read back at once, want %d of each", limit, w, r, want)
+			}
+		})
+	}
+}
+
+// TestWaitersUseALimitThatGrew when the next call ends, in whichever direction.
+func TestWaitersUseALimitThatGrew(t *testing.T) {
+	for _, ends := range []Direction{Write, ReadBack} {
+		synctest.Test(t, func(t *testing.T) {
+			var limit, running atomic.Int32
+			limit.Store(2)
+			d := NewDuplex(func() int { return int(limit.Load()) })
+			release := make(chan struct{})
+			call := func(dir Direction, until <-chan struct{}) {
+				_ = d.Do(t.Context(), dir, func() error {
+					if dir == Write {
+						running.Add(1)
+						defer running.Add(-1)
+					}
+					<-until
+					return nil
+				})
+			}
+			first := map[Direction]chan struct{}{Write: make(chan struct{}), ReadBack: make(chan struct{})}
+			for dir, until := range first {
+				go call(dir, until)
+			}
+			synctest.Wait()
+			for range 6 {
+				go call(Write, release)
+			}
+			synctest.Wait()
+			if n := running.Load(); n != 1 {
+				t.Errorf("limit 2: got %d writes, want 1", n)
+			}
+			limit.Store(8)
+			close(first[ends])
+			synctest.Wait()
+			if n := running.Load(); n != 4 {
+				t.Errorf("limit 8, after a call in direction %d ended: got %d writes, want 4", ends, n)
+			}
+			delete(first, ends)
+			for _, until := range first {
+				close(until)
+			}
+			close(release)
+			synctest.Wait()
+			if n := running.Load(); n != 0 {
+				t.Errorf("got %d writes that never end, want 0", n)
+			}
+		})
+	}
+}
+
+// TestDoReturnsErrorsAndFreesItsPlace, whether op fails or the context ends while it waits.
+func TestDoReturnsErrorsAndFreesItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewDuplex(fixedLimit(2))
+		failed := errors.New("injected")
+		if err := d.Do(t.Context(), Write, func() error { return failed }); !errors.Is(err, failed) {
+			t.Errorf("got %v, want %v", err, failed)
+		}
+		err := d.Do(t.Context(), Write, func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return d.Do(ctx, Write, func() error {
+				t.Error("a second write ran where there is a place for one")
+				return nil
+			})
+		})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+		}
+		ran := false
+		if err := d.Do(t.Context(), Write, func() error { ran = true; return nil }); err != nil || !ran {
+			t.Errorf("after them: ran %v with error %v, want that it runs", ran, err)
+		}
+	})
+}
+
+// TestNilDuplexRunsAtOnce and observes nothing.
+func TestNilDuplexRunsAtOnce(t *testing.T) {
+	var d *Duplex
+	d.Observe(Write, time.Second)
+	ran := 0
+	err := d.Do(t.Context(), Write, func() error {
+		return d.Do(t.Context(), Write, func() error { ran++; return nil })
+	})
+	if err != nil || ran != 1 {
+		t.Errorf("ran %d times with error %v, want once without", ran, err)
 	}
 }

@@ -35,7 +35,8 @@ func TestSlowStartDoublesForAQuickFirstChunk(t *testing.T) {
 	}
 }
 
-// TestWindowBacksOff halves the limit once for each round in which the endpoint asks for less or more calls fail than
+// TestWindowBacksOff halves the limit once for each round in which the endpoint asks for less or
+// more calls fail than
 // succeed, and leaves a fixed one as it is.
 func TestWindowBacksOff(t *testing.T) {
 	w := NewWindow(0, 16, 0)
@@ -61,7 +62,8 @@ func TestWindowBacksOff(t *testing.T) {
 	}
 }
 
-// TestPhases holds the table of finishRound: a window in a phase carries one round, and has the next limit and phase.
+// TestPhases holds the table of finishRound: a window in a phase carries one round, and has the
+// next limit and phase.
 func TestPhases(t *testing.T) {
 	const (
 		chunk = 1 << 20
@@ -173,7 +175,8 @@ func TestEnterAndLeaveFollowTheLimit(t *testing.T) {
 	}
 }
 
-// TestOnlyChunksOfTheRoundCount leaves out those that began before it or ran while fewer were in flight than a climb tries.
+// TestOnlyChunksOfTheRoundCount leaves out those that began before it or ran while fewer were in
+// flight than a climb tries.
 func TestOnlyChunksOfTheRoundCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := NewWindow(0, 16, farRTT)
