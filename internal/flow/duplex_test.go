@@ -64,6 +64,23 @@ func TestRebalanceOncePerLimit(t *testing.T) {
 	}
 }
 
+// TestSharesOfUnevenCounts stay equal where calls take equally long, whichever direction had more.
+func TestSharesOfUnevenCounts(t *testing.T) {
+	d := NewDuplex(fixedLimit(16))
+	for _, more := range []Direction{Write, ReadBack} {
+		for i := range 16 {
+			dir := more
+			if i%4 == 0 {
+				dir = 1 - more
+			}
+			d.Observe(dir, time.Second)
+		}
+		if w := d.most(Write); w != 8 {
+			t.Errorf("more calls in direction %d: got %d writes, want 8", more, w)
+		}
+	}
+}
+
 // TestDoRunsNoMoreThanTheShare at once, in each direction, and at least one of each.
 func TestDoRunsNoMoreThanTheShare(t *testing.T) {
 	for limit, want := range map[int]int32{1: 1, 2: 1, 3: 2, 4: 2, 7: 4, 16: 8} {

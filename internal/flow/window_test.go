@@ -81,26 +81,27 @@ func TestPhases(t *testing.T) {
 		left     int // rounds
 		nextHold int // rounds
 	}{
-		"slow start, quick chunk":    {slowStart(4), quick, nil, phaseClimb, 8, 0, 4},
-		"slow start, slow chunk":     {slowStart(4), slowChunk, nil, phaseClimb, 4, 0, 4},
-		"slow start, a failure":      {slowStart(4), quick, codes(1, transfer.CodeTimeout), phaseClimb, 4, 0, 4},
-		"slow start, throttled":      {slowStart(4), quick, codes(1, transfer.CodeThrottled), phaseBackOff, 2, 31, 4},
-		"climb, first rate":          {climb(4, 0), quick, nil, phaseClimb, 8, 0, 4},
-		"climb, it moved more":       {climb(4, baseline(4, 1.11)), quick, nil, phaseClimb, 8, 0, 4},
-		"climb, up to the most":      {climb(12, baseline(12, 1.11)), quick, nil, phaseClimb, 16, 0, 4},
-		"climb, it moved too little": {climb(8, baseline(8, 1.09)), quick, nil, phaseHold, 4, 4, 8},
-		"climb, slow chunks":         {climb(4, 0), slowChunk, nil, phaseHold, 4, 4, 4},
-		"climb, at the most":         {climb(16, baseline(16, 1.11)), quick, nil, phaseHold, 16, 4, 4},
-		"climb, as many failures":    {climb(4, 0), quick, codes(4, transfer.CodeTimeout), phaseClimb, 8, 0, 4},
-		"climb, more failures":       {climb(4, 0), quick, codes(5, transfer.CodeTimeout), phaseBackOff, 2, 32, 4},
-		"climb, a busy drive":        {climb(4, 0), quick, codes(5, transfer.CodeConflict), phaseClimb, 8, 0, 4},
-		"climb, throttled":           {climb(8, 0), quick, codes(3, transfer.CodeThrottled), phaseBackOff, 4, 31, 4},
-		"hold, a round":              {keep(phaseHold, 8, 2), quick, nil, phaseHold, 8, 1, 4},
-		"hold, the last":             {keep(phaseHold, 8, 1), quick, nil, phaseClimb, 8, 0, 4},
-		"hold, more failures":        {keep(phaseHold, 8, 2), quick, codes(9, transfer.CodeNetwork), phaseBackOff, 4, 32, 4},
-		"back off, a round":          {keep(phaseBackOff, 4, 32), quick, nil, phaseBackOff, 4, 31, 4},
-		"back off, the last":         {keep(phaseBackOff, 4, 1), quick, nil, phaseClimb, 4, 0, 4},
-		"back off, more failures":    {keep(phaseBackOff, 1, 9), quick, codes(2, transfer.CodeNetwork), phaseBackOff, 1, 32, 4},
+		"slow start, quick":       {slowStart(), quick, nil, phaseClimb, 8, 0, 4},
+		"slow start, slow":        {slowStart(), slowChunk, nil, phaseClimb, 4, 0, 4},
+		"slow start, failure":     {slowStart(), quick, codes(1, transfer.CodeTimeout), phaseClimb, 4, 0, 4},
+		"slow start, throttled":   {slowStart(), quick, codes(1, transfer.CodeThrottled), phaseBackOff, 2, 31, 4},
+		"climb, first rate":       {climb(4, 0), quick, nil, phaseClimb, 8, 0, 4},
+		"climb, moved more":       {climb(4, baseline(4, 1.11)), quick, nil, phaseClimb, 8, 0, 4},
+		"climb, up to the most":   {climb(12, baseline(12, 1.11)), quick, nil, phaseClimb, 16, 0, 4},
+		"climb, moved less":       {climb(8, baseline(8, 1.09)), quick, nil, phaseHold, 4, 4, 8},
+		"climb, took no time":     {climb(4, 0), 0, nil, phaseClimb, 4, 0, 4},
+		"climb, slow chunks":      {climb(4, 0), slowChunk, nil, phaseHold, 4, 4, 4},
+		"climb, at the most":      {climb(16, baseline(16, 1.11)), quick, nil, phaseHold, 16, 4, 4},
+		"climb, some failures":    {climb(4, 0), quick, codes(4, transfer.CodeTimeout), phaseClimb, 8, 0, 4},
+		"climb, more failures":    {climb(4, 0), quick, codes(5, transfer.CodeTimeout), phaseBackOff, 2, 32, 4},
+		"climb, a busy drive":     {climb(4, 0), quick, codes(5, transfer.CodeConflict), phaseClimb, 8, 0, 4},
+		"climb, throttled":        {climb(8, 0), quick, codes(3, transfer.CodeThrottled), phaseBackOff, 4, 31, 4},
+		"hold, a round":           {keep(phaseHold, 8, 2), quick, nil, phaseHold, 8, 1, 4},
+		"hold, the last":          {keep(phaseHold, 8, 1), quick, nil, phaseClimb, 8, 0, 4},
+		"hold, more failures":     {keep(phaseHold, 8, 2), quick, codes(9, transfer.CodeNetwork), phaseBackOff, 4, 32, 4},
+		"back off, a round":       {keep(phaseBackOff, 4, 32), quick, nil, phaseBackOff, 4, 31, 4},
+		"back off, the last":      {keep(phaseBackOff, 4, 1), quick, nil, phaseClimb, 4, 0, 4},
+		"back off, more failures": {keep(phaseBackOff, 1, 9), quick, codes(2, transfer.CodeNetwork), phaseBackOff, 1, 32, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -134,7 +135,7 @@ func TestPhases(t *testing.T) {
 	}
 }
 
-func slowStart(limit int) *Window { return &Window{phase: phaseSlowStart, limit: limit} }
+func slowStart() *Window { return &Window{phase: phaseSlowStart, limit: slowStartLimit} }
 
 func climb(limit int, baseline float64) *Window {
 	return &Window{phase: phaseClimb, limit: limit, baseline: baseline}
@@ -163,15 +164,19 @@ func TestFarEndpointSkipsSlowStart(t *testing.T) {
 // TestEnterAndLeaveFollowTheLimit, up and down.
 func TestEnterAndLeaveFollowTheLimit(t *testing.T) {
 	w := NewWindow(2, 16, 0)
-	if !w.Enter() || !w.Enter() || w.Enter() {
-		t.Error("limit 2: want two goroutines to enter, and no third")
+	for n, want := range []bool{true, true, false} {
+		if got := w.Enter(); got != want {
+			t.Errorf("limit 2, with %d in flight: got %v, want %v", n, got, want)
+		}
 	}
 	if w.Leave() {
-		t.Error("limit 2: got told to leave at the limit")
+		t.Error("limit 2, with 2 in flight: got true from Leave, want false")
 	}
 	w.limit = 1
-	if !w.Leave() || w.Leave() {
-		t.Error("limit 1: want one of two goroutines to leave, and no second")
+	for n, want := range []bool{true, false} {
+		if got := w.Leave(); got != want {
+			t.Errorf("limit 1, after %d have left: got %v, want %v", n, got, want)
+		}
 	}
 }
 
