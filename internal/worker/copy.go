@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,15 +153,15 @@ func (c *copier) carry(ctx context.Context, f feed, step stepFunc, twoWay bool) 
 	return err
 }
 
-// maxInFlight is the lowest limit of the job's ends.
+// maxInFlight is the lowest limit of the job's ends; an end without one takes as many as the other allows.
 func (c *copier) maxInFlight() int {
-	most := maxInFlight
-	for i, end := range []any{c.src, c.sink} {
-		if l, ok := end.(interface{ MaxInFlight() int }); ok && (i == 0 || l.MaxInFlight() < most) {
+	most := 0
+	for _, end := range []any{c.src, c.sink} {
+		if l, ok := end.(interface{ MaxInFlight() int }); ok && (most == 0 || l.MaxInFlight() < most) {
 			most = l.MaxInFlight()
 		}
 	}
-	return most
+	return cmp.Or(most, maxInFlight)
 }
 
 // away is how far the farther of the job's ends is, there and back.
