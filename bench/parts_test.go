@@ -133,7 +133,7 @@ func BenchmarkPlan(b *testing.B) {
 			defer src.Close()
 			for b.Loop() {
 				n := 0
-				for _, err := range chunker.Plan(context.Background(), src.Extents(context.Background()), size, chunkSize, false) {
+				for _, err := range chunker.Plan(context.Background(), src.(transfer.RandomAccess).Extents(context.Background()), size, chunkSize, false) {
 					if n++; err != nil {
 						b.Fatal(err)
 					}

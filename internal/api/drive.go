@@ -32,12 +32,16 @@ type Drive struct {
 }
 
 var (
-	_ transfer.Source     = (*Drive)(nil)
-	_ transfer.Sink       = (*Drive)(nil)
-	_ transfer.ReadBacker = (*Drive)(nil)
-	_ transfer.Blank      = (*Drive)(nil)
-	_ transfer.Discarder  = (*Drive)(nil)
+	_ transfer.RandomAccess = (*Drive)(nil)
+	_ transfer.Sink         = (*Drive)(nil)
+	_ transfer.Remote       = (*Drive)(nil)
+	_ transfer.ReadBacker   = (*Drive)(nil)
+	_ transfer.BlankChecker = (*Drive)(nil)
+	_ transfer.Discarder    = (*Drive)(nil)
 )
+
+// SectorSize is what the size of a drive is a multiple of, in bytes.
+const SectorSize = 512
 
 // OpenDrive looks a drive up. It fails with CodeConflict while the endpoint is still making it.
 func OpenDrive(ctx context.Context, c *Client, uuid string) (*Drive, error) {
@@ -66,11 +70,22 @@ func (d *Drive) ForWriting(codec *chunker.Codec, created bool) *Drive {
 // Size implements transfer.Source.
 func (d *Drive) Size() int64 { return d.size }
 
-// MaxInFlight is how many requests to the endpoint may be under way at once, from all jobs together.
+// MaxChunk is the most bytes that one call may read (manual 7.3), and that we write in one (manual 7.2): 4 MiB.
+const MaxChunk = 4 << 20
+
+// Traits implements transfer.Sink.
+func (d *Drive) Traits() transfer.Traits {
+	return transfer.Traits{
+		Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosSkipped,
+		Geometry: transfer.Geometry{MaxChunk: MaxChunk, Align: SectorSize}, MaxInFlight: d.MaxInFlight(), Capacity: d.size,
+	}
+}
+
+// MaxInFlight implements transfer.Remote: how many requests to the endpoint may be under way at once, from all jobs together.
 func (d *Drive) MaxInFlight() int { return d.client.shared.inFlight }
 
-// Away is how far the endpoint is, there and back: no farther than its quickest answer so far.
-func (d *Drive) Away() time.Duration { return d.client.shared.away() }
+// RTT implements transfer.Remote: the lowest observed round-trip time to the endpoint.
+func (d *Drive) RTT() time.Duration { return d.client.shared.away() }
 
 // Identity implements transfer.Source. The API has no version of what a drive holds, so a drive that was written between
 // two attempts is not found out by it.
@@ -250,7 +265,7 @@ const (
 	blankSampleSize = 4 << 10
 )
 
-// Blank implements transfer.Blank: a drive that the job made, and that reads as zeros at its start, its end and places in
+// Blank implements transfer.BlankChecker: a drive that the job made, and that reads as zeros at its start, its end and places in
 // between. One that encrypts may read as noise. After an error it goes on with the places that it has not seen yet.
 func (d *Drive) Blank(ctx context.Context) (bool, error) {
 	if !d.created {
@@ -290,7 +305,7 @@ func (d *Drive) Blank(ctx context.Context) (bool, error) {
 
 // Commit implements transfer.Sink: every write is durable when it is answered, so all that is left is to see that the
 // drive is still there and whole.
-func (d *Drive) Commit(ctx context.Context, m *transfer.Manifest) error {
+func (d *Drive) Commit(ctx context.Context, m *transfer.Manifest, _ func(context.Context) error) error {
 	info, err := d.client.Info(ctx, d.uuid)
 	if err != nil {
 		return err

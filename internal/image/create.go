@@ -23,7 +23,7 @@ type CreateOptions struct {
 //
 // A file is written as PATH.partial, which one job at a time may do, and gets its name in Commit, with its manifest
 // beside it as PATH.manifest.json. A raw file is sparse where no chunk is written, and can be resumed. A compressed one, like standard
-// output, is transfer.InOrder and begins anew each time. A block device is written where it stands: it has neither a
+// output, is written in order and begins anew each time. A block device is written where it stands: it has neither a
 // .partial nor a manifest, and its zeros have to be written.
 //
 // Errors: CodeExists for a target that is there already, or its manifest, CodeConflict while another job writes it, CodeInvalid for one

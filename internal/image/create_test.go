@@ -101,7 +101,7 @@ func TestTargetAppears(t *testing.T) {
 		path := filepath.Join(tempDir(t), "disk.img")
 		dst := begun(t, path, content, CreateOptions{Format: format})
 		writeFile(t, path, []byte("precious"))
-		err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk))
+		err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
 		expect(t, err, transfer.CodeExists, "--overwrite")
 		closed(t, dst)
 		if b, err := os.ReadFile(path); err != nil || string(b) != "precious" {
@@ -118,12 +118,12 @@ func TestCommitTwice(t *testing.T) {
 	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip, "zst": transfer.FormatZstd} {
 		path := filepath.Join(tempDir(t), "disk.img")
 		first := begun(t, path, content, CreateOptions{Format: format})
-		if err := first.Commit(t.Context(), manifest); err != nil {
+		if err := first.Commit(t.Context(), manifest, transfertest.Owned); err != nil {
 			t.Fatal(err)
 		}
 		closed(t, first)
 		second := begun(t, path, content, CreateOptions{Format: format, Resume: true})
-		if err := second.Commit(t.Context(), manifest); err != nil {
+		if err := second.Commit(t.Context(), manifest, transfertest.Owned); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		closed(t, second)
@@ -138,7 +138,7 @@ func TestManifestBeside(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	path := filepath.Join(tempDir(t), "disk.img")
 	dst := begun(t, path, content, CreateOptions{})
-	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk)); err != nil {
+	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
 		t.Fatal(err)
 	}
 	closed(t, dst)
@@ -147,7 +147,7 @@ func TestManifestBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closed(t, src)
-	if _, ok := src.(transfer.Digested); !ok || src.Size() != int64(len(content)) {
+	if _, ok := src.(transfer.Digests); !ok || src.Size() != int64(len(content)) {
 		t.Errorf("what lies beside the target is no manifest of it: %T", src)
 	}
 }
@@ -164,14 +164,14 @@ func TestManifestStays(t *testing.T) {
 		t.Errorf("%s was made", partialSuffix)
 	}
 	resumed := begun(t, path, content, CreateOptions{Resume: true})
-	expect(t, resumed.Commit(t.Context(), transfertest.Manifest(content, chunk)), transfer.CodeExists, manifestSuffix)
+	expect(t, resumed.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned), transfer.CodeExists, manifestSuffix)
 	closed(t, resumed)
 	if b, err := os.ReadFile(kept); err != nil || string(b) != "evidence" || exists(t, path) || !exists(t, path+partialSuffix) {
 		t.Errorf("the manifest that was there holds %q, %v", b, err)
 	}
 	for _, opts := range []CreateOptions{{Overwrite: true}, {Resume: true}} {
 		dst := begun(t, path, content, opts)
-		if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk)); err != nil {
+		if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
 			t.Errorf("%+v: %v", opts, err)
 		}
 		closed(t, dst)
@@ -189,7 +189,7 @@ func TestPackedIsProven(t *testing.T) {
 		dst := begun(t, path, content, CreateOptions{Format: format})
 		m := transfertest.Manifest(content, chunk)
 		m.Chunks[2] = transfer.Digest{1}
-		err := dst.Commit(t.Context(), m)
+		err := dst.Commit(t.Context(), m, transfertest.Owned)
 		expectAt(t, err, transfer.CodeMismatch, 2*chunk)
 		closed(t, dst)
 		if exists(t, path) || exists(t, path+partialSuffix) {
@@ -208,7 +208,7 @@ func TestStaleChunks(t *testing.T) {
 	closed(t, dst)
 	writeFile(t, path+partialSuffix, bytes.Repeat([]byte{0xee}, len(content)))
 	dst = create(t, path, CreateOptions{Size: int64(len(content)), Resume: true, Roots: everywhere})
-	if blank, err := dst.(transfer.Blank).Blank(t.Context()); blank || err != nil {
+	if blank, err := dst.(transfer.BlankChecker).Blank(t.Context()); blank || err != nil {
 		t.Errorf("a file with data in it is called blank (%v)", err)
 	}
 	for _, i := range []int64{0, 2, 3} {
@@ -217,7 +217,7 @@ func TestStaleChunks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk)); err != nil {
+	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
 		t.Fatal(err)
 	}
 	closed(t, dst)

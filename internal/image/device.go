@@ -48,8 +48,13 @@ func newDevice(t target, f *os.File, size int64) (*device, error) {
 	return &device{storage{f: f, path: t.resolved, size: size}}, nil
 }
 
+// Traits implements transfer.Sink.
+func (d *device) Traits() transfer.Traits {
+	return transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Capacity: d.size}
+}
+
 // Commit waits until the device has everything.
-func (d *device) Commit(ctx context.Context, _ *transfer.Manifest) error {
+func (d *device) Commit(ctx context.Context, _ *transfer.Manifest, _ func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

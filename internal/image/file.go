@@ -24,7 +24,10 @@ type File struct {
 	identity string
 }
 
-var _ transfer.Source = (*File)(nil)
+var (
+	_ transfer.RandomAccess   = (*File)(nil)
+	_ transfer.ChangeDetector = (*File)(nil)
+)
 
 // openFile opens a file or block device and refuses everything else.
 func openFile(roots Roots, path string) (*File, error) {

@@ -138,7 +138,7 @@ func TestSourceChanges(t *testing.T) {
 		if err := os.Truncate(path, 6_000); err != nil {
 			t.Fatal(err)
 		}
-		err := src.ReadChunk(t.Context(), transfer.Chunk{Off: 4096, Len: 4096}, make([]byte, 4096))
+		err := src.(transfer.RandomAccess).ReadChunk(t.Context(), transfer.Chunk{Off: 4096, Len: 4096}, make([]byte, 4096))
 		expectAt(t, err, transfer.CodeSourceChanged, 6_000)
 	})
 }
@@ -208,7 +208,7 @@ func TestReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closed(t, src)
-	if _, digested := src.(transfer.Digested); digested || src.Size() != 8 {
+	if _, digested := src.(transfer.Digests); digested || src.Size() != 8 {
 		t.Errorf("an image was taken for a manifest (%T)", src)
 	}
 }

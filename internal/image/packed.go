@@ -63,9 +63,6 @@ type inOrder struct {
 	next int64 // offset of the chunk that has to come
 }
 
-// InOrder implements transfer.InOrder.
-func (*inOrder) InOrder() {}
-
 // WriteChunk appends a chunk. An error may concern one that came before.
 func (s *inOrder) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	if err := ctx.Err(); err != nil {
@@ -97,7 +94,6 @@ type packedFile struct {
 
 var (
 	_ transfer.Sink      = (*packedFile)(nil)
-	_ transfer.InOrder   = (*packedFile)(nil)
 	_ transfer.Discarder = (*packedFile)(nil)
 )
 
@@ -112,19 +108,21 @@ func newPackedFile(p *partial, format transfer.Format) (transfer.Sink, error) {
 	return nil, errors.Join(err, p.remove(), p.Close())
 }
 
-// ProvenAtCommit reports that Commit compares what was stored.
-func (s *packedFile) ProvenAtCommit() bool { return true }
+// Traits implements transfer.Sink.
+func (s *packedFile) Traits() transfer.Traits {
+	return transfer.Traits{ReadBack: transfer.ReadBackInCommit}
+}
 
 // Commit completes the stream, reads it back from the file, unpacks it and compares each chunk with the manifest, and
 // only then gives the file its name. A difference is CodeMismatch with its offset in the image.
-func (s *packedFile) Commit(ctx context.Context, m *transfer.Manifest) error {
+func (s *packedFile) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
 	if err := s.finish(); err != nil {
 		return err
 	}
 	if err := prove(ctx, "verify "+s.name, s.f, s.opts.Format, m); err != nil {
 		return err
 	}
-	if err := s.land(ctx, m); err != nil {
+	if err := s.land(ctx, m, owned); err != nil {
 		return err
 	}
 	s.landed = true

@@ -117,11 +117,14 @@ func (p *partial) reset(size int64) error {
 }
 
 // land makes the file durable and gives it its name, with the manifest beside it.
-func (p *partial) land(ctx context.Context, m *transfer.Manifest) error {
+func (p *partial) land(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
 	if err := p.f.Sync(); err != nil {
 		return p.fail("write "+partialSuffix+" to disk", err)
 	}
 	if landed, err := p.landed(ctx, m); landed || err != nil {
+		return err
+	}
+	if err := owned(ctx); err != nil {
 		return err
 	}
 	if err := p.writeManifest(m); err != nil {

@@ -22,7 +22,7 @@ type URL struct {
 	at atomic.Pointer[url.URL]
 }
 
-var _ transfer.Source = (*URL)(nil)
+var _ transfer.RandomAccess = (*URL)(nil)
 
 // ranged makes a source of the answer to a request for the first bytes; nil if the image has to be taken as a stream.
 // It leaves the body alone if the answer is the whole image.

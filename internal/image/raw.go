@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -100,10 +102,11 @@ type rawFile struct {
 }
 
 var (
-	_ transfer.Sink        = (*rawFile)(nil)
-	_ transfer.WriteBacker = (*rawFile)(nil)
-	_ transfer.Blank       = (*rawFile)(nil)
-	_ transfer.Discarder   = (*rawFile)(nil)
+	_ transfer.Sink         = (*rawFile)(nil)
+	_ transfer.WriteBacker  = (*rawFile)(nil)
+	_ transfer.BlankChecker = (*rawFile)(nil)
+	_ transfer.Clearer      = (*rawFile)(nil)
+	_ transfer.Discarder    = (*rawFile)(nil)
 )
 
 // newRawFile goes on with what an earlier attempt left, if that has the image's size, or begins anew.
@@ -121,15 +124,35 @@ func newRawFile(p *partial, size int64) (transfer.Sink, error) {
 	return s, nil
 }
 
-// Blank implements transfer.Blank: what is not written of a file that was just begun is a hole.
+// Traits implements transfer.Sink.
+func (s *rawFile) Traits() transfer.Traits {
+	return transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosCleared, Capacity: s.size}
+}
+
+// Blank implements transfer.BlankChecker: what is not written of a file that was just begun is a hole.
 func (s *rawFile) Blank(context.Context) (bool, error) { return s.fresh, nil }
 
+// ClearChunk implements transfer.Clearer by a hole, where the file system has holes (fallocate(2)).
+func (s *rawFile) ClearChunk(ctx context.Context, c transfer.Chunk) error {
+	if err := s.check(ctx, c, c.Len); err != nil {
+		return err
+	}
+	err := unix.Fallocate(int(s.storage.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, c.Off, int64(c.Len))
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return s.WriteChunk(ctx, c, make([]byte, c.Len))
+	}
+	if err != nil {
+		return fileErrorAt("clear "+s.path, c.Off, err)
+	}
+	return nil
+}
+
 // Commit gives the file its name.
-func (s *rawFile) Commit(ctx context.Context, m *transfer.Manifest) error {
+func (s *rawFile) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
 	if err := s.clearRest(ctx, m); err != nil {
 		return err
 	}
-	return s.land(ctx, m)
+	return s.land(ctx, m, owned)
 }
 
 // clearRest makes sure that chunks which are zeros, and so perhaps were never written, read as zeros. They may not where an
@@ -164,8 +187,7 @@ func (s *rawFile) clear(ctx context.Context, c transfer.Chunk) error {
 	if verify.Sum(p) == verify.ZeroDigest(c.Len) {
 		return nil
 	}
-	clear(p)
-	return s.WriteChunk(ctx, c, p)
+	return s.ClearChunk(ctx, c)
 }
 
 // Discard removes the .partial; after Commit there is none.

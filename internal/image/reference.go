@@ -16,7 +16,7 @@ import (
 const maxManifest = 1 << 30
 
 // OpenReference opens what a drive is to be compared with: an image, as Open does, or a manifest, which makes a
-// transfer.Digested. A file is a manifest if its name ends in .json or it begins as one. A damaged manifest is
+// transfer.Digests. A file is a manifest if its name ends in .json or it begins as one. A damaged manifest is
 // CodeInvalid.
 func OpenReference(ctx context.Context, path string, opts Options) (transfer.Source, error) {
 	if !(transfer.Ref{Path: path}).IsFile() {
@@ -74,7 +74,7 @@ type Reference struct {
 	m *transfer.Manifest
 }
 
-var _ transfer.Digested = (*Reference)(nil)
+var _ transfer.Digests = (*Reference)(nil)
 
 // Size is the image's length in bytes.
 func (r *Reference) Size() int64 { return r.m.Size }
@@ -119,11 +119,6 @@ func (r *Reference) Extents(ctx context.Context) iter.Seq2[transfer.Extent, erro
 			yield(run, nil)
 		}
 	}
-}
-
-// ReadChunk of a manifest is not called.
-func (r *Reference) ReadChunk(context.Context, transfer.Chunk, []byte) error {
-	return invalid("read manifest", "", "a manifest knows an image's digests, not its bytes")
 }
 
 // Close has nothing to release.

@@ -16,10 +16,7 @@ type stdout struct {
 	out *patientWriter
 }
 
-var (
-	_ transfer.Sink    = (*stdout)(nil)
-	_ transfer.InOrder = (*stdout)(nil)
-)
+var _ transfer.Sink = (*stdout)(nil)
 
 func newStdout(opts CreateOptions) (transfer.Sink, error) {
 	if opts.Stdout == nil {
@@ -35,6 +32,9 @@ func newStdout(opts CreateOptions) (transfer.Sink, error) {
 	return &stdout{inOrder: inOrder{enc: enc, name: "standard output"}, out: out}, nil
 }
 
+// Traits implements transfer.Sink.
+func (s *stdout) Traits() transfer.Traits { return transfer.Traits{ReadBack: transfer.ReadBackNever} }
+
 // WriteChunk appends a chunk. It does not outlive ctx even while nobody reads.
 func (s *stdout) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	defer context.AfterFunc(ctx, s.out.stop)()
@@ -42,7 +42,7 @@ func (s *stdout) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) err
 }
 
 // Commit writes what is left of the stream.
-func (s *stdout) Commit(ctx context.Context, _ *transfer.Manifest) error {
+func (s *stdout) Commit(ctx context.Context, _ *transfer.Manifest, _ func(context.Context) error) error {
 	defer context.AfterFunc(ctx, s.out.stop)()
 	return s.out.explain(ctx, s.finish())
 }

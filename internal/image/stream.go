@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"sync/atomic"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -160,18 +159,6 @@ func (s *stream) measure(ctx context.Context) (int64, error) {
 	}
 }
 
-// Extents of a stream is not called.
-func (s *stream) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
-	return func(yield func(transfer.Extent, error) bool) { yield(transfer.Extent{}, s.errInOrder()) }
-}
-
-// ReadChunk of a stream is not called.
-func (s *stream) ReadChunk(context.Context, transfer.Chunk, []byte) error { return s.errInOrder() }
-
-func (s *stream) errInOrder() error {
-	return invalid("read "+s.name, "", "a stream can only be read in order")
-}
-
 // Close releases the stream and closes what it owns.
 func (s *stream) Close() error {
 	s.done()
@@ -187,7 +174,10 @@ type fileStream struct {
 	file *File
 }
 
-var _ transfer.Stream = (*fileStream)(nil)
+var (
+	_ transfer.Stream         = (*fileStream)(nil)
+	_ transfer.ChangeDetector = (*fileStream)(nil)
+)
 
 // openPacked makes a stream of a compressed file, which it owns from then on. With measured it unpacks the file once to
 // learn the image's size and that it is sound.

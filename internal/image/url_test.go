@@ -86,7 +86,7 @@ func TestURLRedirect(t *testing.T) {
 	src := open(t, strings.Replace(origin.URL, "http://", "http://user:secret@", 1)+"/disk.img?signature=secret", Options{})
 	defer closed(t, src)
 	buf := make([]byte, 5)
-	if err := src.ReadChunk(t.Context(), transfer.Chunk{Off: 3, Len: 5}, buf); err != nil || string(buf) != "image" {
+	if err := src.(transfer.RandomAccess).ReadChunk(t.Context(), transfer.Chunk{Off: 3, Len: 5}, buf); err != nil || string(buf) != "image" {
 		t.Errorf("read %q, %v", buf, err)
 	}
 	if len(asked) != 1 || asked[0] == "" {
@@ -147,7 +147,7 @@ func TestURLRanges(t *testing.T) {
 			src := open(t, s.URL+"/x.img", Options{})
 			defer closed(t, src)
 			now = tc.later
-			err := src.ReadChunk(t.Context(), transfer.Chunk{Off: 100, Len: 100}, make([]byte, 100))
+			err := src.(transfer.RandomAccess).ReadChunk(t.Context(), transfer.Chunk{Off: 100, Len: 100}, make([]byte, 100))
 			expect(t, err, tc.code)
 		})
 	}
@@ -244,7 +244,7 @@ func TestURLTrickle(t *testing.T) {
 	for size, code := range map[int64]transfer.Code{n / 100: "", 1: transfer.CodeTimeout} { // the first takes longer than the period
 		piece.Store(size)
 		src := open(t, ranged.URL, opts)
-		err := src.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n))
+		err := src.(transfer.RandomAccess).ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n))
 		stream := open(t, streamed.URL, opts)
 		_, streamErr := stream.(transfer.Stream).Next(t.Context(), make([]byte, n))
 		for _, err := range []error{err, streamErr} {
@@ -293,7 +293,7 @@ func TestURLLimit(t *testing.T) {
 		if stream, ok := src.(transfer.Stream); ok {
 			_, err = stream.Next(t.Context(), buf)
 		} else {
-			err = src.ReadChunk(t.Context(), transfer.Chunk{Len: len(data)}, buf)
+			err = src.(transfer.RandomAccess).ReadChunk(t.Context(), transfer.Chunk{Len: len(data)}, buf)
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			t.Error(err)

@@ -71,7 +71,7 @@ func TestOneLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	before, chunk, buf := task.Limit.Tokens(), transfer.Chunk{Len: n}, make([]byte, n)
-	if err := errors.Join(source.ReadChunk(t.Context(), chunk, buf), sink.WriteChunk(t.Context(), chunk, buf)); err != nil {
+	if err := errors.Join(source.(transfer.RandomAccess).ReadChunk(t.Context(), chunk, buf), sink.WriteChunk(t.Context(), chunk, buf)); err != nil {
 		t.Fatal(err)
 	}
 	if took := int(before - task.Limit.Tokens() + 0.5); took != 2*n {

@@ -7,24 +7,34 @@ import (
 	"time"
 )
 
-// Source hands out the bytes of an image by offset. Many goroutines read it at once.
+// Source is an image to copy or to compare with. It is one of RandomAccess, Stream and Digests, which
+// say how its content is read.
 type Source interface {
 	// Size is the image's length in bytes; of a Stream that has not ended, -1.
 	Size() int64
 	// Identity changes whenever the image may have changed: a file's size and time of change, an ETag. Two attempts
 	// of a job copy the same image only if it is equal in both. Empty: unknown.
 	Identity() string
-	// Extents yields what may hold data, ascending and without overlap; holes and known zeros are left out. It yields
-	// an error at most once, last.
-	Extents(ctx context.Context) iter.Seq2[Extent, error]
-	// ReadChunk fills p, whose length is c.Len, with the bytes of c. It may be called again for the same chunk.
-	ReadChunk(ctx context.Context, c Chunk, p []byte) error
 	// Close releases what the source holds. No other method is called after it.
 	Close() error
 }
 
-// Stream is a Source that can only be taken in order, once, and may not know its size before its end. Extents and
-// ReadChunk of a Stream are not called.
+// Mapper is a Source that tells where its data lies.
+type Mapper interface {
+	// Extents yields what may hold data, ascending and without overlap; holes and known zeros are left out. It yields
+	// an error at most once, last. It may be called again.
+	Extents(ctx context.Context) iter.Seq2[Extent, error]
+}
+
+// RandomAccess is a Source that is read by offset, by many goroutines at once.
+type RandomAccess interface {
+	Source
+	Mapper
+	// ReadChunk fills p, whose length is c.Len, with the bytes of c. It may be called again for the same chunk.
+	ReadChunk(ctx context.Context, c Chunk, p []byte) error
+}
+
+// Stream is a Source that can only be read in order, once, and may not know its size before its end.
 type Stream interface {
 	Source
 	// Next fills p with the bytes that follow. n is less than len(p) only at the end of the image or with an error;
@@ -32,25 +42,87 @@ type Stream interface {
 	Next(ctx context.Context, p []byte) (n int, err error)
 }
 
-// Digested is a Source that knows its chunks by their digests and has no bytes, such as a manifest: it serves to
-// verify, and ReadChunk is not called.
-type Digested interface {
+// Digests is a Source that has the digests of an image's chunks and not their bytes, such as a
+// manifest. A target can be compared with it.
+type Digests interface {
 	Source
+	Mapper
 	// ChunkSize is the size of the chunks that the digests are of, in bytes.
 	ChunkSize() int
-	// ChunkDigest is the digest of a chunk; ok is false where nothing is known but that it is zeros.
+	// ChunkDigest is the digest of a chunk; ok is false for a chunk of zeros.
 	ChunkDigest(index int64) (d Digest, ok bool)
+	// ImageDigest is the SHA-256 of the whole image in hexadecimal; empty if it is not known.
+	ImageDigest() string
 }
 
-// Sink takes the bytes of an image by offset. Many goroutines write it at once, each chunk by one of them; writing
-// the same chunk again is harmless.
+// ChangeDetector is a Source that can tell whether its image has changed since it was opened.
+type ChangeDetector interface {
+	// Unchanged returns an error with CodeSourceChanged if the image is not the one that was opened.
+	Unchanged(ctx context.Context) error
+}
+
+// Remote is a Source or a Sink at the other end of a network.
+type Remote interface {
+	// MaxInFlight is how many calls the other end takes at once, from all jobs together.
+	MaxInFlight() int
+	// RTT is the lowest observed round-trip time; 0 until there was one.
+	RTT() time.Duration
+}
+
+// Sink takes the bytes of an image by offset. Many goroutines write it at once, each chunk by one of them.
 type Sink interface {
+	// Traits says how the sink is to be written. It always returns the same.
+	Traits() Traits
 	// WriteChunk stores p at c.Off. It must not keep p.
 	WriteChunk(ctx context.Context, c Chunk, p []byte) error
-	// Commit is called once, after the last chunk: when it returns nil the target is complete and durable.
-	Commit(ctx context.Context, m *Manifest) error
+	// Commit is called once, after the last chunk: when it returns nil the target is complete and durable. Right before a
+	// step that others can see, such as a rename, it calls owned, and ends with its error: then another worker has the job.
+	Commit(ctx context.Context, m *Manifest, owned func(context.Context) error) error
 	// Close releases what the sink holds. Without a Commit before it, what was stored stays for a later attempt.
 	Close() error
+}
+
+// Traits is what a kind of sink demands and allows.
+type Traits struct {
+	// Rewritable says that chunks may be written in any order, and again, and that a later attempt finds what an earlier
+	// one stored. Otherwise each chunk is written once, from the first to the last, zeros included.
+	Rewritable bool
+	ReadBack   ReadBackTime
+	Zeros      Zeros
+	Geometry   Geometry
+	// MaxInFlight is how many calls the sink takes at once; 0: it sets no limit.
+	MaxInFlight int
+	// Capacity is how many bytes the target holds; 0: it grows.
+	Capacity int64
+}
+
+// ReadBackTime is when a sink can return what it stored.
+type ReadBackTime int
+
+// The times of reading back. All but the last two need a ReadBacker.
+const (
+	ReadBackAtOnce      ReadBackTime = iota // a chunk, as soon as it is written
+	ReadBackAfterFlush                      // all chunks, after a Flush: the sink is a Flusher
+	ReadBackAfterCommit                     // all chunks, when the target is complete
+	ReadBackInCommit                        // Commit itself compares what is stored with the manifest
+	ReadBackNever
+)
+
+// Zeros is how chunks of zeros reach a sink.
+type Zeros int
+
+// The ways of zeros, each of which includes those before it.
+const (
+	ZerosWritten Zeros = iota // like any other chunk
+	ZerosSkipped              // left out, if the sink is a BlankChecker and reports that it is blank
+	ZerosCleared              // elsewhere cleared by range, without their bytes: the sink is a Clearer
+)
+
+// Geometry is which chunks a kind of place takes, in bytes.
+type Geometry struct {
+	MaxChunk   int // the largest; 0: any
+	FixedChunk int // the only size, but for the last chunk; 0: free
+	Align      int // offsets, and all sizes but the last one, are multiples of it; 0: any
 }
 
 // ReadBacker is a Sink that can return what it stored.
@@ -66,16 +138,23 @@ type WriteBacker interface {
 	WriteBack(ctx context.Context, c Chunk, p []byte, w io.Writer) error
 }
 
-// InOrder is a Sink that must be written chunk after chunk, from the first to the last, zeros included.
-type InOrder interface {
-	InOrder()
-}
-
-// Blank is a Sink whose unwritten places may be known to read as zeros.
-type Blank interface {
+// BlankChecker is a Sink whose unwritten places may be known to read as zeros.
+type BlankChecker interface {
 	// Blank reports whether zeros need not be written. False is always safe. It is asked once, before the first write
 	// of the first attempt.
 	Blank(ctx context.Context) (bool, error)
+}
+
+// Clearer is a Sink that stores zeros without being sent them.
+type Clearer interface {
+	// ClearChunk makes the c.Len bytes at c.Off zeros.
+	ClearChunk(ctx context.Context, c Chunk) error
+}
+
+// Flusher is a Sink that stores writes only with the next flush.
+type Flusher interface {
+	// Flush makes what was written before it durable.
+	Flush(ctx context.Context) error
 }
 
 // Discarder is a Sink that can remove what this job created, for a failure after which nothing can be resumed. It

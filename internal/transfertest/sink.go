@@ -39,6 +39,9 @@ func Sink(t *testing.T, shape Shape, begin func(t *testing.T, size int64) Target
 	}
 }
 
+// Owned is the proof of ownership that a sink under test is given.
+func Owned(context.Context) error { return nil }
+
 type sink struct {
 	Target
 	t       *testing.T
@@ -63,7 +66,7 @@ func (s *sink) whole() {
 // finish completes the target and compares it.
 func (s *sink) finish(dst transfer.Sink) {
 	s.t.Helper()
-	if err := dst.Commit(s.t.Context(), Manifest(s.content, s.chunk)); err != nil {
+	if err := dst.Commit(s.t.Context(), Manifest(s.content, s.chunk), Owned); err != nil {
 		s.t.Fatalf("Commit: %v", err)
 	}
 	s.close(dst)
@@ -94,7 +97,7 @@ func (s *sink) write(dst transfer.Sink, all []transfer.Chunk) {
 	s.t.Helper()
 	var g errgroup.Group
 	g.SetLimit(4)
-	if _, ok := dst.(transfer.InOrder); ok {
+	if !dst.Traits().Rewritable {
 		g.SetLimit(1)
 	} else {
 		all = shuffled(all)
@@ -160,7 +163,7 @@ func (s *sink) cutOff() {
 	s.close(dst)
 	s.notYet()
 	dst = s.Open(s.t, true)
-	if _, ok := dst.(transfer.InOrder); ok {
+	if !dst.Traits().Rewritable {
 		half = 0
 	}
 	for _, c := range s.all[:half] {
@@ -175,7 +178,7 @@ func (s *sink) cutOff() {
 // rewritten writes something else first.
 func (s *sink) rewritten() {
 	dst := s.Open(s.t, false)
-	if _, ok := dst.(transfer.InOrder); !ok {
+	if dst.Traits().Rewritable {
 		c := s.all[len(s.all)/2]
 		for _, wrong := range []byte{0xff, 0} {
 			if err := dst.WriteChunk(s.t.Context(), c, bytes.Repeat([]byte{wrong}, c.Len)); err != nil {
@@ -191,7 +194,7 @@ func (s *sink) rewritten() {
 func (s *sink) zerosLeftOut() {
 	dst := s.Open(s.t, false)
 	written := s.all
-	if b, ok := dst.(transfer.Blank); ok {
+	if b, ok := dst.(transfer.BlankChecker); ok {
 		blank, err := b.Blank(s.t.Context())
 		if err != nil {
 			s.t.Fatalf("Blank: %v", err)

@@ -13,7 +13,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Source checks the contract of transfer.Source, and of transfer.Stream or transfer.Digested if that is what open returns.
+// Source checks the contract of transfer.Source, and of transfer.Stream or transfer.Digests if that is what open returns.
 // open makes a source of content, which it does not change; the suite closes the source.
 func Source(t *testing.T, shape Shape, open func(t *testing.T, content []byte) transfer.Source) {
 	for _, size := range shape.sizes() {
@@ -56,12 +56,16 @@ func (s *source) read(src transfer.Source) {
 	if src.Size() != int64(len(s.content)) {
 		s.t.Errorf("Size is %d, not %d", src.Size(), len(s.content))
 	}
-	s.extents(src)
-	if d, ok := src.(transfer.Digested); ok {
-		s.digests(d)
-		return
+	switch src := src.(type) {
+	case transfer.Digests:
+		s.extents(src)
+		s.digests(src)
+	case transfer.RandomAccess:
+		s.extents(src)
+		s.chunksAtOnce(src)
+	default:
+		s.t.Errorf("a %T is none of RandomAccess, Stream and Digests", src)
 	}
-	s.chunksAtOnce(src)
 }
 
 func (s *source) readStream(stream transfer.Stream) {
@@ -97,7 +101,7 @@ func (s *source) readStream(stream transfer.Stream) {
 
 // extents must ascend without overlap, stay within the image, and cover every byte that is not zero. They can be asked
 // for more than once.
-func (s *source) extents(src transfer.Source) {
+func (s *source) extents(src transfer.Mapper) {
 	for range 2 {
 		var end int64
 		for e, err := range src.Extents(s.t.Context()) {
@@ -124,7 +128,7 @@ func (s *source) extents(src transfer.Source) {
 	}
 }
 
-func (s *source) digests(d transfer.Digested) {
+func (s *source) digests(d transfer.Digests) {
 	for _, c := range chunks(s.content, d.ChunkSize()) {
 		p := piece(s.content, c)
 		got, ok := d.ChunkDigest(c.Index)
@@ -135,7 +139,7 @@ func (s *source) digests(d transfer.Digested) {
 }
 
 // chunksAtOnce reads each chunk twice, in no order, by several goroutines.
-func (s *source) chunksAtOnce(src transfer.Source) {
+func (s *source) chunksAtOnce(src transfer.RandomAccess) {
 	all := chunks(s.content, s.chunk)
 	var g errgroup.Group
 	g.SetLimit(4)
@@ -178,8 +182,7 @@ func (s *source) canceled(src transfer.Source) {
 		if n, err := src.Next(ctx, buf); n != 0 || transfer.CodeOf(err) != transfer.CodeCanceled {
 			s.t.Errorf("Next with a canceled context: %d, %v", n, err)
 		}
-	case transfer.Digested:
-	default:
+	case transfer.RandomAccess:
 		if err := src.ReadChunk(ctx, transfer.Chunk{Len: len(buf)}, buf); transfer.CodeOf(err) != transfer.CodeCanceled {
 			s.t.Errorf("ReadChunk with a canceled context: %v", err)
 		}

@@ -54,7 +54,7 @@ type workspace struct {
 
 // copy moves all chunks that the ledger does not have.
 func (c *copier) copy(ctx context.Context) error {
-	if _, ok := c.sink.(transfer.InOrder); ok {
+	if !c.sink.Traits().Rewritable {
 		c.order = flow.NewSequencer()
 	}
 	if c.task.Spec.WantsImageDigest() {
@@ -63,7 +63,7 @@ func (c *copier) copy(ctx context.Context) error {
 	stream, ok := c.src.(transfer.Stream)
 	if !ok {
 		return c.whileSaving(ctx, func() error {
-			if err := c.each(ctx, c.src.Extents(ctx), !c.skipZeros, c.step, c.writesAndReads()); err != nil {
+			if err := c.each(ctx, c.extents(ctx), !c.skipZeros, c.step, c.writesAndReads()); err != nil {
 				return err
 			}
 			c.recount()
@@ -92,6 +92,9 @@ func (c *copier) each(ctx context.Context, extents extents, holes bool, step ste
 	defer stop()
 	return c.carry(ctx, f, step, twoWay)
 }
+
+// extents is where the data of a source lies that is no stream.
+func (c *copier) extents(ctx context.Context) extents { return c.src.(transfer.Mapper).Extents(ctx) }
 
 // writesAndReads reports whether each chunk is written, and then read back by another call.
 func (c *copier) writesAndReads() bool {
@@ -157,7 +160,7 @@ func (c *copier) carry(ctx context.Context, f feed, step stepFunc, twoWay bool) 
 func (c *copier) maxInFlight() int {
 	most := 0
 	for _, end := range []any{c.src, c.sink} {
-		if l, ok := end.(interface{ MaxInFlight() int }); ok && (most == 0 || l.MaxInFlight() < most) {
+		if l, ok := end.(transfer.Remote); ok && (most == 0 || l.MaxInFlight() < most) {
 			most = l.MaxInFlight()
 		}
 	}
@@ -167,8 +170,8 @@ func (c *copier) maxInFlight() int {
 // away is how far the farther of the job's ends is, there and back.
 func (c *copier) away() (far time.Duration) {
 	for _, end := range []any{c.src, c.sink} {
-		if e, ok := end.(interface{ Away() time.Duration }); ok {
-			far = max(far, e.Away())
+		if e, ok := end.(transfer.Remote); ok {
+			far = max(far, e.RTT())
 		}
 	}
 	return far
@@ -259,7 +262,7 @@ func (c *copier) settleChunk(ctx context.Context, w work, p []byte, ws *workspac
 
 // read returns the chunk's bytes in p; nil where the source knows only digests.
 func (c *copier) read(ctx context.Context, w work, p []byte) ([]byte, error) {
-	_, digested := c.src.(transfer.Digested)
+	_, digested := c.src.(transfer.Digests)
 	switch {
 	case digested:
 		return nil, nil
@@ -267,7 +270,7 @@ func (c *copier) read(ctx context.Context, w work, p []byte) ([]byte, error) {
 		clear(p)
 		return p, nil
 	case !w.read:
-		err := c.retry.call(ctx, c.sourceGate, func() error { return c.src.ReadChunk(ctx, w.Chunk, p) })
+		err := c.retry.call(ctx, c.sourceGate, func() error { return c.src.(transfer.RandomAccess).ReadChunk(ctx, w.Chunk, p) })
 		if err != nil {
 			return nil, at("read", w.Chunk, err)
 		}
@@ -281,7 +284,7 @@ func (c *copier) countDone(ctx context.Context) error {
 	var holes int64
 	if _, stream := c.src.(transfer.Stream); c.skipZeros && !stream {
 		holes = transfer.ChunkCount(c.size, c.chunkSize)
-		for _, err := range chunker.Plan(ctx, c.src.Extents(ctx), c.size, c.chunkSize, false) {
+		for _, err := range chunker.Plan(ctx, c.extents(ctx), c.size, c.chunkSize, false) {
 			if err != nil {
 				return fmt.Errorf("find data: %w", err)
 			}
@@ -312,7 +315,7 @@ func (c *copier) recount() {
 
 // imageDigest is the SHA-256 of the whole image, or "" if it was not asked for.
 func (c *copier) imageDigest() string {
-	if d, ok := c.src.(interface{ ImageDigest() string }); ok {
+	if d, ok := c.src.(transfer.Digests); ok {
 		return d.ImageDigest()
 	}
 	if c.hash == nil {

@@ -40,7 +40,7 @@ func TestSizes(t *testing.T) {
 					if p.Size != int64(size) || p.Chunks.Total != count || p.Chunks.Done != count || p.Chunks.Sent != count || m.commits != 1 {
 						t.Errorf("progress is %+v, size %d, %d commits", p.Chunks, p.Size, m.commits)
 					}
-					if _, inOrder := j.ends.sink.(transfer.InOrder); inOrder == p.Verified || inOrder && !slices.IsSorted(m.order) {
+					if inOrder := !j.ends.sink.Traits().Rewritable; inOrder == p.Verified || inOrder && !slices.IsSorted(m.order) {
 						t.Errorf("verified: %v, order %v", p.Verified, m.order)
 					}
 					sum := sha256.Sum256(image)
@@ -152,7 +152,8 @@ type manifest struct {
 	m *transfer.Manifest
 }
 
-func (m manifest) ChunkSize() int { return m.m.ChunkSize }
+func (m manifest) ImageDigest() string { return m.m.Image }
+func (m manifest) ChunkSize() int      { return m.m.ChunkSize }
 func (m manifest) ChunkDigest(i int64) (transfer.Digest, bool) {
 	d, ok := m.m.Chunks[i]
 	return d, ok

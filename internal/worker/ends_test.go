@@ -37,11 +37,11 @@ func (f *flaky) Blank(ctx context.Context) (bool, error) {
 	return f.chunked.Blank(ctx)
 }
 
-func (f *flaky) Commit(ctx context.Context, m *transfer.Manifest) error {
+func (f *flaky) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
 	if err := f.called("commit"); err != nil {
 		return err
 	}
-	return f.chunked.Commit(ctx, m)
+	return f.chunked.Commit(ctx, m, owned)
 }
 
 func (f *flaky) Unchanged(context.Context) error { return f.called("unchanged") }

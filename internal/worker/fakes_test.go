@@ -112,7 +112,11 @@ func (m *chunked) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) er
 
 func (m *chunked) Blank(context.Context) (bool, error) { return m.blank, nil }
 
-func (m *chunked) Commit(context.Context, *transfer.Manifest) error {
+func (m *chunked) Traits() transfer.Traits {
+	return transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosSkipped}
+}
+
+func (m *chunked) Commit(context.Context, *transfer.Manifest, func(context.Context) error) error {
 	m.commits++
 	return nil
 }
@@ -144,28 +148,25 @@ func (a atOnce) WriteBack(ctx context.Context, c transfer.Chunk, p []byte, w io.
 // onlyForward is a chunked that must be written in order and cannot be read back.
 type onlyForward struct{ m *chunked }
 
-func (f onlyForward) InOrder() {}
+func (f onlyForward) Traits() transfer.Traits {
+	return transfer.Traits{ReadBack: transfer.ReadBackNever}
+}
 func (f onlyForward) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	return f.m.WriteChunk(ctx, c, p)
 }
-func (f onlyForward) Commit(ctx context.Context, m *transfer.Manifest) error {
-	return f.m.Commit(ctx, m)
+func (f onlyForward) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
+	return f.m.Commit(ctx, m, owned)
 }
 func (f onlyForward) Close() error { return nil }
 
 // stream is a source without a size.
-type stream struct {
-	*chunked
-	r *bytes.Reader
-}
+type stream struct{ r *bytes.Reader }
 
-func newStream(data []byte) *stream {
-	m := newChunked(data)
-	m.identity = ""
-	return &stream{chunked: m, r: bytes.NewReader(data)}
-}
+func newStream(data []byte) *stream { return &stream{bytes.NewReader(data)} }
 
-func (s *stream) Size() int64 { return -1 }
+func (s *stream) Size() int64    { return -1 }
+func (*stream) Identity() string { return "" }
+func (*stream) Close() error     { return nil }
 
 func (s *stream) Next(_ context.Context, p []byte) (int, error) {
 	n, err := io.ReadFull(s.r, p)

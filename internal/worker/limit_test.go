@@ -17,7 +17,8 @@ type limited struct {
 	most int
 }
 
-func (l limited) MaxInFlight() int { return l.most }
+func (l limited) MaxInFlight() int   { return l.most }
+func (l limited) RTT() time.Duration { return 0 }
 
 // mostAtOnce counts how many calls run at once.
 type mostAtOnce struct {

@@ -269,6 +269,5 @@ func (c *copier) verified() bool {
 	if c.readsBack() {
 		return true
 	}
-	p, ok := c.sink.(interface{ ProvenAtCommit() bool })
-	return ok && p.ProvenAtCommit()
+	return c.sink.Traits().ReadBack == transfer.ReadBackInCommit
 }

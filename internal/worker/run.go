@@ -191,7 +191,7 @@ func (r *run) compared(ctx context.Context, src transfer.Source, err error) erro
 }
 
 func unchanged(ctx context.Context, src transfer.Source) error {
-	if u, ok := src.(interface{ Unchanged(context.Context) error }); ok {
+	if u, ok := src.(transfer.ChangeDetector); ok {
 		return u.Unchanged(ctx)
 	}
 	return nil
@@ -266,14 +266,14 @@ func (r *run) settle(ctx context.Context, c *copier) error {
 	if first {
 		plan.ChunkSize = r.task.Spec.ChunkSize
 		plan.Source = c.src.Identity()
-		if d, ok := c.src.(transfer.Digested); ok {
+		if d, ok := c.src.(transfer.Digests); ok {
 			plan.ChunkSize = d.ChunkSize()
 		}
 		if err := r.proveBlank(ctx, c); err != nil {
 			return err
 		}
 	}
-	if _, ok := c.sink.(transfer.InOrder); ok {
+	if !c.sink.Traits().Rewritable {
 		r.ledger.clear()
 	} else if err := c.trustLedger(ctx); err != nil {
 		return err
@@ -291,7 +291,7 @@ func (r *run) settle(ctx context.Context, c *copier) error {
 }
 
 func (r *run) proveBlank(ctx context.Context, c *copier) error {
-	b, ok := c.sink.(transfer.Blank)
+	b, ok := c.sink.(transfer.BlankChecker)
 	if !ok || c.mode == compareOnly {
 		return nil
 	}
@@ -341,7 +341,7 @@ func (r *run) finish(ctx context.Context, c *copier) error {
 		return err
 	}
 	if c.mode == copyChunks {
-		if err := r.retry.call(ctx, r.sinkGate, func() error { return r.young(c.sink.Commit(ctx, m)) }); err != nil {
+		if err := r.retry.call(ctx, r.sinkGate, func() error { return r.young(c.sink.Commit(ctx, m, func(context.Context) error { return nil })) }); err != nil {
 			return fmt.Errorf("complete target: %w", err)
 		}
 	}

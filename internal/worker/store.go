@@ -65,8 +65,7 @@ func (c *copier) storeOnce(ctx context.Context, w work, p []byte, ws *workspace)
 
 // readsBack reports whether each chunk is read back before it counts as done.
 func (c *copier) readsBack() bool {
-	_, can := c.sink.(transfer.ReadBacker)
-	return can && (c.mode == compareOnly || c.task.Spec.Verify != transfer.VerifyNone)
+	return c.sink.Traits().ReadBack == transfer.ReadBackAtOnce && (c.mode == compareOnly || c.task.Spec.Verify != transfer.VerifyNone)
 }
 
 // write calls put, in the chunk's turn where the sink has an order.
@@ -106,7 +105,7 @@ func (c *copier) toSink(ctx context.Context, way flow.Direction, op func() error
 // more before that: the fault may lie on the way from it.
 func (c *copier) compare(ctx context.Context, w work, p []byte, ws *workspace) (transfer.Digest, error) {
 	want := expected{bytes: p}
-	d, digested := c.src.(transfer.Digested)
+	d, digested := c.src.(transfer.Digests)
 	if digested {
 		var ok bool
 		if want.digest, ok = d.ChunkDigest(w.Index); !ok {

@@ -146,7 +146,9 @@ func TestOrderedRetries(t *testing.T) {
 // provenLater is a target that cannot be read back, but that proves itself as it is completed.
 type provenLater struct{ onlyForward }
 
-func (provenLater) ProvenAtCommit() bool { return true }
+func (provenLater) Traits() transfer.Traits {
+	return transfer.Traits{ReadBack: transfer.ReadBackInCommit}
+}
 
 // TestProvenAtCommit believes a target that says so, when it has been completed.
 func TestProvenAtCommit(t *testing.T) {
