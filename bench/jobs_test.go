@@ -9,9 +9,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/endpoints"
 	img "github.com/transferd/transferd/internal/image"
 	"github.com/transferd/transferd/internal/journal"
-	"github.com/transferd/transferd/internal/opener"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/sandboxtest"
 	"github.com/transferd/transferd/internal/transfer"
@@ -23,7 +23,7 @@ type rig struct {
 	b      *testing.B
 	dir    string
 	worker *worker.Worker
-	opener *opener.Opener
+	opener *endpoints.Opener
 	last   transfer.Progress
 }
 
@@ -33,7 +33,7 @@ func newRig(b *testing.B) *rig {
 	_, url := sandboxtest.Start(b, sandbox.Config{Dir: filepath.Join(work, "sandbox", b.Name()), User: "u", Password: "p"})
 	b.Setenv("BENCH_PASSWORD", "p")
 	e := config.Endpoint{URL: url, User: "u", PasswordEnv: "BENCH_PASSWORD"}
-	r.opener = opener.New(map[string]config.Endpoint{"here": e, "there": e}, opener.Options{Roots: img.Roots{"/"}})
+	r.opener = endpoints.New(map[string]config.Endpoint{"here": e, "there": e}, endpoints.Options{Roots: img.Roots{"/"}})
 	r.worker = worker.New(worker.Config{
 		Opener: r.opener, Policy: worker.DefaultPolicy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { r.last = p },
 	})
@@ -42,7 +42,7 @@ func newRig(b *testing.B) *rig {
 
 func (r *rig) run(s transfer.Spec) transfer.Progress {
 	r.b.Helper()
-	if err := s.Validate(); err != nil {
+	if err := endpoints.Schemes.Check(&s); err != nil {
 		r.b.Fatal(err)
 	}
 	j, err := journal.Open(filepath.Join(r.dir, "journal"), &s)
@@ -141,7 +141,7 @@ func BenchmarkOthers(b *testing.B) {
 		b.Run("verify/"+set, func(b *testing.B) {
 			r, uuid := begin(b)
 			for b.Loop() {
-				r.run(transfer.NewSpec(transfer.Verify, drive("here", uuid), file(path)))
+				r.run(transfer.NewSpec(transfer.Verify, file(path), drive("here", uuid)))
 			}
 		})
 	}

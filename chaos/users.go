@@ -101,8 +101,8 @@ func (u *someone) uploadTwice(ctx context.Context) {
 		}
 	}
 	address := d.at.name + ":" + d.uuid
-	first := u.enqueue(ctx, "upload", d.im.path, address)
-	second := u.enqueue(ctx, "upload", other.path, address)
+	first := u.enqueue(ctx, "upload", d.im.path, address, "--overwrite")
+	second := u.enqueue(ctx, "upload", other.path, address, "--overwrite")
 	one, two := u.await(ctx, first), u.await(ctx, second)
 	if one.State != transfer.Succeeded || two.State != transfer.Succeeded {
 		u.forget(d) // it may hold a part of either

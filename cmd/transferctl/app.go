@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/image"
-	"github.com/transferd/transferd/internal/opener"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -81,6 +81,6 @@ func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") }
 
 // opener opens what this user may open, wherever it is; `roots:` is for jobs that others may enqueue.
-func (a *app) opener() *opener.Opener {
-	return opener.New(a.cfg.Endpoints, opener.Options{Roots: image.Roots{"/"}, In: a.stdin, Out: a.stdout})
+func (a *app) opener() *endpoints.Opener {
+	return endpoints.New(a.cfg.Endpoints, endpoints.Options{Roots: image.Roots{"/"}, In: a.stdin, Out: a.stdout})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/transferd/transferd/internal/api"
+	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -21,7 +22,7 @@ func (a *app) drivesCommand() *cobra.Command {
 func (a *app) endpoint(ctx context.Context, address string) (c *api.Client, drive string, err error) {
 	name, drive, _ := strings.Cut(address, ":")
 	if drive != "" {
-		r, err := transfer.ParseRef(address)
+		r, err := endpoints.Schemes.Parse(address)
 		if err != nil {
 			return nil, "", err
 		}

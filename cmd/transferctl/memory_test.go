@@ -19,7 +19,7 @@ import (
 // everything else, the ledger of some chunks and Go itself, 96 MiB.
 func TestMemory(t *testing.T) {
 	const inFlight, data, size = 8, 128 << 20, 1 << 40
-	const bound = inFlight*2*transfer.MaxChunkSize + 96<<20
+	const bound = inFlight*2*transfer.DefaultChunkSize + 96<<20
 	dir := t.TempDir()
 	image := filepath.Join(dir, "disk.img")
 	f, err := os.Create(image)
@@ -30,7 +30,7 @@ func TestMemory(t *testing.T) {
 	if err := f.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	p := make([]byte, transfer.MaxChunkSize)
+	p := make([]byte, transfer.DefaultChunkSize)
 	_, _ = rand.Read(p)
 	for off := int64(0); off < size; off += size / (data / int64(len(p))) {
 		if _, err := f.WriteAt(p, off); err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -77,11 +78,11 @@ func (f *jobFlags) build(source, target string) (transfer.Spec, error) {
 			return s, err
 		}
 	}
-	return s, s.Validate()
+	return s, endpoints.Schemes.Check(&s)
 }
 
 func absolute(address string) (transfer.Ref, error) {
-	r, err := transfer.ParseRef(address)
+	r, err := endpoints.Schemes.Parse(address)
 	if err != nil {
 		return r, err
 	}

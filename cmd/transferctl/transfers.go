@@ -25,6 +25,7 @@ compressed by gzip or zstd are unpacked on the way. With --wait the drive's UUID
 	f.newDriveFlags(cmd.Flags())
 	cmd.Flags().StringArrayVar(&f.spec.Tags, "tag", nil, "`tag` of the new drive (may be repeated; affinity:ssd asks for SSD)")
 	cmd.Flags().StringSliceVar(&f.spec.Readers, "readers", nil, "`UUIDs` of accounts that may read the new drive")
+	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "write to the drive with this UUID, and replace what it holds")
 	cmd.Flags().StringVar(&f.spec.SHA256, "sha256", "", "fail unless the image has this SHA-256 (`hex`)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		spec, err := f.build(args[0], args[1])
@@ -108,7 +109,7 @@ the image if the rest is zeros. Exit status 5 means that they differ.`,
 	}
 	f := newJobFlags(cmd, transfer.Verify)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return a.buildAndSubmit(cmd.Context(), f, args[0], args[1])
+		return a.buildAndSubmit(cmd.Context(), f, args[1], args[0]) // the image is read, the drive compared with it
 	}
 	return cmd
 }

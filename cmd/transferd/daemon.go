@@ -16,8 +16,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/image"
-	"github.com/transferd/transferd/internal/opener"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/status"
@@ -176,10 +176,10 @@ func (d *daemon) startStatus(ctx context.Context, c *queue.Client) error {
 // runJobs is how the queue's attempts reach the engine.
 func (d *daemon) runJobs() func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
 	w := worker.New(worker.Config{
-		Opener: opener.New(d.cfg.Endpoints, opener.Options{Roots: d.roots()}), Policy: worker.DefaultPolicy, Log: d.log,
+		Opener: endpoints.New(d.cfg.Endpoints, endpoints.Options{Roots: d.roots()}), Policy: worker.DefaultPolicy, Log: d.log,
 	})
 	return func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
-		if err := a.Spec.Validate(); err != nil {
+		if err := endpoints.Schemes.Check(&a.Spec); err != nil {
 			return err // the queue may hold what no transferctl has made
 		}
 		return w.Run(ctx, drain, worker.Job{ID: a.Job.ID, Spec: a.Spec}, a)

@@ -40,9 +40,6 @@ var (
 	_ transfer.Discarder    = (*Drive)(nil)
 )
 
-// SectorSize is what the size of a drive is a multiple of, in bytes.
-const SectorSize = 512
-
 // OpenDrive looks a drive up. It fails with CodeConflict while the endpoint is still making it.
 func OpenDrive(ctx context.Context, c *Client, uuid string) (*Drive, error) {
 	info, err := c.Info(ctx, uuid)
@@ -69,9 +66,6 @@ func (d *Drive) ForWriting(codec *chunker.Codec, created bool) *Drive {
 
 // Size implements transfer.Source.
 func (d *Drive) Size() int64 { return d.size }
-
-// MaxChunk is the most bytes that one call may read (manual 7.3), and that we write in one (manual 7.2): 4 MiB.
-const MaxChunk = 4 << 20
 
 // Traits implements transfer.Sink.
 func (d *Drive) Traits() transfer.Traits {

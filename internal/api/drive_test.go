@@ -146,7 +146,7 @@ func TestWriteOnTheWire(t *testing.T) {
 // TestEarlyAnswer is a 409 that comes before the body is taken: when the call has returned, the chunk's buffer is free.
 func TestEarlyAnswer(t *testing.T) {
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) })
-	p := make([]byte, transfer.MaxChunkSize)
+	p := make([]byte, MaxChunk)
 	for i := range 20 {
 		want(t, drive(c, 8<<20, transfer.CompressionNone).WriteChunk(t.Context(), transfer.Chunk{Len: len(p)}, p), transfer.CodeConflict)
 		for j := range p {

@@ -28,7 +28,7 @@ type DriveInfo struct {
 
 func newDriveInfo(o Object) (DriveInfo, error) {
 	size, err := strconv.ParseInt(o["size"], 10, 64)
-	if err != nil || size < 0 || !transfer.ValidDriveUUID(strings.ToLower(o["drive"])) {
+	if err != nil || size < 0 || !ValidUUID(strings.ToLower(o["drive"])) {
 		return DriveInfo{}, transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer describes no drive")
 	}
 	d := DriveInfo{

@@ -31,7 +31,7 @@ func TestStall(t *testing.T) {
 	for _, n := range []int{10_000, 20_000} {
 		want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
 	}
-	p := make([]byte, transfer.MaxChunkSize)
+	p := make([]byte, MaxChunk)
 	want(t, d.WriteChunk(t.Context(), transfer.Chunk{Len: len(p)}, p), transfer.CodeTimeout, "stands still")
 }
 

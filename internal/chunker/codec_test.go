@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-const maxChunk = transfer.MaxChunkSize
+const maxChunk = transfer.DefaultChunkSize
 
 func randomBytes(n int) []byte {
 	p := make([]byte, n)

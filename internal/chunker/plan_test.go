@@ -155,7 +155,7 @@ func TestPlanPassesErrorsOn(t *testing.T) {
 
 // TestPlanCost: a huge image costs what its extents cost.
 func TestPlanCost(t *testing.T) {
-	const size, chunkSize = 16 << 40, transfer.MaxChunkSize
+	const size, chunkSize = 16 << 40, transfer.DefaultChunkSize
 	var extents []transfer.Extent
 	for i := range int64(1000) {
 		extents = append(extents, transfer.Extent{Off: i * (size / 1000), Len: 1})
@@ -182,7 +182,7 @@ func BenchmarkPlan(b *testing.B) {
 	for _, holes := range []bool{false, true} {
 		b.Run(map[bool]string{false: "data", true: "holes"}[holes], func(b *testing.B) {
 			for b.Loop() {
-				for _, err := range Plan(b.Context(), extentsOf(transfer.Extent{Len: size / 2}), size, transfer.MaxChunkSize, holes) {
+				for _, err := range Plan(b.Context(), extentsOf(transfer.Extent{Len: size / 2}), size, transfer.DefaultChunkSize, holes) {
 					if err != nil {
 						b.Fatal(err)
 					}

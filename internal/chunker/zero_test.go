@@ -38,7 +38,7 @@ func TestIsZero(t *testing.T) {
 }
 
 func BenchmarkIsZero(b *testing.B) {
-	p := make([]byte, transfer.MaxChunkSize)
+	p := make([]byte, transfer.DefaultChunkSize)
 	b.SetBytes(int64(len(p)))
 	for b.Loop() {
 		if !IsZero(p) {

@@ -5,11 +5,15 @@ import (
 	"fmt"
 )
 
-// MaxChunkSize is the largest piece of a drive that one call may read: 4 MiB (API 1.0 manual, 7.3).
-const MaxChunkSize = 4 << 20
-
-// MinChunkSize is the smallest chunk size a job may ask for, and what every chunk size is a multiple of.
-const MinChunkSize = 4 << 10
+// The sizes of chunks, in bytes. Kinds of place have limits of their own (Geometry).
+const (
+	// MinChunkSize is the smallest size a job may ask for, and what every size is a multiple of.
+	MinChunkSize = 4 << 10
+	// DefaultChunkSize is the size of jobs that ask for none.
+	DefaultChunkSize = 4 << 20
+	// MaxChunkSize bounds the memory that one chunk in flight takes.
+	MaxChunkSize = 64 << 20
+)
 
 // Extent is a run of bytes that may hold data; what lies between extents is zeros.
 type Extent struct {

@@ -104,7 +104,7 @@ func NewJob(id string, spec *Spec, now time.Time) Job {
 		j.Endpoint = spec.Source.Endpoint
 	}
 	j.Drive = spec.Target.Drive
-	if spec.Kind == Download || spec.Kind == Verify {
+	if !spec.Target.IsDrive() {
 		j.Drive = spec.Source.Drive
 	}
 	return j

@@ -21,16 +21,12 @@ const Std = "-"
 
 var (
 	endpointName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
-	driveUUID    = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 	urlScheme    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`) // RFC 3986, 3.1
 )
 
 // ValidEndpointName reports whether s may name an endpoint: letters, digits, dot, dash and underscore, none of the
 // last three first.
 func ValidEndpointName(s string) bool { return endpointName.MatchString(s) }
-
-// ValidDriveUUID reports whether s has the form of a drive's UUID: lower-case hexadecimal, 8-4-4-4-12.
-func ValidDriveUUID(s string) bool { return driveUUID.MatchString(s) }
 
 // EndpointURL reads an endpoint's URL: http(s)://HOST, perhaps with a port and a path, and nothing else. base has no slash
 // at its end. Errors have CodeInvalid and do not repeat the URL, which may hold a password.
@@ -47,39 +43,6 @@ func EndpointURL(s string) (base string, err error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// ParseRef reads an address as users type it: ENDPOINT:UUID, ENDPOINT: for a new drive, a URL, and anything else as a path.
-// Relative paths stay relative; Abs settles them.
-func ParseRef(s string) (Ref, error) {
-	if s == "" {
-		return Ref{}, badRef(s, "an address cannot be empty")
-	}
-	if scheme := urlScheme.FindString(s); scheme != "" {
-		return parseURL(scheme, s[len(scheme):])
-	}
-	name, drive, ok := strings.Cut(s, ":")
-	if !ok || !ValidEndpointName(name) || strings.ContainsAny(drive, "/") {
-		return Ref{Path: s}, nil
-	}
-	drive = strings.ToLower(drive)
-	if drive == "" || ValidDriveUUID(drive) {
-		return Ref{Endpoint: name, Drive: drive}, nil
-	}
-	// A mistyped UUID must not quietly become a file of that name.
-	return Ref{}, badRef(s, "what follows the colon is not a drive UUID; for a file of this name write ./"+s)
-}
-
-// parseURL refuses what is no URL of an image: as a file's path it would be kept and shown with the password that it may hold.
-func parseURL(scheme, rest string) (Ref, error) {
-	r := Ref{Path: strings.ToLower(scheme) + rest}
-	if !r.IsURL() {
-		return Ref{}, badRef(r.Redacted(), "images come from http:// and https:// alone; for a file of this name write ./ before it")
-	}
-	if readURL(r.Path) == nil {
-		return Ref{}, badRef(r.Redacted(), "write it as https://HOST/PATH; of a user or password, all but letters and digits as %2F and the like")
-	}
-	return r, nil
-}
-
 // readURL is nil for what names no host. One with several colons before its path is a user and password that break off at
 // a slash.
 func readURL(s string) *url.URL {
@@ -88,10 +51,6 @@ func readURL(s string) *url.URL {
 		return nil
 	}
 	return u
-}
-
-func badRef(s, hint string) error {
-	return &Error{Op: "read address", Code: CodeInvalid, Err: fmt.Errorf("%q is not an address", s), Hint: hint}
 }
 
 // IsDrive reports whether r is a drive, existing or new.
@@ -121,7 +80,7 @@ func (r Ref) Abs() (Ref, error) {
 	return r, nil
 }
 
-// String is the form that ParseRef reads.
+// String is the form that Schemes.Parse reads.
 func (r Ref) String() string {
 	if r.IsDrive() {
 		return r.Endpoint + ":" + r.Drive

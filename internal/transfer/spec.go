@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -18,7 +17,7 @@ const (
 	Upload   Kind = "upload"   // image → drive
 	Download Kind = "download" // drive → image
 	Clone    Kind = "clone"    // drive → new drive
-	Verify   Kind = "verify"   // drive against an image or a manifest; nothing is written
+	Verify   Kind = "verify"   // image or manifest = drive; nothing is written
 )
 
 // VerifyMode is how much of what was written is read back.
@@ -97,8 +96,8 @@ const (
 // holds their credentials.
 type Spec struct {
 	Kind   Kind `json:"kind"`
-	Source Ref  `json:"source"` // of a verify job: the drive
-	Target Ref  `json:"target"` // of a verify job: the image or manifest it is held against
+	Source Ref  `json:"source"` // what is read
+	Target Ref  `json:"target"` // what is written, or compared with the source
 
 	Name        string      `json:"name,omitempty"`         // of a new drive
 	Size        int64       `json:"size,omitempty"`         // of a new drive, bytes; 0: the image's
@@ -107,7 +106,7 @@ type Spec struct {
 	SHA256      string      `json:"sha256,omitempty"`       // what the image must have, as sha256sum prints it
 	ImageDigest bool        `json:"image_sha256,omitempty"` // also compute the SHA-256 of the image as a whole
 	Format      Format      `json:"format,omitempty"`       // of a downloaded image
-	Overwrite   bool        `json:"overwrite,omitempty"`    // a download may replace its target
+	Overwrite   bool        `json:"overwrite,omitempty"`    // the target may exist, and is replaced
 	Verify      VerifyMode  `json:"verify"`
 	Compression Compression `json:"compression"`
 	Concurrency int         `json:"concurrency,omitempty"` // chunks in flight; 0: chosen
@@ -153,7 +152,7 @@ const MaxConcurrency = 256
 func NewSpec(kind Kind, source, target Ref) Spec {
 	return Spec{
 		Kind: kind, Source: source, Target: target, Verify: VerifyWritten, Compression: CompressionAuto,
-		ChunkSize: MaxChunkSize, Queue: DefaultQueue, Priority: PriorityDefault,
+		ChunkSize: DefaultChunkSize, Queue: DefaultQueue, Priority: PriorityDefault,
 	}
 }
 
@@ -161,9 +160,9 @@ func NewSpec(kind Kind, source, target Ref) Spec {
 func (s *Spec) WantsImageDigest() bool { return s.ImageDigest || s.SHA256 != "" }
 
 // Validate checks that the spec can be carried out as far as that can be known without touching anything. Its errors
-// have CodeInvalid.
+// have CodeInvalid, or CodeExists for a target that may be replaced only on request.
 func (s *Spec) Validate() error {
-	for _, check := range []func() error{s.validateEnds, s.validateDrive, s.validateTransfer} {
+	for _, check := range []func() error{s.validateEnds, s.validateDrive, s.validateTransfer, s.validateOverwrite} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -175,72 +174,20 @@ func invalid(hint, format string, args ...any) error {
 	return Errorf(CodeInvalid, hint, format, args...)
 }
 
-func (s *Spec) validateEnds() error {
-	src, dst := s.Source, s.Target
-	switch s.Kind {
-	case Upload:
-		if src.IsDrive() {
-			return invalid("to copy a drive to a drive use clone", "upload takes an image, and %s is a drive", src)
-		}
-		if !dst.IsDrive() {
-			return invalid("write ENDPOINT: for a new drive, or ENDPOINT:UUID", "upload needs a drive to write to, and %s is none", dst.Redacted())
-		}
-	case Download:
-		if err := existing(src); err != nil {
-			return err
-		}
-		if dst.IsDrive() || dst.IsURL() {
-			return invalid("write a file's path; to copy a drive to a drive use clone", "download writes a file, and %s is none", dst.Redacted())
-		}
-	case Clone:
-		if err := existing(src); err != nil {
-			return err
-		}
-		if !dst.IsDrive() || dst.Drive != "" {
-			return invalid("write ENDPOINT: (or nothing, for the drive's own endpoint)", "clone makes a new drive, and %s is none", dst.Redacted())
-		}
-	case Verify:
-		if err := existing(src); err != nil {
-			return err
-		}
-		if dst.IsDrive() {
-			return invalid("give the image's or the manifest's path", "verify compares with a file, and %s is a drive", dst)
-		}
-	default:
-		return invalid("use upload, download, clone or verify", "%q is not a kind of job", s.Kind)
-	}
-	return nil
-}
-
-func existing(r Ref) error {
-	if !r.IsDrive() || r.Drive == "" {
-		return invalid("write ENDPOINT:UUID; `transferctl drives list` shows them", "%s is not an existing drive", r.Redacted())
-	}
-	return nil
-}
-
 func (s *Spec) validateDrive() error {
 	makesDrive := s.Target.IsDrive() && s.Target.Drive == ""
 	if !makesDrive && (s.Name != "" || s.Size != 0 || len(s.Tags) > 0 || len(s.Readers) > 0) {
 		return invalid("leave --name, --size, --tag and --readers out, or write ENDPOINT: as the target", "only a new drive takes a name, size, tags or readers")
 	}
-	if s.Size < 0 || s.Size%512 != 0 {
-		return invalid("round --size up to a multiple of 512", "a drive of %d bytes is no whole number of 512-byte sectors", s.Size)
-	}
-	if strings.ContainsAny(s.Name, "\r\n") || len(s.Name) > 255 {
-		return invalid("use at most 255 bytes on one line", "%q cannot be a drive's name", s.Name)
-	}
-	for _, t := range s.Tags {
-		if t == "" || strings.ContainsAny(t, " \t\r\n") {
-			return invalid("give --tag once for each tag, without blanks", "%q cannot be a tag", t)
-		}
-	}
-	for _, r := range s.Readers {
-		if !ValidDriveUUID(r) {
-			return invalid("give account UUIDs, separated by commas", "%q is not a UUID", r)
-		}
+	if s.Size < 0 {
+		return invalid("use a size such as 10G", "a drive cannot have %d bytes", s.Size)
 	}
 	return nil
+}
+
+// BadChunkSize refuses a chunk size of n bytes where most is the largest.
+func BadChunkSize(n int64, most int) error {
+	return invalid("use a multiple of 4k, at most "+FormatSize(int64(most)), "%s is not a chunk size", FormatSize(n))
 }
 
 func (s *Spec) validateTransfer() error {
@@ -260,7 +207,7 @@ func (s *Spec) validateTransfer() error {
 		return invalid("use raw, gz or zst", "%q is not a format", s.Format)
 	}
 	if s.ChunkSize < MinChunkSize || s.ChunkSize > MaxChunkSize || s.ChunkSize%MinChunkSize != 0 {
-		return invalid("use a multiple of 4k, at most 4M", "%s is not a chunk size", FormatSize(int64(s.ChunkSize)))
+		return BadChunkSize(int64(s.ChunkSize), MaxChunkSize)
 	}
 	if s.Concurrency < 0 || s.Concurrency > MaxConcurrency {
 		return invalid(fmt.Sprintf("use auto, or 1 to %d", MaxConcurrency), "%d chunks in flight cannot be", s.Concurrency)

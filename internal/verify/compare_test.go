@@ -103,7 +103,7 @@ func TestComparerAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkComparer(b *testing.B) {
-	p := randomBytes(4, transfer.MaxChunkSize)
+	p := randomBytes(4, transfer.DefaultChunkSize)
 	for name, want := range map[string][]byte{"bytes": p, "digest": nil} {
 		b.Run(name, func(b *testing.B) {
 			c := NewComparer()

@@ -71,7 +71,7 @@ func TestVectors(t *testing.T) {
 }
 
 func TestZeroDigest(t *testing.T) {
-	for _, n := range []int{0, 1, c, transfer.MaxChunkSize} {
+	for _, n := range []int{0, 1, c, transfer.DefaultChunkSize} {
 		for range 2 {
 			if ZeroDigest(n) != Sum(make([]byte, n)) {
 				t.Errorf("of %d zeros", n)
@@ -115,7 +115,7 @@ func TestImageHash(t *testing.T) {
 }
 
 func BenchmarkSum(b *testing.B) {
-	p := randomBytes(6, transfer.MaxChunkSize)
+	p := randomBytes(6, transfer.DefaultChunkSize)
 	b.SetBytes(int64(len(p)))
 	for b.Loop() {
 		_ = Sum(p)
@@ -126,11 +126,11 @@ func BenchmarkSum(b *testing.B) {
 func BenchmarkRoot(b *testing.B) {
 	const size = 1 << 40
 	chunks := make(map[int64]transfer.Digest)
-	for i := range transfer.ChunkCount(size, transfer.MaxChunkSize) {
+	for i := range transfer.ChunkCount(size, transfer.DefaultChunkSize) {
 		chunks[i] = transfer.Digest{byte(i)}
 	}
 	b.SetBytes(int64(len(chunks)) * transfer.DigestSize)
 	for b.Loop() {
-		_ = Root(size, transfer.MaxChunkSize, Ascending(chunks))
+		_ = Root(size, transfer.DefaultChunkSize, Ascending(chunks))
 	}
 }

@@ -158,7 +158,7 @@ func TestCheckManifest(t *testing.T) {
 		},
 		"chunk size 0":    func(m *transfer.Manifest) { m.ChunkSize = 0 },
 		"chunk size 4k+1": func(m *transfer.Manifest) { m.ChunkSize++ },
-		"chunk size 8M":   func(m *transfer.Manifest) { m.ChunkSize = 2 * transfer.MaxChunkSize },
+		"chunk size 128M": func(m *transfer.Manifest) { m.ChunkSize = 2 * transfer.MaxChunkSize },
 		"chunk -1":        func(m *transfer.Manifest) { m.Chunks[-1] = transfer.Digest{} },
 		"chunk too far":   func(m *transfer.Manifest) { m.Chunks[8] = transfer.Digest{} },
 		"digest":          func(m *transfer.Manifest) { m.Chunks[0] = transfer.Digest{1} },

@@ -54,7 +54,7 @@ func TestClaims(t *testing.T) {
 		"upload":         {transfer.Upload, transfer.Ref{Path: "/x"}, to, []transfer.Claim{write}},
 		"upload to new":  {transfer.Upload, transfer.Ref{Path: "/x"}, transfer.Ref{Endpoint: "b"}, []transfer.Claim{write}},
 		"download":       {transfer.Download, from, transfer.Ref{Path: "/x"}, []transfer.Claim{read}},
-		"verify":         {transfer.Verify, from, transfer.Ref{Path: "/x"}, []transfer.Claim{read}},
+		"verify":         {transfer.Verify, transfer.Ref{Path: "/x"}, from, []transfer.Claim{read}},
 		"clone":          {transfer.Clone, from, transfer.Ref{Endpoint: "b"}, []transfer.Claim{read, write}},
 		"clone in place": {transfer.Clone, transfer.Ref{Endpoint: "b", Drive: "one"}, transfer.Ref{Endpoint: "b"}, []transfer.Claim{{Endpoint: "b", Drive: "one"}, write}},
 	} {

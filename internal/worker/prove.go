@@ -91,7 +91,7 @@ func (c *copier) prove(ctx context.Context) error {
 	case !ok || how == transfer.VerifyNone:
 		return nil
 	case c.mode == compareOnly:
-		return c.tailIsZero(ctx, rb, c.task.Spec.Kind == transfer.Clone && how == transfer.VerifyWritten)
+		return c.tailIsZero(ctx, rb, c.action.EndpointCopies && how == transfer.VerifyWritten)
 	case how == transfer.VerifyWritten:
 		return c.sampleZeros(ctx, rb)
 	default:
@@ -103,12 +103,12 @@ func (c *copier) prove(ctx context.Context) error {
 
 // proveChunk reads a chunk again from the ends that are drives: a fault on the way from the source shows in no other way.
 func (c *copier) proveChunk(ctx context.Context, rb transfer.ReadBacker, w work, ws *workspace) error {
-	if c.task.Spec.Kind != transfer.Upload {
+	if c.action.RereadsSource {
 		if err := c.readAgain(ctx, w, ws); err != nil {
 			return err
 		}
 	}
-	if c.task.Spec.Kind == transfer.Download {
+	if !c.action.RereadsTarget {
 		return nil
 	}
 	return c.readBackAgain(ctx, rb, w, ws)
@@ -171,7 +171,7 @@ func (c *copier) readAgain(ctx context.Context, w work, ws *workspace) error {
 // readTwice is readAgain for a target that is written in order: what is in it cannot be stored anew, so each chunk of a
 // drive is read until two reads agree before it is written.
 func (c *copier) readTwice(ctx context.Context, w work, p []byte) error {
-	if c.order == nil || c.task.Spec.Kind != transfer.Download || c.task.Spec.Verify != transfer.VerifyFull {
+	if c.order == nil || !c.action.RereadsSource || c.task.Spec.Verify != transfer.VerifyFull {
 		return nil
 	}
 	_, err := c.confirm(ctx, w, p, verify.Sum(p))

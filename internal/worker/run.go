@@ -26,6 +26,7 @@ type run struct {
 	drain                <-chan struct{}
 	stop                 context.CancelCauseFunc
 	log                  *zap.Logger
+	action               transfer.Action
 	vouched              bool // nobody else has written the target since the job last claimed it
 }
 
@@ -42,20 +43,17 @@ func (r *run) run(ctx context.Context) error {
 	}
 	r.retry.met = r.task.Plan.ChunkSize > 0 || !r.task.Plan.Created.IsZero()
 	switch {
-	case r.inPlace():
+	case r.action.EndpointCopies:
 		return r.cloneInPlace(ctx)
-	case r.task.Spec.Kind == transfer.Verify:
-		return r.transfer(ctx, compareOnly)
-	default:
+	case r.action.Writes:
 		return r.transfer(ctx, copyChunks)
+	default:
+		return r.transfer(ctx, compareOnly)
 	}
 }
 
-// inPlace reports whether the endpoint copies the drive by itself.
-func (r *run) inPlace() bool {
-	s := &r.task.Spec
-	return s.Kind == transfer.Clone && s.Source.Endpoint == s.Target.Endpoint
-}
+// readsOnly reports whether the job leaves both ends as they are.
+func (r *run) readsOnly() bool { return !r.action.Writes && !r.action.EndpointCopies }
 
 func (r *run) load(ctx context.Context) error {
 	var at transfer.Checkpoint
@@ -79,6 +77,9 @@ func (r *run) load(ctx context.Context) error {
 // claimDrives keeps other jobs from writing what this one reads or writes, and waits for those that do.
 func (r *run) claimDrives(ctx context.Context) error {
 	s := &r.task.Spec
+	if r.readsOnly() {
+		return r.claimCompared(ctx)
+	}
 	if s.Source.Drive != "" {
 		if err := r.claimSource(ctx); err != nil {
 			return err
@@ -87,6 +88,20 @@ func (r *run) claimDrives(ctx context.Context) error {
 	if target := cmp.Or(r.task.Plan.Drive, s.Target.Drive); s.Target.IsDrive() && target != "" {
 		return r.claimTarget(ctx, target)
 	}
+	return nil
+}
+
+// claimCompared finds out, too, whether another job has written the drive since what the ledger has was compared.
+func (r *run) claimCompared(ctx context.Context) error {
+	t, plan := r.task.Spec.Target, &r.task.Plan
+	last, err := r.claim(ctx, r.sinkGate, transfer.Claim{Endpoint: t.Endpoint, Drive: t.Drive})
+	if err != nil {
+		return err
+	}
+	if plan.ChunkSize == 0 {
+		plan.ReadMark = last // nothing has been compared yet
+	}
+	r.vouched = last == plan.ReadMark || last == ""
 	return nil
 }
 
@@ -102,10 +117,6 @@ func (r *run) claimSource(ctx context.Context) error {
 		plan.ReadMark = last // nothing has been read yet
 	}
 	same := last == plan.ReadMark || last == "" // forgotten
-	if s.Kind == transfer.Verify {
-		r.vouched = same
-		return nil
-	}
 	if !same {
 		return &transfer.Error{
 			Op: "resume", Code: transfer.CodeSourceChanged, Hint: "start a new job for the drive as it is now",
@@ -385,7 +396,7 @@ func (r *run) hopeless(cause error) bool {
 // complete it.
 func (r *run) abandon(ctx context.Context, cause error) error {
 	plan := &r.task.Plan
-	if !r.hopeless(cause) || plan.ChunkSize == 0 || r.task.Spec.Kind == transfer.Verify || r.inPlace() {
+	if !r.hopeless(cause) || plan.ChunkSize == 0 || !r.action.Writes {
 		return cause
 	}
 	sink, err := r.openSink(ctx, plan.Size)

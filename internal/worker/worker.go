@@ -63,7 +63,7 @@ type Worker struct {
 
 // New makes a worker.
 func New(cfg Config) *Worker {
-	return &Worker{cfg: cfg, buffers: chunker.NewBuffers(transfer.MaxChunkSize)}
+	return &Worker{cfg: cfg, buffers: chunker.NewBuffers(transfer.DefaultChunkSize)}
 }
 
 // Job is a job to be run. Its ID is no other job's, at any time: drives that it makes carry it.
@@ -89,7 +89,7 @@ func (w *Worker) Run(ctx context.Context, drain <-chan struct{}, job Job, store 
 	log := w.cfg.Log.With(zap.String("job", job.ID))
 	count := new(counters)
 	r := &run{
-		worker: w, store: store, count: count, drain: drain, log: log, stop: cancel,
+		worker: w, action: job.Spec.Action(), store: store, count: count, drain: drain, log: log, stop: cancel,
 		retry: &retrier{policy: w.cfg.Policy, count: count, log: log, drain: drain},
 		task:  Task{ID: job.ID, Spec: job.Spec, Meter: count, Limit: newLimit(job.Spec.LimitRate)},
 	}

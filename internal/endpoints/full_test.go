@@ -1,4 +1,4 @@
-package opener_test
+package endpoints_test
 
 import (
 	"context"

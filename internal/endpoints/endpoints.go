@@ -1,8 +1,9 @@
-// Package opener makes the ends of jobs: it puts the API's drives and local images behind the interface through which
+// Package endpoints makes the ends of jobs: it puts the API's drives and local images behind the interface through which
 // the worker reaches them.
-package opener
+package endpoints
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -93,8 +94,10 @@ func (o *Opener) drive(ctx context.Context, t *worker.Task, endpoint, uuid strin
 // Source implements worker.Opener.
 func (o *Opener) Source(ctx context.Context, t *worker.Task) (transfer.Source, error) {
 	s := &t.Spec
-	switch s.Kind {
-	case transfer.Upload:
+	switch {
+	case !s.Source.IsDrive() && !s.Action().Writes:
+		return image.OpenReference(ctx, s.Source.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: true, Limit: t.Limit})
+	case !s.Source.IsDrive():
 		opts := image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Limit: t.Limit}
 		// A compressed image has to be unpacked once to know its size, but no further than the drive is large. Who gives the
 		// drive's size does without, and learns of a damaged image only on the way.
@@ -106,8 +109,6 @@ func (o *Opener) Source(ctx context.Context, t *worker.Task) (transfer.Source, e
 			opts.MaxSize = d.Size()
 		}
 		return image.Open(ctx, s.Source.Path, opts)
-	case transfer.Verify:
-		return image.OpenReference(ctx, s.Target.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: true, Limit: t.Limit})
 	}
 	return o.drive(ctx, t, s.Source.Endpoint, s.Source.Drive)
 }
@@ -115,20 +116,14 @@ func (o *Opener) Source(ctx context.Context, t *worker.Task) (transfer.Source, e
 // Sink implements worker.Opener.
 func (o *Opener) Sink(ctx context.Context, t *worker.Task, size int64) (transfer.Sink, error) {
 	switch s := &t.Spec; {
-	case s.Kind == transfer.Download:
+	case !s.Target.IsDrive():
 		return image.Create(ctx, s.Target.Path, image.CreateOptions{
 			Format: s.Format, Size: size, Overwrite: s.Overwrite, Resume: t.Resume, Roots: o.opts.Roots, Stdout: o.opts.Out,
 		})
-	case s.Kind == transfer.Verify:
-		return o.comparedDrive(ctx, t, s.Source.Endpoint, s.Source.Drive, size)
-	case inPlace(s):
-		return o.comparedDrive(ctx, t, s.Target.Endpoint, t.Plan.Drive, size)
+	case !s.Action().Writes:
+		return o.comparedDrive(ctx, t, s.Target.Endpoint, cmp.Or(t.Plan.Drive, s.Target.Drive), size)
 	}
 	return o.targetDrive(ctx, t, size)
-}
-
-func inPlace(s *transfer.Spec) bool {
-	return s.Kind == transfer.Clone && s.Source.Endpoint == s.Target.Endpoint
 }
 
 // comparedDrive opens a drive that will only be read back.

@@ -1,4 +1,4 @@
-package opener_test
+package endpoints_test
 
 import (
 	"bytes"
@@ -15,9 +15,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/image"
 	"github.com/transferd/transferd/internal/journal"
-	"github.com/transferd/transferd/internal/opener"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/sandboxtest"
 	"github.com/transferd/transferd/internal/transfer"
@@ -29,7 +29,7 @@ type bench struct {
 	t       *testing.T
 	dir     string
 	sandbox *sandbox.Server
-	opener  *opener.Opener
+	opener  *endpoints.Opener
 	worker  *worker.Worker
 	last    transfer.Progress
 	// answer, if set, may answer a call in the sandbox's place.
@@ -46,7 +46,7 @@ func newBench(t *testing.T, faults ...string) *bench {
 	}, faults...)
 	t.Setenv("BENCH_PASSWORD", "p")
 	e := config.Endpoint{URL: url + "/", User: "u", PasswordEnv: "BENCH_PASSWORD"}
-	b.opener = opener.New(map[string]config.Endpoint{"here": e, "there": e}, opener.Options{Roots: image.Roots{b.dir}})
+	b.opener = endpoints.New(map[string]config.Endpoint{"here": e, "there": e}, endpoints.Options{Roots: image.Roots{b.dir}})
 	policy := worker.DefaultPolicy
 	policy.Base, policy.Cap = policy.Base/100, policy.Cap/100
 	b.worker = worker.New(worker.Config{Opener: b.opener, Policy: policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { b.last = p }})
@@ -80,7 +80,7 @@ func (b *bench) image(size int64) string {
 
 func (b *bench) run(spec transfer.Spec) (transfer.Progress, error) {
 	b.t.Helper()
-	if err := spec.Validate(); err != nil {
+	if err := endpoints.Schemes.Check(&spec); err != nil {
 		b.t.Fatal(err)
 	}
 	j, err := journal.Open(b.path("journal"), &spec)
@@ -146,7 +146,7 @@ func TestThereAndBack(t *testing.T) {
 		b.mustRun(spec(transfer.Download, drive("there", there.Drive), file(b.path("copy.img"))))
 		b.equal(img, b.path("copy.img"))
 		for _, against := range []string{img, b.path("copy.img.manifest.json")} {
-			if p := b.mustRun(spec(transfer.Verify, drive("there", there.Drive), file(against))); p.Digest.ChunksRoot != up.Digest.ChunksRoot {
+			if p := b.mustRun(spec(transfer.Verify, file(against), drive("there", there.Drive))); p.Digest.ChunksRoot != up.Digest.ChunksRoot {
 				t.Errorf("%d bytes: roots %s and %s", size, p.Digest.ChunksRoot, up.Digest.ChunksRoot)
 			}
 		}

@@ -1,4 +1,4 @@
-package opener
+package endpoints
 
 import (
 	"context"
@@ -12,8 +12,6 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
-
-const sector = 512
 
 // targetDrive opens the drive that the job writes, and makes it first if the job is to.
 func (o *Opener) targetDrive(ctx context.Context, t *worker.Task, size int64) (transfer.Sink, error) {
@@ -52,7 +50,7 @@ func (o *Opener) makeDrive(ctx context.Context, c *api.Client, t *worker.Task, s
 	if opts.Size == 0 {
 		opts.Size = size
 	}
-	if t.Spec.Kind == transfer.Clone {
+	if t.Spec.Source.IsDrive() {
 		origin, err := o.origin(ctx, t)
 		if err != nil {
 			return err
@@ -76,10 +74,10 @@ func checkSize(s *transfer.Spec, size int64) error {
 		return nil
 	case size < 0:
 		return transfer.Errorf(transfer.CodeInvalid, "give the new drive's --size; what the image does not fill is zeros", "the image's size is not known before its end")
-	case s.Kind == transfer.Upload && size%sector != 0:
+	case !s.Source.IsDrive() && size%api.SectorSize != 0:
 		return transfer.Errorf(transfer.CodeInvalid,
-			fmt.Sprintf("is it truncated? if not, give --size %d; the rest of the drive is zeros", (size/sector+1)*sector),
-			"the image has %d bytes, no whole number of %d-byte sectors", size, sector)
+			fmt.Sprintf("is it truncated? if not, give --size %d; the rest of the drive is zeros", (size/api.SectorSize+1)*api.SectorSize),
+			"the image has %d bytes, no whole number of %d-byte sectors", size, api.SectorSize)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package opener_test
+package endpoints_test
 
 import (
 	"compress/gzip"
@@ -14,7 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/transferd/transferd/internal/config"
-	"github.com/transferd/transferd/internal/opener"
+	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
@@ -26,10 +26,10 @@ func TestPasswordHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("A_PASSWORD", "p")
-	o := opener.New(map[string]config.Endpoint{
+	o := endpoints.New(map[string]config.Endpoint{
 		"hangs": {URL: "https://h", User: "u", PasswordCommand: "echo asked >" + asked + "; sleep 1000"},
 		"works": {URL: "https://h", User: "u", PasswordEnv: "A_PASSWORD"},
-	}, opener.Options{})
+	}, endpoints.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	first := make(chan error, 1)
@@ -94,7 +94,9 @@ func TestBomb(t *testing.T) {
 	if err = errors.Join(err, z.Flush(), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	_, err = b.run(spec(transfer.Upload, file(path), drive("here", up.Drive)))
+	again := spec(transfer.Upload, file(path), drive("here", up.Drive))
+	again.Overwrite = true
+	_, err = b.run(again)
 	if transfer.CodeOf(err) != transfer.CodeInvalid || !strings.Contains(err.Error(), "larger than 65536 bytes") {
 		t.Errorf("%v", err)
 	}

@@ -1,0 +1,67 @@
+package api
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+const (
+	// MaxChunk is the most bytes that one call may read (manual 7.3), and that we write in one (manual
+	// 7.2): 4 MiB.
+	MaxChunk = 4 << 20
+	// SectorSize is what the size of a drive is a multiple of, in bytes.
+	SectorSize = 512
+	// maxName is the longest name of a drive, in bytes.
+	maxName = 255
+)
+
+// Drives is the addresses of drives: ENDPOINT:UUID, and ENDPOINT: for one yet to be made.
+var Drives = transfer.Scheme{Name: "drive", Parse: parseDrive, Owns: transfer.Ref.IsDrive, Check: checkSpec}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// ValidUUID reports whether s has the form of a UUID: lower-case hexadecimal, 8-4-4-4-12.
+func ValidUUID(s string) bool { return uuidForm.MatchString(s) }
+
+func parseDrive(text string) (r transfer.Ref, ok bool, err error) {
+	name, drive, found := strings.Cut(text, ":")
+	if !found || !transfer.ValidEndpointName(name) || strings.ContainsAny(drive, "/") {
+		return r, false, nil
+	}
+	drive = strings.ToLower(drive)
+	if drive == "" || ValidUUID(drive) {
+		return transfer.Ref{Endpoint: name, Drive: drive}, true, nil
+	}
+	// A mistyped UUID must not quietly become a file of that name.
+	return r, false, transfer.BadAddress(text, "what follows the colon is not a drive UUID; for a file of this name write ./"+text)
+}
+
+// checkSpec refuses what a drive of API 1.0 cannot be or take.
+func checkSpec(s *transfer.Spec) error {
+	if s.Size%SectorSize != 0 {
+		return invalid("round --size up to a multiple of 512", "a drive of %d bytes is no whole number of %d-byte sectors", s.Size, SectorSize)
+	}
+	if strings.ContainsAny(s.Name, "\r\n") || len(s.Name) > maxName {
+		return invalid("use at most 255 bytes on one line", "%q cannot be a drive's name", s.Name)
+	}
+	for _, t := range s.Tags {
+		if t == "" || strings.ContainsAny(t, " \t\r\n") {
+			return invalid("give --tag once for each tag, without blanks", "%q cannot be a tag", t)
+		}
+	}
+	for _, r := range s.Readers {
+		if !ValidUUID(r) {
+			return invalid("give account UUIDs, separated by commas", "%q is not a UUID", r)
+		}
+	}
+	if s.ChunkSize > MaxChunk {
+		return transfer.BadChunkSize(int64(s.ChunkSize), MaxChunk)
+	}
+	return nil
+}
+
+func invalid(hint, format string, args ...any) error {
+	return transfer.Errorf(transfer.CodeInvalid, hint, format, args...)
+}

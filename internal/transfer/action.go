@@ -1,0 +1,93 @@
+package transfer
+
+import "errors"
+
+// Action is what a job does with its two ends. It follows from the kind of the job, and for a clone
+// from whether both drives are on one endpoint.
+type Action struct {
+	// Writes says that chunks are written to the target; else the target is only compared with the source.
+	Writes bool
+	// EndpointCopies says that the target's endpoint makes the target from the source by itself, before
+	// the two are compared.
+	EndpointCopies bool
+	// RereadsSource and RereadsTarget say which ends a full verification reads once more: a fault on
+	// the way from a drive shows in no other way. A local file has been read back where it was written.
+	RereadsSource, RereadsTarget bool
+}
+
+// cloneInPlace is the row of a clone within one endpoint.
+const cloneInPlace Kind = "clone in place"
+
+var actions = map[Kind]Action{
+	Upload:       {Writes: true, RereadsTarget: true},
+	Download:     {Writes: true, RereadsSource: true},
+	Clone:        {Writes: true, RereadsSource: true, RereadsTarget: true},
+	cloneInPlace: {EndpointCopies: true},
+	Verify:       {},
+}
+
+// Action is what the job does.
+func (s *Spec) Action() Action {
+	if s.Kind == Clone && s.Source.Endpoint == s.Target.Endpoint {
+		return actions[cloneInPlace]
+	}
+	return actions[s.Kind]
+}
+
+// role is what one end of a job has to be.
+type role struct {
+	fits         func(Ref) bool
+	hint, format string // of the refusal; format shows the address
+}
+
+func isImage(r Ref) bool       { return !r.IsDrive() }
+func isFile(r Ref) bool        { return !r.IsDrive() && !r.IsURL() }
+func isNewDrive(r Ref) bool    { return r.IsDrive() && r.Drive == "" }
+func existingDrive(r Ref) bool { return r.IsDrive() && r.Drive != "" }
+
+var anExistingDrive = role{
+	existingDrive, "write ENDPOINT:UUID; `transferctl drives list` shows them", "%s is not an existing drive",
+}
+
+// roles is what the source and the target of each kind of job have to be.
+var roles = map[Kind][2]role{
+	Upload: {
+		{isImage, "to copy a drive to a drive use clone", "upload takes an image, and %s is a drive"},
+		{Ref.IsDrive, "write ENDPOINT: for a new drive, or ENDPOINT:UUID", "upload needs a drive to write to, and %s is none"},
+	},
+	Download: {
+		anExistingDrive,
+		{isFile, "write a file's path; to copy a drive to a drive use clone", "download writes a file, and %s is none"},
+	},
+	Clone: {
+		anExistingDrive,
+		{isNewDrive, "write ENDPOINT: (or nothing, for the drive's own endpoint)", "clone makes a new drive, and %s is none"},
+	},
+	Verify: {
+		{isImage, "give the image's or the manifest's path", "verify compares with a file, and %s is a drive"},
+		anExistingDrive,
+	},
+}
+
+func (s *Spec) validateEnds() error {
+	ends, ok := roles[s.Kind]
+	if !ok {
+		return invalid("use upload, download, clone or verify", "%q is not a kind of job", s.Kind)
+	}
+	for i, r := range []Ref{s.Source, s.Target} {
+		if !ends[i].fits(r) {
+			return invalid(ends[i].hint, ends[i].format, r.Redacted())
+		}
+	}
+	return nil
+}
+
+func (s *Spec) validateOverwrite() error {
+	if s.Kind == Upload && s.Target.Drive != "" && !s.Overwrite {
+		return &Error{
+			Op: "upload", Code: CodeExists, Hint: "give --overwrite to replace what the drive holds, or write ENDPOINT: for a new drive",
+			Err: errors.New("drive " + s.Target.Drive + " exists, and may hold data"),
+		}
+	}
+	return nil
+}
