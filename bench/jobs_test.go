@@ -10,6 +10,7 @@ import (
 
 	"github.com/transferd/transferd/internal/config"
 	"github.com/transferd/transferd/internal/endpoints"
+	"github.com/transferd/transferd/internal/flow"
 	img "github.com/transferd/transferd/internal/image"
 	"github.com/transferd/transferd/internal/journal"
 	"github.com/transferd/transferd/internal/sandbox"
@@ -35,7 +36,7 @@ func newRig(b *testing.B) *rig {
 	e := config.Endpoint{URL: url, User: "u", PasswordEnv: "BENCH_PASSWORD"}
 	r.opener = endpoints.New(map[string]config.Endpoint{"here": e, "there": e}, endpoints.Options{Roots: img.Roots{"/"}})
 	r.worker = worker.New(worker.Config{
-		Opener: r.opener, Policy: worker.DefaultPolicy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { r.last = p },
+		Opener: r.opener, Policy: flow.DefaultPolicy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { r.last = p },
 	})
 	return r
 }

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/journal"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
@@ -76,7 +77,7 @@ func (a *app) attempt(ctx context.Context, j *journal.Journal, spec transfer.Spe
 	show := a.follow()
 	defer show.stop()
 	w := worker.New(worker.Config{
-		Opener: a.opener(), Policy: worker.DefaultPolicy, Log: zap.NewNop(),
+		Opener: a.opener(), Policy: flow.DefaultPolicy, Log: zap.NewNop(),
 		Observe: func(p transfer.Progress) {
 			job.Progress = p
 			job.Time(time.Now())

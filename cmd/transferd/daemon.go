@@ -17,6 +17,7 @@ import (
 
 	"github.com/transferd/transferd/internal/config"
 	"github.com/transferd/transferd/internal/endpoints"
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/image"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/sandbox"
@@ -176,7 +177,7 @@ func (d *daemon) startStatus(ctx context.Context, c *queue.Client) error {
 // runJobs is how the queue's attempts reach the engine.
 func (d *daemon) runJobs() func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
 	w := worker.New(worker.Config{
-		Opener: endpoints.New(d.cfg.Endpoints, endpoints.Options{Roots: d.roots()}), Policy: worker.DefaultPolicy, Log: d.log,
+		Opener: endpoints.New(d.cfg.Endpoints, endpoints.Options{Roots: d.roots()}), Policy: flow.DefaultPolicy, Log: d.log,
 	})
 	return func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
 		if err := endpoints.Schemes.Check(&a.Spec); err != nil {

@@ -168,18 +168,6 @@ func TestCodecConcurrent(t *testing.T) {
 	}
 }
 
-func TestBuffers(t *testing.T) {
-	b := NewBuffers(4096)
-	p := b.Get()
-	if len(*p) != 4096 {
-		t.Errorf("a buffer of %d bytes", len(*p))
-	}
-	b.Put(p)
-	if q := b.Get(); len(*q) != 4096 {
-		t.Errorf("a used buffer of %d bytes", len(*q))
-	}
-}
-
 func BenchmarkEncode(b *testing.B) {
 	for _, level := range []transfer.Compression{transfer.CompressionNone, transfer.CompressionAuto, 1, 3, 6, 9} {
 		for _, name := range []string{"zeros", "random", "text"} {

@@ -61,20 +61,24 @@ func TestOneLimit(t *testing.T) {
 	up := b.mustRun(spec(transfer.Upload, file(b.image(n)), drive("here", "")))
 	s := spec(transfer.Clone, drive("here", up.Drive), drive("there", ""))
 	s.Compression = transfer.CompressionNone
-	task := &worker.Task{ID: "clone", Spec: s, Limit: rate.NewLimiter(rate.Every(time.Hour), burst)}
-	source, err := b.opener.Source(t.Context(), task)
+	session := &worker.Session{Job: worker.Job{ID: "clone", Spec: s}, Limit: rate.NewLimiter(rate.Every(time.Hour), burst)}
+	source, err := b.opener.Source(t.Context(), session)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sink, err := b.opener.Sink(t.Context(), task, n)
+	uuid, err := b.opener.Provision(t.Context(), session, n, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, chunk, buf := task.Limit.Tokens(), transfer.Chunk{Len: n}, make([]byte, n)
+	sink, err := b.opener.Sink(t.Context(), session, worker.SinkRequest{Drive: uuid, Made: true, Size: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, chunk, buf := session.Limit.Tokens(), transfer.Chunk{Len: n}, make([]byte, n)
 	if err := errors.Join(source.(transfer.RandomAccess).ReadChunk(t.Context(), chunk, buf), sink.WriteChunk(t.Context(), chunk, buf)); err != nil {
 		t.Fatal(err)
 	}
-	if took := int(before - task.Limit.Tokens() + 0.5); took != 2*n {
+	if took := int(before - session.Limit.Tokens() + 0.5); took != 2*n {
 		t.Errorf("a read and a write of %d bytes took %d", n, took)
 	}
 }

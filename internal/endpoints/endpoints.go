@@ -3,7 +3,6 @@
 package endpoints
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -74,17 +73,17 @@ func (o *Opener) Client(ctx context.Context, name string) (*api.Client, error) {
 }
 
 // session is the client that a job uses: what it sends counts for the job and obeys its --limit-rate.
-func (o *Opener) session(ctx context.Context, t *worker.Task, name string) (*api.Client, error) {
+func (o *Opener) session(ctx context.Context, s *worker.Session, name string) (*api.Client, error) {
 	c, err := o.Client(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return c.Session(t.Meter, t.Limit), nil
+	return c.Session(s.Meter, s.Limit), nil
 }
 
 // drive opens an existing drive.
-func (o *Opener) drive(ctx context.Context, t *worker.Task, endpoint, uuid string) (*api.Drive, error) {
-	c, err := o.session(ctx, t, endpoint)
+func (o *Opener) drive(ctx context.Context, s *worker.Session, endpoint, uuid string) (*api.Drive, error) {
+	c, err := o.session(ctx, s, endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -92,52 +91,39 @@ func (o *Opener) drive(ctx context.Context, t *worker.Task, endpoint, uuid strin
 }
 
 // Source implements worker.Opener.
-func (o *Opener) Source(ctx context.Context, t *worker.Task) (transfer.Source, error) {
-	s := &t.Spec
-	switch {
-	case !s.Source.IsDrive() && !s.Action().Writes:
-		return image.OpenReference(ctx, s.Source.Path, image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Measure: true, Limit: t.Limit})
-	case !s.Source.IsDrive():
-		opts := image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Limit: t.Limit}
-		// A compressed image has to be unpacked once to know its size, but no further than the drive is large. Who gives the
-		// drive's size does without, and learns of a damaged image only on the way.
-		if opts.Measure = s.Size == 0; opts.Measure && s.Target.Drive != "" {
-			d, err := o.drive(ctx, t, s.Target.Endpoint, s.Target.Drive)
-			if err != nil {
-				return nil, err
-			}
-			opts.MaxSize = d.Size()
-		}
-		return image.Open(ctx, s.Source.Path, opts)
+func (o *Opener) Source(ctx context.Context, s *worker.Session) (transfer.Source, error) {
+	if r := s.Spec.Source; r.IsDrive() {
+		return o.drive(ctx, s, r.Endpoint, r.Drive)
 	}
-	return o.drive(ctx, t, s.Source.Endpoint, s.Source.Drive)
+	return o.imageSource(ctx, s)
+}
+
+// imageSource opens an image or, for a job that only compares, an image or a manifest.
+func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.Source, error) {
+	path, target := s.Spec.Source.Path, s.Spec.Target
+	opts := image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Limit: s.Limit}
+	if !s.Spec.Action().Writes {
+		opts.Measure = true
+		return image.OpenReference(ctx, path, opts)
+	}
+	// A compressed image has to be unpacked once to know its size, but no further than the drive is large. Who gives the
+	// drive's size does without, and learns of a damaged image only on the way.
+	if opts.Measure = s.Spec.Size == 0; opts.Measure && target.Drive != "" {
+		d, err := o.drive(ctx, s, target.Endpoint, target.Drive)
+		if err != nil {
+			return nil, err
+		}
+		opts.MaxSize = d.Size()
+	}
+	return image.Open(ctx, path, opts)
 }
 
 // Sink implements worker.Opener.
-func (o *Opener) Sink(ctx context.Context, t *worker.Task, size int64) (transfer.Sink, error) {
-	switch s := &t.Spec; {
-	case !s.Target.IsDrive():
-		return image.Create(ctx, s.Target.Path, image.CreateOptions{
-			Format: s.Format, Size: size, Overwrite: s.Overwrite, Resume: t.Resume, Roots: o.opts.Roots, Stdout: o.opts.Out,
-		})
-	case !s.Action().Writes:
-		return o.comparedDrive(ctx, t, s.Target.Endpoint, cmp.Or(t.Plan.Drive, s.Target.Drive), size)
+func (o *Opener) Sink(ctx context.Context, s *worker.Session, r worker.SinkRequest) (transfer.Sink, error) {
+	if s.Spec.Target.IsDrive() {
+		return o.driveSink(ctx, s, r)
 	}
-	return o.targetDrive(ctx, t, size)
-}
-
-// comparedDrive opens a drive that will only be read back.
-func (o *Opener) comparedDrive(ctx context.Context, t *worker.Task, endpoint, uuid string, size int64) (transfer.Sink, error) {
-	d, err := o.drive(ctx, t, endpoint, uuid)
-	if err != nil {
-		return nil, err
-	}
-	if size > d.Size() {
-		return nil, &transfer.Error{
-			Op: "compare drive " + uuid, Code: transfer.CodeMismatch, Hint: "the drive cannot hold this image",
-			Err: fmt.Errorf("it has %d bytes, and what it should equal has %d", d.Size(), size),
-		}
-	}
-	t.Capacity = d.Size()
-	return d, nil
+	return image.Create(ctx, s.Spec.Target.Path, image.CreateOptions{
+		Format: s.Spec.Format, Size: r.Size, Overwrite: s.Spec.Overwrite, Resume: r.Resume, Roots: o.opts.Roots, Stdout: o.opts.Out,
+	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/transferd/transferd/internal/config"
 	"github.com/transferd/transferd/internal/endpoints"
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/image"
 	"github.com/transferd/transferd/internal/journal"
 	"github.com/transferd/transferd/internal/sandbox"
@@ -47,7 +48,7 @@ func newBench(t *testing.T, faults ...string) *bench {
 	t.Setenv("BENCH_PASSWORD", "p")
 	e := config.Endpoint{URL: url + "/", User: "u", PasswordEnv: "BENCH_PASSWORD"}
 	b.opener = endpoints.New(map[string]config.Endpoint{"here": e, "there": e}, endpoints.Options{Roots: image.Roots{b.dir}})
-	policy := worker.DefaultPolicy
+	policy := flow.DefaultPolicy
 	policy.Base, policy.Cap = policy.Base/100, policy.Cap/100
 	b.worker = worker.New(worker.Config{Opener: b.opener, Policy: policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { b.last = p }})
 	return b
@@ -180,20 +181,14 @@ func TestFaultyEndpoint(t *testing.T) {
 func TestOneJobMakesOneDrive(t *testing.T) {
 	b := newBench(t)
 	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
-	task := worker.Task{ID: "job", Spec: s}
-	first, err := b.opener.Sink(t.Context(), &task, 1<<20)
+	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
+	first, err := b.opener.Provision(t.Context(), session, 1<<20, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.Close()
-	again := worker.Task{ID: "job", Spec: s, Again: true}
-	second, err := b.opener.Sink(t.Context(), &again, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer second.Close()
-	if task.Plan.Drive != again.Plan.Drive || again.Plan.Created.IsZero() {
-		t.Errorf("the second attempt has %+v, the first %+v", again.Plan, task.Plan)
+	second, err := b.opener.Provision(t.Context(), session, 1<<20, true)
+	if err != nil || first != second {
+		t.Errorf("the second call has drive %s (%v), want %s", second, err, first)
 	}
 }
 

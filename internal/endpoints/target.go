@@ -1,11 +1,11 @@
 package endpoints
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/chunker"
@@ -13,56 +13,55 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// targetDrive opens the drive that the job writes, and makes it first if the job is to.
-func (o *Opener) targetDrive(ctx context.Context, t *worker.Task, size int64) (transfer.Sink, error) {
-	c, err := o.session(ctx, t, t.Spec.Target.Endpoint)
+// Provision implements worker.Opener. A drive that an earlier call made is found by its tag.
+func (o *Opener) Provision(ctx context.Context, s *worker.Session, size int64, find bool) (drive string, err error) {
+	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	if t.Plan.Drive == "" && t.Spec.Target.Drive != "" {
-		t.Plan.Drive = t.Spec.Target.Drive
-	}
-	if t.Plan.Drive == "" {
-		if err := o.makeDrive(ctx, c, t, size); err != nil {
-			return nil, err
+	if find {
+		if drive, err = findMade(ctx, c, s); drive != "" || err != nil {
+			return drive, err
 		}
 	}
-	d, err := api.OpenDrive(ctx, c, t.Plan.Drive)
-	if err != nil {
-		return nil, err
+	if s.Spec.Action().EndpointCopies {
+		return o.copyDrive(ctx, c, s)
 	}
-	if size > d.Size() {
-		return nil, tooLarge(size, d.Size(), "give a larger drive, or leave the UUID out for a new one")
-	}
-	t.Capacity = d.Size()
-	return d.ForWriting(chunker.NewCodec(t.Spec.Compression), !t.Plan.Created.IsZero()), nil
+	return o.createDrive(ctx, c, s, size)
 }
 
-// makeDrive creates the target drive, unless an earlier try did so and was cut off before it could say so.
-func (o *Opener) makeDrive(ctx context.Context, c *api.Client, t *worker.Task, size int64) error {
-	if err := checkSize(&t.Spec, size); err != nil {
-		return err
+// createDrive makes an empty drive for an image of size bytes, -1 if that is unknown.
+func (o *Opener) createDrive(ctx context.Context, c *api.Client, s *worker.Session, size int64) (string, error) {
+	if err := checkSize(&s.Spec, size); err != nil {
+		return "", err
 	}
-	if found, err := findMade(ctx, c, t); found || err != nil {
-		return err
+	opts := api.CreateOptions{
+		Name: s.Spec.Name, Size: cmp.Or(s.Spec.Size, size), Tags: append(slices.Clone(s.Spec.Tags), jobTag(s)), Readers: s.Spec.Readers,
 	}
-	opts := api.CreateOptions{Name: t.Spec.Name, Size: t.Spec.Size, Tags: append(slices.Clone(t.Spec.Tags), jobTag(t)), Readers: t.Spec.Readers}
-	if opts.Size == 0 {
-		opts.Size = size
-	}
-	if t.Spec.Source.IsDrive() {
-		origin, err := o.origin(ctx, t)
+	if s.Spec.Source.IsDrive() {
+		origin, err := o.origin(ctx, s)
 		if err != nil {
-			return err
+			return "", err
 		}
-		opts.Name, opts.Tags = cloneName(t, origin), append(inherited(origin), jobTag(t))
+		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), append(inherited(origin), jobTag(s))
 	}
 	info, err := c.Create(ctx, opts)
+	return info.UUID, err
+}
+
+// copyDrive has the endpoint copy the source.
+func (o *Opener) copyDrive(ctx context.Context, c *api.Client, s *worker.Session) (string, error) {
+	origin, err := o.origin(ctx, s)
 	if err != nil {
-		return err
+		return "", err
 	}
-	t.Plan.Drive, t.Plan.Created = info.UUID, time.Now()
-	return nil
+	if s.Spec.Size != 0 && s.Spec.Size < origin.Size {
+		return "", tooLarge(origin.Size, s.Spec.Size, "give a larger --size, or leave it out")
+	}
+	info, err := c.Clone(ctx, origin.UUID, api.CloneOptions{
+		Name: cmp.Or(s.Spec.Name, origin.Name), Size: s.Spec.Size, Tags: append(inherited(origin), jobTag(s)),
+	})
+	return info.UUID, err
 }
 
 // checkSize says whether a drive can be made for an image of size bytes, -1 if that is unknown.
@@ -87,41 +86,30 @@ func tooLarge(image, drive int64, hint string) error {
 }
 
 // jobTag marks the drives that a job makes.
-func jobTag(t *worker.Task) string { return jobTagPrefix + t.ID }
+func jobTag(s *worker.Session) string { return jobTagPrefix + s.ID }
 
 const jobTagPrefix = "transferd:"
 
-// findMade looks for a drive that an earlier try made.
-func findMade(ctx context.Context, c *api.Client, t *worker.Task) (bool, error) {
-	if !t.Again {
-		return false, nil
-	}
+// findMade looks for the drive that an earlier call made; "" if there is none.
+func findMade(ctx context.Context, c *api.Client, s *worker.Session) (string, error) {
 	drives, err := c.InfoAll(ctx)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	for i := range drives {
-		if slices.Contains(drives[i].Tags, jobTag(t)) {
-			t.Plan.Drive, t.Plan.Created = drives[i].UUID, time.Now()
-			return true, nil
+		if slices.Contains(drives[i].Tags, jobTag(s)) {
+			return drives[i].UUID, nil
 		}
 	}
-	return false, nil
+	return "", nil
 }
 
-func (o *Opener) origin(ctx context.Context, t *worker.Task) (api.DriveInfo, error) {
-	c, err := o.session(ctx, t, t.Spec.Source.Endpoint)
+func (o *Opener) origin(ctx context.Context, s *worker.Session) (api.DriveInfo, error) {
+	c, err := o.session(ctx, s, s.Spec.Source.Endpoint)
 	if err != nil {
 		return api.DriveInfo{}, err
 	}
-	return c.Info(ctx, t.Spec.Source.Drive)
-}
-
-func cloneName(t *worker.Task, origin api.DriveInfo) string {
-	if t.Spec.Name != "" {
-		return t.Spec.Name
-	}
-	return origin.Name
+	return c.Info(ctx, s.Spec.Source.Drive)
 }
 
 // inherited is the tags that a clone takes over: all but the marks of other jobs.
@@ -129,39 +117,35 @@ func inherited(origin api.DriveInfo) []string {
 	return slices.DeleteFunc(slices.Clone(origin.Tags), func(tag string) bool { return strings.HasPrefix(tag, jobTagPrefix) })
 }
 
-// CloneDrive implements worker.Opener.
-func (o *Opener) CloneDrive(ctx context.Context, t *worker.Task) error {
-	c, err := o.session(ctx, t, t.Spec.Target.Endpoint)
-	if err != nil {
-		return err
-	}
-	origin, err := o.origin(ctx, t)
-	if err != nil {
-		return err
-	}
-	if t.Spec.Size != 0 && t.Spec.Size < origin.Size {
-		return tooLarge(origin.Size, t.Spec.Size, "give a larger --size, or leave it out")
-	}
-	if found, err := findMade(ctx, c, t); found || err != nil {
-		return err
-	}
-	info, err := c.Clone(ctx, origin.UUID, api.CloneOptions{Name: cloneName(t, origin), Size: t.Spec.Size, Tags: append(inherited(origin), jobTag(t))})
-	if err != nil {
-		return err
-	}
-	t.Plan.Drive, t.Plan.Created = info.UUID, time.Now()
-	return nil
-}
-
-// DriveReady implements worker.Opener.
-func (o *Opener) DriveReady(ctx context.Context, t *worker.Task) (bool, error) {
-	c, err := o.session(ctx, t, t.Spec.Target.Endpoint)
+// Ready implements worker.Opener.
+func (o *Opener) Ready(ctx context.Context, s *worker.Session, drive string) (bool, error) {
+	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
 	if err != nil {
 		return false, err
 	}
-	info, err := c.Info(ctx, t.Plan.Drive)
+	info, err := c.Info(ctx, drive)
 	if err != nil {
 		return false, err
 	}
 	return info.Ready()
+}
+
+// driveSink opens the drive that the job writes, or only compares.
+func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.SinkRequest) (transfer.Sink, error) {
+	d, err := o.drive(ctx, s, s.Spec.Target.Endpoint, r.Drive)
+	if err != nil {
+		return nil, err
+	}
+	switch writes := s.Spec.Action().Writes; {
+	case r.Size <= d.Size() && !writes:
+		return d, nil
+	case r.Size <= d.Size():
+		return d.ForWriting(chunker.NewCodec(s.Spec.Compression), r.Made), nil
+	case writes:
+		return nil, tooLarge(r.Size, d.Size(), "give a larger drive, or leave the UUID out for a new one")
+	}
+	return nil, &transfer.Error{
+		Op: "compare drive " + r.Drive, Code: transfer.CodeMismatch, Hint: "the drive cannot hold this image",
+		Err: fmt.Errorf("it has %d bytes, and what it should equal has %d", d.Size(), r.Size),
+	}
 }

@@ -44,24 +44,17 @@ func NewDuplex(limit func() int) *Duplex {
 	return &Duplex{limit: limit, ended: make(chan struct{}), writeShare: 0.5}
 }
 
-// Do waits until fewer calls are running in direction dir than its share allows, and runs op in the
-// caller's goroutine. It returns op's error, or ctx's if ctx ends while it waits.
+// Begin waits until fewer calls are running in direction dir than its share allows, and counts one more.
+// It returns ctx's error if ctx ends while it waits. After nil the caller calls End when its call has
+// ended.
 //
 // All waiting calls try again each time a call ends, in either direction, and so use a limit that has
 // grown. None waits for ever: each direction may run at least one call, so while a call waits another
 // one of its direction runs.
-func (d *Duplex) Do(ctx context.Context, dir Direction, op func() error) error {
+func (d *Duplex) Begin(ctx context.Context, dir Direction) error {
 	if d == nil {
-		return op()
+		return ctx.Err()
 	}
-	if err := d.begin(ctx, dir); err != nil {
-		return err
-	}
-	defer d.end(dir)
-	return op()
-}
-
-func (d *Duplex) begin(ctx context.Context, dir Direction) error {
 	for {
 		d.mu.Lock()
 		if d.running[dir] < d.most(dir) {
@@ -79,7 +72,11 @@ func (d *Duplex) begin(ctx context.Context, dir Direction) error {
 	}
 }
 
-func (d *Duplex) end(dir Direction) {
+// End counts a call out that Begin counted in.
+func (d *Duplex) End(dir Direction) {
+	if d == nil {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.running[dir]--
@@ -87,7 +84,7 @@ func (d *Duplex) end(dir Direction) {
 	d.ended = make(chan struct{})
 }
 
-// Observe records how long a successful call in direction dir took. op calls it, before Do returns,
+// Observe records how long a successful call in direction dir took, before its End,
 // without the time that it waited for anything but the link and the drive. Each time as many calls
 // have been recorded as chunks may be in flight, the shares follow the mean times.
 func (d *Duplex) Observe(dir Direction, took time.Duration) {

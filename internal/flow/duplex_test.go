@@ -11,6 +11,15 @@ import (
 
 func fixedLimit(n int) func() int { return func() int { return n } }
 
+// do runs op as a call in direction dir.
+func do(ctx context.Context, d *Duplex, dir Direction, op func() error) error {
+	if err := d.Begin(ctx, dir); err != nil {
+		return err
+	}
+	defer d.End(dir)
+	return op()
+}
+
 // TestSharesFollowTheMeanTimeOfACall, however many calls there have been in each direction.
 func TestSharesFollowTheMeanTimeOfACall(t *testing.T) {
 	d := NewDuplex(fixedLimit(8))
@@ -90,7 +99,7 @@ func TestDoRunsNoMoreThanTheShare(t *testing.T) {
 			for i := range 60 {
 				dir := Direction(i % 2)
 				go func() {
-					err := d.Do(t.Context(), dir, func() error {
+					err := do(t.Context(), d, dir, func() error {
 						n := running[dir].Add(1)
 						most[dir].Store(max(most[dir].Load(), n))
 						time.Sleep(time.Second)
@@ -120,7 +129,7 @@ func TestWaitersUseALimitThatGrew(t *testing.T) {
 			d := NewDuplex(func() int { return int(limit.Load()) })
 			release := make(chan struct{})
 			call := func(dir Direction, until <-chan struct{}) {
-				_ = d.Do(t.Context(), dir, func() error {
+				_ = do(t.Context(), d, dir, func() error {
 					if dir == Write {
 						running.Add(1)
 						defer running.Add(-1)
@@ -165,13 +174,13 @@ func TestDoReturnsErrorsAndFreesItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := NewDuplex(fixedLimit(2))
 		failed := errors.New("injected")
-		if err := d.Do(t.Context(), Write, func() error { return failed }); !errors.Is(err, failed) {
+		if err := do(t.Context(), d, Write, func() error { return failed }); !errors.Is(err, failed) {
 			t.Errorf("got %v, want %v", err, failed)
 		}
-		err := d.Do(t.Context(), Write, func() error {
+		err := do(t.Context(), d, Write, func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			return d.Do(ctx, Write, func() error {
+			return do(ctx, d, Write, func() error {
 				t.Error("a second write ran where there is a place for one")
 				return nil
 			})
@@ -180,7 +189,7 @@ func TestDoReturnsErrorsAndFreesItsPlace(t *testing.T) {
 			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 		}
 		ran := false
-		if err := d.Do(t.Context(), Write, func() error { ran = true; return nil }); err != nil || !ran {
+		if err := do(t.Context(), d, Write, func() error { ran = true; return nil }); err != nil || !ran {
 			t.Errorf("after them: ran %v with error %v, want that it runs", ran, err)
 		}
 	})
@@ -191,8 +200,8 @@ func TestNilDuplexRunsAtOnce(t *testing.T) {
 	var d *Duplex
 	d.Observe(Write, time.Second)
 	ran := 0
-	err := d.Do(t.Context(), Write, func() error {
-		return d.Do(t.Context(), Write, func() error { ran++; return nil })
+	err := do(t.Context(), d, Write, func() error {
+		return do(t.Context(), d, Write, func() error { ran++; return nil })
 	})
 	if err != nil || ran != 1 {
 		t.Errorf("ran %d times with error %v, want once without", ran, err)

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -236,5 +237,25 @@ func TestFileErrors(t *testing.T) {
 	} {
 		err := fileError("do it", &fs.PathError{Op: "open", Path: "/proc/self/fd/7", Err: cause})
 		expect(t, err, code, "do it")
+	}
+}
+
+// TestNotOwnedIsNotPublished keeps a complete file from its name when another worker has the job.
+func TestNotOwnedIsNotPublished(t *testing.T) {
+	content := transfertest.Image(3*chunk, chunk)
+	lost := transfer.Errorf(transfer.CodeFenced, "", "lost")
+	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatGzip} {
+		path := filepath.Join(tempDir(t), "disk.img")
+		dst := begun(t, path, content, CreateOptions{Format: format})
+		err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), func(context.Context) error { return lost })
+		if transfer.CodeOf(err) != transfer.CodeFenced {
+			t.Errorf("%s: got %v, want %s", format, err, transfer.CodeFenced)
+		}
+		closed(t, dst)
+		for _, name := range []string{path, path + manifestSuffix} {
+			if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: %s is there (%v)", format, filepath.Base(name), err)
+			}
+		}
 	}
 }

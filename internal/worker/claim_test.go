@@ -7,8 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -39,7 +37,7 @@ func (s *claiming) Claim(_ context.Context, c transfer.Claim) (last string, err 
 func runClaiming(t *testing.T, j *job, s *claiming) error {
 	t.Helper()
 	s.remembered = j.store
-	return New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop()}).Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, s)
+	return j.runWith(t.Context(), nil, j.ends, s)
 }
 
 // TestClaims claims each drive before it is opened, a new one before it is written.

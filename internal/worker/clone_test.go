@@ -31,7 +31,7 @@ func TestCloneUnverified(t *testing.T) {
 
 // TestCloneFails ends with what the endpoint says of the clone, and compares nothing.
 func TestCloneFails(t *testing.T) {
-	for _, call := range []string{"clone", "ready"} {
+	for _, call := range []string{"provision", "ready"} {
 		synctest.Test(t, func(t *testing.T) {
 			j := newClone(t, noise(10), newChunked(nil))
 			j.ends.open = func(what string, _ int) error {
@@ -58,7 +58,7 @@ func TestCloneTakesHours(t *testing.T) {
 		if p := j.mustRun(); !p.Verified {
 			t.Errorf("%+v", p)
 		}
-		if took := time.Since(started); took < 2*time.Hour || took > 600*clonePollMax || j.store.saves < 7000 {
+		if took := time.Since(started); took < 2*time.Hour || took > 600*copyPollMax || j.store.saves < 7000 {
 			t.Errorf("it took %s and %d saves", took, j.store.saves)
 		}
 	})
@@ -76,11 +76,11 @@ func TestCloneDrained(t *testing.T) {
 		if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
 			t.Errorf("it ended with %v", err)
 		}
-		if took := time.Since(started); took > time.Minute+clonePollMax || j.store.at.Plan.Drive != "uuid" {
+		if took := time.Since(started); took > time.Minute+copyPollMax || j.store.at.Plan.Drive != "uuid" {
 			t.Errorf("after %s, remembered %+v", took, j.store.at.Plan)
 		}
 		j.mustRun()
-		if j.ends.opened["clone"] != 1 || j.ends.opened["ready"] != 101 {
+		if j.ends.opened["provision"] != 1 || j.ends.opened["ready"] != 101 {
 			t.Errorf("called %v", j.ends.opened)
 		}
 	})
@@ -135,7 +135,7 @@ func TestTail(t *testing.T) {
 		}
 		made := newChunked(drive)
 		j := newClone(t, image, made)
-		j.spec.Kind, j.spec.Verify, j.ends.size = tc.kind, tc.mode, capacity
+		j.spec.Kind, j.spec.Verify, made.capacity = tc.kind, tc.mode, capacity
 		if tc.off == 0 {
 			if p := j.mustRun(); !p.Verified {
 				t.Errorf("%s: not verified", name)
@@ -164,10 +164,10 @@ func TestTailAtOnce(t *testing.T) {
 			return nil
 		}
 		j := newClone(t, image, made)
-		j.spec.Kind, j.ends.size = transfer.Verify, made.Size()
+		j.spec.Kind, made.capacity = transfer.Verify, made.Size()
 		started := time.Now()
 		j.mustRun()
-		if took := time.Since(started); took > 400/maxInFlight*2*time.Second {
+		if took := time.Since(started); took > 400/defaultInFlight*2*time.Second {
 			t.Errorf("it took %s", took)
 		}
 	})

@@ -182,7 +182,7 @@ func TestCompare(t *testing.T) {
 		compare := func(drive []byte) (*job, *chunked) {
 			m := newChunked(drive)
 			j := newJob(t, reference(), m)
-			j.spec.Kind, j.ends.size = transfer.Verify, int64(len(drive))
+			j.spec.Kind, m.capacity = transfer.Verify, int64(len(drive))
 			return j, m
 		}
 		j, m := compare(bytes.Clone(image))

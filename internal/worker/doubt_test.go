@@ -2,10 +2,12 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -137,13 +139,11 @@ func TestSourceWrittenByAnother(t *testing.T) {
 // madeThen is an opener whose new drive is there, but cannot be opened for a while.
 type madeThen struct {
 	*twoEnds
-	err   func() error
-	again []bool // what each call was told
+	err func() error
 }
 
-func (o *madeThen) Sink(ctx context.Context, t *Task, size int64) (transfer.Sink, error) {
-	o.again = append(o.again, t.Again)
-	sink, err := o.twoEnds.Sink(ctx, t, size)
+func (o *madeThen) Sink(ctx context.Context, s *Session, r SinkRequest) (transfer.Sink, error) {
+	sink, err := o.twoEnds.Sink(ctx, s, r)
 	if err == nil {
 		err = o.err()
 	}
@@ -152,7 +152,7 @@ func (o *madeThen) Sink(ctx context.Context, t *Task, size int64) (transfer.Sink
 
 func (o *madeThen) run(t *testing.T, j *job) error {
 	t.Helper()
-	return New(Config{Opener: o, Policy: j.policy, Log: j.log}).Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, j.store)
+	return j.runWith(t.Context(), nil, o, j.store)
 }
 
 // TestYoungAtOnce waits for a drive that parts of the endpoint have not heard of when it is opened for the first time.
@@ -162,7 +162,7 @@ func TestYoungAtOnce(t *testing.T) {
 		sink := newChunked(nil)
 		j := newJob(t, newChunked(image), sink)
 		j.ends.drive = "uuid"
-		known := time.Now().Add(DefaultPolicy.Young - time.Second)
+		known := time.Now().Add(flow.DefaultPolicy.Young - time.Second)
 		o := &madeThen{twoEnds: j.ends, err: func() error {
 			if time.Now().Before(known) {
 				return failure(transfer.CodeNotFound)
@@ -190,8 +190,8 @@ func TestMadeAndAway(t *testing.T) {
 		}
 		j.store.at.Plan = transfer.Plan{Asked: true} // as a crash would leave it
 		o.err = func() error { return nil }
-		if err := o.run(t, j); err != nil || !o.again[1] || o.again[0] {
-			t.Errorf("%v; an earlier try may have made it: %v", err, o.again)
+		if err := o.run(t, j); err != nil || !slices.Equal(o.finds, []bool{false, true}) {
+			t.Errorf("%v; an earlier call may have made it: %v", err, o.finds)
 		}
 	})
 }

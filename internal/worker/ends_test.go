@@ -137,7 +137,7 @@ func TestClosed(t *testing.T) {
 				}
 				return failure(transfer.CodeFenced)
 			}
-		}, transfer.CodeFenced, 1},
+		}, transfer.CodeFenced, 0},
 	} {
 		a, b := newChunked(noise(5*chunkSize)), newChunked(nil)
 		source, sink := newFlaky(a, never), newFlaky(b, never)
@@ -194,41 +194,44 @@ func TestGaveUpHint(t *testing.T) {
 	})
 }
 
-// tries is an Opener that notes what it is told of earlier tries.
-type tries struct {
-	*twoEnds
-	again, resume []bool
-}
-
-func (o *tries) Sink(ctx context.Context, t *Task, size int64) (transfer.Sink, error) {
-	o.again, o.resume = append(o.again, t.Again), append(o.resume, t.Resume)
-	return o.twoEnds.Sink(ctx, t, size)
-}
-
-// TestAgain tells the opener when an earlier try may have made a drive, and when chunks have been stored. Observe is
-// told of the progress, at the end of all of it.
-func TestAgain(t *testing.T) {
+// TestProvisionLooksForAnEarlierDrive once a call may have made one, in this attempt or an earlier one.
+func TestProvisionLooksForAnEarlierDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := half(t, newChunked(noise(20*chunkSize)), newChunked(nil))
-		j.ends.opened, j.ends.open = nil, func(what string, n int) error {
-			if what == "sink" && n == 1 {
+		j := newJob(t, newChunked(noise(3*chunkSize)), newChunked(nil))
+		j.ends.drive = "uuid"
+		j.ends.open = func(what string, n int) error {
+			if what == "provision" && n == 1 {
 				return failure(transfer.CodeTimeout)
+			}
+			if what == "provision" && n == 2 {
+				return failure(transfer.CodeUnauthorized)
 			}
 			return nil
 		}
-		o := &tries{twoEnds: j.ends}
-		var seen transfer.Progress
-		w := New(Config{Opener: o, Policy: j.policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { seen = p }})
-		for attempt, store := range []*remembered{{}, j.store} {
-			if err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, store); err != nil {
-				t.Fatal(err)
-			}
-			if seen != store.at.Progress || seen.Chunks.Done != 20 || !seen.Verified {
-				t.Errorf("attempt %d: last seen was %+v", attempt+1, seen)
-			}
-		}
-		if !slices.Equal(o.again, []bool{false, true, true}) || !slices.Equal(o.resume, []bool{false, false, true}) {
-			t.Errorf("again %v, resume %v", o.again, o.resume)
+		j.mustFail(transfer.CodeUnauthorized)
+		j.mustRun()
+		if want := []bool{false, true, true}; !slices.Equal(j.ends.finds, want) {
+			t.Errorf("got %v, want %v", j.ends.finds, want)
 		}
 	})
+}
+
+// TestSinkIsResumed once chunks have been stored. Observe is given the progress, at the end all of it.
+func TestSinkIsResumed(t *testing.T) {
+	j := half(t, newChunked(noise(20*chunkSize)), newChunked(nil))
+	j.ends.asked = nil
+	var seen transfer.Progress
+	w := New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { seen = p }})
+	j.spec.Target.Drive = "old"
+	for attempt, store := range []*remembered{{}, j.store} {
+		if err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, store); err != nil {
+			t.Fatal(err)
+		}
+		if seen != store.at.Progress || seen.Chunks.Done != 20 || !seen.Verified {
+			t.Errorf("attempt %d: last seen was %+v", attempt+1, seen)
+		}
+		if got, want := j.ends.asked[attempt], (SinkRequest{Drive: "old", Size: 20 * chunkSize, Resume: attempt == 1}); got != want {
+			t.Errorf("attempt %d: got %+v, want %+v", attempt+1, got, want)
+		}
+	}
 }

@@ -9,10 +9,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -25,6 +25,7 @@ type chunked struct {
 	extents  []transfer.Extent // nil: all
 	identity string
 	blank    bool
+	capacity int64
 	reads    map[int64]int // by chunk; for a sink, those of ReadBack
 	writes   map[int64]int
 	order    []int64 // chunks as they were written
@@ -113,7 +114,7 @@ func (m *chunked) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) er
 func (m *chunked) Blank(context.Context) (bool, error) { return m.blank, nil }
 
 func (m *chunked) Traits() transfer.Traits {
-	return transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosSkipped}
+	return transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosSkipped, Capacity: m.capacity}
 }
 
 func (m *chunked) Commit(context.Context, *transfer.Manifest, func(context.Context) error) error {
@@ -180,11 +181,12 @@ func (s *stream) Next(_ context.Context, p []byte) (int, error) {
 type twoEnds struct {
 	source transfer.Source
 	sink   transfer.Sink
-	drive  string // the sink is a drive that the job makes
+	drive  string // the sink is a drive that the job makes; "": one that was there before
 	open   func(what string, n int) error
 	opened map[string]int
-	ready  int // how often the cloned drive is asked for until it is ready
-	size   int64
+	ready  int           // how often the copy is asked for until it is ready
+	finds  []bool        // what each Provision was told
+	asked  []SinkRequest // what each Sink was told
 }
 
 func (e *twoEnds) opening(what string) error {
@@ -197,35 +199,32 @@ func (e *twoEnds) opening(what string) error {
 	return e.open(what, e.opened[what])
 }
 
-func (e *twoEnds) Source(context.Context, *Task) (transfer.Source, error) {
+func (e *twoEnds) Source(context.Context, *Session) (transfer.Source, error) {
 	if err := e.opening("source"); err != nil {
 		return nil, err
 	}
 	return e.source, nil
 }
 
-func (e *twoEnds) Sink(_ context.Context, t *Task, _ int64) (transfer.Sink, error) {
+func (e *twoEnds) Provision(_ context.Context, _ *Session, _ int64, find bool) (string, error) {
+	e.finds = append(e.finds, find)
+	if err := e.opening("provision"); err != nil {
+		return "", err
+	}
+	return e.drive, nil
+}
+
+func (e *twoEnds) Ready(context.Context, *Session, string) (bool, error) {
+	err := e.opening("ready")
+	return e.opened["ready"] > e.ready, err
+}
+
+func (e *twoEnds) Sink(_ context.Context, _ *Session, r SinkRequest) (transfer.Sink, error) {
+	e.asked = append(e.asked, r)
 	if err := e.opening("sink"); err != nil {
 		return nil, err
 	}
-	t.Capacity = e.size
-	if e.drive != "" && t.Plan.Drive == "" {
-		t.Plan.Drive, t.Plan.Created = e.drive, time.Now()
-	}
 	return e.sink, nil
-}
-
-func (e *twoEnds) CloneDrive(_ context.Context, t *Task) error {
-	if err := e.opening("clone"); err != nil {
-		return err
-	}
-	t.Plan.Drive, t.Plan.Created = e.drive, time.Now()
-	return nil
-}
-
-func (e *twoEnds) DriveReady(context.Context, *Task) (bool, error) {
-	err := e.opening("ready")
-	return e.opened["ready"] > e.ready, err
 }
 
 // remembered is a Store in memory.
@@ -267,20 +266,31 @@ type job struct {
 	spec   transfer.Spec
 	ends   *twoEnds
 	store  *remembered
-	policy Policy
+	policy flow.Policy
 	log    *zap.Logger
 }
 
 func newJob(t *testing.T, source transfer.Source, sink transfer.Sink) *job {
-	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/x.img"}, transfer.Ref{Endpoint: "e"})
+	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/x.img"}, anyDrive)
 	spec.ChunkSize = chunkSize
-	return &job{t: t, spec: spec, ends: &twoEnds{source: source, sink: sink}, store: &remembered{}, policy: DefaultPolicy, log: zap.NewNop()}
+	return &job{t: t, spec: spec, ends: &twoEnds{source: source, sink: sink}, store: &remembered{}, policy: flow.DefaultPolicy, log: zap.NewNop()}
 }
 
 func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
-	w := New(Config{Opener: j.ends, Policy: j.policy, Log: j.log})
-	return w.Run(ctx, drain, Job{ID: "job", Spec: j.spec}, j.store)
+	return j.runWith(ctx, drain, j.ends, j.store)
 }
+
+// runWith runs an attempt with another opener or store.
+func (j *job) runWith(ctx context.Context, drain <-chan struct{}, ends Opener, store transfer.Store) error {
+	spec := j.spec
+	if spec.Target == anyDrive && j.ends.drive == "" {
+		spec.Target.Drive = "old"
+	}
+	return New(Config{Opener: ends, Policy: j.policy, Log: j.log}).Run(ctx, drain, Job{ID: "job", Spec: spec}, store)
+}
+
+// anyDrive is the target of a job that says nothing else: a new drive if the ends have one, or an old one.
+var anyDrive = transfer.Ref{Endpoint: "e"}
 
 func (j *job) mustRun() transfer.Progress {
 	j.t.Helper()

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -37,14 +38,14 @@ func TestRetries(t *testing.T) {
 // TestPatience gives up when the same thing has failed for as long as the policy says, and not before.
 func TestPatience(t *testing.T) {
 	for code, patience := range map[transfer.Code]time.Duration{
-		transfer.CodeServer: DefaultPolicy.Call, transfer.CodeConflict: DefaultPolicy.Busy,
+		transfer.CodeServer: flow.DefaultPolicy.Call, transfer.CodeConflict: flow.DefaultPolicy.Busy,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			sink := newChunked(nil)
 			sink.onWrite = times(1<<30, code)
 			started := time.Now()
 			newJob(t, newChunked(noise(10)), sink).mustFail(code)
-			if took := time.Since(started); took > patience || took < patience-2*DefaultPolicy.Cap {
+			if took := time.Since(started); took > patience || took < patience-2*flow.DefaultPolicy.Cap {
 				t.Errorf("%s: gave up after %s of %s", code, took, patience)
 			}
 		})
@@ -64,7 +65,7 @@ func TestFirstContact(t *testing.T) {
 			}
 			started := time.Now()
 			j.mustFail(transfer.CodeUnreachable)
-			if took := time.Since(started); took > DefaultPolicy.Open {
+			if took := time.Since(started); took > flow.DefaultPolicy.Open {
 				t.Errorf("%s: it took %s", end, took)
 			}
 		})
@@ -196,7 +197,7 @@ func TestGate(t *testing.T) {
 		if most != 1 || asked == 0 || p.Retries.Conflict == 0 {
 			t.Errorf("%d calls at once asked for a busy drive, %d in all; counted %+v", most, asked, p.Retries)
 		}
-		if took := time.Since(busyFrom); took > time.Minute+DefaultPolicy.Cap*2+5*time.Second {
+		if took := time.Since(busyFrom); took > time.Minute+flow.DefaultPolicy.Cap*2+5*time.Second {
 			t.Errorf("it took %s", took)
 		}
 	})
@@ -339,7 +340,7 @@ func TestClone(t *testing.T) {
 			j.ends.drive, j.ends.ready = "uuid", 5
 			var refused atomic.Int64
 			j.ends.open = func(what string, n int) error {
-				if n <= 2 && (what == "clone" || what == "ready") {
+				if n <= 2 && (what == "provision" || what == "ready") {
 					refused.Add(1)
 					return failure(transfer.CodeConflict)
 				}
@@ -356,8 +357,8 @@ func TestClone(t *testing.T) {
 			// Retried, it does not clone again.
 			j.ends.source = newChunked(image)
 			_ = j.run(t.Context(), nil)
-			if j.ends.opened["clone"] != 3 {
-				t.Errorf("cloned %d times", j.ends.opened["clone"]-2)
+			if j.ends.opened["provision"] != 3 {
+				t.Errorf("cloned %d times", j.ends.opened["provision"]-2)
 			}
 		})
 	}

@@ -26,30 +26,40 @@ var errAllTaken = errors.New("all chunks are taken")
 // chunk long.
 type feed interface {
 	take(ctx context.Context, buf []byte) (work, error)
+	// stop releases what the feed holds. Nothing is taken after it.
+	stop()
 }
 
-// planFeed hands out the chunks of a plan; the taker reads them.
+// planFeed hands out the chunks of a plan that lie in a range; the taker reads them.
 type planFeed struct {
-	mu   sync.Mutex
-	next func() (chunker.Step, error, bool)
-	seq  int64
+	mu     sync.Mutex
+	within chunkRange
+	next   func() (chunker.Step, error, bool)
+	end    func()
+	seq    int64
 }
 
-// newPlanFeed starts a plan; stop ends it.
-func newPlanFeed(plan iter.Seq2[chunker.Step, error]) (f *planFeed, stop func()) {
-	next, stop := iter.Pull2(plan)
-	return &planFeed{next: next}, stop
+func newPlanFeed(plan iter.Seq2[chunker.Step, error], within chunkRange) *planFeed {
+	next, end := iter.Pull2(plan)
+	return &planFeed{within: within, next: next, end: end}
 }
+
+func (f *planFeed) stop() { f.end() }
 
 func (f *planFeed) take(context.Context, []byte) (work, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	step, err, ok := f.next()
-	if !ok {
-		return work{}, errAllTaken
+	for ok && err == nil && step.Index < f.within.first {
+		step, err, ok = f.next()
 	}
-	if err != nil {
+	switch {
+	case !ok:
+		return work{}, errAllTaken
+	case err != nil:
 		return work{}, err
+	case step.Index >= f.within.end:
+		return work{}, errAllTaken
 	}
 	f.seq++
 	return work{Step: step, seq: f.seq - 1}, nil
@@ -65,6 +75,8 @@ type streamFeed struct {
 	ended     bool
 	seq       int64
 }
+
+func (f *streamFeed) stop() {}
 
 func (f *streamFeed) take(ctx context.Context, buf []byte) (work, error) {
 	f.mu.Lock()

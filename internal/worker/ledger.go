@@ -1,10 +1,8 @@
 package worker
 
 import (
-	"context"
 	"math/rand/v2"
 	"sync"
-	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -19,8 +17,6 @@ type ledger struct {
 	saving  int           // entries that are being saved
 	reset   bool          // the next save replaces what was saved before
 	full    chan struct{} // has a token when enough is pending to be worth a save
-	savedAt time.Time
-	saved   chan struct{} // closed at the next save
 }
 
 const (
@@ -28,12 +24,10 @@ const (
 	mostUnsaved = 64
 	// flushAt is how many are saved at once, if that is not due anyway: others are done meanwhile.
 	flushAt = mostUnsaved / 2
-	// mayBeLost is how long after the last save a job may have been given to another worker: its lease is 15 seconds.
-	mayBeLost = 10 * time.Second
 )
 
 func newLedger(entries []transfer.Entry) *ledger {
-	l := &ledger{done: make(map[int64]transfer.Digest, len(entries)), full: make(chan struct{}, 1), saved: make(chan struct{})}
+	l := &ledger{done: make(map[int64]transfer.Digest, len(entries)), full: make(chan struct{}, 1)}
 	for _, e := range entries {
 		l.done[e.Index] = e.Digest
 	}
@@ -86,7 +80,7 @@ func (l *ledger) len() int64 {
 	return int64(len(l.done))
 }
 
-// take hands out what is to be saved; keep or giveBack says how that went.
+// take hands out what is to be saved; kept or giveBack says how that went.
 func (l *ledger) take() (entries []transfer.Entry, reset bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,33 +96,28 @@ func (l *ledger) giveBack(entries []transfer.Entry, reset bool) {
 	l.reset = l.reset || reset
 }
 
-// keep notes that what take handed out is saved, and lets those go on that waited for it.
-func (l *ledger) keep() {
+// kept notes that what take handed out is saved.
+func (l *ledger) kept() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.saving, l.savedAt = 0, time.Now()
-	close(l.saved)
-	l.saved = make(chan struct{})
+	l.saving = 0
 }
 
-// room waits, while somebody saves beside it, until one more chunk may be done: not too many are unsaved, and the last save
-// is not so long ago that another worker may have the job.
-func (l *ledger) room(ctx context.Context, drain <-chan struct{}) error {
-	for {
-		l.mu.Lock()
-		saved, ok := l.saved, len(l.pending)+l.saving < mostUnsaved && time.Since(l.savedAt) < mayBeLost
-		l.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-saved:
-		case <-drain:
-			return errDrained
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// dropUnsaved takes the chunks out that are not saved.
+func (l *ledger) dropUnsaved() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.pending {
+		delete(l.done, e.Index)
 	}
+	l.pending = nil
+}
+
+// unsaved is how many chunks are done and not saved.
+func (l *ledger) unsaved() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.pending) + l.saving
 }
 
 // nonZero is the digests of all done chunks that are not zeros, for an image of the given size. With size -1, while a

@@ -41,7 +41,7 @@ func (m *mostAtOnce) call(ctx context.Context, _ transfer.Chunk, _ int) error {
 // TestInFlightIsTheLowestLimitOfTheEnds holds for either end, above and below the default for ends without a limit.
 func TestInFlightIsTheLowestLimitOfTheEnds(t *testing.T) {
 	for _, tc := range []struct{ source, sink, want int }{
-		{0, 0, maxInFlight}, {0, 64, 64}, {64, 0, 64}, {0, 3, 3}, {3, 0, 3}, {64, 32, 32}, {32, 64, 32}, {8, 64, 8},
+		{0, 0, defaultInFlight}, {0, 64, 64}, {64, 0, 64}, {0, 3, 3}, {3, 0, 3}, {64, 32, 32}, {32, 64, 32}, {8, 64, 8},
 	} {
 		t.Run(fmt.Sprintf("source %d, sink %d", tc.source, tc.sink), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -74,13 +74,12 @@ func TestDrainInFlight(t *testing.T) {
 				return nil
 			}
 			var sink transfer.Sink = m
-			concurrency := 2 * lanes // half of them begin when a chunk is written
 			if ordered {
-				sink, concurrency = onlyForward{m}, lanes
+				sink = onlyForward{m}
 			}
 			image := noise(40 * chunkSize)
 			j := newJob(t, newChunked(image), sink)
-			j.spec.Concurrency, j.spec.ImageDigest = concurrency, true
+			j.spec.Concurrency, j.spec.ImageDigest = lanes, true
 			drain := make(chan struct{})
 			time.AfterFunc(time.Second, func() { close(drain) })
 			if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
@@ -128,7 +127,7 @@ func TestCrashCost(t *testing.T) {
 // TestStoreAwayCost does no more without the store than it may lose: as many chunks as a crash may cost, and none at all once
 // another worker may have the job.
 func TestStoreAwayCost(t *testing.T) {
-	for took, most := range map[time.Duration]int{time.Millisecond: mostUnsaved, time.Second: int(mayBeLost/time.Second) * 4} {
+	for took, most := range map[time.Duration]int{time.Millisecond: mostUnsaved, time.Second: int(ownedFor/time.Second) * 4} {
 		synctest.Test(t, func(t *testing.T) {
 			const lanes = 4
 			sink := newChunked(nil)

@@ -74,7 +74,7 @@ func TestStreamTooLarge(t *testing.T) {
 	} {
 		sink := newChunked(nil)
 		j := newJob(t, newStream(noise(size)), sink)
-		j.ends.size = 3 * chunkSize
+		sink.capacity = 3 * chunkSize
 		err := j.run(t.Context(), nil)
 		if discarded := sink.discards > 0; transfer.CodeOf(err) != code || discarded != (code != "") || discarded == (sink.commits > 0) {
 			t.Errorf("%d bytes: %v, %d discards, %d commits", size, err, sink.discards, sink.commits)

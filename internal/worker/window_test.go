@@ -140,7 +140,7 @@ func TestSlowChunks(t *testing.T) {
 // far is an end of which the way there is most of what a call takes.
 type far struct{ *chunked }
 
-func (far) MaxInFlight() int   { return maxInFlight }
+func (far) MaxInFlight() int   { return defaultInFlight }
 func (far) RTT() time.Duration { return farFrom }
 
 // TestFar does not wait for the first chunk where that takes a few long round trips.

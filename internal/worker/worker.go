@@ -1,8 +1,17 @@
-// Package worker is the engine: it runs a job by copying chunks from a source to a sink, retrying what may be retried,
-// reading back what was written, and remembering in a ledger what is done.
+// Package worker is the engine: it runs a job by copying chunks from a source to a sink, tries again
+// what may be tried again, reads back what was written, and keeps in a ledger what is done.
 //
-// Memory is bounded by the chunks in flight: each has one buffer of the chunk's size, and while it is being sent at most
-// one more for its compressed form. The ledger adds about 60 bytes a chunk.
+// An attempt goes through four phases: provision makes or finds the target, copy carries the chunks,
+// verify proves what the copy does not prove by itself, and commit completes the target. Each has its
+// inputs as arguments and its results as return values; what outlives the attempt (plan, progress,
+// ledger) is owned by one checkpointer.
+//
+// A chunk is carried from beginning to end by one goroutine in one buffer. Its calls to the two ends
+// pass a stack of decorators (calls.go), built once for each job, and end at the abilities of the ends
+// (ends.go), resolved once when they are opened.
+//
+// Memory is bounded by the chunks in flight: each has one buffer of the chunk's size, and while it is
+// sent at most one more for its compressed form. The ledger adds about 60 bytes a chunk.
 package worker
 
 import (
@@ -12,44 +21,54 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Task is a job as its ends are opened.
-type Task struct {
+// Job is a job to be run. Its ID is no other job's, at any time: drives that it makes carry it.
+type Job struct {
 	ID   string
 	Spec transfer.Spec
-	// Plan is what the job has settled so far. Sink and CloneDrive set Drive and Created when they make a drive.
-	Plan transfer.Plan
-	// Again says that an earlier try may have made a drive that Plan does not know of: it was cut off in between.
-	Again bool
-	// Limit is what all bodies of the job together take on the wire, bytes a second; nil: as much as they can.
-	Limit *rate.Limiter
-	// Resume says that earlier attempts stored chunks in the target.
-	Resume bool
-	// Capacity is how many bytes the target holds, set by Sink; 0: no limit.
-	Capacity int64
-	// Meter counts what goes over the wire.
-	Meter transfer.Meter
 }
 
-// Opener makes the ends of a job. It tries nothing twice; the worker calls it again after an error that may pass.
+// Session is what all calls of a job to its ends have in common.
+type Session struct {
+	Job
+	// Meter counts what goes over the wire.
+	Meter transfer.Meter
+	// Limit is what all bodies of the job together take on the wire, bytes a second; nil: no limit.
+	Limit *rate.Limiter
+}
+
+// SinkRequest says which sink a job writes or, if its action does not write, compares.
+type SinkRequest struct {
+	Drive  string // of the target, if that is one
+	Made   bool   // the job made the drive
+	Size   int64  // of the source, bytes; -1: unknown
+	Resume bool   // earlier attempts stored chunks in the target
+}
+
+// Opener makes the ends of jobs. It tries nothing twice; the worker calls it again after an error that
+// may pass. It is safe for concurrent use.
 type Opener interface {
-	// Source opens what the job reads: an image or a drive; for a verify job the image or manifest to compare with.
-	Source(ctx context.Context, t *Task) (transfer.Source, error)
-	// Sink opens what the job writes, or with a verify job only reads back. size is the source's, -1 if unknown; a
-	// target that cannot hold it is refused with CodeInvalid before anything is created.
-	Sink(ctx context.Context, t *Task, size int64) (transfer.Sink, error)
-	// CloneDrive has the endpoint copy a drive by itself.
-	CloneDrive(ctx context.Context, t *Task) error
-	// DriveReady reports whether the endpoint has finished making Plan.Drive.
-	DriveReady(ctx context.Context, t *Task) (bool, error)
+	// Source opens what the job reads.
+	Source(ctx context.Context, s *Session) (transfer.Source, error)
+	// Provision makes the job's new target drive and returns its UUID. size is the source's in bytes, -1
+	// if unknown; a drive that could not hold it is refused with CodeInvalid. With find, an earlier call
+	// may have made the drive without an answer: then that one is returned. Where the job's action says
+	// that the endpoint copies, the drive is made as a copy, and Ready says when it is complete.
+	Provision(ctx context.Context, s *Session, size int64, find bool) (drive string, err error)
+	// Ready reports whether the endpoint has finished making a drive.
+	Ready(ctx context.Context, s *Session, drive string) (bool, error)
+	// Sink opens the target. One that cannot hold the source is refused with CodeInvalid, or with
+	// CodeMismatch if it was to be compared.
+	Sink(ctx context.Context, s *Session, r SinkRequest) (transfer.Sink, error)
 }
 
 // Config is what a Worker needs.
 type Config struct {
 	Opener Opener
-	Policy Policy
+	Policy flow.Policy
 	Log    *zap.Logger
 	// Observe, if set, is given the progress about once a second and at the end of each attempt.
 	Observe func(transfer.Progress)
@@ -58,19 +77,11 @@ type Config struct {
 // Worker runs jobs. It is safe for concurrent use.
 type Worker struct {
 	cfg     Config
-	buffers *chunker.Buffers
+	buffers chunker.Buffers
 }
 
 // New makes a worker.
-func New(cfg Config) *Worker {
-	return &Worker{cfg: cfg, buffers: chunker.NewBuffers(transfer.DefaultChunkSize)}
-}
-
-// Job is a job to be run. Its ID is no other job's, at any time: drives that it makes carry it.
-type Job struct {
-	ID   string
-	Spec transfer.Spec
-}
+func New(cfg Config) *Worker { return &Worker{cfg: cfg} }
 
 // newLimit lets pieces of a tenth of a second through at once.
 func newLimit(bytesPerSecond int64) *rate.Limiter {
@@ -81,20 +92,17 @@ func newLimit(bytesPerSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(max(bytesPerSecond/10, least), most)))
 }
 
-// Run carries an attempt out and returns when it has ended. When drain closes it takes up no further chunk, finishes
-// those in flight, saves and returns CodeDrained; when ctx ends it stops at once, saves, and returns ctx's cause.
+// Run carries out one attempt at a job and returns when it has ended. When drain closes, it begins no
+// further chunk, finishes those in flight, saves and returns CodeDrained; when ctx ends, it stops at
+// once, saves, and returns ctx's cause.
 func (w *Worker) Run(ctx context.Context, drain <-chan struct{}, job Job, store transfer.Store) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	log := w.cfg.Log.With(zap.String("job", job.ID))
-	count := new(counters)
-	r := &run{
-		worker: w, action: job.Spec.Action(), store: store, count: count, drain: drain, log: log, stop: cancel,
-		retry: &retrier{policy: w.cfg.Policy, count: count, log: log, drain: drain},
-		task:  Task{ID: job.ID, Spec: job.Spec, Meter: count, Limit: newLimit(job.Spec.LimitRate)},
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	a := newAttempt(w, drain, job, store)
+	err := a.load(ctx)
+	if err == nil {
+		err = a.state.whileSaving(ctx, stop, func() error { return a.run(ctx) })
 	}
-	r.sourceGate, r.sinkGate = &gate{retry: r.retry}, &gate{retry: r.retry}
-	err := r.run(ctx)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}

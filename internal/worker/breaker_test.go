@@ -9,11 +9,18 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-func newGate() *gate {
-	return &gate{retry: &retrier{policy: DefaultPolicy, count: new(counters), log: zap.NewNop()}}
+// runs is an end of which nothing but control calls are made.
+type runs struct{}
+
+func (runs) do(ctx context.Context, c *call) error { return c.run(ctx) }
+
+func newBreaking() *breaking {
+	p := &patience{policy: flow.DefaultPolicy, count: new(counters), log: zap.NewNop()}
+	return &breaking{p, new(flow.Breaker), runs{}}
 }
 
 // TestBusyIsCounted counts each 409 that a chunk was answered, not only those of the one that goes on asking.
@@ -40,19 +47,19 @@ func TestBusyIsCounted(t *testing.T) {
 	})
 }
 
-// TestGateLeft lets those who wait go when their context ends, and stays shut.
-func TestGateLeft(t *testing.T) {
+// TestBreakerLeft lets those who wait go when their context ends, and stays shut.
+func TestBreakerLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
-		if !g.close() || g.close() {
-			t.Fatal("a gate is shut by one")
+		g := newBreaking()
+		if !g.breaker.Trip() || g.breaker.Trip() {
+			t.Fatal("one call trips the breaker")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 10)
 		for range cap(done) {
 			go func() {
-				done <- g.do(ctx, func() error {
-					t.Error("called while the gate was shut")
+				done <- control(ctx, g, func(context.Context) error {
+					t.Error("called while the breaker was tripped")
 					return nil
 				})
 			}()
@@ -64,18 +71,18 @@ func TestGateLeft(t *testing.T) {
 				t.Errorf("it ended with %v", err)
 			}
 		}
-		if g.close() {
-			t.Error("the gate has opened")
+		if g.breaker.Trip() {
+			t.Error("the breaker was reset")
 		}
 	})
 }
 
-// TestGateGivenUp hands the question on: when the one that asks has lost patience, the next asks for itself.
-func TestGateGivenUp(t *testing.T) {
+// TestBreakerGivenUp hands the question on: when the one that asks has lost patience, the next asks for itself.
+func TestBreakerGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
-		free := time.Now().Add(DefaultPolicy.Busy + time.Minute)
-		busy := func() error {
+		g := newBreaking()
+		free := time.Now().Add(flow.DefaultPolicy.Busy + time.Minute)
+		busy := func(context.Context) error {
 			if time.Now().Before(free) {
 				return failure(transfer.CodeConflict)
 			}
@@ -84,7 +91,7 @@ func TestGateGivenUp(t *testing.T) {
 		errs := make([]error, 5)
 		var asking sync.WaitGroup
 		for i := range errs {
-			asking.Go(func() { errs[i] = g.do(t.Context(), busy) })
+			asking.Go(func() { errs[i] = control(t.Context(), g, busy) })
 		}
 		asking.Wait()
 		failed := 0
@@ -96,17 +103,17 @@ func TestGateGivenUp(t *testing.T) {
 		if failed != len(transfer.CodeConflict) {
 			t.Errorf("not one alone gave up: %v", errs)
 		}
-		if took := time.Until(free); took > 0 || took < -2*DefaultPolicy.Cap {
+		if took := time.Until(free); took > 0 || took < -2*flow.DefaultPolicy.Cap {
 			t.Errorf("they ended %s after the drive was free", -took)
 		}
 	})
 }
 
-// TestGateOtherFailure opens for all when the one that asks meets a failure that has nothing to do with the drive.
-func TestGateOtherFailure(t *testing.T) {
+// TestBreakerOtherFailure opens for all when the one that asks meets a failure that has nothing to do with the drive.
+func TestBreakerOtherFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, calls := newGate(), 0
-		err := g.do(t.Context(), func() error {
+		g, calls := newBreaking(), 0
+		err := control(t.Context(), g, func(context.Context) error {
 			if calls++; calls == 3 {
 				return failure(transfer.CodeTimeout)
 			}
@@ -115,7 +122,7 @@ func TestGateOtherFailure(t *testing.T) {
 		if transfer.CodeOf(err) != transfer.CodeTimeout || calls != 3 {
 			t.Errorf("after %d calls: %v", calls, err)
 		}
-		if err := g.wait(t.Context()); err != nil {
+		if err := g.breaker.Wait(t.Context(), nil); err != nil {
 			t.Error(err)
 		}
 	})

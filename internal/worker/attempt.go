@@ -1,0 +1,171 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// attempt is one worker's try at a job.
+type attempt struct {
+	session *Session
+	action  transfer.Action
+	opener  Opener
+	buffers *chunker.Buffers
+	drain   <-chan struct{}
+	log     *zap.Logger
+
+	state   *checkpointer
+	claimer transfer.Claimer // nil: nothing keeps jobs out of each other's way
+	ends    *ends
+	source  caller
+	target  caller
+	waits   *patience
+	// trusted says that no other job has written the target since this one last claimed it.
+	trusted bool
+}
+
+var errEmpty = transfer.Errorf(transfer.CodeInvalid, "nothing came from the source", "the image is empty")
+
+func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store) *attempt {
+	log := w.cfg.Log.With(zap.String("job", job.ID))
+	state := newCheckpointer(store, w.cfg.Observe, log)
+	a := &attempt{
+		session: &Session{Job: job, Meter: state.counters, Limit: newLimit(job.Spec.LimitRate)},
+		action:  job.Spec.Action(), opener: w.cfg.Opener, buffers: &w.buffers, drain: drain, log: log,
+		state: state, claimer: ability[transfer.Claimer](store), ends: new(ends),
+		waits: &patience{policy: w.cfg.Policy, count: state.counters, log: log, drain: drain},
+	}
+	a.source = newSourceCalls(a.ends, a.waits)
+	a.target = newTargetCalls(a.ends, a.waits, state.owned, func() time.Time { return state.Plan().Created })
+	return a
+}
+
+func (a *attempt) spec() *transfer.Spec { return &a.session.Spec }
+
+func (a *attempt) load(ctx context.Context) error {
+	a.waits.reached = true // the store had the job a moment ago
+	if err := control(ctx, a.source, a.state.load); err != nil {
+		return fmt.Errorf("load checkpoint: %w", err)
+	}
+	plan := a.state.Plan()
+	a.waits.reached = plan.ChunkSize > 0 || !plan.Created.IsZero()
+	return nil
+}
+
+// run goes through the phases.
+func (a *attempt) run(ctx context.Context) error {
+	if err := a.claimDrives(ctx); err != nil {
+		return a.abandon(ctx, err)
+	}
+	if a.action.EndpointCopies {
+		if err := a.awaitCopy(ctx); err != nil || a.spec().Verify == transfer.VerifyNone {
+			return err
+		}
+	}
+	return a.transfer(ctx)
+}
+
+// transfer opens both ends and carries or compares everything between them.
+func (a *attempt) transfer(ctx context.Context) (err error) {
+	if err := a.openSource(ctx); err != nil {
+		return a.abandon(ctx, err)
+	}
+	defer func() { err = errors.Join(err, a.ends.source.Close()) }()
+	size := a.ends.source.Size()
+	if size == 0 {
+		return errEmpty
+	}
+	if err := a.openTarget(ctx, size); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.closeSink(ctx)) }()
+	lay, err := a.settle(ctx, size)
+	if err != nil {
+		return err
+	}
+	err = a.carry(ctx, lay)
+	if !a.action.Writes {
+		return a.compared(ctx, err) // nothing here is the job's own to remove
+	}
+	return errors.Join(err, a.discard(ctx, err))
+}
+
+// carry copies or compares, verifies and commits.
+func (a *attempt) carry(ctx context.Context, lay layout) error {
+	c := newCopier(a, lay)
+	if err := c.copy(ctx, wholeImage); err != nil {
+		return err
+	}
+	if err := a.unchanged(ctx); err != nil {
+		return err
+	}
+	if err := c.verify(ctx); err != nil {
+		return err
+	}
+	return a.commit(ctx, c)
+}
+
+// closeSink saves what a sink stores only with a flush, and closes it.
+func (a *attempt) closeSink(ctx context.Context) error {
+	if a.ends.traits.ReadBack == transfer.ReadBackAfterFlush {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		if err := a.state.save(ctx); err != nil {
+			a.log.Warn("save before the target is closed failed", zap.Error(err))
+		}
+		a.state.setFlusher(nil)
+	}
+	return a.ends.sink.Close()
+}
+
+// compared tells a difference from an image that changed while it was read.
+func (a *attempt) compared(ctx context.Context, err error) error {
+	if transfer.CodeOf(err) != transfer.CodeMismatch {
+		return err
+	}
+	if changed := a.unchanged(ctx); changed != nil {
+		err = changed
+	}
+	// What was equal once need not be when the job is retried, perhaps because the rest was mended.
+	a.state.ledger.clear()
+	return errors.Join(err, a.state.save(ctx))
+}
+
+func (a *attempt) unchanged(ctx context.Context) error {
+	if a.ends.changes == nil {
+		return nil
+	}
+	return a.ends.changes.Unchanged(ctx)
+}
+
+func (a *attempt) openSource(ctx context.Context) error {
+	err := control(ctx, a.source, func(ctx context.Context) error {
+		source, err := a.opener.Source(ctx, a.session)
+		if err == nil {
+			a.ends.setSource(source)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	source := a.ends.source
+	if known := a.state.Plan().Source; known != "" && source.Identity() != "" && known != source.Identity() {
+		return errors.Join(&transfer.Error{
+			Op: "resume", Code: transfer.CodeSourceChanged, Hint: "start a new job for the image as it is now",
+			Err: fmt.Errorf("the source has changed since the job began (it was %s, it is %s)", known, source.Identity()),
+		}, source.Close())
+	}
+	return nil
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error { return flow.Wait(ctx, nil, d) }

@@ -1,0 +1,260 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// operation is what a call asks of an end.
+type operation int
+
+const (
+	opControl   operation = iota // what concerns the end as a whole: the call's run says what
+	opRead                       // fill p from the source
+	opWrite                      // store p in the target
+	opWriteBack                  // store p and read it back, piece by piece
+	opReadBack                   // read what the target stores
+	opClear                      // make the chunk zeros in the target
+)
+
+// call is one call to an end of a job.
+type call struct {
+	op    operation
+	chunk transfer.Chunk
+	seq   int64            // of opWrite to a target that is written in order: its place in the order
+	p     []byte           // the chunk's bytes
+	cmp   *verify.Comparer // takes what is read back; it is reset before each try
+	want  []byte           // what cmp compares it with; nil: only the digest is wanted
+	pace  *pace            // of the copy that makes the call; nil: none
+	run   func(ctx context.Context) error
+}
+
+// pace is what limits the calls of a copy.
+type pace struct {
+	window *flow.Window
+	duplex *flow.Duplex // nil: the copy does not both write and read back
+}
+
+// caller makes calls to one end. The decorators below are callers around a caller; together they are
+// the way of every call of a job:
+//
+//	target: ordered → retrying → duplexed → breaking → leased → settling → timed → the sink
+//	source: retrying → breaking → the source
+//
+// A chunk that waits to be tried again holds no place in its direction, so retrying is outside of
+// duplexed; one that waits for a busy drive does, for no other call could pass either. The lease is
+// asked for right before the call, after all waiting.
+type caller interface {
+	do(ctx context.Context, c *call) error
+}
+
+// newSourceCalls is the way of calls to the source.
+func newSourceCalls(e *ends, p *patience) caller {
+	return &retrying{p, &breaking{p, new(flow.Breaker), &sourceCalls{e}}}
+}
+
+// newTargetCalls is the way of calls to the target. owned is the proof of the lease; made returns when
+// the job made the target drive, zero if it did not.
+func newTargetCalls(e *ends, p *patience, owned func(context.Context) error, made func() time.Time) caller {
+	var c caller = &timed{&targetCalls{e}}
+	c = &settling{made, p.policy.Young, c}
+	c = &leased{owned, c}
+	c = &breaking{p, new(flow.Breaker), c}
+	return &ordered{e, flow.NewSequencer(), &retrying{p, &duplexed{c}}}
+}
+
+// control makes a call that concerns an end as a whole.
+func control(ctx context.Context, end caller, run func(ctx context.Context) error) error {
+	return end.do(ctx, &call{op: opControl, run: run})
+}
+
+// patience is how the calls of a job are tried again.
+type patience struct {
+	policy  flow.Policy
+	count   *counters
+	log     *zap.Logger
+	drain   <-chan struct{}
+	reached bool // both ends have answered the job, in this attempt or an earlier one
+}
+
+// drainOf is what ends the waits of a call. Chunks in flight end, whatever they meet.
+func (p *patience) drainOf(c *call) <-chan struct{} {
+	if c.pace != nil {
+		return nil
+	}
+	return p.drain
+}
+
+func (p *patience) retry(c *call, verdict transfer.Retry) *flow.Retry {
+	return &flow.Retry{
+		Policy: &p.policy, Verdict: verdict, Reached: p.reached, Drain: p.drainOf(c),
+		OnFailure: func(err error, wait time.Duration) {
+			p.count.retry(transfer.CodeOf(err))
+			if c.pace != nil {
+				c.pace.window.Failed(transfer.CodeOf(err))
+			}
+			p.log.Debug("retrying", zap.Duration("wait", wait), zap.Error(err))
+		},
+	}
+}
+
+// retrying makes calls again whose failure concerns them alone.
+type retrying struct {
+	*patience
+	next caller
+}
+
+func (r *retrying) do(ctx context.Context, c *call) error {
+	err := r.next.do(ctx, c)
+	if transfer.CodeOf(err).Retry() != transfer.RetryCall {
+		return err
+	}
+	return r.retry(c, transfer.RetryCall).Run(ctx, err, func() error { return r.next.do(ctx, c) })
+}
+
+// breaking holds all calls to an end back while it is busy.
+type breaking struct {
+	*patience
+	breaker *flow.Breaker
+	next    caller
+}
+
+func (b *breaking) do(ctx context.Context, c *call) error {
+	for {
+		if err := b.breaker.Wait(ctx, b.drainOf(c)); err != nil {
+			return err
+		}
+		err := b.next.do(ctx, c)
+		if transfer.CodeOf(err).Retry() != transfer.RetryDrive {
+			return err
+		}
+		if b.breaker.Trip() {
+			defer b.breaker.Reset()
+			return b.retry(c, transfer.RetryDrive).Run(ctx, err, func() error { return b.next.do(ctx, c) })
+		}
+		b.count.retry(transfer.CodeOf(err))
+	}
+}
+
+// ordered writes in order where the sink demands it.
+type ordered struct {
+	ends  *ends
+	order *flow.Sequencer
+	next  caller
+}
+
+func (o *ordered) do(ctx context.Context, c *call) error {
+	if c.op != opWrite || o.ends.traits.Rewritable {
+		return o.next.do(ctx, c)
+	}
+	return o.order.Do(ctx, c.seq, func() error { return o.next.do(ctx, c) })
+}
+
+// duplexed gives each direction of the link its share of the calls.
+type duplexed struct{ next caller }
+
+// direction is the direction in which a call moves a chunk; ok is false if it moves none.
+func (c *call) direction() (dir flow.Direction, ok bool) {
+	switch c.op {
+	case opWrite, opClear:
+		return flow.Write, true
+	case opReadBack:
+		return flow.ReadBack, true
+	}
+	return 0, false
+}
+
+func (d *duplexed) do(ctx context.Context, c *call) error {
+	dir, moves := c.direction()
+	if !moves || c.pace == nil {
+		return d.next.do(ctx, c)
+	}
+	if err := c.pace.duplex.Begin(ctx, dir); err != nil {
+		return err
+	}
+	defer c.pace.duplex.End(dir)
+	return d.next.do(ctx, c)
+}
+
+// leased asks for the proof that the job is still this worker's before each call.
+type leased struct {
+	owned func(context.Context) error
+	next  caller
+}
+
+func (l *leased) do(ctx context.Context, c *call) error {
+	if err := l.owned(ctx); err != nil {
+		return err
+	}
+	return l.next.do(ctx, c)
+}
+
+// settling takes "no such drive" for "busy" while the drive is new: parts of an endpoint may not know
+// it yet.
+type settling struct {
+	made  func() time.Time
+	young time.Duration
+	next  caller
+}
+
+func (s *settling) do(ctx context.Context, c *call) error {
+	err := s.next.do(ctx, c)
+	if transfer.CodeOf(err) != transfer.CodeNotFound {
+		return err
+	}
+	if made := s.made(); made.IsZero() || time.Since(made) > s.young {
+		return err
+	}
+	return &transfer.Error{Op: "wait for the new drive", Code: transfer.CodeConflict, Err: err}
+}
+
+// timed observes how long successful calls take, for the shares of the directions.
+type timed struct{ next caller }
+
+func (t *timed) do(ctx context.Context, c *call) error {
+	dir, moves := c.direction()
+	if !moves || c.pace == nil {
+		return t.next.do(ctx, c)
+	}
+	began := time.Now()
+	err := t.next.do(ctx, c)
+	if err == nil {
+		c.pace.duplex.Observe(dir, time.Since(began))
+	}
+	return err
+}
+
+// sourceCalls makes calls to the source itself.
+type sourceCalls struct{ ends *ends }
+
+func (s *sourceCalls) do(ctx context.Context, c *call) error {
+	if c.op == opRead {
+		return s.ends.random.ReadChunk(ctx, c.chunk, c.p)
+	}
+	return c.run(ctx)
+}
+
+// targetCalls makes calls to the sink itself.
+type targetCalls struct{ ends *ends }
+
+func (t *targetCalls) do(ctx context.Context, c *call) error {
+	switch c.op {
+	case opWrite:
+		return t.ends.sink.WriteChunk(ctx, c.chunk, c.p)
+	case opWriteBack:
+		c.cmp.Reset(c.p)
+		return t.ends.writeBack.WriteBack(ctx, c.chunk, c.p, c.cmp)
+	case opReadBack:
+		c.cmp.Reset(c.want)
+		return t.ends.readBack.ReadBack(ctx, c.chunk, c.cmp)
+	case opClear:
+		return t.ends.clear.ClearChunk(ctx, c.chunk)
+	}
+	return c.run(ctx)
+}

@@ -1,0 +1,255 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+const (
+	// saveEvery is how often progress reaches the store.
+	saveEvery = time.Second
+	// saveTimeout bounds one save: a store that hangs must not keep the next save waiting for ever.
+	saveTimeout = 10 * time.Second
+	// stopTimeout bounds what is done after the job was told to stop.
+	stopTimeout = 10 * time.Second
+	// ownedFor is how long a save proves that the job is this worker's. The lease that a save renews
+	// lasts 15 seconds from some moment after the save began.
+	ownedFor = 10 * time.Second
+)
+
+// checkpointer owns what an attempt remembers: the plan, the progress and the ledger. It saves them
+// about once a second for as long as the attempt runs, which also renews the worker's lease: a save
+// that succeeds is the proof that the job is still this worker's. It is safe for concurrent use.
+type checkpointer struct {
+	store   transfer.Store
+	observe func(transfer.Progress) // may be nil
+	log     *zap.Logger
+
+	*counters
+	ledger *ledger
+
+	saving sync.Mutex // held by the one save that is under way
+
+	mu      sync.Mutex
+	plan    transfer.Plan
+	savedAt time.Time        // when the last save that succeeded began
+	saved   chan struct{}    // closed and replaced when a save succeeds
+	flusher transfer.Flusher // stores what the ledger has; nil: it is stored
+}
+
+func newCheckpointer(store transfer.Store, observe func(transfer.Progress), log *zap.Logger) *checkpointer {
+	return &checkpointer{
+		store: store, observe: observe, log: log,
+		counters: new(counters), ledger: newLedger(nil), savedAt: time.Now(), saved: make(chan struct{}),
+	}
+}
+
+// load restores what earlier attempts saved.
+func (c *checkpointer) load(ctx context.Context) error {
+	began := time.Now()
+	at, err := c.store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	c.ledger = newLedger(at.Entries)
+	c.update(func(p *transfer.Progress) {
+		*p = at.Progress
+		p.Digest.Algorithm = verify.Algorithm
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.plan, c.savedAt = at.Plan, began
+	return nil
+}
+
+// Plan returns what the attempts of the job have settled so far.
+func (c *checkpointer) Plan() transfer.Plan {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.plan
+}
+
+// updatePlan changes the plan; the next save stores it.
+func (c *checkpointer) updatePlan(change func(p *transfer.Plan)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.plan)
+}
+
+// setSize notes the size of the image, bytes; -1: it is not known yet.
+func (c *checkpointer) setSize(size int64) {
+	if size < 0 {
+		return
+	}
+	c.updatePlan(func(p *transfer.Plan) { p.Size = size })
+	chunkSize := c.Plan().ChunkSize
+	c.update(func(p *transfer.Progress) { p.Size, p.Chunks.Total = size, transfer.ChunkCount(size, chunkSize) })
+}
+
+// save writes what is new to the store. What could not be written stays pending.
+func (c *checkpointer) save(ctx context.Context) error {
+	c.saving.Lock()
+	defer c.saving.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	began := time.Now()
+	entries, reset := c.ledger.take()
+	if err := c.flushTarget(ctx); err != nil {
+		c.ledger.giveBack(entries, reset)
+		return fmt.Errorf("flush target: %w", err)
+	}
+	at := transfer.Checkpoint{Plan: c.Plan(), Progress: c.snapshot(), Reset: reset, Entries: entries}
+	if err := c.store.Save(ctx, &at); err != nil {
+		c.ledger.giveBack(entries, reset)
+		return fmt.Errorf("save progress: %w", err)
+	}
+	c.ledger.kept()
+	c.proved(began)
+	if c.observe != nil {
+		c.observe(at.Progress)
+	}
+	return nil
+}
+
+// flushTarget has the target store all chunks that are done: the ledger never has more than is stored.
+func (c *checkpointer) flushTarget(ctx context.Context) error {
+	c.mu.Lock()
+	flusher := c.flusher
+	c.mu.Unlock()
+	if flusher == nil {
+		return nil
+	}
+	return flusher.Flush(ctx)
+}
+
+// setFlusher notes what has to be flushed before each save. With nil, when the target is about to be
+// closed, chunks that are not saved are not done either.
+func (c *checkpointer) setFlusher(f transfer.Flusher) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flusher != nil && f == nil {
+		c.ledger.dropUnsaved()
+	}
+	c.flusher = f
+}
+
+// proved notes a save that succeeded, and wakes the goroutines that wait for one.
+func (c *checkpointer) proved(began time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.savedAt = began
+	close(c.saved)
+	c.saved = make(chan struct{})
+}
+
+// saveSurely saves before anything else may happen, and waits for a store that is away for as long
+// as ctx lasts: to go on without it could lose a drive or run a finished job again. When it returns
+// nil, the job was still this worker's a moment ago.
+func (c *checkpointer) saveSurely(ctx context.Context) error {
+	for {
+		err := c.save(ctx)
+		if err == nil || isFinal(err) || ctx.Err() != nil {
+			return err
+		}
+		c.log.Warn("store is away, waiting for it", zap.Error(err))
+		if err := sleep(ctx, saveEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// isFinal reports whether a save's error means that this attempt is over: another worker owns the job,
+// or the store, which is there, cannot keep what it is given.
+func isFinal(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	return transfer.CodeOf(err).Retry() == transfer.RetryNever
+}
+
+// owned waits until the last save proves that the job is still this worker's. It is asked before
+// each call that changes something at a target, retries and rewrites included: a worker that was
+// stopped, or has lost the store, must not touch what another one may have finished.
+func (c *checkpointer) owned(ctx context.Context) error {
+	return c.await(ctx, nil, func() bool { return true })
+}
+
+// room is owned for a chunk that begins: it also waits while too many chunks are not saved.
+func (c *checkpointer) room(ctx context.Context, drain <-chan struct{}) error {
+	return c.await(ctx, drain, func() bool { return c.ledger.unsaved() < mostUnsaved })
+}
+
+func (c *checkpointer) await(ctx context.Context, drain <-chan struct{}, ready func() bool) error {
+	for {
+		c.mu.Lock()
+		saved, recent := c.saved, time.Since(c.savedAt) < ownedFor
+		c.mu.Unlock()
+		if recent && ready() {
+			return ctx.Err()
+		}
+		select {
+		case <-saved:
+		case <-drain:
+			return flow.ErrDrained
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// keepSaving saves about once a second, or sooner when many chunks are pending, until ctx ends. When
+// the store says that the attempt is over, it calls stop. While the store is away, chunks are done
+// for as long as room allows.
+func (c *checkpointer) keepSaving(ctx context.Context, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-c.ledger.full:
+		}
+		err := c.save(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case isFinal(err):
+			stop(err)
+			return
+		default:
+			c.log.Warn("store is away, waiting for it", zap.Error(err))
+			if sleep(ctx, saveEvery) != nil {
+				return
+			}
+		}
+	}
+}
+
+// whileSaving runs an attempt with its state saved meanwhile, and once more at its end, however it
+// ends.
+func (c *checkpointer) whileSaving(ctx context.Context, stop context.CancelCauseFunc, attempt func() error) error {
+	saving, cancel := context.WithCancel(ctx)
+	var saver sync.WaitGroup
+	saver.Go(func() { c.keepSaving(saving, stop) })
+	err := attempt()
+	cancel()
+	saver.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if saveErr := c.save(last); saveErr != nil {
+		c.log.Warn("last save of this attempt failed", zap.Error(saveErr))
+		if err == nil && isFinal(saveErr) {
+			return saveErr
+		}
+	}
+	return err
+}

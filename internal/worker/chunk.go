@@ -1,0 +1,272 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+const (
+	// rewrites is how often a chunk is written at the most before a difference ends the job.
+	rewrites = 5
+	// rereads is how often what is stored is read before it counts as different: the fault may lie on
+	// the way back.
+	rereads = 2
+	// sourceReads is how often a chunk of the source is read at the most until two reads agree.
+	sourceReads = 6
+)
+
+// expected is what a stored chunk should be: its bytes or, where they are not at hand, its digest.
+type expected struct {
+	bytes  []byte
+	digest transfer.Digest // if bytes is nil
+}
+
+// step carries one chunk: read, hash for the whole image, skip or write or compare, remember.
+func (c *copier) step(ctx context.Context, w work, l *lane) error {
+	known, done := c.state.ledger.get(w.Index)
+	if done && c.doubted {
+		var err error
+		if done, err = c.stillStored(ctx, w, known, l); err != nil {
+			return err
+		}
+	}
+	if done && !w.read && c.hash == nil {
+		return nil
+	}
+	p, err := c.read(ctx, w, l)
+	if err != nil {
+		return err
+	}
+	if err := c.readTwice(ctx, w, p, l); err != nil {
+		return err
+	}
+	if err := c.hash.add(ctx, w, p); err != nil {
+		return err
+	}
+	// What is read again by a later attempt need not be the same as before.
+	if done && (p == nil || verify.Sum(p) == known) {
+		return nil
+	}
+	if !done && c.leftOut(w, p) {
+		c.markSkipped(w)
+		return nil
+	}
+	return c.finish(ctx, w, p, l)
+}
+
+// leftOut reports whether the chunk is zeros that need not be written.
+func (c *copier) leftOut(w work, p []byte) bool {
+	return c.action.Writes && c.skipZeros && (w.Hole || chunker.IsZero(p))
+}
+
+func (c *copier) markSkipped(w work) {
+	if c.state.ledger.mark(w.Index, verify.ZeroDigest(w.Len)) {
+		c.state.update(func(n *transfer.Progress) { n.Chunks.Zero++; n.Chunks.Done++ })
+	}
+}
+
+// finish stores or compares the chunk, and notes that it is done.
+func (c *copier) finish(ctx context.Context, w work, p []byte, l *lane) error {
+	put := c.compare
+	if c.action.Writes {
+		put = c.store
+	}
+	d, err := put(ctx, w, p, l)
+	if err != nil {
+		return err
+	}
+	if c.state.ledger.mark(w.Index, d) {
+		c.state.update(func(n *transfer.Progress) {
+			if n.Chunks.Done++; c.each {
+				n.Chunks.Verified++
+			}
+		})
+	}
+	return nil
+}
+
+// read returns the chunk's bytes; nil where the source knows only digests.
+func (c *copier) read(ctx context.Context, w work, l *lane) ([]byte, error) {
+	p := l.buf[:w.Len]
+	switch {
+	case c.ends.digests != nil:
+		return nil, nil
+	case w.Hole:
+		clear(p)
+		return p, nil
+	case !w.read:
+		if err := c.source.do(ctx, &call{op: opRead, chunk: w.Chunk, p: p, pace: l.pace}); err != nil {
+			return nil, at("read", w.Chunk, err)
+		}
+	}
+	c.state.update(func(n *transfer.Progress) { n.Bytes.Read += int64(w.Len) })
+	return p, nil
+}
+
+// readTwice is for a target that is written in order: what is in it cannot be stored again, so with
+// full verification each chunk of a drive is read until two reads agree before it is written.
+func (c *copier) readTwice(ctx context.Context, w work, p []byte, l *lane) error {
+	if c.ends.traits.Rewritable || !c.action.RereadsSource || c.spec.Verify != transfer.VerifyFull {
+		return nil
+	}
+	_, err := c.confirm(ctx, w, l, verify.Sum(p))
+	return err
+}
+
+// confirm reads a chunk of the source until two reads agree; first is what one of them gave before.
+func (c *copier) confirm(ctx context.Context, w work, l *lane, first transfer.Digest) (transfer.Digest, error) {
+	for seen := map[transfer.Digest]bool{first: true}; len(seen) < sourceReads; {
+		p, err := c.read(ctx, w, l)
+		if err != nil {
+			return first, err
+		}
+		d := verify.Sum(p)
+		if seen[d] {
+			return d, nil
+		}
+		seen[d] = true
+		c.state.retry(transfer.CodeMismatch)
+	}
+	return first, &transfer.Error{
+		Op: fmt.Sprintf("read chunk %d again", w.Index), Code: transfer.CodeMismatch, Offset: &w.Off,
+		Hint: "is a running server writing to the drive? stop it, or clone the drive and download the clone",
+		Err:  fmt.Errorf("%d reads of %d bytes at %d gave different data each time", sourceReads, w.Len, w.Off),
+	}
+}
+
+// store writes a chunk and reads it back until what is stored is p. It returns the digest of what is
+// stored.
+func (c *copier) store(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
+	for range rewrites {
+		d, err = c.storeOnce(ctx, w, p, l)
+		if transfer.CodeOf(err) != transfer.CodeMismatch {
+			break
+		}
+	}
+	return d, err
+}
+
+func (c *copier) storeOnce(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
+	put := &call{op: c.writeOp(w, p), chunk: w.Chunk, seq: w.seq, p: p, cmp: l.cmp, pace: l.pace}
+	if err := c.target.do(ctx, put); err != nil {
+		return d, at("write", w.Chunk, err)
+	}
+	l.moved = w.Len
+	c.state.update(func(n *transfer.Progress) { n.Chunks.Sent++ })
+	if !c.each {
+		return verify.Sum(p), nil
+	}
+	if put.op == opWriteBack {
+		if _, same := l.cmp.Equal(); same {
+			return l.cmp.Digest(), nil
+		}
+		c.state.retry(transfer.CodeMismatch)
+	}
+	return c.readBack(ctx, w.Chunk, expected{bytes: p}, l)
+}
+
+// writeOp is how the chunk is stored.
+func (c *copier) writeOp(w work, p []byte) operation {
+	switch {
+	case c.ends.traits.Zeros == transfer.ZerosCleared && (w.Hole || chunker.IsZero(p)):
+		return opClear
+	case c.ends.writeBack != nil && c.each:
+		return opWriteBack
+	}
+	return opWrite
+}
+
+// compare reads a chunk of the target and ends the job if it is not what the source says. The source,
+// too, is read once more before that: the fault may lie on the way from it.
+func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transfer.Digest, error) {
+	want := expected{bytes: p}
+	if c.ends.digests != nil {
+		var ok bool
+		if want.digest, ok = c.ends.digests.ChunkDigest(w.Index); !ok {
+			want.digest = verify.ZeroDigest(w.Len)
+		}
+	}
+	got, err := c.readBack(ctx, w.Chunk, want, l)
+	if c.ends.random == nil || w.Hole || transfer.CodeOf(err) != transfer.CodeMismatch {
+		return got, err
+	}
+	if want.bytes, err = c.read(ctx, w, l); err != nil {
+		return got, err
+	}
+	return c.readBack(ctx, w.Chunk, want, l)
+}
+
+// readBack reads what is stored until it is what was expected, and fails with CodeMismatch if it is not.
+func (c *copier) readBack(ctx context.Context, ch transfer.Chunk, want expected, l *lane) (got transfer.Digest, err error) {
+	for range rereads {
+		if err := c.target.do(ctx, &call{op: opReadBack, chunk: ch, want: want.bytes, cmp: l.cmp, pace: l.pace}); err != nil {
+			return got, at("read back", ch, err)
+		}
+		got = l.cmp.Digest()
+		if err = differs(ch, want, got, l.cmp); err == nil {
+			l.moved = ch.Len
+			return got, nil
+		}
+		c.state.retry(transfer.CodeMismatch)
+	}
+	return got, err
+}
+
+// stillStored reads back a chunk that an earlier attempt stored, and takes it out of the ledger if it
+// is not there any more.
+func (c *copier) stillStored(ctx context.Context, w work, known transfer.Digest, l *lane) (bool, error) {
+	_, err := c.readBack(ctx, w.Chunk, expected{digest: known}, l)
+	if transfer.CodeOf(err) != transfer.CodeMismatch {
+		return err == nil, err
+	}
+	c.state.ledger.forget(w.Index)
+	blank := c.state.Plan().Blank
+	c.state.update(func(n *transfer.Progress) {
+		switch n.Chunks.Done--; {
+		case blank && known == verify.ZeroDigest(w.Len): // as countDone counts it
+			n.Chunks.Zero--
+		case c.each:
+			n.Chunks.Verified--
+		}
+	})
+	return false, nil
+}
+
+func differs(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify.Comparer) error {
+	off := ch.Off
+	if want.bytes == nil {
+		if got == want.digest {
+			return nil
+		}
+	} else {
+		diff, ok := cmp.Equal()
+		if ok {
+			return nil
+		}
+		off += int64(diff)
+		want.digest = verify.Sum(want.bytes)
+	}
+	return &transfer.Error{
+		Op: fmt.Sprintf("verify chunk %d", ch.Index), Code: transfer.CodeMismatch, Offset: &off,
+		Hint: "what is stored is not what it should be; do not use the target",
+		Err:  fmt.Errorf("the digest of %d bytes at %d is %s, not %s", ch.Len, ch.Off, got, want.digest),
+	}
+}
+
+// at says which chunk an error belongs to.
+func at(op string, c transfer.Chunk, err error) error {
+	e := &transfer.Error{Op: fmt.Sprintf("%s chunk %d", op, c.Index), Code: transfer.CodeOf(err), Offset: &c.Off, Err: err}
+	var cause *transfer.Error
+	if errors.As(err, &cause) {
+		e.Hint = cause.Hint
+		if cause.Offset != nil {
+			e.Offset = cause.Offset
+		}
+	}
+	return e
+}

@@ -1,0 +1,95 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// commit checks the digest of the whole, completes the target and saves the result.
+func (a *attempt) commit(ctx context.Context, c *copier) error {
+	m := verify.NewManifest(c.size, c.chunkSize, a.state.ledger.nonZero(c.size, c.chunkSize), c.imageDigest())
+	if want := a.spec().SHA256; want != "" && !strings.EqualFold(want, m.Image) {
+		return &transfer.Error{
+			Op: "check --sha256", Code: transfer.CodeMismatch, Hint: "this is not the image that was meant, or --sha256 is wrong",
+			Err: fmt.Errorf("the image has SHA-256 %s, not %s", m.Image, want),
+		}
+	}
+	// What is done is saved before the target appears, so that a crash in between finds all chunks in
+	// the ledger. The save proves the lease, too.
+	if err := a.state.saveSurely(ctx); err != nil {
+		return err
+	}
+	if a.action.Writes {
+		if err := a.complete(ctx, c, m); err != nil {
+			return err
+		}
+	}
+	a.state.update(func(p *transfer.Progress) {
+		p.Digest.Image, p.Digest.ChunksRoot = m.Image, m.ChunksRoot
+		if p.Verified = c.verified(); p.Verified && !c.verifiesEach() {
+			p.Chunks.Verified = p.Chunks.Total // all at once
+		}
+	})
+	return a.state.saveSurely(ctx)
+}
+
+// complete commits the sink, and reads a target back that cannot be read before.
+func (a *attempt) complete(ctx context.Context, c *copier, m *transfer.Manifest) error {
+	err := control(ctx, a.target, func(ctx context.Context) error { return a.ends.sink.Commit(ctx, m, a.state.saveSurely) })
+	if err != nil {
+		return fmt.Errorf("complete target: %w", err)
+	}
+	if a.ends.traits.ReadBack == transfer.ReadBackAfterCommit && a.spec().Verify != transfer.VerifyNone {
+		return c.readBackAll(ctx)
+	}
+	return nil
+}
+
+// discard removes a target that this job made and that no later attempt can complete. It asks for a
+// fresh proof of the lease first: another worker may have completed the target meanwhile.
+func (a *attempt) discard(ctx context.Context, cause error) error {
+	if a.ends.discard == nil || !a.hopeless(cause) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := a.state.saveSurely(ctx); err != nil {
+		return fmt.Errorf("keep the incomplete target, for this worker may have lost the job: %w", err)
+	}
+	if err := control(ctx, a.target, a.ends.discard.Discard); err != nil {
+		return fmt.Errorf("remove incomplete target: %w", err)
+	}
+	if a.state.Plan().Created.IsZero() {
+		return a.state.save(ctx)
+	}
+	return a.forget(ctx)
+}
+
+// hopeless reports whether no later attempt can complete the target after cause.
+func (a *attempt) hopeless(cause error) bool {
+	switch transfer.CodeOf(cause) {
+	case transfer.CodeInvalid, transfer.CodeSourceChanged:
+		return true
+	case transfer.CodeMismatch:
+		return a.spec().SHA256 != ""
+	}
+	return false
+}
+
+// abandon removes what earlier attempts made if cause, which this one met before it opened the target,
+// says that none can complete it.
+func (a *attempt) abandon(ctx context.Context, cause error) error {
+	plan := a.state.Plan()
+	if !a.hopeless(cause) || plan.ChunkSize == 0 || !a.action.Writes {
+		return cause
+	}
+	if err := a.openSink(ctx, plan.Size); err != nil {
+		return errors.Join(cause, err)
+	}
+	return errors.Join(cause, a.discard(ctx, cause), a.ends.sink.Close())
+}

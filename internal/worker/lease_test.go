@@ -1,0 +1,144 @@
+package worker
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// lapsing is a store that is away from some time on, and after that says that another worker has the job.
+type lapsing struct {
+	*remembered
+	mu           sync.Mutex
+	away, fenced time.Time
+	last         time.Time // when the last save that succeeded began
+}
+
+func (s *lapsing) Save(ctx context.Context, c *transfer.Checkpoint) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	switch {
+	case now.After(s.fenced):
+		return failure(transfer.CodeFenced)
+	case now.After(s.away):
+		return failure(transfer.CodeUnreachable)
+	}
+	s.last = now
+	return s.remembered.Save(ctx, c)
+}
+
+// touch fails the test if a call that changes the target begins when the lease may have lapsed.
+func (s *lapsing) touch(t *testing.T, what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if since := time.Since(s.last); since >= ownedFor {
+		t.Errorf("%s %s after the last save", what, since)
+	}
+}
+
+// guarded is a sink that notes each call that changes something.
+type guarded struct {
+	*chunked
+	t      *testing.T
+	store  *lapsing
+	commit func(ctx context.Context, owned func(context.Context) error) error
+}
+
+func (g *guarded) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+	g.store.touch(g.t, "written")
+	return g.chunked.WriteChunk(ctx, c, p)
+}
+
+func (g *guarded) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
+	g.store.touch(g.t, "committed")
+	if g.commit != nil {
+		if err := g.commit(ctx, owned); err != nil {
+			return err
+		}
+	}
+	return g.chunked.Commit(ctx, m, owned)
+}
+
+func (g *guarded) Discard(ctx context.Context) error {
+	g.store.touch(g.t, "discarded")
+	return g.chunked.Discard(ctx)
+}
+
+// TestLostWorkerTouchesNothing loses the store, and then the job, while calls to the target fail: none
+// is made again once another worker may own the job, whatever the reason to make it again.
+func TestLostWorkerTouchesNothing(t *testing.T) {
+	slow := func(code transfer.Code) func(context.Context, transfer.Chunk, int) error {
+		return func(ctx context.Context, _ transfer.Chunk, _ int) error {
+			if err := sleep(ctx, 3*time.Second); err != nil {
+				return err
+			}
+			return failure(code)
+		}
+	}
+	for name, prepare := range map[string]func(j *job, source *flaky, sink *guarded){
+		"retry": func(_ *job, _ *flaky, sink *guarded) { sink.onWrite = slow(transfer.CodeTimeout) },
+		"busy":  func(_ *job, _ *flaky, sink *guarded) { sink.onWrite = slow(transfer.CodeConflict) },
+		"rewrite": func(_ *job, _ *flaky, sink *guarded) {
+			sink.onRead = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, 4*time.Second) }
+			sink.lieWrite = flip(1 << 30)
+		},
+		"commit again": func(_ *job, _ *flaky, sink *guarded) {
+			sink.commit = func(ctx context.Context, _ func(context.Context) error) error {
+				return slow(transfer.CodeServer)(ctx, transfer.Chunk{}, 0)
+			}
+		},
+		"rename": func(_ *job, _ *flaky, sink *guarded) { // what has to be done before it takes long
+			sink.commit = func(ctx context.Context, owned func(context.Context) error) error {
+				_ = sleep(context.WithoutCancel(ctx), time.Minute)
+				return owned(ctx)
+			}
+		},
+		"discard": func(_ *job, source *flaky, _ *guarded) {
+			source.fail = func(call string, _ int) error {
+				_ = sleep(context.Background(), 20*time.Second)
+				return failure(transfer.CodeSourceChanged)
+			}
+		},
+		"discard before the next save": func(_ *job, source *flaky, sink *guarded) {
+			sink.store.fenced = time.Now().Add(saveEvery / 2)
+			source.fail = func(string, int) error {
+				_ = sleep(context.Background(), saveEvery*3/4)
+				return failure(transfer.CodeSourceChanged)
+			}
+		},
+		"provision again": func(j *job, _ *flaky, sink *guarded) {
+			j.ends.drive = "uuid"
+			j.ends.open = func(what string, _ int) error {
+				if what != "provision" {
+					return nil
+				}
+				sink.store.touch(t, "provisioned")
+				_ = sleep(context.Background(), 3*time.Second)
+				return failure(transfer.CodeTimeout)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				started := time.Now()
+				store := &lapsing{remembered: new(remembered), away: started.Add(time.Second / 2), fenced: started.Add(25 * time.Second)}
+				m := newChunked(nil)
+				source, sink := newFlaky(newChunked(noise(20*chunkSize)), never), &guarded{chunked: m, t: t, store: store}
+				j := newJob(t, source, sink)
+				prepare(j, source, sink)
+				err := j.runWith(t.Context(), nil, j.ends, store)
+				if code := transfer.CodeOf(err); code != transfer.CodeFenced && code != transfer.CodeSourceChanged {
+					t.Errorf("it ended with %v", err)
+				}
+				if m.commits+m.discards > 0 {
+					t.Errorf("%d commits, %d discards of a job that another worker may have", m.commits, m.discards)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,159 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// ledgerSample is how many of the chunks that the ledger calls done a resumed job reads back before it
+// trusts them.
+const ledgerSample = 8
+
+// layout is how an image is cut into chunks, and what is known of the target before the copy.
+type layout struct {
+	size      int64 // of the image, bytes; -1 until a stream has ended
+	chunkSize int   // bytes
+	skipZeros bool  // zeros need not be written
+	doubted   bool  // the target may not be as the ledger has it
+}
+
+// settle fixes what all attempts of the job keep, on the first; on later ones it makes sure that what
+// the ledger calls done is stored.
+func (a *attempt) settle(ctx context.Context, size int64) (lay layout, err error) {
+	plan, first := a.state.Plan(), a.state.Plan().ChunkSize == 0
+	if first {
+		if plan.ChunkSize, err = a.chunkSize(); err != nil {
+			return lay, err
+		}
+		plan.Source = a.ends.source.Identity()
+		if plan.Blank, err = a.targetBlank(ctx); err != nil {
+			return lay, err
+		}
+	}
+	lay = layout{size: size, chunkSize: plan.ChunkSize}
+	if !a.ends.traits.Rewritable {
+		a.state.ledger.clear()
+	} else if lay.doubted, err = a.ledgerDoubtful(ctx, lay, plan.Doubted); err != nil {
+		return lay, err
+	}
+	if lay.doubted && a.spec().Target.IsDrive() {
+		// Nor is it known what a drive holds where the job has written nothing; a file clears that when
+		// it is completed.
+		plan.Blank = false
+	}
+	plan.Doubted = lay.doubted && a.state.ledger.len() > 0
+	// A source that has no identity may hold zeros now where an earlier attempt wrote something, without
+	// saving that it did.
+	lay.skipZeros = plan.Blank && (first || plan.Source != "")
+	a.state.updatePlan(func(p *transfer.Plan) {
+		p.ChunkSize, p.Source, p.Blank, p.Doubted = plan.ChunkSize, plan.Source, plan.Blank, plan.Doubted
+	})
+	a.state.setSize(size)
+	if err := a.countDone(ctx, lay, plan.Blank); err != nil {
+		return lay, err
+	}
+	return lay, a.state.saveSurely(ctx)
+}
+
+// chunkSize is the size that the ends demand, or else the one that the job was asked for.
+func (a *attempt) chunkSize() (int, error) {
+	n, g := a.spec().ChunkSize, a.ends.traits.Geometry
+	switch {
+	case a.ends.digests != nil:
+		n = a.ends.digests.ChunkSize()
+	case g.FixedChunk > 0:
+		n = g.FixedChunk
+	}
+	if g.MaxChunk > 0 && n > g.MaxChunk || g.FixedChunk > 0 && n != g.FixedChunk || g.Align > 0 && n%g.Align != 0 {
+		return 0, transfer.Errorf(transfer.CodeInvalid, "use another --chunk-size, or a manifest with smaller chunks",
+			"the target cannot take chunks of %s", transfer.FormatSize(int64(n)))
+	}
+	return n, nil
+}
+
+// targetBlank reports whether zeros need not be written to the target.
+func (a *attempt) targetBlank(ctx context.Context) (blank bool, err error) {
+	if a.ends.blank == nil || a.ends.traits.Zeros == transfer.ZerosWritten || !a.action.Writes {
+		return false, nil
+	}
+	err = control(ctx, a.target, func(ctx context.Context) (err error) {
+		blank, err = a.ends.blank.Blank(ctx)
+		return err
+	})
+	return blank, err
+}
+
+// ledgerDoubtful reports whether the target may not be as the ledger has it: another job has claimed
+// it since, or a few of the chunks that earlier attempts stored are not there. Then all that the
+// ledger has is read back, and what is not there is stored again.
+func (a *attempt) ledgerDoubtful(ctx context.Context, lay layout, doubted bool) (bool, error) {
+	if a.ends.readBack == nil || a.state.ledger.len() == 0 {
+		return false, nil
+	}
+	doubted = doubted || !a.trusted
+	if !doubted {
+		var err error
+		if doubted, err = newCopier(a, lay).sampleDiffers(ctx); err != nil {
+			return false, err
+		}
+	}
+	if doubted {
+		a.log.Info("another job may have written the target, reading back all chunks in the ledger")
+	}
+	return doubted, nil
+}
+
+// sampleDiffers reports whether one of a few chunks is not stored as the ledger has it.
+func (c *copier) sampleDiffers(ctx context.Context) (bool, error) {
+	l := &lane{cmp: verify.NewComparer()}
+	for _, e := range sample(c.state.ledger.nonZero(c.size, c.chunkSize), ledgerSample) {
+		ch := transfer.Chunk{Index: e.Index, Off: e.Index * int64(c.chunkSize), Len: c.chunkSize}
+		if c.size >= 0 {
+			ch = transfer.ChunkAt(e.Index, c.size, c.chunkSize)
+		}
+		_, err := c.readBack(ctx, ch, expected{digest: e.Digest}, l)
+		if transfer.CodeOf(err) == transfer.CodeMismatch {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// countDone counts, before the copy, the chunks that it will not touch, so that progress is right from
+// the start.
+func (a *attempt) countDone(ctx context.Context, lay layout, blank bool) error {
+	var holes int64
+	if lay.skipZeros && a.ends.mapper != nil {
+		holes = transfer.ChunkCount(lay.size, lay.chunkSize)
+		for _, err := range chunker.Plan(ctx, a.ends.mapper.Extents(ctx), lay.size, lay.chunkSize, false) {
+			if err != nil {
+				return fmt.Errorf("find data: %w", err)
+			}
+			holes--
+		}
+	}
+	done, skipped := a.state.ledger.len(), int64(0)
+	if blank {
+		skipped = done - int64(len(a.state.ledger.nonZero(lay.size, lay.chunkSize)))
+	}
+	a.state.update(func(n *transfer.Progress) {
+		n.Chunks.Done, n.Chunks.Zero, n.Chunks.Verified = holes+done, holes+skipped, 0
+		if a.verifiesEach() {
+			n.Chunks.Verified = done - skipped
+		}
+	})
+	return nil
+}
+
+// verifiesEach reports whether each chunk is read back before it counts as done.
+func (a *attempt) verifiesEach() bool {
+	return a.ends.readBack != nil && a.ends.traits.ReadBack == transfer.ReadBackAtOnce &&
+		(!a.action.Writes || a.spec().Verify != transfer.VerifyNone)
+}

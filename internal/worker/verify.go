@@ -1,0 +1,220 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// zeroSample is at how many of the places that were never written a finished job looks for zeros, and
+// sampleSize how many bytes it reads there.
+const (
+	zeroSample = 16
+	sampleSize = 64 << 10
+)
+
+// verify proves what --verify asks for beyond the chunks that were read back as they were written.
+func (c *copier) verify(ctx context.Context) error {
+	mode := c.spec.Verify
+	switch {
+	case c.ends.readBack == nil || mode == transfer.VerifyNone:
+		return nil
+	case !c.action.Writes:
+		return c.tailIsZero(ctx, c.action.EndpointCopies && mode == transfer.VerifyWritten)
+	case c.ends.traits.ReadBack == transfer.ReadBackAfterFlush:
+		return c.readBackFlushed(ctx)
+	case c.ends.traits.ReadBack != transfer.ReadBackAtOnce:
+		return nil // in the commit, or after it
+	case mode == transfer.VerifyWritten:
+		return c.sampleZeros(ctx)
+	}
+	return c.run(ctx, c.everything(ctx), c.verifyChunk, false)
+}
+
+// verified reports whether all that the job stored or compared has been read back.
+func (c *copier) verified() bool {
+	switch c.ends.traits.ReadBack {
+	case transfer.ReadBackInCommit:
+		return true
+	case transfer.ReadBackAfterFlush, transfer.ReadBackAfterCommit:
+		return c.spec.Verify != transfer.VerifyNone
+	}
+	return c.each
+}
+
+// everything is the plan of all chunks of the image.
+func (c *copier) everything(ctx context.Context) feed {
+	whole := extentsOf(transfer.Extent{Len: c.size})
+	return newPlanFeed(chunker.Plan(ctx, whole, c.size, c.chunkSize, false), wholeImage)
+}
+
+func extentsOf(e transfer.Extent) iter.Seq2[transfer.Extent, error] {
+	return func(yield func(transfer.Extent, error) bool) { yield(e, nil) }
+}
+
+// verifyChunk reads a chunk again from the ends where that shows a fault that nothing else does.
+func (c *copier) verifyChunk(ctx context.Context, w work, l *lane) error {
+	if c.action.RereadsSource {
+		if err := c.readAgain(ctx, w, l); err != nil {
+			return err
+		}
+	}
+	if !c.action.RereadsTarget {
+		return nil
+	}
+	_, err := c.readBackAgain(ctx, w, l)
+	return err
+}
+
+func (c *copier) expectedDigest(w work) transfer.Digest {
+	if d, ok := c.state.ledger.get(w.Index); ok {
+		return d
+	}
+	return verify.ZeroDigest(w.Len)
+}
+
+// readBackAgain reads one chunk of the finished target, and stores it again if it is not as it was;
+// mended says so.
+func (c *copier) readBackAgain(ctx context.Context, w work, l *lane) (mended bool, err error) {
+	want := expected{digest: c.expectedDigest(w)}
+	_, err = c.readBack(ctx, w.Chunk, want, l)
+	if transfer.CodeOf(err) == transfer.CodeMismatch && c.ends.random != nil {
+		var p []byte
+		if p, err = c.read(ctx, w, l); err == nil {
+			err = c.storeAgain(ctx, w, p, l)
+		}
+		mended = true
+	}
+	if err == nil && c.each && c.skipZeros && want.digest == verify.ZeroDigest(w.Len) {
+		c.state.update(func(n *transfer.Progress) { n.Chunks.Verified++ }) // it was not written, and so not read back before
+	}
+	return mended, err
+}
+
+func (c *copier) storeAgain(ctx context.Context, w work, p []byte, l *lane) error {
+	d, err := c.store(ctx, w, p, l)
+	if err == nil {
+		c.state.ledger.mark(w.Index, d)
+	}
+	return err
+}
+
+// readAgain reads one chunk of the source until two reads, the copy's among them, agree, and stores it
+// again if it is not the copy's that does.
+func (c *copier) readAgain(ctx context.Context, w work, l *lane) error {
+	stored := c.expectedDigest(w)
+	d, err := c.confirm(ctx, w, l, stored)
+	if err != nil {
+		return err
+	}
+	if d != stored {
+		return c.storeAgain(ctx, w, l.buf[:w.Len], l)
+	}
+	l.moved = w.Len
+	return nil
+}
+
+// readBackFlushed reads a target back that shows what it stores only after a flush, and mends it until
+// a whole reading finds no difference.
+func (c *copier) readBackFlushed(ctx context.Context) error {
+	for range rewrites {
+		if err := control(ctx, c.target, c.ends.flush.Flush); err != nil {
+			return fmt.Errorf("flush target: %w", err)
+		}
+		var mended atomic.Int64
+		err := c.run(ctx, c.everything(ctx), func(ctx context.Context, w work, l *lane) error {
+			again, err := c.readBackAgain(ctx, w, l)
+			if again {
+				mended.Add(1)
+			}
+			return err
+		}, false)
+		if err != nil || mended.Load() == 0 {
+			return err
+		}
+	}
+	return transfer.Errorf(transfer.CodeMismatch, "what is stored is not what it should be; do not use the target",
+		"the target differed after each of %d flushes", rewrites)
+}
+
+// readBackAll reads a complete target back, which cannot be mended any more.
+func (c *copier) readBackAll(ctx context.Context) error {
+	return c.run(ctx, c.everything(ctx), func(ctx context.Context, w work, l *lane) error {
+		_, err := c.readBack(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
+		return err
+	}, false)
+}
+
+// sampleZeros looks at places that were never written because they are zeros.
+func (c *copier) sampleZeros(ctx context.Context) error {
+	if !c.skipZeros {
+		return nil
+	}
+	nonZero := c.state.ledger.nonZero(c.size, c.chunkSize)
+	count := transfer.ChunkCount(c.size, c.chunkSize)
+	var places []transfer.Chunk
+	// An image with hardly any zeros may use all tries up; then there was little to sample.
+	for tries := 0; len(places) < zeroSample && tries < 4*zeroSample; tries++ {
+		i := rand.Int64N(count)
+		if _, ok := nonZero[i]; ok {
+			continue
+		}
+		ch := transfer.ChunkAt(i, c.size, c.chunkSize)
+		if spare := ch.Len - sampleSize; spare > 0 {
+			ch.Off, ch.Len = ch.Off+rand.Int64N(int64(spare)+1), sampleSize
+		}
+		places = append(places, ch)
+	}
+	return c.areZero(ctx, places)
+}
+
+// areZero looks at all places at once: the endpoint may be far away.
+func (c *copier) areZero(ctx context.Context, places []transfer.Chunk) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, ch := range places {
+		g.Go(func() error { return c.isZero(ctx, ch, &lane{cmp: verify.NewComparer()}) })
+	}
+	return g.Wait()
+}
+
+func (c *copier) isZero(ctx context.Context, ch transfer.Chunk, l *lane) error {
+	_, err := c.readBack(ctx, ch, expected{digest: verify.ZeroDigest(ch.Len)}, l)
+	return err
+}
+
+// tailIsZero looks at what a drive holds beyond the image: it may be larger, but with zeros. All of it
+// is read, unless a sample was asked for.
+func (c *copier) tailIsZero(ctx context.Context, sampled bool) error {
+	end := c.ends.traits.Capacity
+	if end <= c.size {
+		return nil
+	}
+	if sampled {
+		return c.areZero(ctx, c.tailSample(end))
+	}
+	tail := extentsOf(transfer.Extent{Off: c.size, Len: end - c.size})
+	f := newPlanFeed(chunker.Plan(ctx, tail, end, c.chunkSize, false), wholeImage)
+	return c.run(ctx, f, func(ctx context.Context, w work, l *lane) error {
+		ch := w.Chunk
+		if image := c.size - ch.Off; image > 0 {
+			ch.Off, ch.Len = ch.Off+image, ch.Len-int(image)
+		}
+		return c.isZero(ctx, ch, l)
+	}, false)
+}
+
+func (c *copier) tailSample(end int64) (places []transfer.Chunk) {
+	for range zeroSample {
+		off := c.size + rand.Int64N(end-c.size)
+		places = append(places, transfer.Chunk{Index: off / int64(c.chunkSize), Off: off, Len: int(min(sampleSize, end-off))})
+	}
+	return places
+}
