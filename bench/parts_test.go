@@ -15,6 +15,7 @@ import (
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/codec"
 	img "github.com/transferd/transferd/internal/image"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -76,7 +77,7 @@ func BenchmarkEncode(b *testing.B) {
 	for _, set := range sets {
 		for _, level := range []transfer.Compression{transfer.CompressionNone, transfer.CompressionAuto, 1, 6} {
 			b.Run(fmt.Sprintf("%s/%s", set, level), func(b *testing.B) {
-				list, c := chunks(b, set, 8), chunker.NewCodec(level)
+				list, c := chunks(b, set, 8), codec.NewCodec(level)
 				b.SetBytes(chunkSize)
 				b.ReportAllocs()
 				var in, out int
@@ -93,7 +94,7 @@ func BenchmarkEncode(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	body := chunker.NewCodec(1).Encode(chunks(b, "dense", 1)[0])
+	body := codec.NewCodec(1).Encode(chunks(b, "dense", 1)[0])
 	z := new(gzip.Reader)
 	b.SetBytes(chunkSize)
 	b.ReportAllocs()

@@ -22,7 +22,7 @@ for image in dense random sparse; do
 			client, the chunks' goroutines|worker.(*copier).carryAll
 			. read the image file|image.(*File).ReadChunk
 			. is it zero|chunker.IsZero
-			. compress|chunker.compress
+			. compress|codec.compress
 			. receive|api.(*meteredReader).Read
 			. write the local file|image.(*storage).WriteChunk
 			. read it back, compare and hash|image.(*storage).ReadBack

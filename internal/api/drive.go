@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/transferd/transferd/internal/chunker"
-	"github.com/transferd/transferd/internal/gunzip"
+	"github.com/transferd/transferd/internal/codec"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -26,7 +26,7 @@ type Drive struct {
 	client  *Client
 	uuid    string
 	size    int64
-	codec   *chunker.Codec     // nil: only read
+	codec   *codec.Codec       // nil: only read
 	created bool               // by the job, so its unwritten places may be left alone
 	seen    [blankSamples]bool // the places that Blank has read
 }
@@ -59,9 +59,9 @@ func OpenDrive(ctx context.Context, c *Client, uuid string) (*Drive, error) {
 	return &Drive{client: c, uuid: uuid, size: info.Size}, nil
 }
 
-// ForWriting is the drive as a sink whose chunks codec encodes. created says that this job made the drive.
-func (d *Drive) ForWriting(codec *chunker.Codec, created bool) *Drive {
-	return &Drive{client: d.client, uuid: d.uuid, size: d.size, codec: codec, created: created}
+// ForWriting is the drive as a sink whose chunks enc encodes. created says that this job made the drive.
+func (d *Drive) ForWriting(enc *codec.Codec, created bool) *Drive {
+	return &Drive{client: d.client, uuid: d.uuid, size: d.size, codec: enc, created: created}
 }
 
 // Size implements transfer.Source.
@@ -179,7 +179,7 @@ func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, packed bool, tak
 	return err
 }
 
-var inflaters = sync.Pool{New: func() any { return new(gunzip.Reader) }}
+var inflaters = sync.Pool{New: func() any { return new(codec.Reader) }}
 
 // decoded is the plain bytes of an answer, which may be compressed even if we did not ask for that: by something on the
 // way. done is called when they have been read.
@@ -191,7 +191,7 @@ func decoded(resp *http.Response, body io.Reader, want int) (plain io.Reader, do
 		}
 		return body, func() {}, nil
 	case "gzip", "x-gzip":
-		z := inflaters.Get().(*gunzip.Reader)
+		z := inflaters.Get().(*codec.Reader)
 		done := func() { inflaters.Put(z) }
 		if err := z.Reset(body); err != nil {
 			done()
@@ -237,7 +237,7 @@ func (d *Drive) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) erro
 	return d.writePart(ctx, c, d.codec.Encode(p))
 }
 
-func (d *Drive) writePart(ctx context.Context, c transfer.Chunk, body chunker.Body) error {
+func (d *Drive) writePart(ctx context.Context, c transfer.Chunk, body codec.Body) error {
 	defer body.Release()
 	err := d.client.do(ctx, &request{
 		op: fmt.Sprintf("write drive %s at %d", d.uuid, c.Off), method: http.MethodPost,

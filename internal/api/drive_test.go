@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/codec"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/sandboxtest"
 	"github.com/transferd/transferd/internal/transfer"
@@ -58,7 +58,7 @@ func TestConformance(t *testing.T) {
 	t.Run("source", func(t *testing.T) {
 		transfertest.Source(t, shape, func(t *testing.T, content []byte) transfer.Source {
 			info := newDrive(t, c, int64(len(content)))
-			d := openDrive(t, c, info.UUID).ForWriting(chunker.NewCodec(transfer.CompressionNone), true)
+			d := openDrive(t, c, info.UUID).ForWriting(codec.NewCodec(transfer.CompressionNone), true)
 			for i := range transfer.ChunkCount(d.Size(), shape.Chunk) {
 				ch := transfer.ChunkAt(i, d.Size(), shape.Chunk)
 				if err := d.WriteChunk(t.Context(), ch, content[ch.Off:ch.Off+int64(ch.Len)]); err != nil {
@@ -80,7 +80,7 @@ func driveTarget(t *testing.T, c *Client, size int64, compression transfer.Compr
 	return transfertest.Target{
 		InPlace: true,
 		Open: func(t *testing.T, _ bool) transfer.Sink {
-			return openDrive(t, c, info.UUID).ForWriting(chunker.NewCodec(compression), true)
+			return openDrive(t, c, info.UUID).ForWriting(codec.NewCodec(compression), true)
 		},
 		Stored: func(t *testing.T) ([]byte, bool) {
 			if _, err := c.Info(t.Context(), info.UUID); transfer.CodeOf(err) == transfer.CodeNotFound {

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/codec"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -64,7 +64,7 @@ func want(t testing.TB, err error, code transfer.Code, words ...string) {
 // drive is one of size bytes that is written as its codec says.
 func drive(c *Client, size int64, compression transfer.Compression) *Drive {
 	d := &Drive{client: c, uuid: uuid, size: size}
-	return d.ForWriting(chunker.NewCodec(compression), true)
+	return d.ForWriting(codec.NewCodec(compression), true)
 }
 
 // calls keeps what a server was asked.

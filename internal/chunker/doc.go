@@ -1,3 +1,2 @@
-// Package chunker cuts an image into chunks and encodes them for the wire: which chunks hold data, which are zeros, and
-// whether a chunk is worth compressing.
+// Package chunker cuts an image into chunks: which of them hold data, which are zeros, and the buffers that carry them.
 package chunker

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/transferd/transferd/internal/api"
-	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/codec"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
@@ -140,7 +140,7 @@ func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.Sink
 	case r.Size <= d.Size() && !writes:
 		return d, nil
 	case r.Size <= d.Size():
-		return d.ForWriting(chunker.NewCodec(s.Spec.Compression), r.Made), nil
+		return d.ForWriting(codec.NewCodec(s.Spec.Compression), r.Made), nil
 	case writes:
 		return nil, tooLarge(r.Size, d.Size(), "give a larger drive, or leave the UUID out for a new one")
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/transferd/transferd/internal/gunzip"
+	"github.com/transferd/transferd/internal/codec"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -78,7 +78,7 @@ func decoder(format transfer.Format, r *bufio.Reader) (out io.Reader, done func(
 	case transfer.FormatGzip:
 		// Not pgzip's reader, which is slower (311 MB/s, not 382), since the engine works on other chunks while this one is
 		// unpacked anyway, and takes a file that ends inside the header of a later member for complete.
-		z := new(gunzip.Reader)
+		z := new(codec.Reader)
 		err := z.Reset(r)
 		return z, func() {}, err
 	case transfer.FormatZstd:

@@ -1,4 +1,4 @@
-package chunker
+package codec
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -147,7 +148,7 @@ func (c *Codec) Encode(p []byte) Body {
 	switch {
 	case c.level == 0:
 		return Body{Bytes: p}
-	case IsZero(p):
+	case chunker.IsZero(p):
 		return Body{Bytes: c.zeroBody(len(p)), Gzip: true}
 	case c.choice == nil:
 		return compress(p, c.level)

@@ -1,6 +1,6 @@
 //go:build !race
 
-package chunker
+package codec
 
 import (
 	"testing"

@@ -1,5 +1,4 @@
-// Package gunzip reads gzip streams of one or more members (RFC 1952, 2.2) and takes none for complete that is not.
-package gunzip
+package codec
 
 import (
 	"bufio"

@@ -1,0 +1,2 @@
+// Package codec encodes chunks for the wire and decodes gzip streams.
+package codec
