@@ -52,7 +52,7 @@ type Client struct {
 	shared *endpoint
 	meter  transfer.Meter
 	limit  *rate.Limiter
-	down   *codec.Choice // whether reads are better compressed
+	down   *codec.Selector // whether reads are better compressed
 }
 
 // endpoint is what all sessions share. It holds the password, so it has no String of its own and is never printed.
@@ -106,11 +106,11 @@ func newTransport(roots *x509.CertPool, inFlight int) *http.Transport {
 	}
 }
 
-// newDown guesses that inflating makes twice of what comes, at 200 MB/s on each core (measured on a file system's data).
-func newDown() *codec.Choice {
+// newDown estimates that inflating makes twice of what comes, at 200 MB/s on each core (measured on a file system's data).
+func newDown() *codec.Selector {
 	const speed, ratio = 200e6, 2
 	cores := float64(runtime.GOMAXPROCS(0))
-	return codec.NewChoice(func(plain float64) float64 { return min(cores*speed, ratio*plain) })
+	return codec.NewSelector(func(plain float64) float64 { return min(cores*speed, ratio*plain) })
 }
 
 // Session is the client for one job: the bodies it sends and receives are counted by meter and take what limit gives them,

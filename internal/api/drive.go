@@ -133,13 +133,13 @@ type takeFunc func(body io.Reader, part transfer.Chunk) error
 func (d *Drive) read(ctx context.Context, c transfer.Chunk, take takeFunc) error {
 	n := d.client.down.Probe(c.Len, d.client.shared.away())
 	if n == 0 {
-		return d.readPart(ctx, c, d.client.down.Gzip(), take)
+		return d.readPart(ctx, c, d.client.down.Pick(), take)
 	}
 	head, rest := split(c, n)
 	if err := d.readPart(ctx, head, false, take); err != nil {
 		return err
 	}
-	return d.readPart(ctx, rest, d.client.down.Gzip(), take)
+	return d.readPart(ctx, rest, d.client.down.Pick(), take)
 }
 
 func split(c transfer.Chunk, n int) (head, rest transfer.Chunk) {
@@ -160,7 +160,7 @@ func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, packed bool, tak
 	}
 	came := false // compressed
 	flow := d.client.down.Begin(packed)
-	flow.Moves() // the other end compresses while it sends, and the way there is the same for all
+	flow.Sending() // the other end compresses while it sends, and the way there is the same for all
 	r.read = func(resp *http.Response, body io.Reader) error {
 		plain, done, err := decoded(resp, body, c.Len)
 		if err != nil {

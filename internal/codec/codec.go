@@ -2,205 +2,120 @@ package codec
 
 import (
 	"bytes"
-	"io"
 	"runtime"
 	"sync"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// The levels of CompressionAuto. On a file system's data level 1 runs at 180 MB/s a core and halves it; level 6 takes
-// about twice as long for 8% less, which pays where the link is so slow that the processors wait for it.
-const (
-	fastLevel = gzip.BestSpeed
-	slowLevel = 6
-	// slowSpeed is the speed of slowLevel as a part of fastLevel's.
-	slowSpeed = 0.45
-	// fastSpeed is fastLevel's on one core, bytes a second, until it was measured.
-	fastSpeed = 180e6
-)
-
-// Body is a chunk as it goes over the wire.
-type Body struct {
-	Bytes   []byte
-	Gzip    bool // Bytes is one gzip member; else it is the chunk itself
-	buf     *bytes.Buffer
-	flow    Flow
-	n       int           // of the chunk, bytes, if it counts for the choice and has arrived
-	working time.Duration // spent on compressing
-}
-
-// Arrived tells the codec that the endpoint has the chunk, from which it learns what pays.
-func (b *Body) Arrived(n int) { b.n = n }
-
-// Release gives the body's memory back. It is called once, when nothing reads Bytes any more.
-func (b *Body) Release() {
-	if b.flow.choice != nil {
-		b.flow.End(b.Gzip, b.n, b.working)
-	}
-	if b.buf != nil {
-		bufs.Put(b.buf)
-	}
-	*b = Body{}
-}
-
-// Codec encodes chunks. It is safe for concurrent use: chunks are compressed side by side, each by one goroutine, which
-// scales with the cores where splitting a single chunk does not.
+// Codec encodes the chunks of one job. It is safe for concurrent use: chunks are compressed at the
+// same time, each by one goroutine, which scales with the cores where splitting one chunk does not.
 type Codec struct {
-	level  int     // 0: raw
-	choice *Choice // nil: always level
-	speed  speed
-	zeros  sync.Map // int → []byte, the gzip member of that many zeros
+	level    int       // gzip's, 0: plain
+	selector *Selector // nil: always level
+	speed    speed
+	zeros    sync.Map // int → []byte, the gzip member of that many zeros
 }
 
-// All jobs share what they compress with and into.
-var (
-	writers [gzip.BestCompression + 1]sync.Pool // by level, of *gzip.Writer
-	bufs    = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-)
+// estimatedRatio is how much a file system's data shrinks, until it is observed. Measured: two to
+// seven times.
+const estimatedRatio = 2
 
-// speed is how fast one core compresses at fastLevel.
-type speed struct {
-	mu   sync.Mutex
-	rate float64 // bytes a second
-	slow bool    // slowLevel is the one in use
-}
-
-// encoders bounds how many chunks are compressed at once, in all jobs: more than there are cores only take turns.
+// encoders bounds how many chunks are compressed at once, in all jobs: more than there are cores only
+// take turns.
 var encoders = make(chan struct{}, runtime.GOMAXPROCS(0))
 
-// NewCodec makes a codec for one job.
+// NewCodec makes a codec for one job. With CompressionAuto it selects an encoding for each chunk;
+// otherwise all go plain or with the level of gzip that c is.
 func NewCodec(c transfer.Compression) *Codec {
 	codec := &Codec{level: int(c), speed: speed{rate: fastSpeed}}
 	if c == transfer.CompressionAuto {
 		codec.level = fastLevel
-		codec.choice = NewChoice(func(plain float64) float64 {
-			return min(codec.speed.all(), guessedRatio*plain)
+		codec.selector = NewSelector(func(plain float64) float64 {
+			return min(codec.speed.allCores(), estimatedRatio*plain)
 		})
 	}
 	return codec
 }
 
-// guessedRatio is how much a file system's data shrinks, until it was tried.
-const guessedRatio = 2
+// Body is a chunk encoded for the wire, from Encode or Plain. Whoever sends it calls Arrived if
+// the endpoint has taken it, and Release in any case. Its methods are called by one goroutine at a time.
+type Body struct {
+	Bytes []byte // valid until Release; read only
+	Gzip  bool   // Bytes is one gzip member; else it is the chunk itself
 
-// all is what all cores compress at fastLevel.
-func (s *speed) all() float64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.rate * float64(cap(encoders))
+	buf     *bytes.Buffer // of Bytes, to be reused; nil: they are not ours
+	flow    Flow
+	arrived int           // bytes of the image
+	working time.Duration // spent on compressing, and on waiting for a core to do so
 }
 
-func (s *speed) add(level, n int, took time.Duration) {
-	rate := float64(n) / max(took.Seconds(), 1e-9)
-	if level == slowLevel {
-		rate /= slowSpeed
+// Arrived says that the endpoint has the chunk, n bytes of the image: Release then counts it as an
+// observation.
+func (b *Body) Arrived(n int) { b.arrived = n }
+
+// Release returns the body's memory and ends its flow. It is called once, when nothing reads Bytes any
+// more.
+func (b *Body) Release() {
+	if b.flow.selector != nil {
+		b.flow.End(b.Gzip, b.arrived, b.working)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.rate += (rate - s.rate) / 8
+	if b.buf != nil {
+		buffers.Put(b.buf)
+	}
+	*b = Body{}
 }
 
-// level is slowLevel where even that leaves the processors waiting for the link half of the time, and stays so until they
-// hardly wait any more. moved is what gzip moves, bytes a second, and busy the share of a chunk's time that it is being
-// compressed: the processors may be slower than they can be, with much else to do.
-func (s *speed) level(moved, busy float64) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	possible := s.rate * float64(cap(encoders)) * slowSpeed
-	switch {
-	case possible < 1.25*moved || busy > 0.5:
-		s.slow = false
-	case moved > 0 && possible > 2*moved && busy < 0.2:
-		s.slow = true
-	}
-	if s.slow {
-		return slowLevel
-	}
-	return fastLevel
-}
-
-// Probe is how many bytes of a chunk of size the caller is to send by themselves, encoded by Plain, for the codec to learn of the
-// link; 0: none. away is how far the other end is known to be, there and back.
-func (c *Codec) Probe(size int, away time.Duration) int {
-	if c.choice == nil {
+// Probe is how many bytes of a chunk of size bytes the caller is to send first and by themselves,
+// encoded by Plain, for the codec to observe the link; 0: none. rtt is the lowest observed round-trip
+// time to the endpoint, 0 if unknown.
+func (c *Codec) Probe(size int, rtt time.Duration) int {
+	if c.selector == nil {
 		return 0
 	}
-	return c.choice.Probe(size, away)
+	return c.selector.Probe(size, rtt)
 }
 
-// Plain returns p to be sent as it is.
-func (c *Codec) Plain(p []byte) Body { return Body{Bytes: p, flow: c.begin(false)} }
-
-func (c *Codec) begin(asked bool) Flow {
-	if c.choice == nil {
-		return Flow{}
+// Plain returns p to be sent as it is. The body shares p's memory.
+func (c *Codec) Plain(p []byte) Body {
+	if c.selector == nil {
+		return Body{Bytes: p}
 	}
-	return c.choice.Begin(asked)
+	return Body{Bytes: p, flow: c.selector.Begin(false)}
 }
 
-// Encode returns p as it is to be sent. The body may share p's memory, so p stays as it is until Release.
+// Encode returns p as it is to be sent. The body may share p's memory, so p stays as it
+// is until Release. Encode waits for a core if all of
+// them compress, and up to 50 ms for a probe in flight.
 func (c *Codec) Encode(p []byte) Body {
 	switch {
 	case c.level == 0:
 		return Body{Bytes: p}
 	case chunker.IsZero(p):
 		return Body{Bytes: c.zeroBody(len(p)), Gzip: true}
-	case c.choice == nil:
+	case c.selector == nil:
 		return compress(p, c.level)
-	case !c.choice.Gzip():
+	case !c.selector.Pick():
 		return c.Plain(p)
 	}
-	flow, began := c.begin(true), time.Now()
+	flow, began := c.selector.Begin(true), time.Now()
 	b := Body{Bytes: p}
 	encoders <- struct{}{}
-	if worth := time.Now(); compressible(p) {
-		level := c.speed.level(c.choice.packed())
+	if start := time.Now(); compressible(p) {
+		level := c.speed.level(c.selector.gzipGoodput())
 		b = compress(p, level)
-		c.speed.add(level, len(p), time.Since(worth))
+		c.speed.add(level, len(p), time.Since(start))
 	}
 	<-encoders
 	if len(b.Bytes) > len(p) {
 		b.Release()
 		b = Body{Bytes: p}
 	}
-	flow.Moves()
+	flow.Sending()
 	b.flow, b.working = flow, time.Since(began)
 	return b
-}
-
-func compress(p []byte, level int) Body {
-	buf := bufs.Get().(*bytes.Buffer)
-	buf.Reset()
-	// gzip of what does not compress is a little longer than the input, so this is the only growth there is.
-	buf.Grow(len(p) + len(p)/1024 + 64)
-	pack(buf, p, level)
-	return Body{Bytes: buf.Bytes(), Gzip: true, buf: buf}
-}
-
-func pack(w io.Writer, p []byte, level int) {
-	z := writer(w, level)
-	defer writers[level].Put(z)
-	// Neither fails: the writers here are memory.
-	_, _ = z.Write(p)
-	_ = z.Close()
-}
-
-// writer is a gzip writer for one member, to be put back.
-func writer(w io.Writer, level int) *gzip.Writer {
-	if z, ok := writers[level].Get().(*gzip.Writer); ok {
-		z.Reset(w)
-		return z
-	}
-	z, err := gzip.NewWriterLevel(w, level)
-	if err != nil {
-		panic(err) // transfer.Compression has no other levels than gzip's
-	}
-	return z
 }
 
 // zeroBody makes the gzip member of n zeros once for each n; a job has at most two lengths of chunk.
@@ -209,36 +124,7 @@ func (c *Codec) zeroBody(n int) []byte {
 		return b.([]byte)
 	}
 	var buf bytes.Buffer
-	pack(&buf, make([]byte, n), c.level)
+	writeMember(&buf, make([]byte, n), c.level)
 	b, _ := c.zeros.LoadOrStore(n, buf.Bytes())
 	return b.([]byte)
-}
-
-const (
-	probeSamples = 16
-	probeSize    = 4 << 10
-)
-
-// compressible compresses samples of p, spread evenly, and reports whether they lost a tenth or more. It takes under
-// 0.4 ms where compressing a whole chunk in vain takes several; small chunks are not worth a probe.
-func compressible(p []byte) bool {
-	if len(p) <= probeSamples*probeSize {
-		return true
-	}
-	var n countingWriter
-	z := writer(&n, fastLevel)
-	defer writers[fastLevel].Put(z)
-	stride := (len(p) - probeSize) / (probeSamples - 1)
-	for i := range probeSamples {
-		_, _ = z.Write(p[i*stride : i*stride+probeSize])
-	}
-	_ = z.Close()
-	return int(n) < probeSamples*probeSize*9/10
-}
-
-type countingWriter int
-
-func (n *countingWriter) Write(p []byte) (int, error) {
-	*n += countingWriter(len(p))
-	return len(p), nil
 }

@@ -106,16 +106,16 @@ func TestCodecChooses(t *testing.T) {
 			b.Release()
 		}
 	}
-	// The probe may be wrong about a chunk, never about its bytes: text between the samples, random where they look.
+	// The samples may be wrong about a chunk, never about its bytes: text between the samples, random where they look.
 	p := textBytes(maxChunk)
-	stride := (len(p) - probeSize) / (probeSamples - 1)
-	for i := range probeSamples {
-		copy(p[i*stride:], randomBytes(probeSize))
+	stride := (len(p) - sampleSize) / (sampleCount - 1)
+	for i := range sampleCount {
+		copy(p[i*stride:], randomBytes(sampleSize))
 	}
 	b := c.Encode(p)
 	defer b.Release()
 	if !bytes.Equal(decode(t, b), p) {
-		t.Error("a chunk that the probe misjudges came back different")
+		t.Error("a chunk that the samples misjudge came back different")
 	}
 }
 

@@ -8,13 +8,15 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// bufferSize is how much of the compressed stream is taken at a time, in bytes.
+// bufferSize is how much of the compressed stream is read at a time, bytes.
 const bufferSize = 64 << 10
 
-// Reader unpacks a stream, all of its members one after another. The zero one has to be Reset first.
+// Reader decodes a gzip stream, all of its members one after another (RFC 1952, 2.2). The zero value
+// needs a Reset first. It is used by one goroutine at a time.
 //
-// The library would find the members by itself, but takes the end of a stream within the name or comment of a later one's
-// header for that of the whole: of an image in two members, cut off there, half would pass for all of it.
+// The library finds the members by itself, but takes the end of a stream within the name or comment of
+// a later member's header for the end of the whole: of an image in two members, cut off there, half
+// would pass for all of it.
 type Reader struct {
 	member gzip.Reader
 	in     *bufio.Reader
@@ -22,7 +24,9 @@ type Reader struct {
 	err    error         // what ended the stream
 }
 
-// Reset begins with another stream. It reads from src beyond the stream's end, if src is no bufio.Reader.
+// Reset starts with another stream. If src is no *bufio.Reader, it reads from src beyond the stream's
+// end. A stream that breaks off in its header is io.ErrUnexpectedEOF, other errors are those of src and
+// of compress/gzip.
 func (r *Reader) Reset(src io.Reader) error {
 	given, ok := src.(*bufio.Reader)
 	switch {
@@ -39,7 +43,7 @@ func (r *Reader) Reset(src io.Reader) error {
 	return r.err
 }
 
-// next begins with the next member.
+// next starts with the next member.
 func (r *Reader) next() error {
 	err := r.member.Reset(r.in)
 	r.member.Multistream(false)

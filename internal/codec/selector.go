@@ -6,366 +6,278 @@ import (
 	"time"
 )
 
-// Choice decides between plain and gzip for the chunks that go one way, by what each way has been seen to move: bytes of
-// the image a second, everything included that one costs and the other does not (compressing here, inflating there, the
-// wire). So it needs to know neither the link nor the machine at its other end. It is safe for concurrent use.
-type Choice struct {
-	mu      sync.Mutex
-	flows   int     // under way
-	packing int     // of them, those that are being compressed and leave the wire to others
-	all     float64 // flows × seconds so far: its growth over a time is the mean of flows in it
-	moving  float64 // the same of those that move
-	last    time.Time
-	plain   goodput
-	gzip    goodput
-	guess   func(plain float64) float64 // what gzip should move, from what plain does; bytes a second
-	busy    float64                     // share of a gzip flow that this machine's processors take, 0 to 1
-	probing bool                        // a probe finds out what plain moves
-	probed  time.Time                   // when it began
-	away    time.Duration               // how far the other end is known to be, there and back
-	found   chan struct{}               // closed when something is known
-	trying  bool                        // the first chunk is on its way as gzip
-	checked bool                        // the probe was looked at once more
-	picks   int                         // since the way not taken was last tried
-	pause   int                         // picks between two tries
-	onGzip  bool
-	fresh   bool // the way not taken was tried a moment ago
-	since   time.Time
-	clock   clock   // since onGzip is as it is
-	left    float64 // what the clock said of the way that was left, bytes a second; 0: there is nothing to prove
-}
+// Selector selects between plain and gzip for the chunks that go in one direction, by the goodput
+// observed of each: bytes of the image a second, everything included that one costs and the other
+// does not (compressing here, inflating there, the wire). So it needs no model of the link or of the
+// machine at its other end. It is safe for concurrent use.
+type Selector struct {
+	mu       sync.Mutex
+	estimate func(plain float64) float64
+	observed chan struct{} // closed when either encoding is observed
+	wire     wire
 
-// clock is what all chunks together move, by the wall clock. A chunk that tries a way has the processors, or the wire, to
-// itself, and what it costs the chunks that go the other direction shows nowhere else; so the clock has the last word.
-type clock struct {
-	began time.Time
-	bytes int
-	rate  float64 // of the last clockSize, bytes a second; 0: there is none yet
-}
+	phase  phase
+	onGzip bool      // the current encoding is gzip: that of all chunks but those that explore
+	since  time.Time // when it became current
+	clock  clock     // of the chunks in the current encoding, since then
+	toBeat float64   // in phaseTrial, the wall-clock rate of the encoding that was left, bytes a second
 
-// clockSize is of how much the clock tells a rate, in bytes.
-const clockSize = 64 << 20
+	plain goodput
+	gzip  goodput
+	busy  float64 // share of a gzip flow's time that compressing takes, 0 to 1, EWMA
 
-// add counts a chunk that has arrived; known: there is a new rate.
-func (k *clock) add(n int) (known bool) {
-	now := time.Now()
-	if k.began.IsZero() {
-		k.began = now
-		return false
+	probe struct {
+		inFlight  bool
+		began     time.Time
+		rtt       time.Duration // round-trip time to the endpoint, as known then
+		rechecked bool          // there was a second one
 	}
-	if k.bytes += n; k.bytes < clockSize {
-		return false
+	explore struct {
+		first   bool // in phaseEstimate: a chunk is under way as gzip, the first to be observed so
+		picks   int  // since the last chunk that explored
+		every   int  // picks between two that explore
+		sampled bool // the other encoding has been observed since it last looked worse
 	}
-	k.rate = float64(k.bytes) / max(now.Sub(k.began).Seconds(), 1e-9)
-	k.began, k.bytes = now, 0
-	return true
 }
+
+// phase is what the selector goes by. Events, and what they do in each phase:
+//
+//	          pick                              plain observed        gzip observed  wall-clock rate
+//	probe     gzip; plain once gzip is          → settled if gzip is  -              -
+//	          observed and no probe in flight   observed, or estimate
+//	estimate  gzip if the estimate says so,     -                     → settled      -
+//	          for one chunk or for all
+//	settled   the current encoding, the other   -                     -              -
+//	          in one of N; → trial by change
+//	          if the other is better
+//	trial     as settled, but → settled by      -                     -              → settled, by revert
+//	          revert if the other is clearly                                         if below toBeat
+//	          better
+//
+// A change while there is no wall-clock rate to beat needs no trial and stays in settled. The end of
+// a probe is an observation of plain; one that did not arrive lets the next chunk probe.
+type phase string
 
 const (
-	// tryEvery is how many chunks go the better way before one tries the other; each try in vain doubles it.
-	tryEvery = 32
-	// tryEarly is that when the way taken has become worse than the other one was.
-	tryEarly = 8
-	// ProbeSize is how much of a chunk a probe moves, in bytes: little on a slow link, and enough to tell a fast one.
-	ProbeSize = 512 << 10
-	// checkSize is how much a second one moves: of so much a slow beginning is the lesser part.
-	checkSize = 2 << 20
-	// minSample is the least that says something of the link, in bytes: less says how far away the other end is.
-	minSample = 128 << 10
-	// toGzipAt is how much more than plain a chunk has to move as gzip for all to go so, and toPlainAt how much of what gzip
-	// moves is enough for plain: gzip takes processors at both ends, from chunks that go the other direction too.
-	toGzipAt  = 1.5
-	toPlainAt = 0.9
-	// room is how many times as fast as a guess the processors have to be for all chunks to go by it.
-	room = 4
+	phaseProbe    phase = "probe"    // plain is not observed: part of a chunk is to find out what it moves
+	phaseEstimate phase = "estimate" // gzip is not observed: it is estimated from what plain moves
+	phaseSettled  phase = "settled"  // both are observed: one encoding for all but chunks that explore
+	phaseTrial    phase = "trial"    // the encoding has changed and must move more by the wall clock
 )
 
-// NewChoice makes a choice; guess says what gzip should move, from what plain does, until it was tried.
-func NewChoice(guess func(plain float64) float64) *Choice {
-	return &Choice{guess: guess, pause: tryEvery, found: make(chan struct{})}
+// NewSelector makes a selector. estimate gives what gzip should move for what plain moves, both bytes
+// a second; it is called until gzip has been observed, also with +Inf for what the processors allow.
+func NewSelector(estimate func(plain float64) float64) *Selector {
+	s := &Selector{estimate: estimate, phase: phaseProbe, observed: make(chan struct{})}
+	s.explore.every = tuning.exploreEvery
+	return s
 }
 
-// goodput is a mean that forgets: of two samples the later counts more, and a large one more than a small one.
-type goodput struct {
-	rate  float64       // bytes a second; 0: unknown
-	seen  time.Duration // by all samples together
-	bytes int           // of all samples, up to memory
-}
-
-// memory is of how many bytes the mean is, roughly: what was before them is forgotten.
-const memory = 32 << 20
-
-// add takes a sample in. One of a way that is only tried counts as much as all before it, which are old.
-func (g *goodput) add(rate float64, n int, took time.Duration, tried bool) {
-	weight := float64(n) / float64(n+g.bytes)
-	if tried {
-		weight = max(weight, 0.5)
-	}
-	g.rate += (rate - g.rate) * weight
-	g.bytes = min(g.bytes+n, memory)
-	g.seen += took
-}
-
-// Flow is a chunk on its way.
-type Flow struct {
-	choice      *Choice
-	asked       bool // it was to go as gzip
-	packing     bool // it does not move yet
-	began       time.Time
-	all, moving float64 // what they were then
-}
-
-// Begin counts a chunk in; asked says that it is to go as gzip. Whether it does shows at its End: it may not compress, or
-// the endpoint not offer it.
-func (c *Choice) Begin(asked bool) Flow {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.pass()
-	c.flows++
-	if asked {
-		c.packing++
-	}
-	return Flow{choice: c, asked: asked, packing: asked, began: now, all: c.all, moving: c.moving}
-}
-
-// Moves says that a chunk that was to go as gzip has been compressed, and is on the wire from now on.
-func (f *Flow) Moves() {
-	if !f.packing {
-		return
-	}
-	f.choice.mu.Lock()
-	defer f.choice.mu.Unlock()
-	f.choice.pass()
-	f.choice.packing--
-	f.packing = false
-}
-
-// pass brings the sums up to now.
-func (c *Choice) pass() time.Time {
-	now := time.Now()
-	if !c.last.IsZero() {
-		s := now.Sub(c.last).Seconds()
-		c.all += float64(c.flows) * s
-		c.moving += float64(c.flows-c.packing) * s
-	}
-	c.last = now
-	return now
-}
-
-// End counts the chunk out. n is its length in the image, in bytes, 0 if it did not arrive; working is the time that this
-// machine's processors took for it.
-func (f *Flow) End(gzip bool, n int, working time.Duration) {
-	c := f.choice
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.pass()
-	c.flows--
-	if f.packing {
-		c.packing--
-	}
-	elapsed := now.Sub(f.began)
-	took := elapsed
-	if f.asked {
-		c.trying = false // however they went: the next chunk may try, or probe
-	} else if c.probing {
-		c.probing = false
-		// It was alone. Where chunks follow each other on many lanes, distance costs next to nothing.
-		took = max(elapsed-c.away, elapsed/maxDoubt)
-	}
-	if n < minSample || took <= 0 {
-		return
-	}
-	if c.plain.rate == 0 && c.gzip.rate == 0 {
-		close(c.found)
-	}
-	// With k chunks on their way at once, each takes k times as long as alone.
-	beside := c.moving - f.moving
-	if gzip {
-		beside = c.all - f.all
-	}
-	rate := float64(n) / took.Seconds() * max(1, beside/elapsed.Seconds())
-	if gzip {
-		c.gzip.add(rate, n, took, !c.onGzip)
-		c.busy += (working.Seconds()/took.Seconds() - c.busy) / 8
-	} else {
-		c.plain.add(rate, n, took, c.onGzip)
-	}
+// Probe is how many bytes of a chunk of size bytes the caller is to send plain and by themselves, in a
+// flow of their own; 0: none. One finds out what plain moves, and a second, larger one finds out once
+// more if gzip may be current only because slow start made the link look slow. rtt is the lowest
+// observed round-trip time to the endpoint, 0 if unknown.
+func (s *Selector) Probe(size int, rtt time.Duration) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
-	case gzip != c.onGzip:
-		c.fresh = true
-	case !f.began.Before(c.since) && c.clock.add(n):
-		c.prove()
-	}
-}
-
-// prove goes back to the way that was left if that moved more.
-func (c *Choice) prove() {
-	if c.left == 0 {
-		return
-	}
-	if c.clock.rate < c.left {
-		c.way(c.onGzip).rate = c.way(!c.onGzip).rate * c.clock.rate / c.left
-		c.change()
-		return
-	}
-	c.left, c.picks, c.pause = 0, 0, tryEvery
-}
-
-// change takes the other way, which has to prove right if it is known what this one moves. If this one has not proved right yet
-// it was wrong, and is not tried again soon.
-func (c *Choice) change() {
-	if c.left > 0 {
-		c.left, c.pause = 0, c.pause*4
-	} else {
-		c.left = c.clock.rate
-	}
-	c.onGzip, c.picks, c.fresh, c.since, c.clock = !c.onGzip, 0, false, time.Now(), clock{}
-}
-
-func (c *Choice) way(gzip bool) *goodput {
-	if gzip {
-		return &c.gzip
-	}
-	return &c.plain
-}
-
-// Probe is how many bytes of a chunk of size the caller is to move by themselves in the plain way; 0: none. One finds out when
-// nothing is known yet, and one once more, with more, if all may go as gzip only because a connection begins slowly. away is how
-// far the other end is known to be: what the quickest small call took.
-func (c *Choice) Probe(size int, away time.Duration) (n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.plain.rate == 0 && !c.probing && size >= 2*ProbeSize:
-		n = ProbeSize
-	case c.onGzip && !c.checked && size >= 2*checkSize && c.plain.bytes <= ProbeSize && c.plain.rate*c.doubt() > c.gzip.rate:
-		c.checked, n = true, checkSize
+	case s.phase == phaseProbe:
+		if s.probe.inFlight || size < 2*tuning.probeSize {
+			return 0
+		}
+		n = tuning.probeSize
+	case s.onGzip && size >= 2*tuning.recheckSize && s.doubtful():
+		s.probe.rechecked, n = true, tuning.recheckSize
 	default:
 		return 0
 	}
-	c.probing, c.probed, c.away = true, time.Now(), away
+	s.probe.inFlight, s.probe.began, s.probe.rtt = true, time.Now(), rtt
 	return n
 }
 
-const (
-	// probeWait is how long a probe of ProbeSize takes at the most on a link so fast that plain is certainly the better way, cold
-	// as both ends may be.
-	probeWait = 50 * time.Millisecond
-	// coldTime is how long what plain moves says nothing for gzip.
-	coldTime = 20 * time.Millisecond
-)
+// doubtful reports whether plain may be better, but for slow start in the one probe that observed it.
+func (s *Selector) doubtful() bool {
+	if s.probe.rechecked || s.plain.bytes > tuning.probeSize {
+		return false
+	}
+	took := s.plain.seen
+	corrected := max(took-tuning.slowStartTrips*s.probe.rtt, took/tuning.maxDoubt)
+	return s.plain.rate*took.Seconds()/corrected.Seconds() > s.gzip.rate
+}
 
-// Gzip reports how the next chunk is to go. While a probe is under way it waits for that, but not for long: a link on
-// which it takes its time is slow, and gzip is right.
-func (c *Choice) Gzip() bool {
-	if c.pending() {
-		t := time.NewTimer(probeWait)
+// Pick reports whether the next chunk is to go as gzip. While nothing is observed and a probe is in
+// flight it waits for that, but not for long: a link on which a probe takes its time is slow, and
+// gzip is right.
+func (s *Selector) Pick() (gzip bool) {
+	if s.probing() {
+		t := time.NewTimer(tuning.probeWait)
 		defer t.Stop()
 		select {
-		case <-c.found:
+		case <-s.observed:
 		case <-t.C:
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.plain.rate == 0:
-		return c.probing || c.gzip.rate == 0 // small chunks find out without a probe
-	case c.gzip.rate == 0:
-		return c.hope()
-	case c.turns():
-		c.change()
-		return c.onGzip
-	case c.tries():
-		return !c.onGzip
-	}
-	return c.onGzip
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pick()
 }
 
-// hope decides as long as nothing has gone as gzip. None is guessed from a few milliseconds on a link that may have been cold.
-// A good guess is enough for all until it is known, for a chunk that goes plain over a slow link takes long; another, or one that
-// leaves the processors little room, for one chunk to find out.
-func (c *Choice) hope() bool {
-	plain := c.plain.rate
-	hope := c.guess(plain)
-	if c.plain.seen < coldTime || hope <= plain*toPlainAt {
+func (s *Selector) probing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.probe.inFlight && !s.gzip.observed()
+}
+
+// pick is the event pick of each phase.
+func (s *Selector) pick() (gzip bool) {
+	switch s.phase {
+	case phaseProbe:
+		// With gzip observed and no probe in flight this chunk observes plain: small ones have no probe.
+		return s.probe.inFlight || !s.gzip.observed()
+	case phaseEstimate:
+		return s.pickByEstimate()
+	case phaseSettled:
+		if s.explore.sampled && s.otherBetter() {
+			s.change()
+			return s.onGzip
+		}
+		s.explore.sampled = false
+	case phaseTrial:
+		if s.other().rate > s.current().rate*tuning.gzipGain {
+			s.revert()
+			return s.onGzip
+		}
+	}
+	return s.onGzip != s.exploreNow()
+}
+
+// pickByEstimate lets all chunks go as gzip if that should be much better and leaves the processors
+// headroom, since a chunk that goes plain over a slow link takes long; and one alone, to observe gzip,
+// if it should hardly be worse.
+func (s *Selector) pickByEstimate() (gzip bool) {
+	plain := s.plain.rate
+	estimate := s.estimate(plain)
+	if s.plain.seen < tuning.coldTime || estimate <= plain*tuning.plainGain {
 		return false
 	}
-	first := !c.trying
-	c.trying = true
-	return first || (hope > plain*toGzipAt && hope*room < c.guess(math.Inf(1)))
+	first := !s.explore.first
+	s.explore.first = true
+	return first || (estimate > plain*tuning.gzipGain && estimate*tuning.headroom < s.estimate(math.Inf(1)))
 }
 
-// better reports whether the way not taken seems to be better.
-func (c *Choice) better() bool {
-	if c.onGzip {
-		return c.plain.rate > c.gzip.rate*toPlainAt
-	}
-	return c.gzip.rate > c.plain.rate*toGzipAt
-}
-
-// turns reports whether the other way is to be taken. What it moved long ago says little: this one may have become slow, or
-// both.
-func (c *Choice) turns() bool {
-	if c.left > 0 { // this way is proving right, or so wrong that it need not go on
-		return c.way(!c.onGzip).rate > c.way(c.onGzip).rate*toGzipAt
-	}
-	if c.better() {
-		return c.fresh
-	}
-	c.fresh = false
-	return false
-}
-
-// tries reports whether one chunk is to go the way not taken.
-func (c *Choice) tries() bool {
-	c.picks++
-	here, there := c.way(c.onGzip).rate, c.way(!c.onGzip).rate
-	if c.picks >= tryEarly && c.left == 0 && c.better() {
-		c.picks = 0
+// exploreNow reports whether this pick explores the other encoding.
+func (s *Selector) exploreNow() bool {
+	e := &s.explore
+	e.picks++
+	if s.phase == phaseSettled && e.picks >= tuning.exploreEarly && s.otherBetter() {
+		e.picks = 0
 		return true
 	}
-	// A way that was half as good or worse is not tried again, unless it is our own processors that hold this one up.
-	if c.picks < c.pause || (there < here/2 && !(c.onGzip && c.busy > 0.5)) {
+	// A hopeless encoding may still be better if it is this machine's processors that slow gzip down.
+	hopeless := s.other().rate < s.current().rate*tuning.hopeless && (!s.onGzip || s.busy <= tuning.busyHigh)
+	if e.picks < e.every || hopeless {
 		return false
 	}
-	c.picks, c.pause = 0, c.pause*2
+	e.picks, e.every = 0, e.every*tuning.exploreGrowth
 	return true
 }
 
-// doubt is how many times as fast the link may be as a probe showed it: a connection that was idle goes there and back a few times
-// before it fills a link (RFC 5681, slow start).
-func (c *Choice) doubt() float64 {
-	took := c.plain.seen
-	return took.Seconds() / max(took-startTrips*c.away, took/maxDoubt).Seconds()
+// observation is a chunk that has arrived.
+type observation struct {
+	gzip  bool
+	rate  float64 // goodput of all chunks, had they all gone so, bytes a second
+	n     int     // bytes of the image
+	took  time.Duration
+	busy  float64 // share of took that compressing took
+	began time.Time
 }
 
-func (c *Choice) pending() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.probing && c.gzip.rate == 0
-}
-
-// probeMargin is how many times as fast gzip may turn out to be as a probe leads to expect.
-const probeMargin = 2
-
-const (
-	// startTrips is how often ProbeSize goes there and back when a connection begins with ten segments and doubles them.
-	startTrips = 5
-	maxDoubt   = 32
-)
-
-// packed is what gzip moves, bytes of the image a second, and for what share of a chunk's time this machine compresses. Until
-// it was tried, it is the most that plain leads to expect; 0: nothing is known.
-func (c *Choice) packed() (rate, busy float64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.gzip.rate == 0 {
-		plain := c.plain.rate
-		if c.probing { // it is no faster than this
-			plain = ProbeSize / max((time.Since(c.probed)-c.away).Seconds(), 1e-9)
-		}
-		return probeMargin * c.guess(plain), 0
+// observe takes an observation in. It is the events plain observed, gzip observed and wall-clock rate
+// of each phase.
+func (s *Selector) observe(o observation) {
+	if !s.plain.observed() && !s.gzip.observed() {
+		close(s.observed)
 	}
-	return c.gzip.rate, c.busy
+	isCurrent := o.gzip == s.onGzip
+	s.goodput(o.gzip).add(o.rate, o.n, o.took, !isCurrent)
+	if o.gzip {
+		s.busy += (o.busy - s.busy) * tuning.busyGain
+	}
+	s.explore.sampled = s.explore.sampled || !isCurrent
+	clocked := isCurrent && !o.began.Before(s.since) && s.clock.add(o.n)
+	switch {
+	case s.phase == phaseProbe && !o.gzip:
+		s.phase = phaseEstimate
+		if s.gzip.observed() {
+			s.phase = phaseSettled
+		}
+	case s.phase == phaseEstimate && o.gzip:
+		s.phase = phaseSettled
+	case s.phase == phaseTrial && clocked:
+		s.judge()
+	}
+}
+
+// judge ends a trial: the new encoding stays if it moved no less by the wall clock. Else its goodput
+// is corrected by what the clock showed, and the change is reverted.
+func (s *Selector) judge() {
+	if s.clock.rate < s.toBeat {
+		s.current().rate = s.other().rate * s.clock.rate / s.toBeat
+		s.revert()
+		return
+	}
+	s.phase, s.explore.picks, s.explore.every = phaseSettled, 0, tuning.exploreEvery
+}
+
+// change makes the other encoding current, on trial if the wall clock has a rate to beat.
+func (s *Selector) change() {
+	if s.toBeat = s.clock.rate; s.toBeat > 0 {
+		s.phase = phaseTrial
+	}
+	s.swap()
+}
+
+// revert ends a trial with the encoding before it; it takes longer until the other is explored again.
+func (s *Selector) revert() {
+	s.phase, s.explore.every = phaseSettled, s.explore.every*tuning.revertGrowth
+	s.swap()
+}
+
+func (s *Selector) swap() {
+	s.onGzip, s.since, s.clock = !s.onGzip, time.Now(), clock{}
+	s.explore.picks, s.explore.sampled = 0, false
+}
+
+// otherBetter reports whether the other encoding moves enough more than the current one to replace it.
+func (s *Selector) otherBetter() bool {
+	if s.onGzip {
+		return s.plain.rate > s.gzip.rate*tuning.plainGain
+	}
+	return s.gzip.rate > s.plain.rate*tuning.gzipGain
+}
+
+func (s *Selector) current() *goodput { return s.goodput(s.onGzip) }
+func (s *Selector) other() *goodput   { return s.goodput(!s.onGzip) }
+
+func (s *Selector) goodput(gzip bool) *goodput {
+	if gzip {
+		return &s.gzip
+	}
+	return &s.plain
+}
+
+// gzipGoodput is what gzip moves, bytes of the image a second, and the share of a chunk's time that
+// this machine compresses. Until gzip is observed the rate is the most that plain leads to expect; 0:
+// nothing is known.
+func (s *Selector) gzipGoodput() (rate, busy float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gzip.observed() {
+		return s.gzip.rate, s.busy
+	}
+	plain := s.plain.rate
+	if p := &s.probe; p.inFlight { // plain is no faster than this
+		plain = float64(tuning.probeSize) / max((time.Since(p.began)-p.rtt).Seconds(), 1e-9)
+	}
+	return tuning.estimateMargin * s.estimate(plain), 0
 }
