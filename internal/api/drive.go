@@ -160,7 +160,7 @@ func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, packed bool, tak
 	}
 	came := false // compressed
 	flow := d.client.down.Begin(packed)
-	flow.Sending() // the other end compresses while it sends, and the way there is the same for all
+	flow.Sending(packed) // the other end compresses while it sends, and the way there is the same for all
 	r.read = func(resp *http.Response, body io.Reader) error {
 		plain, done, err := decoded(resp, body, c.Len)
 		if err != nil {
@@ -239,6 +239,7 @@ func (d *Drive) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) erro
 
 func (d *Drive) writePart(ctx context.Context, c transfer.Chunk, body codec.Body) error {
 	defer body.Release()
+	body.Sending()
 	err := d.client.do(ctx, &request{
 		op: fmt.Sprintf("write drive %s at %d", d.uuid, c.Off), method: http.MethodPost,
 		path: drivePath(d.uuid, "write", strconv.FormatInt(c.Off, 10)),

@@ -143,6 +143,18 @@ func TestWriteOnTheWire(t *testing.T) {
 	}
 }
 
+// TestWritesAreObserved says to the codec what was sent and has arrived: after the probe of the first chunk no other probes.
+func TestWritesAreObserved(t *testing.T) {
+	c := served(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	d := drive(c, 4<<20, transfer.CompressionAuto)
+	if err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 4 << 20}, repeat('z', 4<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if n := d.codec.Probe(4<<20, 0); n != 0 {
+		t.Errorf("after a chunk was written, a probe of %d bytes is wanted", n)
+	}
+}
+
 // TestEarlyAnswer is a 409 that comes before the body is taken: when the call has returned, the chunk's buffer is free.
 func TestEarlyAnswer(t *testing.T) {
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) })

@@ -40,26 +40,48 @@ func NewCodec(c transfer.Compression) *Codec {
 	return codec
 }
 
-// Body is a chunk encoded for the wire, from Encode or Plain. Whoever sends it calls Arrived if
-// the endpoint has taken it, and Release in any case. Its methods are called by one goroutine at a time.
+// Body is a chunk encoded for the wire, from Encode or Plain. Whoever sends it calls Sending as its
+// first byte goes to the wire, Arrived if the endpoint has taken it, and Release in any case. Its
+// methods are called by one goroutine at a time.
 type Body struct {
 	Bytes []byte // valid until Release; read only
 	Gzip  bool   // Bytes is one gzip member; else it is the chunk itself
 
-	buf     *bytes.Buffer // of Bytes, to be reused; nil: they are not ours
-	flow    Flow
-	arrived int           // bytes of the image
-	working time.Duration // spent on compressing, and on waiting for a core to do so
+	buf      *bytes.Buffer // of Bytes, to be reused; nil: they are not ours
+	selector *Selector     // that the body is observed for; nil: none
+	flow     Flow          // of selector; zero until it begins
+	sent     bool          // Sending was called
+	arrived  int           // bytes of the image
+	working  time.Duration // spent on compressing, and on waiting for a core to do so
+}
+
+// Sending says that the body's bytes start to go to the wire. Until then a gzip body takes no share
+// of the wire and a plain one takes no time, however long it waits for its turn. Only the first call
+// counts.
+func (b *Body) Sending() {
+	if b.selector == nil || b.sent {
+		return
+	}
+	b.sent = true
+	if b.flow.selector == nil {
+		b.flow = b.selector.Begin(false)
+		return
+	}
+	b.flow.Sending(b.Gzip)
 }
 
 // Arrived says that the endpoint has the chunk, n bytes of the image: Release then counts it as an
-// observation.
+// observation, if it was sent.
 func (b *Body) Arrived(n int) { b.arrived = n }
 
-// Release returns the body's memory and ends its flow. It is called once, when nothing reads Bytes any
-// more.
+// Release returns the body's memory and ends its flow, whether it was sent or not. It is called once,
+// when nothing reads Bytes any more.
 func (b *Body) Release() {
-	if b.flow.selector != nil {
+	if b.selector != nil {
+		if !b.sent { // a flow that nothing is observed of; if it was the probe, the next chunk may probe
+			b.Sending()
+			b.arrived = 0
+		}
 		b.flow.End(b.Gzip, b.arrived, b.working)
 	}
 	if b.buf != nil {
@@ -79,15 +101,10 @@ func (c *Codec) Probe(size int, rtt time.Duration) int {
 }
 
 // Plain returns p to be sent as it is. The body shares p's memory.
-func (c *Codec) Plain(p []byte) Body {
-	if c.selector == nil {
-		return Body{Bytes: p}
-	}
-	return Body{Bytes: p, flow: c.selector.Begin(false)}
-}
+func (c *Codec) Plain(p []byte) Body { return Body{Bytes: p, selector: c.selector} }
 
-// Encode returns p as it is to be sent. The body may share p's memory, so p stays as it
-// is until Release. Encode waits for a core if all of
+// Encode returns p as it is to be sent. It may be called before it is the chunk's turn to be sent. The
+// body may share p's memory, so p stays as it is until Release. Encode waits for a core if all of
 // them compress, and up to 50 ms for a probe in flight.
 func (c *Codec) Encode(p []byte) Body {
 	switch {
@@ -113,8 +130,7 @@ func (c *Codec) Encode(p []byte) Body {
 		b.Release()
 		b = Body{Bytes: p}
 	}
-	flow.Sending()
-	b.flow, b.working = flow, time.Since(began)
+	b.selector, b.flow, b.working = c.selector, flow, time.Since(began)
 	return b
 }
 

@@ -15,6 +15,7 @@ func Example() {
 
 	body := encoder.Encode(chunk)
 	defer body.Release()
+	body.Sending()
 	wire := bytes.NewReader(body.Bytes)
 	body.Arrived(len(chunk))
 

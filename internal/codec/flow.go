@@ -43,21 +43,28 @@ func (s *Selector) Begin(gzip bool) Flow {
 	s.wire.flows++
 	if gzip {
 		s.wire.waiting++
+	} else if s.probe.inFlight && s.probe.began.IsZero() {
+		s.probe.began = now
 	}
 	return Flow{selector: s, asked: gzip, waiting: gzip, began: now, all: s.wire.all, moving: s.wire.moving}
 }
 
-// Sending says that the chunk's bytes start to go to the wire. Only the first call counts.
-func (f *Flow) Sending() {
+// Sending says that the chunk's bytes start to go to the wire, as gzip or plain. The time of a gzip
+// chunk runs since Begin, because compressing is part of what gzip costs; that of one that was to go
+// as gzip and does not compress starts here. Only the first call counts.
+func (f *Flow) Sending(gzip bool) {
 	if !f.waiting {
 		return
 	}
 	s := f.selector
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wire.advance()
+	now := s.wire.advance()
 	s.wire.waiting--
 	f.waiting = false
+	if !gzip {
+		f.began, f.all, f.moving = now, s.wire.all, s.wire.moving
+	}
 }
 
 // End ends the flow, sent or not. gzip says how the chunk went; n is its length in the image, bytes,

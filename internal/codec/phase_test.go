@@ -29,7 +29,7 @@ func inPhase(p phase) *Selector {
 func arrives(gzip bool, n int, took time.Duration) func(*Selector) {
 	return func(s *Selector) {
 		f := s.Begin(gzip)
-		f.Sending()
+		f.Sending(gzip)
 		<-time.After(took)
 		f.End(gzip, n, 0)
 	}

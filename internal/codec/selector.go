@@ -28,7 +28,7 @@ type Selector struct {
 
 	probe struct {
 		inFlight  bool
-		began     time.Time
+		began     time.Time     // when it went to the wire; zero: not yet
 		rtt       time.Duration // round-trip time to the endpoint, as known then
 		rechecked bool          // there was a second one
 	}
@@ -74,9 +74,10 @@ func NewSelector(estimate func(plain float64) float64) *Selector {
 }
 
 // Probe is how many bytes of a chunk of size bytes the caller is to send plain and by themselves, in a
-// flow of their own; 0: none. One finds out what plain moves, and a second, larger one finds out once
-// more if gzip may be current only because slow start made the link look slow. rtt is the lowest
-// observed round-trip time to the endpoint, 0 if unknown.
+// flow of their own; 0: none. The probe is in flight until that flow ends, whether or not it arrived, and
+// picks may wait for it. One finds out what plain moves, and a second, larger one finds out once more if
+// gzip may be current only because slow start made the link look slow. rtt is the lowest observed
+// round-trip time to the endpoint, 0 if unknown.
 func (s *Selector) Probe(size int, rtt time.Duration) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +92,7 @@ func (s *Selector) Probe(size int, rtt time.Duration) (n int) {
 	default:
 		return 0
 	}
-	s.probe.inFlight, s.probe.began, s.probe.rtt = true, time.Now(), rtt
+	s.probe.inFlight, s.probe.began, s.probe.rtt = true, time.Time{}, rtt
 	return n
 }
 
@@ -276,7 +277,7 @@ func (s *Selector) gzipGoodput() (rate, busy float64) {
 		return s.gzip.rate, s.busy
 	}
 	plain := s.plain.rate
-	if p := &s.probe; p.inFlight { // plain is no faster than this
+	if p := &s.probe; p.inFlight && !p.began.IsZero() { // plain is no faster than this
 		plain = float64(tuning.probeSize) / max((time.Since(p.began)-p.rtt).Seconds(), 1e-9)
 	}
 	return tuning.estimateMargin * s.estimate(plain), 0

@@ -191,7 +191,7 @@ func TestWaitingLeavesTheWire(t *testing.T) {
 		}
 		f := c.Begin(false)
 		<-time.After(time.Second)
-		waiting[0].Sending()
+		waiting[0].Sending(true)
 		<-time.After(time.Second)
 		f.End(false, 3*mib, 0)
 		if want := 1.5 * 1.5 * mib; c.plain.rate != want {

@@ -42,7 +42,7 @@ var tuning = struct {
 	minSample: 128 << 10,
 	// 512 KiB after an idle time: ten segments (RFC 6928), doubled each round trip (RFC 5681).
 	slowStartTrips: 5,
-	// The round-trip time is known by its lowest sample only and may exceed this call's.
+	// The lowest sample of the round-trip time has the endpoint's own time in it and may be too long.
 	maxDoubt: 32,
 
 	// A few milliseconds say nothing of a link that may have been cold.
