@@ -35,6 +35,7 @@ var (
 	_ transfer.RandomAccess = (*Drive)(nil)
 	_ transfer.Sink         = (*Drive)(nil)
 	_ transfer.Remote       = (*Drive)(nil)
+	_ transfer.Preparer     = (*Drive)(nil)
 	_ transfer.ReadBacker   = (*Drive)(nil)
 	_ transfer.BlankChecker = (*Drive)(nil)
 	_ transfer.Discarder    = (*Drive)(nil)
@@ -219,38 +220,6 @@ func atEnd(body io.Reader) error {
 		return transfer.Errorf(transfer.CodeNetwork, "", "the answer is longer than what was asked for")
 	case !errors.Is(err, io.EOF):
 		return err
-	}
-	return nil
-}
-
-// WriteChunk implements transfer.Sink (manual 7.2): its own length always, never chunked transfer. As long as little is known
-// of the link, a chunk goes in two parts of which the first is a probe.
-func (d *Drive) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
-	if n := d.codec.Probe(c.Len, d.client.shared.away()); n > 0 {
-		var head transfer.Chunk
-		head, c = split(c, n)
-		if err := d.writePart(ctx, head, d.codec.Plain(p[:head.Len])); err != nil {
-			return err
-		}
-		p = p[head.Len:]
-	}
-	return d.writePart(ctx, c, d.codec.Encode(p))
-}
-
-func (d *Drive) writePart(ctx context.Context, c transfer.Chunk, body codec.Body) error {
-	defer body.Release()
-	body.Sending()
-	err := d.client.do(ctx, &request{
-		op: fmt.Sprintf("write drive %s at %d", d.uuid, c.Off), method: http.MethodPost,
-		path: drivePath(d.uuid, "write", strconv.FormatInt(c.Off, 10)),
-		body: body.Bytes, kind: "application/octet-stream", gzip: body.Gzip,
-	})
-	if err != nil {
-		return err
-	}
-	body.Arrived(c.Len)
-	if d.client.meter != nil {
-		d.client.meter.AddChunk(body.Gzip)
 	}
 	return nil
 }

@@ -138,6 +138,21 @@ type WriteBacker interface {
 	WriteBack(ctx context.Context, c Chunk, p []byte, w io.Writer) error
 }
 
+// Preparer is a Sink for which a chunk can be made ready, compressed for one, before it is its turn to
+// be written.
+type Preparer interface {
+	// Prepare makes p ready to be written as c. p must not change until the result is released.
+	Prepare(c Chunk, p []byte) Prepared
+}
+
+// Prepared is a chunk that is ready to be written. Its methods are called by one goroutine at a time.
+type Prepared interface {
+	// Write is WriteChunk of the chunk; it may be called again after an error.
+	Write(ctx context.Context) error
+	// Release returns its memory. It is called once.
+	Release()
+}
+
 // BlankChecker is a Sink whose unwritten places may be known to read as zeros.
 type BlankChecker interface {
 	// Blank reports whether zeros need not be written. False is always safe. It is asked once, before the first write

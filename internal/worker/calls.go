@@ -27,11 +27,12 @@ const (
 type call struct {
 	op    operation
 	chunk transfer.Chunk
-	seq   int64            // of opWrite to a target that is written in order: its place in the order
-	p     []byte           // the chunk's bytes
-	cmp   *verify.Comparer // takes what is read back; it is reset before each try
-	want  []byte           // what cmp compares it with; nil: only the digest is wanted
-	pace  *pace            // of the copy that makes the call; nil: none
+	seq   int64             // of opWrite to a target that is written in order: its place in the order
+	p     []byte            // the chunk's bytes
+	ready transfer.Prepared // of opWrite: the chunk, if the sink prepared it; else nil
+	cmp   *verify.Comparer  // takes what is read back; it is reset before each try
+	want  []byte            // what cmp compares it with; nil: only the digest is wanted
+	pace  *pace             // of the copy that makes the call; nil: none
 	run   func(ctx context.Context) error
 }
 
@@ -246,6 +247,9 @@ type targetCalls struct{ ends *ends }
 func (t *targetCalls) do(ctx context.Context, c *call) error {
 	switch c.op {
 	case opWrite:
+		if c.ready != nil {
+			return c.ready.Write(ctx)
+		}
 		return t.ends.sink.WriteChunk(ctx, c.chunk, c.p)
 	case opWriteBack:
 		c.cmp.Reset(c.p)

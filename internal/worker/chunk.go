@@ -153,7 +153,7 @@ func (c *copier) store(ctx context.Context, w work, p []byte, l *lane) (d transf
 
 func (c *copier) storeOnce(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
 	put := &call{op: c.writeOp(w, p), chunk: w.Chunk, seq: w.seq, p: p, cmp: l.cmp, pace: l.pace}
-	if err := c.target.do(ctx, put); err != nil {
+	if err := c.write(ctx, put); err != nil {
 		return d, at("write", w.Chunk, err)
 	}
 	l.moved = w.Len
@@ -168,6 +168,15 @@ func (c *copier) storeOnce(ctx context.Context, w work, p []byte, l *lane) (d tr
 		c.state.retry(transfer.CodeMismatch)
 	}
 	return c.readBack(ctx, w.Chunk, expected{bytes: p}, l)
+}
+
+// write stores a chunk, made ready before its turn: the link does not wait for the processor.
+func (c *copier) write(ctx context.Context, put *call) error {
+	if put.op == opWrite && c.ends.prepare != nil {
+		put.ready = c.ends.prepare.Prepare(put.chunk, put.p)
+		defer put.ready.Release()
+	}
+	return c.target.do(ctx, put)
 }
 
 // writeOp is how the chunk is stored.

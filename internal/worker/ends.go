@@ -25,6 +25,7 @@ type ends struct {
 	traits    transfer.Traits
 	readBack  transfer.ReadBacker
 	writeBack transfer.WriteBacker
+	prepare   transfer.Preparer
 	blank     transfer.BlankChecker
 	clear     transfer.Clearer
 	flush     transfer.Flusher
@@ -54,6 +55,7 @@ func (e *ends) setSink(sink transfer.Sink) {
 	e.sink, e.traits = sink, sink.Traits()
 	e.readBack = ability[transfer.ReadBacker](sink)
 	e.writeBack = ability[transfer.WriteBacker](sink)
+	e.prepare = ability[transfer.Preparer](sink)
 	e.blank = ability[transfer.BlankChecker](sink)
 	e.clear = ability[transfer.Clearer](sink)
 	e.flush = ability[transfer.Flusher](sink)
