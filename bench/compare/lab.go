@@ -152,14 +152,16 @@ func (t *lab) measure(ctx context.Context, c contender) (r result, err error) {
 	if _, err := t.bash(ctx, c.prepare+"\n"+warm); err != nil {
 		return r, fmt.Errorf("prepare: %w", err)
 	}
-	wire, served := t.wire(), t.served()
+	out, in := t.wire()
+	served := t.served()
 	began := time.Now()
 	state, err := t.bash(ctx, c.run)
 	if err != nil {
 		return r, err
 	}
 	r.took = time.Since(began)
-	r.wire = t.wire() - wire
+	outNow, inNow := t.wire()
+	r.out, r.in = outNow-out, inNow-in
 	r.cpu = state.UserTime() + state.SystemTime() + t.served() - served
 	r.peak = state.SysUsage().(*syscall.Rusage).Maxrss << 10
 	if _, err := t.bash(ctx, c.check); err != nil {
@@ -169,22 +171,23 @@ func (t *lab) measure(ctx context.Context, c contender) (r result, err error) {
 	return r, err
 }
 
-// wire is the bytes that have crossed the link: what the shapers passed on or, without them, what loopback did.
-func (t *lab) wire() (total int64) {
+// wire is the bytes that have crossed the link in each direction: what the shapers passed on or, without them, what loopback
+// did, which does not tell the directions apart.
+func (t *lab) wire() (out, in int64) {
 	for _, s := range t.shapers {
-		total += s.moved.Load()
+		out, in = out+s.moved[0].Load(), in+s.moved[1].Load()
 	}
 	text, err := os.ReadFile("/proc/net/dev")
 	if len(t.shapers) > 0 || err != nil {
-		return total
+		return out, in
 	}
 	for line := range strings.Lines(string(text)) {
 		name, counts, _ := strings.Cut(strings.TrimSpace(line), ":")
 		if fields := strings.Fields(counts); name == "lo" && len(fields) > 0 {
-			total, _ = strconv.ParseInt(fields[0], 10, 64)
+			out, _ = strconv.ParseInt(fields[0], 10, 64)
 		}
 	}
-	return total
+	return out, 0
 }
 
 // served is the processor time of all servers so far.

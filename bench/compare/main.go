@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -23,12 +24,16 @@ func main() {
 	image := flag.String("image", "", "only the images whose names begin so")
 	kind := flag.String("kind", "", "only the kinds of work whose names begin so: upload, download, tebibyte; encoding, in flight")
 	choices := flag.Bool("choices", false, "instead compare transferd's own choices with all fixed settings, over many links")
+	limits := flag.Bool("limits", false, "instead run transferd alone over many links, to see how near it comes to their limits")
 	flag.Parse()
-	if *choices {
+	switch {
+	case *choices:
 		links = choiceLinks
+	case *limits:
+		links = limitLinks
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, options{size: *size << 20, reps: *reps, slow: *slow, only: *only, image: *image, kind: *kind})
+	err := run(ctx, options{size: *size << 20, reps: *reps, slow: *slow, alone: *limits, only: *only, image: *image, kind: *kind})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
@@ -40,6 +45,7 @@ type options struct {
 	size              int64
 	reps              int
 	slow              bool
+	alone             bool // nothing but transferd
 	only, image, kind string
 }
 
@@ -140,6 +146,19 @@ var choiceLinks = []link{
 	{name: "latency 100 ms", fault: "latency=100ms", images: []string{"random"}, kinds: []string{"in flight"}},
 }
 
+// limitLinks are those over which transferd should take no longer than what limits it: the link, or the processors.
+var limitLinks = func() (list []link) {
+	for _, rate := range []int{50, 200, 1000} {
+		for _, size := range []int64{256, 1024} {
+			list = append(list, link{
+				name: fmt.Sprintf("%dMbit, 20 ms, %d MiB", rate, size), shape: &shape{float64(rate) * mbit, 10 * time.Millisecond},
+				images: []string{"dense", "random"}, size: size << 20, kinds: both,
+			})
+		}
+	}
+	return list
+}()
+
 // bench is the folder, the programs and the images of a run.
 type bench struct {
 	options
@@ -197,7 +216,7 @@ func (b *bench) compare(ctx context.Context, l link, image string) error {
 		var names []string
 		for rep := range b.reps {
 			for _, c := range contenders {
-				if c.kind != kind || (!c.links && l.shape != nil) || (c.slow && (rep > 0 || !b.slow || l.shape != nil)) {
+				if c.kind != kind || (b.alone && len(names) > 0 && c.name != names[0]) || (!c.links && l.shape != nil) || (c.slow && (rep > 0 || !b.slow || l.shape != nil)) {
 					continue
 				}
 				r, err := lab.measure(ctx, c)
@@ -231,7 +250,7 @@ func (b *bench) cut(l link, image string) (string, error) {
 
 func printTable(l link, image, kind string, names []string, results map[string][]result) {
 	fmt.Printf("\n%s, %s, %s\n", l.name, image, kind)
-	fmt.Printf("  %-46s %8s %15s %6s %8s %9s %9s\n", "", "seconds", "spread", "ratio", "cpu s", "peak MiB", "wire MiB")
+	fmt.Printf("  %-46s %8s %15s %6s %8s %9s %9s %9s\n", "", "seconds", "spread", "ratio", "cpu s", "peak MiB", "wire MiB", "of limit")
 	ours := median(results[names[0]], func(r result) float64 { return r.took.Seconds() })
 	for _, name := range names {
 		all := results[name]
@@ -240,9 +259,9 @@ func printTable(l link, image, kind string, names []string, results map[string][
 		for _, r := range all {
 			low, high = min(low, seconds(r)), max(high, seconds(r))
 		}
-		fmt.Printf("  %-46s %8.2f %7.2f–%7.2f %6.2f %8.2f %9.0f %9.0f\n", name, median(all, seconds), low, high, median(all, seconds)/ours,
+		fmt.Printf("  %-46s %8.2f %7.2f–%7.2f %6.2f %8.2f %9.0f %9.0f %8.0f%%\n", name, median(all, seconds), low, high, median(all, seconds)/ours,
 			median(all, func(r result) float64 { return r.cpu.Seconds() }), median(all, func(r result) float64 { return float64(r.peak) / (1 << 20) }),
-			median(all, func(r result) float64 { return float64(r.wire) / (1 << 20) }))
+			median(all, func(r result) float64 { return float64(r.wire()) / (1 << 20) }), 100*median(all, func(r result) float64 { return r.ofLimit(l) }))
 	}
 }
 
@@ -260,5 +279,18 @@ type result struct {
 	took time.Duration
 	cpu  time.Duration
 	peak int64 // resident memory of the client's largest process, bytes
-	wire int64 // bytes that crossed the link, both ways
+	out  int64 // bytes that crossed the link, from the client
+	in   int64 // and to it
+}
+
+func (r result) wire() int64 { return r.out + r.in }
+
+// ofLimit is how near the run came to what limits it: 1 is as fast as the direction of the link with more bytes, or all
+// processors, allow.
+func (r result) ofLimit(l link) float64 {
+	limit := r.cpu.Seconds() / float64(runtime.NumCPU())
+	if l.shape != nil {
+		limit = max(limit, float64(max(r.out, r.in))/l.shape.rate)
+	}
+	return limit / r.took.Seconds()
 }

@@ -18,7 +18,7 @@ type shaper struct {
 	server   string
 	delay    time.Duration // each way
 	ways     [2]*rate.Limiter
-	moved    atomic.Int64
+	moved    [2]atomic.Int64 // bytes, by way
 	conns    sync.WaitGroup
 }
 
@@ -51,8 +51,8 @@ func (h *shaper) accept() {
 			_ = near.Close()
 			continue
 		}
-		h.conns.Go(func() { h.pass(far, near, h.ways[0]) })
-		h.conns.Go(func() { h.pass(near, far, h.ways[1]) })
+		h.conns.Go(func() { h.pass(far, near, 0) })
+		h.conns.Go(func() { h.pass(near, far, 1) })
 	}
 }
 
@@ -62,7 +62,7 @@ type parcel struct {
 }
 
 // pass takes what comes from one end to the other, each piece in its time.
-func (h *shaper) pass(to, from net.Conn, way *rate.Limiter) {
+func (h *shaper) pass(to, from net.Conn, way int) {
 	const onTheWay = 256 // pieces: more than a gigabit has under way in the longest delay
 	parcels := make(chan parcel, onTheWay)
 	h.conns.Go(func() {
@@ -70,7 +70,7 @@ func (h *shaper) pass(to, from net.Conn, way *rate.Limiter) {
 		for {
 			p := make([]byte, piece)
 			n, err := from.Read(p)
-			if n > 0 && way.WaitN(context.Background(), n) == nil {
+			if n > 0 && h.ways[way].WaitN(context.Background(), n) == nil {
 				parcels <- parcel{p[:n], time.Now().Add(h.delay)}
 			}
 			if err != nil {
@@ -80,7 +80,7 @@ func (h *shaper) pass(to, from net.Conn, way *rate.Limiter) {
 	})
 	for p := range parcels {
 		time.Sleep(time.Until(p.due))
-		h.moved.Add(int64(len(p.bytes)))
+		h.moved[way].Add(int64(len(p.bytes)))
 		if _, err := to.Write(p.bytes); err != nil {
 			_, _ = io.Copy(io.Discard, from)
 		}
