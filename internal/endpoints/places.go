@@ -1,0 +1,94 @@
+package endpoints
+
+import (
+	"context"
+
+	"github.com/transferd/transferd/internal/api"
+	"github.com/transferd/transferd/internal/image"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/worker"
+)
+
+// place is one kind of place: how it is addressed, and how its ends are opened.
+type place struct {
+	transfer.Scheme
+	source func(o *Opener, ctx context.Context, s *worker.Session) (transfer.Source, error)
+	sink   func(o *Opener, ctx context.Context, s *worker.Session, r worker.SinkRequest) (transfer.Sink, error)
+}
+
+// places is all kinds of place that jobs can name; a new one is one more row. The order is that in
+// which addresses are tried.
+var places = []place{
+	{transfer.Stdio, (*Opener).imageSource, (*Opener).imageSink},
+	{transfer.URLs, (*Opener).imageSource, nil},
+	{api.Drives, (*Opener).driveSource, (*Opener).driveSink},
+	{transfer.Files, (*Opener).imageSource, (*Opener).imageSink},
+}
+
+// Schemes is the forms of address that users can type.
+var Schemes = func() (l transfer.Schemes) {
+	for i := range places {
+		l = append(l, places[i].Scheme)
+	}
+	return l
+}()
+
+func placeOf(r transfer.Ref) (*place, error) {
+	for i := range places {
+		if places[i].Owns(r) {
+			return &places[i], nil
+		}
+	}
+	return nil, transfer.Errorf(transfer.CodeInvalid, "use ENDPOINT:UUID, a path or a URL", "%s names no place that jobs can reach", r.Redacted())
+}
+
+// Source implements worker.Opener.
+func (o *Opener) Source(ctx context.Context, s *worker.Session) (transfer.Source, error) {
+	p, err := placeOf(s.Spec.Source)
+	if err != nil {
+		return nil, err
+	}
+	return p.source(o, ctx, s)
+}
+
+// Sink implements worker.Opener.
+func (o *Opener) Sink(ctx context.Context, s *worker.Session, r worker.SinkRequest) (transfer.Sink, error) {
+	p, err := placeOf(s.Spec.Target)
+	if err != nil {
+		return nil, err
+	}
+	if p.sink == nil {
+		return nil, transfer.Errorf(transfer.CodeInvalid, "write to a file or a drive", "nothing can be written to %s", s.Spec.Target.Redacted())
+	}
+	return p.sink(o, ctx, s, r)
+}
+
+func (o *Opener) driveSource(ctx context.Context, s *worker.Session) (transfer.Source, error) {
+	return o.drive(ctx, s, s.Spec.Source.Endpoint, s.Spec.Source.Drive)
+}
+
+// imageSource opens an image or, for a job that only compares, an image or a manifest.
+func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.Source, error) {
+	path, target := s.Spec.Source.Path, s.Spec.Target
+	opts := image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Limit: s.Limit}
+	if !s.Spec.Action().Writes {
+		opts.Measure = true
+		return image.OpenReference(ctx, path, opts)
+	}
+	// A compressed image has to be unpacked once to know its size, but no further than the drive is
+	// large. Who gives the drive's size does without, and learns of a damaged image only on the way.
+	if opts.Measure = s.Spec.Size == 0; opts.Measure && target.Drive != "" {
+		d, err := o.drive(ctx, s, target.Endpoint, target.Drive)
+		if err != nil {
+			return nil, err
+		}
+		opts.MaxSize = d.Size()
+	}
+	return image.Open(ctx, path, opts)
+}
+
+func (o *Opener) imageSink(ctx context.Context, s *worker.Session, r worker.SinkRequest) (transfer.Sink, error) {
+	return image.Create(ctx, s.Spec.Target.Path, image.CreateOptions{
+		Format: s.Spec.Format, Size: r.Size, Overwrite: s.Spec.Overwrite, Resume: r.Resume, Roots: o.opts.Roots, Stdout: o.opts.Out,
+	})
+}
