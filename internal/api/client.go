@@ -24,10 +24,10 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
+	"github.com/transferd/transferd/internal/certs"
 	"github.com/transferd/transferd/internal/codec"
 	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
-	"github.com/transferd/transferd/internal/trust"
 )
 
 // DefaultInFlight is how many requests a Client has under way at once if its Config does not say.
@@ -74,7 +74,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", cfg.Name, err)
 	}
-	roots, err := trust.Roots(cfg.CAFile)
+	roots, err := certs.Roots(cfg.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: ca_file: %w", cfg.Name, err)
 	}

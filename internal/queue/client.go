@@ -13,8 +13,8 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/transferd/transferd/internal/certs"
 	"github.com/transferd/transferd/internal/transfer"
-	"github.com/transferd/transferd/internal/trust"
 )
 
 // Options say where Redis is.
@@ -37,7 +37,7 @@ const dialTimeout = 5 * time.Second
 
 // Dial connects and makes sure that Redis answers. Its errors have CodeInvalid or CodeUnreachable.
 func Dial(ctx context.Context, opts Options) (*Client, error) {
-	roots, err := trust.Roots(opts.CAFile)
+	roots, err := certs.Roots(opts.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("redis_ca_file: %w", err)
 	}

@@ -1,5 +1,5 @@
-// Package trust loads the certificates by which the other side of a connection is verified.
-package trust
+// Package certs loads the certificates by which the other side of a connection is verified.
+package certs
 
 import (
 	"crypto/x509"
@@ -8,8 +8,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Roots is the system's certificates and those of a file, PEM; without a file nil, by which crypto/tls means the system's.
-// Errors have CodeInvalid.
+// Roots is the system's certificates and those of a file, PEM; without a file nil, by which
+// crypto/tls means the system's. Errors have CodeInvalid.
 func Roots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
