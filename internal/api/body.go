@@ -4,7 +4,7 @@ import (
 	"io"
 	"sync"
 
-	"github.com/transferd/transferd/internal/stall"
+	"github.com/transferd/transferd/internal/transport"
 )
 
 // sending knows when the transport has let go of a request's bodies; a retried connection may open several.
@@ -31,8 +31,8 @@ func (b *sentBody) Close() error {
 type meteredReader struct {
 	r      io.Reader
 	client *Client
-	watch  *stall.Watch // of the call
-	out    bool         // a request's body
+	watch  *transport.Watch // of the call
+	out    bool             // a request's body
 }
 
 func (m *meteredReader) Read(p []byte) (int, error) {

@@ -26,8 +26,8 @@ import (
 
 	"github.com/transferd/transferd/internal/certs"
 	"github.com/transferd/transferd/internal/codec"
-	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transport"
 )
 
 // DefaultInFlight is how many requests a Client has under way at once if its Config does not say.
@@ -64,7 +64,7 @@ type endpoint struct {
 	http     http.RoundTripper // and no http.Client: nothing is followed, and no cookie kept
 	slots    *semaphore.Weighted
 	inFlight int // how many slots there are
-	patience stall.Patience
+	patience transport.Patience
 	quickest atomic.Int64 // time that a small call took at the least, nanoseconds; 0: there was none
 }
 
@@ -82,7 +82,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{down: newDown(), shared: &endpoint{
 		name: cfg.Name, base: base, user: cfg.User, password: cfg.Password,
 		http:  newTransport(roots, inFlight),
-		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight, patience: stall.Default,
+		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight, patience: transport.DefaultPatience,
 	}}, nil
 }
 
@@ -154,7 +154,7 @@ func (c *Client) do(ctx context.Context, r *request) error {
 }
 
 func (c *Client) exchange(ctx context.Context, r *request) error {
-	watch := stall.NewWatch(ctx, c.shared.patience)
+	watch := transport.NewWatch(ctx, c.shared.patience)
 	defer watch.Stop()
 	req, sent, err := c.build(r, watch)
 	if err != nil {
@@ -221,7 +221,7 @@ func drop(body io.Reader) error {
 	return err
 }
 
-func (c *Client) build(r *request, watch *stall.Watch) (*http.Request, *sending, error) {
+func (c *Client) build(r *request, watch *transport.Watch) (*http.Request, *sending, error) {
 	req, err := http.NewRequestWithContext(watch.Context(), r.method, c.shared.base+"/"+r.path, http.NoBody)
 	if err != nil {
 		return nil, nil, transfer.Errorf(transfer.CodeInvalid, "", "%w", unwrapURL(err))

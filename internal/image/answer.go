@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/transferd/transferd/internal/stall"
+	"github.com/transferd/transferd/internal/transport"
 )
 
 // answer is a server's answer with status 200 or 206. Its body is read by one goroutine at a time.
@@ -23,7 +23,7 @@ type answer struct {
 	ctx    context.Context // of the request
 	stop   context.CancelCauseFunc
 	unbind func() bool
-	watch  *stall.Watch // held but while the server is waited for
+	watch  *transport.Watch // held but while the server is waited for
 }
 
 // get sends one request. ctx governs the answer until its Close or unbind.
@@ -34,7 +34,7 @@ func (r *remote) get(ctx context.Context, u *url.URL, header http.Header) (*answ
 	a := &answer{remote: r}
 	a.ctx, a.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	a.unbind = a.bind(ctx)
-	a.watch = stall.NewWatch(a.ctx, r.patience)
+	a.watch = transport.NewWatch(a.ctx, r.patience)
 	if err := a.send(u, header); err != nil {
 		a.release()
 		return nil, err

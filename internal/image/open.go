@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transport"
 )
 
 // Options says how images are opened.
@@ -26,8 +26,8 @@ type Options struct {
 	// Limit is what a URL takes, bytes; nil: as much as it can.
 	Limit *rate.Limiter
 
-	transport http.RoundTripper // nil: the default one
-	patience  stall.Patience    // zero: the default one
+	transport http.RoundTripper  // nil: the default one
+	patience  transport.Patience // zero: the default one
 }
 
 // Open opens an image: a regular file or block device, an http or https URL, or "-" for standard input. Content decides

@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transport"
 )
 
 const (
@@ -27,7 +27,7 @@ type remote struct {
 	origin *url.URL
 	client *http.Client
 	// Of all its requests: how long they may stand still, and the bytes that they take; nil: as many as they can.
-	patience stall.Patience
+	patience transport.Patience
 	limit    *rate.Limiter
 }
 
@@ -36,14 +36,14 @@ type remote struct {
 // itself, which is read as it comes. A compressed image is not unpacked beforehand to learn its size, for that would
 // fetch it twice: its job has to say how large the drive is to be.
 func openURL(ctx context.Context, ref transfer.Ref, opts Options) (transfer.Source, error) {
-	r := &remote{name: ref.Redacted(), patience: cmp.Or(opts.patience, stall.Default), limit: opts.Limit}
+	r := &remote{name: ref.Redacted(), patience: cmp.Or(opts.patience, transport.DefaultPatience), limit: opts.Limit}
 	var err error
 	if r.origin, err = url.Parse(ref.Path); err != nil || r.origin.Host == "" {
 		return nil, r.errNoURL()
 	}
 	r.client = &http.Client{Transport: opts.transport, CheckRedirect: checkRedirect}
 	if opts.transport == nil {
-		r.client.Transport = transport
+		r.client.Transport = pool
 	}
 	a, err := r.get(ctx, r.origin, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sniffSize-1)}})
 	if err != nil {
@@ -69,8 +69,8 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (transfer.Sour
 	return r.stream(ctx, a, opts)
 }
 
-// transport is shared by all images, so that their connections are used again.
-var transport = &http.Transport{
+// pool is shared by all images, so that their connections are used again.
+var pool = &http.Transport{
 	Proxy:               http.ProxyFromEnvironment,
 	DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
 	TLSHandshakeTimeout: dialTimeout,

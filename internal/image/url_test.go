@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/transferd/transferd/internal/stall"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transport"
 )
 
 func server(t *testing.T, h http.HandlerFunc) *httptest.Server {
@@ -189,7 +189,7 @@ func TestURLStreamCut(t *testing.T) {
 
 // TestURLStalls gives a server up that stands still, before its answer and in the middle of it.
 func TestURLStalls(t *testing.T) {
-	opts := Options{patience: stall.Patience{Period: 300 * time.Millisecond, Bytes: 1, Answer: 300 * time.Millisecond}}
+	opts := Options{patience: transport.Patience{Period: 300 * time.Millisecond, Bytes: 1, Answer: 300 * time.Millisecond}}
 	done := make(chan struct{})
 	silent := server(t, func(http.ResponseWriter, *http.Request) { <-done })
 	half := server(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -240,7 +240,7 @@ func TestURLTrickle(t *testing.T) {
 		rangeOf(fmt.Sprintf("bytes 0-%d/%d", n-1, n), nil)(w, r)
 		trickle(w, r)
 	})
-	opts := Options{patience: stall.Patience{Period: time.Second, Bytes: n / 100, Answer: 10 * time.Second}}
+	opts := Options{patience: transport.Patience{Period: time.Second, Bytes: n / 100, Answer: 10 * time.Second}}
 	for size, code := range map[int64]transfer.Code{n / 100: "", 1: transfer.CodeTimeout} { // the first takes longer than the period
 		piece.Store(size)
 		src := open(t, ranged.URL, opts)
@@ -266,7 +266,7 @@ func TestURLLeftAlone(t *testing.T) {
 		<-released
 		_, _ = w.Write(make([]byte, 500))
 	})
-	patience := stall.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 10 * time.Second}
+	patience := transport.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 10 * time.Second}
 	src := open(t, s.URL, Options{patience: patience})
 	defer closed(t, src)
 	if _, err := src.(transfer.Stream).Next(t.Context(), make([]byte, 500)); err != nil {

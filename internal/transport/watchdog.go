@@ -1,5 +1,6 @@
-// Package stall ends calls that stand still. A call as a whole has no limit: a slow one that moves is healthy.
-package stall
+// Package transport ends calls that stand still. A call as a whole has no limit: a slow one that
+// moves is healthy.
+package transport
 
 import (
 	"context"
@@ -16,10 +17,11 @@ type Patience struct {
 	Answer time.Duration // how long the answer may take to begin when all has been sent
 }
 
-// Default is for calls over any network.
-var Default = Patience{Period: time.Minute, Bytes: 64 << 10, Answer: 2 * time.Minute}
+// DefaultPatience is for calls over any network.
+var DefaultPatience = Patience{Period: time.Minute, Bytes: 64 << 10, Answer: 2 * time.Minute}
 
-// Watch ends a call that stands still: its context ends with CodeTimeout as the cause. It is safe for concurrent use.
+// Watch ends a call that stands still: its context ends with CodeTimeout as the cause. It is safe
+// for concurrent use.
 type Watch struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
@@ -33,7 +35,8 @@ type Watch struct {
 	n        int64         // moved in this period
 }
 
-// NewWatch watches a call that begins now and ends with ctx at the latest. Stop has to be called in the end.
+// NewWatch watches a call that begins now and ends with ctx at the latest. Stop has to be called in
+// the end.
 func NewWatch(ctx context.Context, p Patience) *Watch {
 	w := &Watch{patience: p, due: time.Now().Add(p.Answer)}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
@@ -59,7 +62,8 @@ func (w *Watch) Moved(n int) {
 	}
 }
 
-// Hold stops the clock until Release: it is not the other side that is waited for. Several may hold it at once.
+// Hold stops the clock until Release: it is not the other side that is waited for. Several may hold
+// it at once.
 func (w *Watch) Hold() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
