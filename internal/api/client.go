@@ -8,8 +8,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +22,6 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
-	"github.com/transferd/transferd/internal/certs"
 	"github.com/transferd/transferd/internal/codec"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transport"
@@ -74,36 +71,16 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", cfg.Name, err)
 	}
-	roots, err := certs.Roots(cfg.CAFile)
+	inFlight := cmp.Or(cfg.MaxInFlight, DefaultInFlight)
+	pool, err := transport.New(transport.Config{CAFile: cfg.CAFile, MaxIdle: inFlight})
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: ca_file: %w", cfg.Name, err)
 	}
-	inFlight := cmp.Or(cfg.MaxInFlight, DefaultInFlight)
 	return &Client{down: newDown(), shared: &endpoint{
 		name: cfg.Name, base: base, user: cfg.User, password: cfg.Password,
-		http:  newTransport(roots, inFlight),
+		http:  pool,
 		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight, patience: transport.DefaultPatience,
 	}}, nil
-}
-
-// newTransport keeps a connection for each request in flight. HTTP/2 is off: one connection for all chunks was half as
-// fast as one for each. Compression is ours to decide.
-func newTransport(roots *x509.CertPool, inFlight int) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         dial,
-		TLSHandshakeTimeout: 10 * time.Second,
-		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		Protocols:           protocols,
-		MaxIdleConns:        0,
-		MaxIdleConnsPerHost: inFlight,
-		IdleConnTimeout:     90 * time.Second,
-		DisableCompression:  true,
-		WriteBufferSize:     64 << 10,
-		ReadBufferSize:      64 << 10,
-	}
 }
 
 // newDown estimates that inflating makes twice of what comes, at 200 MB/s on each core (measured on a file system's data).

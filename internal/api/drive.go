@@ -19,6 +19,7 @@ import (
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/codec"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transport"
 )
 
 // Drive is a drive as the two ends of a copy. It is safe for concurrent use.
@@ -113,10 +114,8 @@ func fill(p []byte, body io.Reader) error {
 
 // ReadBack implements transfer.ReadBacker.
 func (d *Drive) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) error {
-	piece := pieces.Get().(*[128 << 10]byte)
-	defer pieces.Put(piece)
 	return d.read(ctx, c, func(body io.Reader, part transfer.Chunk) error {
-		n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{io.LimitReader(body, int64(part.Len))}, piece[:])
+		n, err := transport.Copy(w, io.LimitReader(body, int64(part.Len)))
 		if err == nil && n < int64(part.Len) {
 			err = io.ErrUnexpectedEOF
 		}

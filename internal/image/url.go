@@ -5,10 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"time"
+	"sync"
 
 	"golang.org/x/time/rate"
 
@@ -16,10 +15,7 @@ import (
 	"github.com/transferd/transferd/internal/transport"
 )
 
-const (
-	dialTimeout  = 15 * time.Second
-	maxRedirects = 10
-)
+const maxRedirects = 10
 
 // remote is an image behind a URL.
 type remote struct {
@@ -43,7 +39,9 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (transfer.Sour
 	}
 	r.client = &http.Client{Transport: opts.transport, CheckRedirect: checkRedirect}
 	if opts.transport == nil {
-		r.client.Transport = pool
+		if r.client.Transport, err = pool(); err != nil {
+			return nil, err
+		}
 	}
 	a, err := r.get(ctx, r.origin, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sniffSize-1)}})
 	if err != nil {
@@ -69,16 +67,8 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (transfer.Sour
 	return r.stream(ctx, a, opts)
 }
 
-// pool is shared by all images, so that their connections are used again.
-var pool = &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-	TLSHandshakeTimeout: dialTimeout,
-	IdleConnTimeout:     90 * time.Second,
-	MaxIdleConnsPerHost: 16,
-	// An image that is stored compressed is unpacked here, by what it is and not by what the transport says of it.
-	DisableCompression: true,
-}
+// pool is the connections of all images, so that they are used again.
+var pool = sync.OnceValues(func() (*http.Transport, error) { return transport.New(transport.Config{MaxIdle: 16}) })
 
 // checkRedirect follows a public mirror's redirects, but to the web only, and never from where nobody listens to where
 // everybody may.
