@@ -12,12 +12,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"runtime"
 	"slices"
-	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
@@ -47,8 +44,8 @@ type Config struct {
 // its limit of requests in flight.
 type Client struct {
 	shared *endpoint
+	http   http.RoundTripper // and no http.Client: nothing is followed, and no cookie kept
 	meter  transfer.Meter
-	limit  *rate.Limiter
 	down   *codec.Selector // whether reads are better compressed
 }
 
@@ -58,11 +55,10 @@ type endpoint struct {
 	base     string
 	user     string
 	password string
-	http     http.RoundTripper // and no http.Client: nothing is followed, and no cookie kept
+	watchdog *transport.Watchdog // the top of the layers that all sessions share
+	rtt      *transport.RTT      // one of them
 	slots    *semaphore.Weighted
 	inFlight int // how many slots there are
-	patience transport.Patience
-	quickest atomic.Int64 // time that a small call took at the least, nanoseconds; 0: there was none
 }
 
 // New makes a client; it connects at the first call. Its errors have CodeInvalid.
@@ -76,11 +72,13 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: ca_file: %w", cfg.Name, err)
 	}
-	return &Client{down: newDown(), shared: &endpoint{
+	rtt := &transport.RTT{Next: pool}
+	e := &endpoint{
 		name: cfg.Name, base: base, user: cfg.User, password: cfg.Password,
-		http:  pool,
-		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight, patience: transport.DefaultPatience,
-	}}, nil
+		watchdog: &transport.Watchdog{Next: rtt, Patience: transport.DefaultPatience}, rtt: rtt,
+		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight,
+	}
+	return e.session(nil, nil), nil
 }
 
 // newDown estimates that inflating makes twice of what comes, at 200 MB/s on each core (measured on a file system's data).
@@ -93,7 +91,20 @@ func newDown() *codec.Selector {
 // Session is the client for one job: the bodies it sends and receives are counted by meter and take what limit gives them,
 // bytes; nil: as much as they can. Clients of several endpoints may share a limit.
 func (c *Client) Session(meter transfer.Meter, limit *rate.Limiter) *Client {
-	return &Client{shared: c.shared, meter: meter, limit: limit, down: newDown()}
+	return c.shared.session(meter, limit)
+}
+
+// session stacks the layers of one job on those of the endpoint; the order is that of package
+// transport.
+func (e *endpoint) session(meter transfer.Meter, limit *rate.Limiter) *Client {
+	var rt http.RoundTripper = e.watchdog
+	if meter != nil {
+		rt = &transport.Meter{Next: rt, Meter: meter}
+	}
+	if limit != nil {
+		rt = &transport.Limit{Next: rt, Rate: limit}
+	}
+	return &Client{shared: e, http: &transport.CloseWait{Next: rt}, meter: meter, down: newDown()}
 }
 
 // request is one call. Nothing of it is kept when do returns.
@@ -131,57 +142,30 @@ func (c *Client) do(ctx context.Context, r *request) error {
 }
 
 func (c *Client) exchange(ctx context.Context, r *request) error {
-	watch := transport.NewWatch(ctx, c.shared.patience)
-	defer watch.Stop()
-	req, sent, err := c.build(r, watch)
+	req, err := c.build(ctx, r)
 	if err != nil {
 		return err
 	}
-	var began time.Time // when there was a connection: to make one takes round trips of its own
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { began = time.Now() }}
-	resp, err := c.shared.http.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
-	if err == nil && len(r.body) < smallBody {
-		c.shared.answered(time.Since(began))
-	}
+	resp, err := c.http.RoundTrip(req)
 	if err != nil {
-		sent.wait()
-		return transportError(context.Cause(watch.Context()), err)
+		return transportError(context.Cause(ctx), err)
 	}
-	// An answer may come before the body is taken; until the transport lets go of it, it is not ours again.
-	defer sent.wait()
 	defer resp.Body.Close()
-	body := &meteredReader{r: resp.Body, client: c, watch: watch}
-	if err := c.answer(r, resp, body); err != nil {
-		return transportError(context.Cause(watch.Context()), err)
+	if err := c.answer(r, resp); err != nil {
+		return transportError(context.Cause(ctx), err)
 	}
 	return nil
 }
 
-// smallBody is how long a request's body is that takes no time on any link, in bytes.
-const smallBody = 4 << 10
-
-// answered hears how long the header of an answer to a small request took.
-func (e *endpoint) answered(took time.Duration) {
-	for {
-		now := e.quickest.Load()
-		if (now > 0 && now <= int64(took)) || e.quickest.CompareAndSwap(now, int64(took)) {
-			return
-		}
-	}
-}
-
-// away is how far the endpoint is, there and back: no farther than the quickest answer.
-func (e *endpoint) away() time.Duration { return time.Duration(e.quickest.Load()) }
-
-func (c *Client) answer(r *request, resp *http.Response, body io.Reader) error {
+func (c *Client) answer(r *request, resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
-		text, _ := io.ReadAll(io.LimitReader(body, 64<<10))
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 		return statusError(resp, text)
 	}
 	if r.read == nil {
-		return drop(body)
+		return drop(resp.Body)
 	}
-	return r.read(resp, body)
+	return r.read(resp, resp.Body)
 }
 
 // drop reads a body of which nothing is wanted to its end, so that the connection can be used again. A page of something
@@ -198,32 +182,23 @@ func drop(body io.Reader) error {
 	return err
 }
 
-func (c *Client) build(r *request, watch *transport.Watch) (*http.Request, *sending, error) {
-	req, err := http.NewRequestWithContext(watch.Context(), r.method, c.shared.base+"/"+r.path, http.NoBody)
+func (c *Client) build(ctx context.Context, r *request) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, c.shared.base+"/"+r.path, bytes.NewReader(r.body))
 	if err != nil {
-		return nil, nil, transfer.Errorf(transfer.CodeInvalid, "", "%w", unwrapURL(err))
+		return nil, transfer.Errorf(transfer.CodeInvalid, "", "%w", unwrapURL(err))
 	}
 	req.SetBasicAuth(c.shared.user, c.shared.password)
 	req.Header.Set("User-Agent", "transferd")
 	if r.accept != "" {
 		req.Header.Set("Accept-Encoding", r.accept)
 	}
-	sent := new(sending)
-	if r.method == http.MethodPost {
-		req.ContentLength = int64(len(r.body))
-		if len(r.body) > 0 {
-			open := func() (io.ReadCloser, error) {
-				return sent.add(&meteredReader{r: bytes.NewReader(r.body), client: c, watch: watch, out: true}), nil
-			}
-			req.Body, _ = open()
-			req.GetBody = open
-			req.Header.Set("Content-Type", r.kind)
-		}
-		if r.gzip {
-			req.Header.Set("Content-Encoding", "gzip")
-		}
+	if len(r.body) > 0 {
+		req.Header.Set("Content-Type", r.kind)
 	}
-	return req, sent, nil
+	if r.gzip {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
+	return req, nil
 }
 
 // everywhere is the paths that are there on every endpoint of API 1.0.

@@ -80,8 +80,9 @@ func (d *Drive) Traits() transfer.Traits {
 // MaxInFlight implements transfer.Remote: how many requests to the endpoint may be under way at once, from all jobs together.
 func (d *Drive) MaxInFlight() int { return d.client.shared.inFlight }
 
-// RTT implements transfer.Remote: the lowest observed round-trip time to the endpoint.
-func (d *Drive) RTT() time.Duration { return d.client.shared.away() }
+// RTT implements transfer.Remote: the lowest observed round-trip time to the endpoint; 0 before its
+// first answer.
+func (d *Drive) RTT() time.Duration { return d.client.shared.rtt.Lowest() }
 
 // Identity implements transfer.Source. The API has no version of what a drive holds, so a drive that was written between
 // two attempts is not found out by it.
@@ -131,7 +132,7 @@ type takeFunc func(body io.Reader, part transfer.Chunk) error
 
 // read asks for the chunk: at once, or, as long as little is known of the link, in two parts of which the first is a probe.
 func (d *Drive) read(ctx context.Context, c transfer.Chunk, take takeFunc) error {
-	n := d.client.down.Probe(c.Len, d.client.shared.away())
+	n := d.client.down.Probe(c.Len, d.RTT())
 	if n == 0 {
 		return d.readPart(ctx, c, d.client.down.Pick(), take)
 	}

@@ -359,8 +359,9 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// TestAway takes the quickest answer to a small request for the distance; one to a chunk says nothing of it.
-func TestAway(t *testing.T) {
+// TestRTT takes the quickest answer to a small request for the round-trip time; one to a chunk says
+// nothing of it.
+func TestRTT(t *testing.T) {
 	var delay atomic.Int64
 	c := served(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -369,8 +370,8 @@ func TestAway(t *testing.T) {
 			_, _ = io.WriteString(w, "drive "+uuid+"\n")
 		}
 	})
-	if away := c.shared.away(); away != 0 {
-		t.Errorf("before any call the endpoint is %s away", away)
+	if rtt := c.shared.rtt.Lowest(); rtt != 0 {
+		t.Errorf("before any call the round-trip time is %s", rtt)
 	}
 	const near, far = 20 * time.Millisecond, 300 * time.Millisecond
 	for _, d := range []time.Duration{far, near, far} {
@@ -384,13 +385,13 @@ func TestAway(t *testing.T) {
 	if err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 1 << 20}, make([]byte, 1<<20)); err != nil {
 		t.Fatal(err)
 	}
-	if away := c.shared.away(); away < near || away >= far {
-		t.Errorf("an endpoint that answers after %s and %s is %s away", far, near, away)
+	if rtt := c.shared.rtt.Lowest(); rtt < near || rtt >= far {
+		t.Errorf("of an endpoint that answers after %s and %s the round-trip time is %s", far, near, rtt)
 	}
 }
 
-// TestAwayBeforeConnected does not take the time for distance that it takes to connect.
-func TestAwayBeforeConnected(t *testing.T) {
+// TestRTTLeavesOutConnecting does not count the time that it takes to connect.
+func TestRTTLeavesOutConnecting(t *testing.T) {
 	const handshake = 300 * time.Millisecond
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "uuid 1\n")
@@ -405,7 +406,7 @@ func TestAwayBeforeConnected(t *testing.T) {
 	if _, err := c.Profile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if away := c.shared.away(); away == 0 || away >= handshake {
-		t.Errorf("an endpoint that answers at once is %s away", away)
+	if rtt := c.shared.rtt.Lowest(); rtt == 0 || rtt >= handshake {
+		t.Errorf("of an endpoint that answers at once the round-trip time is %s", rtt)
 	}
 }

@@ -26,7 +26,7 @@ func TestStall(t *testing.T) {
 		<-done
 	})
 	defer close(done)
-	c.shared.patience = transport.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 200 * time.Millisecond}
+	c.shared.watchdog.Patience = transport.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 200 * time.Millisecond}
 	d := drive(c, 8<<20, transfer.CompressionNone)
 	for _, n := range []int{10_000, 20_000} {
 		want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
@@ -58,7 +58,7 @@ func TestTrickle(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
-	c.shared.patience = transport.Patience{Period: time.Second, Bytes: n / 100, Answer: 10 * time.Second}
+	c.shared.watchdog.Patience = transport.Patience{Period: time.Second, Bytes: n / 100, Answer: 10 * time.Second}
 	d := drive(c, 8<<20, transfer.CompressionNone)
 	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), "") // which takes longer than the period
 	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Off: 1, Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
@@ -68,7 +68,7 @@ func TestTrickle(t *testing.T) {
 func TestLimitedCalls(t *testing.T) {
 	const n = 20_000
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, n)) })
-	c.shared.patience = transport.Patience{Period: 100 * time.Millisecond, Bytes: 4_000, Answer: 10 * time.Second}
+	c.shared.watchdog.Patience = transport.Patience{Period: 100 * time.Millisecond, Bytes: 4_000, Answer: 10 * time.Second}
 	d := drive(c.Session(nil, rate.NewLimiter(100_000, 1_000)), 8<<20, transfer.CompressionNone)
 	var g errgroup.Group
 	for range 4 { // each has 2,500 bytes in a period

@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"github.com/transferd/transferd/internal/transport"
 )
 
 // answer is a server's answer with status 200 or 206. Its body is read by one goroutine at a time.
@@ -23,7 +21,6 @@ type answer struct {
 	ctx    context.Context // of the request
 	stop   context.CancelCauseFunc
 	unbind func() bool
-	watch  *transport.Watch // held but while the server is waited for
 }
 
 // get sends one request. ctx governs the answer until its Close or unbind.
@@ -34,7 +31,6 @@ func (r *remote) get(ctx context.Context, u *url.URL, header http.Header) (*answ
 	a := &answer{remote: r}
 	a.ctx, a.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	a.unbind = a.bind(ctx)
-	a.watch = transport.NewWatch(a.ctx, r.patience)
 	if err := a.send(u, header); err != nil {
 		a.release()
 		return nil, err
@@ -46,8 +42,7 @@ func (r *remote) get(ctx context.Context, u *url.URL, header http.Header) (*answ
 }
 
 func (a *answer) send(u *url.URL, header http.Header) error {
-	defer a.watch.Hold()
-	req, err := http.NewRequestWithContext(a.watch.Context(), http.MethodGet, u.String(), http.NoBody)
+	req, err := http.NewRequestWithContext(a.ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
 		return a.remote.errNoURL()
 	}
@@ -68,19 +63,7 @@ func (a *answer) bind(ctx context.Context) (unbind func() bool) {
 
 // Read reads the body; its errors are ones for users. A server that stands still is CodeTimeout.
 func (a *answer) Read(p []byte) (int, error) {
-	limit := a.remote.limit
-	if limit != nil {
-		p = p[:min(len(p), limit.Burst())]
-	}
-	a.watch.Release()
 	n, err := a.body.Read(p)
-	a.watch.Moved(n)
-	a.watch.Hold()
-	if limit != nil && n > 0 {
-		if werr := limit.WaitN(a.watch.Context(), n); werr != nil && err == nil {
-			err = werr
-		}
-	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = a.callError(err)
 	}
@@ -95,7 +78,6 @@ func (a *answer) Close() error {
 }
 
 func (a *answer) release() {
-	a.watch.Stop()
 	a.unbind()
 	a.stop(nil)
 }

@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"sync"
 
-	"golang.org/x/time/rate"
-
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transport"
 )
@@ -22,9 +20,6 @@ type remote struct {
 	name   string // for messages, without secrets
 	origin *url.URL
 	client *http.Client
-	// Of all its requests: how long they may stand still, and the bytes that they take; nil: as many as they can.
-	patience transport.Patience
-	limit    *rate.Limiter
 }
 
 // openURL asks for the first bytes of the image. A server that answers with just them, says how large the image is and
@@ -32,17 +27,16 @@ type remote struct {
 // itself, which is read as it comes. A compressed image is not unpacked beforehand to learn its size, for that would
 // fetch it twice: its job has to say how large the drive is to be.
 func openURL(ctx context.Context, ref transfer.Ref, opts Options) (transfer.Source, error) {
-	r := &remote{name: ref.Redacted(), patience: cmp.Or(opts.patience, transport.DefaultPatience), limit: opts.Limit}
+	r := &remote{name: ref.Redacted()}
 	var err error
 	if r.origin, err = url.Parse(ref.Path); err != nil || r.origin.Host == "" {
 		return nil, r.errNoURL()
 	}
-	r.client = &http.Client{Transport: opts.transport, CheckRedirect: checkRedirect}
-	if opts.transport == nil {
-		if r.client.Transport, err = pool(); err != nil {
-			return nil, err
-		}
+	layers, err := newLayers(opts)
+	if err != nil {
+		return nil, err
 	}
+	r.client = &http.Client{Transport: layers, CheckRedirect: checkRedirect}
 	a, err := r.get(ctx, r.origin, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sniffSize-1)}})
 	if err != nil {
 		return nil, err
@@ -65,6 +59,21 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (transfer.Sour
 		return nil, err
 	}
 	return r.stream(ctx, a, opts)
+}
+
+// newLayers stacks what all requests for one image run through; the order is that of package
+// transport.
+func newLayers(opts Options) (rt http.RoundTripper, err error) {
+	if rt = opts.transport; rt == nil {
+		if rt, err = pool(); err != nil {
+			return nil, err
+		}
+	}
+	rt = &transport.Watchdog{Next: rt, Patience: cmp.Or(opts.patience, transport.DefaultPatience)}
+	if opts.Limit != nil {
+		rt = &transport.Limit{Next: rt, Rate: opts.Limit}
+	}
+	return rt, nil
 }
 
 // pool is the connections of all images, so that they are used again.

@@ -26,7 +26,7 @@ func (r *remote) failure(code transfer.Code, hint string, err error) error {
 // callError makes an error of a request, or of reading its answer, one for users.
 func (a *answer) callError(err error) error {
 	var own *transfer.Error
-	if cause := context.Cause(a.watch.Context()); errors.As(cause, &own) {
+	if cause := context.Cause(a.ctx); errors.As(cause, &own) {
 		err = cause
 	} else if cause != nil {
 		return cause
