@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"runtime"
 	"slices"
 
@@ -148,11 +147,11 @@ func (c *Client) exchange(ctx context.Context, r *request) error {
 	}
 	resp, err := c.http.RoundTrip(req)
 	if err != nil {
-		return transportError(context.Cause(ctx), err)
+		return meanings.Failure(ctx, err)
 	}
 	defer resp.Body.Close()
 	if err := c.answer(r, resp); err != nil {
-		return transportError(context.Cause(ctx), err)
+		return meanings.Failure(ctx, err)
 	}
 	return nil
 }
@@ -185,7 +184,7 @@ func drop(body io.Reader) error {
 func (c *Client) build(ctx context.Context, r *request) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, c.shared.base+"/"+r.path, bytes.NewReader(r.body))
 	if err != nil {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "", "%w", unwrapURL(err))
+		return nil, transfer.Errorf(transfer.CodeInvalid, "", "%w", transport.WithoutURL(err))
 	}
 	req.SetBasicAuth(c.shared.user, c.shared.password)
 	req.Header.Set("User-Agent", "transferd")
@@ -230,13 +229,4 @@ func (c *Client) text(ctx context.Context, op, method, path string, input []byte
 		return nil, err
 	}
 	return text, nil
-}
-
-// unwrapURL drops the URL that net/http puts before its errors: messages name the endpoint instead.
-func unwrapURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }

@@ -35,6 +35,21 @@ func TestStall(t *testing.T) {
 	want(t, d.WriteChunk(t.Context(), transfer.Chunk{Len: len(p)}, p), transfer.CodeTimeout, "stands still")
 }
 
+// TestStallWithinGzip is a call that stands still, whatever what unpacks the answer makes of it.
+func TestStallWithinGzip(t *testing.T) {
+	done := make(chan struct{})
+	c := served(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write([]byte{0x1f, 0x8b, 8})
+		_ = http.NewResponseController(w).Flush()
+		<-done
+	})
+	defer close(done)
+	c.shared.watchdog.Patience = transport.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 200 * time.Millisecond}
+	d := drive(c, 8<<20, transfer.CompressionNone)
+	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: 1000}, make([]byte, 1000)), transfer.CodeTimeout, "stands still")
+}
+
 // TestTrickle goes on with a call for as long as it moves, and gives one up that hardly does.
 func TestTrickle(t *testing.T) {
 	const n = 30_000

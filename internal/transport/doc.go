@@ -21,5 +21,8 @@
 // RTT and Watchdog have no state of a job, so all jobs with one endpoint share them. Limit and
 // Meter belong to a job.
 //
+// Meanings says what a call that failed means: one table of statuses and one classifier of
+// failures, with what a client differs in given as data.
+//
 // No layer copies a body, or allocates for a piece of one.
 package transport

@@ -89,8 +89,12 @@ func (b *watchedAnswer) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// errNoProgress is the cause with which a watch ends a call.
+// errNoProgress is in the chain of every error with which a watch ends a call.
 var errNoProgress = errors.New("no progress")
+
+func standsStill() error {
+	return transfer.Errorf(transfer.CodeTimeout, "the network or the other side stands still", "%w", errNoProgress)
+}
 
 // watch ends the context of one call when the call stands still. It is safe for concurrent use.
 //
@@ -198,7 +202,7 @@ func (w *watch) expired() {
 		w.n = 0
 		w.await(w.patience.Period)
 	default:
-		w.cancel(transfer.Errorf(transfer.CodeTimeout, "the network or the other side stands still", "%w", errNoProgress))
+		w.cancel(standsStill())
 	}
 }
 
