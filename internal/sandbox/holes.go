@@ -79,6 +79,3 @@ func retryInterrupted(call func() error) error {
 		}
 	}
 }
-
-// unsyncable tells whether err says that a folder cannot be synced here at all.
-func unsyncable(err error) bool { return errors.Is(err, unix.EINVAL) }
