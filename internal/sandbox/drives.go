@@ -1,44 +1,10 @@
 package sandbox
 
 import (
-	"errors"
-	"io/fs"
 	"net/http"
-	"os"
+
+	"github.com/google/uuid"
 )
-
-// loadAccount reads the UUIDs of account and host, and makes them up at the first start.
-func loadAccount(path string) (account, host string, err error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		account, host = newUUID(), newUUID()
-		return account, host, replaceFile(path, encode(object{{"uuid", account}, {"host", host}}))
-	}
-	if err != nil {
-		return "", "", err
-	}
-	o := decode(text)
-	uuid, _ := o.get("uuid")
-	hostID, _ := o.get("host")
-	account, okAccount := parseUUID(uuid)
-	host, okHost := parseUUID(hostID)
-	if !okAccount || !okHost {
-		return "", "", errors.New("the account file does not hold two UUIDs")
-	}
-	return account, host, nil
-}
-
-// profileInfo answers /profile/info (manual 6.1). The secret_key is left out: it is the password.
-func (s *Server) profileInfo(*exchange) (reply, error) {
-	o := object{
-		{"uuid", s.account}, {"email", s.cfg.User}, {"first_name", "Sandbox"}, {"last_name", "User"},
-		{"nick_name", "sandbox"}, {"type", "regular"}, {"currency", "EUR"}, {"language", "EN"},
-	}
-	for _, key := range []string{"title", "company", "address", "postcode", "town", "phone", "country"} {
-		o.add(key, "")
-	}
-	return textReply(o), nil
-}
 
 // listDrives answers /drives/list: the account's own drives, oldest first.
 func (s *Server) listDrives(*exchange) (reply, error) { return idList(s.store.list()), nil }
@@ -107,7 +73,7 @@ func (s *Server) createDrive(x *exchange) (reply, error) {
 	if len(bad) > 0 {
 		return reply{}, invalid(in, bad)
 	}
-	d, err := s.store.create(newUUID(), a, nil)
+	d, err := s.store.create(uuid.NewString(), a, nil)
 	if err != nil {
 		return reply{}, err
 	}

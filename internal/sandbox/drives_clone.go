@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const (
@@ -82,7 +84,7 @@ func (s *Server) startClone(src *drive, a attrs) (reply, error) {
 	s.copies.Add(1)
 	s.mu.Unlock()
 
-	id := newUUID()
+	id := uuid.NewString()
 	state := &copying{claim: s.host + ":imaging:" + id, began: time.Now(), least: s.faults.Load().imaging}
 	err := src.protect(state, a.size)
 	if err != nil {

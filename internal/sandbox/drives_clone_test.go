@@ -6,11 +6,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // cloneGate holds clones when their bytes are copied.
@@ -272,7 +273,7 @@ func TestCloseStopsClones(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := s.store.create(newUUID(), attrs{name: "x", size: 1, claim: claimExclusive}, nil)
+	d, err := s.store.create(uuid.NewString(), attrs{name: "x", size: 1, claim: claimExclusive}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,68 +294,4 @@ func TestCloseStopsClones(t *testing.T) {
 	if _, err := s.startClone(d, d.attrs); !errors.As(err, &p) || p.status != 500 {
 		t.Errorf("clone after Close: %v", err)
 	}
-}
-
-func TestLibrary(t *testing.T) {
-	cfg := testConfig(t)
-	r := serveRig(t, cfg)
-	data := noise(100_001, 1)
-	put := func(path string, p []byte) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(cfg.Dir, "standard", path), p, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put("img/debian-12.img", data)
-	put("img/debian-12.img.info", []byte("description Debian\nos linux\nbits 32\nlicenses a b\nuse db,web\nsize 1\n"))
-	put("cd/install.iso", data[:5000])
-	put("cd/.hidden", data)
-	put("cd/empty", nil)
-	img, cd := strings.Fields(string(r.get("/drives/standard/img/list").body)), strings.Fields(string(r.get("/drives/standard/cd/list").body))
-	all := strings.Fields(string(r.get("/drives/standard/list").body))
-	if len(img) != 1 || len(cd) != 1 || !slices.Equal(all, append(slices.Clone(img), cd...)) {
-		t.Fatalf("%v, %v, %v", img, cd, all)
-	}
-	if got := r.get("/drives/list").body; len(got) != 0 {
-		t.Errorf("own drives: %q", got)
-	}
-	o := r.info(img[0])
-	for key, want := range map[string]string{
-		"name": "debian-12", "size": "100001", "type": "disk", "drive_type": "preinstalled", "user": libraryUser, "os": "linux",
-		"bits": "32", "description": "Debian", "status": "active", "use": "db,web", "claimed": "",
-	} {
-		if got := value(o, key); got != want {
-			t.Errorf("%s is %q, want %q", key, got, want)
-		}
-	}
-	for _, path := range []string{"/drives/standard/img/" + img[0] + "/info", "/drives/standard/img/info"} {
-		if got := decode(r.get(path).body); !slices.Equal(got, o) {
-			t.Errorf("%s: %v", path, got)
-		}
-	}
-	if o := r.info(cd[0]); value(o, "type") != "cdrom" || value(o, "drive_type") != "installcd" || value(o, "name") != "install" {
-		t.Errorf("%v", o)
-	}
-	r.want(404, "GET", "/drives/standard/cd/"+img[0]+"/info", nil)
-	for command, body := range map[string]string{"write": "x", "set": "name x", "destroy": ""} {
-		r.want(404, "POST", "/drives/"+img[0]+"/"+command, []byte(body))
-	}
-	equal(t, r.read(img[0], 0, 100_001), data)
-	o = r.settled(value(r.post("/drives/"+img[0]+"/clone", "name mine"), "drive"))
-	for key, want := range map[string]string{
-		"os": "linux", "bits": "32", "description": "Debian", "licenses": "a b", "use": "db,web", "type": "disk", "claim:type": "exclusive",
-		"drive_type": "", "free": "",
-	} {
-		if got := value(o, key); got != want {
-			t.Errorf("clone: %s is %q, want %q", key, got, want)
-		}
-	}
-	equal(t, r.read(value(o, "drive"), 0, 100_001), data)
-	r.stop()
-	r = serveRig(t, cfg)
-	equal(t, r.read(img[0], 1, 100_000), data[1:]) // the same UUID, without a listing first
-	if err := os.Remove(filepath.Join(cfg.Dir, "standard/img/debian-12.img")); err != nil {
-		t.Fatal(err)
-	}
-	r.want(404, "GET", "/drives/"+img[0]+"/info", nil)
 }

@@ -2,11 +2,14 @@ package sandbox
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/google/uuid"
 )
 
 // shelf is one of the two kinds of standard drives, and the folder they are in.
@@ -18,6 +21,9 @@ const (
 )
 
 const infoSuffix = ".info"
+
+// libraryUser owns the standard drives.
+const libraryUser = "00000000-0000-0000-0000-000000000001"
 
 // library is the standard drives: the files in dir/img and dir/cd, looked up anew whenever they are listed.
 type library struct {
@@ -95,7 +101,7 @@ func (l *library) scan(s shelf) (found []*drive) {
 
 // place is the drive for a file, with what is true of it now. Its UUID follows from shelf and name alone.
 func (l *library) place(s shelf, file string, size int64) *drive {
-	id := namedUUID("standard/" + string(s) + "/" + file)
+	id := libraryID("standard/" + string(s) + "/" + file)
 	path := filepath.Join(l.dir, string(s), file)
 	a := libraryAttrs(s, file, path+infoSuffix)
 	a.size = size
@@ -109,6 +115,15 @@ func (l *library) place(s shelf, file string, size int64) *drive {
 	d.attrs = a
 	d.mu.Unlock()
 	return d
+}
+
+// libraryID is the UUID of a library file, always the same for the same name: version 8 (RFC 9562), from a SHA-256.
+func libraryID(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	id := uuid.UUID(sum[:16])
+	id[6] = id[6]&0x0f | 0x80 // version
+	id[8] = id[8]&0x3f | 0x80 // variant
+	return id.String()
 }
 
 // libraryAttrs describes a library file: fixed texts, and above them what the operator wrote into its .info file.

@@ -3,6 +3,8 @@ package sandbox
 import (
 	"slices"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // command is one row of the manual's table of drive commands (manual 7, 6.1).
@@ -151,4 +153,14 @@ func (s *Server) target(to route) (*drive, error) {
 		return nil, missing(status, to.drive)
 	}
 	return d, nil
+}
+
+// parseUUID returns s in lower case, or false if it does not have the form 8-4-4-4-12 hexadecimal digits: the other
+// forms that uuid.Parse takes have other lengths.
+func parseUUID(s string) (string, bool) {
+	id, err := uuid.Parse(s)
+	if err != nil || len(s) != 36 {
+		return "", false
+	}
+	return id.String(), true
 }

@@ -48,6 +48,20 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+func TestOnlyOneFormOfAUUID(t *testing.T) {
+	if id, ok := parseUUID(strings.ToUpper(anyID)); !ok || id != anyID {
+		t.Errorf("capitals: %q, %v", id, ok)
+	}
+	for _, s := range []string{
+		"", "urn:uuid:" + anyID, "{" + anyID + "}", strings.ReplaceAll(anyID, "-", ""), anyID + " ", anyID[:35], anyID[:35] + "g",
+		strings.Replace(anyID, "-", "0", 1),
+	} {
+		if id, ok := parseUUID(s); ok {
+			t.Errorf("%q is taken for %s", s, id)
+		}
+	}
+}
+
 func FuzzReadPath(f *testing.F) {
 	for _, seed := range []string{
 		"/drives/" + anyID + "/read/0/4M", "/drives/" + anyID + "/read/1/4194305", "//drives/standard/img/list",

@@ -45,7 +45,7 @@ func openStore(dir string) (*store, error) {
 	}
 	for _, e := range entries {
 		id, isMeta := strings.CutSuffix(e.Name(), metaSuffix)
-		if uuid, ok := parseUUID(id); !isMeta || !ok || uuid != id {
+		if canonical, ok := parseUUID(id); !isMeta || !ok || canonical != id {
 			continue
 		}
 		d, err := s.load(id)
@@ -92,8 +92,8 @@ func (s *store) load(id string) (*drive, error) {
 func (s *store) sweep(entries []fs.DirEntry) error {
 	for _, e := range entries {
 		id, isData := strings.CutSuffix(e.Name(), dataSuffix)
-		uuid, ok := parseUUID(id)
-		orphan := isData && ok && uuid == id && s.byID[id] == nil
+		canonical, ok := parseUUID(id)
+		orphan := isData && ok && canonical == id && s.byID[id] == nil
 		if !orphan && !strings.HasPrefix(e.Name(), temporary) {
 			continue
 		}
