@@ -142,10 +142,10 @@ func (f Fault) String() string {
 
 // faultSet is faults as a request meets them. The zero value has none.
 type faultSet struct {
-	percent [faultKinds]float64
-	latency time.Duration
-	imaging time.Duration
-	meter   *meter // nil: no limit
+	percent   [faultKinds]float64
+	latency   time.Duration
+	imaging   time.Duration
+	bandwidth *bandwidth // nil: no limit
 }
 
 // SetFaults replaces all faults; requests under way keep those they began with. Of two of one kind the last counts.
@@ -161,7 +161,7 @@ func (s *Server) SetFaults(faults []Fault) error {
 		case faultImaging:
 			set.imaging = f.Delay
 		case faultBandwidth:
-			set.meter = &meter{rate: float64(f.Rate)}
+			set.bandwidth = newBandwidth(f.Rate)
 		default:
 			set.percent[kind] = f.Percent
 		}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"math/bits"
@@ -298,6 +299,37 @@ func TestFaultBandwidth(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 	r.counted("bandwidth", 2, 2)
+}
+
+func TestBandwidthIsShared(t *testing.T) {
+	for _, rate := range []int64{1000, 1 << 20, 100 << 20} {
+		b := newBandwidth(rate)
+		req := httptest.NewRequest("GET", "/", nil)
+		delayed := 0
+		r := &limitedReader{req, bytes.NewReader(make([]byte, rate/20)), b, func() { delayed++ }}
+		w := &limitedWriter{req, io.Discard, b, func() { delayed++ }}
+		began := time.Now()
+		n, err := io.Copy(w, r)
+		if n != rate/20 || err != nil {
+			t.Fatalf("rate %d: %d bytes, %v", rate, n, err)
+		}
+		took := time.Since(began)
+		if want := 85 * time.Millisecond; took < want { // a tenth of a second, less the hundredth that an idle limit saves up
+			t.Errorf("rate %d: took %v, want %v", rate, took, want)
+		}
+		if delayed == 0 {
+			t.Errorf("rate %d: no delay was reported", rate)
+		}
+	}
+}
+
+func TestBandwidthLetsGoOfAClientThatLeft(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	req := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
+	w := &limitedWriter{req, io.Discard, newBandwidth(1), cancel}
+	if n, err := w.Write(make([]byte, 1000)); n != 1000 || err != nil { // a quarter of an hour
+		t.Errorf("%d bytes, %v", n, err)
+	}
 }
 
 func TestFaultsWithoutHijack(t *testing.T) {

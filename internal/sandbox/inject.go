@@ -1,13 +1,11 @@
 package sandbox
 
 import (
-	"context"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
-	"time"
 )
 
 // dice choose which requests faults hit.
@@ -55,10 +53,10 @@ func (s *Server) inject(x *exchange, faults *faultSet) error {
 		s.counts.add(faultLatency)
 		_ = pause(ctx, faults.latency) // a client that left is noticed later
 	}
-	if faults.meter != nil {
+	if faults.bandwidth != nil {
 		delayed := sync.OnceFunc(func() { s.counts.add(faultBandwidth) })
-		x.body = &meteredReader{ctx, x.body, faults.meter, delayed}
-		x.out = &meteredWriter{ctx, x.w, faults.meter, delayed}
+		x.body = &limitedReader{x.r, x.body, faults.bandwidth, delayed}
+		x.out = &limitedWriter{x.r, x.w, faults.bandwidth, delayed}
 	}
 	x.plan = s.dice.roll(&faults.percent, x.to.faults)
 	return s.strike(x)
@@ -146,66 +144,4 @@ func (c *cutReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)
 	return n, err
-}
-
-const (
-	// meterStep is how much passes a meter at once, in bytes.
-	meterStep = 32 << 10
-	// meterCredit is how much an idle meter saves up.
-	meterCredit = 10 * time.Millisecond
-)
-
-// meter shares rate bytes a second among all who call take.
-type meter struct {
-	rate float64
-	mu   sync.Mutex
-	free time.Time // when all that was taken so far has passed
-}
-
-// take waits until n more bytes may have passed.
-func (m *meter) take(ctx context.Context, n int, delayed func()) {
-	m.mu.Lock()
-	now := time.Now()
-	if oldest := now.Add(-meterCredit); m.free.Before(oldest) {
-		m.free = oldest
-	}
-	m.free = m.free.Add(time.Duration(float64(n) / m.rate * float64(time.Second)))
-	wait := m.free.Sub(now)
-	m.mu.Unlock()
-	if wait > 0 {
-		delayed()
-		_ = pause(ctx, wait) // who left needs no rate
-	}
-}
-
-type meteredReader struct {
-	ctx     context.Context
-	r       io.Reader
-	m       *meter
-	delayed func()
-}
-
-func (r *meteredReader) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p[:min(len(p), meterStep)])
-	r.m.take(r.ctx, n, r.delayed)
-	return n, err
-}
-
-type meteredWriter struct {
-	ctx     context.Context
-	w       io.Writer
-	m       *meter
-	delayed func()
-}
-
-func (w *meteredWriter) Write(p []byte) (written int, err error) {
-	for len(p) > 0 && err == nil {
-		part := p[:min(len(p), meterStep)]
-		w.m.take(w.ctx, len(part), w.delayed)
-		var n int
-		n, err = w.w.Write(part)
-		written += n
-		p = p[len(part):]
-	}
-	return written, err
 }
