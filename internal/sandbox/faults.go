@@ -129,17 +129,6 @@ func (f Fault) check() error {
 	return nil
 }
 
-// String is f as ParseFault reads it.
-func (f Fault) String() string {
-	switch kindOf(f.Kind) {
-	case faultLatency, faultImaging:
-		return f.Kind + "=" + f.Delay.String()
-	case faultBandwidth:
-		return f.Kind + "=" + strconv.FormatInt(f.Rate, 10)
-	}
-	return f.Kind + "=" + strconv.FormatFloat(f.Percent, 'g', -1, 64) + "%"
-}
-
 // faultSet is faults as a request meets them. The zero value has none.
 type faultSet struct {
 	percent   [faultKinds]float64
