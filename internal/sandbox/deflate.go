@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// minCompress is the shortest answer worth a gzip header, in bytes.
+	// minCompress is the shortest response worth a gzip header, in bytes.
 	minCompress = 512
-	// A compressed answer is sent if it saves at least one part in worthwhile.
+	// A compressed response is sent if it saves at least one part in worthwhile.
 	worthwhile = 16
 )
 
-// deflater is what compressing one answer takes, kept for the next.
+// deflater is what compressing one response takes, kept for the next.
 type deflater struct {
 	out bytes.Buffer
 	gz  *gzip.Writer

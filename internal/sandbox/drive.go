@@ -107,7 +107,7 @@ func (d *drive) description() object {
 func (d *drive) usable() error {
 	switch {
 	case d.gone:
-		return missing(http.StatusNotFound, d.id)
+		return notFound(http.StatusNotFound, d.id)
 	case d.status == statusCopying:
 		return busy(d.id, "it is being imaged")
 	case d.status == statusInactive:
@@ -135,7 +135,7 @@ func (d *drive) room(off int64) (int64, error) {
 		return 0, err
 	}
 	if off > d.attrs.size {
-		return 0, refuse(http.StatusBadRequest, "system", "Offset %d is past the end of the drive, %d.", off, d.attrs.size)
+		return 0, statusErrorf(http.StatusBadRequest, "system", "Offset %d is past the end of the drive, %d.", off, d.attrs.size)
 	}
 	return d.attrs.size - off, nil
 }
@@ -153,8 +153,8 @@ func (d *drive) readable(off, n int64) error {
 	return nil
 }
 
-func pastEnd(size int64) *problem {
-	return refuse(http.StatusBadRequest, "system", "The range crosses the end of the drive, %d.", size)
+func pastEnd(size int64) *statusError {
+	return statusErrorf(http.StatusBadRequest, "system", "The range crosses the end of the drive, %d.", size)
 }
 
 // store puts p at off of the open file f of this drive, unless the drive's state has changed since the request began.
@@ -170,7 +170,7 @@ func (d *drive) store(f *os.File, p []byte, off int64) error {
 	d.disk.Lock()
 	defer d.disk.Unlock()
 	if err := writeSparse(f, p, off); err != nil {
-		return internal(err)
+		return internalError(err)
 	}
 	return nil
 }
@@ -181,9 +181,9 @@ func (d *drive) open(flag int) (*os.File, error) {
 	f, err := os.OpenFile(d.path, flag, 0) //nolint:gosec // its name is a UUID of ours, or a file that was listed
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, missing(http.StatusNotFound, d.id) // destroyed a moment ago
+		return nil, notFound(http.StatusNotFound, d.id) // destroyed a moment ago
 	case err != nil:
-		return nil, internal(err)
+		return nil, internalError(err)
 	}
 	return f, nil
 }

@@ -7,55 +7,55 @@ import (
 )
 
 // listDrives answers /drives/list: the account's own drives, oldest first.
-func (s *Server) listDrives(*exchange) (reply, error) { return idList(s.store.list()), nil }
+func (s *Server) listDrives(*request) (response, error) { return uuidList(s.store.list()), nil }
 
 // infoDrives answers /drives/info (manual 7.7).
-func (s *Server) infoDrives(*exchange) (reply, error) { return s.objects(s.store.list()), nil }
+func (s *Server) infoDrives(*request) (response, error) { return s.objects(s.store.list()), nil }
 
 // listStandard answers /drives/standard/list and those of one shelf (manual 7.8 to 7.10).
-func (s *Server) listStandard(x *exchange) (reply, error) {
-	return idList(s.standard.list(x.to.shelves...)), nil
+func (s *Server) listStandard(req *request) (response, error) {
+	return uuidList(s.standard.list(req.to.shelves...)), nil
 }
 
 // infoStandard answers /drives/standard/info and those of one shelf.
-func (s *Server) infoStandard(x *exchange) (reply, error) {
-	return s.objects(s.standard.list(x.to.shelves...)), nil
+func (s *Server) infoStandard(req *request) (response, error) {
+	return s.objects(s.standard.list(req.to.shelves...)), nil
 }
 
-func idList(drives []*drive) reply {
+func uuidList(drives []*drive) response {
 	text := make([]byte, 0, 37*len(drives))
 	for _, d := range drives {
 		text = append(append(text, d.id...), '\n')
 	}
-	return reply{http.StatusOK, text}
+	return response{http.StatusOK, text}
 }
 
-func (s *Server) objects(drives []*drive) reply {
+func (s *Server) objects(drives []*drive) response {
 	all := make([]object, 0, len(drives))
 	for _, d := range drives {
 		if o := d.object(s.account); o != nil {
 			all = append(all, o)
 		}
 	}
-	return textReply(all...)
+	return textResponse(all...)
 }
 
 // infoDrive answers /drives/UUID/info (manual 7.6).
-func (s *Server) infoDrive(x *exchange) (reply, error) { return s.show(x.drive) }
+func (s *Server) infoDrive(req *request) (response, error) { return s.show(req.drive) }
 
-func (s *Server) show(d *drive) (reply, error) {
+func (s *Server) show(d *drive) (response, error) {
 	o := d.object(s.account)
 	if o == nil {
-		return reply{}, missing(http.StatusNotFound, d.id)
+		return response{}, notFound(http.StatusNotFound, d.id)
 	}
-	return textReply(o), nil
+	return textResponse(o), nil
 }
 
 // createDrive answers /drives/create (manual 7.1).
-func (s *Server) createDrive(x *exchange) (reply, error) {
-	in, err := x.input()
+func (s *Server) createDrive(req *request) (response, error) {
+	in, err := req.input()
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
 	a := newAttrs()
 	bad := a.take(in)
@@ -71,11 +71,11 @@ func (s *Server) createDrive(x *exchange) (reply, error) {
 		a.size = size
 	}
 	if len(bad) > 0 {
-		return reply{}, invalid(in, bad)
+		return response{}, invalidInput(in, bad)
 	}
 	d, err := s.store.create(uuid.NewString(), a, nil)
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
 	return s.show(d)
 }
@@ -89,15 +89,15 @@ func nameRequired(in object) (bad object) {
 }
 
 // setDrive answers /drives/UUID/set, which the manual does not have but clients use: the keys that were sent change.
-func (s *Server) setDrive(x *exchange) (reply, error) {
-	in, err := x.input()
+func (s *Server) setDrive(req *request) (response, error) {
+	in, err := req.input()
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
-	if err := s.change(x.drive, in); err != nil {
-		return reply{}, err
+	if err := s.change(req.drive, in); err != nil {
+		return response{}, err
 	}
-	return s.show(x.drive)
+	return s.show(req.drive)
 }
 
 // change applies in to d: all of it or nothing.
@@ -122,7 +122,7 @@ func (s *Server) change(d *drive, in object) error {
 	}
 	if len(bad) > 0 {
 		d.attrs = old
-		return invalid(in, bad)
+		return invalidInput(in, bad)
 	}
 	if err := s.apply(d, old); err != nil {
 		d.attrs = old
@@ -140,11 +140,11 @@ func (s *Server) apply(d *drive, old attrs) error {
 	}
 	if size > old.size {
 		if err := resize(d.path, old.size, size); err != nil {
-			return internal(err)
+			return internalError(err)
 		}
 	}
 	if err := s.store.save(d); err != nil {
-		return internal(err)
+		return internalError(err)
 	}
 	if size < old.size {
 		_ = resize(d.path, old.size, size) // only gives space back: what is past the size is cut before a growth
@@ -153,9 +153,9 @@ func (s *Server) apply(d *drive, old attrs) error {
 }
 
 // destroyDrive answers /drives/UUID/destroy (manual 7.5).
-func (s *Server) destroyDrive(x *exchange) (reply, error) {
-	if err := s.store.destroy(x.drive); err != nil {
-		return reply{}, err
+func (s *Server) destroyDrive(req *request) (response, error) {
+	if err := s.store.destroy(req.drive); err != nil {
+		return response{}, err
 	}
 	return noContent, nil
 }

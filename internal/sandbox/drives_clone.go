@@ -45,12 +45,12 @@ func (c *copying) progress() string {
 
 // cloneDrive answers /drives/UUID/clone (manual 7.4) with the new drive, at once. Until the last byte is copied the new
 // drive shows status copying, imaging and claimed, all three; then it is active and has neither of the others.
-func (s *Server) cloneDrive(x *exchange) (reply, error) {
-	in, err := x.input()
+func (s *Server) cloneDrive(req *request) (response, error) {
+	in, err := req.input()
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
-	src := x.drive
+	src := req.drive
 	src.mu.RLock()
 	inherited := src.attrs
 	src.mu.RUnlock()
@@ -69,17 +69,17 @@ func (s *Server) cloneDrive(x *exchange) (reply, error) {
 		a.size = size
 	}
 	if len(bad) > 0 {
-		return reply{}, invalid(in, bad)
+		return response{}, invalidInput(in, bad)
 	}
 	return s.startClone(src, a)
 }
 
 // startClone makes the new drive, answers it, and starts the copy.
-func (s *Server) startClone(src *drive, a attrs) (reply, error) {
+func (s *Server) startClone(src *drive, a attrs) (response, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return reply{}, internal(errors.New("the server is closed"))
+		return response{}, internalError(errors.New("the server is closed"))
 	}
 	s.copies.Add(1)
 	s.mu.Unlock()
@@ -89,25 +89,25 @@ func (s *Server) startClone(src *drive, a attrs) (reply, error) {
 	err := src.protect(state, a.size)
 	if err != nil {
 		s.copies.Done()
-		return reply{}, err
+		return response{}, err
 	}
 	d, err := s.store.create(id, a, state)
 	if err != nil {
 		src.release(state.claim)
 		s.copies.Done()
-		return reply{}, err
+		return response{}, err
 	}
 	if state.least > 0 {
 		s.counts.add(faultImaging)
 	}
-	answer, err := s.show(d)
+	resp, err := s.show(d)
 	go func() {
 		defer s.copies.Done()
 		err := s.runCopy(src, d, state)
 		src.release(state.claim) // first, so that who sees the clone active can destroy its source
 		s.settle(d, err)
 	}()
-	return answer, err
+	return resp, err
 }
 
 // protect claims the source of a clone of size bytes: until release it is not written, resized or destroyed.
@@ -115,13 +115,13 @@ func (d *drive) protect(c *copying, size int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.gone {
-		return missing(http.StatusBadRequest, d.id)
+		return notFound(http.StatusBadRequest, d.id)
 	}
 	if err := d.usable(); err != nil {
 		return err
 	}
 	if size < d.attrs.size { // it grew since the input was checked
-		return refuse(http.StatusBadRequest, "size", "is smaller than the drive to clone")
+		return statusErrorf(http.StatusBadRequest, "size", "is smaller than the drive to clone")
 	}
 	c.total = d.attrs.size
 	d.claims = append(d.claims, c.claim)

@@ -290,7 +290,7 @@ func TestCloseStopsClones(t *testing.T) {
 	if last.status != statusInactive || last.copy != nil || len(d.claims) != 0 {
 		t.Errorf("%v, claims %v", last.status, d.claims)
 	}
-	var p *problem
+	var p *statusError
 	if _, err := s.startClone(d, d.attrs); !errors.As(err, &p) || p.status != 500 {
 		t.Errorf("clone after Close: %v", err)
 	}

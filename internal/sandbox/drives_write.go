@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -18,37 +17,37 @@ var blocks = sync.Pool{New: func() any { b := make([]byte, blockSize); return &b
 
 // writeDrive answers /drives/UUID/write[/OFFSET] (manual 7.2): 204 once all of the body is stored. What is refused
 // beforehand stores nothing, a raw body that ends early stores what came, a gzip body is stored whole or not at all.
-func (s *Server) writeDrive(x *exchange) (reply, error) {
-	off, err := writeOffset(x.to.args)
+func (s *Server) writeDrive(req *request) (response, error) {
+	off, err := writeOffset(req.to.args)
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
-	if err := x.writeHeaders(); err != nil {
-		return reply{}, err
+	if err := req.requireLength(); err != nil {
+		return response{}, err
 	}
-	room, err := x.drive.room(off)
+	room, err := req.drive.room(off)
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
-	f, err := x.drive.open(os.O_RDWR)
+	f, err := req.drive.open(os.O_RDWR)
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
 	defer f.Close()
 
 	var n int64
-	switch encoding := strings.ToLower(x.r.Header.Get("Content-Encoding")); encoding {
+	switch encoding := strings.ToLower(req.r.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
-		n, err = s.writeRaw(x, f, off, room)
+		n, err = s.writeRaw(req, f, off, room)
 	case "gzip", "x-gzip":
-		n, err = s.writeGzip(x, f, off, room)
+		n, err = s.writeGzip(req, f, off, room)
 	default:
-		err = refuse(http.StatusBadRequest, "system", "Content-Encoding must be gzip, or absent.")
+		err = statusErrorf(http.StatusBadRequest, "system", "Content-Encoding must be gzip, or absent.")
 	}
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
-	x.drive.writes.count(n)
+	req.drive.writes.count(n)
 	return noContent, nil
 }
 
@@ -59,61 +58,61 @@ func writeOffset(args []string) (int64, error) {
 	}
 	off, err := parseSize(args[0])
 	if err != nil {
-		return 0, refuse(http.StatusBadRequest, "system", "OFFSET is %s.", err)
+		return 0, statusErrorf(http.StatusBadRequest, "system", "OFFSET is %s.", err)
 	}
 	return off, nil
 }
 
-// writeHeaders refuses a body whose length is not announced.
-func (x *exchange) writeHeaders() error {
-	if err := x.plainBody(); err != nil {
+// requireLength refuses a body whose length is not announced.
+func (req *request) requireLength() error {
+	if err := req.refuseChunked(); err != nil {
 		return err
 	}
-	if x.r.ContentLength == 0 && x.r.Header.Get("Content-Length") == "" {
-		return refuse(http.StatusBadRequest, "system", "A write needs a Content-Length.")
+	if req.r.ContentLength == 0 && req.r.Header.Get("Content-Length") == "" {
+		return statusErrorf(http.StatusBadRequest, "system", "A write needs a Content-Length.")
 	}
 	return nil
 }
 
 // writeRaw stores the body as it is and returns its length.
-func (s *Server) writeRaw(x *exchange, f *os.File, off, room int64) (int64, error) {
-	n := x.r.ContentLength
+func (s *Server) writeRaw(req *request, f *os.File, off, room int64) (int64, error) {
+	n := req.r.ContentLength
 	if n > room {
 		return 0, pastEnd(off + room)
 	}
-	return n, s.transfer(x, f, x.body, off, n)
+	return n, s.storeBody(req, f, req.body, off, n)
 }
 
 // writeGzip inflates the body aside, and stores it once it is known to be good. It returns the inflated length.
-func (s *Server) writeGzip(x *exchange, f *os.File, off, room int64) (int64, error) {
+func (s *Server) writeGzip(req *request, f *os.File, off, room int64) (int64, error) {
 	st := newStage(s.store.dir)
 	defer st.close()
-	n, err := st.inflate(x.body, room)
+	n, err := st.inflate(req.body, room)
 	switch {
 	case errors.Is(err, errCut):
 		return 0, err
 	case errors.Is(err, errTooMuch):
 		return 0, pastEnd(off + room)
 	case errors.Is(err, errStaging):
-		return 0, internal(err)
+		return 0, internalError(err)
 	case err != nil:
-		return 0, refuse(http.StatusBadRequest, "system", "The body is not a whole gzip stream: %s.", err)
+		return 0, statusErrorf(http.StatusBadRequest, "system", "The body is not a whole gzip stream: %s.", err)
 	}
-	return n, s.transfer(x, f, st.reader(), off, n)
+	return n, s.storeBody(req, f, st.reader(), off, n)
 }
 
-// transfer stores n bytes from r at off of the open drive f, block by block.
-func (s *Server) transfer(x *exchange, f *os.File, r io.Reader, off, n int64) error {
+// storeBody stores n bytes from r at off of the open drive f, block by block.
+func (s *Server) storeBody(req *request, f *os.File, r io.Reader, off, n int64) error {
 	block := blocks.Get().(*[]byte)
 	defer blocks.Put(block)
-	wrong := s.wrongBit(x, faultCorruptWrite, n)
+	flip := s.bitToFlip(req, faultCorruptWrite, n)
 	for done := int64(0); done < n; {
 		want := min(n-done, blockSize-(off+done)%blockSize)
 		p := (*block)[:want]
 		got, err := io.ReadFull(r, p)
-		wrong.flip(p[:got], done)
+		flip.apply(p[:got], done)
 		if got > 0 {
-			if err := x.drive.store(f, p[:got], off+done); err != nil {
+			if err := req.drive.store(f, p[:got], off+done); err != nil {
 				return err
 			}
 		}
@@ -130,8 +129,7 @@ func bodyError(err error, done, n int64) error {
 	case errors.Is(err, errCut):
 		return err
 	case errors.Is(err, errStaging):
-		return internal(err)
+		return internalError(err)
 	}
-	return refuse(http.StatusBadRequest, "system", "%s",
-		fmt.Sprintf("The body ended after %d of %d bytes.", done, n))
+	return statusErrorf(http.StatusBadRequest, "system", "The body ended after %d of %d bytes.", done, n)
 }

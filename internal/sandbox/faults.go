@@ -49,10 +49,10 @@ var faultNames = [faultKinds]string{
 //	504            every /drives command. Half of the time a write, set or destroy takes effect first; a create or
 //	               clone never does, or a retry would leave a second drive
 //	reset          every /drives command: the connection is reset, before anything happens, or half of the time in the
-//	               middle of the body of a read's answer or of a write
-//	truncate       a read's answer ends short of its Content-Length; of a write a part is taken, then the connection closes
+//	               middle of the body of a read's response or of a write
+//	truncate       a read's response ends short of its Content-Length; of a write a part is taken, then the connection closes
 //	corrupt-write  a write answers 204 and one bit of what it stored is wrong
-//	corrupt-read   one bit of a read's answer is wrong, not of the drive
+//	corrupt-read   one bit of a read's response is wrong, not of the drive
 //
 // The others are always on:
 //

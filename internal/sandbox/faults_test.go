@@ -44,23 +44,23 @@ func TestParseFault(t *testing.T) {
 	}
 }
 
-func TestDiceKeepTheirPercentages(t *testing.T) {
-	d := newDice(1)
+func TestFaultsKeepTheirPercentages(t *testing.T) {
+	c := newFaultChooser(1)
 	percent := [faultKinds]float64{faultConflict: 5, faultTimeout: 2, faultFailure: 1, faultReset: 1, faultTruncate: 50}
 	kinds := []faultKind{faultReset, faultFailure, faultTimeout, faultConflict} // no truncate
 	counts := map[faultKind]int{}
-	const rolls = 100_000
-	for range rolls {
-		p := d.roll(&percent, kinds)
-		counts[p.kind]++
-		if p.at < 0 || p.at >= 1 {
-			t.Fatalf("%+v", p)
+	const requests = 100_000
+	for range requests {
+		fault := c.choose(&percent, kinds)
+		counts[fault.kind]++
+		if fault.at < 0 || fault.at >= 1 {
+			t.Fatalf("%+v", fault)
 		}
 	}
 	for kind, want := range map[faultKind]float64{
 		faultConflict: 5, faultTimeout: 2, faultFailure: 1, faultReset: 1, faultTruncate: 0, noFault: 91,
 	} {
-		if got := float64(counts[kind]) * 100 / rolls; got < want*0.9 || got > want*1.1 {
+		if got := float64(counts[kind]) * 100 / requests; got < want*0.9 || got > want*1.1 {
 			t.Errorf("kind %d: %v%%, want %v%%", kind, got, want)
 		}
 	}

@@ -75,8 +75,8 @@ func (r *rig) faults(specs ...string) {
 	}
 }
 
-// answer is a response that was read to its end.
-type answer struct {
+// result is a response that was read to its end.
+type result struct {
 	status int
 	header http.Header
 	body   []byte
@@ -96,17 +96,17 @@ func (r *rig) request(method, path string, body io.Reader, header ...string) *ht
 	return req
 }
 
-func (r *rig) try(req *http.Request) (answer, error) {
+func (r *rig) try(req *http.Request) (result, error) {
 	res, err := r.http.Client().Do(req)
 	if err != nil {
-		return answer{}, err
+		return result{}, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, body}, err
+	return result{res.StatusCode, res.Header, body}, err
 }
 
-func (r *rig) do(method, path string, body []byte, header ...string) answer {
+func (r *rig) do(method, path string, body []byte, header ...string) result {
 	r.Helper()
 	a, err := r.try(r.request(method, path, bytes.NewReader(body), header...))
 	if err != nil {
@@ -116,7 +116,7 @@ func (r *rig) do(method, path string, body []byte, header ...string) answer {
 }
 
 // want is do, and a check of the status.
-func (r *rig) want(status int, method, path string, body []byte, header ...string) answer {
+func (r *rig) want(status int, method, path string, body []byte, header ...string) result {
 	r.Helper()
 	a := r.do(method, path, body, header...)
 	if a.status != status {
@@ -125,7 +125,7 @@ func (r *rig) want(status int, method, path string, body []byte, header ...strin
 	return a
 }
 
-func (r *rig) get(path string) answer { r.Helper(); return r.want(200, "GET", path, nil) }
+func (r *rig) get(path string) result { r.Helper(); return r.want(200, "GET", path, nil) }
 
 func (r *rig) post(path, body string) object {
 	r.Helper()

@@ -1,93 +1,95 @@
 package sandbox
 
 import (
+	"context"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 )
 
-// dice choose which requests faults hit.
-type dice struct {
+// faultChooser chooses which requests faults hit.
+type faultChooser struct {
 	mu sync.Mutex
 	r  *rand.Rand
 }
 
-func newDice(seed uint64) *dice {
+func newFaultChooser(seed uint64) *faultChooser {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	return &dice{r: rand.New(rand.NewPCG(seed, seed))}
+	return &faultChooser{r: rand.New(rand.NewPCG(seed, seed))}
 }
 
-// plan is what is to go wrong with one request.
-type plan struct {
+// injectedFault is what is to go wrong with one request.
+type injectedFault struct {
 	kind faultKind
 	late bool    // 504: after it took effect; reset: in the middle of the body
 	at   float64 // where in the body, from 0 to less than 1
 }
 
-// roll chooses at most one of the kinds, each with exactly its percentage as long as they add up to at most 100.
-func (d *dice) roll(percent *[faultKinds]float64, kinds []faultKind) plan {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	left := d.r.Float64() * 100
-	p := plan{kind: noFault, late: d.r.IntN(2) == 0, at: d.r.Float64()}
+// choose takes at most one of the kinds, each with exactly its percentage as long as they add up to at most 100.
+func (c *faultChooser) choose(percent *[faultKinds]float64, kinds []faultKind) injectedFault {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	left := c.r.Float64() * 100
+	fault := injectedFault{kind: noFault, late: c.r.IntN(2) == 0, at: c.r.Float64()}
 	for _, kind := range kinds {
 		if left -= percent[kind]; left < 0 {
-			p.kind = kind
+			fault.kind = kind
 			break
 		}
 	}
-	return p
+	return fault
 }
 
 // inject applies the faults that come before the command, and prepares those that come within or after it.
-func (s *Server) inject(x *exchange, faults *faultSet) error {
-	if len(x.to.faults) == 0 {
+func (s *Server) inject(req *request, faults *faultSet) error {
+	if len(req.to.faults) == 0 {
 		return nil
 	}
-	ctx := x.r.Context()
+	ctx := req.r.Context()
 	if faults.latency > 0 {
 		s.counts.add(faultLatency)
 		_ = pause(ctx, faults.latency) // a client that left is noticed later
 	}
 	if faults.bandwidth != nil {
 		delayed := sync.OnceFunc(func() { s.counts.add(faultBandwidth) })
-		x.body = &limitedReader{x.r, x.body, faults.bandwidth, delayed}
-		x.out = &limitedWriter{x.r, x.w, faults.bandwidth, delayed}
+		req.body = &limitedReader{req.r, req.body, faults.bandwidth, delayed}
+		req.out = &limitedWriter{req.r, req.w, faults.bandwidth, delayed}
 	}
-	x.plan = s.dice.roll(&faults.percent, x.to.faults)
-	return s.strike(x)
+	req.fault = s.chooser.choose(&faults.percent, req.to.faults)
+	return s.injectBefore(req)
 }
 
-// strike carries out the plan as far as it comes before the command.
-func (s *Server) strike(x *exchange) error {
-	middle := slices.Contains(x.to.faults, faultTruncate) // it moves data
-	switch x.plan.kind {
+// injectBefore applies the chosen fault as far as it comes before the command.
+func (s *Server) injectBefore(req *request) error {
+	movesData := slices.Contains(req.to.faults, faultTruncate)
+	switch req.fault.kind {
 	case faultConflict:
 		s.counts.add(faultConflict)
-		return busy(x.to.drive, "an injected fault")
+		return busy(req.to.drive, "an injected fault")
 	case faultFailure:
 		s.counts.add(faultFailure)
-		return refuse(http.StatusInternalServerError, "system", "An injected fault.")
+		return statusErrorf(http.StatusInternalServerError, "system", "An injected fault.")
 	case faultTimeout:
-		if x.plan.late && x.to.repeatable {
+		if req.fault.late && req.to.repeatable {
 			return nil // after the command
 		}
 		return s.timedOut()
 	case faultReset, faultTruncate:
-		if x.plan.kind == faultReset && (!x.plan.late || !middle) {
+		if req.fault.kind == faultReset && (!req.fault.late || !movesData) {
 			s.counts.add(faultReset)
 			return errCut
 		}
-		if x.to.input { // of a write; a read's answer is cut by cutPoint
-			s.counts.add(x.plan.kind)
-			if x.r.ContentLength <= 0 {
+		if req.to.input { // of a write; the body of a read's response ends at truncateAt
+			s.counts.add(req.fault.kind)
+			if req.r.ContentLength <= 0 {
 				return errCut
 			}
-			x.body = &cutReader{x.body, int64(x.plan.at * float64(x.r.ContentLength))}
+			req.body = &cutReader{req.body, int64(req.fault.at * float64(req.r.ContentLength))}
 		}
 	}
 	return nil
@@ -95,16 +97,16 @@ func (s *Server) strike(x *exchange) error {
 
 func (s *Server) timedOut() error {
 	s.counts.add(faultTimeout)
-	return refuse(http.StatusGatewayTimeout, "system", "The operation timed out: an injected fault.")
+	return statusErrorf(http.StatusGatewayTimeout, "system", "The operation timed out: an injected fault.")
 }
 
-// cutPoint is after how many of n bytes the answer is to end: n, unless the plan is to cut it.
-func (s *Server) cutPoint(x *exchange, n int64) int64 {
-	if x.plan.kind != faultReset && x.plan.kind != faultTruncate {
+// truncateAt is after how many of n bytes the body of a response is to end: n, unless a fault cuts it.
+func (s *Server) truncateAt(req *request, n int64) int64 {
+	if req.fault.kind != faultReset && req.fault.kind != faultTruncate {
 		return n
 	}
-	s.counts.add(x.plan.kind)
-	return int64(x.plan.at * float64(n))
+	s.counts.add(req.fault.kind)
+	return int64(req.fault.at * float64(n))
 }
 
 // bitFlip is a bit to damage in a body.
@@ -113,19 +115,19 @@ type bitFlip struct {
 	bit uint8
 }
 
-// wrongBit is the bit to damage in n bytes, nil if the plan is not kind.
-func (s *Server) wrongBit(x *exchange, kind faultKind, n int64) *bitFlip {
-	if x.plan.kind != kind || n == 0 {
+// bitToFlip is the bit to damage in n bytes, nil if the chosen fault is not kind.
+func (s *Server) bitToFlip(req *request, kind faultKind, n int64) *bitFlip {
+	if req.fault.kind != kind || n == 0 {
 		return nil
 	}
 	s.counts.add(kind)
-	place := x.plan.at * float64(n)
-	at := int64(place)
-	return &bitFlip{at: at, bit: uint8((place - float64(at)) * 8)}
+	position := req.fault.at * float64(n)
+	at := int64(position)
+	return &bitFlip{at: at, bit: uint8((position - float64(at)) * 8)}
 }
 
-// flip damages p, which begins at the body's byte off, if the bit is in it.
-func (b *bitFlip) flip(p []byte, off int64) {
+// apply damages p, which begins at the body's byte off, if the bit is in it.
+func (b *bitFlip) apply(p []byte, off int64) {
 	if b != nil && b.at >= off && b.at < off+int64(len(p)) {
 		p[b.at-off] ^= 1 << b.bit
 	}
@@ -144,4 +146,19 @@ func (c *cutReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)
 	return n, err
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

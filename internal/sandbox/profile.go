@@ -30,7 +30,7 @@ func loadAccount(path string) (account, host string, err error) {
 }
 
 // profileInfo answers /profile/info (manual 6.1). The secret_key is left out: it is the password.
-func (s *Server) profileInfo(*exchange) (reply, error) {
+func (s *Server) profileInfo(*request) (response, error) {
 	o := object{
 		{"uuid", s.account}, {"email", s.cfg.User}, {"first_name", "Sandbox"}, {"last_name", "User"},
 		{"nick_name", "sandbox"}, {"type", "regular"}, {"currency", "EUR"}, {"language", "EN"},
@@ -38,5 +38,5 @@ func (s *Server) profileInfo(*exchange) (reply, error) {
 	for _, key := range []string{"title", "company", "address", "postcode", "town", "phone", "country"} {
 		o.add(key, "")
 	}
-	return textReply(o), nil
+	return textResponse(o), nil
 }

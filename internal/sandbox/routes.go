@@ -9,7 +9,7 @@ import (
 
 // command is one row of the manual's table of drive commands (manual 7, 6.1).
 type command struct {
-	run func(*Server, *exchange) (reply, error)
+	run func(*Server, *request) (response, error)
 	// input: the command reads a body and is POST only (manual 5). The others are GET or POST, and ignore a body.
 	input bool
 	// args is how many path elements may follow.
@@ -150,7 +150,7 @@ func (s *Server) target(to route) (*drive, error) {
 		}
 	}
 	if d == nil {
-		return nil, missing(status, to.drive)
+		return nil, notFound(status, to.drive)
 	}
 	return d, nil
 }

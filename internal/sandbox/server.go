@@ -25,7 +25,7 @@ type Config struct {
 	User, Password string
 	// Faults are injected from the start; see ParseFault.
 	Faults []Fault
-	// Seed is that of the dice that choose which requests faults hit; 0 picks one.
+	// Seed is that of the random numbers that choose which requests faults hit; 0 picks one.
 	Seed uint64
 	// Intercept, if set, sees each authenticated request before anything else does; true means that it has answered.
 	// It may let the request take effect by calling Server.Plain with a recorder, and answer something else.
@@ -45,7 +45,7 @@ type Server struct {
 	store    *store
 	standard *library
 	faults   atomic.Pointer[faultSet]
-	dice     *dice
+	chooser  *faultChooser
 	counts   faultCounts
 
 	stop   context.CancelFunc
@@ -65,7 +65,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("a data folder is required")
 	}
-	s := &Server{cfg: cfg, dice: newDice(cfg.Seed), slots: make(chan struct{}, maxCopies)}
+	s := &Server{cfg: cfg, chooser: newFaultChooser(cfg.Seed), slots: make(chan struct{}, maxCopies)}
 	if err := s.SetFaults(cfg.Faults); err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.authorized(r) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="sandbox", charset="UTF-8"`)
-			newExchange(w, r).fail(refuse(http.StatusUnauthorized, "system", "Authentication is missing or wrong."))
+			newRequest(w, r).sendError(statusErrorf(http.StatusUnauthorized, "system", "Authentication is missing or wrong."))
 			return
 		}
 		if s.cfg.Intercept != nil && s.cfg.Intercept(w, r) {
@@ -160,42 +160,42 @@ func (s *Server) authorized(r *http.Request) bool {
 	return ok && known&subtle.ConstantTimeCompare(secret[:], s.secret[:]) == 1
 }
 
-// serve answers an authenticated request.
+// serve responds to an authenticated request.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, faults *faultSet) {
-	x := newExchange(w, r)
-	answer, err := s.dispatch(x, faults)
+	req := newRequest(w, r)
+	resp, err := s.dispatch(req, faults)
 	if err != nil {
-		x.fail(err)
+		req.sendError(err)
 		return
 	}
-	x.send(answer)
+	req.send(resp)
 }
 
-// dispatch finds the command and runs it under the faults that the dice choose.
-func (s *Server) dispatch(x *exchange, faults *faultSet) (reply, error) {
+// dispatch finds the command and runs it under the faults that are chosen.
+func (s *Server) dispatch(req *request, faults *faultSet) (response, error) {
 	if s.isClosed() {
-		return reply{}, internal(errors.New("the server is closed"))
+		return response{}, internalError(errors.New("the server is closed"))
 	}
-	to, ok := match(x.r.URL.Path)
+	to, ok := match(req.r.URL.Path)
 	if !ok {
-		return reply{}, refuse(http.StatusNotFound, "system", "No such command.")
+		return response{}, statusErrorf(http.StatusNotFound, "system", "No such command.")
 	}
-	x.to = to
-	if err := to.allows(x.r.Method); err != nil {
-		return reply{}, err
+	req.to = to
+	if err := to.allows(req.r.Method); err != nil {
+		return response{}, err
 	}
 	var err error
-	if x.drive, err = s.target(to); err != nil {
-		return reply{}, err
+	if req.drive, err = s.target(to); err != nil {
+		return response{}, err
 	}
-	if err := s.inject(x, faults); err != nil {
-		return reply{}, err
+	if err := s.inject(req, faults); err != nil {
+		return response{}, err
 	}
-	answer, err := to.run(s, x)
-	if err == nil && x.plan.kind == faultTimeout {
-		return reply{}, s.timedOut()
+	resp, err := to.run(s, req)
+	if err == nil && req.fault.kind == faultTimeout {
+		return response{}, s.timedOut()
 	}
-	return answer, err
+	return resp, err
 }
 
 // allows checks the method (manual 5).
@@ -207,7 +207,7 @@ func (c *command) allows(method string) error {
 	if method == http.MethodPost || method == http.MethodGet && !c.input {
 		return nil
 	}
-	p := refuse(http.StatusMethodNotAllowed, "system", "This command takes %s.", allow)
+	p := statusErrorf(http.StatusMethodNotAllowed, "system", "This command takes %s.", allow)
 	p.allow = allow
 	return p
 }

@@ -125,13 +125,13 @@ func (s *store) create(id string, a attrs, state *copying) (*drive, error) {
 
 	if err := makeSparse(d.path, a.size); err != nil {
 		if errors.Is(err, syscall.EFBIG) || errors.Is(err, syscall.EINVAL) {
-			return nil, refuse(http.StatusBadRequest, "size", "is more than this server's file system can hold")
+			return nil, statusErrorf(http.StatusBadRequest, "size", "is more than this server's file system can hold")
 		}
-		return nil, internal(err)
+		return nil, internalError(err)
 	}
 	if err := s.save(d); err != nil {
 		_ = os.Remove(d.path)
-		return nil, internal(err)
+		return nil, internalError(err)
 	}
 	s.insert(d)
 	return d, nil
@@ -145,15 +145,15 @@ func (s *store) destroy(d *drive) error {
 		return err
 	}
 	if err := os.Remove(filepath.Join(s.dir, d.id+metaSuffix)); err != nil { //nolint:gosec // a UUID of ours
-		return internal(err)
+		return internalError(err)
 	}
 	d.gone = true
 	s.forget(d)
 	if err := os.Remove(d.path); err != nil && !errors.Is(err, fs.ErrNotExist) { //nolint:gosec // a UUID of ours
-		return internal(err)
+		return internalError(err)
 	}
 	if err := syncDir(s.dir); err != nil {
-		return internal(err)
+		return internalError(err)
 	}
 	return nil
 }

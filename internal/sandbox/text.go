@@ -9,7 +9,7 @@ import (
 // pair is one line of the API's text form: a key, one space, a value.
 type pair struct{ key, value string }
 
-// object is what lies between two blank lines of an answer. The order of its pairs carries no meaning.
+// object is what lies between two blank lines of a response. The order of its pairs carries no meaning.
 type object []pair
 
 func (o *object) add(key, value string) { *o = append(*o, pair{key, value}) }
