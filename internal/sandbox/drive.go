@@ -30,12 +30,12 @@ type drive struct {
 	standard bool  // a library drive: readable and clonable, nothing else
 	serial   int64 // place in the order of creation
 
-	mu     sync.RWMutex
-	attrs  attrs
-	status status
-	gone   bool     // destroyed; requests that found it before answer 404
-	claims []string // of the clones that copy from it
-	copy   *copying // while it is itself the target
+	mu      sync.RWMutex
+	attrs   attributes
+	status  status
+	gone    bool     // destroyed; requests that found it before answer 404
+	claims  []string // of the clones that copy from it
+	imaging *imaging // while it is itself the target
 
 	reads, writes counter
 
@@ -71,9 +71,9 @@ func (d *drive) object(owner string) object {
 		{"type", d.attrs.kind},
 	}
 	switch {
-	case d.copy != nil:
-		o.add("claimed", d.copy.claim)
-		o.add("imaging", d.copy.progress())
+	case d.imaging != nil:
+		o.add("claimed", d.imaging.claim)
+		o.add("imaging", d.imaging.progress())
 	case len(d.claims) > 0 && !d.standard:
 		o.add("claimed", strings.Join(d.claims, " "))
 	}
@@ -127,8 +127,8 @@ func (d *drive) changeable() error {
 	return nil
 }
 
-// room is how many bytes may be written from off on.
-func (d *drive) room(off int64) (int64, error) {
+// writable is how many bytes may be written from off on.
+func (d *drive) writable(off int64) (int64, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if err := d.changeable(); err != nil {
@@ -157,8 +157,8 @@ func pastEnd(size int64) *statusError {
 	return statusErrorf(http.StatusBadRequest, "system", "The range crosses the end of the drive, %d.", size)
 }
 
-// store puts p at off of the open file f of this drive, unless the drive's state has changed since the request began.
-func (d *drive) store(f *os.File, p []byte, off int64) error {
+// writeAt stores p at off in the open file f of this drive, unless the drive's state has changed since the request began.
+func (d *drive) writeAt(f *os.File, p []byte, off int64) error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if err := d.changeable(); err != nil {

@@ -12,14 +12,14 @@ func (s *Server) listDrives(*request) (response, error) { return uuidList(s.stor
 // infoDrives answers /drives/info (manual 7.7).
 func (s *Server) infoDrives(*request) (response, error) { return s.objects(s.store.list()), nil }
 
-// listStandard answers /drives/standard/list and those of one shelf (manual 7.8 to 7.10).
+// listStandard answers /drives/standard/list and those of one medium (manual 7.8 to 7.10).
 func (s *Server) listStandard(req *request) (response, error) {
-	return uuidList(s.standard.list(req.to.shelves...)), nil
+	return uuidList(s.standard.list(req.to.media...)), nil
 }
 
-// infoStandard answers /drives/standard/info and those of one shelf.
+// infoStandard answers /drives/standard/info and those of one medium.
 func (s *Server) infoStandard(req *request) (response, error) {
-	return s.objects(s.standard.list(req.to.shelves...)), nil
+	return s.objects(s.standard.list(req.to.media...)), nil
 }
 
 func uuidList(drives []*drive) response {
@@ -57,10 +57,10 @@ func (s *Server) createDrive(req *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	a := newAttrs()
-	bad := a.take(in)
-	bad = append(bad, a.takeCipher(in)...)
-	a.takeDriveType(in)
+	a := newAttributes()
+	bad := a.apply(in)
+	bad = append(bad, a.applyCipher(in)...)
+	a.applyDriveType(in)
 	bad = append(bad, nameRequired(in)...)
 	text, _ := in.get("size")
 	if text == "" {
@@ -80,7 +80,7 @@ func (s *Server) createDrive(req *request) (response, error) {
 	return s.show(d)
 }
 
-// nameRequired complains when the name is missing; a bad one is complained about by attrs.take.
+// nameRequired reports a missing name; attributes.apply reports a bad one.
 func nameRequired(in object) (bad object) {
 	if _, ok := in.get("name"); !ok {
 		bad.add("errors:name", "a name is required")
@@ -94,21 +94,21 @@ func (s *Server) setDrive(req *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	if err := s.change(req.drive, in); err != nil {
+	if err := s.changeDrive(req.drive, in); err != nil {
 		return response{}, err
 	}
 	return s.show(req.drive)
 }
 
-// change applies in to d: all of it or nothing.
-func (s *Server) change(d *drive, in object) error {
+// changeDrive applies in to d: all of it or nothing.
+func (s *Server) changeDrive(d *drive, in object) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.usable(); err != nil {
 		return err
 	}
-	old, a := d.attrs, d.attrs.copied()
-	bad := a.take(in)
+	old, a := d.attrs, d.attrs.copy()
+	bad := a.apply(in)
 	if text, _ := in.get("size"); text != "" {
 		size, why := driveSize(text)
 		if why != "" {
@@ -124,16 +124,16 @@ func (s *Server) change(d *drive, in object) error {
 		d.attrs = old
 		return invalidInput(in, bad)
 	}
-	if err := s.apply(d, old); err != nil {
+	if err := s.resizeAndSave(d, old); err != nil {
 		d.attrs = old
 		return err
 	}
 	return nil
 }
 
-// apply brings file and description of d, whose attributes were old, to what d.attrs says. The file is never shorter
+// resizeAndSave brings file and description of d, whose attributes were old, to what d.attrs says. The file is never shorter
 // than the description says.
-func (s *Server) apply(d *drive, old attrs) error {
+func (s *Server) resizeAndSave(d *drive, old attributes) error {
 	size := d.attrs.size
 	if size != old.size && len(d.claims) > 0 {
 		return busy(d.id, "it is being cloned")

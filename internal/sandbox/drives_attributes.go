@@ -27,7 +27,7 @@ var libraryKeys = map[string]bool{
 }
 
 // attrs is what a drive is apart from its state: the keys that create, set and clone take, and library text.
-type attrs struct {
+type attributes struct {
 	name    string
 	size    int64 // bytes
 	kind    string
@@ -40,21 +40,21 @@ type attrs struct {
 	user    object // user:* keys
 }
 
-func newAttrs() attrs {
-	return attrs{kind: typeDisk, claim: claimExclusive, cipher: cipherDefault}
+func newAttributes() attributes {
+	return attributes{kind: typeDisk, claim: claimExclusive, cipher: cipherDefault}
 }
 
-// copied is a copy that shares no memory with a.
-func (a attrs) copied() attrs {
+// copy is a copy that shares no memory with a.
+func (a attributes) copy() attributes {
 	a.readers, a.tags = slices.Clone(a.readers), slices.Clone(a.tags)
 	a.text, a.user = slices.Clone(a.text), slices.Clone(a.user)
 	return a
 }
 
-// cloned is what a clone of a drive with these attrs starts from: its type, cipher, use and library text are
+// inherited is what a clone of a drive with these attrs starts from: its type, cipher, use and library text are
 // inherited; tags and readers are not, and it is exclusive (manual 7.4).
-func (a attrs) cloned() attrs {
-	c := attrs{kind: a.kind, claim: claimExclusive, use: a.use, cipher: a.cipher, size: a.size}
+func (a attributes) inherited() attributes {
+	c := attributes{kind: a.kind, claim: claimExclusive, use: a.use, cipher: a.cipher, size: a.size}
 	for _, p := range a.text {
 		if libraryKeys[p.key] {
 			c.text = append(c.text, p)
@@ -63,18 +63,18 @@ func (a attrs) cloned() attrs {
 	return c
 }
 
-// take applies the keys of an input that are not the size, and returns an errors:KEY pair for each bad one. Keys that
+// apply sets the keys of an input that are not the size, and returns an errors:KEY pair for each bad one. Keys that
 // it does not know are ignored: known clients send some.
-func (a *attrs) take(in object) (bad object) {
+func (a *attributes) apply(in object) (bad object) {
 	for _, p := range in {
-		if why := a.takePair(p); why != "" {
+		if why := a.applyPair(p); why != "" {
 			bad.add("errors:"+p.key, why)
 		}
 	}
 	return bad
 }
 
-func (a *attrs) takePair(p pair) (why string) {
+func (a *attributes) applyPair(p pair) (why string) {
 	user := strings.HasPrefix(p.key, userPrefix) && p.key != userPrefix
 	switch p.key {
 	case "name", "claim:type", "readers", "tags", "use":
@@ -93,9 +93,9 @@ func (a *attrs) takePair(p pair) (why string) {
 		}
 		a.name = p.value
 	case "claim:type":
-		return a.takeClaim(p.value)
+		return a.setClaimType(p.value)
 	case "readers":
-		return a.takeReaders(p.value)
+		return a.setReaders(p.value)
 	case "tags":
 		a.tags = strings.Fields(p.value)
 	case "use":
@@ -110,7 +110,7 @@ func (a *attrs) takePair(p pair) (why string) {
 	return ""
 }
 
-func (a *attrs) takeClaim(value string) (why string) {
+func (a *attributes) setClaimType(value string) (why string) {
 	switch value {
 	case "":
 		a.claim = claimExclusive
@@ -122,7 +122,7 @@ func (a *attrs) takeClaim(value string) (why string) {
 	return ""
 }
 
-func (a *attrs) takeReaders(value string) (why string) {
+func (a *attributes) setReaders(value string) (why string) {
 	var readers []string
 	for _, r := range strings.Fields(value) {
 		id, ok := parseUUID(r)
@@ -135,8 +135,8 @@ func (a *attrs) takeReaders(value string) (why string) {
 	return ""
 }
 
-// takeCipher applies encryption:cipher, which only create knows (manual 7.1).
-func (a *attrs) takeCipher(in object) (bad object) {
+// applyCipher sets encryption:cipher, which only create knows (manual 7.1).
+func (a *attributes) applyCipher(in object) (bad object) {
 	switch value, _ := in.get("encryption:cipher"); value {
 	case "":
 	case cipherDefault, cipherNone:
@@ -147,8 +147,8 @@ func (a *attrs) takeCipher(in object) (bad object) {
 	return bad
 }
 
-// takeDriveType reads libcloud's driveType, which create and clone may carry: ssd means the tag affinity:ssd.
-func (a *attrs) takeDriveType(in object) {
+// applyDriveType reads libcloud's driveType, which create and clone may carry: ssd means the tag affinity:ssd.
+func (a *attributes) applyDriveType(in object) {
 	value, _ := in.get("driveType")
 	if strings.EqualFold(value, "ssd") && !slices.Contains(a.tags, tagSSD) {
 		a.tags = append(a.tags, tagSSD)
@@ -157,7 +157,7 @@ func (a *attrs) takeDriveType(in object) {
 
 // pairs adds the attributes in the order in which they are answered and stored. Empty ones are left out: some clients
 // cannot read a key with an empty value.
-func (a *attrs) pairs(o *object) {
+func (a *attributes) pairs(o *object) {
 	o.add("claim:type", a.claim)
 	if len(a.readers) > 0 {
 		o.add("readers", strings.Join(a.readers, " "))
@@ -175,15 +175,15 @@ func (a *attrs) pairs(o *object) {
 	*o = append(*o, a.user...)
 }
 
-// attrsOf reads back what drive.description wrote.
-func attrsOf(o object) (attrs, error) {
-	a := newAttrs()
+// attributesOf reads back what drive.description wrote.
+func attributesOf(o object) (attributes, error) {
+	a := newAttributes()
 	a.name, _ = o.get("name")
 	if kind, ok := o.get("type"); ok {
 		a.kind = kind
 	}
-	a.takeCipher(o)
-	a.take(o)
+	a.applyCipher(o)
+	a.apply(o)
 	a.text = libraryText(o)
 	size, _ := o.get("size")
 	var err error

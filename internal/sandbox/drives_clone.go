@@ -20,8 +20,8 @@ const (
 	copyStep = 16 << 20
 )
 
-// copying is the state of a drive that is the target of a clone.
-type copying struct {
+// imaging is the state of a drive that is the target of a clone.
+type imaging struct {
 	claim string // HOST:imaging:UUID of the new drive; source and target show it
 	began time.Time
 	least time.Duration // it stays imaging at least this long
@@ -32,7 +32,7 @@ type copying struct {
 }
 
 // progress is the value of the imaging key: queued, or 0% to 99%, never falling.
-func (c *copying) progress() string {
+func (c *imaging) progress() string {
 	if !c.running.Load() {
 		return "queued"
 	}
@@ -52,15 +52,15 @@ func (s *Server) cloneDrive(req *request) (response, error) {
 	}
 	src := req.drive
 	src.mu.RLock()
-	inherited := src.attrs
+	source := src.attrs
 	src.mu.RUnlock()
-	a := inherited.cloned()
-	bad := a.take(in)
-	a.takeDriveType(in)
+	a := source.inherited()
+	bad := a.apply(in)
+	a.applyDriveType(in)
 	bad = append(bad, nameRequired(in)...)
 	if text, _ := in.get("size"); text != "" {
 		size, why := driveSize(text)
-		if why == "" && size < inherited.size {
+		if why == "" && size < source.size {
 			why = "is smaller than the drive to clone"
 		}
 		if why != "" {
@@ -75,7 +75,7 @@ func (s *Server) cloneDrive(req *request) (response, error) {
 }
 
 // startClone makes the new drive, answers it, and starts the copy.
-func (s *Server) startClone(src *drive, a attrs) (response, error) {
+func (s *Server) startClone(src *drive, a attributes) (response, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -85,15 +85,15 @@ func (s *Server) startClone(src *drive, a attrs) (response, error) {
 	s.mu.Unlock()
 
 	id := uuid.NewString()
-	state := &copying{claim: s.host + ":imaging:" + id, began: time.Now(), least: s.faults.Load().imaging}
-	err := src.protect(state, a.size)
+	state := &imaging{claim: s.host + ":imaging:" + id, began: time.Now(), least: s.faults.Load().imaging}
+	err := src.claimSource(state, a.size)
 	if err != nil {
 		s.copies.Done()
 		return response{}, err
 	}
 	d, err := s.store.create(id, a, state)
 	if err != nil {
-		src.release(state.claim)
+		src.releaseSource(state.claim)
 		s.copies.Done()
 		return response{}, err
 	}
@@ -104,14 +104,14 @@ func (s *Server) startClone(src *drive, a attrs) (response, error) {
 	go func() {
 		defer s.copies.Done()
 		err := s.runCopy(src, d, state)
-		src.release(state.claim) // first, so that who sees the clone active can destroy its source
-		s.settle(d, err)
+		src.releaseSource(state.claim) // first, so that who sees the clone active can destroy its source
+		s.endImaging(d, err)
 	}()
 	return resp, err
 }
 
-// protect claims the source of a clone of size bytes: until release it is not written, resized or destroyed.
-func (d *drive) protect(c *copying, size int64) error {
+// claimSource claims the source of a clone of size bytes: until releaseSource it is not written, resized or destroyed.
+func (d *drive) claimSource(c *imaging, size int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.gone {
@@ -128,14 +128,14 @@ func (d *drive) protect(c *copying, size int64) error {
 	return nil
 }
 
-func (d *drive) release(claim string) {
+func (d *drive) releaseSource(claim string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.claims = slices.DeleteFunc(d.claims, func(c string) bool { return c == claim })
 }
 
 // runCopy waits for a free slot, copies, and waits until the shortest time for imaging is over.
-func (s *Server) runCopy(src, dst *drive, c *copying) error {
+func (s *Server) runCopy(src, dst *drive, c *imaging) error {
 	select {
 	case s.slots <- struct{}{}:
 	case <-s.ctx.Done():
@@ -153,9 +153,9 @@ func (s *Server) runCopy(src, dst *drive, c *copying) error {
 	return pause(s.ctx, c.least-time.Since(c.began))
 }
 
-// settle ends the imaging of d: active if err is nil, else inactive. Nobody else changes a drive that is copying, so
-// its description can be written without holding up those who look at it.
-func (s *Server) settle(d *drive, err error) {
+// endImaging ends the imaging of d: active if err is nil, else inactive. Nothing else changes a drive that is copying, so
+// its description can be written without the lock.
+func (s *Server) endImaging(d *drive, err error) {
 	end := statusActive
 	if err != nil {
 		end = statusInactive
@@ -166,11 +166,11 @@ func (s *Server) settle(d *drive, err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.status, d.copy = end, nil
+	d.status, d.imaging = end, nil
 }
 
 // copyData copies what is stored in src to the same places of dst, which is empty.
-func (s *Server) copyData(src, dst *drive, c *copying) error {
+func (s *Server) copyData(src, dst *drive, c *imaging) error {
 	from, err := src.open(os.O_RDONLY)
 	if err != nil {
 		return err

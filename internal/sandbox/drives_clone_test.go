@@ -273,7 +273,7 @@ func TestCloseStopsClones(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := s.store.create(uuid.NewString(), attrs{name: "x", size: 1, claim: claimExclusive}, nil)
+	d, err := s.store.create(uuid.NewString(), attributes{name: "x", size: 1, claim: claimExclusive}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestCloseStopsClones(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := s.store.list()[1]
-	if last.status != statusInactive || last.copy != nil || len(d.claims) != 0 {
+	if last.status != statusInactive || last.imaging != nil || len(d.claims) != 0 {
 		t.Errorf("%v, claims %v", last.status, d.claims)
 	}
 	var p *statusError

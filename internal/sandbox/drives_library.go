@@ -12,12 +12,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// shelf is one of the two kinds of standard drives, and the folder they are in.
-type shelf string
+// medium is one of the two kinds of standard drives, and the name of their folder.
+type medium string
 
 const (
-	shelfImages shelf = "img"
-	shelfCDs    shelf = "cd"
+	mediumImage medium = "img"
+	mediumCD    medium = "cd"
 )
 
 const infoSuffix = ".info"
@@ -25,7 +25,7 @@ const infoSuffix = ".info"
 // libraryUser owns the standard drives.
 const libraryUser = "00000000-0000-0000-0000-000000000001"
 
-// library is the standard drives: the files in dir/img and dir/cd, looked up anew whenever they are listed.
+// library is the standard drives: the files in dir/img and dir/cd, looked up again whenever they are listed.
 type library struct {
 	dir string
 
@@ -34,17 +34,17 @@ type library struct {
 }
 
 func openLibrary(dir string) (*library, error) {
-	for _, s := range []shelf{shelfImages, shelfCDs} {
-		if err := os.MkdirAll(filepath.Join(dir, string(s)), 0o700); err != nil {
+	for _, m := range []medium{mediumImage, mediumCD} {
+		if err := os.MkdirAll(filepath.Join(dir, string(m)), 0o700); err != nil {
 			return nil, err
 		}
 	}
 	return &library{dir: dir, byID: make(map[string]*drive)}, nil
 }
 
-// find is the standard drive id if it is on one of the shelves.
-func (l *library) find(id string, shelves ...shelf) *drive {
-	for _, d := range l.list(shelves...) {
+// find is the standard drive id if it is of one of the media.
+func (l *library) find(id string, media ...medium) *drive {
+	for _, d := range l.list(media...) {
 		if d.id == id {
 			return d
 		}
@@ -66,20 +66,20 @@ func (l *library) known(id string) *drive {
 	return d
 }
 
-// list is the drives on the shelves, each shelf by file name.
-func (l *library) list(shelves ...shelf) []*drive {
+// list is the drives of the media, each medium by file name.
+func (l *library) list(media ...medium) []*drive {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []*drive
-	for _, s := range shelves {
-		all = append(all, l.scan(s)...)
+	for _, m := range media {
+		all = append(all, l.scan(m)...)
 	}
 	return all
 }
 
-// scan reads one shelf. Folders, hidden, empty and unreadable files are passed over.
-func (l *library) scan(s shelf) (found []*drive) {
-	dir := filepath.Join(l.dir, string(s))
+// scan reads one medium. Folders, hidden, empty and unreadable files are passed over.
+func (l *library) scan(m medium) (found []*drive) {
+	dir := filepath.Join(l.dir, string(m))
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil
@@ -93,17 +93,17 @@ func (l *library) scan(s shelf) (found []*drive) {
 		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || info.Size() >= tooLarge {
 			continue
 		}
-		found = append(found, l.place(s, name, info.Size()))
+		found = append(found, l.place(m, name, info.Size()))
 	}
 	slices.SortStableFunc(found, func(a, b *drive) int { return cmp.Compare(a.path, b.path) })
 	return found
 }
 
-// place is the drive for a file, with what is true of it now. Its UUID follows from shelf and name alone.
-func (l *library) place(s shelf, file string, size int64) *drive {
-	id := libraryID("standard/" + string(s) + "/" + file)
-	path := filepath.Join(l.dir, string(s), file)
-	a := libraryAttrs(s, file, path+infoSuffix)
+// place is the drive for a file, with what is true of it now. Its UUID follows from medium and name alone.
+func (l *library) place(m medium, file string, size int64) *drive {
+	id := libraryID("standard/" + string(m) + "/" + file)
+	path := filepath.Join(l.dir, string(m), file)
+	a := libraryAttributes(m, file, path+infoSuffix)
 	a.size = size
 	d, ok := l.byID[id]
 	if !ok {
@@ -126,9 +126,9 @@ func libraryID(name string) string {
 	return id.String()
 }
 
-// libraryAttrs describes a library file: fixed texts, and above them what the operator wrote into its .info file.
-func libraryAttrs(s shelf, file, infoPath string) attrs {
-	a := newAttrs()
+// libraryAttributes describes a library file: fixed texts, and above them what the operator wrote into its .info file.
+func libraryAttributes(m medium, file, infoPath string) attributes {
+	a := newAttributes()
 	a.claim = claimShared
 	a.kind = typeDisk
 	a.name = file
@@ -136,7 +136,7 @@ func libraryAttrs(s shelf, file, infoPath string) attrs {
 		a.name = strings.TrimSuffix(a.name, ext)
 	}
 	text := object{{"os", "other"}, {"bits", "64"}, {"free", "true"}, {"drive_type", "preinstalled"}}
-	if s == shelfCDs {
+	if m == mediumCD {
 		a.kind = typeCDROM
 		text.set("drive_type", "installcd")
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// stageSize is how much of an inflated body stays in memory, in bytes: a chunk of the size that every known client
+// stagingSize is how much of an inflated body stays in memory, in bytes: a chunk of the size that every known client
 // sends, and some more so that its end is seen. What is longer goes to a file without a name.
-const stageSize = 4<<20 + granule
+const stagingSize = 4<<20 + granule
 
 var (
 	errTooMuch = errors.New("more than fits")
@@ -49,22 +49,22 @@ func (z *inflater) Read(p []byte) (int, error) {
 }
 
 var inflaters = sync.Pool{New: func() any {
-	return &inflater{in: bufio.NewReaderSize(nil, 64<<10), out: make([]byte, stageSize)}
+	return &inflater{in: bufio.NewReaderSize(nil, 64<<10), out: make([]byte, stagingSize)}
 }}
 
-// stage holds an inflated body until its last checksum has been seen, so that a broken one changes nothing.
-type stage struct {
+// staging holds an inflated body until its last checksum has been seen, so that a broken one changes nothing.
+type staging struct {
 	dir  string
 	z    *inflater
 	size int64
 	file *os.File // nil while all of it fits into memory
 }
 
-func newStage(dir string) *stage {
-	return &stage{dir: dir, z: inflaters.Get().(*inflater)}
+func newStaging(dir string) *staging {
+	return &staging{dir: dir, z: inflaters.Get().(*inflater)}
 }
 
-func (st *stage) close() {
+func (st *staging) close() {
 	if st.file != nil {
 		_ = st.file.Close()
 	}
@@ -73,18 +73,18 @@ func (st *stage) close() {
 }
 
 // inflate reads r to its end, which must be that of its last gzip member, and returns how many bytes it held.
-// errTooMuch: more than room bytes, of which no more than that were inflated and one.
-func (st *stage) inflate(r io.Reader, room int64) (int64, error) {
+// errTooMuch: more than limit bytes, of which no more than that were inflated and one.
+func (st *staging) inflate(r io.Reader, limit int64) (int64, error) {
 	st.z.in.Reset(r)
 	if err := st.z.nextMember(); err != nil {
 		return 0, err
 	}
-	limited := io.LimitReader(st.z, room+1)
+	limited := io.LimitReader(st.z, limit+1)
 	for {
 		n, err := fill(limited, st.z.out)
 		total := st.size + int64(n)
 		switch {
-		case total > room:
+		case total > limit:
 			return 0, errTooMuch
 		case err == nil || st.file != nil: // full, or the end of something that is in the file already
 			if serr := st.spill(st.z.out[:n]); serr != nil {
@@ -102,7 +102,7 @@ func (st *stage) inflate(r io.Reader, room int64) (int64, error) {
 }
 
 // spill appends p to the file.
-func (st *stage) spill(p []byte) error {
+func (st *staging) spill(p []byte) error {
 	if st.file == nil {
 		f, err := os.CreateTemp(st.dir, temporary)
 		if err != nil {
@@ -123,17 +123,17 @@ func (st *stage) spill(p []byte) error {
 }
 
 // reader gives what was inflated.
-func (st *stage) reader() io.Reader {
+func (st *staging) reader() io.Reader {
 	if st.file == nil {
 		return bytes.NewReader(st.z.out[:st.size])
 	}
-	return stagedFile{io.NewSectionReader(st.file, 0, st.size)}
+	return stagingFile{io.NewSectionReader(st.file, 0, st.size)}
 }
 
-// stagedFile marks errors of the stage's file, which are not those of the request's body.
-type stagedFile struct{ io.Reader }
+// stagingFile marks errors of the staging file, which are not those of the request's body.
+type stagingFile struct{ io.Reader }
 
-func (f stagedFile) Read(p []byte) (int, error) {
+func (f stagingFile) Read(p []byte) (int, error) {
 	n, err := f.Reader.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %w", errStaging, err)

@@ -25,7 +25,7 @@ func (s *Server) writeDrive(req *request) (response, error) {
 	if err := req.requireLength(); err != nil {
 		return response{}, err
 	}
-	room, err := req.drive.room(off)
+	limit, err := req.drive.writable(off)
 	if err != nil {
 		return response{}, err
 	}
@@ -38,9 +38,9 @@ func (s *Server) writeDrive(req *request) (response, error) {
 	var n int64
 	switch encoding := strings.ToLower(req.r.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
-		n, err = s.writeRaw(req, f, off, room)
+		n, err = s.writeRaw(req, f, off, limit)
 	case "gzip", "x-gzip":
-		n, err = s.writeGzip(req, f, off, room)
+		n, err = s.writeGzip(req, f, off, limit)
 	default:
 		err = statusErrorf(http.StatusBadRequest, "system", "Content-Encoding must be gzip, or absent.")
 	}
@@ -75,24 +75,24 @@ func (req *request) requireLength() error {
 }
 
 // writeRaw stores the body as it is and returns its length.
-func (s *Server) writeRaw(req *request, f *os.File, off, room int64) (int64, error) {
+func (s *Server) writeRaw(req *request, f *os.File, off, limit int64) (int64, error) {
 	n := req.r.ContentLength
-	if n > room {
-		return 0, pastEnd(off + room)
+	if n > limit {
+		return 0, pastEnd(off + limit)
 	}
 	return n, s.storeBody(req, f, req.body, off, n)
 }
 
 // writeGzip inflates the body aside, and stores it once it is known to be good. It returns the inflated length.
-func (s *Server) writeGzip(req *request, f *os.File, off, room int64) (int64, error) {
-	st := newStage(s.store.dir)
+func (s *Server) writeGzip(req *request, f *os.File, off, limit int64) (int64, error) {
+	st := newStaging(s.store.dir)
 	defer st.close()
-	n, err := st.inflate(req.body, room)
+	n, err := st.inflate(req.body, limit)
 	switch {
 	case errors.Is(err, errCut):
 		return 0, err
 	case errors.Is(err, errTooMuch):
-		return 0, pastEnd(off + room)
+		return 0, pastEnd(off + limit)
 	case errors.Is(err, errStaging):
 		return 0, internalError(err)
 	case err != nil:
@@ -112,7 +112,7 @@ func (s *Server) storeBody(req *request, f *os.File, r io.Reader, off, n int64) 
 		got, err := io.ReadFull(r, p)
 		flip.apply(p[:got], done)
 		if got > 0 {
-			if err := req.drive.store(f, p[:got], off+done); err != nil {
+			if err := req.drive.writeAt(f, p[:got], off+done); err != nil {
 				return err
 			}
 		}

@@ -124,7 +124,7 @@ func TestBombIsBounded(t *testing.T) {
 	if got := allocated(t, r, id); got != 0 {
 		t.Errorf("zeros take %d bytes", got)
 	}
-	st := newStage(t.TempDir())
+	st := newStaging(t.TempDir())
 	defer st.close()
 	if _, err := st.inflate(bytes.NewReader(body), 100); !errors.Is(err, errTooMuch) || st.file != nil {
 		t.Errorf("%v, file %v", err, st.file)

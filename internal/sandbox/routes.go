@@ -65,14 +65,14 @@ var driveCommands = map[string]*command{
 	},
 }
 
-var bothShelves = []shelf{shelfImages, shelfCDs}
+var bothMedia = []medium{mediumImage, mediumCD}
 
 // route is a path that names a command.
 type route struct {
 	*command
-	drive   string  // UUID in lower case, empty if the command is about no single drive
-	shelves []shelf // where a standard command looks
-	args    []string
+	drive string   // UUID in lower case, empty if the command is about no single drive
+	media []medium // where a standard command looks
+	args  []string
 }
 
 // match reads a path; false: there is no such command, or a UUID in it is malformed. Leading slashes count as one,
@@ -109,23 +109,23 @@ func match(path string) (route, bool) {
 	return route{command: c, drive: id, args: args}, true
 }
 
-// matchStandard reads what follows /drives/standard: list, info, SHELF/list, SHELF/info, SHELF/UUID/info.
+// matchStandard reads what follows /drives/standard: list, info, MEDIUM/list, MEDIUM/info, MEDIUM/UUID/info.
 func matchStandard(parts []string) (route, bool) {
-	shelves := bothShelves
+	media := bothMedia
 	if len(parts) > 1 {
-		shelves = []shelf{shelf(parts[0])}
-		if parts = parts[1:]; !slices.Contains(bothShelves, shelves[0]) {
+		media = []medium{medium(parts[0])}
+		if parts = parts[1:]; !slices.Contains(bothMedia, media[0]) {
 			return route{}, false
 		}
 	}
 	switch {
 	case len(parts) == 1 && parts[0] == "list":
-		return route{command: standardList, shelves: shelves}, true
+		return route{command: standardList, media: media}, true
 	case len(parts) == 1 && parts[0] == "info":
-		return route{command: standardAll, shelves: shelves}, true
-	case len(parts) == 2 && len(shelves) == 1 && parts[1] == "info":
+		return route{command: standardAll, media: media}, true
+	case len(parts) == 2 && len(media) == 1 && parts[1] == "info":
 		id, ok := parseUUID(parts[0])
-		return route{command: standardInfo, drive: id, shelves: shelves}, ok
+		return route{command: standardInfo, drive: id, media: media}, ok
 	}
 	return route{}, false
 }
@@ -140,12 +140,12 @@ func (s *Server) target(to route) (*drive, error) {
 	switch {
 	case to.drive == "":
 		return nil, nil
-	case to.shelves != nil:
-		d = s.standard.find(to.drive, to.shelves...)
+	case to.media != nil:
+		d = s.standard.find(to.drive, to.media...)
 	default:
 		if d = s.store.find(to.drive); d == nil && !to.own {
 			if d = s.standard.known(to.drive); d == nil {
-				d = s.standard.find(to.drive, bothShelves...)
+				d = s.standard.find(to.drive, bothMedia...)
 			}
 		}
 	}

@@ -65,7 +65,7 @@ func (s *store) load(id string) (*drive, error) {
 	}
 	o := decode(text)
 	d := &drive{id: id, path: s.dataPath(id), status: statusActive}
-	if d.attrs, err = attrsOf(o); err != nil {
+	if d.attrs, err = attributesOf(o); err != nil {
 		return nil, err
 	}
 	serial, _ := o.get(keySerial)
@@ -113,8 +113,8 @@ func (s *store) save(d *drive) error {
 
 // create makes a drive that reads as zeros. The description comes last: without it the drive does not exist. With
 // state the drive is the target of a clone.
-func (s *store) create(id string, a attrs, state *copying) (*drive, error) {
-	d := &drive{id: id, path: s.dataPath(id), attrs: a, status: statusActive, copy: state}
+func (s *store) create(id string, a attributes, state *imaging) (*drive, error) {
+	d := &drive{id: id, path: s.dataPath(id), attrs: a, status: statusActive, imaging: state}
 	if state != nil {
 		d.status = statusCopying
 	}
