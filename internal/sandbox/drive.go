@@ -25,10 +25,9 @@ const (
 // mu is held shared while a block of bytes is stored or the state is looked at, so writes to different offsets run side
 // by side, and exclusively while the state changes. It is never held while a request waits for its client.
 type drive struct {
-	id       string
+	entry
 	path     string
-	standard bool  // a library drive: readable and clonable, nothing else
-	serial   int64 // place in the order of creation
+	standard bool // a library drive: readable and clonable, nothing else
 
 	mu      sync.RWMutex
 	attrs   attributes
@@ -88,16 +87,13 @@ func (d *drive) object(owner string) object {
 	return o
 }
 
-// description is what the data folder keeps about the drive. The caller holds mu, or is the only one who may change
-// the drive.
+// description implements entity. The caller holds mu, or is the only one that may change the drive.
 func (d *drive) description() object {
 	o := object{
-		{"drive", d.id},
 		{"name", d.attrs.name},
 		{"size", strconv.FormatInt(d.attrs.size, 10)},
 		{"status", string(d.status)},
 		{"type", d.attrs.kind},
-		{keySerial, strconv.FormatInt(d.serial, 10)},
 	}
 	d.attrs.pairs(&o)
 	return o

@@ -7,10 +7,10 @@ import (
 )
 
 // listDrives answers /drives/list: the account's own drives, oldest first.
-func (s *Server) listDrives(*request) (response, error) { return uuidList(s.store.list()), nil }
+func (s *Server) listDrives(*request) (response, error) { return uuidList(s.drives.list()), nil }
 
 // infoDrives answers /drives/info (manual 7.7).
-func (s *Server) infoDrives(*request) (response, error) { return s.objects(s.store.list()), nil }
+func (s *Server) infoDrives(*request) (response, error) { return s.objects(s.drives.list()), nil }
 
 // listStandard answers /drives/standard/list and those of one medium (manual 7.8 to 7.10).
 func (s *Server) listStandard(req *request) (response, error) {
@@ -73,7 +73,7 @@ func (s *Server) createDrive(req *request) (response, error) {
 	if len(bad) > 0 {
 		return response{}, invalidInput(in, bad)
 	}
-	d, err := s.store.create(uuid.NewString(), a, nil)
+	d, err := s.drives.create(uuid.NewString(), a, nil)
 	if err != nil {
 		return response{}, err
 	}
@@ -117,7 +117,7 @@ func (s *Server) changeDrive(d *drive, in object) error {
 		a.size = size
 	}
 	d.attrs = a
-	if len(bad) == 0 && len(encode(d.description())) > maxMeta {
+	if len(bad) == 0 && len(s.drives.encode(d)) > maxMeta {
 		bad.add("errors:system", "the drive has too many or too long keys")
 	}
 	if len(bad) > 0 {
@@ -143,7 +143,7 @@ func (s *Server) resizeAndSave(d *drive, old attributes) error {
 			return internalError(err)
 		}
 	}
-	if err := s.store.save(d); err != nil {
+	if err := s.drives.save(d); err != nil {
 		return internalError(err)
 	}
 	if size < old.size {
@@ -154,7 +154,7 @@ func (s *Server) resizeAndSave(d *drive, old attributes) error {
 
 // destroyDrive answers /drives/UUID/destroy (manual 7.5).
 func (s *Server) destroyDrive(req *request) (response, error) {
-	if err := s.store.destroy(req.drive); err != nil {
+	if err := s.drives.destroy(req.drive); err != nil {
 		return response{}, err
 	}
 	return noContent, nil

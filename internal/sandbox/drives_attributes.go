@@ -17,7 +17,6 @@ const (
 	typeCDROM = "cdrom"
 
 	userPrefix = "user:"
-	keySerial  = "sandbox:serial"
 )
 
 // libraryKeys are the text keys of a standard drive; true: a clone inherits it.

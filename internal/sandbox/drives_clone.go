@@ -91,7 +91,7 @@ func (s *Server) startClone(src *drive, a attributes) (response, error) {
 		s.copies.Done()
 		return response{}, err
 	}
-	d, err := s.store.create(id, a, state)
+	d, err := s.drives.create(id, a, state)
 	if err != nil {
 		src.releaseSource(state.claim)
 		s.copies.Done()
@@ -160,8 +160,8 @@ func (s *Server) endImaging(d *drive, err error) {
 	if err != nil {
 		end = statusInactive
 	}
-	after := &drive{id: d.id, serial: d.serial, attrs: d.attrs, status: end}
-	if err := s.store.save(after); err != nil {
+	after := &drive{entry: d.entry, attrs: d.attrs, status: end}
+	if err := s.drives.save(after); err != nil {
 		end = statusInactive // and copying on disk, which is inactive at the next start
 	}
 	d.mu.Lock()

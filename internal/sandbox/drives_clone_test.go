@@ -259,7 +259,7 @@ func TestFailedCloneIsInactive(t *testing.T) {
 	r := newRig(t)
 	src := r.create(4096)
 	r.write(src, 0, []byte("x"))
-	if err := os.Remove(r.s.store.dataPath(src)); err != nil {
+	if err := os.Remove(r.s.drives.dataPath(src)); err != nil {
 		t.Fatal(err)
 	}
 	o := r.settled(value(r.post("/drives/"+src+"/clone", "name x"), "drive"))
@@ -273,7 +273,7 @@ func TestCloseStopsClones(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := s.store.create(uuid.NewString(), attributes{name: "x", size: 1, claim: claimExclusive}, nil)
+	d, err := s.drives.create(uuid.NewString(), attributes{name: "x", size: 1, claim: claimExclusive}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestCloseStopsClones(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	last := s.store.list()[1]
+	last := s.drives.list()[1]
 	if last.status != statusInactive || last.imaging != nil || len(d.claims) != 0 {
 		t.Errorf("%v, claims %v", last.status, d.claims)
 	}

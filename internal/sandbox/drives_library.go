@@ -107,7 +107,7 @@ func (l *library) place(m medium, file string, size int64) *drive {
 	a.size = size
 	d, ok := l.byID[id]
 	if !ok {
-		d = &drive{id: id, path: path, standard: true, status: statusActive, attrs: a}
+		d = &drive{entry: entry{id: id}, path: path, standard: true, status: statusActive, attrs: a}
 		l.byID[id] = d
 		return d
 	}

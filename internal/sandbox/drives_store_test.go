@@ -39,7 +39,7 @@ func TestStartAfterACrash(t *testing.T) {
 	drives := filepath.Join(cfg.Dir, "drives")
 	edit := func(id string, change func(string) string) {
 		t.Helper()
-		path := filepath.Join(drives, id+metaSuffix)
+		path := filepath.Join(drives, id+".drive")
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func TestStartAfterACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(os.Remove(filepath.Join(drives, ids[0]+metaSuffix)))                                      // in create or destroy
+	must(os.Remove(filepath.Join(drives, ids[0]+".drive")))                                        // in create or destroy
 	must(os.Truncate(filepath.Join(drives, ids[1]+dataSuffix), 4095))                              // lost bytes
 	must(os.Remove(filepath.Join(drives, ids[2]+dataSuffix)))                                      // lost file
 	edit(ids[3], func(s string) string { return strings.Replace(s, " active", " copying", 1) })    // in clone
@@ -80,7 +80,7 @@ func TestStartAfterACrash(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	want := []string{"README", ids[4] + metaSuffix, ids[4] + dataSuffix}
+	want := []string{"README", ids[4] + ".drive", ids[4] + dataSuffix}
 	slices.Sort(names)
 	slices.Sort(want)
 	if !slices.Equal(names, want) {
@@ -93,10 +93,43 @@ func TestUnreadableDescriptionIsNamed(t *testing.T) {
 	r := serveRig(t, cfg)
 	id := r.create(1)
 	r.stop()
-	if err := os.WriteFile(filepath.Join(cfg.Dir, "drives", id+metaSuffix), []byte("name x\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(cfg.Dir, "drives", id+".drive"), []byte("name x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if s, err := New(cfg); err == nil || !strings.Contains(err.Error(), id) {
 		t.Errorf("%v, %v", s, err)
 	}
+}
+
+// TestDescriptionsAsFirstWritten: the order of the keys in a description has changed since, and carries no meaning.
+func TestDescriptionsAsFirstWritten(t *testing.T) {
+	cfg := testConfig(t)
+	drives := filepath.Join(cfg.Dir, "drives")
+	if err := os.MkdirAll(drives, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other := strings.Replace(anyID, "2e", "1e", 1)
+	for id, serial := range map[string]string{anyID: "1", other: "12"} {
+		text := "drive " + id + "\nname first\nsize 3\nstatus active\ntype disk\nsandbox:serial " + serial +
+			"\nclaim:type shared\ntags a b\nencryption:cipher none\nuser:a b\n"
+		for suffix, content := range map[string]string{".drive": text, ".raw": "abc"} {
+			if err := os.WriteFile(filepath.Join(drives, id+suffix), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r := serveRig(t, cfg)
+	ids := strings.Fields(string(r.get("/drives/list").body))
+	if want := []string{anyID, other}; !slices.Equal(ids, want) {
+		t.Errorf("%v, want %v", ids, want)
+	}
+	o := r.info(anyID)
+	for key, want := range map[string]string{
+		"name": "first", "size": "3", "status": "active", "claim:type": "shared", "tags": "a b", "encryption:cipher": "none", "user:a": "b",
+	} {
+		if got := value(o, key); got != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+	equal(t, r.read(anyID, 0, 3), []byte("abc"))
 }

@@ -85,7 +85,7 @@ func (s *Server) writeRaw(req *request, f *os.File, off, limit int64) (int64, er
 
 // writeGzip inflates the body aside, and stores it once it is known to be good. It returns the inflated length.
 func (s *Server) writeGzip(req *request, f *os.File, off, limit int64) (int64, error) {
-	st := newStaging(s.store.dir)
+	st := newStaging(s.drives.dir)
 	defer st.close()
 	n, err := st.inflate(req.body, limit)
 	switch {

@@ -134,7 +134,7 @@ func TestBombIsBounded(t *testing.T) {
 // allocated is how many bytes of disk the drive takes.
 func allocated(t testing.TB, r *rig, id string) int64 {
 	t.Helper()
-	info, err := os.Stat(r.s.store.dataPath(id))
+	info, err := os.Stat(r.s.drives.dataPath(id))
 	if err != nil {
 		t.Fatal(err)
 	}

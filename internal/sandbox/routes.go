@@ -143,7 +143,7 @@ func (s *Server) target(to route) (*drive, error) {
 	case to.media != nil:
 		d = s.standard.find(to.drive, to.media...)
 	default:
-		if d = s.store.find(to.drive); d == nil && !to.own {
+		if d, _ = s.drives.find(to.drive); d == nil && !to.own {
 			if d = s.standard.known(to.drive); d == nil {
 				d = s.standard.find(to.drive, bothMedia...)
 			}

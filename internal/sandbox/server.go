@@ -42,7 +42,7 @@ type Server struct {
 	secret  [sha256.Size]byte
 
 	lock     *flock.Flock
-	store    *store
+	drives   driveStore
 	standard *library
 	faults   atomic.Pointer[faultSet]
 	chooser  *faultChooser
@@ -101,7 +101,7 @@ func (s *Server) load() (err error) {
 	if s.account, s.host, err = loadAccount(filepath.Join(s.cfg.Dir, "account")); err != nil {
 		return err
 	}
-	if s.store, err = openStore(filepath.Join(s.cfg.Dir, "drives")); err != nil {
+	if s.drives, err = openDrives(filepath.Join(s.cfg.Dir, "drives")); err != nil {
 		return err
 	}
 	s.standard, err = openLibrary(filepath.Join(s.cfg.Dir, "standard"))

@@ -1,0 +1,174 @@
+package sandbox
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// keySerial is the last key of a stored object: its place in the order of creation.
+const keySerial = "sandbox:serial"
+
+// entry is the part of an object that its store owns. A kind of object embeds it.
+type entry struct {
+	id     string // UUID
+	serial int64  // place in the order of creation
+}
+
+func (e *entry) stored() *entry { return e }
+
+// entity is a pointer to an object of one kind, such as *drive.
+type entity interface {
+	comparable
+	stored() *entry
+	// description is the object's attributes that must outlast the process, in order.
+	description() object
+}
+
+// store keeps the objects of one kind: in memory to look them up, in a folder to outlast the process. An object is the
+// file UUID.KIND there, which is replaced atomically and synced. Its methods may be called from any goroutine.
+type store[T entity] struct {
+	dir  string
+	kind string
+
+	mu     sync.RWMutex
+	byID   map[string]T
+	sorted []T   // oldest first
+	serial int64 // of the newest object
+}
+
+// openStore reads the objects of a kind back from dir, which it creates if it is missing. fromDescription makes one from
+// its UUID and what its description was, and may find other keys there. What an interrupted save left is removed. If
+// a file cannot be read, the error names the object, and the folder is as it was.
+func openStore[T entity](dir, kind string, fromDescription func(id string, o object) (T, error)) (*store[T], error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &store[T]{dir: dir, kind: kind, byID: make(map[string]T)}
+	var unfinished []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), temporary) {
+			unfinished = append(unfinished, filepath.Join(dir, e.Name()))
+		}
+		id, ok := s.idOf(e.Name())
+		if !ok {
+			continue
+		}
+		v, err := s.load(id, fromDescription)
+		if err != nil {
+			return nil, fmt.Errorf("load %s %s: %w", kind, id, err)
+		}
+		s.insert(v)
+	}
+	for _, path := range unfinished {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// idOf is the UUID of the object that a file of that name describes.
+func (s *store[T]) idOf(name string) (string, bool) {
+	stem, isOurs := strings.CutSuffix(name, "."+s.kind)
+	id, ok := parseUUID(stem)
+	return id, isOurs && ok && id == stem // lower case
+}
+
+func (s *store[T]) path(id string) string { return filepath.Join(s.dir, id+"."+s.kind) }
+
+func (s *store[T]) load(id string, fromDescription func(string, object) (T, error)) (v T, err error) {
+	text, err := os.ReadFile(s.path(id))
+	if err != nil {
+		return v, err
+	}
+	if !bytes.HasSuffix(text, []byte("\n")) {
+		return v, errors.New("the file is torn: its last line has no end")
+	}
+	o := decode(text)
+	number, _ := o.get(keySerial)
+	serial, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return v, fmt.Errorf("read %s: %w", keySerial, err)
+	}
+	if v, err = fromDescription(id, o); err != nil {
+		return v, err
+	}
+	*v.stored() = entry{id: id, serial: serial}
+	return v, nil
+}
+
+// add keeps v as the newest object, under a UUID that is not in use. After an error it is not kept.
+func (s *store[T]) add(id string, v T) error {
+	s.mu.Lock()
+	s.serial++
+	*v.stored() = entry{id: id, serial: s.serial}
+	s.mu.Unlock()
+	if err := s.save(v); err != nil {
+		return err
+	}
+	s.insert(v)
+	return nil
+}
+
+// save replaces what the folder has of v. The caller is the only one that may change v meanwhile.
+func (s *store[T]) save(v T) error { return replaceFile(s.path(v.stored().id), s.encode(v)) }
+
+// encode is the content of the object's file: KIND UUID, the description, the place in the order.
+func (s *store[T]) encode(v T) []byte {
+	e := v.stored()
+	o := append(object{{s.kind, e.id}}, v.description()...)
+	o.add(keySerial, strconv.FormatInt(e.serial, 10))
+	return encode(o)
+}
+
+// remove deletes v, which is durable once the folder is synced. After an error it is still kept.
+func (s *store[T]) remove(v T) error {
+	if err := os.Remove(s.path(v.stored().id)); err != nil { //nolint:gosec // a UUID of ours
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byID, v.stored().id)
+	s.sorted = slices.DeleteFunc(s.sorted, func(other T) bool { return other == v })
+	return nil
+}
+
+// find is the object with that UUID, false if there is none.
+func (s *store[T]) find(id string) (T, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	v, ok := s.byID[id]
+	return v, ok
+}
+
+// list is all objects, oldest first.
+func (s *store[T]) list() []T {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.sorted)
+}
+
+func (s *store[T]) insert(v T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := v.stored()
+	s.byID[e.id] = v
+	s.serial = max(s.serial, e.serial)
+	i, _ := slices.BinarySearchFunc(s.sorted, e, func(other T, e *entry) int {
+		o := other.stored()
+		return cmp.Or(cmp.Compare(o.serial, e.serial), cmp.Compare(o.id, e.id))
+	})
+	s.sorted = slices.Insert(s.sorted, i, v)
+}
