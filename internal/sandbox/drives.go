@@ -10,27 +10,9 @@ import (
 func (s *Server) listDrives(*request) (response, error) { return uuidList(s.drives.list()), nil }
 
 // infoDrives answers /drives/info (manual 7.7).
-func (s *Server) infoDrives(*request) (response, error) { return s.objects(s.drives.list()), nil }
+func (s *Server) infoDrives(*request) (response, error) { return s.describe(s.drives.list()), nil }
 
-// listStandard answers /drives/standard/list and those of one medium (manual 7.8 to 7.10).
-func (s *Server) listStandard(req *request) (response, error) {
-	return uuidList(s.standard.list(req.to.media...)), nil
-}
-
-// infoStandard answers /drives/standard/info and those of one medium.
-func (s *Server) infoStandard(req *request) (response, error) {
-	return s.objects(s.standard.list(req.to.media...)), nil
-}
-
-func uuidList(drives []*drive) response {
-	text := make([]byte, 0, 37*len(drives))
-	for _, d := range drives {
-		text = append(append(text, d.id...), '\n')
-	}
-	return response{http.StatusOK, text}
-}
-
-func (s *Server) objects(drives []*drive) response {
+func (s *Server) describe(drives []*drive) response {
 	all := make([]object, 0, len(drives))
 	for _, d := range drives {
 		if o := d.object(s.account); o != nil {
@@ -40,8 +22,29 @@ func (s *Server) objects(drives []*drive) response {
 	return textResponse(all...)
 }
 
+// ownDrive is the drive that the path names, if it is the account's own.
+func (s *Server) ownDrive(req *request) (*drive, error) {
+	id := req.parameters["uuid"]
+	if d, ok := s.drives.find(id); ok {
+		return d, nil
+	}
+	return nil, notFound(http.StatusNotFound, id)
+}
+
+// anyDrive is the drive that the path names: an own one, or one of the library.
+func (s *Server) anyDrive(req *request) (*drive, error) {
+	id := req.parameters["uuid"]
+	if d, ok := s.drives.find(id); ok {
+		return d, nil
+	}
+	if d := s.standard.known(id); d != nil {
+		return d, nil
+	}
+	return s.standard.find(id)
+}
+
 // infoDrive answers /drives/UUID/info (manual 7.6).
-func (s *Server) infoDrive(req *request) (response, error) { return s.show(req.drive) }
+func (s *Server) infoDrive(_ *request, d *drive) (response, error) { return s.show(d) }
 
 func (s *Server) show(d *drive) (response, error) {
 	o := d.object(s.account)
@@ -89,15 +92,15 @@ func nameRequired(in object) (bad object) {
 }
 
 // setDrive answers /drives/UUID/set, which the manual does not have but clients use: the keys that were sent change.
-func (s *Server) setDrive(req *request) (response, error) {
+func (s *Server) setDrive(req *request, d *drive) (response, error) {
 	in, err := req.input()
 	if err != nil {
 		return response{}, err
 	}
-	if err := s.changeDrive(req.drive, in); err != nil {
+	if err := s.changeDrive(d, in); err != nil {
 		return response{}, err
 	}
-	return s.show(req.drive)
+	return s.show(d)
 }
 
 // changeDrive applies in to d: all of it or nothing.
@@ -153,8 +156,8 @@ func (s *Server) resizeAndSave(d *drive, old attributes) error {
 }
 
 // destroyDrive answers /drives/UUID/destroy (manual 7.5).
-func (s *Server) destroyDrive(req *request) (response, error) {
-	if err := s.drives.destroy(req.drive); err != nil {
+func (s *Server) destroyDrive(_ *request, d *drive) (response, error) {
+	if err := s.drives.destroy(d); err != nil {
 		return response{}, err
 	}
 	return noContent, nil

@@ -43,14 +43,22 @@ func (c *imaging) progress() string {
 	return strconv.FormatInt(min(percent, 99), 10) + "%"
 }
 
+// cloneSource is anyDrive, but an unknown one is a bad request (manual 7.4).
+func (s *Server) cloneSource(req *request) (*drive, error) {
+	d, err := s.anyDrive(req)
+	if err != nil {
+		return nil, notFound(http.StatusBadRequest, req.parameters["uuid"])
+	}
+	return d, nil
+}
+
 // cloneDrive answers /drives/UUID/clone (manual 7.4) with the new drive, at once. Until the last byte is copied the new
 // drive shows status copying, imaging and claimed, all three; then it is active and has neither of the others.
-func (s *Server) cloneDrive(req *request) (response, error) {
+func (s *Server) cloneDrive(req *request, src *drive) (response, error) {
 	in, err := req.input()
 	if err != nil {
 		return response{}, err
 	}
-	src := req.drive
 	src.mu.RLock()
 	source := src.attrs
 	src.mu.RUnlock()

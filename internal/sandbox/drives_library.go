@@ -3,6 +3,7 @@ package sandbox
 import (
 	"cmp"
 	"crypto/sha256"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,29 @@ type library struct {
 	byID map[string]*drive
 }
 
+// listStandard answers /drives/standard/list and those of one medium (manual 7.8 to 7.10).
+func (s *Server) listStandard(req *request) (response, error) {
+	return uuidList(s.standard.list(req.media()...)), nil
+}
+
+// infoStandard answers /drives/standard/info and those of one medium.
+func (s *Server) infoStandard(req *request) (response, error) {
+	return s.describe(s.standard.list(req.media()...)), nil
+}
+
+// standardDrive is the library's drive of the medium and UUID that the path names.
+func (s *Server) standardDrive(req *request) (*drive, error) {
+	return s.standard.find(req.parameters["uuid"], req.media()...)
+}
+
+// media is the medium that the path names, none if it names none.
+func (req *request) media() []medium {
+	if m, ok := req.parameters["medium"]; ok {
+		return []medium{medium(m)}
+	}
+	return nil
+}
+
 func openLibrary(dir string) (*library, error) {
 	for _, m := range []medium{mediumImage, mediumCD} {
 		if err := os.MkdirAll(filepath.Join(dir, string(m)), 0o700); err != nil {
@@ -42,14 +66,14 @@ func openLibrary(dir string) (*library, error) {
 	return &library{dir: dir, byID: make(map[string]*drive)}, nil
 }
 
-// find is the standard drive id if it is of one of the media.
-func (l *library) find(id string, media ...medium) *drive {
+// find is the standard drive id if it is of one of the media; no media are all of them.
+func (l *library) find(id string, media ...medium) (*drive, error) {
 	for _, d := range l.list(media...) {
 		if d.id == id {
-			return d
+			return d, nil
 		}
 	}
-	return nil
+	return nil, notFound(http.StatusNotFound, id)
 }
 
 // known is find without a look into the folders: a drive that was found before and whose file is still as it was.
@@ -66,10 +90,13 @@ func (l *library) known(id string) *drive {
 	return d
 }
 
-// list is the drives of the media, each medium by file name.
+// list is the drives of the media, each medium by file name; no media are all of them.
 func (l *library) list(media ...medium) []*drive {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(media) == 0 {
+		media = []medium{mediumImage, mediumCD}
+	}
 	var all []*drive
 	for _, m := range media {
 		all = append(all, l.scan(m)...)

@@ -10,15 +10,15 @@ import (
 )
 
 // readDrive answers /drives/UUID/read/OFFSET/SIZE (manual 7.3) with exactly SIZE bytes.
-func (s *Server) readDrive(req *request) (response, error) {
-	off, size, err := readRange(req.to.args)
+func (s *Server) readDrive(req *request, d *drive) (response, error) {
+	off, size, err := readRange(req.parameters)
 	if err != nil {
 		return response{}, err
 	}
-	if err := req.drive.readable(off, size); err != nil {
+	if err := d.readable(off, size); err != nil {
 		return response{}, err
 	}
-	f, err := req.drive.open(os.O_RDONLY)
+	f, err := d.open(os.O_RDONLY)
 	if err != nil {
 		return response{}, err
 	}
@@ -36,20 +36,21 @@ func (s *Server) readDrive(req *request) (response, error) {
 		err = s.sendFile(req, f, off, size)
 	}
 	if err == nil {
-		req.drive.reads.count(size)
+		d.reads.count(size)
 	}
 	return response{}, err
 }
 
 // readRange reads OFFSET and SIZE, both required, in bytes.
-func readRange(args []string) (off, size int64, err error) {
-	if len(args) != 2 {
+func readRange(parameters map[string]string) (off, size int64, err error) {
+	sizeText, ok := parameters["size"]
+	if !ok { // the path ends before it, or before the offset
 		return 0, 0, statusErrorf(http.StatusBadRequest, "system", "A read needs OFFSET and SIZE.")
 	}
-	if off, err = parseSize(args[0]); err != nil {
+	if off, err = parseSize(parameters["offset"]); err != nil {
 		return 0, 0, statusErrorf(http.StatusBadRequest, "system", "OFFSET is %s.", err)
 	}
-	if size, err = parseSize(args[1]); err != nil {
+	if size, err = parseSize(sizeText); err != nil {
 		return 0, 0, statusErrorf(http.StatusBadRequest, "system", "SIZE is %s.", err)
 	}
 	if size < 1 || size > maxRead {

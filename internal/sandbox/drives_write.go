@@ -17,19 +17,19 @@ var blocks = sync.Pool{New: func() any { b := make([]byte, blockSize); return &b
 
 // writeDrive answers /drives/UUID/write[/OFFSET] (manual 7.2): 204 once all of the body is stored. What is refused
 // beforehand stores nothing, a raw body that ends early stores what came, a gzip body is stored whole or not at all.
-func (s *Server) writeDrive(req *request) (response, error) {
-	off, err := writeOffset(req.to.args)
+func (s *Server) writeDrive(req *request, d *drive) (response, error) {
+	off, err := writeOffset(req.parameters)
 	if err != nil {
 		return response{}, err
 	}
 	if err := req.requireLength(); err != nil {
 		return response{}, err
 	}
-	limit, err := req.drive.writable(off)
+	limit, err := d.writable(off)
 	if err != nil {
 		return response{}, err
 	}
-	f, err := req.drive.open(os.O_RDWR)
+	f, err := d.open(os.O_RDWR)
 	if err != nil {
 		return response{}, err
 	}
@@ -38,25 +38,26 @@ func (s *Server) writeDrive(req *request) (response, error) {
 	var n int64
 	switch encoding := strings.ToLower(req.r.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
-		n, err = s.writeRaw(req, f, off, limit)
+		n, err = s.writeRaw(req, d, f, off, limit)
 	case "gzip", "x-gzip":
-		n, err = s.writeGzip(req, f, off, limit)
+		n, err = s.writeGzip(req, d, f, off, limit)
 	default:
 		err = statusErrorf(http.StatusBadRequest, "system", "Content-Encoding must be gzip, or absent.")
 	}
 	if err != nil {
 		return response{}, err
 	}
-	req.drive.writes.count(n)
+	d.writes.count(n)
 	return noContent, nil
 }
 
 // writeOffset reads the optional OFFSET, in bytes of the drive.
-func writeOffset(args []string) (int64, error) {
-	if len(args) == 0 {
+func writeOffset(parameters map[string]string) (int64, error) {
+	text, ok := parameters["offset"]
+	if !ok {
 		return 0, nil
 	}
-	off, err := parseSize(args[0])
+	off, err := parseSize(text)
 	if err != nil {
 		return 0, statusErrorf(http.StatusBadRequest, "system", "OFFSET is %s.", err)
 	}
@@ -75,16 +76,16 @@ func (req *request) requireLength() error {
 }
 
 // writeRaw stores the body as it is and returns its length.
-func (s *Server) writeRaw(req *request, f *os.File, off, limit int64) (int64, error) {
+func (s *Server) writeRaw(req *request, d *drive, f *os.File, off, limit int64) (int64, error) {
 	n := req.r.ContentLength
 	if n > limit {
 		return 0, pastEnd(off + limit)
 	}
-	return n, s.storeBody(req, f, req.body, off, n)
+	return n, s.storeBody(req, d, f, req.body, off, n)
 }
 
 // writeGzip inflates the body aside, and stores it once it is known to be good. It returns the inflated length.
-func (s *Server) writeGzip(req *request, f *os.File, off, limit int64) (int64, error) {
+func (s *Server) writeGzip(req *request, d *drive, f *os.File, off, limit int64) (int64, error) {
 	st := newStaging(s.drives.dir)
 	defer st.close()
 	n, err := st.inflate(req.body, limit)
@@ -98,11 +99,11 @@ func (s *Server) writeGzip(req *request, f *os.File, off, limit int64) (int64, e
 	case err != nil:
 		return 0, statusErrorf(http.StatusBadRequest, "system", "The body is not a whole gzip stream: %s.", err)
 	}
-	return n, s.storeBody(req, f, st.reader(), off, n)
+	return n, s.storeBody(req, d, f, st.reader(), off, n)
 }
 
 // storeBody stores n bytes from r at off of the open drive f, block by block.
-func (s *Server) storeBody(req *request, f *os.File, r io.Reader, off, n int64) error {
+func (s *Server) storeBody(req *request, d *drive, f *os.File, r io.Reader, off, n int64) error {
 	block := blocks.Get().(*[]byte)
 	defer blocks.Put(block)
 	flip := s.bitToFlip(req, faultCorruptWrite, n)
@@ -112,7 +113,7 @@ func (s *Server) storeBody(req *request, f *os.File, r io.Reader, off, n int64) 
 		got, err := io.ReadFull(r, p)
 		flip.apply(p[:got], done)
 		if got > 0 {
-			if err := req.drive.writeAt(f, p[:got], off+done); err != nil {
+			if err := d.writeAt(f, p[:got], off+done); err != nil {
 				return err
 			}
 		}

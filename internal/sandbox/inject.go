@@ -10,6 +10,21 @@ import (
 	"time"
 )
 
+// possibleFaults says which faults may hit a command.
+type possibleFaults struct {
+	kinds []faultKind // that have a percentage
+	// late: done twice is done once, so a 504 may come after the command took effect.
+	late bool
+}
+
+// and is p with more kinds.
+func (p possibleFaults) and(kinds ...faultKind) possibleFaults {
+	return possibleFaults{slices.Concat(p.kinds, kinds), p.late}
+}
+
+// repeatable is p for a command that may be done twice.
+func (p possibleFaults) repeatable() possibleFaults { return possibleFaults{p.kinds, true} }
+
 // faultChooser chooses which requests faults hit.
 type faultChooser struct {
 	mu sync.Mutex
@@ -47,7 +62,8 @@ func (c *faultChooser) choose(percent *[faultKinds]float64, kinds []faultKind) i
 
 // inject applies the faults that come before the command, and prepares those that come within or after it.
 func (s *Server) inject(req *request, faults *faultSet) error {
-	if len(req.to.faults) == 0 {
+	possible := req.command.faults
+	if len(possible.kinds) == 0 {
 		return nil
 	}
 	ctx := req.r.Context()
@@ -60,22 +76,23 @@ func (s *Server) inject(req *request, faults *faultSet) error {
 		req.body = &limitedReader{req.r, req.body, faults.bandwidth, delayed}
 		req.out = &limitedWriter{req.r, req.w, faults.bandwidth, delayed}
 	}
-	req.fault = s.chooser.choose(&faults.percent, req.to.faults)
+	req.fault = s.chooser.choose(&faults.percent, possible.kinds)
 	return s.injectBefore(req)
 }
 
 // injectBefore applies the chosen fault as far as it comes before the command.
 func (s *Server) injectBefore(req *request) error {
-	movesData := slices.Contains(req.to.faults, faultTruncate)
+	possible := req.command.faults
+	movesData := slices.Contains(possible.kinds, faultTruncate)
 	switch req.fault.kind {
 	case faultConflict:
 		s.counts.add(faultConflict)
-		return busy(req.to.drive, "an injected fault")
+		return busy(req.parameters["uuid"], "an injected fault")
 	case faultFailure:
 		s.counts.add(faultFailure)
 		return statusErrorf(http.StatusInternalServerError, "system", "An injected fault.")
 	case faultTimeout:
-		if req.fault.late && req.to.repeatable {
+		if req.fault.late && possible.late {
 			return nil // after the command
 		}
 		return s.timedOut()
@@ -84,7 +101,7 @@ func (s *Server) injectBefore(req *request) error {
 			s.counts.add(faultReset)
 			return errCut
 		}
-		if req.to.input { // of a write; the body of a read's response ends at truncateAt
+		if req.command.methods == postOnly { // of a write; the body of a read's response ends at truncateAt
 			s.counts.add(req.fault.kind)
 			if req.r.ContentLength <= 0 {
 				return errCut

@@ -11,14 +11,15 @@ const maxInput = 64 << 10
 
 // request is a request on its way through a command, with the response that it gets.
 type request struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	to    route
-	drive *drive
-	body  io.Reader // of the request, through the injected faults
-	out   io.Writer // the body of the response, through the injected faults
-	fault injectedFault
+	w http.ResponseWriter
+	r *http.Request
 
+	command    *command
+	parameters map[string]string // what the path has for those of the command's pattern
+
+	body       io.Reader // of the request, through the injected faults
+	out        io.Writer // the body of the response, through the injected faults
+	fault      injectedFault
 	headerSent bool // of the response
 }
 

@@ -28,6 +28,15 @@ var noContent = response{status: http.StatusNoContent}
 
 func textResponse(objects ...object) response { return response{http.StatusOK, encode(objects...)} }
 
+// uuidList is the response of list commands: the UUID of each object, one a line.
+func uuidList[T entity](objects []T) response {
+	text := make([]byte, 0, 37*len(objects))
+	for _, v := range objects {
+		text = append(append(text, v.stored().id...), '\n')
+	}
+	return response{http.StatusOK, text}
+}
+
 // send writes a complete response.
 func (req *request) send(resp response) {
 	switch resp.status {

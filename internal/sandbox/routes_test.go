@@ -1,6 +1,10 @@
 package sandbox
 
 import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -8,7 +12,8 @@ import (
 const anyID = "2e82c87e-61a1-443c-bc81-5c3167df5c11"
 
 func TestMatch(t *testing.T) {
-	for path, ok := range map[string]bool{
+	routes := newRoutes(new(Server).commands())
+	for path, want := range map[string]bool{
 		"/profile/info":              true,
 		"/drives/list":               true,
 		"//drives/list":              true,
@@ -42,8 +47,8 @@ func TestMatch(t *testing.T) {
 		"/drives/standard/img/" + anyID:       false,
 		"/servers/---no+such+id---/info":      false,
 	} {
-		if _, got := match(path); got != ok {
-			t.Errorf("%q: %v, want %v", path, got, ok)
+		if _, _, got := match(routes, path); got != want {
+			t.Errorf("%q: %v, want %v", path, got, want)
 		}
 	}
 }
@@ -69,26 +74,152 @@ func FuzzReadPath(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	routes := newRoutes(new(Server).commands())
 	f.Fuzz(func(t *testing.T, path string) {
-		to, ok := match(path)
+		c, parameters, ok := match(routes, path)
 		if !ok {
 			return
 		}
-		if again, ok := match("/" + path); !ok || again.command != to.command || again.drive != to.drive {
+		if again, same, ok := match(routes, "/"+path); !ok || again != c || !maps.Equal(same, parameters) {
 			t.Fatalf("%q changes with another slash", path)
 		}
-		if to.run == nil || len(to.args) > to.command.args {
-			t.Fatalf("%q: incomplete route %+v", path, to)
+		if id, found := parameters["uuid"]; found {
+			if canonical, ok := parseUUID(id); !ok || canonical != id {
+				t.Fatalf("%q: UUID %q", path, id)
+			}
 		}
-		if id, ok := parseUUID(to.drive); to.drive != "" && (!ok || id != to.drive) {
-			t.Fatalf("%q: drive %q", path, to.drive)
-		}
-		off, size, err := readRange(to.args)
+		off, size, err := readRange(parameters)
 		if err == nil && (off < 0 || size < 1 || size > maxRead) {
 			t.Fatalf("%q: %d bytes at %d", path, size, off)
 		}
-		if off, err := writeOffset(to.args); err == nil && off < 0 {
+		if off, err := writeOffset(parameters); err == nil && off < 0 {
 			t.Fatalf("%q: offset %d", path, off)
 		}
 	})
+}
+
+// methodRules is the method rule of every command, as the manual and its clients have it.
+var methodRules = map[string]string{
+	"profile/info":                                "GET, POST",
+	"drives/list":                                 "GET, POST",
+	"drives/info":                                 "GET, POST",
+	"drives/create":                               "POST",
+	"drives/{uuid}/info":                          "GET, POST",
+	"drives/{uuid}/set":                           "POST",
+	"drives/{uuid}/clone":                         "POST",
+	"drives/{uuid}/destroy":                       "GET, POST",
+	"drives/{uuid}/write/{offset?}":               "POST",
+	"drives/{uuid}/read/{offset?}/{size?}":        "GET, POST",
+	"drives/standard/list":                        "GET, POST",
+	"drives/standard/info":                        "GET, POST",
+	"drives/standard/{medium:img|cd}/list":        "GET, POST",
+	"drives/standard/{medium:img|cd}/info":        "GET, POST",
+	"drives/standard/{medium:img|cd}/{uuid}/info": "GET, POST",
+}
+
+// pathsOf are paths of a pattern: one for each word that a parameter takes. That of a read is the longest, for the others
+// are refused.
+func pathsOf(pattern, id string) []string {
+	pattern = strings.NewReplacer("{uuid}", id, "{offset?}", "0", "{size?}", "1").Replace(pattern)
+	if !strings.Contains(pattern, "{medium:img|cd}") {
+		return []string{"/" + pattern}
+	}
+	return []string{"/" + strings.Replace(pattern, "{medium:img|cd}", "img", 1), "/" + strings.Replace(pattern, "{medium:img|cd}", "cd", 1)}
+}
+
+// TestTable sends to every command of the table, over HTTP, what the method rule says about it.
+func TestTable(t *testing.T) {
+	cfg := testConfig(t)
+	r := serveRig(t, cfg)
+	standard := map[string]string{}
+	for _, medium := range []string{"img", "cd"} {
+		if err := os.WriteFile(filepath.Join(cfg.Dir, "standard", medium, "x"), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		standard[medium] = strings.TrimSpace(string(r.get("/drives/standard/" + medium + "/list").body))
+	}
+	rules := maps.Clone(methodRules)
+	for _, row := range r.s.commands() {
+		want, ok := rules[row.pattern]
+		if !ok {
+			t.Errorf("%s: this test has no method rule", row.pattern)
+		}
+		delete(rules, row.pattern)
+		for _, path := range pathsOf(row.pattern, "UUID") {
+			t.Run(path, func(t *testing.T) {
+				id := func() string { // another one each time, for destroy
+					if medium, isStandard := strings.CutPrefix(path, "/drives/standard/"); isStandard {
+						return standard[strings.Split(medium, "/")[0]]
+					}
+					return r.create(4096)
+				}
+				checkRow(t, r, want, func() string { return strings.Replace(path, "UUID", id(), 1) })
+			})
+		}
+	}
+	for pattern := range rules {
+		t.Errorf("%s is not in the table", pattern)
+	}
+}
+
+func checkRow(t *testing.T, r *rig, allow string, path func() string) {
+	t.Helper()
+	const input = "name x\nsize 4096"
+	for _, slashes := range []string{"", "/", "//"} {
+		for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {
+			p := slashes + path()
+			a := r.do(method, p, []byte(input))
+			if slices.Contains(strings.Split(allow, ", "), method) {
+				if a.status != 200 && a.status != 204 {
+					t.Errorf("%s %s: %d %q", method, p, a.status, a.body)
+				}
+			} else if a.status != 405 || a.header.Get("Allow") != allow {
+				t.Errorf("%s %s: %d, Allow %q, want 405 and %q", method, p, a.status, a.header.Get("Allow"), allow)
+			}
+		}
+	}
+	p := path()
+	unknown := []string{p + "/more", "/x" + p, p + "x/y/z/0/0"}
+	if !strings.HasSuffix(p, "/0") && !strings.HasSuffix(p, "/1") { // ends with a word
+		unknown = append(unknown, p+"x", p+"/", p[:strings.LastIndex(p, "/")+1]+"fly")
+	}
+	for _, p := range unknown {
+		for _, method := range []string{"GET", "POST", "PUT"} {
+			if a := r.do(method, p, []byte(input)); a.status != 404 {
+				t.Errorf("%s %s: %d %q", method, p, a.status, a.body)
+			}
+		}
+	}
+}
+
+// TestRowsDoNotOverlap: which command a path names must not depend on the order of the table.
+func TestRowsDoNotOverlap(t *testing.T) {
+	routes := newRoutes(new(Server).commands())
+	for _, r := range routes {
+		for _, path := range pathsOf(r.pattern, anyID) {
+			for i := range routes {
+				_, ok := routes[i].match(strings.Split(path[1:], "/"))
+				if same := routes[i].pattern == r.pattern; ok != same {
+					t.Errorf("%s and %s: %v", path, routes[i].pattern, ok)
+				}
+			}
+		}
+	}
+}
+
+func TestPatternElements(t *testing.T) {
+	routes := newRoutes([]command{{pattern: "a|b/{kind:x|y}/{uuid}/{from?}/{to?}"}})
+	for path, want := range map[string]map[string]string{
+		"a|b/x/" + strings.ToUpper(anyID): {"kind": "x", "uuid": anyID},
+		"a|b/y/" + anyID + "/":            {"kind": "y", "uuid": anyID, "from": ""},
+		"a|b/y/" + anyID + "/1/2":         {"kind": "y", "uuid": anyID, "from": "1", "to": "2"},
+		"a/x/" + anyID:                    nil,
+		"a|b/z/" + anyID:                  nil,
+		"a|b/x":                           nil,
+		"a|b/x/" + anyID + "/1/2/3":       nil,
+	} {
+		if _, got, ok := match(routes, path); ok != (want != nil) || !maps.Equal(got, want) {
+			t.Errorf("%s: %v, %v, want %v", path, got, ok, want)
+		}
+	}
 }

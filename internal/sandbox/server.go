@@ -42,6 +42,7 @@ type Server struct {
 	secret  [sha256.Size]byte
 
 	lock     *flock.Flock
+	routes   []route
 	drives   driveStore
 	standard *library
 	faults   atomic.Pointer[faultSet]
@@ -74,6 +75,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.user, s.owner = sha256.Sum256([]byte(cfg.User)), sha256.Sum256([]byte(s.account))
 	s.secret = sha256.Sum256([]byte(cfg.Password))
+	s.routes = newRoutes(s.commands())
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -169,45 +171,4 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, faults *faultSet)
 		return
 	}
 	req.send(resp)
-}
-
-// dispatch finds the command and runs it under the faults that are chosen.
-func (s *Server) dispatch(req *request, faults *faultSet) (response, error) {
-	if s.isClosed() {
-		return response{}, internalError(errors.New("the server is closed"))
-	}
-	to, ok := match(req.r.URL.Path)
-	if !ok {
-		return response{}, statusErrorf(http.StatusNotFound, "system", "No such command.")
-	}
-	req.to = to
-	if err := to.allows(req.r.Method); err != nil {
-		return response{}, err
-	}
-	var err error
-	if req.drive, err = s.target(to); err != nil {
-		return response{}, err
-	}
-	if err := s.inject(req, faults); err != nil {
-		return response{}, err
-	}
-	resp, err := to.run(s, req)
-	if err == nil && req.fault.kind == faultTimeout {
-		return response{}, s.timedOut()
-	}
-	return resp, err
-}
-
-// allows checks the method (manual 5).
-func (c *command) allows(method string) error {
-	allow := "GET, POST"
-	if c.input {
-		allow = "POST"
-	}
-	if method == http.MethodPost || method == http.MethodGet && !c.input {
-		return nil
-	}
-	p := statusErrorf(http.StatusMethodNotAllowed, "system", "This command takes %s.", allow)
-	p.allow = allow
-	return p
 }
