@@ -85,9 +85,9 @@ func (s *Server) cloneDrive(req *request, src *drive) (response, error) {
 // startClone makes the new drive, answers it, and starts the copy.
 func (s *Server) startClone(src *drive, a attributes) (response, error) {
 	s.mu.Lock()
-	if s.closed {
+	if s.isClosed() {
 		s.mu.Unlock()
-		return response{}, internalError(errors.New("the server is closed"))
+		return response{}, internalError(errClosed)
 	}
 	s.copies.Add(1)
 	s.mu.Unlock()
@@ -146,8 +146,8 @@ func (d *drive) releaseSource(claim string) {
 func (s *Server) runCopy(src, dst *drive, c *imaging) error {
 	select {
 	case s.slots <- struct{}{}:
-	case <-s.ctx.Done():
-		return s.ctx.Err()
+	case <-s.closing:
+		return errClosed
 	}
 	c.running.Store(true)
 	err := s.copyData(src, dst, c)
@@ -158,7 +158,11 @@ func (s *Server) runCopy(src, dst *drive, c *imaging) error {
 	if s.copied != nil {
 		s.copied(dst.id)
 	}
-	return pause(s.ctx, c.least-time.Since(c.began))
+	pause(s.closing, c.least-time.Since(c.began))
+	if s.isClosed() {
+		return errClosed
+	}
+	return nil
 }
 
 // endImaging ends the imaging of d: active if err is nil, else inactive. Nothing else changes a drive that is copying, so
@@ -193,8 +197,8 @@ func (s *Server) copyData(src, dst *drive, c *imaging) error {
 	for off := int64(0); off < c.total; {
 		start, end := nextData(from, off, c.total)
 		for start < end {
-			if err := s.ctx.Err(); err != nil {
-				return err
+			if s.isClosed() {
+				return errClosed
 			}
 			n := min(end-start, copyStep)
 			err := move(to, from, start, n)

@@ -9,6 +9,9 @@ import (
 // errCut ends a request whose connection is to be cut instead of a response.
 var errCut = errors.New("connection cut by an injected fault")
 
+// errClosed ends what a closed server was asked for, or was doing.
+var errClosed = errors.New("the server is closed")
+
 // statusError is a status of the manual's table (manual 5) and the body that goes with it.
 type statusError struct {
 	status int

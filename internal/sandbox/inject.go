@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"context"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -13,7 +12,7 @@ import (
 // possibleFaults says which faults may hit a command.
 type possibleFaults struct {
 	kinds []faultKind // that have a percentage
-	// late: done twice is done once, so a 504 may come after the command took effect.
+	// late: a 504 may come after the command took effect, because done twice is done once.
 	late bool
 }
 
@@ -66,10 +65,9 @@ func (s *Server) inject(req *request, faults *faultSet) error {
 	if len(possible.kinds) == 0 {
 		return nil
 	}
-	ctx := req.r.Context()
 	if faults.latency > 0 {
 		s.counts.add(faultLatency)
-		_ = pause(ctx, faults.latency) // a client that left is noticed later
+		pause(req.r.Context().Done(), faults.latency) // a client that left is noticed later
 	}
 	if faults.bandwidth != nil {
 		delayed := sync.OnceFunc(func() { s.counts.add(faultBandwidth) })
@@ -165,17 +163,10 @@ func (c *cutReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
+// pause waits for d or until done is closed.
+func pause(done <-chan struct{}, d time.Duration) {
 	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-time.After(d):
+	case <-done:
 	}
 }

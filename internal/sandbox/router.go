@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -151,7 +150,7 @@ func match(routes []route, path string) (c *command, parameters map[string]strin
 // dispatch finds the command and the object that a request names, and runs the command under injected faults.
 func (s *Server) dispatch(req *request, faults *faultSet) (response, error) {
 	if s.isClosed() {
-		return response{}, internalError(errors.New("the server is closed"))
+		return response{}, internalError(errClosed)
 	}
 	var ok bool
 	if req.command, req.parameters, ok = match(s.routes, req.r.URL.Path); !ok {

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -49,13 +48,11 @@ type Server struct {
 	chooser  *faultChooser
 	counts   faultCounts
 
-	stop   context.CancelFunc
-	ctx    context.Context // of the clone copies
-	slots  chan struct{}   // one for each copy that may run
-	mu     sync.Mutex      // orders the start of a copy against Close
-	closed bool
-	copies sync.WaitGroup
-	copied func(id string) // for tests: called when a clone's bytes are copied, before it becomes active
+	closing chan struct{} // closed by Close
+	mu      sync.Mutex    // orders the start of a copy against Close
+	copies  sync.WaitGroup
+	slots   chan struct{}   // one for each copy that may run
+	copied  func(id string) // for tests: called when a clone's bytes are copied, before it becomes active
 }
 
 // New opens the data folder and loads the drives in it.
@@ -66,7 +63,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("a data folder is required")
 	}
-	s := &Server{cfg: cfg, chooser: newFaultChooser(cfg.Seed), slots: make(chan struct{}, maxCopies)}
+	s := &Server{
+		cfg: cfg, chooser: newFaultChooser(cfg.Seed),
+		closing: make(chan struct{}), slots: make(chan struct{}, maxCopies),
+	}
 	if err := s.SetFaults(cfg.Faults); err != nil {
 		return nil, err
 	}
@@ -76,7 +76,6 @@ func New(cfg Config) (*Server, error) {
 	s.user, s.owner = sha256.Sum256([]byte(cfg.User)), sha256.Sum256([]byte(s.account))
 	s.secret = sha256.Sum256([]byte(cfg.Password))
 	s.routes = newRoutes(s.commands())
-	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
 
@@ -114,21 +113,23 @@ func (s *Server) load() (err error) {
 // HTTP server down first: requests after Close answer 500. A second Close does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
-	was := s.closed
-	s.closed = true
-	s.mu.Unlock()
-	if was {
+	if s.isClosed() {
+		s.mu.Unlock()
 		return nil
 	}
-	s.stop()
+	close(s.closing)
+	s.mu.Unlock()
 	s.copies.Wait()
 	return s.lock.Unlock()
 }
 
 func (s *Server) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // Handler is the whole endpoint: authentication, Config.Intercept, faults, commands.
