@@ -27,7 +27,8 @@ func newBandwidth(bytesPerSecond int64) *bandwidth {
 	return &bandwidth{rate.NewLimiter(rate.Limit(bytesPerSecond), burst), min(bandwidthStep, burst)}
 }
 
-// wait returns when n more bytes may pass, at most step, or when ctx ends. It calls delayed if that is not at once.
+// wait returns when n more bytes may pass, at most step, or when ctx ends. It calls delayed if that
+// is not at once.
 func (b *bandwidth) wait(ctx context.Context, n int, delayed func()) {
 	if n == 0 || b.limiter.AllowN(time.Now(), n) {
 		return

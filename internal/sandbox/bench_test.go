@@ -11,8 +11,8 @@ import (
 
 const benchSize = 256 << 20
 
-// benchmarkChunks runs one call for each 4 MiB of a drive of 256 MiB, over and over, in as many goroutines as
-// there are processors.
+// benchmarkChunks runs one call for each 4 MiB of a drive of 256 MiB, over and over, in as many
+// goroutines as there are processors.
 func benchmarkChunks(b *testing.B, call func(r *rig, c *http.Client, id string, off int64)) {
 	r := newRig(b)
 	id := r.create(benchSize)

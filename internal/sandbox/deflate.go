@@ -45,8 +45,8 @@ func (d *deflater) compress(p []byte) []byte {
 	return d.out.Bytes()
 }
 
-// offersGzip tells whether the client names gzip among what it accepts, with a weight other than 0 (RFC 9110, 12.5.3).
-// A bare * is no offer: a client that cannot inflate may send it.
+// offersGzip tells whether the client names gzip among what it accepts, with a weight other than 0
+// (RFC 9110, 12.5.3). A bare * is no offer: a client that cannot inflate may send it.
 func offersGzip(h http.Header) bool {
 	for _, line := range h.Values("Accept-Encoding") {
 		for item := range strings.SplitSeq(line, ",") {

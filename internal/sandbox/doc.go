@@ -1,25 +1,38 @@
-// Package sandbox is the drives section of the back-end API 1.0, served from sparse files on disk.
+// Package sandbox serves the back-end API 1.0 from files on disk: its drives and, of the profile,
+// what drives need.
 //
-// It is a working endpoint for trying things out and for CI: what it stores survives a restart, standard (library)
-// drives are files that an operator puts into a folder, and faults can be injected at chosen rates. It reads the
-// protocol strictly and shares no code with the client of this project, so that neither repeats the other's mistakes:
-// whatever a known client sends is accepted, and what is answered is the strictest form that the manual allows.
+// It is a working endpoint for trying things out and for CI: what it stores outlasts a restart,
+// standard (library) drives are files that an operator puts into a folder, and faults can be
+// injected at chosen rates. It reads the protocol strictly and shares no protocol code with the
+// client of this project, so that neither repeats the other's mistakes: it accepts whatever a known
+// client sends, and answers in the strictest form that the manual allows.
+//
+// # How a request is served
+//
+// One table (routes.go) has a row for each command: the pattern of its path, its method rule, its
+// handler, and the faults that may hit it. One dispatcher (router.go) finds the row, checks the
+// method, finds the object that the path names, injects faults and runs the handler. Handlers are
+// in files named after the section of the manual: profile.go, drives.go and drives_*.go. Objects
+// are kept in a store for each kind (store.go), to which an object is a UUID and attributes in
+// order. A section that is added is a file of handlers, rows in the table, and a store for each
+// kind of object that it has.
 //
 // # The data folder
 //
 //	lock              held while a Server uses the folder
 //	account           the account's and this host's UUID
-//	drives/UUID.drive what the API tells about a drive, one "key value" a line
+//	drives/UUID.drive a drive's description: its attributes, one "key value" a line
 //	drives/UUID.raw   its bytes, sparse
 //	standard/img/*    library images, put there by the operator
 //	standard/cd/*     library CDs
 //
-// A file NAME.info beside a library file may set its text keys (description, os, bits, ...). Descriptions are replaced
-// atomically and flushed to the disk. The bytes of drives are left to the page cache: they survive the end of the
-// process, not a loss of power. encryption:cipher is only a label: nothing is encrypted.
+// A file NAME.info next to a library file may set its text keys (description, os, bits, ...).
+// Descriptions are replaced atomically and synced. The bytes of drives are left to the page cache:
+// they outlast the process, not a loss of power. encryption:cipher is only a label: nothing is
+// encrypted.
 //
 // # Limits
 //
-// There is one account, so readers are stored and answered but give nobody access. An Expect header other than
-// 100-continue is answered 417 by net/http before this package sees the request.
+// There is one account, so readers are stored and returned but give access to no other. To an
+// Expect header other than 100-continue net/http answers 417 before this package gets the request.
 package sandbox

@@ -22,8 +22,9 @@ const (
 
 // drive is one drive. Its bytes are in the file at path.
 //
-// mu is held shared while a block of bytes is stored or the state is looked at, so writes to different offsets run side
-// by side, and exclusively while the state changes. It is never held while a request waits for its client.
+// mu is held shared while a block of bytes is stored or the state is looked at, so writes to
+// different offsets run side by side, and exclusively while the state changes. It is never held
+// while a request waits for its client.
 type drive struct {
 	entry
 	path     string
@@ -38,8 +39,8 @@ type drive struct {
 
 	reads, writes counter
 
-	// disk is held while bytes are stored. The kernel lets one write at a time into a file, and who waits for that there
-	// keeps a processor busy.
+	// disk is held while bytes are stored. The kernel lets one write at a time into a file, and who
+	// waits for that there keeps a processor busy.
 	disk sync.Mutex
 }
 
@@ -153,7 +154,8 @@ func pastEnd(size int64) *statusError {
 	return statusErrorf(http.StatusBadRequest, "system", "The range crosses the end of the drive, %d.", size)
 }
 
-// writeAt stores p at off in the open file f of this drive, unless the drive's state has changed since the request began.
+// writeAt stores p at off in the open file f of this drive, unless the drive's state has changed
+// since the request began.
 func (d *drive) writeAt(f *os.File, p []byte, off int64) error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -171,8 +173,8 @@ func (d *drive) writeAt(f *os.File, p []byte, off int64) error {
 	return nil
 }
 
-// open opens the drive's bytes. A file for each request costs about 5 µs, and lets net/http hand it to sendfile, which
-// moves the file's own offset.
+// open opens the drive's bytes. A file for each request costs about 5 µs, and lets net/http hand it
+// to sendfile, which moves the file's own offset.
 func (d *drive) open(flag int) (*os.File, error) {
 	f, err := os.OpenFile(d.path, flag, 0) //nolint:gosec // its name is a UUID of ours, or a file that was listed
 	switch {

@@ -91,7 +91,8 @@ func nameRequired(in object) (bad object) {
 	return bad
 }
 
-// setDrive answers /drives/UUID/set, which the manual does not have but clients use: the keys that were sent change.
+// setDrive answers /drives/UUID/set, which the manual does not have but clients use: the keys that
+// were sent change.
 func (s *Server) setDrive(req *request, d *drive) (response, error) {
 	in, err := req.input()
 	if err != nil {
@@ -134,8 +135,8 @@ func (s *Server) changeDrive(d *drive, in object) error {
 	return nil
 }
 
-// resizeAndSave brings file and description of d, whose attributes were old, to what d.attrs says. The file is never shorter
-// than the description says.
+// resizeAndSave brings file and description of d, whose attributes were old, to what d.attrs says.
+// The file is never shorter than the description says.
 func (s *Server) resizeAndSave(d *drive, old attributes) error {
 	size := d.attrs.size
 	if size != old.size && len(d.claims) > 0 {

@@ -25,7 +25,8 @@ var libraryKeys = map[string]bool{
 	"drive_type": false, "free": false, "favourite": false, "autoexpanding": false, "email": false,
 }
 
-// attrs is what a drive is apart from its state: the keys that create, set and clone take, and library text.
+// attributes is what a drive is apart from its state: the keys that create, set and clone take, and
+// library text.
 type attributes struct {
 	name    string
 	size    int64 // bytes
@@ -50,8 +51,8 @@ func (a attributes) copy() attributes {
 	return a
 }
 
-// inherited is what a clone of a drive with these attrs starts from: its type, cipher, use and library text are
-// inherited; tags and readers are not, and it is exclusive (manual 7.4).
+// inherited is what a clone of a drive with these attributes starts from: its type, cipher, use and
+// library text are inherited; tags and readers are not, and it is exclusive (manual 7.4).
 func (a attributes) inherited() attributes {
 	c := attributes{kind: a.kind, claim: claimExclusive, use: a.use, cipher: a.cipher, size: a.size}
 	for _, p := range a.text {
@@ -62,8 +63,8 @@ func (a attributes) inherited() attributes {
 	return c
 }
 
-// apply sets the keys of an input that are not the size, and returns an errors:KEY pair for each bad one. Keys that
-// it does not know are ignored: known clients send some.
+// apply sets the keys of an input that are not the size, and returns an errors:KEY pair for each
+// bad one. Keys that it does not know are ignored: known clients send some.
 func (a *attributes) apply(in object) (bad object) {
 	for _, p := range in {
 		if why := a.applyPair(p); why != "" {
@@ -146,7 +147,8 @@ func (a *attributes) applyCipher(in object) (bad object) {
 	return bad
 }
 
-// applyDriveType reads libcloud's driveType, which create and clone may carry: ssd means the tag affinity:ssd.
+// applyDriveType reads libcloud's driveType, which create and clone may carry: ssd means the tag
+// affinity:ssd.
 func (a *attributes) applyDriveType(in object) {
 	value, _ := in.get("driveType")
 	if strings.EqualFold(value, "ssd") && !slices.Contains(a.tags, tagSSD) {
@@ -154,8 +156,8 @@ func (a *attributes) applyDriveType(in object) {
 	}
 }
 
-// pairs adds the attributes in the order in which they are answered and stored. Empty ones are left out: some clients
-// cannot read a key with an empty value.
+// pairs adds the attributes in the order in which they are answered and stored. Empty ones are left
+// out: some clients cannot read a key with an empty value.
 func (a *attributes) pairs(o *object) {
 	o.add("claim:type", a.claim)
 	if len(a.readers) > 0 {

@@ -52,8 +52,9 @@ func (s *Server) cloneSource(req *request) (*drive, error) {
 	return d, nil
 }
 
-// cloneDrive answers /drives/UUID/clone (manual 7.4) with the new drive, at once. Until the last byte is copied the new
-// drive shows status copying, imaging and claimed, all three; then it is active and has neither of the others.
+// cloneDrive answers /drives/UUID/clone (manual 7.4) with the new drive, at once. Until the last
+// byte is copied the new drive shows status copying, imaging and claimed, all three; then it is
+// active and has neither of the others.
 func (s *Server) cloneDrive(req *request, src *drive) (response, error) {
 	in, err := req.input()
 	if err != nil {
@@ -118,7 +119,8 @@ func (s *Server) startClone(src *drive, a attributes) (response, error) {
 	return resp, err
 }
 
-// claimSource claims the source of a clone of size bytes: until releaseSource it is not written, resized or destroyed.
+// claimSource claims the source of a clone of size bytes: until releaseSource it is not written,
+// resized or destroyed.
 func (d *drive) claimSource(c *imaging, size int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -165,8 +167,8 @@ func (s *Server) runCopy(src, dst *drive, c *imaging) error {
 	return nil
 }
 
-// endImaging ends the imaging of d: active if err is nil, else inactive. Nothing else changes a drive that is copying, so
-// its description can be written without the lock.
+// endImaging ends the imaging of d: active if err is nil, else inactive. Nothing else changes a
+// drive that is copying, so its description can be written without the lock.
 func (s *Server) endImaging(d *drive, err error) {
 	end := statusActive
 	if err != nil {

@@ -20,7 +20,8 @@ type cloneGate struct {
 	pass    chan struct{}
 }
 
-// newGatedRig is a rig whose clones stop before they become active, each until something is received from pass.
+// newGatedRig is a rig whose clones stop before they become active, each until something is
+// received from pass.
 func newGatedRig(t *testing.T) (*rig, cloneGate) {
 	r := newRig(t)
 	g := cloneGate{make(chan string, 8), make(chan struct{})}
@@ -31,8 +32,8 @@ func newGatedRig(t *testing.T) (*rig, cloneGate) {
 	return r, g
 }
 
-// settled polls until the drive is no longer imaging, and checks at every look that the signs of it come and go
-// together.
+// settled polls until the drive is no longer imaging, and checks at every look that the signs of it
+// come and go together.
 func (r *rig) settled(id string) object {
 	r.Helper()
 	last := -1

@@ -26,7 +26,8 @@ const infoSuffix = ".info"
 // libraryUser owns the standard drives.
 const libraryUser = "00000000-0000-0000-0000-000000000001"
 
-// library is the standard drives: the files in dir/img and dir/cd, looked up again whenever they are listed.
+// library is the standard drives: the files in dir/img and dir/cd, looked up again whenever they
+// are listed.
 type library struct {
 	dir string
 
@@ -76,7 +77,8 @@ func (l *library) find(id string, media ...medium) (*drive, error) {
 	return nil, notFound(http.StatusNotFound, id)
 }
 
-// known is find without a look into the folders: a drive that was found before and whose file is still as it was.
+// known is find without a look into the folders: a drive that was found before and whose file is
+// still as it was.
 func (l *library) known(id string) *drive {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,7 +128,8 @@ func (l *library) scan(m medium) (found []*drive) {
 	return found
 }
 
-// place is the drive for a file, with what is true of it now. Its UUID follows from medium and name alone.
+// place is the drive for a file, with what is true of it now. Its UUID follows from medium and name
+// alone.
 func (l *library) place(m medium, file string, size int64) *drive {
 	id := libraryID("standard/" + string(m) + "/" + file)
 	path := filepath.Join(l.dir, string(m), file)
@@ -144,7 +147,8 @@ func (l *library) place(m medium, file string, size int64) *drive {
 	return d
 }
 
-// libraryID is the UUID of a library file, always the same for the same name: version 8 (RFC 9562), from a SHA-256.
+// libraryID is the UUID of a library file, always the same for the same name: version 8 (RFC 9562),
+// from a SHA-256.
 func libraryID(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	id := uuid.UUID(sum[:16])
@@ -153,7 +157,8 @@ func libraryID(name string) string {
 	return id.String()
 }
 
-// libraryAttributes describes a library file: fixed texts, and above them what the operator wrote into its .info file.
+// libraryAttributes describes a library file: fixed texts, and above them what the operator wrote
+// into its .info file.
 func libraryAttributes(m medium, file, infoPath string) attributes {
 	a := newAttributes()
 	a.claim = claimShared
@@ -167,7 +172,7 @@ func libraryAttributes(m medium, file, infoPath string) attributes {
 		a.kind = typeCDROM
 		text.set("drive_type", "installcd")
 	}
-	note, err := os.ReadFile(infoPath) //nolint:gosec // beside a listed file
+	note, err := os.ReadFile(infoPath) //nolint:gosec // next to a listed file
 	if err == nil && len(note) <= maxMeta {
 		o := decode(note)
 		if name, _ := o.get("name"); name != "" && printable(name) {

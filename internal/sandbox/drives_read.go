@@ -59,8 +59,8 @@ func readRange(parameters map[string]string) (off, size int64, err error) {
 	return off, size, nil
 }
 
-// sendHeader sends the header of a response whose body has n bytes, and returns how many of them to send: all, unless a
-// fault cuts the body. checkSent goes with it.
+// sendHeader sends the header of a response whose body has n bytes, and returns how many of them to
+// send: all, unless a fault cuts the body. checkSent goes with it.
 func (s *Server) sendHeader(req *request, n int64) (part int64) {
 	req.w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
 	part = s.truncateAt(req, n)
@@ -69,8 +69,9 @@ func (s *Server) sendHeader(req *request, n int64) (part int64) {
 	return part
 }
 
-// checkSent ends a response of which part of n bytes were sent. That a client went away, or that the drive was cut
-// meanwhile, is no error here: net/http sees that less was sent than announced, and closes the connection.
+// checkSent ends a response of which part of n bytes were sent. That a client went away, or that
+// the drive was cut meanwhile, is no error here: net/http sees that less was sent than announced,
+// and closes the connection.
 func checkSent(part, n int64) error {
 	if part < n {
 		return errCut

@@ -12,8 +12,9 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// stagingSize is how much of an inflated body stays in memory, in bytes: a chunk of the size that every known client
-// sends, and some more so that its end is seen. What is longer goes to a file without a name.
+// stagingSize is how much of an inflated body stays in memory, in bytes: a chunk of the size that
+// every known client sends, and some more so that its end is seen. What is longer goes to a file
+// without a name.
 const stagingSize = 4<<20 + granule
 
 var (
@@ -28,8 +29,8 @@ type inflater struct {
 	out []byte
 }
 
-// nextMember begins with a gzip member. The library's own way of taking several for one stream takes the end of the body in
-// the middle of a member's name for the end of that stream.
+// nextMember begins with a gzip member. The library's own way of taking several for one stream
+// takes the end of the body in the middle of a member's name for the end of that stream.
 func (z *inflater) nextMember() error {
 	err := z.gz.Reset(z.in)
 	z.gz.Multistream(false)
@@ -52,7 +53,8 @@ var inflaters = sync.Pool{New: func() any {
 	return &inflater{in: bufio.NewReaderSize(nil, 64<<10), out: make([]byte, stagingSize)}
 }}
 
-// staging holds an inflated body until its last checksum has been seen, so that a broken one changes nothing.
+// staging holds an inflated body until its last checksum has been seen, so that a broken one
+// changes nothing.
 type staging struct {
 	dir  string
 	z    *inflater
@@ -72,8 +74,9 @@ func (st *staging) close() {
 	inflaters.Put(st.z)
 }
 
-// inflate reads r to its end, which must be that of its last gzip member, and returns how many bytes it held.
-// errTooMuch: more than limit bytes, of which no more than that were inflated and one.
+// inflate reads r to its end, which must be that of its last gzip member, and returns how many
+// bytes it held. errTooMuch: more than limit bytes, of which no more than that were inflated and
+// one.
 func (st *staging) inflate(r io.Reader, limit int64) (int64, error) {
 	st.z.in.Reset(r)
 	if err := st.z.nextMember(); err != nil {
@@ -141,8 +144,8 @@ func (f stagingFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// fill reads until p is full, which is no error, or r ends, which is io.EOF. Unlike io.ReadFull it keeps apart the end
-// of r and a stream that breaks off.
+// fill reads until p is full, which is no error, or r ends, which is io.EOF. Unlike io.ReadFull it
+// keeps apart the end of r and a stream that breaks off.
 func fill(r io.Reader, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var k int

@@ -16,11 +16,12 @@ const (
 	maxMeta = 64 << 10
 )
 
-// driveStore keeps the account's own drives: their descriptions in a store, their bytes in files next to these.
+// driveStore keeps the account's own drives: their descriptions in a store, their bytes in files
+// next to these.
 type driveStore struct{ *store[*drive] }
 
-// openDrives reads the drives in dir back. A drive whose imaging was interrupted, or whose file is missing or too short,
-// becomes inactive. Bytes that no description names are removed.
+// openDrives reads the drives in dir back. A drive whose imaging was interrupted, or whose file is
+// missing or too short, becomes inactive. Bytes that no description names are removed.
 func openDrives(dir string) (ds driveStore, err error) {
 	ds.store, err = openStore(dir, "drive", func(id string, o object) (*drive, error) {
 		return loadDrive(filepath.Join(dir, id+dataSuffix), o)
@@ -81,8 +82,8 @@ func (ds driveStore) sweep() error {
 
 func (ds driveStore) dataPath(id string) string { return filepath.Join(ds.dir, id+dataSuffix) }
 
-// create makes a drive that reads as zeros. The description comes last: without it the drive does not exist. With
-// state the drive is the target of a clone.
+// create makes a drive that reads as zeros. The description comes last: without it the drive does
+// not exist. With state the drive is the target of a clone.
 func (ds driveStore) create(id string, a attributes, state *imaging) (*drive, error) {
 	d := &drive{path: ds.dataPath(id), attrs: a, status: statusActive, imaging: state}
 	if state != nil {
@@ -101,7 +102,8 @@ func (ds driveStore) create(id string, a attributes, state *imaging) (*drive, er
 	return d, nil
 }
 
-// destroy removes the drive for good. The description goes first: bytes without one are removed at the next start.
+// destroy removes d and its bytes. The description goes first: bytes without one are removed at
+// the next start.
 func (ds driveStore) destroy(d *drive) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -101,7 +101,8 @@ func TestUnreadableDescriptionIsNamed(t *testing.T) {
 	}
 }
 
-// TestDescriptionsAsFirstWritten: the order of the keys in a description has changed since, and carries no meaning.
+// TestDescriptionsAsFirstWritten: the order of the keys in a description has changed since, and
+// carries no meaning.
 func TestDescriptionsAsFirstWritten(t *testing.T) {
 	cfg := testConfig(t)
 	drives := filepath.Join(cfg.Dir, "drives")

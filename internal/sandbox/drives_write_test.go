@@ -225,7 +225,8 @@ func TestShortBodyIsNoSuccess(t *testing.T) {
 	}
 }
 
-// TestWritesRunSideBySide holds one write in the middle of its body while others to the same drive succeed.
+// TestWritesRunSideBySide holds one write in the middle of its body while others to the same drive
+// succeed.
 func TestWritesRunSideBySide(t *testing.T) {
 	r := newRig(t)
 	id := r.create(8 << 20)
@@ -249,7 +250,8 @@ func TestWritesRunSideBySide(t *testing.T) {
 	equal(t, r.read(id, 4<<20, 1<<20), data)
 }
 
-// TestWriteMeetsAChange: a write whose drive is destroyed or cut while its body arrives does not succeed.
+// TestWriteMeetsAChange: a write whose drive is destroyed or cut while its body arrives does not
+// succeed.
 func TestWriteMeetsAChange(t *testing.T) {
 	r := newRig(t)
 	for change, want := range map[string]int{"destroy": 404, "set": 400} {

@@ -27,12 +27,14 @@ func statusErrorf(status int, key, format string, args ...any) *statusError {
 	return &statusError{status: status, text: "errors:" + key + " " + fmt.Sprintf(format, args...) + "\n"}
 }
 
-// notFound is the response about a drive that does not exist. Clients look for "could not be found".
+// notFound is the response about a drive that does not exist. Clients look for "could not be
+// found".
 func notFound(status int, id string) *statusError {
 	return statusErrorf(status, "system", "Drive %s could not be found.", id)
 }
 
-// busy is the response about a drive that cannot be touched now. Clients look for "currently in use".
+// busy is the response about a drive that cannot be touched now. Clients look for "currently in
+// use".
 func busy(id, why string) *statusError {
 	return statusErrorf(http.StatusConflict, "system", "Drive %s is currently in use: %s.", id, why)
 }
@@ -42,7 +44,8 @@ func inactive(id string) *statusError {
 	return statusErrorf(http.StatusBadRequest, "system", "Drive %s is inactive: it was never completed. Destroy it.", id)
 }
 
-// invalidInput is the response to input with bad keys: what was sent, then a line for each of them (manual 6.2, 11.10).
+// invalidInput is the response to input with bad keys: what was sent, then a line for each of them
+// (manual 6.2, 11.10).
 func invalidInput(sent, bad object) *statusError {
 	var o object
 	for _, p := range sent {

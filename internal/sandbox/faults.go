@@ -41,23 +41,26 @@ var faultNames = [faultKinds]string{
 	faultLatency: "latency", faultBandwidth: "bandwidth", faultImaging: "imaging",
 }
 
-// ParseFault reads KIND=VALUE. Kinds with a percentage, such as 409=5% or corrupt-read=0.1%, hit that share of the
-// authenticated requests named here; of several at most one hits a request. profile/info is never hit.
+// ParseFault reads KIND=VALUE. Kinds with a percentage, such as 409=5% or corrupt-read=0.1%, hit
+// that share of the authenticated requests named here; of several at most one hits a request.
+// profile/info is never hit.
 //
 //	409            read, write, set, clone, destroy: refused as busy before anything happens
 //	500            every /drives command: refused before anything happens
-//	504            every /drives command. Half of the time a write, set or destroy takes effect first; a create or
-//	               clone never does, or a retry would leave a second drive
-//	reset          every /drives command: the connection is reset, before anything happens, or half of the time in the
-//	               middle of the body of a read's response or of a write
-//	truncate       a read's response ends short of its Content-Length; of a write a part is taken, then the connection closes
+//	504            every /drives command. Half of the time a write, set or destroy takes effect
+//	               first; a create or clone never does, or a retry would leave a second drive
+//	reset          every /drives command: the connection is reset, before anything happens, or
+//	               half of the time in the middle of the body of a read's response or of a write
+//	truncate       a read's response ends short of its Content-Length; of a write a part is taken,
+//	               then the connection closes
 //	corrupt-write  a write answers 204 and one bit of what it stored is wrong
 //	corrupt-read   one bit of a read's response is wrong, not of the drive
 //
 // The others are always on:
 //
 //	latency=20ms    added to every /drives command
-//	bandwidth=100M  bytes a second of all bodies of /drives commands together, both directions; k, M, G, T as in sizes
+//	bandwidth=100M  bytes a second of all bodies of /drives commands together, both directions;
+//	                k, M, G, T as in sizes
 //	imaging=2s      a clone stays imaging at least this long
 func ParseFault(spec string) (Fault, error) {
 	name, value, ok := strings.Cut(spec, "=")
@@ -137,7 +140,8 @@ type faultSet struct {
 	bandwidth *bandwidth // nil: no limit
 }
 
-// SetFaults replaces all faults; requests under way keep those they began with. Of two of one kind the last counts.
+// SetFaults replaces all faults; requests under way keep those they began with. Of two of one kind
+// the last counts.
 func (s *Server) SetFaults(faults []Fault) error {
 	set := new(faultSet)
 	for _, f := range faults {
@@ -163,8 +167,8 @@ type faultCounts [faultKinds]atomic.Int64
 
 func (c *faultCounts) add(kind faultKind) { c[kind].Add(1) }
 
-// FaultCounts is how many requests each kind of fault has hit since New, 0 included. A clone held back counts for
-// imaging, a request for latency and bandwidth when it was delayed.
+// FaultCounts is how many requests each kind of fault has hit since New, 0 included. A clone held
+// back counts for imaging, a request for latency and bandwidth when it was delayed.
 func (s *Server) FaultCounts() map[string]int64 {
 	counts := make(map[string]int64, faultKinds)
 	for kind, name := range faultNames {

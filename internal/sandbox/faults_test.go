@@ -368,7 +368,8 @@ func TestPlainHasNoFaults(t *testing.T) {
 	}
 }
 
-// TestSlowBodyHoldsUpNobody: a client that stops sending leaves the drive usable, destroying it included.
+// TestSlowBodyHoldsUpNobody: a client that stops sending leaves the drive usable, destroying it
+// included.
 func TestSlowBodyHoldsUpNobody(t *testing.T) {
 	r := newRig(t)
 	id := r.create(100)

@@ -9,10 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// temporary starts the names of files that a crash may leave behind; they are removed at the next start.
+// temporary starts the names of files that a crash may leave behind; they are removed at the next
+// start.
 const temporary = ".tmp-"
 
-// replaceFile puts data under path so that a crash leaves either the old content or the new, and makes it last.
+// replaceFile puts data under path so that a crash leaves either the old content or the new, and
+// makes it last.
 func replaceFile(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, temporary)
@@ -66,8 +68,8 @@ func makeSparse(path string, size int64) error {
 	return err
 }
 
-// resize makes the file at path size bytes long. What it was longer than from before a growth cannot show up again:
-// growing cuts at the old size first.
+// resize makes the file at path size bytes long. What it was longer than from before a growth
+// cannot show up again: growing cuts at the old size first.
 func resize(path string, from, size int64) error {
 	if size > from {
 		if err := os.Truncate(path, from); err != nil {

@@ -17,8 +17,9 @@ func isHole(f *os.File, off, n int64) bool {
 	return err == nil && data >= off+n
 }
 
-// nextData is the first run of stored bytes at or after off and before end; from == end if there is none. Where the
-// file system does not know, everything counts as stored. It moves the file's offset.
+// nextData is the first run of stored bytes at or after off and before end; from == end if there is
+// none. Where the file system does not know, everything counts as stored. It moves the file's
+// offset.
 func nextData(f *os.File, off, end int64) (from, to int64) {
 	from, err := f.Seek(off, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) {
@@ -37,7 +38,8 @@ func nextData(f *os.File, off, end int64) (from, to int64) {
 	return from, min(to, end)
 }
 
-// punchHole gives back the space of n bytes from off on, which then read as zeros. errNoHoles: not on this file system.
+// punchHole gives back the space of n bytes from off on, which then read as zeros. errNoHoles: not
+// on this file system.
 func punchHole(f *os.File, off, n int64) error {
 	err := retryInterrupted(func() error {
 		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
@@ -48,8 +50,8 @@ func punchHole(f *os.File, off, n int64) error {
 	return err
 }
 
-// copyRange copies n bytes at off inside the kernel, sharing blocks where the file system can. errNoHoles: it cannot,
-// copy through memory.
+// copyRange copies n bytes at off inside the kernel, sharing blocks where the file system can.
+// errNoHoles: it cannot, copy through memory.
 func copyRange(dst, src *os.File, off, n int64) error {
 	for n > 0 {
 		from, to := off, off

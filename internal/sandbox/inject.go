@@ -44,7 +44,8 @@ type injectedFault struct {
 	at   float64 // where in the body, from 0 to less than 1
 }
 
-// choose takes at most one of the kinds, each with exactly its percentage as long as they add up to at most 100.
+// choose takes at most one of the kinds, each with exactly its percentage as long as they add up to
+// at most 100.
 func (c *faultChooser) choose(percent *[faultKinds]float64, kinds []faultKind) injectedFault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +60,8 @@ func (c *faultChooser) choose(percent *[faultKinds]float64, kinds []faultKind) i
 	return fault
 }
 
-// inject applies the faults that come before the command, and prepares those that come within or after it.
+// inject applies the faults that come before the command, and prepares those that come within or
+// after it.
 func (s *Server) inject(req *request, faults *faultSet) error {
 	possible := req.command.faults
 	if len(possible.kinds) == 0 {
@@ -115,7 +117,8 @@ func (s *Server) timedOut() error {
 	return statusErrorf(http.StatusGatewayTimeout, "system", "The operation timed out: an injected fault.")
 }
 
-// truncateAt is after how many of n bytes the body of a response is to end: n, unless a fault cuts it.
+// truncateAt is after how many of n bytes the body of a response is to end: n, unless a fault cuts
+// it.
 func (s *Server) truncateAt(req *request, n int64) int64 {
 	if req.fault.kind != faultReset && req.fault.kind != faultTruncate {
 		return n

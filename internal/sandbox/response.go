@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// maxDrain is how much of a refused request's body is read before the response is sent, in bytes. A client that still
-	// sends when the connection closes may lose the response.
+	// maxDrain is how much of a refused request's body is read before the response is sent, in
+	// bytes. A client that still sends when the connection closes may lose the response.
 	maxDrain = 8 << 20
 
 	textType = "text/plain; charset=utf-8" // without the charset libcloud reads Latin-1
@@ -72,7 +72,8 @@ func (req *request) sendError(err error) {
 	req.send(response{status.status, []byte(status.text)})
 }
 
-// drain reads the rest of the request's body, so that the connection stays usable; false: that would take too long.
+// drain reads the rest of the request's body, so that the connection stays usable; false: that
+// would take too long.
 func (req *request) drain() bool {
 	n := req.r.ContentLength
 	if n == 0 || req.r.Body == nil {

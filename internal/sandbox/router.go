@@ -10,7 +10,8 @@ import (
 
 // command is one row of the table of commands.
 type command struct {
-	// pattern is the path without the slash that it begins with. Each element of it takes one element of a path:
+	// pattern is the path without the slash that it begins with. Each element of it takes one
+	// element of a path:
 	//
 	//	word         that word
 	//	{uuid}       a UUID, in upper or lower case; the parameter uuid is in lower case
@@ -41,8 +42,8 @@ func (m methods) check(method string) error {
 	return err
 }
 
-// handler finds the object that a request names, and returns what is to be done with it. Faults are injected between the
-// two: a request for an object that does not exist is refused before.
+// handler finds the object that a request names, and returns what is to be done with it. Faults are
+// injected between the two: a request for an object that does not exist is refused before.
 type handler func(*request) (action, error)
 
 type action func() (response, error)
@@ -135,8 +136,8 @@ func (r *route) match(path []string) (parameters map[string]string, ok bool) {
 	return parameters, true
 }
 
-// match finds the command of a path, false if there is none. Leading slashes count as one, because scripts configure the
-// base address with a slash at its end.
+// match finds the command of a path, false if there is none. Leading slashes count as one, because
+// scripts configure the base address with a slash at its end.
 func match(routes []route, path string) (c *command, parameters map[string]string, ok bool) {
 	elements := strings.Split(strings.TrimLeft(path, "/"), "/")
 	for i := range routes {
@@ -147,7 +148,8 @@ func match(routes []route, path string) (c *command, parameters map[string]strin
 	return nil, nil, false
 }
 
-// dispatch finds the command and the object that a request names, and runs the command under injected faults.
+// dispatch finds the command and the object that a request names, and runs the command under
+// injected faults.
 func (s *Server) dispatch(req *request, faults *faultSet) (response, error) {
 	if s.isClosed() {
 		return response{}, internalError(errClosed)
@@ -173,8 +175,8 @@ func (s *Server) dispatch(req *request, faults *faultSet) (response, error) {
 	return resp, err
 }
 
-// parseUUID returns s in lower case, or false if it does not have the form 8-4-4-4-12 hexadecimal digits: the other
-// forms that uuid.Parse takes have other lengths.
+// parseUUID returns s in lower case, or false if it does not have the form 8-4-4-4-12 hexadecimal
+// digits: the other forms that uuid.Parse takes have other lengths.
 func parseUUID(s string) (string, bool) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 {

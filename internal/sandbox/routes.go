@@ -1,6 +1,7 @@
 package sandbox
 
-// commands is the table of all commands, by section of the manual. A path is that of at most one of them.
+// commands is the table of all commands, by section of the manual. A path is that of at most one of
+// them.
 func (s *Server) commands() []command {
 	var (
 		none    possibleFaults

@@ -117,8 +117,8 @@ var methodRules = map[string]string{
 	"drives/standard/{medium:img|cd}/{uuid}/info": "GET, POST",
 }
 
-// pathsOf are paths of a pattern: one for each word that a parameter takes. That of a read is the longest, for the others
-// are refused.
+// pathsOf are paths of a pattern: one for each word that a parameter takes. That of a read is the
+// longest, for the others are refused.
 func pathsOf(pattern, id string) []string {
 	pattern = strings.NewReplacer("{uuid}", id, "{offset?}", "0", "{size?}", "1").Replace(pattern)
 	if !strings.Contains(pattern, "{medium:img|cd}") {

@@ -19,15 +19,16 @@ import (
 type Config struct {
 	// Dir is the data folder, made with mode 0700 if it is missing. One Server at a time uses it.
 	Dir string
-	// User and Password are the credentials of the one account. The account's UUID (profile/info) is accepted in
-	// place of User. Both are required.
+	// User and Password are the credentials of the one account. The account's UUID (profile/info)
+	// is accepted in place of User. Both are required.
 	User, Password string
 	// Faults are injected from the start; see ParseFault.
 	Faults []Fault
 	// Seed is that of the random numbers that choose which requests faults hit; 0 picks one.
 	Seed uint64
-	// Intercept, if set, sees each authenticated request before anything else does; true means that it has answered.
-	// It may let the request take effect by calling Server.Plain with a recorder, and answer something else.
+	// Intercept, if set, sees each authenticated request before anything else does; true means that
+	// it has answered. It may let the request take effect by calling Server.Plain with a recorder,
+	// and answer something else.
 	Intercept func(http.ResponseWriter, *http.Request) bool
 }
 
@@ -109,8 +110,9 @@ func (s *Server) load() (err error) {
 	return err
 }
 
-// Close stops the clone copies and gives the data folder back. A clone that has not ended becomes inactive. Shut the
-// HTTP server down first: requests after Close answer 500. A second Close does nothing.
+// Close stops the clone copies and gives the data folder back. A clone that has not ended becomes
+// inactive. Shut the HTTP server down first: requests after Close answer 500. A second Close does
+// nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.isClosed() {
@@ -154,7 +156,8 @@ func (s *Server) Plain() http.Handler {
 	})
 }
 
-// authorized checks Basic credentials in constant time: user and password, or the account's UUID and the password.
+// authorized checks Basic credentials in constant time: user and password, or the account's UUID
+// and the password.
 func (s *Server) authorized(r *http.Request) bool {
 	name, password, ok := r.BasicAuth()
 	user, secret := sha256.Sum256([]byte(name)), sha256.Sum256([]byte(password))

@@ -14,9 +14,9 @@ const (
 
 var errSize = errors.New("not a size: digits are expected, then optionally k, M, G or T")
 
-// parseSize reads decimal digits and an optional suffix k, M, G or T (powers of 1024, either case) as a number of
-// bytes. A sign, a fraction, a blank, no digit at all and what does not fit into 63 bits are errors. 0 is a size here;
-// whether it may stand is the caller's question.
+// parseSize reads decimal digits and an optional suffix k, M, G or T (powers of 1024, either case)
+// as a number of bytes. A sign, a fraction, a blank, no digit at all and what does not fit into 63
+// bits are errors. 0 is a size here; whether it may stand is the caller's question.
 func parseSize(s string) (int64, error) {
 	var n int64
 	for i := range len(s) {
@@ -55,7 +55,8 @@ func suffix(c byte) int {
 	return 0
 }
 
-// driveSize reads the size of a drive: 1 byte up to less than 1 PiB. The second result says what is wrong with it.
+// driveSize reads the size of a drive: 1 byte up to less than 1 PiB. The second result says what is
+// wrong with it.
 func driveSize(s string) (int64, string) {
 	n, err := parseSize(s)
 	switch {

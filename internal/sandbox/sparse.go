@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// granule is the smallest run of zeros that gives disk space back, in bytes. 4 KiB would save a little more space
-	// and cost up to sixteen times the system calls on mixed data.
+	// granule is the smallest run of zeros that gives disk space back, in bytes. 4 KiB would save a
+	// little more space and cost up to sixteen times the system calls on mixed data.
 	granule = 64 << 10
 	page    = 4 << 10
 )
@@ -37,8 +37,8 @@ func writeSparse(f *os.File, p []byte, off int64) error {
 	return nil
 }
 
-// leadingRun is how many bytes at the start of p are granules that all are zero, or all are not. Granules are aligned
-// in the drive, so the first may be short; so may the last.
+// leadingRun is how many bytes at the start of p are granules that all are zero, or all are not.
+// Granules are aligned in the drive, so the first may be short; so may the last.
 func leadingRun(p []byte, off int64) (n int, zero bool) {
 	n = min(granule-int(off%granule), len(p))
 	zero = isZero(p[:n])
@@ -52,8 +52,8 @@ func leadingRun(p []byte, off int64) (n int, zero bool) {
 	return n, zero
 }
 
-// clearRange makes the range of zeros p at off read as zeros: nothing where there is a hole already, a new hole where
-// it is worth it, else the zeros themselves.
+// clearRange makes the range of zeros p at off read as zeros: nothing where there is a hole
+// already, a new hole where it is worth it, else the zeros themselves.
 func clearRange(f *os.File, p []byte, off int64) error {
 	if isHole(f, off, int64(len(p))) {
 		return nil

@@ -32,8 +32,9 @@ type entity interface {
 	description() object
 }
 
-// store keeps the objects of one kind: in memory to look them up, in a folder to outlast the process. An object is the
-// file UUID.KIND there, which is replaced atomically and synced. Its methods may be called from any goroutine.
+// store keeps the objects of one kind: in memory to look them up, in a folder to outlast the
+// process. An object is the file UUID.KIND there, which is replaced atomically and synced. Its
+// methods may be called from any goroutine.
 type store[T entity] struct {
 	dir  string
 	kind string
@@ -44,9 +45,10 @@ type store[T entity] struct {
 	serial int64 // of the newest object
 }
 
-// openStore reads the objects of a kind back from dir, which it creates if it is missing. fromDescription makes one from
-// its UUID and what its description was, and may find other keys there. What an interrupted save left is removed. If
-// a file cannot be read, the error names the object, and the folder is as it was.
+// openStore reads the objects of a kind back from dir, which it creates if it is missing.
+// fromDescription makes one from its UUID and what its description was, and may find other keys
+// there. What an interrupted save left is removed. If a file cannot be read, the error names the
+// object, and the folder is as it was.
 func openStore[T entity](dir, kind string, fromDescription func(id string, o object) (T, error)) (*store[T], error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err

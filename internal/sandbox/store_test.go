@@ -111,7 +111,8 @@ func TestStoreFromManyGoroutines(t *testing.T) {
 	checkNotes(t, mustOpenNotes(t, dir), s.list())
 }
 
-// TestStoreWithATornFile cuts one description at every byte: the error names the object, and the others are kept.
+// TestStoreWithATornFile cuts one description at every byte: the error names the object, and the
+// others are kept.
 func TestStoreWithATornFile(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpenNotes(t, dir)

@@ -9,7 +9,8 @@ import (
 // pair is one line of the API's text form: a key, one space, a value.
 type pair struct{ key, value string }
 
-// object is what lies between two blank lines of a response. The order of its pairs carries no meaning.
+// object is what lies between two blank lines of a response. The order of its pairs carries no
+// meaning.
 type object []pair
 
 func (o *object) add(key, value string) { *o = append(*o, pair{key, value}) }
@@ -48,9 +49,9 @@ func (o *object) remove(key string) {
 // blanks is what may surround a line or a value on input; the carriage return is that of CRLF.
 const blanks = " \t\r"
 
-// decode reads one object: the first space of a line separates key and value, a line without one is a key with an
-// empty value, blank lines are skipped, and the last of two equal keys wins. Text that is not UTF-8 is taken as
-// Latin-1, which is how Python's HTTP client encodes a string.
+// decode reads one object: the first space of a line separates key and value, a line without one is
+// a key with an empty value, blank lines are skipped, and the last of two equal keys wins. Text
+// that is not UTF-8 is taken as Latin-1, which is how Python's HTTP client encodes a string.
 func decode(text []byte) object {
 	lines := string(text)
 	if !utf8.ValidString(lines) {
