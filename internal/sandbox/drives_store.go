@@ -114,7 +114,7 @@ func (ds driveStore) destroy(d *drive) error {
 		return internalError(err)
 	}
 	d.gone = true
-	if err := os.Remove(d.path); err != nil && !errors.Is(err, fs.ErrNotExist) { //nolint:gosec // a UUID of ours
+	if err := os.Remove(d.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return internalError(err)
 	}
 	if err := syncDir(ds.dir); err != nil {

@@ -21,7 +21,7 @@ func replaceFile(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() //nolint:gosec // our own name; gone already if all went well
+	defer func() { _ = os.Remove(f.Name()) }() // gone already if all went well
 	if _, err = f.Write(data); err == nil {
 		err = f.Sync()
 	}
@@ -31,7 +31,7 @@ func replaceFile(path string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
-	if err := os.Rename(f.Name(), path); err != nil { //nolint:gosec // both names are ours
+	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
 	return syncDir(dir)
@@ -39,7 +39,7 @@ func replaceFile(path string, data []byte) error {
 
 // syncDir makes the names in dir last.
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // a folder of the data folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

@@ -137,7 +137,7 @@ func (s *store[T]) encode(v T) []byte {
 
 // remove deletes v, which is durable once the folder is synced. After an error it is still kept.
 func (s *store[T]) remove(v T) error {
-	if err := os.Remove(s.path(v.stored().id)); err != nil { //nolint:gosec // a UUID of ours
+	if err := os.Remove(s.path(v.stored().id)); err != nil {
 		return err
 	}
 	s.mu.Lock()
