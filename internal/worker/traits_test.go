@@ -1,0 +1,195 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// trait is a sink with traits of its own, as kinds of place have that are neither files nor drives.
+type trait struct {
+	*chunked
+	traits transfer.Traits
+
+	mu      sync.Mutex
+	flushed []byte // what a read returns; nil: what was written
+	flushes int
+	cleared []int64
+}
+
+func (s *trait) Traits() transfer.Traits { return s.traits }
+
+// Flush shows what was written before it.
+func (s *trait) Flush(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chunked.mu.Lock()
+	defer s.chunked.mu.Unlock()
+	s.flushed = bytes.Clone(s.data)
+	s.flushes++
+	return nil
+}
+
+func (s *trait) ClearChunk(_ context.Context, c transfer.Chunk) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chunked.mu.Lock()
+	defer s.chunked.mu.Unlock()
+	s.cleared = append(s.cleared, c.Index)
+	clear(s.data[c.Off : c.Off+int64(c.Len)])
+	return nil
+}
+
+// TestReadBackAfterFlush writes all chunks, flushes and reads them back, and mends what differs.
+func TestReadBackAfterFlush(t *testing.T) {
+	for _, wrong := range []int{0, 1, 2} {
+		t.Run(fmt.Sprintf("written wrong %d times", wrong), func(t *testing.T) {
+			image, m := noise(20*chunkSize+7), newChunked(nil)
+			m.lieWrite = flip(wrong)
+			sink := &trait{chunked: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
+			m.onRead = func(context.Context, transfer.Chunk, int) error {
+				if sink.flushes == 0 {
+					t.Error("read back before a flush")
+				}
+				return nil
+			}
+			p := newJob(t, newChunked(image), sink).mustRun()
+			equal(t, m, image)
+			if !p.Verified || p.Chunks.Verified != p.Chunks.Total || sink.flushes == 0 {
+				t.Errorf("verified %v, %+v, %d flushes", p.Verified, p.Chunks, sink.flushes)
+			}
+		})
+	}
+	sink := &trait{chunked: newChunked(nil), traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
+	sink.lieWrite = flip(1 << 30)
+	newJob(t, newChunked(noise(5*chunkSize)), sink).mustFail(transfer.CodeMismatch)
+	if sink.commits > 0 {
+		t.Error("a target that always differs was committed")
+	}
+}
+
+// TestLedgerHasOnlyWhatIsFlushed, so that a later attempt does not trust chunks that a target has lost.
+func TestLedgerHasOnlyWhatIsFlushed(t *testing.T) {
+	m := newChunked(nil)
+	sink := &trait{chunked: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
+	j := newJob(t, newChunked(noise(60*chunkSize)), sink)
+	m.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+		if c.Index == 50 {
+			return failure(transfer.CodeRefused)
+		}
+		return nil
+	}
+	j.store.onSave = func(int) error {
+		stored := int64(len(sink.flushed)) / chunkSize
+		if n := int64(len(j.store.at.Entries)); n > stored {
+			t.Errorf("%d chunks in the ledger, %d are flushed", n, stored)
+		}
+		return nil
+	}
+	j.mustFail(transfer.CodeRefused)
+	if len(j.store.at.Entries) == 0 {
+		t.Error("nothing was saved of what was flushed as the target was closed")
+	}
+	m.onWrite = nil
+	j.mustRun()
+	equal(t, m, j.ends.source.(*chunked).data)
+}
+
+// TestReadBackAfterCommit reads a target back that shows what it stores only when it is complete.
+func TestReadBackAfterCommit(t *testing.T) {
+	for _, wrong := range []int{0, 1 << 30} {
+		m := newChunked(nil)
+		m.lieWrite = flip(wrong)
+		m.onRead = func(context.Context, transfer.Chunk, int) error {
+			if m.commits == 0 {
+				t.Error("read back before the commit")
+			}
+			return nil
+		}
+		sink := &trait{chunked: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterCommit}}
+		j := newJob(t, newChunked(noise(20*chunkSize+7)), sink)
+		if wrong > 0 {
+			j.mustFail(transfer.CodeMismatch)
+			continue
+		}
+		if p := j.mustRun(); !p.Verified || p.Chunks.Verified != 21 {
+			t.Errorf("verified %v, %+v", p.Verified, p.Chunks)
+		}
+	}
+}
+
+// TestZerosAreCleared where they cannot be left out, and read back like any chunk.
+func TestZerosAreCleared(t *testing.T) {
+	image := noise(6 * chunkSize)
+	clear(image[2*chunkSize : 4*chunkSize])
+	for _, blank := range []bool{false, true} {
+		m := newChunked(bytes.Repeat([]byte{0xee}, len(image)))
+		if m.blank = blank; blank {
+			clear(m.data)
+		}
+		sink := &trait{chunked: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosCleared}}
+		newJob(t, newChunked(image), sink).mustRun()
+		equal(t, m, image)
+		if want := map[bool]int{false: 2, true: 0}[blank]; len(sink.cleared) != want || m.total(m.writes) != 4 {
+			t.Errorf("blank %v: %d chunks cleared, want %d; %d written, want 4", blank, len(sink.cleared), want, m.total(m.writes))
+		}
+	}
+}
+
+// TestGeometry has the target decide which chunks there are, or refuse those that it cannot take.
+func TestGeometry(t *testing.T) {
+	for name, tc := range map[string]struct {
+		geometry transfer.Geometry
+		want     int // 0: refused
+	}{
+		"free":                {transfer.Geometry{}, chunkSize},
+		"large enough":        {transfer.Geometry{MaxChunk: chunkSize}, chunkSize},
+		"too small":           {transfer.Geometry{MaxChunk: chunkSize - 1}, 0},
+		"fixed":               {transfer.Geometry{FixedChunk: 4 * chunkSize}, 4 * chunkSize},
+		"aligned":             {transfer.Geometry{Align: chunkSize / 2}, chunkSize},
+		"aligned to too much": {transfer.Geometry{Align: 2 * chunkSize}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sink := &trait{chunked: newChunked(nil), traits: transfer.Traits{Rewritable: true, Geometry: tc.geometry}}
+			j := newJob(t, newChunked(noise(9*chunkSize)), sink)
+			if tc.want == 0 {
+				j.mustFail(transfer.CodeInvalid)
+				return
+			}
+			if j.mustRun(); j.store.at.Plan.ChunkSize != tc.want {
+				t.Errorf("got chunks of %d bytes, want %d", j.store.at.Plan.ChunkSize, tc.want)
+			}
+		})
+	}
+}
+
+// TestCopyOfARange carries its chunks and no others.
+func TestCopyOfARange(t *testing.T) {
+	image, sink := noise(20*chunkSize+7), newChunked(nil)
+	j := newJob(t, newChunked(image), sink)
+	for _, r := range []chunkRange{{3, 7}, {0, 1}, {20, 21}, {7, 7}, {19, 100}, wholeImage} {
+		sink.order = nil
+		a := newAttempt(New(Config{Opener: j.ends, Policy: j.policy, Log: j.log}), nil, Job{ID: "job", Spec: j.spec}, &remembered{})
+		a.ends.setSource(j.ends.source)
+		a.ends.setSink(sink)
+		a.state.updatePlan(func(p *transfer.Plan) { p.ChunkSize = chunkSize })
+		lay := layout{size: int64(len(image)), chunkSize: chunkSize}
+		if err := newCopier(a, lay).copy(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		want := int(min(r.end, 21) - r.first)
+		for _, i := range sink.order {
+			if i < r.first || i >= r.end {
+				t.Errorf("%v: chunk %d was written", r, i)
+			}
+		}
+		if len(sink.order) != want {
+			t.Errorf("%v: got %d chunks, want %d", r, len(sink.order), want)
+		}
+	}
+	equal(t, sink, image)
+}
