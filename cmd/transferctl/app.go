@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/embedded"
 	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/image"
 	"github.com/transferd/transferd/internal/queue"
@@ -64,14 +65,14 @@ func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 	if a.cfg.Redis != "" {
 		return queue.Dial(ctx, queue.Options{URL: a.cfg.Redis, CAFile: a.cfg.RedisCAFile})
 	}
-	opts, ok := queue.FindEmbedded(a.queueFolder())
+	url, ok := embedded.Find(a.queueFolder())
 	if !ok {
 		return nil, &transfer.Error{
 			Op: "find the queue", Code: transfer.CodeUnreachable, Err: fmt.Errorf("no transferd with a queue of its own runs on this machine (state folder %s)", a.cfg.State),
 			Hint: "start transferd, set `redis:` in the config, or use --local",
 		}
 	}
-	c, err := queue.Dial(ctx, opts)
+	c, err := queue.Dial(ctx, queue.Options{URL: url})
 	if transfer.CodeOf(err) == transfer.CodeUnreachable {
 		err = &transfer.Error{Code: transfer.CodeUnreachable, Hint: "start transferd again; it goes on with all jobs that it had", Err: err}
 	}

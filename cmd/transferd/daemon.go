@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/embedded"
 	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/image"
@@ -125,16 +127,20 @@ func (d *daemon) startDev(f *daemonFlags) error {
 	return err
 }
 
-// connect reaches the configured Redis, or brings a queue.
+// connect reaches the configured Redis, or starts an embedded one.
 func (d *daemon) connect(ctx context.Context) (*queue.Client, error) {
 	opts := queue.Options{URL: d.cfg.Redis, CAFile: d.cfg.RedisCAFile}
 	if d.cfg.Redis == "" {
-		e, err := queue.StartEmbedded(ctx, filepath.Join(d.cfg.State, "queue"), d.log)
+		server, err := exec.LookPath("redis-server")
+		if err != nil {
+			server = ""
+		}
+		r, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(d.cfg.State, "queue"), Server: server, Schema: queue.Schema{}, Log: d.log})
 		if err != nil {
 			return nil, err
 		}
-		d.onStop(e.Close)
-		opts = e.Options()
+		d.onStop(r.Close)
+		opts = queue.Options{URL: r.URL()}
 	}
 	c, err := queue.Dial(ctx, opts)
 	if err != nil {

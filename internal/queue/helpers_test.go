@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/transferd/transferd/internal/embedded"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -55,8 +56,21 @@ func (r *realRedis) start() {
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := awaitQueue(context.Background(), r.options, nil); err != nil {
-		r.t.Fatal(err)
+	awaitRedis(r.t, r.options)
+}
+
+// awaitRedis returns when a Redis that was started answers.
+func awaitRedis(t testing.TB, o Options) {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		c, err := Dial(context.Background(), o)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Since(began) > 30*time.Second {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -72,26 +86,28 @@ func eachQueue(t *testing.T, test func(t *testing.T, o Options)) {
 		t.Run(name, func(t *testing.T) {
 			e := embed(t, t.TempDir(), server)
 			t.Cleanup(func() { closeEmbedded(t, e) })
-			test(t, e.Options())
+			test(t, optionsOf(e))
 		})
 	}
 }
 
-func embed(t testing.TB, dir, server string) *Embedded {
+func embed(t testing.TB, dir, server string) *embedded.Redis {
 	t.Helper()
-	e, err := startEmbedded(context.Background(), dir, server, zap.NewNop())
+	r, err := embedded.Start(context.Background(), embedded.Config{Dir: dir, Server: server, Schema: Schema{}, Log: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return r
 }
 
-func closeEmbedded(t testing.TB, e *Embedded) {
+func closeEmbedded(t testing.TB, r *embedded.Redis) {
 	t.Helper()
-	if err := e.Close(); err != nil {
+	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
 }
+
+func optionsOf(r *embedded.Redis) Options { return Options{URL: r.URL()} }
 
 func dial(t testing.TB, o Options) *Client {
 	t.Helper()

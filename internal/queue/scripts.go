@@ -204,7 +204,7 @@ return 'ok'
 `)
 )
 
-// script is a redis.Script that knows its source, by which the journal of the embedded queue keeps what it did.
+// script is a redis.Script that has its source, for pipelines and for the Schema.
 type script struct {
 	*redis.Script
 	source string
@@ -213,6 +213,3 @@ type script struct {
 func newScript(source string) *script {
 	return &script{Script: redis.NewScript(source), source: source}
 }
-
-// journaled are the scripts that change what must survive; a lease need not.
-var journaled = []*script{createScript, acquireScript, saveScript, finishScript, releaseScript, cancelScript, expireScript, retryScript, forgetScript, claimScript, unclaimScript}

@@ -77,9 +77,7 @@ func secureRedis(t *testing.T) (address, caFile string) {
 func TestSecureRedis(t *testing.T) {
 	address, ca := secureRedis(t)
 	right := Options{URL: "rediss://transferd:s3cret@" + address + "/0", CAFile: ca}
-	if err := awaitQueue(t.Context(), right, nil); err != nil {
-		t.Fatal(err)
-	}
+	awaitRedis(t, right)
 	c := dial(t, right)
 	serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
 		if _, err := a.Claim(ctx, transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: "m"}); err != nil {

@@ -1,4 +1,4 @@
-package queue
+package embedded
 
 import (
 	"context"
@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,9 +19,23 @@ import (
 	"go.uber.org/zap"
 )
 
-// memory is a Redis in this process. What it is told of job records is in its journal, synced, before it is
-// acknowledged, and replayed at the next start; asynq's own keys are not, for the reconciler makes triggers anew.
+// Schema is what a server in this process must know of the keys that it holds.
+type Schema interface {
+	// Durable reports whether a key must survive a restart. All others are dropped by it.
+	Durable(key string) bool
+	// Scripts is the sources of the scripts that change durable keys. What they do must follow from their arguments, the
+	// durable keys and the lease alone, and they must not add to or remove from durable sets: the journal keeps such commands
+	// only when they come from a client.
+	Scripts() []string
+	// Lease is the key with a time to live on which the outcome of a script over keys depends; empty: there is none.
+	Lease(keys []string) string
+}
+
+// memory is a Redis in this process. What clients write to durable keys is in its journal, synced, before it is
+// acknowledged, and replayed at the next start.
 type memory struct {
+	schema   Schema
+	scripts  map[string]string // the schema's scripts by their SHA-1
 	redis    *miniredis.Miniredis
 	server   *server.Server // of redis, which forgets it before the last command has ended
 	listener net.Listener
@@ -37,8 +49,11 @@ type memory struct {
 	inside   atomic.Pointer[server.Peer]
 }
 
-func startMemory(journalPath, socket string, log *zap.Logger) (engine, error) {
-	m := &memory{redis: miniredis.NewMiniRedis(), path: journalPath, least: journalLeast, log: log}
+func startMemory(journalPath, socket string, schema Schema, log *zap.Logger) (engine, error) {
+	m := &memory{schema: schema, scripts: make(map[string]string), redis: miniredis.NewMiniRedis(), path: journalPath, least: journalLeast, log: log}
+	for _, source := range schema.Scripts() {
+		m.scripts[hash(source)] = source
+	}
 	if err := m.replay(); err != nil {
 		m.redis.Close()
 		return nil, fmt.Errorf("replay the queue's journal: %w", err)
@@ -102,14 +117,14 @@ func (m *memory) replay() error {
 		return err
 	}
 	// With all of them loaded, each EVALSHA that comes is carried out, as the journal will say.
-	for _, s := range journaled {
-		if err := s.Load(context.Background(), rdb).Err(); err != nil {
+	for _, source := range m.scripts {
+		if err := rdb.ScriptLoad(context.Background(), source).Err(); err != nil {
 			return err
 		}
 	}
-	// Whoever owned a job ended with the process that this queue lived in.
+	// Whoever held a lease ended with the process that served it.
 	for _, key := range m.redis.Keys() {
-		if strings.HasSuffix(key, ":lease") || strings.HasSuffix(key, ":events") {
+		if !m.schema.Durable(key) {
 			m.redis.Del(key)
 		}
 	}
@@ -138,16 +153,11 @@ func (m *memory) compact() {
 	m.journal = next
 }
 
-// keeps reports whether a key is in the journal. Those who live say anew what leases and claims there are.
-func keeps(key string) bool {
-	return isRecordKey(strings.TrimSuffix(key, ":ledger")) || key == keyJobs || key == keyActive || key == keySpecs
-}
-
-// contents is the commands that make what the queue holds of jobs.
+// contents is the commands that make the durable keys what they are.
 func (m *memory) contents() [][]string {
 	var commands [][]string
 	for _, key := range m.redis.Keys() {
-		if !keeps(key) {
+		if !m.schema.Durable(key) {
 			continue
 		}
 		switch m.redis.Type(key) {
@@ -180,7 +190,7 @@ func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
 	if m.inside.Load() == p {
 		return false
 	}
-	kept := toKeep(cmd, args)
+	kept := m.toKeep(cmd, args)
 	if kept == nil {
 		return false
 	}
@@ -197,45 +207,43 @@ func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
 	return true
 }
 
-// lease is the command that makes the lease of the job that a script is about what it is: some scripts do one thing with a
-// lease and another without, and a replay must do the same.
+// lease is the command that makes the lease on which a script depends what it is: some scripts do one thing with a lease
+// and another without, and a replay must do the same.
 func (m *memory) lease(command []string) []string {
 	const firstKey = 3 // EVAL SCRIPT NUMKEYS KEY...
-	if command[0] != "EVAL" || len(command) < firstKey+3 || command[2] != strconv.Itoa(len(jobKeys(""))) {
+	if command[0] != "EVAL" || len(command) < firstKey {
 		return nil
 	}
-	lease := command[firstKey+2] // as in jobKeys
-	if worker, err := m.redis.Get(lease); err == nil {
-		return []string{"SET", lease, worker}
+	n, err := strconv.Atoi(command[firstKey-1])
+	if err != nil || n < 0 || len(command) < firstKey+n {
+		return nil
+	}
+	lease := m.schema.Lease(command[firstKey : firstKey+n])
+	if lease == "" {
+		return nil
+	}
+	if owner, err := m.redis.Get(lease); err == nil {
+		return []string{"SET", lease, owner}
 	}
 	return []string{"DEL", lease}
 }
 
-// scripts is the journaled scripts by their names.
-var scripts = func() map[string]string {
-	byHash := make(map[string]string)
-	for _, s := range journaled {
-		byHash[s.Hash()] = s.source
-	}
-	return byHash
-}()
-
 // toKeep is the command as the journal keeps it; nil: it need not.
-func toKeep(cmd string, args []string) []string {
+func (m *memory) toKeep(cmd string, args []string) []string {
+	if len(args) == 0 {
+		return nil
+	}
 	switch cmd {
 	case "EVALSHA":
-		if len(args) > 0 && scripts[args[0]] != "" {
-			return append([]string{"EVAL", scripts[args[0]]}, args[1:]...)
+		if source, ok := m.scripts[args[0]]; ok {
+			return append([]string{"EVAL", source}, args[1:]...)
 		}
 	case "EVAL":
-		if len(args) > 0 && scripts[hash(args[0])] != "" {
+		if _, ok := m.scripts[hash(args[0])]; ok {
 			return append([]string{cmd}, args...)
 		}
-	case "DEL", "SADD", "SREM", "ZADD", "ZREM":
-		// What scripts do comes here too, while the script is being kept: they DEL what belongs to a record, and never a
-		// record (forget is one to be kept, and says UNLINK).
-		kept := func(key string) bool { return isRecordKey(key) || key == keyJobs || key == keyActive }
-		if slices.ContainsFunc(args, kept) {
+	case "SADD", "SREM", "ZADD", "ZREM":
+		if m.schema.Durable(args[0]) {
 			return append([]string{cmd}, args...)
 		}
 	}

@@ -1,14 +1,12 @@
-package queue
+package embedded
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -35,8 +33,6 @@ func startChild(ctx context.Context, server, dir, socket string, log *zap.Logger
 	return c, nil
 }
 
-func (c *child) options() Options { return Options{URL: "unix://" + c.socket} }
-
 // adoptOrSpawn takes over a redis-server that answers, or starts one. The channel closes when it has ended.
 func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
 	adopted, err := c.adopt(ctx)
@@ -50,7 +46,7 @@ func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := awaitQueue(ctx, c.options(), ended); err != nil {
+	if err := await(ctx, c.socket, ended); err != nil {
 		if ctx.Err() != nil { // nobody wants it any more; one that is only slow is taken over by the next transferd
 			_ = server.Signal(syscall.SIGTERM)
 			<-ended
@@ -67,10 +63,10 @@ func (c *child) adopt(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for c.listening() {
-		r, err := Dial(ctx, c.options())
+		err := ping(c.socket)
 		if err == nil {
 			c.log.Info("embedded queue: a redis-server of an earlier transferd goes on")
-			return true, r.Close()
+			return true, nil
 		}
 		select {
 		case <-ctx.Done():
@@ -174,7 +170,7 @@ func (c *child) close() error {
 	c.kept.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	if refusal := c.askToEnd(); refusal != "" {
+	if refusal := c.shutdown(); refusal != "" {
 		return fmt.Errorf("stop redis-server: it answers %s", refusal)
 	}
 	for c.listening() {
@@ -187,18 +183,8 @@ func (c *child) close() error {
 	return nil
 }
 
-// askToEnd has redis-server end, and returns what it answers if it does not: else it answers nothing. It speaks to it
-// without go-redis, which would connect anew and ask again.
-func (c *child) askToEnd() (refusal string) {
-	conn, err := net.Dial("unix", c.socket)
-	if err != nil {
-		return "" // it has ended already
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(startTimeout))
-	if _, err := conn.Write([]byte("SHUTDOWN\r\n")); err != nil {
-		return ""
-	}
-	refusal, _ = bufio.NewReader(conn).ReadString('\n')
-	return strings.TrimSpace(refusal)
+// shutdown has redis-server end. It answers only if it refuses.
+func (c *child) shutdown() (refusal string) {
+	refusal, _ = ask(c.socket, "SHUTDOWN", startTimeout) // an error: it has ended
+	return refusal
 }

@@ -1,0 +1,146 @@
+package embedded
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestJournalGrows has a journal written again each time that it has grown.
+func TestJournalGrows(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, "")
+	m := r.engine.(*memory)
+	m.mu.Lock()
+	m.least = 16 << 10
+	m.mu.Unlock()
+	rdb := dial(t, r.URL())
+	const n, word = 300, "a word of as many bytes as an entry has."
+	for range n {
+		write(t, rdb, "ledger", word)
+	}
+	if info, err := os.Stat(filepath.Join(dir, journalFile)); err != nil || info.Size() > journalGrowth*n*int64(len(word))+m.least {
+		t.Errorf("the journal has %d bytes, %v", info.Size(), err)
+	}
+	stop(t, r)
+	r = start(t, dir, "")
+	defer stop(t, r)
+	want(t, dial(t, r.URL()), "ledger", strings.Repeat(word, n))
+}
+
+// TestJournalEnds cuts a journal at every byte: what came before the cut is there. Then it flips every byte: what follows
+// is never lost without a word.
+func TestJournalEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	commands := [][]string{{"SET", "kept:a", "1"}, {"SET", "kept:b", ""}, {"SET", "kept:c", "three"}}
+	j, err := rewriteJournal(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends []int64
+	for _, c := range commands {
+		if err := j.append(nil, c); err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, j.size)
+	}
+	if err := j.close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range int64(len(whole)) + 1 {
+		want := slices.IndexFunc(append(ends, 1<<62), func(end int64) bool { return end > cut })
+		if n, err := replayed(t, whole[:cut]); n != want || err != nil {
+			t.Errorf("cut at %d: %d commands, not %d (%v)", cut, n, want, err)
+		}
+	}
+	for i := range whole {
+		b := bytes.Clone(whole)
+		b[i] ^= 0x40
+		frame := slices.IndexFunc(ends, func(end int64) bool { return end > int64(i) })
+		n, err := replayed(t, b)
+		if last := frame == len(ends)-1; last && (n != frame || err != nil) || !last && transfer.CodeOf(err) != transfer.CodeFailed {
+			t.Errorf("byte %d of %d, in command %d, flipped: %d commands, %v", i, len(whole), frame, n, err)
+		}
+	}
+}
+
+// replayed is how many commands of a journal a queue in memory carries out.
+func replayed(t *testing.T, content []byte) (int, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "journal")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := startMemory(path, filepath.Join(t.TempDir(), "s"), testSchema{}, zap.NewNop())
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err := m.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	return len(m.(*memory).redis.Keys()), nil
+}
+
+// TestJournalFull refuses what it cannot write down, and what it wrote before is whole.
+func TestJournalFull(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, dir, "")
+	rdb := dial(t, r.URL())
+	write(t, rdb, "a", "kept")
+	j := r.engine.(*memory).journal
+	file := j.file
+	var err error
+	if j.file, err = os.Open(filepath.Join(dir, journalFile)); err != nil { // only for reading, so each write fails
+		t.Fatal(err)
+	}
+	if err := appendScript.Run(t.Context(), rdb, []string{"kept:b"}, "lost").Err(); err == nil {
+		t.Error("a write was acknowledged that is not on disk")
+	}
+	if err := j.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j.file = file
+	stop(t, r)
+	r = start(t, dir, "")
+	defer stop(t, r)
+	rdb = dial(t, r.URL())
+	want(t, rdb, "a", "kept")
+	if n, err := rdb.DBSize(t.Context()).Result(); n != 1 || err != nil {
+		t.Errorf("got %d keys (%v), want 1", n, err)
+	}
+}
+
+func FuzzJournal(f *testing.F) {
+	f.Add("SET", "key", []byte{})
+	whole := encodeFrame([]string{"SET", "a", "b"})
+	f.Add("", "", whole)
+	f.Add("\x00", "\r\n", whole[:len(whole)-1])                   // cut in the last frame
+	f.Add("ZADD", "\xff", append(bytes.Clone(whole), whole...))   // more than one
+	f.Add("DEL", "asynq:{q}:t:1", bytes.Repeat([]byte{0xff}, 16)) // a length that is far too long
+	flipped := bytes.Clone(whole)
+	flipped[len(flipped)/2] ^= 4
+	f.Add("HSET", "key", flipped)
+	f.Fuzz(func(t *testing.T, a, b string, raw []byte) {
+		command := []string{a, b}
+		got, rest, ok := decodeFrame(append(encodeFrame(command), raw...))
+		if !ok || !slices.Equal(got, command) || !bytes.Equal(rest, raw) {
+			t.Errorf("%q became %q, %v", command, got, ok)
+		}
+		for ok {
+			_, rest, ok = decodeFrame(rest)
+		}
+	})
+}

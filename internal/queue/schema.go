@@ -1,0 +1,32 @@
+package queue
+
+import "strings"
+
+// Schema is what an embedded Redis must know of the queue's keys (embedded.Schema).
+type Schema struct{}
+
+// Durable reports whether a key must survive a restart: leases, claims of drives and asynq's keys need not, for workers
+// renew the former and the reconciler makes the latter again from the records.
+func (Schema) Durable(key string) bool {
+	return isRecordKey(strings.TrimSuffix(key, ":ledger")) || key == keyJobs || key == keyActive || key == keySpecs
+}
+
+// Scripts is the sources of the scripts that change durable keys.
+func (Schema) Scripts() []string {
+	var sources []string
+	for _, s := range []*script{
+		createScript, acquireScript, saveScript, finishScript, releaseScript, cancelScript, expireScript, retryScript, forgetScript,
+		claimScript, unclaimScript,
+	} {
+		sources = append(sources, s.source)
+	}
+	return sources
+}
+
+// Lease is the lease of the job that a script is about; empty: it is about none.
+func (Schema) Lease(keys []string) string {
+	if len(keys) == len(jobKeys("")) && isRecordKey(keys[0]) {
+		return keys[2] // as in jobKeys
+	}
+	return ""
+}
