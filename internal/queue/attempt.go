@@ -176,7 +176,7 @@ func (a *Attempt) release(ctx context.Context) error {
 	}
 	// If it gets no trigger, for Redis is full, say, the reconciler sees to that; whoever stops does not wait for it.
 	if r, err := a.client.record(ctx, a.Job.ID); err == nil {
-		_ = a.client.trigger(ctx, r)
+		_ = a.client.wakeup.trigger(ctx, r)
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/transferd/transferd/internal/certs"
@@ -28,9 +27,8 @@ type Options struct {
 
 // Client is a connection to the queue. It is safe for concurrent use.
 type Client struct {
-	rdb       redis.UniversalClient
-	tasks     *asynq.Client
-	inspector *asynq.Inspector
+	rdb    redis.UniversalClient
+	wakeup *wakeup
 }
 
 const dialTimeout = 5 * time.Second
@@ -52,7 +50,7 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 			Op: "connect to the queue", Code: transfer.CodeUnreachable, Hint: "is Redis running, and are the address and password in `redis:` right?", Err: err,
 		}, rdb.Close())
 	}
-	return &Client{rdb: rdb, tasks: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)}, nil
+	return &Client{rdb: rdb, wakeup: newWakeup(rdb)}, nil
 }
 
 // Ping reaches the queue, and learns nothing else.
@@ -177,69 +175,3 @@ func noSuchJob(id string) error {
 }
 
 func now() int64 { return time.Now().UnixMilli() }
-
-// taskType is that of every trigger.
-const taskType = "transfer"
-
-const (
-	// taskTimeout is asynq's limit for one delivery; a transfer has limits of its own.
-	taskTimeout = 30 * 24 * time.Hour
-	// taskRetries is how often asynq may deliver a trigger again; the record has the budget that counts.
-	taskRetries = 25
-)
-
-// queueName is the asynq queue of a queue and a priority.
-func queueName(queue string, p transfer.Priority) string {
-	if p == transfer.PriorityDefault {
-		return queue
-	}
-	return queue + "." + string(p)
-}
-
-// task is the queue and the name of the job's trigger: one for each epoch.
-func (r *record) task() (queue, id string) {
-	return queueName(r.spec.Queue, r.spec.Priority), fmt.Sprintf("%s:%d", r.id, r.epoch)
-}
-
-// push gives asynq a trigger; there: it has it already.
-func (c *Client) push(ctx context.Context, r *record, queue, id string) (there bool, err error) {
-	_, err = c.tasks.EnqueueContext(ctx, asynq.NewTask(taskType, []byte(r.id)),
-		asynq.TaskID(id), asynq.Queue(queue), asynq.MaxRetry(taskRetries), asynq.Timeout(taskTimeout), asynq.Retention(0))
-	if errors.Is(err, asynq.ErrTaskIDConflict) {
-		return true, nil
-	}
-	return false, failed("enqueue job "+r.id, err)
-}
-
-// pickUp is how long a worker may take from asynq's word to the job's lease before another one is told.
-const pickUp = 15 * time.Second
-
-// trigger has a worker look at the job. That its trigger is there already is success.
-func (c *Client) trigger(ctx context.Context, r *record) error {
-	queue, id := r.task()
-	if there, err := c.push(ctx, r, queue, id); !there || err != nil {
-		return err
-	}
-	info, err := c.inspector.GetTaskInfo(queue, id)
-	if err != nil {
-		return nil // it has been seen to meanwhile
-	}
-	switch info.State {
-	case asynq.TaskStateArchived, asynq.TaskStateCompleted:
-		// asynq has given up on it, and it would never run again under this name.
-		if err := c.inspector.DeleteTask(queue, id); err != nil {
-			return failed("remove an old trigger of job "+r.id, err)
-		}
-		_, err = c.push(ctx, r, queue, id)
-		return err
-	case asynq.TaskStateActive:
-		// Who was told may have been killed before it took the job up, which asynq notices after a minute or two. Telling
-		// somebody else is harmless: one of them takes the job.
-		if n, err := c.rdb.Exists(ctx, leaseKey(r.id)).Result(); n == 1 || err != nil {
-			return failed("look at the lease of job "+r.id, err)
-		}
-		_, err = c.push(ctx, r, queue, fmt.Sprintf("%s:%d", id, time.Now().UnixMilli()/pickUp.Milliseconds()))
-		return err
-	}
-	return nil
-}

@@ -79,7 +79,7 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 		case r.state.Terminal() || r.cancel:
 			ended = other
 		default:
-			return r.job(), true, c.trigger(ctx, r)
+			return r.job(), true, c.wakeup.trigger(ctx, r)
 		}
 	}
 }
@@ -116,7 +116,7 @@ func (c *Client) enqueue(ctx context.Context, id string, spec transfer.Spec) (tr
 	if _, err := c.move(ctx, "record the job", createScript, id, string(text), created, dueText(r.due)); err != nil {
 		return transfer.Job{}, err
 	}
-	return r.job(), c.trigger(ctx, r)
+	return r.job(), c.wakeup.trigger(ctx, r)
 }
 
 // due is when a job that begins to wait now has to be done; nil: it need not.

@@ -162,7 +162,7 @@ func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 	if r, err = c.record(ctx, id); err != nil {
 		return transfer.Job{}, err
 	}
-	return r.job(), c.trigger(ctx, r)
+	return r.job(), c.wakeup.trigger(ctx, r)
 }
 
 // activate has the reconciler look after jobs.

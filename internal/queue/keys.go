@@ -24,9 +24,6 @@ func driveKeys(endpoint, drive string) []string {
 	return []string{key + ":writer", key + ":readers", key + ":mark"}
 }
 
-// taskKey is where asynq has a trigger. That it is there saves a round trip for each job; whoever does not find it asks asynq.
-func taskKey(queue, id string) string { return "asynq:{" + queue + "}:t:" + id }
-
 func workerKey(name string) string { return "td:worker:" + name }
 
 // jobKeys is what every script is given, in this order.

@@ -118,7 +118,7 @@ func TestRedisFull(t *testing.T) {
 	}
 	_, err := c.Enqueue(t.Context(), newSpec())
 	wantCode(t, err, transfer.CodeNoSpace)
-	wantCode(t, c.trigger(t.Context(), &record{id: "some", spec: newSpec()}), transfer.CodeNoSpace)
+	wantCode(t, c.wakeup.trigger(t.Context(), &record{id: "some", spec: newSpec()}), transfer.CodeNoSpace)
 }
 
 // TestRedisNotReady takes an answer that will be another one in a while for an outage, not for a refusal.

@@ -268,7 +268,7 @@ func TestLostTrigger(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		id := enqueue(t, c)
-		if err := c.inspector.DeleteTask(transfer.DefaultQueue, id+":0"); err != nil {
+		if err := c.wakeup.inspector.DeleteTask(transfer.DefaultQueue, id+":0"); err != nil {
 			t.Fatal(err)
 		}
 		serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil })

@@ -154,7 +154,7 @@ func (s *Server) replaceLost(ctx context.Context, lost []glance) error {
 		return err
 	}
 	for _, r := range records {
-		if err := s.client.trigger(ctx, r); err != nil {
+		if err := s.client.wakeup.trigger(ctx, r); err != nil {
 			return err
 		}
 	}
@@ -182,15 +182,19 @@ func (s *Server) reconcileQueued(ctx context.Context, queued []glance, waiting b
 		return false, nil
 	}
 	for chunk := range slices.Chunk(ids, page) {
-		idle, err := s.client.untriggered(ctx, chunk)
+		records, err := s.client.records(ctx, chunk)
 		if err != nil {
 			return false, err
 		}
-		for _, r := range idle {
+		without, err := s.client.wakeup.untriggered(ctx, records)
+		if err != nil {
+			return false, err
+		}
+		for _, r := range without {
 			if left--; left < 0 {
 				return true, nil
 			}
-			if err := s.client.trigger(ctx, r); err != nil {
+			if err := s.client.wakeup.trigger(ctx, r); err != nil {
 				return false, err
 			}
 		}
@@ -235,33 +239,6 @@ func (c *Client) glances(ctx context.Context, ids []string) ([]glance, error) {
 func (c *Client) expire(ctx context.Context, id string) error {
 	_, err := c.move(ctx, "end job "+id, expireScript, id, failureDue, now())
 	return err
-}
-
-// untriggered is those of the jobs of which asynq may not tell anybody.
-func (c *Client) untriggered(ctx context.Context, ids []string) ([]*record, error) {
-	records, err := c.records(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	states := make([]*redis.StringCmd, len(records))
-	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, r := range records {
-			states[i] = p.HGet(ctx, taskKey(r.task()), "state")
-		}
-		return nil
-	})
-	if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
-		return nil, failed("look at triggers", err)
-	}
-	var idle []*record
-	for i, r := range records {
-		switch states[i].Val() {
-		case "pending", "scheduled", "retry":
-		default:
-			idle = append(idle, r)
-		}
-	}
-	return idle, nil
 }
 
 // dangling is how old a member of the indexes without a record must be to be dropped: a younger one may be about to get

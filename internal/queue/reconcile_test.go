@@ -77,7 +77,7 @@ func TestRedisHangs(t *testing.T) {
 		if err != nil || a == nil {
 			t.Fatal(a, err)
 		}
-		if err := c.inspector.DeleteTask(transfer.DefaultQueue, id+":0"); err != nil {
+		if err := c.wakeup.inspector.DeleteTask(transfer.DefaultQueue, id+":0"); err != nil {
 			t.Fatal(err)
 		}
 		return a
@@ -185,7 +185,7 @@ func TestManyWithoutTrigger(t *testing.T) {
 	for range n {
 		enqueue(t, c)
 	}
-	if _, err := c.inspector.DeleteAllPendingTasks(transfer.DefaultQueue); err != nil {
+	if _, err := c.wakeup.inspector.DeleteAllPendingTasks(transfer.DefaultQueue); err != nil {
 		t.Fatal(err)
 	}
 	s := NewServer(c, ServerConfig{Name: "one", Jobs: 1, Log: zap.NewNop()})
@@ -194,7 +194,7 @@ func TestManyWithoutTrigger(t *testing.T) {
 		if err != nil || more != (i == 0) {
 			t.Errorf("tick %d: more is %v, %v", i, more, err)
 		}
-		if info, err := c.inspector.GetQueueInfo(transfer.DefaultQueue); err != nil || info.Pending != want {
+		if info, err := c.wakeup.inspector.GetQueueInfo(transfer.DefaultQueue); err != nil || info.Pending != want {
 			t.Errorf("tick %d: %d triggers, not %d (%v)", i, info.Pending, want, err)
 		}
 	}
