@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -52,7 +50,7 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	if c.Reset {
 		reset = 1
 	}
-	return a.owned(a.client.move(ctx, "save job "+a.Job.ID, saveScript, a.Job.ID,
+	return a.owned(a.client.run(ctx, "save job "+a.Job.ID, saveScript, a.Job.ID,
 		a.epoch, a.worker, a.timing.lease.Milliseconds(), plan, progress, reset, transfer.AppendEntries(nil, c.Entries)))
 }
 
@@ -99,43 +97,20 @@ func (a *Attempt) beat(ctx context.Context, stop context.CancelCauseFunc, log *z
 func (a *Attempt) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timing.calm/2)
 	defer cancel()
-	err := a.owned(a.client.move(ctx, "renew lease of job "+a.Job.ID, beatScript, a.Job.ID, a.epoch, a.worker, a.timing.lease.Milliseconds()))
+	err := a.owned(a.client.run(ctx, "renew lease of job "+a.Job.ID, renewScript, a.Job.ID, a.epoch, a.worker, a.timing.lease.Milliseconds()))
 	if err == nil {
 		err = a.renewClaims(ctx)
 	}
 	return err
 }
 
-// maxCrashes is how many workers may die under a job.
-const maxCrashes = 5
-
-var failureLost = mustJSON(transfer.Failure{
-	Code: transfer.CodeWorkerLost, Message: fmt.Sprintf("%d workers died while they ran this job", maxCrashes+1),
-	Hint: "look for what ended them (out of memory?), then transferctl jobs retry continues it",
-})
-
-var errDue = transfer.Errorf(transfer.CodeDeadline, "transferctl jobs retry continues it, with as much time again", "the job has not ended by its deadline")
-
-var failureDue = mustJSON(transfer.FailureOf(errDue))
-
 // acquire makes this worker the owner of a job. No attempt and no error: there is nothing to do.
 func (c *Client) acquire(ctx context.Context, id, worker string, t timing) (*Attempt, error) {
-	answer, err := acquireScript.Run(ctx, c.rdb, jobKeys(id), worker, now(), t.lease.Milliseconds(), maxCrashes, failureLost, failureCanceled).StringSlice()
-	if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
-		return nil, failed("take up job "+id, err)
-	}
-	if len(answer) < 2 || answer[0] != "ok" {
-		return nil, nil
-	}
-	epoch, err := strconv.ParseInt(answer[1], 10, 64)
-	if err != nil {
-		return nil, fmt.Errorf("take up job %s: %w", id, err)
-	}
-	r, err := c.record(ctx, id)
-	if err != nil {
+	_, r, err := c.move(ctx, acquireMove, id, moveArgs{lease: t.lease, values: []string{"worker", worker}})
+	if err != nil || r == nil || r.state != transfer.Running {
 		return nil, err
 	}
-	return &Attempt{Job: r.job(), Spec: r.spec, client: c, worker: worker, epoch: epoch, timing: t}, nil
+	return &Attempt{Job: r.job(), Spec: r.spec, client: c, worker: worker, epoch: r.epoch, timing: t}, nil
 }
 
 // settle writes how the attempt ended. It is asked again until Redis has answered.
@@ -145,21 +120,21 @@ func (a *Attempt) settle(ctx context.Context, err error) error {
 	}
 	switch code := transfer.CodeOf(err); {
 	case err == nil:
-		return a.finish(ctx, transfer.Succeeded, "")
+		return a.finish(ctx, succeedMove)
 	case code == transfer.CodeFenced:
 		return nil
 	case code == transfer.CodeDrained:
 		return a.release(ctx)
 	case code == transfer.CodeCanceled:
-		return a.finish(ctx, transfer.Canceled, failureCanceled)
+		return a.finish(ctx, stopMove)
 	default:
-		return a.finish(ctx, transfer.Failed, mustJSON(transfer.FailureOf(err)))
+		return a.finish(ctx, failMove, "error", mustJSON(transfer.FailureOf(err)))
 	}
 }
 
-func (a *Attempt) finish(ctx context.Context, state transfer.State, failure string) error {
-	word, err := a.client.move(ctx, "finish job "+a.Job.ID, finishScript, a.Job.ID, a.epoch, string(state), failure, now())
-	if err != nil || word != "ok" && !transfer.State(word).Terminal() {
+func (a *Attempt) finish(ctx context.Context, m *move, values ...string) error {
+	answer, _, err := a.client.move(ctx, m, a.Job.ID, moveArgs{epoch: a.epoch, values: values})
+	if err != nil || answer != ok && !transfer.State(answer).Terminal() {
 		return err // no error: it is another worker's by now, and has not ended
 	}
 	// The reconciler would tidy up too.
@@ -167,15 +142,14 @@ func (a *Attempt) finish(ctx context.Context, state transfer.State, failure stri
 }
 
 func (a *Attempt) release(ctx context.Context) error {
-	word, err := a.client.move(ctx, "hand job "+a.Job.ID+" back", releaseScript, a.Job.ID, a.epoch, failureCanceled, now())
+	answer, r, err := a.client.move(ctx, releaseMove, a.Job.ID, moveArgs{epoch: a.epoch})
 	switch {
 	case err != nil:
 		return err
-	case transfer.State(word).Terminal():
+	case transfer.State(answer).Terminal() || r != nil && r.state.Terminal():
 		return a.client.dropEnded(ctx, []string{a.Job.ID})
-	}
-	// If it gets no trigger, for Redis is full, say, the reconciler sees to that; whoever stops does not wait for it.
-	if r, err := a.client.record(ctx, a.Job.ID); err == nil {
+	case r != nil:
+		// If it gets no trigger, for Redis is full, say, the reconciler makes one; whoever stops does not wait for it.
 		_ = a.client.wakeup.trigger(ctx, r)
 	}
 	return nil

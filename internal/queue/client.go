@@ -145,29 +145,10 @@ func passes(answer redis.Error) bool {
 	return false
 }
 
-// move runs one of the scripts that answer a word.
-func (c *Client) move(ctx context.Context, op string, s *script, id string, args ...any) (string, error) {
+// run runs a script on a job that answers a word.
+func (c *Client) run(ctx context.Context, op string, s *script, id string, args ...any) (string, error) {
 	word, err := s.Run(ctx, c.rdb, jobKeys(id), args...).Text()
 	return word, failed(op, err)
-}
-
-// moveAll is move for many jobs in one round trip. Each has the script's source with it, for Redis may not know it yet.
-func (c *Client) moveAll(ctx context.Context, op string, s *script, ids []string, args ...any) ([]string, error) {
-	answers := make([]*redis.Cmd, len(ids))
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, id := range ids {
-			answers[i] = p.Eval(ctx, s.source, jobKeys(id), args...)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, failed(op, err)
-	}
-	words := make([]string, len(ids))
-	for i, answer := range answers {
-		words[i], _ = answer.Text() // a failed one is the pipeline's error
-	}
-	return words, nil
 }
 
 func noSuchJob(id string) error {

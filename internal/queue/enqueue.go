@@ -113,7 +113,7 @@ func (c *Client) enqueue(ctx context.Context, id string, spec transfer.Spec) (tr
 		return transfer.Job{}, err
 	}
 	r := &record{id: id, spec: spec, state: transfer.Queued, created: time.UnixMilli(created), due: due(&spec)}
-	if _, err := c.move(ctx, "record the job", createScript, id, string(text), created, dueText(r.due)); err != nil {
+	if _, _, err := c.move(ctx, createMove, id, moveArgs{values: []string{"spec", string(text), "due", dueText(r.due)}}); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), c.wakeup.trigger(ctx, r)

@@ -100,8 +100,6 @@ func (c *Client) eachPage(ctx context.Context, do func([]*record) (more bool, er
 	return nil
 }
 
-var failureCanceled = mustJSON(transfer.Failure{Code: transfer.CodeCanceled, Message: "canceled", Hint: "transferctl jobs retry continues it"})
-
 func mustJSON(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -112,11 +110,11 @@ func mustJSON(v any) string {
 
 // Cancel ends a job that waits, and has a running one stop within a second or two. What was written stays.
 func (c *Client) Cancel(ctx context.Context, id string) (transfer.Job, error) {
-	word, err := c.move(ctx, "cancel job "+id, cancelScript, id, failureCanceled, now())
-	if err := moved(word, err, id, "only jobs that have not ended can be canceled"); err != nil {
+	answer, r, err := c.move(ctx, cancelMove, id, moveArgs{})
+	if err := refused(answer, err, id, "only jobs that have not ended can be canceled"); err != nil {
 		return transfer.Job{}, err
 	}
-	return c.Job(ctx, id)
+	return r.job(), nil
 }
 
 // CancelAll is Cancel of all jobs in the given states, and returns how many there were. One that ends meanwhile is not among
@@ -130,9 +128,9 @@ func (c *Client) CancelAll(ctx context.Context, states []transfer.State) (int, e
 				ids = append(ids, r.id)
 			}
 		}
-		words, err := c.moveAll(ctx, "cancel jobs", cancelScript, ids, failureCanceled, now())
-		for _, word := range words {
-			if word == "ok" {
+		answers, err := c.moveAll(ctx, cancelMove, ids, moveArgs{})
+		for _, answer := range answers {
+			if answer == ok {
 				n++
 			}
 		}
@@ -151,15 +149,12 @@ func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 	if err != nil {
 		return transfer.Job{}, err
 	}
-	word, err := c.move(ctx, "retry job "+id, retryScript, id, dueText(due(&r.spec)))
-	if err := moved(word, err, id, "only failed and canceled jobs can be retried"); err != nil {
+	answer, r, err := c.move(ctx, retryMove, id, moveArgs{values: []string{"due", dueText(due(&r.spec))}})
+	if err := refused(answer, err, id, "only failed and canceled jobs can be retried"); err != nil {
 		return transfer.Job{}, err
 	}
 	// Whoever saw the job's end may have dropped it meanwhile.
 	if err := c.activate(ctx, id); err != nil {
-		return transfer.Job{}, err
-	}
-	if r, err = c.record(ctx, id); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), c.wakeup.trigger(ctx, r)
@@ -195,15 +190,15 @@ func (c *Client) dropEnded(ctx context.Context, ids []string) error {
 	return c.activate(ctx, again...)
 }
 
-// moved makes an error of a script's word, which is ok, missing, or the state that forbids the move.
-func moved(word string, err error, id, hint string) error {
+// refused makes an error of an answer to a move: ok, or the state that forbids the move.
+func refused(answer string, err error, id, hint string) error {
 	switch {
 	case err != nil:
 		return err
-	case word == "missing":
+	case answer == string(none):
 		return noSuchJob(id)
-	case word != "ok":
-		return transfer.Errorf(transfer.CodeInvalid, hint, "job %s is %s", id, word)
+	case answer != ok:
+		return transfer.Errorf(transfer.CodeInvalid, hint, "job %s is %s", id, answer)
 	}
 	return nil
 }
@@ -253,12 +248,18 @@ func (c *Client) unclaim(ctx context.Context, gone []string, records map[string]
 
 // forget deletes jobs and returns those that are gone: not one that was retried after it was seen to have ended.
 func (c *Client) forget(ctx context.Context, ids []string) (gone []string, err error) {
-	words, err := c.moveAll(ctx, "forget jobs", forgetScript, ids)
+	answers := make([]*redis.Cmd, len(ids))
+	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			answers[i] = p.Eval(ctx, forgetScript.source, jobKeys(id))
+		}
+		return nil
+	})
 	if err != nil {
-		return nil, err
+		return nil, failed("forget jobs", err)
 	}
 	for i, id := range ids {
-		if words[i] == "ok" {
+		if word, _ := answers[i].Text(); word == ok { // a failed one is the pipeline's error
 			gone = append(gone, id)
 		}
 	}

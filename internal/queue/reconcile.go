@@ -237,7 +237,7 @@ func (c *Client) glances(ctx context.Context, ids []string) ([]glance, error) {
 
 // expire ends a job that nobody runs and whose deadline has passed.
 func (c *Client) expire(ctx context.Context, id string) error {
-	_, err := c.move(ctx, "end job "+id, expireScript, id, failureDue, now())
+	_, _, err := c.move(ctx, expireMove, id, moveArgs{})
 	return err
 }
 

@@ -15,8 +15,7 @@ func (Schema) Durable(key string) bool {
 func (Schema) Scripts() []string {
 	var sources []string
 	for _, s := range []*script{
-		createScript, acquireScript, saveScript, finishScript, releaseScript, cancelScript, expireScript, retryScript, forgetScript,
-		claimScript, unclaimScript,
+		moveScript, saveScript, forgetScript, claimScript, unclaimScript,
 	} {
 		sources = append(sources, s.source)
 	}

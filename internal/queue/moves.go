@@ -1,0 +1,244 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// move is a change of a job's record. Redis carries out the first of its rules that applies; if none does, the record stays
+// as it is.
+type move struct {
+	name  string
+	owner bool // only the job's owner may ask for it: the caller's epoch must be the job's
+	rules []rule
+	text  string // rules as JSON
+}
+
+// rule is a row in the table of moves: when it applies, and what it changes.
+type rule struct {
+	From      transfer.State `json:"from"`
+	IfLease   string         `json:"if_lease,omitempty"`   // held or free; empty: either
+	IfCancel  bool           `json:"if_cancel,omitempty"`  // its worker has been asked to stop
+	IfDue     bool           `json:"if_due,omitempty"`     // its deadline has passed
+	IfCrashes int            `json:"if_crashes,omitempty"` // at least so many workers have died under it without progress
+
+	To      transfer.State `json:"to"`
+	Lease   string         `json:"lease,omitempty"`    // take or end; empty: it stays as it is
+	Delete  fields         `json:"delete,omitempty"`   // deleted before any is set
+	Set     fields         `json:"set,omitempty"`      // take the caller's values; times that of the move, cancel 1
+	SetOnce fields         `json:"set_once,omitempty"` // Set, unless the record has them
+	Zero    fields         `json:"zero,omitempty"`     // become 0
+	Error   string         `json:"error,omitempty"`    // the field error takes this value
+	Add     add            `json:"add,omitempty"`      // are increased by so much
+}
+
+type (
+	fields []string
+	add    map[string]int
+)
+
+const (
+	none transfer.State = "none" // the state of a job that has no record
+
+	held = "held"
+	free = "free" // of a running job: it has lost its worker
+
+	take = "take"
+	end  = "end"
+)
+
+// maxCrashes is how many workers may die under a job without progress in between.
+const maxCrashes = 5
+
+var (
+	failureCanceled = mustJSON(transfer.Failure{Code: transfer.CodeCanceled, Message: "canceled", Hint: "transferctl jobs retry continues it"})
+	failureLost     = mustJSON(transfer.Failure{
+		Code: transfer.CodeWorkerLost, Message: fmt.Sprintf("%d workers died while they ran this job", maxCrashes+1),
+		Hint: "look for what ended them (out of memory?), then transferctl jobs retry continues it",
+	})
+	errDue     = transfer.Errorf(transfer.CodeDeadline, "transferctl jobs retry continues it, with as much time again", "the job has not ended by its deadline")
+	failureDue = mustJSON(transfer.FailureOf(errDue))
+)
+
+// The table of moves. What takes a job from its owner raises the epoch, which fences the owner. A Redis that is full refuses
+// a script at its first command that takes room, but not one that has deleted something before: so what ends a job deletes
+// a lease or a field, if only one that is not there.
+var (
+	createMove = newMove("create", rule{From: none, To: transfer.Queued,
+		Set: fields{"spec", "created", "due"}, Zero: fields{"epoch", "attempts", "crashes"}})
+
+	acquireMove = newMove("acquire",
+		rule{From: transfer.Queued, To: transfer.Running, Lease: take,
+			Set: fields{"worker"}, SetOnce: fields{"started"}, Add: add{"epoch": 1, "attempts": 1}},
+		rule{From: transfer.Running, IfLease: free, IfCancel: true, To: transfer.Canceled,
+			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}},
+		rule{From: transfer.Running, IfLease: free, IfCrashes: maxCrashes, To: transfer.Failed,
+			Set: fields{"finished"}, Error: failureLost, Add: add{"epoch": 1, "crashes": 1}},
+		rule{From: transfer.Running, IfLease: free, To: transfer.Running, Lease: take,
+			Set: fields{"worker"}, Add: add{"epoch": 1, "attempts": 1, "crashes": 1}})
+
+	// Asked again after an answer that was lost, these find the state that they made.
+	succeedMove = newOwnerMove("succeed", rule{From: transfer.Running, To: transfer.Succeeded, Lease: end,
+		Delete: fields{"cancel", "error"}, Set: fields{"finished"}})
+	failMove = newOwnerMove("fail", rule{From: transfer.Running, To: transfer.Failed, Lease: end,
+		Delete: fields{"cancel"}, Set: fields{"finished", "error"}})
+	stopMove = newOwnerMove("stop", rule{From: transfer.Running, To: transfer.Canceled, Lease: end,
+		Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled})
+
+	// release does not count the attempt.
+	releaseMove = newOwnerMove("release",
+		rule{From: transfer.Running, IfCancel: true, To: transfer.Canceled, Lease: end,
+			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled},
+		rule{From: transfer.Running, To: transfer.Queued, Lease: end, Add: add{"attempts": -1}})
+
+	// cancel asks the worker of a job that has one.
+	cancelMove = newMove("cancel",
+		rule{From: transfer.Running, IfLease: held, To: transfer.Running, Delete: fields{"cancel"}, Set: fields{"cancel"}},
+		rule{From: transfer.Running, To: transfer.Canceled,
+			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}},
+		rule{From: transfer.Queued, To: transfer.Canceled,
+			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}})
+
+	expireMove = newMove("expire",
+		rule{From: transfer.Queued, IfDue: true, To: transfer.Failed, Lease: end,
+			Set: fields{"finished"}, Error: failureDue, Add: add{"epoch": 1}},
+		rule{From: transfer.Running, IfLease: free, IfDue: true, To: transfer.Failed, Lease: end,
+			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureDue, Add: add{"epoch": 1}})
+
+	retryMove = newMove("retry",
+		rule{From: transfer.Failed, To: transfer.Queued,
+			Delete: fields{"error", "finished", "cancel"}, Set: fields{"due"}, Zero: fields{"crashes"}, Add: add{"epoch": 1}},
+		rule{From: transfer.Canceled, To: transfer.Queued,
+			Delete: fields{"error", "finished", "cancel"}, Set: fields{"due"}, Zero: fields{"crashes"}, Add: add{"epoch": 1}})
+)
+
+func newMove(name string, rules ...rule) *move {
+	return &move{name: name, rules: rules, text: mustJSON(rules)}
+}
+
+func newOwnerMove(name string, rules ...rule) *move {
+	m := newMove(name, rules...)
+	m.owner = true
+	return m
+}
+
+// notify wakes those who watch the job.
+const notify = `
+local function notify() redis.call('XADD', KEYS[4], 'MAXLEN', '~', '256', '*', 'e', '1') end
+`
+
+// moveScript carries a move out. KEYS: jobKeys. ARGV: the rules, the caller's epoch or empty for a move that is not the
+// owner's, now, the lease in ms, 1 for an answer with the record, then fields and their values. It answers ok and, if asked,
+// the record; or why the record stays as it is: fenced, or the job's state.
+var moveScript = newScript(notify + `
+local rules, epoch, now, lease, reply = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local values = {created = now, started = now, finished = now, cancel = '1'}
+for i = 6, #ARGV, 2 do values[ARGV[i]] = ARGV[i + 1] end
+
+local function get(field) return redis.call('HGET', KEYS[1], field) end
+local state, due = get('state') or 'none', tonumber(get('due') or '')
+local owner = redis.call('EXISTS', KEYS[3]) == 1 and 'held' or 'free'
+if epoch ~= '' and state ~= 'none' and get('epoch') ~= epoch then return {'fenced'} end
+
+local function applies(rule)
+  return rule.from == state
+    and (not rule.if_lease or rule.if_lease == owner)
+    and (not rule.if_cancel or get('cancel'))
+    and (not rule.if_due or due and due <= tonumber(now))
+    and (not rule.if_crashes or tonumber(get('crashes')) >= rule.if_crashes)
+end
+
+local function apply(rule)
+  if rule.lease == 'end' then redis.call('DEL', KEYS[3]) end
+  if rule.delete then redis.call('HDEL', KEYS[1], unpack(rule.delete)) end
+  redis.call('HSET', KEYS[1], 'state', rule.to)
+  for _, field in ipairs(rule.set or {}) do redis.call('HSET', KEYS[1], field, values[field]) end
+  for _, field in ipairs(rule.set_once or {}) do redis.call('HSETNX', KEYS[1], field, values[field]) end
+  for _, field in ipairs(rule.zero or {}) do redis.call('HSET', KEYS[1], field, '0') end
+  if rule.error then redis.call('HSET', KEYS[1], 'error', rule.error) end
+  for field, n in pairs(rule.add or {}) do redis.call('HINCRBY', KEYS[1], field, n) end
+  if rule.lease == 'take' then redis.call('SET', KEYS[3], values.worker, 'PX', lease) end
+  notify()
+end
+
+for _, rule in ipairs(rules) do
+  if applies(rule) then
+    apply(rule)
+    return {'ok', reply == '1' and redis.call('HGETALL', KEYS[1]) or nil}
+  end
+end
+return {state}
+`)
+
+// moveArgs is what a caller of a move passes.
+type moveArgs struct {
+	epoch  int64         // of an owner's move
+	lease  time.Duration // of a move that takes one
+	values []string      // fields and their values
+}
+
+// args is ARGV of moveScript.
+func (m *move) args(a *moveArgs, reply bool) []any {
+	epoch, answer := "", "0"
+	if m.owner {
+		epoch = fmt.Sprint(a.epoch)
+	}
+	if reply {
+		answer = "1"
+	}
+	list := []any{m.text, epoch, now(), a.lease.Milliseconds(), answer}
+	for _, v := range a.values {
+		list = append(list, v)
+	}
+	return list
+}
+
+// ok is the answer to a move that was carried out. Others are fenced, and the state that forbids the move.
+const ok = "ok"
+
+// move carries a move out and returns the record as it is now; nil unless the answer is ok.
+func (c *Client) move(ctx context.Context, m *move, id string, a moveArgs) (answer string, r *record, err error) {
+	list, err := moveScript.Run(ctx, c.rdb, jobKeys(id), m.args(&a, true)...).Slice()
+	if err != nil {
+		return "", nil, failed(m.name+" job "+id, err)
+	}
+	answer, _ = list[0].(string)
+	if answer != ok {
+		return answer, nil, nil
+	}
+	h := make(map[string]string)
+	flat, _ := list[1].([]any)
+	for i := 0; i+1 < len(flat); i += 2 {
+		field, _ := flat[i].(string)
+		h[field], _ = flat[i+1].(string)
+	}
+	r, err = parseRecord(id, h)
+	return answer, r, err
+}
+
+// moveAll carries a move out on many jobs in one round trip and returns the answers. Each command has the script's source with
+// it, for Redis may not have it yet.
+func (c *Client) moveAll(ctx context.Context, m *move, ids []string, a moveArgs) ([]string, error) {
+	commands := make([]*redis.Cmd, len(ids))
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			commands[i] = p.Eval(ctx, moveScript.source, jobKeys(id), m.args(&a, false)...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, failed(m.name+" jobs", err)
+	}
+	answers := make([]string, len(ids))
+	for i, command := range commands {
+		if list, _ := command.StringSlice(); len(list) > 0 { // a failed one is the pipeline's error
+			answers[i] = list[0]
+		}
+	}
+	return answers, nil
+}
