@@ -133,24 +133,16 @@ func (a *Attempt) settle(ctx context.Context, err error) error {
 }
 
 func (a *Attempt) finish(ctx context.Context, m *move, values ...string) error {
-	answer, _, err := a.client.move(ctx, m, a.Job.ID, moveArgs{epoch: a.epoch, values: values})
-	if err != nil || answer != ok && !transfer.State(answer).Terminal() {
-		return err // no error: it is another worker's by now, and has not ended
-	}
-	// The reconciler would tidy up too.
-	return a.client.dropEnded(ctx, []string{a.Job.ID})
+	// With another answer the job has ended already, or is another worker's by now.
+	_, _, err := a.client.move(ctx, m, a.Job.ID, moveArgs{epoch: a.epoch, values: values})
+	return err
 }
 
 func (a *Attempt) release(ctx context.Context) error {
-	answer, r, err := a.client.move(ctx, releaseMove, a.Job.ID, moveArgs{epoch: a.epoch})
-	switch {
-	case err != nil:
-		return err
-	case transfer.State(answer).Terminal() || r != nil && r.state.Terminal():
-		return a.client.dropEnded(ctx, []string{a.Job.ID})
-	case r != nil:
-		// If it gets no trigger, for Redis is full, say, the reconciler makes one; whoever stops does not wait for it.
+	_, r, err := a.client.move(ctx, releaseMove, a.Job.ID, moveArgs{epoch: a.epoch})
+	if err == nil && r != nil && r.state == transfer.Queued {
+		// If it gets no trigger, for Redis is full, say, maintenance makes one; whoever stops does not wait for it.
 		_ = a.client.wakeup.trigger(ctx, r)
 	}
-	return nil
+	return err
 }

@@ -45,14 +45,13 @@ func BenchmarkIdleTick(b *testing.B) {
 	for range 10_000 {
 		enqueue(b, c)
 	}
-	s := NewServer(c, ServerConfig{Name: "one", Jobs: 1, Log: zap.NewNop()})
-	var l leadership
-	if err := s.lookAfterJobs(b.Context(), &l); err != nil { // the first one looks for triggers too
+	m := newMaintenance(c, "one", defaultTiming, zap.NewNop())
+	if err := m.tick(b.Context()); err != nil { // the first one reads all jobs
 		b.Fatal(err)
 	}
 	before := commands(b, c)
 	for b.Loop() {
-		if err := s.lookAfterJobs(b.Context(), &l); err != nil {
+		if err := m.tick(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -145,12 +145,6 @@ func passes(answer redis.Error) bool {
 	return false
 }
 
-// run runs a script on a job that answers a word.
-func (c *Client) run(ctx context.Context, op string, s *script, id string, args ...any) (string, error) {
-	word, err := s.Run(ctx, c.rdb, jobKeys(id), args...).Text()
-	return word, failed(op, err)
-}
-
 func noSuchJob(id string) error {
 	return transfer.Errorf(transfer.CodeNotFound, "transferctl jobs list shows the jobs there are", "there is no job %s", id)
 }

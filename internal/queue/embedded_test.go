@@ -89,7 +89,7 @@ func TestJournalKnowsLeases(t *testing.T) {
 	if err := c.rdb.Del(t.Context(), leaseKey(a.Job.ID)).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.expire(t.Context(), a.Job.ID); err != nil { // it is not due, but the journal has it that there was no lease
+	if _, _, err := c.move(t.Context(), expireMove, a.Job.ID, moveArgs{}); err != nil { // it is not due, but the journal has it that there was no lease
 		t.Fatal(err)
 	}
 	if err := a.renew(t.Context()); err != nil {

@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/xid"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -107,13 +107,13 @@ func (c *Client) enqueue(ctx context.Context, id string, spec transfer.Spec) (tr
 	if err != nil {
 		return transfer.Job{}, fmt.Errorf("encode spec: %w", err)
 	}
-	created := now()
-	// The indexes come first: a member without a record is cleaned up, a record without a member would be lost.
-	if err := c.index(ctx, id, created); err != nil {
+	r := &record{id: id, spec: spec, state: transfer.Queued, created: time.Now().UTC().Truncate(time.Millisecond), due: due(&spec)}
+	if err := c.addToIndex(ctx, r); err != nil {
 		return transfer.Job{}, err
 	}
-	r := &record{id: id, spec: spec, state: transfer.Queued, created: time.UnixMilli(created), due: due(&spec)}
-	if _, _, err := c.move(ctx, createMove, id, moveArgs{values: []string{"spec", string(text), "due", dueText(r.due)}}); err != nil {
+	values := []string{"spec", string(text), "created", strconv.FormatInt(r.created.UnixMilli(), 10), "due", dueText(r.due)}
+	// Another answer than ok is to a second try: the answer to the first was lost.
+	if _, err := c.moveAll(ctx, createMove, []string{id}, moveArgs{values: values}); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), c.wakeup.trigger(ctx, r)
@@ -133,13 +133,4 @@ func dueText(t *time.Time) string {
 		return ""
 	}
 	return fmt.Sprint(t.UnixMilli())
-}
-
-func (c *Client) index(ctx context.Context, id string, created int64) error {
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.ZAdd(ctx, keyJobs, redis.Z{Score: float64(created), Member: id})
-		p.SAdd(ctx, keyActive, id)
-		return nil
-	})
-	return failed("index the job", err)
 }

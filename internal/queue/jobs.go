@@ -141,53 +141,24 @@ func (c *Client) CancelAll(ctx context.Context, states []transfer.State) (int, e
 
 // Retry queues a job again that failed or was canceled; it goes on where it stopped.
 func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
-	// Before, too: a job that waits is found even if this client ends in the middle.
-	if err := c.activate(ctx, id); err != nil {
-		return transfer.Job{}, err
-	}
 	r, err := c.record(ctx, id)
 	if err != nil {
 		return transfer.Job{}, err
 	}
-	answer, r, err := c.move(ctx, retryMove, id, moveArgs{values: []string{"due", dueText(due(&r.spec))}})
+	// Before, so that a job that waits is found even if this client ends in the middle.
+	if err := c.schedule(ctx, keyQueued, pickUp, id); err != nil {
+		return transfer.Job{}, err
+	}
+	until := due(&r.spec)
+	answer, r, err := c.move(ctx, retryMove, id, moveArgs{values: []string{"due", dueText(until)}})
 	if err := refused(answer, err, id, "only failed and canceled jobs can be retried"); err != nil {
 		return transfer.Job{}, err
 	}
-	// Whoever saw the job's end may have dropped it meanwhile.
-	if err := c.activate(ctx, id); err != nil {
+	// Again, for maintenance may have dropped what was an ended job's entry meanwhile.
+	if err := c.addToIndex(ctx, r); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), c.wakeup.trigger(ctx, r)
-}
-
-// activate has the reconciler look after jobs.
-func (c *Client) activate(ctx context.Context, ids ...string) error {
-	return failed("index jobs", c.rdb.SAdd(ctx, keyActive, ids).Err())
-}
-
-// dropEnded has the reconciler look no more after jobs that were seen to have ended. One that a retry put back meanwhile
-// stays: the retry tells the reconciler of it when its state is another, and this looks at its state last of all.
-func (c *Client) dropEnded(ctx context.Context, ids []string) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	if err := c.rdb.SRem(ctx, keyActive, ids).Err(); err != nil {
-		return failed("index jobs", err)
-	}
-	records, err := c.records(ctx, ids)
-	if err != nil {
-		return err
-	}
-	var again []string
-	for _, r := range records {
-		if !r.state.Terminal() {
-			again = append(again, r.id)
-		}
-	}
-	if len(again) == 0 {
-		return nil
-	}
-	return c.activate(ctx, again...)
 }
 
 // refused makes an error of an answer to a move: ok, or the state that forbids the move.
@@ -248,30 +219,19 @@ func (c *Client) unclaim(ctx context.Context, gone []string, records map[string]
 
 // forget deletes jobs and returns those that are gone: not one that was retried after it was seen to have ended.
 func (c *Client) forget(ctx context.Context, ids []string) (gone []string, err error) {
-	answers := make([]*redis.Cmd, len(ids))
-	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, id := range ids {
-			answers[i] = p.Eval(ctx, forgetScript.source, jobKeys(id))
-		}
-		return nil
-	})
+	answers, err := c.runAll(ctx, "forget jobs", forgetScript, ids)
 	if err != nil {
-		return nil, failed("forget jobs", err)
+		return nil, err
 	}
 	for i, id := range ids {
-		if word, _ := answers[i].Text(); word == ok { // a failed one is the pipeline's error
+		if word, _ := answers[i].Text(); word == ok { // a failed one is the error of all
 			gone = append(gone, id)
 		}
 	}
 	if len(gone) == 0 {
 		return nil, nil
 	}
-	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.ZRem(ctx, keyJobs, gone)
-		p.SRem(ctx, keyActive, gone)
-		return nil
-	})
-	return gone, failed("forget jobs", err)
+	return gone, c.removeFromIndex(ctx, gone)
 }
 
 // Ledger is what a job that has succeeded moved: its plan, and its chunks with their digests.

@@ -4,7 +4,6 @@ import "strings"
 
 const (
 	keyJobs    = "td:jobs"
-	keyActive  = "td:active"
 	keySpecs   = "td:specs" // the last job of each spec, by its fingerprint
 	keyLeader  = "td:leader"
 	keyWorkers = "td:workers"

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -156,12 +154,17 @@ end
 local function apply(rule)
   if rule.lease == 'end' then redis.call('DEL', KEYS[3]) end
   if rule.delete then redis.call('HDEL', KEYS[1], unpack(rule.delete)) end
-  redis.call('HSET', KEYS[1], 'state', rule.to)
-  for _, field in ipairs(rule.set or {}) do redis.call('HSET', KEYS[1], field, values[field]) end
-  for _, field in ipairs(rule.set_once or {}) do redis.call('HSETNX', KEYS[1], field, values[field]) end
-  for _, field in ipairs(rule.zero or {}) do redis.call('HSET', KEYS[1], field, '0') end
-  if rule.error then redis.call('HSET', KEYS[1], 'error', rule.error) end
-  for field, n in pairs(rule.add or {}) do redis.call('HINCRBY', KEYS[1], field, n) end
+  local changes = {'state', rule.to}
+  local function set(field, value)
+    changes[#changes + 1] = field
+    changes[#changes + 1] = value
+  end
+  for _, field in ipairs(rule.set or {}) do set(field, values[field]) end
+  for _, field in ipairs(rule.set_once or {}) do set(field, get(field) or values[field]) end
+  for _, field in ipairs(rule.zero or {}) do set(field, '0') end
+  for field, n in pairs(rule.add or {}) do set(field, string.format('%d', get(field) + n)) end
+  if rule.error then set('error', rule.error) end
+  redis.call('HSET', KEYS[1], unpack(changes))
   if rule.lease == 'take' then redis.call('SET', KEYS[3], values.worker, 'PX', lease) end
   notify()
 end
@@ -221,23 +224,16 @@ func (c *Client) move(ctx context.Context, m *move, id string, a moveArgs) (answ
 	return answer, r, err
 }
 
-// moveAll carries a move out on many jobs in one round trip and returns the answers. Each command has the script's source with
-// it, for Redis may not have it yet.
+// moveAll carries a move out on many jobs at once and returns the answers.
 func (c *Client) moveAll(ctx context.Context, m *move, ids []string, a moveArgs) ([]string, error) {
-	commands := make([]*redis.Cmd, len(ids))
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, id := range ids {
-			commands[i] = p.Eval(ctx, moveScript.source, jobKeys(id), m.args(&a, false)...)
-		}
-		return nil
-	})
+	list, err := c.runAll(ctx, m.name+" jobs", moveScript, ids, m.args(&a, false)...)
 	if err != nil {
-		return nil, failed(m.name+" jobs", err)
+		return nil, err
 	}
 	answers := make([]string, len(ids))
-	for i, command := range commands {
-		if list, _ := command.StringSlice(); len(list) > 0 { // a failed one is the pipeline's error
-			answers[i] = list[0]
+	for i := range list {
+		if words, _ := list[i].StringSlice(); len(words) > 0 { // a failed one is the error of all
+			answers[i] = words[0]
 		}
 	}
 	return answers, nil

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -184,7 +186,11 @@ func TestCancelWhileDraining(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if job := await(t, c, id, transfer.Canceled); job.Error == nil || job.Error.Code != transfer.CodeCanceled || job.FinishedAt == nil || looksAfter(t, c, id) {
+		makeDue(t, c)
+		if err := (&triggers{client: c, timing: quick}).Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if job := await(t, c, id, transfer.Canceled); job.Error == nil || job.Error.Code != transfer.CodeCanceled || job.FinishedAt == nil || indexed(t, c, id) {
 			t.Errorf("the job is %+v", job)
 		}
 	})
@@ -219,8 +225,8 @@ func TestTakeover(t *testing.T) {
 		if job, _ := c.Job(t.Context(), id); job.State != transfer.Running {
 			t.Errorf("the silent worker made the job %s", job.State)
 		}
-		if !looksAfter(t, c, id) {
-			t.Error("nobody would see the other worker die, for the silent one ended the job")
+		if !indexed(t, c, id) {
+			t.Error("maintenance would not see the other worker die, for the silent one ended the job")
 		}
 		close(release)
 		if job := await(t, c, id, transfer.Succeeded); job.Worker != "other" || job.Attempts != 2 {
@@ -229,17 +235,36 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
-// looksAfter reports whether the reconciler would look after a job.
-func looksAfter(t *testing.T, c *Client, id string) bool {
+// indexed reports whether maintenance is going to look at a job.
+func indexed(t *testing.T, c *Client, id string) bool {
 	t.Helper()
-	member, err := c.rdb.SIsMember(t.Context(), keyActive, id).Result()
-	if err != nil {
-		t.Fatal(err)
+	queued, err := c.rdb.ZRank(t.Context(), keyQueued, id).Result()
+	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
+		queued, err = c.rdb.ZRank(t.Context(), keyRunning, id).Result()
 	}
-	return member
+	if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
+		t.Fatal(queued, err)
+	}
+	return err == nil
 }
 
-// TestRetryAtTheEnd retries a job while somebody who saw it end tidies up after it.
+// makeDue has maintenance look at all jobs of the index at its next tick.
+func makeDue(t testing.TB, c *Client) {
+	t.Helper()
+	for _, set := range []string{keyQueued, keyRunning, keyDeadlines} {
+		ids, err := c.rdb.ZRange(t.Context(), set, 0, -1).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids {
+			if err := c.rdb.ZAddXX(t.Context(), set, redis.Z{Score: 1, Member: id}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestRetryAtTheEnd retries a job while maintenance, which saw it end, drops it.
 func TestRetryAtTheEnd(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, other := dial(t, o), dial(t, o)
@@ -248,16 +273,17 @@ func TestRetryAtTheEnd(t *testing.T) {
 			if _, err := c.Cancel(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
+			makeDue(t, c)
 			dropped := make(chan error, 1)
-			go func() { dropped <- other.dropEnded(t.Context(), []string{id}) }()
+			go func() { dropped <- (&triggers{client: other, timing: quick}).Tick(t.Context()) }()
 			if _, err := c.Retry(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
 			if err := <-dropped; err != nil {
 				t.Fatal(err)
 			}
-			if !looksAfter(t, c, id) {
-				t.Fatal("nobody looks after a job that was retried")
+			if !indexed(t, c, id) {
+				t.Fatal("maintenance looks no more at a job that was retried")
 			}
 		}
 	})

@@ -5,10 +5,10 @@ import "strings"
 // Schema is what an embedded Redis must know of the queue's keys (embedded.Schema).
 type Schema struct{}
 
-// Durable reports whether a key must survive a restart: leases, claims of drives and asynq's keys need not, for workers
-// renew the former and the reconciler makes the latter again from the records.
+// Durable reports whether a key must survive a restart. Leases and claims of drives need not, for workers renew them; nor do
+// the index and asynq's keys, which maintenance makes again from the records.
 func (Schema) Durable(key string) bool {
-	return isRecordKey(strings.TrimSuffix(key, ":ledger")) || key == keyJobs || key == keyActive || key == keySpecs
+	return isRecordKey(strings.TrimSuffix(key, ":ledger")) || key == keyJobs || key == keySpecs
 }
 
 // Scripts is the sources of the scripts that change durable keys.

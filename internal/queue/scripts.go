@@ -1,7 +1,5 @@
 package queue
 
-import "github.com/redis/go-redis/v9"
-
 // What does not fit into the table of moves.
 
 // mine answers unless the caller's epoch is the job's and the job is running.
@@ -93,13 +91,3 @@ end
 return 'ok'
 `)
 )
-
-// script is a redis.Script that has its source, for pipelines and for the Schema.
-type script struct {
-	*redis.Script
-	source string
-}
-
-func newScript(source string) *script {
-	return &script{Script: redis.NewScript(source), source: source}
-}

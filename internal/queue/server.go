@@ -35,17 +35,18 @@ type timing struct {
 	lease     time.Duration // how long a worker that is silent keeps its job
 	claim     time.Duration // how long a drive is a job's after its worker's last beat: longer than outages of Redis that jobs outlive
 	beat      time.Duration // how often it renews the lease
-	tick      time.Duration // how often the reconciler looks for leases that have lapsed
-	recheck   time.Duration // how often it looks whether jobs that wait have their trigger
-	calm      time.Duration // for how long it has to have led, with Redis there, before it takes a lapsed lease for a death
-	leader    time.Duration // how long a reconciler that is silent stays the leader
+	tick      time.Duration // how often the leader does what maintenance is due
+	recheck   time.Duration // how often it looks whether a job that waits has its trigger
+	reindex   time.Duration // how often it reads all records
+	calm      time.Duration // for how long it has led, with Redis there, before it takes a lapsed lease for a death
+	leader    time.Duration // how long a leader that is silent stays the leader
 	drain     time.Duration // how long a job may take to hand itself back
 	taskCheck time.Duration // how often asynq looks for tasks
 }
 
 // A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
 var defaultTiming = timing{
-	lease: 15 * time.Second, claim: 5 * time.Minute, beat: time.Second, tick: 2 * time.Second, recheck: 15 * time.Second, calm: 5 * time.Second,
+	lease: 15 * time.Second, claim: 5 * time.Minute, beat: time.Second, tick: 2 * time.Second, recheck: pickUp, reindex: 10 * time.Minute, calm: 5 * time.Second,
 	leader: 10 * time.Second, drain: time.Minute, taskCheck: 200 * time.Millisecond,
 }
 
@@ -86,7 +87,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.cfg.Log.Info("taking jobs", zap.String("worker", s.cfg.Name), zap.Strings("queues", s.cfg.Queues), zap.Int("jobs", s.cfg.Jobs))
 	var beside sync.WaitGroup
 	beside.Go(func() { s.keepAnnouncing(ctx) })
-	beside.Go(func() { s.reconcile(ctx) })
+	beside.Go(func() { newMaintenance(s.client, s.cfg.Name, s.timing, s.cfg.Log).run(ctx) })
 	<-ctx.Done()
 	s.cfg.Log.Info("stopping, jobs hand themselves back")
 	// Beside it, for asynq may be waiting for a Redis that is away.

@@ -1,0 +1,60 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// deadlines ends jobs whose deadline passes while they wait, or whose worker has died: there may be no other worker. A job
+// that has a worker is ended by it.
+type deadlines struct {
+	client *Client
+	leader *leader
+}
+
+// Tick implements service.
+func (d *deadlines) Tick(ctx context.Context) error {
+	for {
+		entries, err := d.client.due(ctx, keyDeadlines)
+		if len(entries) == 0 || err != nil {
+			return err
+		}
+		if err := d.check(ctx, entries); err != nil {
+			return err
+		}
+		if len(entries) < page {
+			return nil
+		}
+	}
+}
+
+func (d *deadlines) check(ctx context.Context, entries []entry) error {
+	jobs, err := d.client.statuses(ctx, idsOf(entries))
+	if err != nil {
+		return err
+	}
+	soon := d.leader.timing.tick
+	var late []string
+	for i, job := range jobs {
+		next := &entries[i].next
+		switch {
+		case job.state != transfer.Queued && job.state != transfer.Running || job.due == nil:
+		case !job.late(): // it was retried, or our clock is behind Redis'
+			*next = max(soon, time.Until(*job.due))
+		case job.state == transfer.Queued:
+			late = append(late, job.id)
+			*next = soon // a worker may take it up just now
+		default:
+			if job.lease == 0 && d.leader.calm() {
+				late = append(late, job.id)
+			}
+			*next = max(soon, job.lease)
+		}
+	}
+	if _, err := d.client.moveAll(ctx, expireMove, late, moveArgs{}); err != nil {
+		return err
+	}
+	return d.client.reschedule(ctx, keyDeadlines, entries)
+}
