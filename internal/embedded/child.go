@@ -47,7 +47,7 @@ func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
 		return nil, err
 	}
 	if err := await(ctx, c.socket, ended); err != nil {
-		if ctx.Err() != nil { // nobody wants it any more; one that is only slow is taken over by the next transferd
+		if ctx.Err() != nil { // it is not wanted any more; one that is only slow is taken over by the next transferd
 			_ = server.Signal(syscall.SIGTERM)
 			<-ended
 		}
@@ -57,8 +57,7 @@ func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
 	return ended, nil
 }
 
-// adopt waits until a redis-server that is there answers, or has ended: a second one beside it would write to the same
-// files.
+// adopt waits until a redis-server that listens already answers, or has ended: a second one would write to the same files.
 func (c *child) adopt(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -77,7 +76,7 @@ func (c *child) adopt(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// listening reports whether a redis-server of ours is there, whatever it answers.
+// listening reports whether a redis-server of ours accepts connections, whatever it answers.
 func (c *child) listening() bool {
 	conn, err := net.Dial("unix", c.socket)
 	if err != nil {
@@ -92,7 +91,7 @@ func (c *child) spawn() (*os.Process, <-chan struct{}, error) {
 	cmd := exec.Command(c.server, "--port", "0", "--unixsocket", c.socket, "--unixsocketperm", "700", "--dir", c.dir, //nolint:gosec // found on the PATH
 		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
 		"--daemonize", "no", "--logfile", filepath.Join(c.dir, "redis.log"))
-	// A Ctrl-C at the terminal is for us; we stop the child when our jobs have been handed back.
+	// A Ctrl-C at the terminal is for this process, which stops the child when its jobs have been handed back.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("start redis-server: %w", err)

@@ -20,12 +20,12 @@ import (
 
 // journal is a file of commands, each in a frame: the length of what follows the two numbers and its CRC-32C, 4 bytes
 // each, little-endian; then each word of the command after its length, 4 bytes. The last frame need not be whole: a crash
-// may have left it so, and nobody was told that it is there.
+// may have left it so, before it was acknowledged.
 type journal struct {
 	file   *os.File
-	size   int64 // bytes; what lies behind is no frame that anybody was told of
-	anew   int64 // its size when it was written anew
-	broken error // why nothing can be appended any more
+	size   int64 // bytes; what follows is no acknowledged frame
+	begun  int64 // its size after it was last rewritten
+	broken error // why nothing can be appended
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -82,7 +82,7 @@ func (j *journal) append(commands ...[]string) error {
 		err = j.file.Sync()
 	}
 	if err != nil {
-		// Half a frame in the middle would cost all that come after it.
+		// Half a frame in the middle would make all frames after it unreadable.
 		j.broken = j.file.Truncate(j.size)
 		return err
 	}
@@ -97,7 +97,7 @@ func (j *journal) close() error {
 	return j.file.Close()
 }
 
-// replayJournal carries out the commands of a journal. What a crash left of the last one is passed over; but if there are
+// replayJournal carries out the commands of a journal. What a crash left of the last one is skipped; but if there are
 // whole commands behind what cannot be read, something else has changed the file, and it fails rather than lose them.
 func replayJournal(path string, rdb *redis.Client, log *zap.Logger) error {
 	b, err := os.ReadFile(path)
@@ -126,7 +126,7 @@ func replayJournal(path string, rdb *redis.Client, log *zap.Logger) error {
 		}
 	}
 	if len(b) > 0 {
-		log.Warn("the queue's journal ends within a command that nobody was told of", zap.Int("bytes", len(b)))
+		log.Warn("the queue's journal ends within a command that was not acknowledged", zap.Int("bytes", len(b)))
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func replayCommand(rdb *redis.Client, command []string) error {
 	return err
 }
 
-// rewriteJournal puts a journal of the given commands in the place of the old one, which is still there after an error.
+// rewriteJournal replaces the journal by one of the given commands. After an error the old one is still there.
 func rewriteJournal(path string, commands [][]string) (*journal, error) {
 	f, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -156,14 +156,14 @@ func rewriteJournal(path string, commands [][]string) (*journal, error) {
 		n, _ := w.Write(encodeFrame(c)) // Flush returns the first error
 		j.size += int64(n)
 	}
-	j.anew = j.size
+	j.begun = j.size
 	if err = errors.Join(w.Flush(), f.Sync()); err == nil {
 		err = os.Rename(path+".tmp", path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(path+".tmp")) // the disk may be full
 	}
-	// If this fails either journal may be there after a crash, so nothing can be told any more.
+	// If this fails either journal may be there after a crash, so nothing more can be acknowledged.
 	j.broken = syncDir(filepath.Dir(path))
 	return j, nil
 }

@@ -37,14 +37,14 @@ type memory struct {
 	schema   Schema
 	scripts  map[string]string // the schema's scripts by their SHA-1
 	redis    *miniredis.Miniredis
-	server   *server.Server // of redis, which forgets it before the last command has ended
+	server   *server.Server // of redis, which drops its own reference before the last command has ended
 	listener net.Listener
 	path     string // of the journal
 	journal  *journal
 	least    int64 // the size in bytes that a journal may have, however little it holds
 	log      *zap.Logger
 	stopped  chan struct{}
-	beside   sync.WaitGroup
+	others   sync.WaitGroup
 	mu       sync.Mutex // orders the journal as the commands are carried out
 	inside   atomic.Pointer[server.Peer]
 }
@@ -68,9 +68,9 @@ func startMemory(journalPath, socket string, schema Schema, log *zap.Logger) (en
 		return nil, errors.Join(fmt.Errorf("listen for the queue: %w", err), m.stop())
 	}
 	m.listener, m.stopped = l, make(chan struct{})
-	m.beside.Go(m.accept)
-	m.beside.Go(m.passTime)
-	log.Warn("embedded queue: in this process, for there is no redis-server; good for one host and some hundreds of jobs", zap.String("journal", journalPath))
+	m.others.Go(m.accept)
+	m.others.Go(m.passTime)
+	log.Warn("embedded queue: in this process, for there is no redis-server; fit for one host and some hundreds of jobs", zap.String("journal", journalPath))
 	return m, nil
 }
 
@@ -87,8 +87,8 @@ func (m *memory) accept() {
 // timeStep is how exactly keys expire.
 const timeStep = 20 * time.Millisecond
 
-// passTime lets keys expire, but never while a command that is being kept is carried out, for the journal says whether
-// there was a lease then. In a replay, which is faster than life, no time passes.
+// passTime lets keys expire, but never while a durable command is carried out, for the journal says whether there was
+// a lease then. In a replay, which is faster than life, no time passes.
 func (m *memory) passTime() {
 	tick := time.NewTicker(timeStep)
 	defer tick.Stop()
@@ -134,19 +134,19 @@ func (m *memory) replay() error {
 
 const (
 	journalLeast = 64 << 20
-	// journalGrowth is how many times as large a journal may become before it is written anew.
+	// journalGrowth is how many times as large a journal may become before it is rewritten.
 	journalGrowth = 4
 )
 
-// compact writes a journal anew that has grown: each save of a job that runs for days is in it.
+// compact rewrites a journal that has grown: each save of a job that runs for days is in it.
 func (m *memory) compact() {
-	if m.journal.size < max(m.least, journalGrowth*m.journal.anew) {
+	if m.journal.size < max(m.least, journalGrowth*m.journal.begun) {
 		return
 	}
 	next, err := rewriteJournal(m.path, m.contents())
 	if err != nil {
-		m.log.Warn("the queue's journal is not written anew", zap.Error(err))
-		m.journal.anew = m.journal.size // tried again when it has grown as much again
+		m.log.Warn("the queue's journal is not rewritten", zap.Error(err))
+		m.journal.begun = m.journal.size // tried again when it has grown as much again
 		return
 	}
 	_ = m.journal.close()
@@ -184,8 +184,8 @@ func (m *memory) contents() [][]string {
 	return commands
 }
 
-// hook sees each command before it is carried out. One to be kept is written down first, and carried out before the next
-// one is looked at, so that a replay does the same in the same order.
+// hook sees each command before it is carried out. A durable one is written to the journal first, and carried out before the
+// next one is looked at, so that a replay does the same in the same order.
 func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
 	if m.inside.Load() == p {
 		return false
@@ -263,6 +263,6 @@ func (m *memory) stop() error {
 func (m *memory) close() error {
 	err := m.listener.Close()
 	close(m.stopped)
-	m.beside.Wait()
+	m.others.Wait()
 	return errors.Join(err, m.stop())
 }
