@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Attempt is one worker's go at a job. It is the job's transfer.Store.
+// Attempt is one run of a job by one worker, which holds the job's lease. It is safe for concurrent use.
 type Attempt struct {
 	Job  transfer.Job // as it was when the attempt began
 	Spec transfer.Spec
@@ -64,15 +64,15 @@ func (a *Attempt) owned(word string, err error) error {
 	case word == "cancel":
 		return transfer.Errorf(transfer.CodeCanceled, "transferctl jobs retry continues it", "canceled")
 	}
-	// A job that was pruned under us is nobody's either.
+	// A job that was pruned meanwhile has no owner either.
 	return transfer.Errorf(transfer.CodeFenced, "", "another worker has taken the job over (it is %s)", word)
 }
 
-// beat renews the lease until ctx ends, beside all saves: a copy that waits for its drive keeps its job. When the attempt
-// is over it says so through stop. While Redis is away nothing is; if the lease lapsed meanwhile and nobody took the job,
-// it is simply taken again.
-func (a *Attempt) beat(ctx context.Context, stop context.CancelCauseFunc, log *zap.Logger) {
-	tick := time.NewTicker(a.timing.beat)
+// keepLease renews the lease until ctx ends, independent of saves: a copy that waits for its drive keeps its job. It calls
+// stop when the attempt is over. An outage of Redis does not end an attempt: if the lease lapsed meanwhile and no worker took
+// the job, the next renewal takes it again.
+func (a *Attempt) keepLease(ctx context.Context, stop context.CancelCauseFunc, log *zap.Logger) {
+	tick := time.NewTicker(a.timing.renew)
 	defer tick.Stop()
 	for {
 		select {
@@ -92,8 +92,8 @@ func (a *Attempt) beat(ctx context.Context, stop context.CancelCauseFunc, log *z
 	}
 }
 
-// renew is one beat. One that hangs, for Redis is away, ends so soon that the next one is in time when Redis is back:
-// before the reconciler takes lapsed leases for deaths.
+// renew renews the lease and the claims of drives. It ends so soon, while Redis does not answer, that the next one is in time
+// when Redis is back: before the leader takes a lapsed lease for a dead worker.
 func (a *Attempt) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timing.calm/2)
 	defer cancel()
@@ -113,9 +113,9 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing) (*Att
 	return &Attempt{Job: r.job(), Spec: r.spec, client: c, worker: worker, epoch: r.epoch, timing: t}, nil
 }
 
-// settle writes how the attempt ended. It is asked again until Redis has answered.
-func (a *Attempt) settle(ctx context.Context, err error) error {
-	if transfer.CodeOf(err) != transfer.CodeFenced { // then they are the next attempt's
+// writeOutcome records how the attempt ended. It may be called again after an error.
+func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
+	if transfer.CodeOf(err) != transfer.CodeFenced { // then the claims are the next attempt's
 		a.freeClaims(ctx)
 	}
 	switch code := transfer.CodeOf(err); {

@@ -47,7 +47,7 @@ func (a *Attempt) claim(ctx context.Context, c transfer.Claim, expected string) 
 	return "", transfer.Errorf(transfer.CodeConflict, "wait for it, or cancel it with transferctl jobs cancel", "job %s works on drive %s", answer[0], c.Drive)
 }
 
-// renewClaims fails with CodeConflict if they lapsed, for Redis was away, and another job has one of the drives now, or had.
+// renewClaims fails with CodeConflict if a claim lapsed during an outage of Redis and another job has claimed the drive since.
 func (a *Attempt) renewClaims(ctx context.Context) error {
 	a.mu.Lock()
 	claims := slices.Clone(a.claims)
@@ -60,7 +60,7 @@ func (a *Attempt) renewClaims(ctx context.Context) error {
 	return nil
 }
 
-// freeClaims lets others have the drives at once. If it fails, they have them when the claims lapse.
+// freeClaims frees the drives for other jobs. If it fails, they are free when the claims lapse.
 func (a *Attempt) freeClaims(ctx context.Context) {
 	a.mu.Lock()
 	claims := a.claims

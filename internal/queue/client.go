@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,12 +17,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Options say where Redis is.
+// Options is how to reach Redis.
 type Options struct {
 	// URL is redis://, rediss:// or unix://; with addr= parameters a cluster, with master_name= sentinels. It may hold a
 	// password, so it is never part of an error.
 	URL string
-	// CAFile is certificates to trust beside the system's, PEM, with rediss://.
+	// CAFile is a file of certificates, PEM, to trust in addition to the system's; for rediss://.
 	CAFile string
 }
 
@@ -33,8 +34,9 @@ type Client struct {
 
 const dialTimeout = 5 * time.Second
 
-// Dial connects and makes sure that Redis answers. Its errors have CodeInvalid or CodeUnreachable.
+// Dial connects and waits for an answer of Redis, for 5 seconds at the most. Its errors have CodeInvalid or CodeUnreachable.
 func Dial(ctx context.Context, opts Options) (*Client, error) {
+	silenceRedis()
 	roots, err := certs.Roots(opts.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("redis_ca_file: %w", err)
@@ -53,14 +55,14 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	return &Client{rdb: rdb, wakeup: newWakeup(rdb)}, nil
 }
 
-// Ping reaches the queue, and learns nothing else.
+// Ping fails with CodeUnreachable unless Redis answers.
 func (c *Client) Ping(ctx context.Context) error {
 	return failed("reach the queue", c.rdb.Ping(ctx).Err())
 }
 
 const (
 	// dials is how often a connection is tried for one try of a command, of which go-redis makes four. With its own number
-	// they would last 80 seconds where packets are dropped: who waits for them would not notice that it shall stop.
+	// they would last 80 seconds where packets are dropped, and a caller would not notice for so long that it shall stop.
 	dials = 1
 	// retryPause has those tries outlast a redis-server that is started again.
 	retryPause = 100 * time.Millisecond
@@ -104,9 +106,8 @@ func connect(address string, roots *x509.CertPool) (redis.UniversalClient, error
 	return redis.NewClient(o), nil
 }
 
-// go-redis prints on standard error each connection that it loses. What matters comes back as an error, and is logged or
-// shown as one.
-func init() { redis.SetLogger(silence{}) }
+// silenceRedis keeps go-redis from printing each lost connection on standard error. What matters comes back as an error.
+var silenceRedis = sync.OnceFunc(func() { redis.SetLogger(silence{}) })
 
 type silence struct{}
 
@@ -127,7 +128,7 @@ func failed(op string, err error) error {
 		return err
 	case strings.Contains(err.Error(), "OOM command not allowed"): // asynq hands on no more than the text
 		e.Code, e.Hint = transfer.CodeNoSpace, "the queue's memory is full: give Redis more, or prune jobs with transferctl jobs prune"
-	case errors.As(err, &answered) && passes(answered):
+	case errors.As(err, &answered) && temporary(answered):
 		e.Hint = "it is starting, or changing its role, or cannot write to its disk; its log may say more"
 	case errors.As(err, &answered):
 		e.Code, e.Hint = transfer.CodeFailed, "Redis refused; its log may say more"
@@ -135,8 +136,8 @@ func failed(op string, err error) error {
 	return e
 }
 
-// passes reports whether an answer says that Redis cannot serve at the moment, and not that it never will.
-func passes(answer redis.Error) bool {
+// temporary reports whether an answer says that Redis cannot serve now but will later.
+func temporary(answer redis.Error) bool {
 	word, _, _ := strings.Cut(answer.Error(), " ")
 	switch word {
 	case "LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF":

@@ -42,7 +42,7 @@ func TestMemorySurvives(t *testing.T) {
 	take(ended, time.Millisecond) // and dies
 	second := take(ended, time.Hour)
 	save(second, entries(0, 2))
-	if err := second.settle(t.Context(), nil); err != nil {
+	if err := second.writeOutcome(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Cancel(t.Context(), gone); err != nil {

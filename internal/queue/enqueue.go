@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Enqueue records a job and has a worker look at it. When it returns, the job will run even if everything but Redis is
-// lost.
+// Enqueue records a job and wakes a worker for it. When it returns without an error, the job runs even if everything but
+// Redis is lost. CodeInvalid: the spec holds a password. CodeNoSpace: Redis is full.
 func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job, error) {
 	if err := checkSecrets(&spec); err != nil {
 		return transfer.Job{}, err
@@ -23,13 +23,13 @@ func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job,
 		return transfer.Job{}, err
 	}
 	id := xid.New().String()
-	if _, err := c.claim(ctx, key, anyJob, id); err != nil { // the same again is this one
+	if _, err := c.reserve(ctx, key, anyJob, id); err != nil {
 		return transfer.Job{}, err
 	}
 	return c.enqueue(ctx, id, spec)
 }
 
-// checkSecrets refuses what the queue must not know.
+// checkSecrets refuses addresses with passwords.
 func checkSecrets(spec *transfer.Spec) error {
 	for _, r := range []transfer.Ref{spec.Source, spec.Target} {
 		if r.HoldsUser() {
@@ -41,14 +41,14 @@ func checkSecrets(spec *transfer.Spec) error {
 }
 
 const (
-	// claimPatience is how long whoever claimed a spec may take to record its job before it counts as cut off.
-	claimPatience = 5 * time.Second
-	claimPause    = 20 * time.Millisecond
+	// reservePatience is how long a client that reserved a spec may take to record its job before it counts as dead.
+	reservePatience = 5 * time.Second
+	reservePause    = 20 * time.Millisecond
 )
 
-// EnqueueOnce is Enqueue, but a spec of which there is a job that has not ended, nor been told to, is that job; there says so. Of many who
-// enqueue the same at once one makes the job.
-func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job transfer.Job, there bool, err error) {
+// EnqueueOnce is Enqueue unless there is a job of the same spec that has not ended and is not being canceled: then it returns
+// that one, and exists is true. Of many clients that enqueue the same spec at once one makes the job.
+func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job transfer.Job, exists bool, err error) {
 	if err := checkSecrets(&spec); err != nil {
 		return job, false, err
 	}
@@ -58,7 +58,7 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 	}
 	id, ended, began := xid.New().String(), "", time.Now()
 	for {
-		other, err := c.claim(ctx, key, ended, id)
+		other, err := c.reserve(ctx, key, ended, id)
 		if err != nil {
 			return job, false, err
 		}
@@ -69,9 +69,9 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 		r, err := c.record(ctx, other)
 		switch {
 		case transfer.CodeOf(err) == transfer.CodeNotFound:
-			if time.Since(began) > claimPatience {
+			if time.Since(began) > reservePatience {
 				ended = other
-			} else if err := sleep(ctx, claimPause); err != nil {
+			} else if err := sleep(ctx, reservePause); err != nil {
 				return job, false, err
 			}
 		case err != nil:
@@ -87,9 +87,9 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 // anyJob may be replaced, whether it has ended or not.
 const anyJob = "*"
 
-// claim makes id the job of a spec, if none is or ended is. Otherwise it returns which one is.
-func (c *Client) claim(ctx context.Context, fingerprint, ended, id string) (other string, err error) {
-	other, err = claimScript.Run(ctx, c.rdb, []string{keySpecs}, fingerprint, ended, id).Text()
+// reserve makes id the last job of a spec if there is none or if it is ended; else it returns the last one.
+func (c *Client) reserve(ctx context.Context, fingerprint, ended, id string) (other string, err error) {
+	other, err = reserveScript.Run(ctx, c.rdb, []string{keySpecs}, fingerprint, ended, id).Text()
 	return other, failed("look for the same job", err)
 }
 
@@ -119,7 +119,7 @@ func (c *Client) enqueue(ctx context.Context, id string, spec transfer.Spec) (tr
 	return r.job(), c.wakeup.trigger(ctx, r)
 }
 
-// due is when a job that begins to wait now has to be done; nil: it need not.
+// due is the deadline of a job that is queued now; nil: it has none.
 func due(spec *transfer.Spec) *time.Time {
 	if spec.Deadline == 0 {
 		return nil

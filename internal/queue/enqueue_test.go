@@ -116,7 +116,7 @@ func TestClaimedAndCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time as if the first answer had been lost
-		if other, err := c.claim(t.Context(), key, "", "dead"); other != "" || err != nil {
+		if other, err := c.reserve(t.Context(), key, "", "dead"); other != "" || err != nil {
 			t.Fatal(other, err)
 		}
 	}
@@ -200,7 +200,7 @@ func TestClaims(t *testing.T) {
 				t.Errorf("step %d: %v", i, err)
 			}
 		}
-		if err := one.settle(t.Context(), nil); err != nil {
+		if err := one.writeOutcome(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		wantCode(t, claim(three, write), transfer.CodeConflict)
@@ -209,7 +209,7 @@ func TestClaims(t *testing.T) {
 		}
 		wantCode(t, two.renewClaims(t.Context()), transfer.CodeConflict)
 		wantCode(t, claim(two, write), transfer.CodeConflict)
-		if err := three.settle(t.Context(), nil); err != nil {
+		if err := three.writeOutcome(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := claim(two, write); err != nil {

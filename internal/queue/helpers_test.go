@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"io"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/transferd/transferd/internal/embedded"
 	"github.com/transferd/transferd/internal/transfer"
@@ -18,7 +16,7 @@ import (
 
 // quick is a queue's timing for tests: what takes a worker that died 18 seconds takes a second here.
 var quick = timing{
-	lease: 800 * time.Millisecond, claim: time.Second, beat: 40 * time.Millisecond, tick: 40 * time.Millisecond, recheck: 200 * time.Millisecond, reindex: 5 * time.Second, calm: time.Second,
+	lease: 800 * time.Millisecond, claim: time.Second, renew: 40 * time.Millisecond, tick: 40 * time.Millisecond, recheck: 200 * time.Millisecond, reindex: 5 * time.Second, calm: time.Second,
 	leader: 600 * time.Millisecond, drain: 20 * time.Second, taskCheck: 20 * time.Millisecond,
 }
 
@@ -137,23 +135,18 @@ func enqueue(t testing.TB, c *Client) string {
 type runFunc func(ctx context.Context, drain <-chan struct{}, a *Attempt) error
 
 // serve runs a server until stop is called, or the test ends; stop waits for it. It returns when the server takes jobs.
-func serve(t testing.TB, c *Client, name string, run runFunc) (stop func()) {
+func serve(t testing.TB, c *Client, name string, run runFunc, options ...func(*Server)) (stop func()) {
 	t.Helper()
-	takes := make(chan struct{})
-	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(io.Discard), zap.InfoLevel),
-		zap.Hooks(func(e zapcore.Entry) error {
-			if e.Message == "taking jobs" {
-				close(takes)
-			}
-			return nil
-		}))
-	s := NewServer(c, ServerConfig{Name: name, Queues: []string{transfer.DefaultQueue}, Jobs: 2, Run: run, Log: log})
+	s := NewServer(c, ServerConfig{Name: name, Queues: []string{transfer.DefaultQueue}, Jobs: 2, Run: run, Log: zap.NewNop()})
 	s.timing = quick
+	for _, option := range options {
+		option(s)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	select {
-	case <-takes:
+	case <-s.started:
 	case err := <-ended:
 		ended <- err
 	}

@@ -3,9 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"slices"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -20,7 +18,7 @@ func (c *Client) record(ctx context.Context, id string) (*record, error) {
 	return parseRecord(id, h)
 }
 
-// records looks at many jobs at once; those that are gone are left out.
+// records reads many jobs at once; those that are gone are left out.
 func (c *Client) records(ctx context.Context, ids []string) ([]*record, error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -55,7 +53,7 @@ func (c *Client) Job(ctx context.Context, id string) (transfer.Job, error) {
 	return r.job(), nil
 }
 
-// Filter chooses jobs.
+// Filter selects jobs.
 type Filter struct {
 	States []transfer.State // none: all
 	Limit  int              // 0: all
@@ -82,7 +80,7 @@ func (c *Client) Jobs(ctx context.Context, f Filter) ([]transfer.Job, error) {
 	return jobs, err
 }
 
-// eachPage goes through all jobs, the newest first, until do wants no more.
+// eachPage calls do with all jobs, the newest first, until it returns false.
 func (c *Client) eachPage(ctx context.Context, do func([]*record) (more bool, err error)) error {
 	ids, err := c.rdb.ZRevRange(ctx, keyJobs, 0, -1).Result()
 	if err != nil {
@@ -108,7 +106,8 @@ func mustJSON(v any) string {
 	return string(text)
 }
 
-// Cancel ends a job that waits, and has a running one stop within a second or two. What was written stays.
+// Cancel ends a job that waits, and asks the worker of a running one, which stops within a second or two. What was written
+// stays. CodeInvalid: the job has ended; CodeNotFound: there is none of that ID.
 func (c *Client) Cancel(ctx context.Context, id string) (transfer.Job, error) {
 	answer, r, err := c.move(ctx, cancelMove, id, moveArgs{})
 	if err := refused(answer, err, id, "only jobs that have not ended can be canceled"); err != nil {
@@ -117,8 +116,8 @@ func (c *Client) Cancel(ctx context.Context, id string) (transfer.Job, error) {
 	return r.job(), nil
 }
 
-// CancelAll is Cancel of all jobs in the given states, and returns how many there were. One that ends meanwhile is not among
-// them.
+// CancelAll is Cancel of all jobs in the given states, and returns how many were canceled. One that ends meanwhile is not
+// counted.
 func (c *Client) CancelAll(ctx context.Context, states []transfer.State) (int, error) {
 	n := 0
 	err := c.eachPage(ctx, func(records []*record) (bool, error) {
@@ -139,7 +138,8 @@ func (c *Client) CancelAll(ctx context.Context, states []transfer.State) (int, e
 	return n, err
 }
 
-// Retry queues a job again that failed or was canceled; it goes on where it stopped.
+// Retry queues a job again that failed or was canceled; it goes on where it stopped, with a new deadline. CodeInvalid: the job
+// is in another state; CodeNotFound: there is none of that ID.
 func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 	r, err := c.record(ctx, id)
 	if err != nil {
@@ -174,66 +174,6 @@ func refused(answer string, err error, id, hint string) error {
 	return nil
 }
 
-// PruneOptions choose jobs to forget.
-type PruneOptions struct {
-	OlderThan time.Duration    // that ended this long ago, or longer
-	States    []transfer.State // none: all that are terminal; others never are
-}
-
-// Prune forgets jobs that have ended and returns how many.
-func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
-	cutoff, n := time.Now().Add(-o.OlderThan), 0
-	err := c.eachPage(ctx, func(records []*record) (bool, error) {
-		old := make(map[string]*record)
-		for _, r := range records {
-			chosen := len(o.States) == 0 || slices.Contains(o.States, r.state)
-			if chosen && r.state.Terminal() && r.finished != nil && !r.finished.After(cutoff) {
-				old[r.id] = r
-			}
-		}
-		gone, err := c.forget(ctx, slices.Collect(maps.Keys(old)))
-		if err != nil {
-			return false, err
-		}
-		n += len(gone)
-		return true, c.unclaim(ctx, gone, old)
-	})
-	return n, err
-}
-
-// unclaim forgets that jobs which are gone are the ones of their specs.
-func (c *Client) unclaim(ctx context.Context, gone []string, records map[string]*record) error {
-	if len(gone) == 0 {
-		return nil
-	}
-	var claims []string
-	for _, id := range gone {
-		key, err := records[id].spec.Fingerprint()
-		if err != nil {
-			return err
-		}
-		claims = append(claims, key, id)
-	}
-	return failed("forget jobs", unclaimScript.Run(ctx, c.rdb, []string{keySpecs}, claims).Err())
-}
-
-// forget deletes jobs and returns those that are gone: not one that was retried after it was seen to have ended.
-func (c *Client) forget(ctx context.Context, ids []string) (gone []string, err error) {
-	answers, err := c.runAll(ctx, "forget jobs", forgetScript, ids)
-	if err != nil {
-		return nil, err
-	}
-	for i, id := range ids {
-		if word, _ := answers[i].Text(); word == ok { // a failed one is the error of all
-			gone = append(gone, id)
-		}
-	}
-	if len(gone) == 0 {
-		return nil, nil
-	}
-	return gone, c.removeFromIndex(ctx, gone)
-}
-
 // Ledger is what a job that has succeeded moved: its plan, and its chunks with their digests.
 func (c *Client) Ledger(ctx context.Context, id string) (transfer.Job, transfer.Checkpoint, error) {
 	r, err := c.record(ctx, id)
@@ -245,38 +185,4 @@ func (c *Client) Ledger(ctx context.Context, id string) (transfer.Job, transfer.
 		return transfer.Job{}, transfer.Checkpoint{}, failed("read ledger of job "+id, err)
 	}
 	return r.job(), transfer.Checkpoint{Plan: r.plan, Progress: r.progress, Entries: transfer.ParseEntries(packed)}, nil
-}
-
-// Worker is a transferd that serves the queue.
-type Worker struct {
-	Name      string    `json:"name"`
-	Queues    []string  `json:"queues"`
-	Endpoints []string  `json:"endpoints"`
-	Jobs      int       `json:"jobs"` // at once
-	StartedAt time.Time `json:"started_at"`
-}
-
-// Workers lists who is there.
-func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
-	names, err := c.rdb.SMembers(ctx, keyWorkers).Result()
-	if err != nil {
-		return nil, failed("list workers", err)
-	}
-	slices.Sort(names)
-	var workers []Worker
-	for _, name := range names {
-		text, err := c.rdb.Get(ctx, workerKey(name)).Bytes()
-		if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
-			continue // it ended without saying so
-		}
-		var w Worker
-		if err == nil {
-			err = json.Unmarshal(text, &w)
-		}
-		if err != nil {
-			return nil, failed("look at worker "+name, err)
-		}
-		workers = append(workers, w)
-	}
-	return workers, nil
 }

@@ -19,7 +19,7 @@ type service interface {
 type maintenance struct {
 	leader   *leader
 	services []service
-	ticked   chan<- struct{} // nil but in tests: takes a signal after each tick as the leader
+	ticked   chan<- struct{} // gets a signal after a tick as the leader, if it has room; nil but in tests
 }
 
 func newMaintenance(c *Client, name string, t timing, log *zap.Logger) *maintenance {
@@ -68,8 +68,9 @@ func (m *maintenance) tick(ctx context.Context) error {
 			m.leader.log.Warn("maintenance failed", zap.Error(err))
 		}
 	}
-	if m.ticked != nil {
-		m.ticked <- struct{}{}
+	select {
+	case m.ticked <- struct{}{}:
+	default:
 	}
 	return nil
 }

@@ -61,9 +61,9 @@ func TestMoves(t *testing.T) {
 		states := map[transfer.State]func(id string){
 			transfer.Queued:    func(string) {},
 			transfer.Running:   func(id string) { take(id) },
-			transfer.Succeeded: func(id string) { _ = take(id).settle(ctx, nil) },
+			transfer.Succeeded: func(id string) { _ = take(id).writeOutcome(ctx, nil) },
 			transfer.Failed: func(id string) {
-				_ = take(id).settle(ctx, transfer.Errorf(transfer.CodeInvalid, "do so", "it is bad"))
+				_ = take(id).writeOutcome(ctx, transfer.Errorf(transfer.CodeInvalid, "do so", "it is bad"))
 			},
 			transfer.Canceled: func(id string) { _, _ = c.Cancel(ctx, id) },
 		}
@@ -182,7 +182,7 @@ func TestCancelWhileDraining(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // the second time as if the first answer had been lost
-			if err := a.settle(t.Context(), transfer.Errorf(transfer.CodeDrained, "", "stopping")); err != nil {
+			if err := a.writeOutcome(t.Context(), transfer.Errorf(transfer.CodeDrained, "", "stopping")); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -219,7 +219,7 @@ func TestTakeover(t *testing.T) {
 			}
 		}
 		wantCode(t, silent.Save(t.Context(), &transfer.Checkpoint{Entries: entries(0, 1)}), transfer.CodeFenced)
-		if err := silent.settle(t.Context(), nil); err != nil {
+		if err := silent.writeOutcome(t.Context(), nil); err != nil {
 			t.Errorf("a worker that has lost its job cannot end it, and need not know: %v", err)
 		}
 		if job, _ := c.Job(t.Context(), id); job.State != transfer.Running {

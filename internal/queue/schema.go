@@ -15,7 +15,7 @@ func (Schema) Durable(key string) bool {
 func (Schema) Scripts() []string {
 	var sources []string
 	for _, s := range []*script{
-		moveScript, saveScript, forgetScript, claimScript, unclaimScript,
+		moveScript, saveScript, forgetScript, reserveScript, unreserveScript,
 	} {
 		sources = append(sources, s.source)
 	}

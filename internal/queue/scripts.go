@@ -42,9 +42,10 @@ redis.call('UNLINK', unpack(KEYS))
 return 'ok'
 `)
 
-	// claim makes a job the one of its spec. KEYS: keySpecs. ARGV: fingerprint, the job that may be replaced or * for any, the
-	// new one. It answers the job that is in the way, if one is. Asked again after an answer that was lost it finds its own.
-	claimScript = newScript(`
+	// reserve makes a job the last one of its spec. KEYS: keySpecs. ARGV: fingerprint, the job that may be replaced or * for
+	// any, the new one. It answers the job that may not be replaced, if there is one. Sent again after an answer that was lost it
+	// finds its own.
+	reserveScript = newScript(`
 local id = redis.call('HGET', KEYS[1], ARGV[1])
 if id and id ~= ARGV[2] and id ~= ARGV[3] and ARGV[2] ~= '*' then return id end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
@@ -52,9 +53,9 @@ return ''
 `)
 
 	// claimDrive has a job read a drive with others, or write it alone. KEYS: its writer, its readers by when they lapse, its
-	// mark. ARGV: the job, how long in ms, the mark that a writer leaves or empty, the mark that has to be there or -, how
-	// long marks last in ms. It answers an empty word and the mark that was there; or the job that is in the way, which is
-	// the caller's own if the mark is not the one that it has to be.
+	// mark. ARGV: the job, how long in ms, the mark that a writer leaves or empty, the mark that is expected or -, how
+	// long marks last in ms. It answers an empty word and the mark that was there; or the job that has the drive, which is
+	// the caller's own if the mark is not the expected one.
 	claimDriveScript = newScript(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -83,8 +84,8 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 return ''
 `)
 
-	// unclaim forgets jobs that are the ones of their specs. KEYS: keySpecs. ARGV: fingerprint and job, of each.
-	unclaimScript = newScript(`
+	// unreserve removes jobs that are the last ones of their specs. KEYS: keySpecs. ARGV: fingerprint and job, of each.
+	unreserveScript = newScript(`
 for i = 1, #ARGV, 2 do
   if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
 end

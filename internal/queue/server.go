@@ -2,16 +2,13 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 
@@ -22,10 +19,9 @@ import (
 type ServerConfig struct {
 	Name      string   // unique among the servers of a queue
 	Queues    []string // served in all three priorities
-	Endpoints []string // known here; told to those who enqueue
+	Endpoints []string // configured here; shown to those who enqueue
 	Jobs      int      // run at once
-	// Run carries an attempt out. When drain closes it should return an error with CodeDrained soon; when ctx ends, at
-	// once.
+	// Run carries out an attempt. When drain closes it returns an error with CodeDrained soon; when ctx ends, at once.
 	Run func(ctx context.Context, drain <-chan struct{}, a *Attempt) error
 	Log *zap.Logger
 }
@@ -33,8 +29,8 @@ type ServerConfig struct {
 // timing is all the intervals of the queue.
 type timing struct {
 	lease     time.Duration // how long a worker that is silent keeps its job
-	claim     time.Duration // how long a drive is a job's after its worker's last beat: longer than outages of Redis that jobs outlive
-	beat      time.Duration // how often it renews the lease
+	claim     time.Duration // how long a drive is a job's after the last renewal: longer than outages of Redis that jobs outlive
+	renew     time.Duration // how often a worker renews its lease
 	tick      time.Duration // how often the leader does what maintenance is due
 	recheck   time.Duration // how often it looks whether a job that waits has its trigger
 	reindex   time.Duration // how often it reads all records
@@ -46,7 +42,7 @@ type timing struct {
 
 // A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
 var defaultTiming = timing{
-	lease: 15 * time.Second, claim: 5 * time.Minute, beat: time.Second, tick: 2 * time.Second, recheck: pickUp, reindex: 10 * time.Minute, calm: 5 * time.Second,
+	lease: 15 * time.Second, claim: 5 * time.Minute, renew: time.Second, tick: 2 * time.Second, recheck: pickUp, reindex: 10 * time.Minute, calm: 5 * time.Second,
 	leader: 10 * time.Second, drain: time.Minute, taskCheck: 200 * time.Millisecond,
 }
 
@@ -58,14 +54,20 @@ type Server struct {
 	slots  *semaphore.Weighted // asynq may free a slot of its own while its handler runs
 	drain  chan struct{}
 	mu     sync.Mutex
-	held   map[string]bool // the jobs that this server runs, or whose outcome it has not written yet
+	jobs   map[string]bool // those that this server runs, or whose outcome it has not written yet
 	hard   context.Context // ends what does not drain in time
 	kill   context.CancelCauseFunc
+
+	started chan struct{}   // closed when the server takes jobs
+	ticked  chan<- struct{} // of maintenance
 }
 
 // NewServer makes a server.
 func NewServer(c *Client, cfg ServerConfig) *Server {
-	s := &Server{client: c, cfg: cfg, timing: defaultTiming, slots: semaphore.NewWeighted(int64(cfg.Jobs)), drain: make(chan struct{}), held: make(map[string]bool)}
+	s := &Server{
+		client: c, cfg: cfg, timing: defaultTiming, slots: semaphore.NewWeighted(int64(cfg.Jobs)),
+		drain: make(chan struct{}), jobs: make(map[string]bool), started: make(chan struct{}),
+	}
 	s.hard, s.kill = context.WithCancelCause(context.Background())
 	return s
 }
@@ -84,18 +86,21 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := engine.Start(asynq.HandlerFunc(s.handle)); err != nil {
 		return failed("start taking jobs", err)
 	}
+	close(s.started)
 	s.cfg.Log.Info("taking jobs", zap.String("worker", s.cfg.Name), zap.Strings("queues", s.cfg.Queues), zap.Int("jobs", s.cfg.Jobs))
-	var beside sync.WaitGroup
-	beside.Go(func() { s.keepAnnouncing(ctx) })
-	beside.Go(func() { newMaintenance(s.client, s.cfg.Name, s.timing, s.cfg.Log).run(ctx) })
+	maintenance := newMaintenance(s.client, s.cfg.Name, s.timing, s.cfg.Log)
+	maintenance.ticked = s.ticked
+	var others sync.WaitGroup
+	others.Go(func() { s.keepAnnouncing(ctx) })
+	others.Go(func() { maintenance.run(ctx) })
 	<-ctx.Done()
 	s.cfg.Log.Info("stopping, jobs hand themselves back")
-	// Beside it, for asynq may be waiting for a Redis that is away.
-	beside.Go(engine.Stop)
+	// In a goroutine: asynq may wait for a Redis that is away.
+	others.Go(engine.Stop)
 	close(s.drain)
 	s.awaitJobs()
 	engine.Shutdown()
-	beside.Wait()
+	others.Wait()
 	return s.withdraw()
 }
 
@@ -115,7 +120,7 @@ func (s *Server) engineConfig() asynq.Config {
 	}
 }
 
-// asynqLog is asynq's log in ours.
+// asynqLog writes asynq's log to ours.
 type asynqLog struct{ *zap.SugaredLogger }
 
 // awaitJobs waits for the jobs to hand themselves back, and ends those that do not. A job that runs has a slot.
@@ -131,7 +136,7 @@ func (s *Server) awaitJobs() {
 	s.slots.Release(all)
 }
 
-// handle is asynq's call for one trigger. The job's own context is not asynq's, which ends when asynq has lost touch with
+// handle takes the job of a trigger up and runs it. The job's context is not asynq's, which ends when asynq has not reached
 // Redis for half a minute.
 func (s *Server) handle(_ context.Context, t *asynq.Task) error {
 	if err := s.slots.Acquire(s.hard, 1); err != nil {
@@ -144,11 +149,10 @@ func (s *Server) handle(_ context.Context, t *asynq.Task) error {
 	default:
 	}
 	id := string(t.Payload())
-	if !s.hold(id) {
-		// Its lease has lapsed, for Redis was away, and nobody is nearer to its end than we are.
-		return nil
+	if !s.begin(id) {
+		return nil // its lease lapsed during an outage of Redis, but it still runs here
 	}
-	defer s.letGo(id)
+	defer s.end(id)
 	a, err := s.client.acquire(s.hard, id, s.cfg.Name, s.timing)
 	if a == nil || err != nil {
 		return err
@@ -157,24 +161,24 @@ func (s *Server) handle(_ context.Context, t *asynq.Task) error {
 	return nil
 }
 
-// hold reports whether the job is not held already, and is from now on.
-func (s *Server) hold(id string) bool {
+// begin adds a job to those that run here; false: it runs already.
+func (s *Server) begin(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held[id] {
+	if s.jobs[id] {
 		return false
 	}
-	s.held[id] = true
+	s.jobs[id] = true
 	return true
 }
 
-func (s *Server) letGo(id string) {
+func (s *Server) end(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.held, id)
+	delete(s.jobs, id)
 }
 
-// attempt runs a job and settles it.
+// attempt runs a job and writes its outcome.
 func (s *Server) attempt(a *Attempt) {
 	log := s.cfg.Log.With(zap.String("job", a.Job.ID))
 	log.Info("job taken up", zap.String("kind", string(a.Spec.Kind)), zap.Int("attempt", a.Job.Attempts))
@@ -184,17 +188,17 @@ func (s *Server) attempt(a *Attempt) {
 		ctx, cancel = context.WithDeadlineCause(ctx, *due, errDue)
 		defer cancel()
 	}
-	beating, rest := context.WithCancel(s.hard)
-	var heart sync.WaitGroup
-	heart.Go(func() { a.beat(beating, stop, log) })
+	renewing, stopRenewing := context.WithCancel(s.hard)
+	var renewal sync.WaitGroup
+	renewal.Go(func() { a.keepLease(renewing, stop, log) })
 	err := s.run(ctx, a, log)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}
 	stop(nil)
-	s.settle(a, err, log)
-	rest()
-	heart.Wait()
+	s.writeOutcome(a, err, log)
+	stopRenewing()
+	renewal.Wait()
 }
 
 // run is cfg.Run with a panic made an error.
@@ -208,18 +212,18 @@ func (s *Server) run(ctx context.Context, a *Attempt, log *zap.Logger) (err erro
 	return s.cfg.Run(ctx, s.drain, a)
 }
 
-// settle writes the outcome, for as long as it takes Redis to come back: what is not written would be done again.
-func (s *Server) settle(a *Attempt, outcome error, log *zap.Logger) {
+// writeOutcome tries until Redis is back: a job whose outcome is not written runs again.
+func (s *Server) writeOutcome(a *Attempt, outcome error, log *zap.Logger) {
 	for {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.hard), dialTimeout)
-		err := a.settle(ctx, outcome)
+		err := a.writeOutcome(ctx, outcome)
 		cancel()
 		switch {
 		case err == nil:
 			log.Info("job put down", zap.String("code", string(transfer.CodeOf(outcome))), zap.NamedError("outcome", outcome))
 			return
 		case s.hard.Err() != nil:
-			log.Error("outcome not written, the job will be taken up again", zap.Error(err))
+			log.Error("outcome not written, the job will run again", zap.Error(err))
 			return
 		}
 		log.Warn("outcome not written, trying again", zap.Error(err))
@@ -234,7 +238,7 @@ func (s *Server) settle(a *Attempt, outcome error, log *zap.Logger) {
 func (s *Server) checkRedis(ctx context.Context) error {
 	policy, err := s.setting(ctx, "maxmemory-policy")
 	if err != nil {
-		s.cfg.Log.Warn("Redis does not tell its settings; make sure that maxmemory-policy is noeviction and appendonly is on", zap.Error(err))
+		s.cfg.Log.Warn("settings of Redis are not readable; make sure that maxmemory-policy is noeviction and appendonly is on", zap.Error(err))
 		return nil
 	}
 	if policy != "" && policy != "noeviction" {
@@ -252,47 +256,4 @@ func (s *Server) setting(ctx context.Context, name string) (string, error) {
 		return "", nil // the embedded queue in memory has no settings
 	}
 	return values[name], err
-}
-
-func (s *Server) announce(ctx context.Context) error {
-	text, err := json.Marshal(Worker{Name: s.cfg.Name, Queues: s.cfg.Queues, Endpoints: s.cfg.Endpoints, Jobs: s.cfg.Jobs, StartedAt: time.Now().UTC()})
-	if err != nil {
-		return fmt.Errorf("encode worker: %w", err)
-	}
-	_, err = s.client.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, workerKey(s.cfg.Name), text, s.timing.lease)
-		p.SAdd(ctx, keyWorkers, s.cfg.Name)
-		return nil
-	})
-	return failed("announce this worker", err)
-}
-
-func (s *Server) keepAnnouncing(ctx context.Context) {
-	tick := time.NewTicker(s.timing.lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := s.announce(ctx); err != nil && ctx.Err() == nil {
-				s.cfg.Log.Warn("worker not announced", zap.Error(err))
-			}
-		}
-	}
-}
-
-func (s *Server) withdraw() error {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-	defer cancel()
-	_, err := s.client.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.Del(ctx, workerKey(s.cfg.Name))
-		p.SRem(ctx, keyWorkers, s.cfg.Name)
-		return nil
-	})
-	if err != nil {
-		// Redis is away; the announcement lapses by itself.
-		s.cfg.Log.Warn("worker not withdrawn", zap.Error(err))
-	}
-	return nil
 }

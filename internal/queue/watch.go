@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// watchBlock is how long a watcher sleeps before it looks at the record of its own accord.
+	// watchBlock is how long a watcher waits for an event before it reads the record anyway.
 	watchBlock = 3 * time.Second
-	// watchPatience is how long a watcher waits for a Redis that is away.
+	// watchPatience is how long a watcher waits for a Redis that does not answer.
 	watchPatience = 2 * time.Minute
 	watchPause    = 500 * time.Millisecond
 )
@@ -42,7 +42,7 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[transfer.Job, e
 }
 
 // changed waits for an event after last and returns the job and the event it is at least as new as. With last empty it
-// returns at once. The event is read before the record: what changes in between wakes the watcher once more.
+// returns at once. The event is read before the record: a change in between wakes the watcher once more.
 func (c *Client) changed(ctx context.Context, id, last string) (transfer.Job, string, error) {
 	if last != "" {
 		err := c.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{eventsKey(id), last}, Count: 1, Block: watchBlock}).Err()

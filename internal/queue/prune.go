@@ -1,0 +1,70 @@
+package queue
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// PruneOptions select jobs to delete.
+type PruneOptions struct {
+	OlderThan time.Duration    // ended so long ago or longer
+	States    []transfer.State // none: all that are terminal; others never are
+}
+
+// Prune deletes jobs that have ended, with their ledgers, and returns how many.
+func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
+	cutoff, n := time.Now().Add(-o.OlderThan), 0
+	err := c.eachPage(ctx, func(records []*record) (bool, error) {
+		old := make(map[string]*record)
+		for _, r := range records {
+			chosen := len(o.States) == 0 || slices.Contains(o.States, r.state)
+			if chosen && r.state.Terminal() && r.finished != nil && !r.finished.After(cutoff) {
+				old[r.id] = r
+			}
+		}
+		gone, err := c.forget(ctx, slices.Collect(maps.Keys(old)))
+		if err != nil {
+			return false, err
+		}
+		n += len(gone)
+		return true, c.unreserve(ctx, gone, old)
+	})
+	return n, err
+}
+
+// unreserve removes jobs that are gone from the last jobs of their specs.
+func (c *Client) unreserve(ctx context.Context, gone []string, records map[string]*record) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	var pairs []string
+	for _, id := range gone {
+		key, err := records[id].spec.Fingerprint()
+		if err != nil {
+			return err
+		}
+		pairs = append(pairs, key, id)
+	}
+	return failed("forget jobs", unreserveScript.Run(ctx, c.rdb, []string{keySpecs}, pairs).Err())
+}
+
+// forget deletes jobs and returns those that are gone: not one that was retried after it was seen to have ended.
+func (c *Client) forget(ctx context.Context, ids []string) (gone []string, err error) {
+	answers, err := c.runAll(ctx, "forget jobs", forgetScript, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		if word, _ := answers[i].Text(); word == ok { // a failed one is the error of all
+			gone = append(gone, id)
+		}
+	}
+	if len(gone) == 0 {
+		return nil, nil
+	}
+	return gone, c.removeFromIndex(ctx, gone)
+}
