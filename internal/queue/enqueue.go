@@ -22,11 +22,7 @@ func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job,
 	if err != nil {
 		return transfer.Job{}, err
 	}
-	id := xid.New().String()
-	if _, err := c.reserve(ctx, key, anyJob, id); err != nil {
-		return transfer.Job{}, err
-	}
-	return c.enqueue(ctx, id, spec)
+	return c.enqueue(ctx, xid.New().String(), spec, key)
 }
 
 // checkSecrets refuses addresses with passwords.
@@ -63,7 +59,7 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 			return job, false, err
 		}
 		if other == "" {
-			job, err = c.enqueue(ctx, id, spec)
+			job, err = c.enqueue(ctx, id, spec, "")
 			return job, false, err
 		}
 		r, err := c.record(ctx, other)
@@ -102,13 +98,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (c *Client) enqueue(ctx context.Context, id string, spec transfer.Spec) (transfer.Job, error) {
+// enqueue records a job and wakes a worker. With a fingerprint it is the last job of its spec from now on, whatever that was.
+func (c *Client) enqueue(ctx context.Context, id string, spec transfer.Spec, fingerprint string) (transfer.Job, error) {
 	text, err := json.Marshal(spec)
 	if err != nil {
 		return transfer.Job{}, fmt.Errorf("encode spec: %w", err)
 	}
 	r := &record{id: id, spec: spec, state: transfer.Queued, created: time.Now().UTC().Truncate(time.Millisecond), due: due(&spec)}
-	if err := c.addToIndex(ctx, r); err != nil {
+	if err := c.addToIndex(ctx, r, fingerprint); err != nil {
 		return transfer.Job{}, err
 	}
 	values := []string{"spec", string(text), "created", strconv.FormatInt(r.created.UnixMilli(), 10), "due", dueText(r.due)}

@@ -103,20 +103,18 @@ func (c *Client) reschedule(ctx context.Context, set string, entries []entry) er
 }
 
 // addToIndex is what Enqueue writes before the record: an entry without a record is dropped, a record without an entry would
-// be lost.
-func (c *Client) addToIndex(ctx context.Context, r *record) error {
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+// be lost. With a fingerprint the job becomes the last one of its spec in the same round trip.
+func (c *Client) addToIndex(ctx context.Context, r *record, fingerprint string) error {
+	return failed("index the job", c.pipelined(ctx, func(p pipeline) {
+		if fingerprint != "" {
+			p.run(reserveScript, []string{keySpecs}, fingerprint, anyJob, r.id)
+		}
 		p.ZAdd(ctx, keyJobs, redis.Z{Score: float64(r.created.UnixMilli()), Member: r.id})
+		p.run(scheduleScript, []string{keyQueued}, pickUp.Milliseconds(), r.id)
 		if r.due != nil {
 			p.ZAdd(ctx, keyDeadlines, redis.Z{Score: float64(r.due.UnixMilli()), Member: r.id})
 		}
-		p.EvalSha(ctx, scheduleScript.Hash(), []string{keyQueued}, pickUp.Milliseconds(), r.id)
-		return nil
-	})
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		return c.schedule(ctx, keyQueued, pickUp, r.id)
-	}
-	return failed("index the job", err)
+	}))
 }
 
 // removeFromIndex is of jobs that are gone.

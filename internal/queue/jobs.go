@@ -155,7 +155,7 @@ func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 		return transfer.Job{}, err
 	}
 	// Again, for maintenance may have dropped what was an ended job's entry meanwhile.
-	if err := c.addToIndex(ctx, r); err != nil {
+	if err := c.addToIndex(ctx, r, ""); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), c.wakeup.trigger(ctx, r)

@@ -438,7 +438,7 @@ func TestEntryWithoutRecord(t *testing.T) {
 	_, _, waiting, _ := services(c)
 	for age, want := range map[time.Duration]bool{0: true, 2 * dangling: false} {
 		id := age.String()
-		if err := c.addToIndex(t.Context(), &record{id: id, created: time.Now().Add(-age)}); err != nil {
+		if err := c.addToIndex(t.Context(), &record{id: id, created: time.Now().Add(-age)}, ""); err != nil {
 			t.Fatal(err)
 		}
 		makeDue(t, c)

@@ -139,7 +139,7 @@ local values = {created = now, started = now, finished = now, cancel = '1'}
 for i = 6, #ARGV, 2 do values[ARGV[i]] = ARGV[i + 1] end
 
 local function get(field) return redis.call('HGET', KEYS[1], field) end
-local state, due = get('state') or 'none', tonumber(get('due') or '')
+local state = get('state') or 'none'
 local owner = redis.call('EXISTS', KEYS[3]) == 1 and 'held' or 'free'
 if epoch ~= '' and state ~= 'none' and get('epoch') ~= epoch then return {'fenced'} end
 
@@ -147,7 +147,7 @@ local function applies(rule)
   return rule.from == state
     and (not rule.if_lease or rule.if_lease == owner)
     and (not rule.if_cancel or get('cancel'))
-    and (not rule.if_due or due and due <= tonumber(now))
+    and (not rule.if_due or (tonumber(get('due')) or math.huge) <= tonumber(now))
     and (not rule.if_crashes or tonumber(get('crashes')) >= rule.if_crashes)
 end
 

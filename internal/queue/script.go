@@ -43,3 +43,25 @@ func (c *Client) runAll(ctx context.Context, op string, s *script, ids []string,
 	}
 	return answers, failed(op, err)
 }
+
+// pipeline is a redis.Pipeliner that runs scripts.
+type pipeline struct {
+	redis.Pipeliner
+	run func(s *script, keys []string, args ...any)
+}
+
+// pipelined sends the commands of do in one round trip, or all of them again, with the scripts' sources, if Redis does not
+// have the scripts: so they must be such that twice is the same as once.
+func (c *Client) pipelined(ctx context.Context, do func(pipeline)) error {
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		do(pipeline{p, func(s *script, keys []string, args ...any) { p.EvalSha(ctx, s.Hash(), keys, args...) }})
+		return nil
+	})
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			do(pipeline{p, func(s *script, keys []string, args ...any) { p.Eval(ctx, s.source, keys, args...) }})
+			return nil
+		})
+	}
+	return err
+}
