@@ -1,0 +1,255 @@
+package fsx
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// text writes s in two pieces.
+func text(s string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, s[:len(s)/2])
+		_, err2 := io.WriteString(w, s[len(s)/2:])
+		return errors.Join(err, err2)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// only checks that a folder has these names and no others.
+func only(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if strings.Join(got, " ") != strings.Join(names, " ") {
+		t.Errorf("the folder has %q, want %q", got, names)
+	}
+}
+
+func TestWriteFileReplaces(t *testing.T) {
+	dir := t.TempDir()
+	// A name of the greatest length leaves no room for a temporary one that is made of it.
+	name := strings.Repeat("n", 255)
+	for _, content := range []string{"first", "the second", ""} {
+		if err := WriteFile(filepath.Join(dir, name), 0o600, true, text(content)); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, filepath.Join(dir, name)); got != content {
+			t.Errorf("got %q, want %q", got, content)
+		}
+	}
+	only(t, dir, name)
+}
+
+func TestWriteFileNeverReplaces(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	if err := WriteFile(path, 0o600, false, text("first")); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(path, 0o600, false, text("second")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v, want fs.ErrExist", err)
+	}
+	if got := read(t, path); got != "first" {
+		t.Errorf("got %q, want the first content", got)
+	}
+	link := filepath.Join(dir, "y")
+	if err := os.Symlink("nowhere", link); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(link, 0o600, false, text("third")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a dangling link: got %v, want fs.ErrExist", err)
+	}
+	only(t, dir, "x", "y")
+}
+
+func TestWriteFileMode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	old := unix.Umask(0o027)
+	err := WriteFile(path, 0o666, false, text("content"))
+	unix.Umask(old)
+	info, statErr := os.Stat(path)
+	if err = errors.Join(err, statErr); err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o640 {
+		t.Errorf("got %v, want what the umask leaves of 0666", info.Mode())
+	}
+}
+
+func TestWriteFileAfterAnErrorLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	broken := errors.New("broken")
+	half := func(w io.Writer) error {
+		_, err := w.Write([]byte("half"))
+		return errors.Join(err, broken)
+	}
+	if err := WriteFile(filepath.Join(dir, "x"), 0o600, true, half); !errors.Is(err, broken) || !strings.Contains(err.Error(), "write x") {
+		t.Errorf("got %v, want the writer's error and what was written", err)
+	}
+	only(t, dir)
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(filepath.Join(dir, "folder"), 0o600, true, text("content")); !errors.Is(err, unix.EISDIR) && !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a folder has the name: got %v", err)
+	}
+	only(t, dir, "folder")
+	if err := WriteFile(filepath.Join(dir, "none", "x"), 0o600, true, text("content")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no folder: got %v, want fs.ErrNotExist", err)
+	}
+	if err := SyncDir(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("sync no folder: got %v, want fs.ErrNotExist", err)
+	}
+}
+
+func TestWriteFileKeepsTheOldFileAfterAnError(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(path, 0o600, true, func(io.Writer) error { return io.ErrShortWrite }); !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("got %v, want io.ErrShortWrite", err)
+	}
+	if got := read(t, path); got != "old" {
+		t.Errorf("got %q, want the old content", got)
+	}
+	only(t, filepath.Dir(path), "x")
+}
+
+// TestWriteFileIsWhole reads while others write.
+func TestWriteFileIsWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	small, large := "small", strings.Repeat("large", 100_000)
+	if err := WriteFile(path, 0o600, true, text(small)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; i < 20 && err == nil; i++ {
+			err = WriteFile(path, 0o600, true, text([]string{large, small}[i%2]))
+		}
+		done <- err
+	}()
+	for {
+		if got := read(t, path); got != small && got != large {
+			t.Fatalf("got %d bytes, want a whole file", len(got))
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			only(t, filepath.Dir(path), "x")
+			return
+		default:
+		}
+	}
+}
+
+// TestWriteFileAt follows an open folder to its new name.
+func TestWriteFileAt(t *testing.T) {
+	base := t.TempDir()
+	before, after := filepath.Join(base, "before"), filepath.Join(base, "after")
+	if err := os.Mkdir(before, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := errors.Join(os.Rename(before, after), os.Mkdir(before, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFileAt(dir, "x", 0o600, false, text("content")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, filepath.Join(after, "x")); got != "content" {
+		t.Errorf("got %q, want the content", got)
+	}
+	only(t, before)
+}
+
+// TestRenameWithoutFlags is a file system that refuses the flags of renameat2.
+func TestRenameWithoutFlags(t *testing.T) {
+	for _, refusal := range []error{unix.EINVAL, unix.ENOSYS} {
+		base := t.TempDir()
+		for name, content := range map[string]string{"from": "new", "taken": "old"} {
+			if err := os.WriteFile(filepath.Join(base, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dir, err := os.Open(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		refuse := func(int, string, int, string, uint) error { return refusal }
+		if err := renameNoReplace(int(dir.Fd()), "from", "taken", refuse); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%v: got %v, want fs.ErrExist", refusal, err)
+		}
+		only(t, base, "from", "taken")
+		if err := renameNoReplace(int(dir.Fd()), "from", "to", refuse); err != nil {
+			t.Errorf("%v: %v", refusal, err)
+		}
+		only(t, base, "taken", "to")
+		if got := read(t, filepath.Join(base, "to")) + read(t, filepath.Join(base, "taken")); got != "newold" {
+			t.Errorf("%v: got %q", refusal, got)
+		}
+		other := func(int, string, int, string, uint) error { return unix.EROFS }
+		if err := renameNoReplace(int(dir.Fd()), "to", "from", other); !errors.Is(err, unix.EROFS) {
+			t.Errorf("got %v, want EROFS as it is", err)
+		}
+	}
+}
+
+func TestRemoveTemporary(t *testing.T) {
+	base := t.TempDir()
+	dir, err := os.Open(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	// What a crash between writing and renaming leaves.
+	if _, err := writeTemporary(dir, 0o600, func(w io.Writer) error {
+		_, err := io.Copy(w, bytes.NewReader(make([]byte, 100)))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".transferd-x", "x.tmp", "y"} {
+		if err := os.WriteFile(filepath.Join(base, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := RemoveTemporary(base); err != nil {
+		t.Fatal(err)
+	}
+	only(t, base, ".transferd-x", "x.tmp", "y")
+	if err := RemoveTemporary(filepath.Join(base, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want fs.ErrNotExist", err)
+	}
+}
