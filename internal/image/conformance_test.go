@@ -60,9 +60,11 @@ func TestSources(t *testing.T) {
 		},
 		"manifest": func(t *testing.T, content []byte) transfer.Source {
 			path := filepath.Join(tempDir(t), "x.json")
-			if err := verify.WriteManifest(path, transfertest.Manifest(content, transfer.MinChunkSize), false); err != nil {
+			var text bytes.Buffer
+			if err := verify.WriteManifest(&text, transfertest.Manifest(content, transfer.MinChunkSize)); err != nil {
 				t.Fatal(err)
 			}
+			writeFile(t, path, text.Bytes())
 			src, err := OpenReference(t.Context(), path, Options{Roots: everywhere})
 			if err != nil {
 				t.Fatal(err)

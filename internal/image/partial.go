@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -168,7 +170,9 @@ func (p *partial) landed(ctx context.Context, m *transfer.Manifest) (bool, error
 // writeManifest puts the manifest beside the target. One that is there already stays; if it says the same, an earlier
 // attempt was cut off right after it had written it.
 func (p *partial) writeManifest(m *transfer.Manifest) error {
-	err := verify.WriteManifest(p.at(manifestSuffix), m, p.opts.Overwrite)
+	err := fsx.WriteFileAt(p.dir, p.base+manifestSuffix, 0o666, p.opts.Overwrite, func(w io.Writer) error { // as the image itself
+		return verify.WriteManifest(w, m)
+	})
 	if errors.Is(err, fs.ErrExist) {
 		return p.sameManifest(m)
 	}
@@ -193,7 +197,7 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 // rename gives the file its name, and takes nobody else's: a target that appeared after we looked stays, unless it may be
 // replaced.
 func (p *partial) rename() error {
-	err := verify.Rename(p.dir, p.base+partialSuffix, p.base, p.opts.Overwrite)
+	err := fsx.Rename(p.dir, p.base+partialSuffix, p.base, p.opts.Overwrite)
 	if errors.Is(err, fs.ErrExist) {
 		return errExists(p.op)
 	}

@@ -60,7 +60,7 @@ func (j *Journal) mark(drive string, c transfer.Claim) (last string, err error) 
 	if err := forgetOld(dir); err != nil {
 		return "", failed("remove old marks", err)
 	}
-	if err := replace(filepath.Join(dir, drive), []byte(c.Mark)); err != nil {
+	if err := replaceFile(filepath.Join(dir, drive), []byte(c.Mark)); err != nil {
 		return "", failed("mark drive", err)
 	}
 	return string(text), nil

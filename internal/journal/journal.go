@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,8 +18,8 @@ import (
 	"github.com/rs/xid"
 	"golang.org/x/sys/unix"
 
+	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/transfer"
-	"github.com/transferd/transferd/internal/verify"
 )
 
 // Journal is the memory of one job. It is used by one goroutine at a time.
@@ -94,6 +95,9 @@ func (j *Journal) takeLock() error {
 func (j *Journal) begin() error {
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return failed("make journal folder", err)
+	}
+	if err := fsx.RemoveTemporary(j.dir); err != nil {
+		return failed("tidy journal folder", err)
 	}
 	text, err := os.ReadFile(j.path("state.json"))
 	if err == nil {
@@ -186,26 +190,14 @@ func (j *Journal) writeState() error {
 	if err != nil {
 		return fmt.Errorf("encode journal: %w", err)
 	}
-	if err := replace(j.path("state.json"), text); err != nil {
-		return failed("write journal", err)
-	}
-	return nil
+	return failed("write journal", replaceFile(j.path("state.json"), text))
 }
 
-// replace puts text in a file's place, durably and at once.
-func replace(path string, text []byte) error {
-	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+func replaceFile(path string, text []byte) error {
+	return fsx.WriteFile(path, 0o600, true, func(w io.Writer) error {
+		_, err := w.Write(text)
 		return err
-	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return verify.SyncDir(filepath.Dir(path))
+	})
 }
 
 // Resumable reports whether anything was done that another attempt could build on.

@@ -1,18 +1,13 @@
 package verify
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -99,66 +94,12 @@ func ParseManifest(b []byte) (*transfer.Manifest, error) {
 	return m, nil
 }
 
-// WriteManifest writes a manifest file, which appears as a whole or not at all and is durable when it returns. Unless it
-// may replace what is there under that name, that stays, and the error is fs.ErrExist.
-func WriteManifest(path string, m *transfer.Manifest, replace bool) (err error) {
-	b, err := json.MarshalIndent(m, "", " ")
-	if err != nil {
+// WriteManifest writes a manifest as the text of a manifest file.
+func WriteManifest(w io.Writer, m *transfer.Manifest) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(m); err != nil {
 		return fmt.Errorf("encode manifest: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("open folder: %w", err)
-	}
-	defer dir.Close()
-	temporary := filepath.Base(path) + "." + rand.Text() + ".tmp"
-	if err := createFile(filepath.Join(dir.Name(), temporary), append(b, '\n')); err != nil {
-		return err
-	}
-	if err := Rename(dir, temporary, filepath.Base(path), replace); err != nil {
-		return errors.Join(fmt.Errorf("put manifest in place: %w", err), unix.Unlinkat(int(dir.Fd()), temporary, 0))
-	}
-	return SyncDir(dir.Name())
-}
-
-// createFile makes a durable file, or none.
-func createFile(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // the user's umask decides, as with cp
-	if err != nil {
-		return fmt.Errorf("create manifest: %w", err)
-	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("write manifest: %w", err), os.Remove(path))
-	}
-	return nil
-}
-
-// Rename gives a file in the folder another name there. It takes nobody else's, unless it may replace what has it: then
-// the error is fs.ErrExist.
-func Rename(dir *os.File, from, to string, replace bool) error {
-	at := int(dir.Fd())
-	if replace {
-		return unix.Renameat(at, from, at, to)
-	}
-	err := unix.Renameat2(at, from, at, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		// Not every file system knows it, NFS for one; a second name is made by all that matter.
-		if err = unix.Linkat(at, from, at, to, 0); err == nil {
-			err = unix.Unlinkat(at, from, 0)
-		}
-	}
-	return err
-}
-
-// SyncDir makes the names in a folder durable.
-func SyncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("open folder: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync folder: %w", err)
 	}
 	return nil
 }
