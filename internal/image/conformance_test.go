@@ -185,7 +185,7 @@ func deviceTarget(t *testing.T, size int64) transfertest.Target {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := newDevice(target{op: "create " + path, resolved: path}, f, size)
+			d, err := newDeviceSink(target{op: "create " + path, resolved: path}, f, size)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -35,11 +35,15 @@ func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink
 	if opts.Format == "" {
 		opts.Format = transfer.FormatRaw
 	}
+	f := formatNamed(opts.Format)
+	if f == nil {
+		return nil, invalid("create "+path, "", "%q is not a format", opts.Format)
+	}
 	if opts.Size < 0 {
 		return nil, invalid("create "+path, "", "an image cannot have %d bytes", opts.Size)
 	}
 	if (transfer.Ref{Path: path}).IsStd() {
-		return newStdout(opts)
+		return createStream(f, opts)
 	}
 	t, err := findTarget(path, opts)
 	if err != nil {
@@ -48,14 +52,53 @@ func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink
 	if t.device {
 		return openDevice(t, opts)
 	}
-	p, err := openPartial(t, opts)
+	return createFile(t, f, opts)
+}
+
+func createStream(f *format, opts CreateOptions) (transfer.Sink, error) {
+	out, err := openStdout(opts)
 	if err != nil {
 		return nil, err
 	}
-	if opts.Format == transfer.FormatRaw {
-		return newRawFile(p, opts.Size)
+	return newStreamSink(out, f)
+}
+
+func createFile(t target, f *format, opts CreateOptions) (transfer.Sink, error) {
+	p, err := openPartial(t, f, opts)
+	if err != nil {
+		return nil, err
 	}
-	return newPackedFile(p, opts.Format)
+	var s transfer.Sink
+	if f.id == transfer.FormatRaw {
+		s, err = resumeRaw(p, opts.Size)
+	} else {
+		s, err = beginStream(p)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return s, nil
+}
+
+// resumeRaw writes a raw image by offset, and goes on where an earlier attempt left off if it may.
+func resumeRaw(p *partial, size int64) (*offsetSink, error) {
+	fresh, err := p.resume(size)
+	if err != nil {
+		return nil, err
+	}
+	return &offsetSink{seekable: p, size: size, sparse: true, blank: fresh}, nil
+}
+
+// beginStream writes an image in order, from the beginning.
+func beginStream(p *partial) (*streamSink, error) {
+	if err := p.reset(0); err != nil {
+		return nil, err
+	}
+	s, err := newStreamSink(p, p.format)
+	if err != nil {
+		return nil, errors.Join(err, p.remove())
+	}
+	return s, nil
 }
 
 // target is what a path says of a file that is to be written.

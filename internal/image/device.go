@@ -13,13 +13,11 @@ import (
 
 // device is a block device that is written in place.
 type device struct {
-	storage
+	f    *os.File
+	path string
 }
 
-var (
-	_ transfer.Sink        = (*device)(nil)
-	_ transfer.WriteBacker = (*device)(nil)
-)
+var _ seekable = (*device)(nil)
 
 // openDevice claims a block device for itself, which the kernel refuses while it is mounted (open(2), O_EXCL).
 func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
@@ -30,14 +28,15 @@ func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDevice(t, f, opts.Size)
+	d, err := newDeviceSink(t, f, opts.Size)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return d, nil
 }
 
-func newDevice(t target, f *os.File, size int64) (*device, error) {
+// newDeviceSink makes a sink whose zeros are written, for a device may hold anything.
+func newDeviceSink(t target, f *os.File, size int64) (*offsetSink, error) {
 	capacity, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, fileError(t.op, err)
@@ -45,16 +44,15 @@ func newDevice(t target, f *os.File, size int64) (*device, error) {
 	if capacity < size {
 		return nil, invalid(t.op, "give a larger device", "the image has %d bytes, and the device only %d", size, capacity)
 	}
-	return &device{storage{f: f, path: t.resolved, size: size}}, nil
+	return &offsetSink{seekable: &device{f: f, path: t.resolved}, size: size}, nil
 }
 
-// Traits implements transfer.Sink.
-func (d *device) Traits() transfer.Traits {
-	return transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Capacity: d.size}
-}
+func (d *device) name() string { return d.path }
 
-// Commit waits until the device has everything.
-func (d *device) Commit(ctx context.Context, _ *transfer.Manifest, _ func(context.Context) error) error {
+func (d *device) file() *os.File { return d.f }
+
+// publish waits until the device has everything.
+func (d *device) publish(ctx context.Context, _ *transfer.Manifest, _ ownership) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -63,6 +61,9 @@ func (d *device) Commit(ctx context.Context, _ *transfer.Manifest, _ func(contex
 	}
 	return nil
 }
+
+// remove leaves the device, which the job did not make.
+func (d *device) remove() error { return nil }
 
 // Close closes the device; what was written stays.
 func (d *device) Close() error {

@@ -5,89 +5,104 @@ import (
 	"bytes"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
-	"github.com/transferd/transferd/internal/codec"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// sniffSize is how many bytes at the start of an image tell its format.
-const sniffSize = 16
+// format is a way to store an image. What is stored may be on any medium, and may be written to any place.
+type format struct {
+	name    string          // in messages
+	id      transfer.Format // as jobs name it; empty: jobs write no image of this format
+	magics  []magic         // content with one of them is of the format
+	endings []string        // of the names of such files; a file that is named so is of the format, or damaged
 
-// maxWindow bounds the memory of a Zstandard stream; 128 MiB is what the zstd program accepts unasked (RFC 8878, 3.1.1.1.2
-// asks for 8 MiB at least).
-const maxWindow = 128 << 20
-
-// foreign are formats in which an image is not stored byte for byte. Written to a drive as they are they would make one
-// that no machine can use.
-var foreign = []struct {
-	off         int
-	magic, name string
-	hint        string
-}{
-	{0, "QFI\xfb", "qcow2", "convert it first: qemu-img convert -O raw IN OUT"},
-	{0, "KDMV", "VMDK", "convert it first: qemu-img convert -O raw IN OUT"},
-	{0, "vhdxfile", "VHDX", "convert it first: qemu-img convert -O raw IN OUT"},
-	{0, "\xfd7zXZ\x00", "xz", "unpack it first: xz -d"},
-	{4, "1AY&SY", "bzip2", "unpack it first: bzip2 -d"},
+	// convert tells how to make a raw image of one that is not read here. It is refused: written to a drive as it is, it would
+	// make one that no machine can use.
+	convert string
+	decode  func(r *bufio.Reader) (decoder, error) // the image, in order
+	encode  func(w io.Writer) (encoder, error)
 }
 
-// sniff tells an image's format by its first bytes. name is only used to see that what is called .gz or .zst is that:
-// otherwise it is damaged, or an error page that somebody saved.
-func sniff(op, name string, head []byte) (transfer.Format, error) {
-	for _, f := range foreign {
-		if len(head) > f.off && bytes.HasPrefix(head[f.off:], []byte(f.magic)) {
-			return "", invalid(op, f.hint, "this is a %s file, no raw image", f.name)
+// magic is a mark in a file by which its format is known.
+type magic struct {
+	off   int
+	bytes string
+	mask  string // bits of bytes that count; empty: all
+}
+
+// headSize is how many bytes at the start of an image tell its format: at least as many as the table's magics cover.
+const headSize = 16
+
+const sniffSize = headSize
+
+const (
+	withQemu = "convert it first: qemu-img convert -O raw IN OUT"
+	anything = ""
+)
+
+// formats are all formats, the first that fits counts.
+var formats = []format{
+	{name: "qcow2", magics: []magic{{bytes: "QFI\xfb"}}, convert: withQemu},
+	{name: "VMDK", magics: []magic{{bytes: "KDMV"}}, convert: withQemu},
+	{name: "VHDX", magics: []magic{{bytes: "vhdxfile"}}, convert: withQemu},
+	{name: "xz", magics: []magic{{bytes: "\xfd7zXZ\x00"}}, convert: "unpack it first: xz -d"},
+	{name: "bzip2", magics: []magic{{off: 4, bytes: "1AY&SY"}}, convert: "unpack it first: bzip2 -d"},
+	{
+		name: "gzip", id: transfer.FormatGzip, endings: []string{".gz"},
+		magics: []magic{{bytes: "\x1f\x8b"}}, // RFC 1952, 2.3.1
+		decode: decodeGzip, encode: encodeGzip,
+	},
+	{
+		name: "Zstandard", id: transfer.FormatZstd, endings: []string{".zst"},
+		// A data frame or, since an archive may begin with one, a skippable frame (RFC 8878, 3.1.1 and 3.1.2).
+		magics: []magic{{bytes: "\x28\xb5\x2f\xfd"}, {bytes: "\x50\x2a\x4d\x18", mask: "\xf0\xff\xff\xff"}},
+		decode: decodeZstd, encode: encodeZstd,
+	},
+	{name: "raw", id: transfer.FormatRaw, magics: []magic{{bytes: anything}}, decode: decodeRaw, encode: encodeRaw},
+}
+
+// formatNamed is the format that a job asks for; nil: there is none of that name.
+func formatNamed(id transfer.Format) *format {
+	i := slices.IndexFunc(formats, func(f format) bool { return id != "" && f.id == id })
+	if i < 0 {
+		return nil
+	}
+	return &formats[i]
+}
+
+// formatOf finds the format of an image by its first bytes, headSize or all. A format that is not read here is CodeInvalid,
+// and so is a file whose name says another format than its content: it is damaged, or an error page that somebody saved.
+func formatOf(op, fileName string, head []byte) (*format, error) {
+	f := &formats[slices.IndexFunc(formats, func(f format) bool { return f.begins(head) })]
+	if f.convert != "" {
+		return nil, invalid(op, f.convert, "this is a %s file, no raw image", f.name)
+	}
+	ending := strings.ToLower(path.Ext(fileName))
+	named := slices.IndexFunc(formats, func(f format) bool { return slices.Contains(f.endings, ending) })
+	if named >= 0 && f != &formats[named] {
+		return nil, invalid(op, "it may be damaged; if it is a raw image, rename it", "its name ends in %s, and its content is no such stream", ending)
+	}
+	return f, nil
+}
+
+// begins reports whether the format is that of a file with these first bytes.
+func (f *format) begins(head []byte) bool {
+	return slices.ContainsFunc(f.magics, func(m magic) bool { return m.in(head) })
+}
+
+func (m magic) in(head []byte) bool {
+	if len(head) < m.off+len(m.bytes) {
+		return false
+	}
+	if m.mask == "" {
+		return bytes.Equal(head[m.off:m.off+len(m.bytes)], []byte(m.bytes))
+	}
+	for i := range len(m.bytes) {
+		if head[m.off+i]&m.mask[i] != m.bytes[i] {
+			return false
 		}
 	}
-	format := transfer.FormatRaw
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}): // RFC 1952, 2.3.1
-		format = transfer.FormatGzip
-	case isZstd(head):
-		format = transfer.FormatZstd
-	}
-	if named := formatOf(name); named != transfer.FormatRaw && named != format {
-		return "", invalid(op, "it may be damaged; if it is a raw image, rename it", "its name ends in .%s, and its content is no such stream", named)
-	}
-	return format, nil
-}
-
-// isZstd knows a data frame and, since an archive may begin with one, a skippable frame (RFC 8878, 3.1.1 and 3.1.2).
-func isZstd(head []byte) bool {
-	return bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
-		len(head) >= 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:4], []byte{0x2a, 0x4d, 0x18})
-}
-
-// formatOf is what a file's name says of its format.
-func formatOf(name string) transfer.Format {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".gz":
-		return transfer.FormatGzip
-	case ".zst":
-		return transfer.FormatZstd
-	}
-	return transfer.FormatRaw
-}
-
-// decoder unpacks what r yields; done releases its memory.
-func decoder(format transfer.Format, r *bufio.Reader) (out io.Reader, done func(), err error) {
-	switch format {
-	case transfer.FormatGzip:
-		// Not pgzip's reader, which is slower (311 MB/s, not 382), since the engine works on other chunks while this one is
-		// unpacked anyway, and takes a file that ends inside the header of a later member for complete.
-		z := new(codec.Reader)
-		err := z.Reset(r)
-		return z, func() {}, err
-	case transfer.FormatZstd:
-		// More concurrency gains nothing: 815 MB/s by two cores, 872 by one.
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, func() {}, err
-		}
-		return z, z.Close, nil
-	}
-	return r, func() {}, nil
+	return true
 }

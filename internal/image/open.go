@@ -53,7 +53,7 @@ func openLocal(ctx context.Context, path string, opts Options) (transfer.Source,
 		return nil, err
 	}
 	format, err := f.format()
-	if err == nil && format == transfer.FormatRaw {
+	if err == nil && format.id == transfer.FormatRaw {
 		return f, nil
 	}
 	if err == nil {
@@ -76,11 +76,11 @@ func Check(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// format tells the file's format by its first bytes.
-func (s *File) format() (transfer.Format, error) {
-	head := make([]byte, min(sniffSize, s.size))
+// format finds the file's format by its first bytes.
+func (s *File) format() (*format, error) {
+	head := make([]byte, min(headSize, s.size))
 	if _, err := s.f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return "", fileError("read "+s.path, err)
+		return nil, fileError("read "+s.path, err)
 	}
-	return sniff("open "+s.path, s.path, head)
+	return formatOf("open "+s.path, s.path, head)
 }

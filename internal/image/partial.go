@@ -16,15 +16,21 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// partial is a file on its way: PATH.partial, locked against other jobs, until land gives it its name. Everything goes
+// partial is a file on its way: PATH.partial, locked against other jobs, until publish gives it its name. Everything goes
 // through the open folder, so that nothing done to the path leads elsewhere.
 type partial struct {
-	*target
-	opts CreateOptions
-	dir  *os.File
-	base string
-	f    *os.File
+	target
+	opts   CreateOptions
+	format *format
+	dir    *os.File
+	base   string
+	f      *os.File
 }
+
+var (
+	_ seekable   = (*partial)(nil)
+	_ appendable = (*partial)(nil)
+)
 
 const (
 	partialSuffix  = ".partial"
@@ -32,12 +38,12 @@ const (
 )
 
 // openPartial opens or makes the .partial and locks it. Its content is whatever was there.
-func openPartial(t target, opts CreateOptions) (*partial, error) {
+func openPartial(t target, f *format, opts CreateOptions) (*partial, error) {
 	dir, err := opts.Roots.open(filepath.Dir(t.resolved), os.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, retitle(t.op, "open its folder", err)
 	}
-	p := &partial{target: &t, opts: opts, dir: dir, base: filepath.Base(t.resolved)}
+	p := &partial{target: t, opts: opts, format: f, dir: dir, base: filepath.Base(t.resolved)}
 	if err := p.lock(); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
@@ -107,23 +113,50 @@ func (p *partial) claim(f *os.File) (current bool, err error) {
 	return os.SameFile(info, there), nil
 }
 
-// reset makes the file one of size zero bytes that take no room.
+func (p *partial) name() string { return p.resolved + partialSuffix }
+
+func (p *partial) file() *os.File { return p.f }
+
+func (p *partial) stored() *os.File { return p.f }
+
+// Write implements io.Writer.
+func (p *partial) Write(b []byte) (int, error) { return p.f.Write(b) }
+
+// during calls write; a file takes what it is given at once, or fails.
+func (p *partial) during(_ context.Context, write func() error) error { return write() }
+
+func (p *partial) stop() {}
+
+// resume keeps what an earlier attempt left, if that has the image's size; otherwise it empties the file, and fresh is
+// true.
+func (p *partial) resume(size int64) (fresh bool, err error) {
+	info, err := p.f.Stat()
+	if err != nil {
+		return false, p.fail("look at "+partialSuffix, err)
+	}
+	if p.opts.Resume && info.Size() == size {
+		return false, nil
+	}
+	return true, p.reset(size)
+}
+
+// reset makes the file one of size zero bytes that take no room, or removes it.
 func (p *partial) reset(size int64) error {
 	if err := p.f.Truncate(0); err != nil {
-		return p.fail("empty "+partialSuffix, err)
+		return errors.Join(p.fail("empty "+partialSuffix, err), p.remove())
 	}
 	if err := p.f.Truncate(size); err != nil {
-		return p.fail(fmt.Sprintf("make %s as large as the image", partialSuffix), err)
+		return errors.Join(p.fail(fmt.Sprintf("make %s as large as the image", partialSuffix), err), p.remove())
 	}
 	return nil
 }
 
-// land makes the file durable and gives it its name, with the manifest beside it.
-func (p *partial) land(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
+// publish makes the file durable and gives it its name, with the manifest beside it.
+func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned ownership) error {
 	if err := p.f.Sync(); err != nil {
 		return p.fail("write "+partialSuffix+" to disk", err)
 	}
-	if landed, err := p.landed(ctx, m); landed || err != nil {
+	if published, err := p.published(ctx, m); published || err != nil {
 		return err
 	}
 	if err := owned(ctx); err != nil {
@@ -141,9 +174,9 @@ func (p *partial) land(ctx context.Context, m *transfer.Manifest, owned func(con
 	return nil
 }
 
-// landed looks whether there is a target that must stay. There may be if an earlier attempt was cut off right after it
+// published looks whether there is a target that must stay. There may be if an earlier attempt was cut off right after it
 // had completed the target; then the target holds this very image, and ours is not needed.
-func (p *partial) landed(ctx context.Context, m *transfer.Manifest) (bool, error) {
+func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, error) {
 	if p.opts.Overwrite {
 		return false, nil
 	}
@@ -157,7 +190,7 @@ func (p *partial) landed(ctx context.Context, m *transfer.Manifest) (bool, error
 		}
 		return false, errors.Join(errExists(p.op), err)
 	}
-	err = errors.Join(prove(ctx, p.op, f, p.opts.Format, m), f.Close())
+	err = errors.Join(verifyStored(ctx, p.op, f, p.format, m), f.Close())
 	if transfer.CodeOf(err) == transfer.CodeMismatch {
 		return false, errExists(p.op)
 	}

@@ -44,30 +44,12 @@ type patientReader struct {
 
 func (r *patientReader) Read(p []byte) (int, error) {
 	buf := r.buf[:min(len(p), len(r.buf))]
-	n, err := leave(r.ctx, func() (int, error) { return r.r.Read(buf) })
-	copy(p, buf[:n])
-	if err != nil && !errors.Is(err, io.EOF) && r.ctx.Err() == nil {
+	n, err := orAbandon(r.ctx.Done(), func() (int, error) { return r.r.Read(buf) })
+	switch {
+	case errors.Is(err, errAbandoned):
+		return 0, r.ctx.Err()
+	case err != nil && !errors.Is(err, io.EOF):
 		err = fileError("read standard input", err)
 	}
-	return n, err
-}
-
-// leave calls do and returns what it returns, or the context's error as soon as that ends. Nothing can interrupt a read
-// or write of a pipe; the goroutine of a call that was left ends with it, at the latest with the process.
-func leave(ctx context.Context, do func() (int, error)) (int, error) {
-	type result struct {
-		n   int
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		n, err := do()
-		done <- result{n, err}
-	}()
-	select {
-	case r := <-done:
-		return r.n, r.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
+	return copy(p, buf[:n]), err
 }

@@ -4,86 +4,90 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// stdout is standard output as an image's sink. Nothing can be read back from it, and it has no manifest.
+// stdout is standard output as a place. Nothing can be read back from it, and it has no manifest.
+//
+// It may be a pipe that nobody reads, where a write waits for ever. When the place is stopped, the write in progress is
+// left alone, with a buffer of its own, and no other begins.
 type stdout struct {
-	inOrder
-	out *patientWriter
+	w       io.Writer
+	buf     []byte // of the write in progress
+	stopped chan struct{}
+	once    sync.Once // closes stopped
 }
 
-var _ transfer.Sink = (*stdout)(nil)
+var _ appendable = (*stdout)(nil)
 
-func newStdout(opts CreateOptions) (transfer.Sink, error) {
+func openStdout(opts CreateOptions) (*stdout, error) {
 	if opts.Stdout == nil {
 		return nil, invalid("open standard output", "run the job with --local, or give a file", "this process has no standard output for jobs")
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	out := &patientWriter{w: opts.Stdout, ctx: ctx, stop: stop}
-	enc, err := newEncoder(opts.Format, out)
-	if err != nil {
-		stop()
-		return nil, err
+	return &stdout{w: opts.Stdout, stopped: make(chan struct{})}, nil
+}
+
+func (s *stdout) name() string { return "standard output" }
+
+// Write implements io.Writer. It is called by one goroutine at a time.
+func (s *stdout) Write(p []byte) (int, error) {
+	select {
+	case <-s.stopped:
+		return 0, errAbandoned
+	default:
 	}
-	return &stdout{inOrder: inOrder{enc: enc, name: "standard output"}, out: out}, nil
+	s.buf = append(s.buf[:0], p...)
+	buf := s.buf
+	return orAbandon(s.stopped, func() (int, error) { return s.w.Write(buf) })
 }
 
-// Traits implements transfer.Sink.
-func (s *stdout) Traits() transfer.Traits { return transfer.Traits{ReadBack: transfer.ReadBackNever} }
-
-// WriteChunk appends a chunk. It does not outlive ctx even while nobody reads.
-func (s *stdout) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
-	defer context.AfterFunc(ctx, s.out.stop)()
-	return s.out.explain(ctx, s.inOrder.WriteChunk(ctx, c, p))
-}
-
-// Commit writes what is left of the stream.
-func (s *stdout) Commit(ctx context.Context, _ *transfer.Manifest, _ func(context.Context) error) error {
-	defer context.AfterFunc(ctx, s.out.stop)()
-	return s.out.explain(ctx, s.finish())
-}
-
-// Close gives up what has not been written.
-func (s *stdout) Close() error {
-	s.out.stop()
-	s.enc.abandon()
-	return nil
-}
-
-// patientWriter writes to what may keep its writer waiting for ever, such as a pipe that nobody reads. When it is
-// stopped, the call in progress is left alone, with a buffer of its own.
-type patientWriter struct {
-	w    io.Writer
-	ctx  context.Context // ends when stop is called
-	stop context.CancelFunc
-	buf  []byte
-}
-
-func (w *patientWriter) Write(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
-	}
-	w.buf = append(w.buf[:0], p...)
-	buf := w.buf
-	return leave(w.ctx, func() (int, error) { return w.w.Write(buf) })
-}
-
-// explain tells a writer that was stopped because ctx ended, and one whose reader has gone.
-func (w *patientWriter) explain(ctx context.Context, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, unix.EPIPE):
+func (s *stdout) during(ctx context.Context, write func() error) error {
+	defer context.AfterFunc(ctx, s.stop)()
+	err := write()
+	if errors.Is(err, unix.EPIPE) {
 		return &transfer.Error{
 			Op: "write standard output", Code: transfer.CodeFailed, Hint: "the program that the image was piped into ended early: look there",
 			Err: errors.New("nobody reads it any more"),
 		}
 	}
 	return err
+}
+
+func (s *stdout) stop() { s.once.Do(func() { close(s.stopped) }) }
+
+func (s *stdout) stored() *os.File { return nil }
+
+func (s *stdout) publish(context.Context, *transfer.Manifest, ownership) error { return nil }
+
+func (s *stdout) remove() error { return nil }
+
+// Close leaves standard output open, which is the process's.
+func (s *stdout) Close() error { return nil }
+
+// errAbandoned is of a call that orAbandon left alone.
+var errAbandoned = errors.New("abandoned")
+
+// orAbandon calls do and returns what it returns, or errAbandoned as soon as stop is closed. Nothing can interrupt a read
+// or write of a pipe; the goroutine of an abandoned call ends with it, at the latest with the process.
+func orAbandon(stop <-chan struct{}, do func() (int, error)) (int, error) {
+	type result struct {
+		n   int
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		n, err := do()
+		done <- result{n, err}
+	}()
+	select {
+	case r := <-done:
+		return r.n, r.err
+	case <-stop:
+		return 0, errAbandoned
+	}
 }

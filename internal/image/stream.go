@@ -27,8 +27,7 @@ type stream struct {
 	close    func() error // closes what the stream owns; may be nil
 
 	in    *input
-	out   io.Reader    // what the image holds
-	done  func()       // releases what unpacks
+	out   decoder      // what the image holds
 	size  atomic.Int64 // -1: not known yet
 	taken int64
 }
@@ -44,19 +43,28 @@ func (s *stream) start(ctx context.Context, r io.Reader, size int64) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return s.cause(err)
 	}
-	format, err := sniff("open "+s.name, s.file, head)
+	f, err := formatOf("open "+s.name, s.file, head)
 	if err != nil {
 		return err
 	}
-	if format != transfer.FormatRaw {
+	if f.id != transfer.FormatRaw {
 		size = -1
 	}
 	s.size.Store(size)
-	return s.unpack(format, buffered)
+	return s.unpack(f, buffered)
 }
 
-func (s *stream) unpack(format transfer.Format, r *bufio.Reader) (err error) {
-	if s.out, s.done, err = decoder(format, r); err != nil {
+// sniff is the format of an image that jobs can write.
+func sniff(op, name string, head []byte) (transfer.Format, error) {
+	f, err := formatOf(op, name, head)
+	if err != nil {
+		return "", err
+	}
+	return f.id, nil
+}
+
+func (s *stream) unpack(f *format, r *bufio.Reader) (err error) {
+	if s.out, err = f.decode(r); err != nil {
 		return s.cause(err)
 	}
 	return nil
@@ -161,7 +169,7 @@ func (s *stream) measure(ctx context.Context) (int64, error) {
 
 // Close releases the stream and closes what it owns.
 func (s *stream) Close() error {
-	s.done()
+	s.out.release()
 	if s.close == nil {
 		return nil
 	}
@@ -189,7 +197,7 @@ func openPacked(ctx context.Context, f *File, measured bool, limit int64) (*file
 			return nil, err
 		}
 		size, err = first.measure(ctx)
-		first.done()
+		first.out.release()
 		if err != nil {
 			return nil, first.blame(ctx, err)
 		}

@@ -12,21 +12,21 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// prove reads an image from the beginning of f, unpacked, and compares its chunks with a manifest. A difference, or a
-// stream that does not unpack, is CodeMismatch.
-func prove(ctx context.Context, op string, f *os.File, format transfer.Format, m *transfer.Manifest) error {
+// verifyStored reads an image from the beginning of f, decodes it, and compares its chunks with a manifest. A difference,
+// or a stream that cannot be decoded, is CodeMismatch.
+func verifyStored(ctx context.Context, op string, f *os.File, format *format, m *transfer.Manifest) error {
 	s := &stream{name: op, in: &input{r: &fileReader{File: &File{f: f, path: op}}, ctx: ctx}}
 	if err := s.unpack(format, bufio.NewReaderSize(s.in, readSize)); err != nil {
 		return mismatch(op, 0, err)
 	}
-	defer s.done()
+	defer s.out.release()
 	s.size.Store(m.Size)
 	buf := make([]byte, m.ChunkSize)
 	for i, count := int64(0), transfer.ChunkCount(m.Size, m.ChunkSize); i < count; i++ {
 		c := transfer.ChunkAt(i, m.Size, m.ChunkSize)
 		n, err := s.Next(ctx, buf[:c.Len])
 		if err != nil && !errors.Is(err, io.EOF) {
-			return unproven(op, c.Off, err)
+			return readError(op, c.Off, err)
 		}
 		want, ok := m.Chunks[i]
 		if !ok {
@@ -41,13 +41,13 @@ func prove(ctx context.Context, op string, f *os.File, format transfer.Format, m
 	case n > 0:
 		return mismatch(op, m.Size, errors.New("more is stored than was written"))
 	case !errors.Is(err, io.EOF):
-		return unproven(op, m.Size, err)
+		return readError(op, m.Size, err)
 	}
 	return nil
 }
 
-// unproven tells what is stored wrongly from what could not be read.
-func unproven(op string, off int64, err error) error {
+// readError tells what is stored wrongly from what could not be read.
+func readError(op string, off int64, err error) error {
 	switch transfer.CodeOf(err) {
 	case transfer.CodeInvalid, transfer.CodeSourceChanged:
 		return mismatch(op, off, err)
