@@ -59,7 +59,7 @@ func writeTemporary(dir *os.File, perm fs.FileMode, write func(io.Writer) error)
 	name = temporaryPrefix + rand.Text() + temporarySuffix
 	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, uint32(perm.Perm()))
 	if err != nil {
-		return "", fmt.Errorf("create temporary file: %w", err)
+		return "", &fs.PathError{Op: "create", Path: name, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), name)
 	if err = write(f); err == nil {
@@ -73,7 +73,7 @@ func writeTemporary(dir *os.File, perm fs.FileMode, write func(io.Writer) error)
 
 func unlink(dir *os.File, name string) error {
 	if err := unix.Unlinkat(int(dir.Fd()), name, 0); err != nil {
-		return fmt.Errorf("remove %s: %w", name, err)
+		return &fs.PathError{Op: "remove", Path: name, Err: err}
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func Rename(dir *os.File, from, to string, replace bool) error {
 		err = renameNoReplace(at, from, to, unix.Renameat2)
 	}
 	if err != nil {
-		return fmt.Errorf("rename %s to %s: %w", from, to, err)
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 	}
 	return nil
 }
