@@ -22,7 +22,7 @@ type partial struct {
 	target
 	opts   CreateOptions
 	format *format
-	dir    *os.File
+	folder *folder
 	base   string
 	f      *os.File
 }
@@ -39,13 +39,13 @@ const (
 
 // openPartial opens or makes the .partial and locks it. Its content is whatever was there.
 func openPartial(t target, f *format, opts CreateOptions) (*partial, error) {
-	dir, err := opts.Roots.open(filepath.Dir(t.resolved), os.O_RDONLY|unix.O_DIRECTORY)
+	folder, err := opts.Roots.openFolder(filepath.Dir(t.resolved))
 	if err != nil {
 		return nil, retitle(t.op, "open its folder", err)
 	}
-	p := &partial{target: t, opts: opts, format: f, dir: dir, base: filepath.Base(t.resolved)}
+	p := &partial{target: t, opts: opts, format: f, folder: folder, base: filepath.Base(t.resolved)}
 	if err := p.lock(); err != nil {
-		return nil, errors.Join(err, dir.Close())
+		return nil, errors.Join(err, folder.Close())
 	}
 	return p, nil
 }
@@ -58,9 +58,6 @@ func retitle(op, what string, err error) error {
 	return &transfer.Error{Op: op, Code: e.Code, Hint: e.Hint, Err: fmt.Errorf("%s: %w", what, e.Err)}
 }
 
-// at is a path to a file in the folder, wherever the folder's name has gone.
-func (p *partial) at(suffix string) string { return filepath.Join(procPath(p.dir), p.base+suffix) }
-
 func (p *partial) fail(what string, err error) error {
 	return retitle(p.op, what, fileError("", err))
 }
@@ -69,7 +66,7 @@ func (p *partial) fail(what string, err error) error {
 // for neither; then what we hold is not the .partial any more, and we look again.
 func (p *partial) lock() error {
 	for {
-		f, err := os.OpenFile(p.at(partialSuffix), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o666) //nolint:gosec // the user's umask decides, as with cp
+		f, err := p.folder.open(p.base+partialSuffix, os.O_RDWR|os.O_CREATE)
 		if err != nil {
 			return p.fail("open "+partialSuffix, err)
 		}
@@ -103,7 +100,7 @@ func (p *partial) claim(f *os.File) (current bool, err error) {
 	if !info.Mode().IsRegular() {
 		return false, invalid(p.op, "remove it", "its %s is no regular file", partialSuffix)
 	}
-	there, err := os.Lstat(p.at(partialSuffix))
+	there, err := p.folder.Lstat(p.base + partialSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -168,7 +165,7 @@ func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned owner
 	if err := p.rename(); err != nil {
 		return err
 	}
-	if err := p.dir.Sync(); err != nil {
+	if err := p.folder.dir.Sync(); err != nil {
 		return p.fail("write its folder to disk", err)
 	}
 	return nil
@@ -180,7 +177,7 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, er
 	if p.opts.Overwrite {
 		return false, nil
 	}
-	f, err := os.OpenFile(p.at(""), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := p.folder.open(p.base, os.O_RDONLY)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
@@ -203,7 +200,7 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, er
 // writeManifest puts the manifest beside the target. One that is there already stays; if it says the same, an earlier
 // attempt was cut off right after it had written it.
 func (p *partial) writeManifest(m *transfer.Manifest) error {
-	err := fsx.WriteFileAt(p.dir, p.base+manifestSuffix, 0o666, p.opts.Overwrite, func(w io.Writer) error { // as the image itself
+	err := fsx.WriteFileAt(p.folder.dir, p.base+manifestSuffix, 0o666, p.opts.Overwrite, func(w io.Writer) error { // as the image itself
 		return verify.WriteManifest(w, m)
 	})
 	if errors.Is(err, fs.ErrExist) {
@@ -216,9 +213,13 @@ func (p *partial) writeManifest(m *transfer.Manifest) error {
 }
 
 func (p *partial) sameManifest(m *transfer.Manifest) error {
-	f, err := openFile(p.opts.Roots, p.at(manifestSuffix))
+	file, err := p.folder.open(p.base+manifestSuffix, os.O_RDONLY)
 	if err != nil {
 		return errManifestExists(p.op)
+	}
+	f := &File{f: file, path: p.resolved + manifestSuffix}
+	if err = f.settle(p.op); err != nil {
+		return errors.Join(errManifestExists(p.op), f.Close())
 	}
 	there, err := f.manifest()
 	if err = errors.Join(err, f.Close()); err != nil || there.Size != m.Size || there.ChunkSize != m.ChunkSize || there.ChunksRoot != m.ChunksRoot {
@@ -230,7 +231,7 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 // rename gives the file its name, and takes nobody else's: a target that appeared after we looked stays, unless it may be
 // replaced.
 func (p *partial) rename() error {
-	err := fsx.Rename(p.dir, p.base+partialSuffix, p.base, p.opts.Overwrite)
+	err := fsx.Rename(p.folder.dir, p.base+partialSuffix, p.base, p.opts.Overwrite)
 	if errors.Is(err, fs.ErrExist) {
 		return errExists(p.op)
 	}
@@ -241,7 +242,7 @@ func (p *partial) rename() error {
 }
 
 func (p *partial) remove() error {
-	if err := os.Remove(p.at(partialSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := p.folder.Remove(p.base + partialSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return p.fail("remove "+partialSuffix, err)
 	}
 	return nil
@@ -249,7 +250,7 @@ func (p *partial) remove() error {
 
 // Close releases the lock.
 func (p *partial) Close() error {
-	if err := errors.Join(p.f.Close(), p.dir.Close()); err != nil {
+	if err := errors.Join(p.f.Close(), p.folder.Close()); err != nil {
 		return p.fail("close", err)
 	}
 	return nil

@@ -32,7 +32,7 @@ func (r Roots) Check(path string) (resolved string, err error) {
 	if err != nil {
 		return "", fileError("find "+path, err)
 	}
-	if !r.hold(resolved) {
+	if !r.contain(resolved) {
 		return "", r.refuse(path)
 	}
 	return resolved, nil
@@ -48,14 +48,14 @@ func resolve(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), err
 }
 
-// hold reports whether path, which has no links in it, is a root or lies below one.
-func (r Roots) hold(path string) bool {
+// contain reports whether path, which has no links in it, is a root or lies below one.
+func (r Roots) contain(path string) bool {
 	for _, root := range r {
 		root, err := filepath.Abs(root)
 		if err != nil {
 			continue
 		}
-		// A root that does not exist holds nothing.
+		// A root that does not exist contains nothing.
 		if root, err = filepath.EvalSymlinks(root); err != nil {
 			continue
 		}
@@ -79,13 +79,16 @@ func (r Roots) refuse(path string) error {
 
 // open opens a path that Check returned, and asks the kernel where the opened file is, so that a link put into the path
 // in between leads nowhere. Opening never waits, not even for a pipe.
+//
+// os.Root is no help here: it opens each folder on the way for reading, and so refuses what lies below a folder that may
+// only be searched, such as a home of mode 0711.
 func (r Roots) open(resolved string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(resolved, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fileError("open "+resolved, err)
 	}
 	where, err := os.Readlink(procPath(f))
-	if err == nil && !r.hold(where) {
+	if err == nil && !r.contain(where) {
 		err = r.refuse(resolved)
 	}
 	if err != nil {

@@ -1,0 +1,44 @@
+package image
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// folder is an open folder below a root. Files in it are reached through it and not by its path, so that nothing done to
+// the path, or to a name in the folder, leads elsewhere.
+type folder struct {
+	*os.Root          // Lstat and Remove do not follow links
+	dir      *os.File // the same folder, for what os.Root cannot do
+}
+
+// openFolder opens a folder that Check returned.
+func (r Roots) openFolder(resolved string) (*folder, error) {
+	dir, err := r.open(resolved, os.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(procPath(dir)) // the folder that is open, whatever its path leads to by now
+	if err != nil {
+		return nil, errors.Join(fileError("open "+resolved, err), dir.Close())
+	}
+	return &folder{Root: root, dir: dir}, nil
+}
+
+// open opens or makes a file. It follows no link: os.Root would, whatever the flags say, if it led to another file of the
+// folder, and that is not this job's. Opening never waits, not even for a pipe.
+func (d *folder) open(name string, flags int) (*os.File, error) {
+	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, err := unix.Openat(int(d.dir.Fd()), name, flags, 0o666) // the user's umask decides, as with cp
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), filepath.Join(d.dir.Name(), name)), nil
+}
+
+// Close closes the folder.
+func (d *folder) Close() error { return errors.Join(d.Root.Close(), d.dir.Close()) }

@@ -1,0 +1,111 @@
+package image
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
+)
+
+// TestTargetFolderIsReplaced by a link to a folder outside of the roots, while a target is written: it appears in the folder
+// that it was begun in, and nowhere else.
+func TestTargetFolderIsReplaced(t *testing.T) {
+	content := transfertest.Image(3*chunk, chunk)
+	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip} {
+		dir := tempDir(t)
+		inside, moved, outside := filepath.Join(dir, "inside"), filepath.Join(dir, "moved"), filepath.Join(dir, "outside")
+		if err := errors.Join(os.Mkdir(inside, 0o700), os.Mkdir(outside, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(outside, "disk.img.partial"), []byte("precious"))
+		dst := begun(t, filepath.Join(inside, "disk.img"), content, CreateOptions{Format: format})
+		if err := errors.Join(os.Rename(inside, moved), os.Symlink(outside, inside)); err != nil {
+			t.Fatal(err)
+		}
+		if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		closed(t, dst)
+		for path, want := range map[string]bool{
+			moved + "/disk.img": true, moved + "/disk.img" + manifestSuffix: true, moved + "/disk.img.partial": false,
+			outside + "/disk.img": false, outside + "/disk.img" + manifestSuffix: false, outside + "/disk.img.partial": true,
+		} {
+			if got := exists(t, path); got != want {
+				t.Errorf("%s: %s is there: %t, want %t", name, path, got, want)
+			}
+		}
+	}
+}
+
+// TestPartialIsALink to a file in the same folder, where os.Root would follow it.
+func TestPartialIsALink(t *testing.T) {
+	dir := tempDir(t)
+	other := writeFile(t, filepath.Join(dir, "other.img"), []byte("precious"))
+	for _, to := range []string{"other.img", "new.img", other} {
+		path := filepath.Join(dir, "disk.img")
+		if err := os.Symlink(to, path+partialSuffix); err != nil {
+			t.Fatal(err)
+		}
+		for _, resume := range []bool{false, true} {
+			_, err := Create(t.Context(), path, CreateOptions{Size: chunk, Resume: resume, Roots: everywhere})
+			expect(t, err, transfer.CodeInvalid, "")
+		}
+		if b, err := os.ReadFile(other); err != nil || string(b) != "precious" {
+			t.Errorf("the other file holds %q, %v", b, err)
+		}
+		if exists(t, filepath.Join(dir, "new.img")) {
+			t.Error("a file was made where the link leads")
+		}
+		if err := os.Remove(path + partialSuffix); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSearchOnlyFolder reads and writes below a folder that may be searched and not read.
+func TestSearchOnlyFolder(t *testing.T) {
+	// This thread of root's becomes another user for files; it ends with the test.
+	const nobody = 65534
+	dir := tempDir(t)
+	closedDir, inner := filepath.Join(dir, "closed"), filepath.Join(dir, "closed", "inner")
+	err := errors.Join(os.MkdirAll(inner, 0o700), os.WriteFile(filepath.Join(inner, "x.img"), []byte("content"), 0o644),
+		os.Chmod(filepath.Dir(dir), 0o711), os.Chmod(inner, 0o777), os.Chmod(closedDir, 0o111))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(closedDir, 0o700) })
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and not unlocked
+		if os.Getuid() == 0 {
+			if err := unix.Setfsuid(nobody); err != nil {
+				done <- err
+				return
+			}
+		}
+		_, err := os.ReadDir(closedDir)
+		if err == nil {
+			done <- errors.New("the folder can be read, so nothing is tested")
+			return
+		}
+		roots := Roots{dir}
+		src, err := Open(t.Context(), filepath.Join(inner, "x.img"), Options{Roots: roots})
+		if err == nil {
+			err = src.Close()
+		}
+		dst, createErr := Create(t.Context(), filepath.Join(inner, "y.img"), CreateOptions{Size: chunk, Roots: roots})
+		if createErr == nil {
+			createErr = dst.Close()
+		}
+		done <- errors.Join(err, createErr)
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
