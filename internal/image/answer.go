@@ -61,6 +61,17 @@ func (a *answer) bind(ctx context.Context) (unbind func() bool) {
 	return context.AfterFunc(ctx, func() { a.stop(ctx.Err()) })
 }
 
+// reader reads the body, each time under the context of that read and no longer under that of the request. It does not
+// outlive its context even while the server sends nothing.
+func (a *answer) reader() readFunc {
+	a.unbind()
+	return func(ctx context.Context, p []byte) (int, error) {
+		unbind := a.bind(ctx)
+		defer unbind()
+		return a.Read(p)
+	}
+}
+
 // Read reads the body; its errors are ones for users. A server that stands still is CodeTimeout.
 func (a *answer) Read(p []byte) (int, error) {
 	n, err := a.body.Read(p)

@@ -16,64 +16,94 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestSources holds every kind of source to the contract.
+// TestSources holds every medium with every format on it to the contract.
 func TestSources(t *testing.T) {
-	kinds := map[string]func(t *testing.T, content []byte) transfer.Source{
-		"file": func(t *testing.T, content []byte) transfer.Source {
-			return open(t, tempFile(t, "x.img", content), Options{})
+	type opener func(t *testing.T, stored []byte, ending string) transfer.Source
+	media := map[string]opener{
+		"file": func(t *testing.T, stored []byte, ending string) transfer.Source {
+			return open(t, tempFile(t, "x.img"+ending, stored), Options{})
 		},
-		"sparse file": func(t *testing.T, content []byte) transfer.Source {
-			return open(t, sparseFile(t, content), Options{})
+		"file measured": func(t *testing.T, stored []byte, ending string) transfer.Source {
+			return open(t, tempFile(t, "x.img"+ending, stored), Options{Measure: true})
 		},
-		"gzip": func(t *testing.T, content []byte) transfer.Source {
-			return open(t, tempFile(t, "x.img.gz", gzipped(t, content)), Options{})
+		"sparse file": func(t *testing.T, stored []byte, _ string) transfer.Source {
+			return open(t, sparseFile(t, stored), Options{})
 		},
-		"gzip measured": func(t *testing.T, content []byte) transfer.Source {
-			return open(t, tempFile(t, "x.img.gz", gzipped(t, content)), Options{Measure: true})
+		"standard input": func(t *testing.T, stored []byte, _ string) transfer.Source {
+			return open(t, "-", Options{Stdin: bytes.NewReader(stored)})
 		},
-		"gzip of many members": func(t *testing.T, content []byte) transfer.Source {
-			third := len(content) / 3
-			packed := append(gzipped(t, content[:third]), gzipped(t, content[third:])...)
-			return open(t, tempFile(t, "x.img.gz", append(packed, gzipped(t, nil)...)), Options{Measure: true})
+		"URL with ranges": func(t *testing.T, stored []byte, ending string) transfer.Source {
+			return open(t, serve(t, stored, true)+"/x.img"+ending, Options{})
 		},
-		"zstd": func(t *testing.T, content []byte) transfer.Source {
-			return open(t, tempFile(t, "x.img.zst", zstded(t, content)), Options{})
-		},
-		"zstd of many frames": func(t *testing.T, content []byte) transfer.Source {
-			half := len(content) / 2
-			return open(t, tempFile(t, "x.img.zst", append(zstded(t, content[:half]), zstded(t, content[half:])...)), Options{Measure: true})
-		},
-		"standard input": func(t *testing.T, content []byte) transfer.Source {
-			return open(t, "-", Options{Stdin: bytes.NewReader(content)})
-		},
-		"standard input gzip": func(t *testing.T, content []byte) transfer.Source {
-			return open(t, "-", Options{Stdin: bytes.NewReader(gzipped(t, content))})
-		},
-		"URL with ranges": func(t *testing.T, content []byte) transfer.Source {
-			return open(t, serve(t, content, true)+"/x.img", Options{})
-		},
-		"URL without ranges": func(t *testing.T, content []byte) transfer.Source {
-			return open(t, serve(t, content, false)+"/x.img", Options{})
-		},
-		"URL gzip": func(t *testing.T, content []byte) transfer.Source {
-			return open(t, serve(t, gzipped(t, content), true)+"/x.img.gz", Options{})
-		},
-		"manifest": func(t *testing.T, content []byte) transfer.Source {
-			path := filepath.Join(tempDir(t), "x.json")
-			var text bytes.Buffer
-			if err := verify.WriteManifest(&text, transfertest.Manifest(content, transfer.MinChunkSize)); err != nil {
-				t.Fatal(err)
-			}
-			writeFile(t, path, text.Bytes())
-			src, err := OpenReference(t.Context(), path, Options{Roots: everywhere})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return src
+		"URL without ranges": func(t *testing.T, stored []byte, ending string) transfer.Source {
+			return open(t, serve(t, stored, false)+"/x.img"+ending, Options{})
 		},
 	}
-	for name, kind := range kinds {
-		t.Run(name, func(t *testing.T) { transfertest.Source(t, transfertest.Shape{}, kind) })
+	for medium, open := range media {
+		for format, store := range storedAs() {
+			t.Run(medium+" "+format, func(t *testing.T) {
+				transfertest.Source(t, transfertest.Shape{}, func(t *testing.T, content []byte) transfer.Source {
+					return open(t, store.pack(t, content), store.ending)
+				})
+			})
+		}
+	}
+	t.Run("manifest", func(t *testing.T) { transfertest.Source(t, transfertest.Shape{}, openManifest) })
+}
+
+// storage makes what is stored of an image in one format.
+type storage struct {
+	ending string // of a file's name
+	pack   func(t testing.TB, content []byte) []byte
+}
+
+// storedAs has a way to store images for each format that is read, and for each form that its files come in.
+func storedAs() map[string]storage {
+	return map[string]storage{
+		"raw":  {"", func(_ testing.TB, content []byte) []byte { return content }},
+		"gzip": {".gz", gzipped},
+		"gzip of many members": {".gz", func(t testing.TB, content []byte) []byte {
+			third := len(content) / 3
+			packed := append(gzipped(t, content[:third]), gzipped(t, content[third:])...)
+			return append(packed, gzipped(t, nil)...)
+		}},
+		"Zstandard": {".zst", zstded},
+		"Zstandard of many frames": {".zst", func(t testing.TB, content []byte) []byte {
+			half := len(content) / 2
+			return append(zstded(t, content[:half]), zstded(t, content[half:])...)
+		}},
+		"Zstandard after a skippable frame": {".zst", func(t testing.TB, content []byte) []byte {
+			return append([]byte("\x53\x2a\x4d\x18\x04\x00\x00\x00skip"), zstded(t, content)...)
+		}},
+	}
+}
+
+func openManifest(t *testing.T, content []byte) transfer.Source {
+	var text bytes.Buffer
+	if err := verify.WriteManifest(&text, transfertest.Manifest(content, transfer.MinChunkSize)); err != nil {
+		t.Fatal(err)
+	}
+	src, err := OpenReference(t.Context(), tempFile(t, "x.json", text.Bytes()), Options{Roots: everywhere})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+// TestFormatsAreAllTested has each format that is read among those that the conformance suite stores images in.
+func TestFormatsAreAllTested(t *testing.T) {
+	tested := map[string]bool{}
+	for _, store := range storedAs() {
+		f, err := formatOf("open x", "x", store.pack(t, []byte("content")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tested[f.name] = true
+	}
+	for _, f := range formats {
+		if f.decode != nil && !tested[f.name] {
+			t.Errorf("%s is not tested", f.name)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// File is a raw image: a regular file or a block device. It is safe for concurrent use.
+// File is a regular file or a block device, as a medium and as a raw image. It is safe for concurrent use.
 type File struct {
 	f        *os.File
 	path     string // as the user wrote it
@@ -27,6 +27,7 @@ type File struct {
 var (
 	_ transfer.RandomAccess   = (*File)(nil)
 	_ transfer.ChangeDetector = (*File)(nil)
+	_ medium                  = (*File)(nil)
 )
 
 // openFile opens a file or block device and refuses everything else.
@@ -116,6 +117,36 @@ func identity(info fs.FileInfo, size int64) string {
 		return fmt.Sprintf("device=%d:%d size=%d", unix.Major(st.Rdev), unix.Minor(st.Rdev), size)
 	}
 	return fmt.Sprintf("size=%d mtime=%d inode=%d", size, info.ModTime().UnixNano(), st.Ino)
+}
+
+func (s *File) name() string { return s.path }
+
+func (s *File) fileName() string { return s.path }
+
+func (s *File) random() transfer.RandomAccess { return s }
+
+func (s *File) head(_ context.Context, n int) ([]byte, error) {
+	head := make([]byte, n)
+	n, err := s.f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fileError("read "+s.path, err)
+	}
+	return head[:n], nil
+}
+
+func (s *File) stream(context.Context) (*input, error) { return newInput(s.reader(), nil), nil }
+
+// reader reads the file from its beginning, whatever its offset.
+func (s *File) reader() readFunc {
+	var off int64
+	return func(_ context.Context, p []byte) (int, error) {
+		n, err := s.f.ReadAt(p, off)
+		off += int64(n)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return n, fileError("read "+s.path, err)
+		}
+		return n, err
+	}
 }
 
 // Size is the image's length in bytes, as it was when it was opened.

@@ -21,8 +21,10 @@ type format struct {
 	// convert tells how to make a raw image of one that is not read here. It is refused: written to a drive as it is, it would
 	// make one that no machine can use.
 	convert string
-	decode  func(r *bufio.Reader) (decoder, error) // the image, in order
-	encode  func(w io.Writer) (encoder, error)
+	// open reads an image by offset from a medium that can be read so; nil: the image can only be read in order.
+	open   func(m transfer.RandomAccess) (transfer.Source, error)
+	decode func(r *bufio.Reader) (decoder, error) // reads an image in order from any medium
+	encode func(w io.Writer) (encoder, error)     // stores an image; nil: none of this format is written
 }
 
 // magic is a mark in a file by which its format is known.
@@ -35,12 +37,7 @@ type magic struct {
 // headSize is how many bytes at the start of an image tell its format: at least as many as the table's magics cover.
 const headSize = 16
 
-const sniffSize = headSize
-
-const (
-	withQemu = "convert it first: qemu-img convert -O raw IN OUT"
-	anything = ""
-)
+const withQemu = "convert it first: qemu-img convert -O raw IN OUT"
 
 // formats are all formats, the first that fits counts.
 var formats = []format{
@@ -60,8 +57,14 @@ var formats = []format{
 		magics: []magic{{bytes: "\x28\xb5\x2f\xfd"}, {bytes: "\x50\x2a\x4d\x18", mask: "\xf0\xff\xff\xff"}},
 		decode: decodeZstd, encode: encodeZstd,
 	},
-	{name: "raw", id: transfer.FormatRaw, magics: []magic{{bytes: anything}}, decode: decodeRaw, encode: encodeRaw},
+	{
+		name: "raw", id: transfer.FormatRaw, magics: []magic{{}}, // anything
+		open: openRaw, decode: decodeRaw, encode: encodeRaw,
+	},
 }
+
+// openRaw returns the medium, which is a raw image of itself.
+func openRaw(m transfer.RandomAccess) (transfer.Source, error) { return m, nil }
 
 // formatNamed is the format that a job asks for; nil: there is none of that name.
 func formatNamed(id transfer.Format) *format {

@@ -38,31 +38,47 @@ type Options struct {
 // Errors: CodeNotFound, CodeForbidden (also outside of the roots), CodeInvalid for what cannot be an image, is empty or
 // does not unpack, and for URLs the codes of package transfer that fit the server's answer.
 func Open(ctx context.Context, path string, opts Options) (transfer.Source, error) {
+	m, err := openMedium(ctx, path, opts)
+	if err != nil {
+		return nil, err
+	}
+	opts.Measure = opts.Measure && (transfer.Ref{Path: path}).IsFile() // others cannot be read twice, or not at once
+	src, err := openImage(ctx, m, opts)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return src, nil
+}
+
+func openMedium(ctx context.Context, path string, opts Options) (medium, error) {
 	switch ref := (transfer.Ref{Path: path}); {
 	case ref.IsURL():
 		return openURL(ctx, ref, opts)
 	case ref.IsStd():
-		return openStdin(ctx, opts)
+		return openStdin(opts)
 	}
-	return openLocal(ctx, path, opts)
+	return openFile(opts.Roots, path)
 }
 
-func openLocal(ctx context.Context, path string, opts Options) (transfer.Source, error) {
-	f, err := openFile(opts.Roots, path)
+// openImage finds the format of what is on a medium, and reads it as such. The medium belongs to the source from then on
+// if there is no error.
+func openImage(ctx context.Context, m medium, opts Options) (transfer.Source, error) {
+	f, err := findFormat(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	format, err := f.format()
-	if err == nil && format.id == transfer.FormatRaw {
-		return f, nil
+	if r := m.random(); r != nil && f.open != nil {
+		return f.open(r)
 	}
-	if err == nil {
-		var s *fileStream
-		if s, err = openPacked(ctx, f, opts.Measure, opts.MaxSize); err == nil {
-			return s, nil
-		}
+	return openStream(ctx, m, f, opts)
+}
+
+func findFormat(ctx context.Context, m medium) (*format, error) {
+	head, err := m.head(ctx, headSize)
+	if err != nil {
+		return nil, err
 	}
-	return nil, errors.Join(err, f.Close())
+	return formatOf("open "+m.name(), m.fileName(), head)
 }
 
 // Check finds what can be wrong with an image file at first glance, without unpacking it. It looks anywhere, whatever the
@@ -72,15 +88,6 @@ func Check(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.format()
+	_, err = findFormat(context.Background(), f)
 	return errors.Join(err, f.Close())
-}
-
-// format finds the file's format by its first bytes.
-func (s *File) format() (*format, error) {
-	head := make([]byte, min(headSize, s.size))
-	if _, err := s.f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fileError("read "+s.path, err)
-	}
-	return formatOf("open "+s.path, s.path, head)
 }

@@ -13,33 +13,33 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// URL is a raw image behind a URL whose server hands out ranges. It is safe for concurrent use.
+// URL is a medium behind a URL whose server hands out ranges, and a raw image. It is safe for concurrent use.
 type URL struct {
 	*remote
 	size    int64
 	version string
+	start   []byte // the first bytes, which tell the format
 	// at is where redirects led at first. Mirrors of one image differ in their ETags, so later requests go there too.
 	at atomic.Pointer[url.URL]
 }
 
-var _ transfer.RandomAccess = (*URL)(nil)
+var (
+	_ transfer.RandomAccess = (*URL)(nil)
+	_ medium                = (*URL)(nil)
+)
 
-// ranged makes a source of the answer to a request for the first bytes; nil if the image has to be taken as a stream.
+// ranged makes a medium of the answer to a request for the first bytes; nil if the image has to be taken as it comes.
 // It leaves the body alone if the answer is the whole image.
 func (r *remote) ranged(a *answer) (*URL, error) {
 	first, last, total, ok := a.contentRange()
 	if a.status != http.StatusPartialContent || !ok || first != 0 || a.version() == "" {
 		return nil, nil
 	}
-	head := make([]byte, min(last+1, sniffSize))
+	head := make([]byte, min(last+1, headSize))
 	if _, err := io.ReadFull(a, head); err != nil {
 		return nil, r.short(0, err)
 	}
-	format, err := sniff("open "+r.name, r.origin.Path, head)
-	if err != nil || format != transfer.FormatRaw {
-		return nil, err
-	}
-	u := &URL{remote: r, size: total, version: a.version()}
+	u := &URL{remote: r, size: total, version: a.version(), start: head}
 	u.pin(a.from)
 	return u, nil
 }
@@ -52,6 +52,32 @@ func (u *URL) pin(to *url.URL) {
 	}
 	u.at.Store(&at)
 }
+
+func (u *URL) name() string { return u.remote.name }
+
+func (u *URL) fileName() string { return u.origin.Path }
+
+func (u *URL) random() transfer.RandomAccess { return u }
+
+func (u *URL) head(_ context.Context, n int) ([]byte, error) {
+	return u.start[:min(n, len(u.start))], nil
+}
+
+// stream fetches everything in one go.
+func (u *URL) stream(ctx context.Context) (*input, error) {
+	a, err := u.fetch(ctx, http.Header{})
+	if err != nil {
+		return nil, err
+	}
+	if now := a.version(); now != u.version {
+		err := u.changed(0, fmt.Errorf("the image changed: it was %s, it is %s", u.version, now))
+		return nil, errors.Join(err, a.Close())
+	}
+	return newInput(a.reader(), a.Close), nil
+}
+
+// Unchanged is known of each answer when it is read.
+func (u *URL) Unchanged(context.Context) error { return nil }
 
 // Size is the image's length in bytes.
 func (u *URL) Size() int64 { return u.size }
@@ -114,7 +140,7 @@ func (u *URL) check(a *answer, first, last int64) error {
 
 func (u *URL) changed(off int64, err error) error {
 	return &transfer.Error{
-		Op: "fetch " + u.name, Code: transfer.CodeSourceChanged, Hint: "start a new job for the image as it is now", Offset: &off, Err: err,
+		Op: "fetch " + u.remote.name, Code: transfer.CodeSourceChanged, Hint: "start a new job for the image as it is now", Offset: &off, Err: err,
 	}
 }
 

@@ -26,18 +26,27 @@ func OpenReference(ctx context.Context, path string, opts Options) (transfer.Sou
 	if err != nil {
 		return nil, err
 	}
-	is, err := f.isManifest()
-	if err != nil || !is {
-		if err = errors.Join(err, f.Close()); err != nil {
-			return nil, err
-		}
-		return Open(ctx, path, opts)
+	src, err := openReference(ctx, f, opts)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	m, err := f.manifest()
-	if err = errors.Join(err, f.Close()); err != nil {
+	return src, nil
+}
+
+// openReference owns f from then on if there is no error.
+func openReference(ctx context.Context, f *File, opts Options) (transfer.Source, error) {
+	is, err := f.isManifest()
+	if err != nil {
 		return nil, err
 	}
-	return &Reference{m: m}, nil
+	if !is {
+		return openImage(ctx, f, opts)
+	}
+	m, err := f.manifest()
+	if err != nil {
+		return nil, err
+	}
+	return &Reference{m: m}, f.Close()
 }
 
 // isManifest looks at the name and the beginning.

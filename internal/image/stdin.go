@@ -8,48 +8,53 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// openStdin makes a stream of standard input; a compressed one is unpacked. Its size is -1 until it has ended.
-func openStdin(ctx context.Context, opts Options) (transfer.Source, error) {
+// stdin is standard input as a medium, which is read once and in order.
+type stdin struct{ in *input }
+
+var _ medium = (*stdin)(nil)
+
+func openStdin(opts Options) (*stdin, error) {
 	if opts.Stdin == nil {
 		return nil, invalid("open standard input", "run the job with --local, or give a file", "this process has no standard input for jobs")
 	}
-	r := &patientReader{r: opts.Stdin, ctx: ctx, buf: make([]byte, readSize)}
-	s := &stream{name: "standard input", limit: opts.MaxSize}
-	if err := s.start(ctx, r, -1); err != nil {
-		return nil, err
+	return &stdin{in: newInput(readPatiently(opts.Stdin), nil)}, nil
+}
+
+// readPatiently reads from what may keep its reader waiting for ever, such as a pipe. When the context ends, the read in
+// progress is left alone, with a buffer of its own; nothing may be read after that.
+func readPatiently(r io.Reader) readFunc {
+	own := make([]byte, readSize)
+	return func(ctx context.Context, p []byte) (int, error) {
+		buf := own[:min(len(p), len(own))]
+		n, err := orAbandon(ctx.Done(), func() (int, error) { return r.Read(buf) })
+		switch {
+		case errors.Is(err, errAbandoned):
+			return 0, ctx.Err()
+		case err != nil && !errors.Is(err, io.EOF):
+			err = fileError("read standard input", err)
+		}
+		return copy(p, buf[:n]), err
 	}
-	return &stdin{stream: s, r: r}, nil
 }
 
-type stdin struct {
-	*stream
-	r *patientReader
-}
+func (s *stdin) name() string { return "standard input" }
 
-var _ transfer.Stream = (*stdin)(nil)
+func (s *stdin) fileName() string { return "" }
 
-// Next hands out what follows.
-func (s *stdin) Next(ctx context.Context, p []byte) (int, error) {
-	s.r.ctx = ctx
-	return s.stream.Next(ctx, p)
-}
+// Size is not known.
+func (s *stdin) Size() int64 { return -1 }
 
-// patientReader reads from what may keep its reader waiting for ever, such as a pipe. When the context ends, the call in
-// progress is left alone, with a buffer of its own; after that nothing is read any more.
-type patientReader struct {
-	r   io.Reader
-	ctx context.Context // of the call in progress
-	buf []byte
-}
+// Identity is not known.
+func (s *stdin) Identity() string { return "" }
 
-func (r *patientReader) Read(p []byte) (int, error) {
-	buf := r.buf[:min(len(p), len(r.buf))]
-	n, err := orAbandon(r.ctx.Done(), func() (int, error) { return r.r.Read(buf) })
-	switch {
-	case errors.Is(err, errAbandoned):
-		return 0, r.ctx.Err()
-	case err != nil && !errors.Is(err, io.EOF):
-		err = fileError("read standard input", err)
-	}
-	return copy(p, buf[:n]), err
-}
+func (s *stdin) head(ctx context.Context, n int) ([]byte, error) { return s.in.head(ctx, n) }
+
+func (s *stdin) random() transfer.RandomAccess { return nil }
+
+func (s *stdin) stream(context.Context) (*input, error) { return s.in, nil }
+
+// Unchanged has nothing to compare.
+func (s *stdin) Unchanged(context.Context) error { return nil }
+
+// Close leaves standard input open, which is the process's.
+func (s *stdin) Close() error { return nil }

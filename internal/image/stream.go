@@ -1,7 +1,6 @@
 package image
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,108 +10,133 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-const (
-	// readSize is how much of a stream's input is read at once.
-	readSize = 128 << 10
-	// unpackSize is how much of an image is unpacked at once where only its size or its digests are wanted.
-	unpackSize = 1 << 20
+// stream is an image that can only be read in order: a compressed one, or one on a medium that has no offsets.
+type stream struct {
+	medium medium
+	image  *contents
+}
+
+var (
+	_ transfer.Stream         = (*stream)(nil)
+	_ transfer.ChangeDetector = (*stream)(nil)
 )
 
-// stream is an image that can only be taken in order.
-type stream struct {
-	name     string // for messages, without secrets
-	file     string // the file's name, if it has one
-	identity string
-	limit    int64        // of the image, bytes; 0: none
-	close    func() error // closes what the stream owns; may be nil
+// openStream reads an image of format f from a medium, which belongs to the stream from then on if there is no error.
+func openStream(ctx context.Context, m medium, f *format, opts Options) (*stream, error) {
+	size := int64(-1)
+	switch {
+	case f.open != nil: // what is stored is the image
+		size = m.Size()
+	case opts.Measure:
+		var err error
+		if size, err = measureImage(ctx, m, f, opts.MaxSize); err != nil {
+			return nil, err
+		}
+	}
+	image, err := decodeMedium(ctx, m, f, opts.MaxSize)
+	if err != nil {
+		return nil, err
+	}
+	image.size.Store(size)
+	return &stream{medium: m, image: image}, nil
+}
 
+// measureImage decodes the whole image to learn its size, and that it is sound.
+func measureImage(ctx context.Context, m medium, f *format, limit int64) (int64, error) {
+	image, err := decodeMedium(ctx, m, f, limit)
+	if err != nil {
+		return 0, err
+	}
+	defer image.Close()
+	size, err := image.measure(ctx)
+	switch {
+	case err != nil:
+		return 0, orChanged(ctx, m, err)
+	case size == 0:
+		return 0, errEmpty("open " + m.name())
+	}
+	return size, nil
+}
+
+func decodeMedium(ctx context.Context, m medium, f *format, limit int64) (*contents, error) {
+	in, err := m.stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	image, err := decode(ctx, m.name(), in, f)
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	image.limit = limit
+	return image, nil
+}
+
+// orChanged is err, or what explains it: a medium that is changed while it is read looks damaged.
+func orChanged(ctx context.Context, m medium, err error) error {
+	if transfer.CodeOf(err) != transfer.CodeInvalid {
+		return err
+	}
+	if changed := m.Unchanged(ctx); changed != nil {
+		return changed
+	}
+	return err
+}
+
+// Size is the image's length in bytes; -1 for one that says it only at its end, and has not ended.
+func (s *stream) Size() int64 { return s.image.size.Load() }
+
+// Identity is that of the medium.
+func (s *stream) Identity() string { return s.medium.Identity() }
+
+// Next hands out what follows. A stream that cannot be decoded is CodeInvalid, with the offset in the image.
+func (s *stream) Next(ctx context.Context, p []byte) (int, error) {
+	n, err := s.image.next(ctx, p)
+	return n, orChanged(ctx, s.medium, err)
+}
+
+// Unchanged returns CodeSourceChanged if the medium is known not to be what was opened.
+func (s *stream) Unchanged(ctx context.Context) error { return s.medium.Unchanged(ctx) }
+
+// Close closes the stream and its medium.
+func (s *stream) Close() error { return errors.Join(s.image.Close(), s.medium.Close()) }
+
+// contents is an image that is decoded from an input.
+type contents struct {
+	name  string // of the medium, for messages
 	in    *input
-	out   decoder      // what the image holds
+	out   decoder
+	limit int64        // of the image, bytes; 0: none
 	size  atomic.Int64 // -1: not known yet
 	taken int64
 }
 
-var _ transfer.Stream = (*stream)(nil)
-
-// start makes s a stream of what r yields, unpacked. The errors of r are passed on as they are, so r makes them ones for
-// users. size is how many bytes r yields, or -1.
-func (s *stream) start(ctx context.Context, r io.Reader, size int64) error {
-	s.in = &input{r: r, ctx: ctx}
-	buffered := bufio.NewReaderSize(s.in, readSize)
-	head, err := buffered.Peek(sniffSize)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return s.cause(err)
+// decode reads an image of format f from in, which belongs to the contents from then on if there is no error.
+func decode(ctx context.Context, name string, in *input, f *format) (*contents, error) {
+	c := &contents{name: name, in: in}
+	c.size.Store(-1)
+	in.during(ctx)
+	var err error
+	if c.out, err = f.decode(in.Reader); err != nil {
+		return nil, c.cause(err)
 	}
-	f, err := formatOf("open "+s.name, s.file, head)
-	if err != nil {
-		return err
-	}
-	if f.id != transfer.FormatRaw {
-		size = -1
-	}
-	s.size.Store(size)
-	return s.unpack(f, buffered)
+	return c, nil
 }
 
-// sniff is the format of an image that jobs can write.
-func sniff(op, name string, head []byte) (transfer.Format, error) {
-	f, err := formatOf(op, name, head)
-	if err != nil {
-		return "", err
-	}
-	return f.id, nil
-}
-
-func (s *stream) unpack(f *format, r *bufio.Reader) (err error) {
-	if s.out, err = f.decode(r); err != nil {
-		return s.cause(err)
-	}
-	return nil
-}
-
-// input passes reads on for as long as the context of the current call lasts, and keeps the first error, which a decoder
-// above it may hide behind one of its own.
-type input struct {
-	r   io.Reader
-	ctx context.Context // of the call in progress
-	err error
-}
-
-func (in *input) Read(p []byte) (int, error) {
-	if in.err == nil {
-		in.err = in.ctx.Err()
-	}
-	if in.err != nil {
-		return 0, in.err
-	}
-	n, err := in.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		in.err = err
-	}
-	return n, err
-}
-
-// Size is the image's length in bytes; -1 for one that says it only at its end, and has not ended.
-func (s *stream) Size() int64 { return s.size.Load() }
-
-// Identity is that of the file behind the stream; empty for a standard stream.
-func (s *stream) Identity() string { return s.identity }
-
-// Next hands out what follows. A stream that does not unpack is CodeInvalid, with the offset in the image.
-func (s *stream) Next(ctx context.Context, p []byte) (n int, err error) {
+// next is transfer.Stream's Next.
+func (c *contents) next(ctx context.Context, p []byte) (n int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	s.in.ctx = ctx
-	n, err = fill(s.out, p)
-	s.taken += int64(n)
+	c.in.during(ctx)
+	n, err = fill(c.out, p)
+	c.taken += int64(n)
 	switch {
-	case s.limit > 0 && s.taken > s.limit:
-		return n, invalid("read "+s.name, "is it the right image? if so, allow for more", "the image is larger than %d bytes", s.limit)
+	case c.limit > 0 && c.taken > c.limit:
+		return n, invalid("read "+c.name, "is it the right image? if so, allow for more", "the image is larger than %d bytes", c.limit)
 	case errors.Is(err, io.EOF):
-		return n, s.finish()
+		return n, c.finish()
 	case err != nil:
-		return n, s.cause(err)
+		return n, c.cause(err)
 	}
 	return n, nil
 }
@@ -128,38 +152,38 @@ func fill(r io.Reader, p []byte) (n int, err error) {
 	return n, err
 }
 
-func (s *stream) finish() error {
-	if known := s.size.Swap(s.taken); known >= 0 && known != s.taken {
+func (c *contents) finish() error {
+	if known := c.size.Swap(c.taken); known >= 0 && known != c.taken {
 		return &transfer.Error{
-			Op: "read " + s.name, Code: transfer.CodeSourceChanged, Hint: "leave the image alone while it is read, and start a new job",
-			Offset: &s.taken, Err: fmt.Errorf("the image ended after %d bytes, not %d", s.taken, known),
+			Op: "read " + c.name, Code: transfer.CodeSourceChanged, Hint: "leave the image alone while it is read, and start a new job",
+			Offset: &c.taken, Err: fmt.Errorf("the image ended after %d bytes, not %d", c.taken, known),
 		}
 	}
 	return io.EOF
 }
 
-// cause makes an error of what lies beneath, or of the unpacking, one for users.
-func (s *stream) cause(err error) error {
-	off := s.taken
+// cause makes an error of the medium, or of the decoder, one for users.
+func (c *contents) cause(err error) error {
+	off := c.taken
 	switch {
-	case s.in.err != nil:
-		return s.in.err
+	case c.in.err() != nil:
+		return c.in.err()
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		err = errors.New("it ends in the middle: the file is truncated")
 	}
 	return &transfer.Error{
-		Op: "unpack " + s.name, Code: transfer.CodeInvalid, Hint: "the compressed file is damaged: fetch or make it again",
+		Op: "unpack " + c.name, Code: transfer.CodeInvalid, Hint: "the compressed file is damaged: fetch or make it again",
 		Offset: &off, Err: err,
 	}
 }
 
-// measure unpacks everything to learn the size.
-func (s *stream) measure(ctx context.Context) (int64, error) {
-	buf := make([]byte, unpackSize)
+// measure decodes everything to learn the size.
+func (c *contents) measure(ctx context.Context) (int64, error) {
+	buf := make([]byte, 1<<20)
 	for {
-		_, err := s.Next(ctx, buf)
+		_, err := c.next(ctx, buf)
 		if errors.Is(err, io.EOF) {
-			return s.taken, nil
+			return c.taken, nil
 		}
 		if err != nil {
 			return 0, err
@@ -167,92 +191,8 @@ func (s *stream) measure(ctx context.Context) (int64, error) {
 	}
 }
 
-// Close releases the stream and closes what it owns.
-func (s *stream) Close() error {
-	s.out.release()
-	if s.close == nil {
-		return nil
-	}
-	return s.close()
-}
-
-// fileStream is a compressed file.
-type fileStream struct {
-	*stream
-	file *File
-}
-
-var (
-	_ transfer.Stream         = (*fileStream)(nil)
-	_ transfer.ChangeDetector = (*fileStream)(nil)
-)
-
-// openPacked makes a stream of a compressed file, which it owns from then on. With measured it unpacks the file once to
-// learn the image's size and that it is sound.
-func openPacked(ctx context.Context, f *File, measured bool, limit int64) (*fileStream, error) {
-	size := int64(-1)
-	if measured {
-		first, err := packedStream(ctx, f, limit)
-		if err != nil {
-			return nil, err
-		}
-		size, err = first.measure(ctx)
-		first.out.release()
-		if err != nil {
-			return nil, first.blame(ctx, err)
-		}
-		if size == 0 {
-			return nil, errEmpty("open " + f.path)
-		}
-	}
-	s, err := packedStream(ctx, f, limit)
-	if err != nil {
-		return nil, err
-	}
-	s.size.Store(size)
-	s.close = f.Close
-	return s, nil
-}
-
-func packedStream(ctx context.Context, f *File, limit int64) (*fileStream, error) {
-	r := &fileReader{File: f}
-	s := &stream{name: f.path, file: f.path, identity: f.identity, limit: limit}
-	if err := s.start(ctx, r, -1); err != nil {
-		return nil, err
-	}
-	return &fileStream{stream: s, file: f}, nil
-}
-
-// Next is stream.Next; a file that was changed under our hands looks damaged, and is told apart here.
-func (s *fileStream) Next(ctx context.Context, p []byte) (int, error) {
-	n, err := s.stream.Next(ctx, p)
-	return n, s.blame(ctx, err)
-}
-
-func (s *fileStream) blame(ctx context.Context, err error) error {
-	if transfer.CodeOf(err) != transfer.CodeInvalid {
-		return err
-	}
-	if changed := s.Unchanged(ctx); changed != nil {
-		return changed
-	}
-	return err
-}
-
-// Unchanged returns CodeSourceChanged if the file, or what its path leads to, is not what was opened.
-func (s *fileStream) Unchanged(ctx context.Context) error { return s.file.Unchanged(ctx) }
-
-// fileReader reads a file in order, independently of its offset.
-type fileReader struct {
-	*File
-	off int64
-}
-
-func (r *fileReader) Read(p []byte) (int, error) {
-	n, err := r.f.ReadAt(p, r.off)
-	r.off += int64(n)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return n, fileError("read "+r.path, err)
-	}
-	return n, err
+// Close releases the decoder and closes the input.
+func (c *contents) Close() error {
+	c.out.release()
+	return c.in.Close()
 }

@@ -26,7 +26,7 @@ type remote struct {
 // names its version can be read anywhere, unless the image is compressed; what every other server answers is the image
 // itself, which is read as it comes. A compressed image is not unpacked beforehand to learn its size, for that would
 // fetch it twice: its job has to say how large the drive is to be.
-func openURL(ctx context.Context, ref transfer.Ref, opts Options) (transfer.Source, error) {
+func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error) {
 	r := &remote{name: ref.Redacted()}
 	var err error
 	if r.origin, err = url.Parse(ref.Path); err != nil || r.origin.Host == "" {
@@ -37,19 +37,19 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (transfer.Sour
 		return nil, err
 	}
 	r.client = &http.Client{Transport: layers, CheckRedirect: checkRedirect}
-	a, err := r.get(ctx, r.origin, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sniffSize-1)}})
+	a, err := r.get(ctx, r.origin, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", headSize-1)}})
 	if err != nil {
 		return nil, err
 	}
-	src, err := r.ranged(a)
+	u, err := r.ranged(a)
 	if err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
-	if src != nil {
-		return src, a.Close()
+	if u != nil {
+		return u, a.Close()
 	}
 	if a.status == http.StatusOK {
-		return r.stream(ctx, a, opts)
+		return r.body(a)
 	}
 	// Ranges are no use here, so the image is asked for as a whole.
 	if err := a.Close(); err != nil {
@@ -58,7 +58,7 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (transfer.Sour
 	if a, err = r.get(ctx, r.origin, http.Header{}); err != nil {
 		return nil, err
 	}
-	return r.stream(ctx, a, opts)
+	return r.body(a)
 }
 
 // newLayers stacks what all requests for one image run through; the order is that of package
@@ -96,30 +96,41 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// stream reads an image as it comes. It owns a from then on.
-func (r *remote) stream(ctx context.Context, a *answer, opts Options) (transfer.Source, error) {
+// urlBody is the body of one answer as a medium, which is read once and in order.
+type urlBody struct {
+	remote *remote
+	answer *answer
+	in     *input
+}
+
+var _ medium = (*urlBody)(nil)
+
+// body makes a medium of an answer, which it owns from then on.
+func (r *remote) body(a *answer) (*urlBody, error) {
 	if a.length == 0 {
 		return nil, errors.Join(errEmpty("open "+r.name), a.Close())
 	}
-	s := &stream{name: r.name, file: r.origin.Path, identity: a.version(), limit: opts.MaxSize, close: a.Close}
-	if err := s.start(ctx, a, a.length); err != nil {
-		return nil, errors.Join(err, a.Close())
-	}
-	a.unbind()
-	return &urlStream{stream: s, answer: a}, nil
+	return &urlBody{remote: r, answer: a, in: newInput(a.reader(), nil)}, nil
 }
 
-// urlStream is an image that is fetched in one go.
-type urlStream struct {
-	*stream
-	answer *answer
-}
+func (b *urlBody) name() string { return b.remote.name }
 
-var _ transfer.Stream = (*urlStream)(nil)
+func (b *urlBody) fileName() string { return b.remote.origin.Path }
 
-// Next hands out what follows; it does not outlive ctx even while the server sends nothing.
-func (s *urlStream) Next(ctx context.Context, p []byte) (int, error) {
-	unbind := s.answer.bind(ctx)
-	defer unbind()
-	return s.stream.Next(ctx, p)
-}
+// Size is what the server says; -1 if it does not.
+func (b *urlBody) Size() int64 { return b.answer.length }
+
+// Identity is the version that the server says.
+func (b *urlBody) Identity() string { return b.answer.version() }
+
+func (b *urlBody) head(ctx context.Context, n int) ([]byte, error) { return b.in.head(ctx, n) }
+
+func (b *urlBody) random() transfer.RandomAccess { return nil }
+
+func (b *urlBody) stream(context.Context) (*input, error) { return b.in, nil }
+
+// Unchanged has nothing to compare: what is read is one answer.
+func (b *urlBody) Unchanged(context.Context) error { return nil }
+
+// Close gives up what has not been read.
+func (b *urlBody) Close() error { return b.answer.Close() }

@@ -298,7 +298,7 @@ func TestURLLimit(t *testing.T) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
-		if took := burst - int(limit.Tokens()); took < len(data) || took > len(data)+sniffSize+1 {
+		if took := burst - int(limit.Tokens()); took < len(data) || took > len(data)+headSize+1 {
 			t.Errorf("%d bytes were taken for %d", took, len(data))
 		}
 		closed(t, src)
@@ -310,7 +310,7 @@ func TestStdinWaits(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()
 	go func() { _, _ = w.Write(make([]byte, 100)) }()
-	src := open(t, "-", Options{Stdin: io.MultiReader(bytes.NewReader(make([]byte, sniffSize)), r)})
+	src := open(t, "-", Options{Stdin: io.MultiReader(bytes.NewReader(make([]byte, headSize)), r)})
 	defer closed(t, src)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -15,16 +14,16 @@ import (
 // verifyStored reads an image from the beginning of f, decodes it, and compares its chunks with a manifest. A difference,
 // or a stream that cannot be decoded, is CodeMismatch.
 func verifyStored(ctx context.Context, op string, f *os.File, format *format, m *transfer.Manifest) error {
-	s := &stream{name: op, in: &input{r: &fileReader{File: &File{f: f, path: op}}, ctx: ctx}}
-	if err := s.unpack(format, bufio.NewReaderSize(s.in, readSize)); err != nil {
+	image, err := decode(ctx, op, newInput((&File{f: f, path: op}).reader(), nil), format)
+	if err != nil {
 		return mismatch(op, 0, err)
 	}
-	defer s.out.release()
-	s.size.Store(m.Size)
+	defer image.Close()
+	image.size.Store(m.Size)
 	buf := make([]byte, m.ChunkSize)
 	for i, count := int64(0), transfer.ChunkCount(m.Size, m.ChunkSize); i < count; i++ {
 		c := transfer.ChunkAt(i, m.Size, m.ChunkSize)
-		n, err := s.Next(ctx, buf[:c.Len])
+		n, err := image.next(ctx, buf[:c.Len])
 		if err != nil && !errors.Is(err, io.EOF) {
 			return readError(op, c.Off, err)
 		}
@@ -36,7 +35,7 @@ func verifyStored(ctx context.Context, op string, f *os.File, format *format, m 
 			return mismatch(op, c.Off, fmt.Errorf("chunk %d is not what was written: its digest is %s, not %s", i, got, want))
 		}
 	}
-	n, err := s.Next(ctx, make([]byte, 1))
+	n, err := image.next(ctx, make([]byte, 1))
 	switch {
 	case n > 0:
 		return mismatch(op, m.Size, errors.New("more is stored than was written"))

@@ -1,0 +1,90 @@
+package image
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// medium is where the bytes of an image are stored: a file, a block device, what is behind a URL, standard input. It knows
+// nothing of formats: the same bytes may be a raw image or a compressed one.
+type medium interface {
+	transfer.Source         // of the bytes as they are stored; the size is -1 if it is not known
+	transfer.ChangeDetector // nil of a medium that cannot tell
+	// name names the medium in messages, without secrets.
+	name() string
+	// fileName is a name by whose ending users tell the format; empty: none.
+	fileName() string
+	// head is the first n bytes, or all if there are fewer. It is called before random and stream.
+	head(ctx context.Context, n int) ([]byte, error)
+	// random is the medium as one that is read by offset; nil if it can only be read in order.
+	random() transfer.RandomAccess
+	// stream reads from the first byte on. The caller closes it. A medium that is read by offset has as many streams as are
+	// asked for, others have one.
+	stream(ctx context.Context) (*input, error)
+}
+
+// readSize is how much is read at once of a medium that is read in order.
+const readSize = 128 << 10
+
+// readFunc reads like io.Reader. Its errors are ones for users.
+type readFunc func(ctx context.Context, p []byte) (int, error)
+
+// input reads a medium in order. It is used by one goroutine at a time.
+type input struct {
+	*bufio.Reader
+	source *boundReader
+	close  func() error // nil: nothing to close
+}
+
+func newInput(read readFunc, closeFunc func() error) *input {
+	source := &boundReader{read: read}
+	return &input{Reader: bufio.NewReaderSize(source, readSize), source: source, close: closeFunc}
+}
+
+// during makes ctx the one under which the medium is read from now on.
+func (in *input) during(ctx context.Context) { in.source.ctx = ctx }
+
+// err is the first error of the medium other than io.EOF. A decoder above it may hide it behind one of its own.
+func (in *input) err() error { return in.source.err }
+
+// head returns the first n bytes, or all if there are fewer, and leaves them to be read.
+func (in *input) head(ctx context.Context, n int) ([]byte, error) {
+	in.during(ctx)
+	head, err := in.Peek(n)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return head, err
+}
+
+func (in *input) Close() error {
+	if in.close == nil {
+		return nil
+	}
+	return in.close()
+}
+
+// boundReader is an io.Reader, which decoders ask for, on a readFunc.
+type boundReader struct {
+	read readFunc
+	ctx  context.Context // of the call in progress
+	err  error           // the first one but io.EOF, which stays
+}
+
+func (r *boundReader) Read(p []byte) (int, error) {
+	if r.err == nil {
+		r.err = r.ctx.Err()
+	}
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.read(r.ctx, p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,51 @@
+package image
+
+import (
+	"bytes"
+	"net/http"
+	"sync/atomic"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestURLChangesWhileItIsOpened answers the request for the first bytes with one version of a compressed image, and that
+// for the whole with another: what is read has to be what Identity says.
+func TestURLChangesWhileItIsOpened(t *testing.T) {
+	first, second := gzipped(t, []byte("the first image")), gzipped(t, []byte("another image"))
+	var asked atomic.Int64
+	s := server(t, func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			content(`"1"`, first)(w, r)
+			return
+		}
+		content(`"2"`, second)(w, r)
+	})
+	_, err := Open(t.Context(), s.URL+"/x.img.gz", Options{})
+	expectAt(t, err, transfer.CodeSourceChanged, 0)
+}
+
+// TestMeasureReadsNothingTwice but files: of others the size is not known before the end, whatever was asked for.
+func TestMeasureReadsNothingTwice(t *testing.T) {
+	image := bytes.Repeat([]byte("an image "), 1000)
+	stored := gzipped(t, image)
+	var asked atomic.Int64
+	s := server(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") == "" {
+			asked.Add(1)
+		}
+		content(`"1"`, stored)(w, r)
+	})
+	for path, want := range map[string]int64{
+		tempFile(t, "x.img.gz", stored): int64(len(image)), s.URL + "/x.img.gz": -1, "-": -1,
+	} {
+		src := open(t, path, Options{Measure: true, Stdin: bytes.NewReader(stored)})
+		if src.Size() != want {
+			t.Errorf("%s: the size is %d, want %d", path, src.Size(), want)
+		}
+		closed(t, src)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the whole image was fetched %d times, want once", n)
+	}
+}
