@@ -45,7 +45,7 @@ func WriteFileAt(dir *os.File, name string, perm fs.FileMode, replace bool, writ
 	if err := Rename(dir, temporary, name, replace); err != nil {
 		return errors.Join(err, unlink(dir, temporary))
 	}
-	if err := syncOpenDir(dir); err != nil {
+	if err := SyncOpenDir(dir); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDurable, err)
 	}
 	return nil
@@ -113,7 +113,7 @@ func SyncDir(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(syncOpenDir(dir), dir.Close())
+	return errors.Join(SyncOpenDir(dir), dir.Close())
 }
 
 func openDir(path string) (*os.File, error) {
@@ -124,8 +124,9 @@ func openDir(path string) (*os.File, error) {
 	return dir, nil
 }
 
-// syncOpenDir ignores EINVAL, by which a file system says that its folders are not synced at all (fsync(2)).
-func syncOpenDir(dir *os.File) error {
+// SyncOpenDir is SyncDir for an open folder. It ignores EINVAL, by which a file system says that its folders are not
+// synced at all (fsync(2)).
+func SyncOpenDir(dir *os.File) error {
 	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("sync folder: %w", err)
 	}

@@ -21,13 +21,13 @@ type CreateOptions struct {
 
 // Create makes the sink of an image: a file, a block device, or "-" for standard output.
 //
-// A file is written as PATH.partial, which one job at a time may do, and gets its name in Commit, with its manifest
-// beside it as PATH.manifest.json. A raw file is sparse where no chunk is written, and can be resumed. A compressed one, like standard
-// output, is written in order and begins anew each time. A block device is written where it stands: it has neither a
-// .partial nor a manifest, and its zeros have to be written.
+// A file is written as PATH.partial, which one job at a time may do, and gets its name in Commit, together with its
+// manifest, PATH.manifest.json. A raw file is sparse where no chunk is written, and can be resumed. A compressed one, like
+// standard output, is written in order and starts over each time. A block device is written in place: it has neither a
+// .partial nor a manifest, and its zeros must be written.
 //
-// Errors: CodeExists for a target that is there already, or its manifest, CodeConflict while another job writes it, CodeInvalid for one
-// that is no file, CodeForbidden (also outside of the roots), CodeNotFound for a missing folder, CodeNoSpace.
+// Errors: CodeExists for a target that exists, or its manifest, CodeConflict while another job writes it, CodeInvalid for
+// one that is no file, CodeForbidden (also outside of the roots), CodeNotFound for a missing folder, CodeNoSpace.
 func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ type target struct {
 	device   bool
 }
 
-// findTarget looks at what is there, and whether it may be written.
+// findTarget checks what is at the path, and whether it may be written.
 func findTarget(path string, opts CreateOptions) (t target, err error) {
 	t.op = "create " + path
 	if t.resolved, err = opts.Roots.Check(path); err != nil {
@@ -129,8 +129,8 @@ func findTarget(path string, opts CreateOptions) (t target, err error) {
 	return t, nil
 }
 
-// checkManifest refuses a target whose manifest is there without it: somebody may have kept it to verify another image by.
-// One that an earlier attempt left is looked at when this one has something to compare it with.
+// checkManifest refuses a target that does not exist but has a manifest, which may be kept to verify another image. One
+// that an earlier attempt of this job left is compared in Commit.
 func (t *target) checkManifest(opts CreateOptions) error {
 	if opts.Overwrite || opts.Resume {
 		return nil

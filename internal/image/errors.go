@@ -10,7 +10,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// fileErrors says what a user is told of each kind of failure; the first that fits counts.
+// fileErrors has the code and hint of each kind of failure; the first row that fits counts.
 var fileErrors = []struct {
 	cause []error
 	code  transfer.Code

@@ -50,13 +50,14 @@ func openFile(roots Roots, path string) (*File, error) {
 		return nil, err
 	}
 	s := &File{f: f, path: path}
-	if err := s.settle(op); err != nil {
+	if err := s.inspect(op); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return s, nil
 }
 
-func (s *File) settle(op string) (err error) {
+// inspect finds the size and identity of the open file, and refuses what cannot be an image.
+func (s *File) inspect(op string) (err error) {
 	if s.info, s.size, err = measure(s.f); err != nil {
 		return fileError(op, err)
 	}

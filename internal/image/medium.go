@@ -9,8 +9,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// medium is where the bytes of an image are stored: a file, a block device, what is behind a URL, standard input. It knows
-// nothing of formats: the same bytes may be a raw image or a compressed one.
+// medium is where the bytes of an image are stored: a file, a block device, what is behind a URL, standard input. It has
+// no format: the same bytes may be a raw image or a compressed one.
 type medium interface {
 	transfer.Source         // of the bytes as they are stored; the size is -1 if it is not known
 	transfer.ChangeDetector // nil of a medium that cannot tell

@@ -30,13 +30,13 @@ type Options struct {
 	patience  transport.Patience // zero: the default one
 }
 
-// Open opens an image: a regular file or block device, an http or https URL, or "-" for standard input. Content decides
-// what it is: gzip and Zstandard (of one member or frame, or many) make a transfer.Stream, as do standard input and a URL whose server cannot
-// hand out ranges; everything else can be read anywhere. The formats of virtual machines, which are no raw images, are
+// Open opens an image: a regular file or block device, an http or https URL, or "-" for standard input. Its content decides
+// its format: gzip and Zstandard (of one member or frame, or many) make a transfer.Stream, as do standard input and a URL
+// whose server does not support ranges; everything else can be read by offset. The disk formats of virtual machines are
 // refused.
 //
 // Errors: CodeNotFound, CodeForbidden (also outside of the roots), CodeInvalid for what cannot be an image, is empty or
-// does not unpack, and for URLs the codes of package transfer that fit the server's answer.
+// does not unpack, and for URLs the codes of package transfer that fit the server's response.
 func Open(ctx context.Context, path string, opts Options) (transfer.Source, error) {
 	m, err := openMedium(ctx, path, opts)
 	if err != nil {

@@ -41,7 +41,7 @@ const (
 func openPartial(t target, f *format, opts CreateOptions) (*partial, error) {
 	folder, err := opts.Roots.openFolder(filepath.Dir(t.resolved))
 	if err != nil {
-		return nil, retitle(t.op, "open its folder", err)
+		return nil, withOp(t.op, "open its folder", err)
 	}
 	p := &partial{target: t, opts: opts, format: f, folder: folder, base: filepath.Base(t.resolved)}
 	if err := p.lock(); err != nil {
@@ -50,7 +50,8 @@ func openPartial(t target, f *format, opts CreateOptions) (*partial, error) {
 	return p, nil
 }
 
-func retitle(op, what string, err error) error {
+// withOp is err as one of the operation op, of which what has failed.
+func withOp(op, what string, err error) error {
 	var e *transfer.Error
 	if !errors.As(err, &e) {
 		return fmt.Errorf("%s: %w", op, err)
@@ -59,18 +60,18 @@ func retitle(op, what string, err error) error {
 }
 
 func (p *partial) fail(what string, err error) error {
-	return retitle(p.op, what, fileError("", err))
+	return withOp(p.op, what, fileError("", err))
 }
 
-// lock opens the .partial and locks it. The job that had it may have given it its name, or removed it, while we waited
-// for neither; then what we hold is not the .partial any more, and we look again.
+// lock opens the .partial and locks it. The job that had it may have published or removed it between the two; then what is
+// locked is not the .partial any more, and lock starts over.
 func (p *partial) lock() error {
 	for {
 		f, err := p.folder.open(p.base+partialSuffix, os.O_RDWR|os.O_CREATE)
 		if err != nil {
 			return p.fail("open "+partialSuffix, err)
 		}
-		current, err := p.claim(f)
+		current, err := p.tryLock(f)
 		if current && err == nil {
 			p.f = f
 			return nil
@@ -81,13 +82,14 @@ func (p *partial) lock() error {
 	}
 }
 
-func (p *partial) claim(f *os.File) (current bool, err error) {
+// tryLock locks f; current is false if f is not the .partial any more.
+func (p *partial) tryLock(f *os.File) (current bool, err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return false, p.fail("lock "+partialSuffix, err)
 		}
-		// Busy, and not "exists": the other may be an earlier attempt of this very job that is about to learn that it
-		// has lost it. Who waits for another job in earnest finds the target there in the end.
+		// CodeConflict, which is retried, and not CodeExists: the other may be an earlier attempt of this job that has lost
+		// its lease and will end soon. If it is another job, a retry finds the published target in the end.
 		return false, &transfer.Error{
 			Op: p.op, Code: transfer.CodeConflict, Hint: "wait for it, or choose another path",
 			Err: errors.New("another job is writing this file"),
@@ -148,7 +150,7 @@ func (p *partial) reset(size int64) error {
 	return nil
 }
 
-// publish makes the file durable and gives it its name, with the manifest beside it.
+// publish makes the file durable, writes its manifest and gives it its name.
 func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned ownership) error {
 	if err := p.f.Sync(); err != nil {
 		return p.fail("write "+partialSuffix+" to disk", err)
@@ -165,14 +167,14 @@ func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned owner
 	if err := p.rename(); err != nil {
 		return err
 	}
-	if err := p.folder.dir.Sync(); err != nil {
+	if err := fsx.SyncOpenDir(p.folder.dir); err != nil {
 		return p.fail("write its folder to disk", err)
 	}
 	return nil
 }
 
-// published looks whether there is a target that must stay. There may be if an earlier attempt was cut off right after it
-// had completed the target; then the target holds this very image, and ours is not needed.
+// published reports whether an earlier attempt has published the target and was cut off right after that: then the target
+// holds this image, and the .partial is removed. A target that holds anything else stays, and the error is CodeExists.
 func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, error) {
 	if p.opts.Overwrite {
 		return false, nil
@@ -197,8 +199,8 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, er
 	return true, p.remove()
 }
 
-// writeManifest puts the manifest beside the target. One that is there already stays; if it says the same, an earlier
-// attempt was cut off right after it had written it.
+// writeManifest writes the manifest into the target's folder. One that exists stays; if it describes the same image, an
+// earlier attempt was cut off right after it had written it.
 func (p *partial) writeManifest(m *transfer.Manifest) error {
 	err := fsx.WriteFileAt(p.folder.dir, p.base+manifestSuffix, 0o666, p.opts.Overwrite, func(w io.Writer) error { // as the image itself
 		return verify.WriteManifest(w, m)
@@ -218,7 +220,7 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 		return errManifestExists(p.op)
 	}
 	f := &File{f: file, path: p.resolved + manifestSuffix}
-	if err = f.settle(p.op); err != nil {
+	if err = f.inspect(p.op); err != nil {
 		return errors.Join(errManifestExists(p.op), f.Close())
 	}
 	there, err := f.manifest()
@@ -228,8 +230,7 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 	return nil
 }
 
-// rename gives the file its name, and takes nobody else's: a target that appeared after we looked stays, unless it may be
-// replaced.
+// rename gives the file its name. A target that has appeared meanwhile stays, unless it may be replaced.
 func (p *partial) rename() error {
 	err := fsx.Rename(p.folder.dir, p.base+partialSuffix, p.base, p.opts.Overwrite)
 	if errors.Is(err, fs.ErrExist) {

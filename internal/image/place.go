@@ -13,7 +13,7 @@ import (
 type place interface {
 	// name names the place in messages.
 	name() string
-	// publish makes durable what was written and gives it its final name, with the manifest beside it. It is called once,
+	// publish makes durable what was written and gives it its final name, together with its manifest. It is called once,
 	// when everything is written, and asks owned right before the first step that others can see.
 	publish(ctx context.Context, m *transfer.Manifest, owned ownership) error
 	// remove removes what the job made and did not publish. What was there before the job stays.

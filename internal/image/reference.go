@@ -78,7 +78,7 @@ func (s *File) manifest() (*transfer.Manifest, error) {
 	return m, nil
 }
 
-// Reference is an image of which only a manifest is there. It is safe for concurrent use.
+// Reference is the manifest of an image, which has the digests of its chunks and no bytes. It is safe for concurrent use.
 type Reference struct {
 	m *transfer.Manifest
 }

@@ -88,7 +88,7 @@ func (s *stream) Size() int64 { return s.image.size.Load() }
 // Identity is that of the medium.
 func (s *stream) Identity() string { return s.medium.Identity() }
 
-// Next hands out what follows. A stream that cannot be decoded is CodeInvalid, with the offset in the image.
+// Next reads what follows. A stream that cannot be decoded is CodeInvalid, with the offset in the image.
 func (s *stream) Next(ctx context.Context, p []byte) (int, error) {
 	n, err := s.image.next(ctx, p)
 	return n, orChanged(ctx, s.medium, err)
