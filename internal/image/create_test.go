@@ -112,7 +112,7 @@ func TestTargetAppears(t *testing.T) {
 }
 
 // TestCommitTwice is the crash between a target's completion and the record of it: the next attempt finds the target
-// there, proves that it is this image, and is content with it.
+// there, verifies that it is this image, and has nothing left to do.
 func TestCommitTwice(t *testing.T) {
 	content := transfertest.Image(5*chunk, chunk)
 	manifest := transfertest.Manifest(content, chunk)
@@ -134,8 +134,8 @@ func TestCommitTwice(t *testing.T) {
 	}
 }
 
-// TestManifestBeside finds a target's manifest next to it.
-func TestManifestBeside(t *testing.T) {
+// TestManifestIsWritten next to a target.
+func TestManifestIsWritten(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	path := filepath.Join(tempDir(t), "disk.img")
 	dst := begun(t, path, content, CreateOptions{})
@@ -149,7 +149,7 @@ func TestManifestBeside(t *testing.T) {
 	}
 	defer closed(t, src)
 	if _, ok := src.(transfer.Digests); !ok || src.Size() != int64(len(content)) {
-		t.Errorf("what lies beside the target is no manifest of it: %T", src)
+		t.Errorf("the target's manifest is none of it: %T", src)
 	}
 }
 
@@ -182,8 +182,8 @@ func TestManifestStays(t *testing.T) {
 	}
 }
 
-// TestPackedIsProven breaks what a compressed target stored before it is complete.
-func TestPackedIsProven(t *testing.T) {
+// TestCompressedTargetIsVerified breaks what a compressed target stored before it is complete.
+func TestCompressedTargetIsVerified(t *testing.T) {
 	content := transfertest.Image(64*chunk, chunk)
 	for name, format := range map[string]transfer.Format{"gz": transfer.FormatGzip, "zst": transfer.FormatZstd} {
 		path := filepath.Join(tempDir(t), "disk.img")

@@ -19,13 +19,13 @@ func TestRefused(t *testing.T) {
 	dir := tempDir(t)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	data := bytes.Repeat([]byte("some data that is no zeros "), 1000)
-	packed, framed := gzipped(t, data), zstded(t, data)
+	compressed, framed := gzipped(t, data), zstded(t, data)
 	for name, content := range map[string][]byte{
 		"empty.img": {}, "empty.img.gz": gzipped(t, nil), "disk.qcow2": []byte("QFI\xfb and more of it"), "disk.xz": []byte("\xfd7zXZ\x00 and more"),
-		"torn.gz": packed[:len(packed)/2], "torn.zst": framed[:len(framed)/2],
-		"trailing.gz": append(bytes.Clone(packed), "garbage"...), "page.img.gz": []byte("<html>not found</html>"),
-		"torn-header.gz": append(bytes.Clone(packed), packed[:5]...), "flipped.gz": flipped(packed),
-		"torn-name.gz": append(bytes.Clone(packed), "\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03disk"...),
+		"torn.gz": compressed[:len(compressed)/2], "torn.zst": framed[:len(framed)/2],
+		"trailing.gz": append(bytes.Clone(compressed), "garbage"...), "page.img.gz": []byte("<html>not found</html>"),
+		"torn-header.gz": append(bytes.Clone(compressed), compressed[:5]...), "flipped.gz": flipped(compressed),
+		"torn-name.gz": append(bytes.Clone(compressed), "\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03disk"...),
 	} {
 		writeFile(t, at(name), content)
 	}
