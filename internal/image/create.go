@@ -86,7 +86,7 @@ func resumeRaw(p *partial, size int64) (*offsetSink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &offsetSink{seekable: p, size: size, sparse: true, blank: fresh}, nil
+	return &offsetSink{place: p, size: size, sparse: true, blank: fresh}, nil
 }
 
 // beginStream writes an image in order, from the beginning.

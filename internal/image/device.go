@@ -44,7 +44,7 @@ func newDeviceSink(t target, f *os.File, size int64) (*offsetSink, error) {
 	if capacity < size {
 		return nil, invalid(t.op, "give a larger device", "the image has %d bytes, and the device only %d", size, capacity)
 	}
-	return &offsetSink{seekable: &device{f: f, path: t.resolved}, size: size}, nil
+	return &offsetSink{place: &device{f: f, path: t.resolved}, size: size}, nil
 }
 
 func (d *device) name() string { return d.path }

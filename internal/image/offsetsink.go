@@ -14,7 +14,7 @@ import (
 
 // offsetSink writes a raw image by offset, into PATH.partial or a block device. It is safe for concurrent use.
 type offsetSink struct {
-	seekable
+	place  seekable
 	size   int64 // of the image, bytes
 	sparse bool  // what is not written is a hole, or what an earlier attempt left, so Commit looks
 	blank  bool  // what is not written reads as zeros
@@ -39,15 +39,15 @@ func (s *offsetSink) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, err := s.file().WriteAt(p, c.Off); err != nil {
-		return fileErrorAt("write "+s.name(), c.Off+int64(n), err)
+	if n, err := s.place.file().WriteAt(p, c.Off); err != nil {
+		return fileErrorAt("write "+s.place.name(), c.Off+int64(n), err)
 	}
 	return nil
 }
 
 func (s *offsetSink) check(ctx context.Context, c transfer.Chunk, n int) error {
 	if c.Off < 0 || n != c.Len || int64(n) > s.size-c.Off {
-		return invalid("write "+s.name(), "", "%d bytes at %d are no chunk of an image of %d bytes", n, c.Off, s.size)
+		return invalid("write "+s.place.name(), "", "%d bytes at %d are no chunk of an image of %d bytes", n, c.Off, s.size)
 	}
 	return ctx.Err()
 }
@@ -69,12 +69,12 @@ func (s *offsetSink) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer
 			return err
 		}
 		p := buf[:min(readBackSize, end-off)]
-		n, err := s.file().ReadAt(p, off)
+		n, err := s.place.file().ReadAt(p, off)
 		if n < len(p) {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return fileErrorAt("read back "+s.name(), off+int64(n), err)
+			return fileErrorAt("read back "+s.place.name(), off+int64(n), err)
 		}
 		if _, err := w.Write(p); err != nil {
 			return err
@@ -116,12 +116,12 @@ func (s *offsetSink) ClearChunk(ctx context.Context, c transfer.Chunk) error {
 	if err := s.check(ctx, c, c.Len); err != nil {
 		return err
 	}
-	err := unix.Fallocate(int(s.file().Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, c.Off, int64(c.Len))
+	err := unix.Fallocate(int(s.place.file().Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, c.Off, int64(c.Len))
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return s.WriteChunk(ctx, c, make([]byte, c.Len))
 	}
 	if err != nil {
-		return fileErrorAt("clear "+s.name(), c.Off, err)
+		return fileErrorAt("clear "+s.place.name(), c.Off, err)
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func (s *offsetSink) Commit(ctx context.Context, m *transfer.Manifest, owned fun
 			return err
 		}
 	}
-	return s.publish(ctx, m, owned)
+	return s.place.publish(ctx, m, owned)
 }
 
 // clearRest makes sure that chunks which are zeros, and so perhaps were never written, read as zeros. They may not where an
@@ -173,7 +173,12 @@ func (s *offsetSink) clear(ctx context.Context, c transfer.Chunk) error {
 }
 
 // written is the image as it is stored so far.
-func (s *offsetSink) written() *File { return &File{f: s.file(), path: s.name(), size: s.size} }
+func (s *offsetSink) written() *File {
+	return &File{f: s.place.file(), path: s.place.name(), size: s.size}
+}
 
 // Discard removes what the job made of a file; after Commit there is nothing to remove.
-func (s *offsetSink) Discard(context.Context) error { return s.remove() }
+func (s *offsetSink) Discard(context.Context) error { return s.place.remove() }
+
+// Close releases the place. What was written stays, for a later attempt to go on with.
+func (s *offsetSink) Close() error { return s.place.Close() }
