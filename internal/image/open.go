@@ -42,7 +42,7 @@ func Open(ctx context.Context, path string, opts Options) (transfer.Source, erro
 	if err != nil {
 		return nil, err
 	}
-	opts.Measure = opts.Measure && (transfer.Ref{Path: path}).IsFile() // others cannot be read twice, or not at once
+	opts.Measure = opts.Measure && (transfer.Ref{Path: path}).IsFile() // a URL would be fetched twice, and standard input is read once
 	src, err := openImage(ctx, m, opts)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// answer is a server's answer with status 200 or 206. Its body is read by one goroutine at a time.
-type answer struct {
+// response is a response with status 200 or 206. Its body is read by one goroutine at a time.
+type response struct {
 	remote *remote
 	status int
 	header http.Header
@@ -23,79 +23,79 @@ type answer struct {
 	unbind func() bool
 }
 
-// get sends one request. ctx governs the answer until its Close or unbind.
-func (r *remote) get(ctx context.Context, u *url.URL, header http.Header) (*answer, error) {
+// get sends one request. ctx governs the response until its Close or unbind.
+func (r *remote) get(ctx context.Context, u *url.URL, header http.Header) (*response, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err // bind would tell, but only a moment later
+		return nil, err // bind would end the request too, but later
 	}
-	a := &answer{remote: r}
-	a.ctx, a.stop = context.WithCancelCause(context.WithoutCancel(ctx))
-	a.unbind = a.bind(ctx)
-	if err := a.send(u, header); err != nil {
-		a.release()
+	resp := &response{remote: r}
+	resp.ctx, resp.stop = context.WithCancelCause(context.WithoutCancel(ctx))
+	resp.unbind = resp.bind(ctx)
+	if err := resp.send(u, header); err != nil {
+		resp.release()
 		return nil, err
 	}
-	if a.status != http.StatusOK && a.status != http.StatusPartialContent {
-		return nil, errors.Join(a.statusError(), a.Close())
+	if resp.status != http.StatusOK && resp.status != http.StatusPartialContent {
+		return nil, errors.Join(resp.statusError(), resp.Close())
 	}
-	return a, nil
+	return resp, nil
 }
 
-func (a *answer) send(u *url.URL, header http.Header) error {
-	req, err := http.NewRequestWithContext(a.ctx, http.MethodGet, u.String(), http.NoBody)
+func (resp *response) send(u *url.URL, header http.Header) error {
+	req, err := http.NewRequestWithContext(resp.ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
-		return a.remote.errNoURL()
+		return resp.remote.errNoURL()
 	}
 	req.Header = header.Clone()
 	req.Header.Set("Accept-Encoding", "identity")
-	resp, err := a.remote.client.Do(req) //nolint:bodyclose // Close does
+	got, err := resp.remote.client.Do(req) //nolint:bodyclose // Close does
 	if err != nil {
-		return a.callError(err)
+		return resp.callError(err)
 	}
-	a.status, a.header, a.from, a.length, a.body = resp.StatusCode, resp.Header, resp.Request.URL, resp.ContentLength, resp.Body
+	resp.status, resp.header, resp.from, resp.length, resp.body = got.StatusCode, got.Header, got.Request.URL, got.ContentLength, got.Body
 	return nil
 }
 
-// bind makes the end of ctx the end of the answer, until unbind.
-func (a *answer) bind(ctx context.Context) (unbind func() bool) {
-	return context.AfterFunc(ctx, func() { a.stop(ctx.Err()) })
+// bind makes the end of ctx the end of the response, until unbind.
+func (resp *response) bind(ctx context.Context) (unbind func() bool) {
+	return context.AfterFunc(ctx, func() { resp.stop(ctx.Err()) })
 }
 
 // reader reads the body, each time under the context of that read and no longer under that of the request. It does not
 // outlive its context even while the server sends nothing.
-func (a *answer) reader() readFunc {
-	a.unbind()
+func (resp *response) reader() readFunc {
+	resp.unbind()
 	return func(ctx context.Context, p []byte) (int, error) {
-		unbind := a.bind(ctx)
+		unbind := resp.bind(ctx)
 		defer unbind()
-		return a.Read(p)
+		return resp.Read(p)
 	}
 }
 
 // Read reads the body; its errors are ones for users. A server that stands still is CodeTimeout.
-func (a *answer) Read(p []byte) (int, error) {
-	n, err := a.body.Read(p)
+func (resp *response) Read(p []byte) (int, error) {
+	n, err := resp.body.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = a.callError(err)
+		err = resp.callError(err)
 	}
 	return n, err
 }
 
 // Close gives up what has not been read.
-func (a *answer) Close() error {
-	_ = a.body.Close() // its error says only that the body was cut off
-	a.release()
+func (resp *response) Close() error {
+	_ = resp.body.Close() // its error says only that the body was cut off
+	resp.release()
 	return nil
 }
 
-func (a *answer) release() {
-	a.unbind()
-	a.stop(nil)
+func (resp *response) release() {
+	resp.unbind()
+	resp.stop(nil)
 }
 
 // contentRange reads the header of a 206 (RFC 9110, 14.4): bytes FIRST-LAST/TOTAL.
-func (a *answer) contentRange() (first, last, total int64, ok bool) {
-	spec, found := strings.CutPrefix(a.header.Get("Content-Range"), "bytes ")
+func (resp *response) contentRange() (first, last, total int64, ok bool) {
+	spec, found := strings.CutPrefix(resp.header.Get("Content-Range"), "bytes ")
 	span, size, slash := strings.Cut(spec, "/")
 	from, to, dash := strings.Cut(span, "-")
 	if !found || !slash || !dash {
@@ -110,9 +110,9 @@ func (a *answer) contentRange() (first, last, total int64, ok bool) {
 
 // version names the version of the image that was sent: its strong ETag, or the time of its last change; empty if the
 // server says neither. A weak ETag is none, for it does not promise the same bytes (RFC 9110, 8.8.3).
-func (a *answer) version() string {
-	if tag := a.header.Get("ETag"); strings.HasPrefix(tag, `"`) {
+func (resp *response) version() string {
+	if tag := resp.header.Get("ETag"); strings.HasPrefix(tag, `"`) {
 		return tag
 	}
-	return a.header.Get("Last-Modified")
+	return resp.header.Get("Last-Modified")
 }

@@ -22,10 +22,8 @@ type remote struct {
 	client *http.Client
 }
 
-// openURL asks for the first bytes of the image. A server that answers with just them, says how large the image is and
-// names its version can be read anywhere, unless the image is compressed; what every other server answers is the image
-// itself, which is read as it comes. A compressed image is not unpacked beforehand to learn its size, for that would
-// fetch it twice: its job has to say how large the drive is to be.
+// openURL requests the first bytes of the image. If the server responds with just these, the size of the whole and its
+// version, the medium is read by offset; otherwise it is the body of one response, read in order.
 func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error) {
 	r := &remote{name: ref.Redacted()}
 	var err error
@@ -37,28 +35,28 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error
 		return nil, err
 	}
 	r.client = &http.Client{Transport: layers, CheckRedirect: checkRedirect}
-	a, err := r.get(ctx, r.origin, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", headSize-1)}})
+	resp, err := r.get(ctx, r.origin, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", headSize-1)}})
 	if err != nil {
 		return nil, err
 	}
-	u, err := r.ranged(a)
+	u, err := r.ranged(resp)
 	if err != nil {
-		return nil, errors.Join(err, a.Close())
+		return nil, errors.Join(err, resp.Close())
 	}
 	if u != nil {
-		return u, a.Close()
+		return u, resp.Close()
 	}
-	if a.status == http.StatusOK {
-		return r.body(a)
+	if resp.status == http.StatusOK {
+		return r.body(resp)
 	}
 	// Ranges are no use here, so the image is asked for as a whole.
-	if err := a.Close(); err != nil {
+	if err := resp.Close(); err != nil {
 		return nil, err
 	}
-	if a, err = r.get(ctx, r.origin, http.Header{}); err != nil {
+	if resp, err = r.get(ctx, r.origin, http.Header{}); err != nil {
 		return nil, err
 	}
-	return r.body(a)
+	return r.body(resp)
 }
 
 // newLayers stacks what all requests for one image run through; the order is that of package
@@ -79,8 +77,7 @@ func newLayers(opts Options) (rt http.RoundTripper, err error) {
 // pool is the connections of all images, so that they are used again.
 var pool = sync.OnceValues(func() (*http.Transport, error) { return transport.New(transport.Config{MaxIdle: 16}) })
 
-// checkRedirect follows a public mirror's redirects, but to the web only, and never from where nobody listens to where
-// everybody may.
+// checkRedirect follows redirects, as of a public mirror, to http and https alone and never from https to http.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return transfer.Errorf(transfer.CodeProtocol, "give the address that it leads to", "more than %d redirects", maxRedirects)
@@ -96,21 +93,21 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// urlBody is the body of one answer as a medium, which is read once and in order.
+// urlBody is the body of one response as a medium, which is read once and in order.
 type urlBody struct {
-	remote *remote
-	answer *answer
-	in     *input
+	remote   *remote
+	response *response
+	in       *input
 }
 
 var _ medium = (*urlBody)(nil)
 
-// body makes a medium of an answer, which it owns from then on.
-func (r *remote) body(a *answer) (*urlBody, error) {
-	if a.length == 0 {
-		return nil, errors.Join(errEmpty("open "+r.name), a.Close())
+// body makes a medium of a response, which it owns from then on.
+func (r *remote) body(resp *response) (*urlBody, error) {
+	if resp.length == 0 {
+		return nil, errors.Join(errEmpty("open "+r.name), resp.Close())
 	}
-	return &urlBody{remote: r, answer: a, in: newInput(a.reader(), nil)}, nil
+	return &urlBody{remote: r, response: resp, in: newInput(resp.reader(), nil)}, nil
 }
 
 func (b *urlBody) name() string { return b.remote.name }
@@ -118,10 +115,10 @@ func (b *urlBody) name() string { return b.remote.name }
 func (b *urlBody) fileName() string { return b.remote.origin.Path }
 
 // Size is what the server says; -1 if it does not.
-func (b *urlBody) Size() int64 { return b.answer.length }
+func (b *urlBody) Size() int64 { return b.response.length }
 
 // Identity is the version that the server says.
-func (b *urlBody) Identity() string { return b.answer.version() }
+func (b *urlBody) Identity() string { return b.response.version() }
 
 func (b *urlBody) head(ctx context.Context, n int) ([]byte, error) { return b.in.head(ctx, n) }
 
@@ -129,8 +126,8 @@ func (b *urlBody) random() transfer.RandomAccess { return nil }
 
 func (b *urlBody) stream(context.Context) (*input, error) { return b.in, nil }
 
-// Unchanged has nothing to compare: what is read is one answer.
+// Unchanged has nothing to compare: what is read is one response.
 func (b *urlBody) Unchanged(context.Context) error { return nil }
 
 // Close gives up what has not been read.
-func (b *urlBody) Close() error { return b.answer.Close() }
+func (b *urlBody) Close() error { return b.response.Close() }

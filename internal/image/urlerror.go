@@ -36,23 +36,23 @@ var meanings = transport.Meanings{
 
 const hintForbidden = "does the URL need a user and password, or has it expired?"
 
-// callError makes an error of a request, or of reading its answer, one for users.
-func (a *answer) callError(err error) error {
-	err = meanings.Failure(a.ctx, err)
+// callError makes an error of a request, or of reading its response, one for users.
+func (resp *response) callError(err error) error {
+	err = meanings.Failure(resp.ctx, err)
 	var known *transfer.Error
 	if errors.As(err, &known) { // what wraps it repeats the URL, which may hold secrets
-		return a.remote.failure(known.Code, known.Hint, known.Err)
+		return resp.remote.failure(known.Code, known.Hint, known.Err)
 	}
 	return err
 }
 
 // statusError is what a status that brings no image means.
-func (a *answer) statusError() error {
-	if a.status == http.StatusRequestedRangeNotSatisfiable && a.header.Get("Content-Range") == "bytes */0" {
-		return errEmpty("open " + a.remote.name)
+func (resp *response) statusError() error {
+	if resp.status == http.StatusRequestedRangeNotSatisfiable && resp.header.Get("Content-Range") == "bytes */0" {
+		return errEmpty("open " + resp.remote.name)
 	}
-	err := fmt.Errorf("the server answers %d %s", a.status, http.StatusText(a.status))
-	e := meanings.Status(a.status).Answered(a.header, err)
-	e.Op = "fetch " + a.remote.name
+	err := fmt.Errorf("the server answers %d %s", resp.status, http.StatusText(resp.status))
+	e := meanings.Status(resp.status).Answered(resp.header, err)
+	e.Op = "fetch " + resp.remote.name
 	return e
 }

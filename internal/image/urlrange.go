@@ -13,7 +13,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// URL is a medium behind a URL whose server hands out ranges, and a raw image. It is safe for concurrent use.
+// URL is a medium behind a URL whose server supports ranges, and a raw image. It is safe for concurrent use.
 type URL struct {
 	*remote
 	size    int64
@@ -28,19 +28,19 @@ var (
 	_ medium                = (*URL)(nil)
 )
 
-// ranged makes a medium of the answer to a request for the first bytes; nil if the image has to be taken as it comes.
-// It leaves the body alone if the answer is the whole image.
-func (r *remote) ranged(a *answer) (*URL, error) {
-	first, last, total, ok := a.contentRange()
-	if a.status != http.StatusPartialContent || !ok || first != 0 || a.version() == "" {
+// ranged makes a medium of the response to a request for the first bytes; nil if the image can only be read in order. It
+// reads nothing of the body if the response is the whole image.
+func (r *remote) ranged(resp *response) (*URL, error) {
+	first, last, total, ok := resp.contentRange()
+	if resp.status != http.StatusPartialContent || !ok || first != 0 || resp.version() == "" {
 		return nil, nil
 	}
 	head := make([]byte, min(last+1, headSize))
-	if _, err := io.ReadFull(a, head); err != nil {
+	if _, err := io.ReadFull(resp, head); err != nil {
 		return nil, r.short(0, err)
 	}
-	u := &URL{remote: r, size: total, version: a.version(), start: head}
-	u.pin(a.from)
+	u := &URL{remote: r, size: total, version: resp.version(), start: head}
+	u.pin(resp.from)
 	return u, nil
 }
 
@@ -65,18 +65,18 @@ func (u *URL) head(_ context.Context, n int) ([]byte, error) {
 
 // stream fetches everything in one go.
 func (u *URL) stream(ctx context.Context) (*input, error) {
-	a, err := u.fetch(ctx, http.Header{})
+	resp, err := u.fetch(ctx, http.Header{})
 	if err != nil {
 		return nil, err
 	}
-	if now := a.version(); now != u.version {
+	if now := resp.version(); now != u.version {
 		err := u.changed(0, fmt.Errorf("the image changed: it was %s, it is %s", u.version, now))
-		return nil, errors.Join(err, a.Close())
+		return nil, errors.Join(err, resp.Close())
 	}
-	return newInput(a.reader(), a.Close), nil
+	return newInput(resp.reader(), resp.Close), nil
 }
 
-// Unchanged is known of each answer when it is read.
+// Unchanged is known of each response when it is read.
 func (u *URL) Unchanged(context.Context) error { return nil }
 
 // Size is the image's length in bytes.
@@ -91,49 +91,49 @@ func (u *URL) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 }
 
 // ReadChunk fetches one range. An image that is not the one that was opened is CodeSourceChanged (If-Range, RFC 9110,
-// 13.1.5); an answer that is cut off is CodeNetwork, one that stands still CodeTimeout.
+// 13.1.5); a response that is cut off is CodeNetwork, one that stands still CodeTimeout.
 func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	if len(p) == 0 {
 		return ctx.Err()
 	}
 	last := c.Off + int64(len(p)) - 1
-	a, err := u.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", c.Off, last)}, "If-Range": {u.version}})
+	resp, err := u.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", c.Off, last)}, "If-Range": {u.version}})
 	if err != nil {
 		return err
 	}
-	if err := u.check(a, c.Off, last); err != nil {
-		return errors.Join(err, a.Close())
+	if err := u.check(resp, c.Off, last); err != nil {
+		return errors.Join(err, resp.Close())
 	}
-	if n, err := io.ReadFull(a, p); err != nil {
-		return errors.Join(u.short(c.Off+int64(n), err), a.Close())
+	if n, err := io.ReadFull(resp, p); err != nil {
+		return errors.Join(u.short(c.Off+int64(n), err), resp.Close())
 	}
-	return a.Close()
+	return resp.Close()
 }
 
-// fetch asks where the image was found before. If it is there no longer, as with an address that a redirect gave for a
-// while only, the way is asked for anew.
-func (u *URL) fetch(ctx context.Context, header http.Header) (*answer, error) {
-	a, err := u.get(ctx, u.at.Load(), header)
+// fetch requests the image from where redirects led before. If it is not there any more, as with an address that a
+// redirect gave for a limited time, the redirects are followed again.
+func (u *URL) fetch(ctx context.Context, header http.Header) (*response, error) {
+	resp, err := u.get(ctx, u.at.Load(), header)
 	if code := transfer.CodeOf(err); code != transfer.CodeForbidden && code != transfer.CodeNotFound {
-		return a, err
+		return resp, err
 	}
-	if a, err = u.get(ctx, u.origin, header); err == nil {
-		u.pin(a.from)
+	if resp, err = u.get(ctx, u.origin, header); err == nil {
+		u.pin(resp.from)
 	}
-	return a, err
+	return resp, err
 }
 
-func (u *URL) check(a *answer, first, last int64) error {
-	if now := a.version(); now != u.version {
+func (u *URL) check(resp *response, first, last int64) error {
+	if now := resp.version(); now != u.version {
 		return u.changed(first, fmt.Errorf("the image changed: it was %s, it is %s", u.version, now))
 	}
-	from, to, total, ok := a.contentRange()
+	from, to, total, ok := resp.contentRange()
 	switch {
 	case ok && total != u.size:
 		return u.changed(first, fmt.Errorf("the image changed: it had %d bytes, it has %d", u.size, total))
-	case !ok || a.status != http.StatusPartialContent || from != first || to != last:
+	case !ok || resp.status != http.StatusPartialContent || from != first || to != last:
 		return u.failure(transfer.CodeProtocol, "fetch the image by hand, and give the file",
-			fmt.Errorf("asked for bytes %d to %d, the server answers %d with %q", first, last, a.status, a.header.Get("Content-Range")))
+			fmt.Errorf("asked for bytes %d to %d, the server answers %d with %q", first, last, resp.status, resp.header.Get("Content-Range")))
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (u *URL) changed(off int64, err error) error {
 	}
 }
 
-// short is the error of an answer that ends early, at off of the image.
+// short is the error of a response that ends early, at off of the image.
 func (r *remote) short(off int64, err error) error {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
