@@ -29,46 +29,65 @@ const (
 // After an error there is no temporary file left, and path is as it was, with one exception: if only the folder cannot be
 // synced, the new file is in place, but may be gone after a crash; that error wraps ErrNotDurable.
 func WriteFile(path string, perm fs.FileMode, replace bool, write func(io.Writer) error) error {
-	dir, err := openDir(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(WriteFileAt(dir, filepath.Base(path), perm, replace, write), dir.Close())
+	return closed(CreateFile(path, perm, replace, write))
 }
 
 // WriteFileAt is WriteFile for a name in an open folder, wherever the folder's own name has gone.
 func WriteFileAt(dir *os.File, name string, perm fs.FileMode, replace bool, write func(io.Writer) error) error {
-	temporary, err := writeTemporary(dir, perm, write)
+	return closed(createFileAt(dir, name, perm, replace, write, SyncOpenDir))
+}
+
+// CreateFile is WriteFile, and returns the file, open for reading and writing, unless it is not in place: it does so with
+// ErrNotDurable, too.
+func CreateFile(path string, perm fs.FileMode, replace bool, write func(io.Writer) error) (*os.File, error) {
+	dir, err := openDir(filepath.Dir(path))
 	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return nil, err
 	}
-	if err := Rename(dir, temporary, name, replace); err != nil {
-		return errors.Join(err, unlink(dir, temporary))
+	f, err := createFileAt(dir, filepath.Base(path), perm, replace, write, SyncOpenDir)
+	return f, errors.Join(err, dir.Close())
+}
+
+func closed(f *os.File, err error) error {
+	if f == nil {
+		return err
 	}
-	if err := SyncOpenDir(dir); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotDurable, err)
-	}
-	return nil
+	return errors.Join(err, f.Close())
 }
 
 // ErrNotDurable is of a file that has been put in place in a folder that could not be synced.
 var ErrNotDurable = errors.New("the new file may not outlast a crash")
 
-// writeTemporary makes a durable file under a temporary name, or none.
-func writeTemporary(dir *os.File, perm fs.FileMode, write func(io.Writer) error) (name string, err error) {
-	name = temporaryPrefix + rand.Text() + temporarySuffix
-	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, uint32(perm.Perm()))
+func createFileAt(dir *os.File, name string, perm fs.FileMode, replace bool, write func(io.Writer) error, syncDir func(*os.File) error) (*os.File, error) {
+	temporary := temporaryPrefix + rand.Text() + temporarySuffix
+	f, err := writeTemporary(dir, temporary, name, perm, write)
 	if err != nil {
-		return "", &fs.PathError{Op: "create", Path: name, Err: err}
+		return nil, fmt.Errorf("write %s: %w", name, err)
 	}
-	f := os.NewFile(uintptr(fd), name)
+	if err := Rename(dir, temporary, name, replace); err != nil {
+		return nil, errors.Join(err, f.Close(), unlink(dir, temporary))
+	}
+	if err := syncDir(dir); err != nil {
+		return f, fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	return f, nil
+}
+
+// writeTemporary makes a durable file under a temporary name, or none. It is open as the file that it will be.
+func writeTemporary(dir *os.File, temporary, name string, perm fs.FileMode, write func(io.Writer) error) (*os.File, error) {
+	flags := unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC
+	fd, err := unix.Openat(int(dir.Fd()), temporary, flags, uint32(perm.Perm()))
+	if err != nil {
+		return nil, &fs.PathError{Op: "create", Path: temporary, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), filepath.Join(dir.Name(), name))
 	if err = write(f); err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", errors.Join(err, unlink(dir, name))
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), unlink(dir, temporary))
 	}
-	return name, nil
+	return f, nil
 }
 
 func unlink(dir *os.File, name string) error {

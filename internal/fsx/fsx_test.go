@@ -1,7 +1,6 @@
 package fsx
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -193,6 +192,49 @@ func TestWriteFileAt(t *testing.T) {
 	only(t, before)
 }
 
+// TestCreateFile goes on with a file that was put in place.
+func TestCreateFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	f, err := CreateFile(path, 0o600, false, text("content"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt([]byte(" and more"), 7)
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, path); got != "content and more" {
+		t.Errorf("got %q, want what was written later too", got)
+	}
+	if f.Name() != path {
+		t.Errorf("the file is called %s, want %s", f.Name(), path)
+	}
+	if f, err := CreateFile(path, 0o600, false, text("other")); f != nil || !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v, %v, want no file and fs.ErrExist", f, err)
+	}
+}
+
+// TestNotDurable is a folder that cannot be synced: the file is in place, and the error says so.
+func TestNotDurable(t *testing.T) {
+	base := t.TempDir()
+	dir, err := os.Open(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	f, err := createFileAt(dir, "x", 0o600, false, text("content"), func(*os.File) error { return unix.EIO })
+	if f == nil || !errors.Is(err, ErrNotDurable) || !errors.Is(err, unix.EIO) {
+		t.Fatalf("got %v, %v, want the file, and ErrNotDurable with its cause", f, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := read(t, filepath.Join(base, "x")); got != "content" {
+		t.Errorf("got %q, want the new content", got)
+	}
+	only(t, base, "x")
+}
+
 // TestRenameWithoutFlags is a file system that refuses the flags of renameat2.
 func TestRenameWithoutFlags(t *testing.T) {
 	for _, refusal := range []error{unix.EINVAL, unix.ENOSYS} {
@@ -234,10 +276,8 @@ func TestRemoveTemporary(t *testing.T) {
 	}
 	defer dir.Close()
 	// What a crash between writing and renaming leaves.
-	if _, err := writeTemporary(dir, 0o600, func(w io.Writer) error {
-		_, err := io.Copy(w, bytes.NewReader(make([]byte, 100)))
-		return err
-	}); err != nil {
+	f, err := writeTemporary(dir, temporaryPrefix+"x"+temporarySuffix, "z", 0o600, text("content"))
+	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{".transferd-x", "x.tmp", "y"} {
