@@ -7,14 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -146,34 +147,20 @@ func replayCommand(rdb *redis.Client, command []string) error {
 
 // rewriteJournal replaces the journal by one of the given commands. After an error the old one is still there.
 func rewriteJournal(path string, commands [][]string) (*journal, error) {
-	f, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+	var size int64
+	f, err := fsx.CreateFile(path, 0o600, true, func(file io.Writer) error {
+		w := bufio.NewWriter(file)
+		for _, c := range commands {
+			n, _ := w.Write(encodeFrame(c)) // Flush returns the first error
+			size += int64(n)
+		}
+		return w.Flush()
+	})
+	if f == nil {
 		return nil, err
 	}
-	j := &journal{file: f}
-	w := bufio.NewWriter(f)
-	for _, c := range commands {
-		n, _ := w.Write(encodeFrame(c)) // Flush returns the first error
-		j.size += int64(n)
-	}
-	j.begun = j.size
-	if err = errors.Join(w.Flush(), f.Sync()); err == nil {
-		err = os.Rename(path+".tmp", path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(path+".tmp")) // the disk may be full
-	}
-	// If this fails either journal may be there after a crash, so nothing more can be acknowledged.
-	j.broken = syncDir(filepath.Dir(path))
-	return j, nil
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	// With an error either journal may be there after a crash, so nothing more can be acknowledged.
+	return &journal{file: f, size: size, begun: size, broken: err}, nil
 }
 
 // dialOnce hands out the one connection that there is to a server without a listener.

@@ -2,6 +2,8 @@ package embedded
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +35,19 @@ func TestJournalGrows(t *testing.T) {
 	r = start(t, dir, "")
 	defer stop(t, r)
 	want(t, dial(t, r.URL()), "ledger", strings.Repeat(word, n))
+}
+
+// TestLeftoverIsRemoved is what a crash leaves in the middle of a rewrite.
+func TestLeftoverIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	leftover := filepath.Join(dir, ".transferd-LEFTOVER.tmp")
+	if err := os.WriteFile(leftover, []byte("half a journal"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, start(t, dir, ""))
+	if _, err := os.Stat(leftover); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there (%v)", err)
+	}
 }
 
 // TestJournalEnds cuts a journal at every byte: what came before the cut is there. Then it flips every byte: what follows

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,8 @@ import (
 	"github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/fsx"
 )
 
 // Schema is what a server in this process must know of the keys that it holds.
@@ -127,6 +130,10 @@ func (m *memory) replay() error {
 		if !m.schema.Durable(key) {
 			m.redis.Del(key)
 		}
+	}
+	// A rewrite that a crash cut off may have left a file as large as the journal.
+	if err := fsx.RemoveTemporary(filepath.Dir(m.path)); err != nil {
+		return err
 	}
 	m.journal, err = rewriteJournal(m.path, m.contents())
 	return err
