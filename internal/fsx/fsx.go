@@ -1,5 +1,6 @@
-// Package fsx writes files that appear atomically: under a temporary name, synced, renamed, and the folder synced, so
-// that a reader, and whoever looks after a crash, finds the whole new file, or what was there before.
+// Package fsx writes files that appear atomically: under a temporary name, synced, renamed, and the
+// folder synced, so that a reader, and whoever looks after a crash, finds the whole new file, or
+// what was there before.
 //
 // All functions are safe for concurrent use, also by several processes on one folder.
 package fsx
@@ -17,17 +18,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The names of temporary files. They do not depend on the file's own name, which may be as long as a name can be.
+// The names of temporary files. They do not depend on the file's own name, which may be as long as
+// a name can be.
 const (
 	temporaryPrefix = ".transferd-"
 	temporarySuffix = ".tmp"
 )
 
-// WriteFile makes the file at path of what write writes, durably. perm are its permissions before the umask. Unless
-// replace is set, a file that has the name already stays, and the error wraps fs.ErrExist.
+// WriteFile makes the file at path of what write writes, durably. perm are its permissions before
+// the umask. Unless replace is set, a file that has the name already stays, and the error wraps
+// fs.ErrExist.
 //
-// After an error there is no temporary file left, and path is as it was, with one exception: if only the folder cannot be
-// synced, the new file is in place, but may be gone after a crash; that error wraps ErrNotDurable.
+// After an error there is no temporary file left, and path is as it was, with one exception: if
+// only the folder cannot be synced, the new file is in place, but may be gone after a crash; that
+// error wraps ErrNotDurable.
 func WriteFile(path string, perm fs.FileMode, replace bool, write func(io.Writer) error) error {
 	return closed(CreateFile(path, perm, replace, write))
 }
@@ -37,8 +41,8 @@ func WriteFileAt(dir *os.File, name string, perm fs.FileMode, replace bool, writ
 	return closed(createFileAt(dir, name, perm, replace, write, SyncOpenDir))
 }
 
-// CreateFile is WriteFile, and returns the file, open for reading and writing, unless it is not in place: it does so with
-// ErrNotDurable, too.
+// CreateFile is WriteFile, and returns the file, open for reading and writing, unless it is not in
+// place: it does so with ErrNotDurable, too.
 func CreateFile(path string, perm fs.FileMode, replace bool, write func(io.Writer) error) (*os.File, error) {
 	dir, err := openDir(filepath.Dir(path))
 	if err != nil {
@@ -58,7 +62,10 @@ func closed(f *os.File, err error) error {
 // ErrNotDurable is of a file that has been put in place in a folder that could not be synced.
 var ErrNotDurable = errors.New("the new file may not outlast a crash")
 
-func createFileAt(dir *os.File, name string, perm fs.FileMode, replace bool, write func(io.Writer) error, syncDir func(*os.File) error) (*os.File, error) {
+func createFileAt(
+	dir *os.File, name string, perm fs.FileMode, replace bool,
+	write func(io.Writer) error, syncDir func(*os.File) error,
+) (*os.File, error) {
 	temporary := temporaryPrefix + rand.Text() + temporarySuffix
 	f, err := writeTemporary(dir, temporary, name, perm, write)
 	if err != nil {
@@ -73,8 +80,11 @@ func createFileAt(dir *os.File, name string, perm fs.FileMode, replace bool, wri
 	return f, nil
 }
 
-// writeTemporary makes a durable file under a temporary name, or none. It is open as the file that it will be.
-func writeTemporary(dir *os.File, temporary, name string, perm fs.FileMode, write func(io.Writer) error) (*os.File, error) {
+// writeTemporary makes a durable file under a temporary name, or none. It is open as the file that
+// it will be.
+func writeTemporary(
+	dir *os.File, temporary, name string, perm fs.FileMode, write func(io.Writer) error,
+) (*os.File, error) {
 	flags := unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC
 	fd, err := unix.Openat(int(dir.Fd()), temporary, flags, uint32(perm.Perm()))
 	if err != nil {
@@ -97,8 +107,9 @@ func unlink(dir *os.File, name string) error {
 	return nil
 }
 
-// Rename gives the file from, in an open folder, the name to in the same folder. Unless replace is set, a file that has
-// the name already stays, and the error wraps fs.ErrExist. The new name is durable once the folder is synced.
+// Rename gives the file from, in an open folder, the name to in the same folder. Unless replace is
+// set, a file that has the name already stays, and the error wraps fs.ErrExist. The new name is
+// durable once the folder is synced.
 func Rename(dir *os.File, from, to string, replace bool) error {
 	at := int(dir.Fd())
 	var err error
@@ -113,8 +124,8 @@ func Rename(dir *os.File, from, to string, replace bool) error {
 	return nil
 }
 
-// renameNoReplace renames by renameat2(2), which not every file system has flags for, NFS for one; there the file gets a
-// second name and loses its first one.
+// renameNoReplace renames by renameat2(2), which not every file system has flags for, NFS for one;
+// there the file gets a second name and loses its first one.
 func renameNoReplace(at int, from, to string, renameat2 func(int, string, int, string, uint) error) error {
 	err := renameat2(at, from, at, to, unix.RENAME_NOREPLACE)
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
@@ -143,8 +154,8 @@ func openDir(path string) (*os.File, error) {
 	return dir, nil
 }
 
-// SyncOpenDir is SyncDir for an open folder. It ignores EINVAL, by which a file system says that its folders are not
-// synced at all (fsync(2)).
+// SyncOpenDir is SyncDir for an open folder. It ignores EINVAL, by which a file system says that
+// its folders are not synced at all (fsync(2)).
 func SyncOpenDir(dir *os.File) error {
 	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("sync folder: %w", err)
@@ -152,8 +163,8 @@ func SyncOpenDir(dir *os.File) error {
 	return nil
 }
 
-// RemoveTemporary removes the temporary files that crashes have left in a folder. It is for folders that one process
-// owns: it also takes the files that another is just writing.
+// RemoveTemporary removes the temporary files that crashes have left in a folder. It is for folders
+// that one process owns: it also takes the files that another is just writing.
 func RemoveTemporary(path string) error {
 	entries, err := os.ReadDir(path)
 	if err != nil {

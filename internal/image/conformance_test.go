@@ -57,7 +57,8 @@ type storage struct {
 	pack   func(t testing.TB, content []byte) []byte
 }
 
-// storedAs has a way to store images for each format that is read, and for each form that its files come in.
+// storedAs has a way to store images for each format that is read, and for each form that its files
+// come in.
 func storedAs() map[string]storage {
 	return map[string]storage{
 		"raw":  {"", func(_ testing.TB, content []byte) []byte { return content }},
@@ -90,7 +91,8 @@ func openManifest(t *testing.T, content []byte) transfer.Source {
 	return src
 }
 
-// TestFormatsAreAllTested has each format that is read among those that the conformance suite stores images in.
+// TestFormatsAreAllTested has each format that is read among those that the conformance suite
+// stores images in.
 func TestFormatsAreAllTested(t *testing.T) {
 	tested := map[string]bool{}
 	for _, store := range storedAs() {

@@ -21,13 +21,15 @@ type CreateOptions struct {
 
 // Create makes the sink of an image: a file, a block device, or "-" for standard output.
 //
-// A file is written as PATH.partial, which one job at a time may do, and gets its name in Commit, together with its
-// manifest, PATH.manifest.json. A raw file is sparse where no chunk is written, and can be resumed. A compressed one, like
-// standard output, is written in order and starts over each time. A block device is written in place: it has neither a
-// .partial nor a manifest, and its zeros must be written.
+// A file is written as PATH.partial, which one job at a time may do, and gets its name in Commit,
+// together with its manifest, PATH.manifest.json. A raw file is sparse where no chunk is written,
+// and can be resumed. A compressed one, like standard output, is written in order and starts over
+// each time. A block device is written in place: it has neither a .partial nor a manifest, and its
+// zeros must be written.
 //
-// Errors: CodeExists for a target that exists, or its manifest, CodeConflict while another job writes it, CodeInvalid for
-// one that is no file, CodeForbidden (also outside of the roots), CodeNotFound for a missing folder, CodeNoSpace.
+// Errors: CodeExists for a target that exists, or its manifest, CodeConflict while another job
+// writes it, CodeInvalid for one that is no file, CodeForbidden (also outside of the roots),
+// CodeNotFound for a missing folder, CodeNoSpace.
 func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -129,8 +131,8 @@ func findTarget(path string, opts CreateOptions) (t target, err error) {
 	return t, nil
 }
 
-// checkManifest refuses a target that does not exist but has a manifest, which may be kept to verify another image. One
-// that an earlier attempt of this job left is compared in Commit.
+// checkManifest refuses a target that does not exist but has a manifest, which may be kept to
+// verify another image. One that an earlier attempt of this job left is compared in Commit.
 func (t *target) checkManifest(opts CreateOptions) error {
 	if opts.Overwrite || opts.Resume {
 		return nil

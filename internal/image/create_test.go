@@ -111,8 +111,8 @@ func TestTargetAppears(t *testing.T) {
 	}
 }
 
-// TestCommitTwice is the crash between a target's completion and the record of it: the next attempt finds the target
-// there, verifies that it is this image, and has nothing left to do.
+// TestCommitTwice is the crash between a target's completion and the record of it: the next attempt
+// finds the target there, verifies that it is this image, and has nothing left to do.
 func TestCommitTwice(t *testing.T) {
 	content := transfertest.Image(5*chunk, chunk)
 	manifest := transfertest.Manifest(content, chunk)
@@ -153,8 +153,9 @@ func TestManifestIsWritten(t *testing.T) {
 	}
 }
 
-// TestManifestStays: what was kept to verify an image by is not replaced by the manifest of another, neither one that is
-// there before, nor one that appears meanwhile; one that says the same is what an earlier attempt left.
+// TestManifestStays: what was kept to verify an image by is not replaced by the manifest of
+// another, neither one that is there before, nor one that appears meanwhile; one that says the same
+// is what an earlier attempt left.
 func TestManifestStays(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	path := filepath.Join(tempDir(t), "disk.img")

@@ -19,7 +19,8 @@ type device struct {
 
 var _ seekable = (*device)(nil)
 
-// openDevice claims a block device for itself, which the kernel refuses while it is mounted (open(2), O_EXCL).
+// openDevice claims a block device for itself, which the kernel refuses while it is mounted
+// (open(2), O_EXCL).
 func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
 	if opts.Format != transfer.FormatRaw {
 		return nil, invalid(t.op, "leave --format out", "a block device takes a raw image only")

@@ -27,8 +27,8 @@ var fileErrors = []struct {
 	{[]error{unix.EIO}, transfer.CodeFailed, "the disk reports an error: look into the kernel's log (dmesg)"},
 }
 
-// fileError makes err, which came from a file system, one for users. It drops the path in err, which may be a name that
-// only this process can use; op says what the file is.
+// fileError makes err, which came from a file system, one for users. It drops the path in err,
+// which may be a name that only this process can use; op says what the file is.
 func fileError(op string, err error) error {
 	e := &transfer.Error{Op: op, Code: transfer.CodeFailed, Err: bare(err)}
 	for _, known := range fileErrors {

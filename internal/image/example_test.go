@@ -15,7 +15,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// A compressed image is known by its content, whatever its name is. It is decoded once to measure it.
+// A compressed image is known by its content, whatever its name is. It is decoded once to measure
+// it.
 func ExampleOpen() {
 	dir, err := os.MkdirTemp("", "image")
 	if err != nil {

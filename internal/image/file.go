@@ -15,7 +15,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// File is a regular file or a block device, as a medium and as a raw image. It is safe for concurrent use.
+// File is a regular file or a block device, as a medium and as a raw image. It is safe for
+// concurrent use.
 type File struct {
 	f        *os.File
 	path     string // as the user wrote it
@@ -109,9 +110,10 @@ func sizeOf(info fs.FileInfo) int64 {
 	return info.Size()
 }
 
-// identity is what tells whether an image is still the one it was: of a file its size, time of change and inode, of a
-// device its number and size, since nothing says whether a device was written. The number of the device that a file is
-// on is left out, because hosts that share a file system number it differently.
+// identity is what tells whether an image is still the one it was: of a file its size, time of
+// change and inode, of a device its number and size, since nothing says whether a device was
+// written. The number of the device that a file is on is left out, because hosts that share a file
+// system number it differently.
 func identity(info fs.FileInfo, size int64) string {
 	st := info.Sys().(*syscall.Stat_t)
 	if isDevice(info) {
@@ -153,11 +155,12 @@ func (s *File) reader() readFunc {
 // Size is the image's length in bytes, as it was when it was opened.
 func (s *File) Size() int64 { return s.size }
 
-// Identity is made of size, time of change in nanoseconds and inode; of a block device, of its number and size.
+// Identity is made of size, time of change in nanoseconds and inode; of a block device, of its
+// number and size.
 func (s *File) Identity() string { return s.identity }
 
-// Extents yields what the file system has stored, found by SEEK_DATA and SEEK_HOLE (lseek(2)). A file system that cannot
-// tell, and a block device, make one extent of everything.
+// Extents yields what the file system has stored, found by SEEK_DATA and SEEK_HOLE (lseek(2)). A
+// file system that cannot tell, and a block device, make one extent of everything.
 func (s *File) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
 		for off := int64(0); off < s.size; {
@@ -177,8 +180,8 @@ func (s *File) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	}
 }
 
-// nextData is the first stored run at or after off; its length is 0 if there is none. The calls move the file's offset,
-// but neither they nor any reader here depend on it.
+// nextData is the first stored run at or after off; its length is 0 if there is none. The calls
+// move the file's offset, but neither they nor any reader here depend on it.
 func (s *File) nextData(off int64) (transfer.Extent, error) {
 	from, err := s.f.Seek(off, unix.SEEK_DATA)
 	switch {
@@ -211,7 +214,8 @@ func (s *File) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error 
 	return fileErrorAt("read "+s.path, c.Off+int64(n), err)
 }
 
-// Unchanged returns CodeSourceChanged if the file, or what its path leads to, is not what was opened.
+// Unchanged returns CodeSourceChanged if the file, or what its path leads to, is not what was
+// opened.
 func (s *File) Unchanged(context.Context) error {
 	info, size, err := measure(s.f)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// folder is an open folder below a root. Files in it are reached through it and not by its path, so that nothing done to
-// the path, or to a name in the folder, leads elsewhere.
+// folder is an open folder below a root. Files in it are reached through it and not by its path, so
+// that nothing done to the path, or to a name in the folder, leads elsewhere.
 type folder struct {
 	*os.Root          // Lstat and Remove do not follow links
 	dir      *os.File // the same folder, for what os.Root cannot do
@@ -29,8 +29,9 @@ func (r Roots) openFolder(resolved string) (*folder, error) {
 	return &folder{Root: root, dir: dir}, nil
 }
 
-// open opens or makes a file. It follows no link: os.Root would, whatever the flags say, if it led to another file of the
-// folder, and that is not this job's. Opening never waits, not even for a pipe.
+// open opens or makes a file. It follows no link: os.Root would, whatever the flags say, if it led
+// to another file of the folder, and that is not this job's. Opening never waits, not even for a
+// pipe.
 func (d *folder) open(name string, flags int) (*os.File, error) {
 	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	fd, err := unix.Openat(int(d.dir.Fd()), name, flags, 0o666) // the user's umask decides, as with cp

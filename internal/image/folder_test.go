@@ -13,8 +13,8 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestTargetFolderIsReplaced by a link to a folder outside of the roots, while a target is written: it appears in the folder
-// that it was begun in, and nowhere else.
+// TestTargetFolderIsReplaced by a link to a folder outside of the roots, while a target is written:
+// it appears in the folder that it was begun in, and nowhere else.
 func TestTargetFolderIsReplaced(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip} {

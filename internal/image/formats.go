@@ -11,17 +11,19 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// format is a way to store an image. What is stored may be on any medium, and may be written to any place.
+// format is a way to store an image. What is stored may be on any medium, and may be written to any
+// place.
 type format struct {
 	name    string          // in messages
 	id      transfer.Format // as jobs name it; empty: jobs write no image of this format
 	magics  []magic         // content with one of them is of the format
 	endings []string        // of the names of such files; a file that is named so is of the format, or damaged
 
-	// convert tells how to make a raw image of one that is not read here. It is refused: written to a drive as it is, it would
-	// make one that no machine can use.
+	// convert tells how to make a raw image of one that is not read here. It is refused: written to
+	// a drive as it is, it would make one that no machine can use.
 	convert string
-	// open reads an image by offset from a medium that can be read so; nil: the image can only be read in order.
+	// open reads an image by offset from a medium that can be read so; nil: the image can only be
+	// read in order.
 	open   func(m transfer.RandomAccess) (transfer.Source, error)
 	decode func(r *bufio.Reader) (decoder, error) // reads an image in order from any medium
 	encode func(w io.Writer) (encoder, error)     // stores an image; nil: none of this format is written
@@ -34,7 +36,8 @@ type magic struct {
 	mask  string // bits of bytes that count; empty: all
 }
 
-// headSize is how many bytes at the start of an image tell its format: at least as many as the table's magics cover.
+// headSize is how many bytes at the start of an image tell its format: at least as many as the
+// table's magics cover.
 const headSize = 16
 
 const withQemu = "convert it first: qemu-img convert -O raw IN OUT"
@@ -53,7 +56,8 @@ var formats = []format{
 	},
 	{
 		name: "Zstandard", id: transfer.FormatZstd, endings: []string{".zst"},
-		// A data frame or, since an archive may begin with one, a skippable frame (RFC 8878, 3.1.1 and 3.1.2).
+		// A data frame or, since an archive may begin with one, a skippable frame (RFC 8878, 3.1.1
+		// and 3.1.2).
 		magics: []magic{{bytes: "\x28\xb5\x2f\xfd"}, {bytes: "\x50\x2a\x4d\x18", mask: "\xf0\xff\xff\xff"}},
 		decode: decodeZstd, encode: encodeZstd,
 	},
@@ -75,8 +79,9 @@ func formatNamed(id transfer.Format) *format {
 	return &formats[i]
 }
 
-// formatOf finds the format of an image by its first bytes, headSize or all. A format that is not read here is CodeInvalid,
-// and so is a file whose name says another format than its content: it is damaged, or an error page that somebody saved.
+// formatOf finds the format of an image by its first bytes, headSize or all. A format that is not
+// read here is CodeInvalid, and so is a file whose name says another format than its content: it is
+// damaged, or an error page that somebody saved.
 func formatOf(op, fileName string, head []byte) (*format, error) {
 	f := &formats[slices.IndexFunc(formats, func(f format) bool { return f.begins(head) })]
 	if f.convert != "" {

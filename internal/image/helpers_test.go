@@ -84,7 +84,8 @@ func closed(t testing.TB, c interface{ Close() error }) {
 	}
 }
 
-// expect checks that an error is one for users: with the code, an operation, and each of the words in its text or hint.
+// expect checks that an error is one for users: with the code, an operation, and each of the words
+// in its text or hint.
 func expect(t testing.TB, err error, code transfer.Code, words ...string) {
 	t.Helper()
 	var e *transfer.Error

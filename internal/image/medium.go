@@ -9,8 +9,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// medium is where the bytes of an image are stored: a file, a block device, what is behind a URL, standard input. It has
-// no format: the same bytes may be a raw image or a compressed one.
+// medium is where the bytes of an image are stored: a file, a block device, what is behind a URL,
+// standard input. It has no format: the same bytes may be a raw image or a compressed one.
 type medium interface {
 	transfer.Source         // of the bytes as they are stored; the size is -1 if it is not known
 	transfer.ChangeDetector // nil of a medium that cannot tell
@@ -22,8 +22,8 @@ type medium interface {
 	head(ctx context.Context, n int) ([]byte, error)
 	// random is the medium as one that is read by offset; nil if it can only be read in order.
 	random() transfer.RandomAccess
-	// stream reads from the first byte on. The caller closes it. A medium that is read by offset has as many streams as are
-	// asked for, others have one.
+	// stream reads from the first byte on. The caller closes it. A medium that is read by offset
+	// has as many streams as are asked for, others have one.
 	stream(ctx context.Context) (*input, error)
 }
 
@@ -48,7 +48,8 @@ func newInput(read readFunc, closeFunc func() error) *input {
 // during makes ctx the one under which the medium is read from now on.
 func (in *input) during(ctx context.Context) { in.source.ctx = ctx }
 
-// err is the first error of the medium other than io.EOF. A decoder above it may hide it behind one of its own.
+// err is the first error of the medium other than io.EOF. A decoder above it may hide it behind one
+// of its own.
 func (in *input) err() error { return in.source.err }
 
 // head returns the first n bytes, or all if there are fewer, and leaves them to be read.

@@ -12,15 +12,16 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// offsetSink writes a raw image by offset, into PATH.partial or a block device. It is safe for concurrent use.
+// offsetSink writes a raw image by offset, into PATH.partial or a block device. It is safe for
+// concurrent use.
 type offsetSink struct {
 	place  seekable
 	size   int64 // of the image, bytes
 	sparse bool  // what is not written is a hole, or what an earlier attempt left, so Commit looks
 	blank  bool  // what is not written reads as zeros
 
-	// mu is held while bytes are written. The kernel lets one write at a time into a file, and who waits for that there
-	// keeps a processor busy.
+	// mu is held while bytes are written. The kernel lets one write at a time into a file, and who
+	// waits for that there keeps a processor busy.
 	mu sync.Mutex
 }
 
@@ -57,7 +58,8 @@ const (
 	writeBackSize = 2 * readBackSize
 )
 
-// readBackBuffers are small enough for a processor's cache, where whoever compares the bytes finds them.
+// readBackBuffers are small enough for a processor's cache, where whoever compares the bytes finds
+// them.
 var readBackBuffers = sync.Pool{New: func() any { return new([readBackSize]byte) }}
 
 // ReadBack reads from the file, and so as a rule from the memory that caches it.
@@ -84,8 +86,8 @@ func (s *offsetSink) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer
 	return nil
 }
 
-// WriteBack writes and reads back in pieces that fit a core's second-level cache: a download takes a tenth less processor
-// time by it.
+// WriteBack writes and reads back in pieces that fit a core's second-level cache: a download takes
+// a tenth less processor time by it.
 func (s *offsetSink) WriteBack(ctx context.Context, c transfer.Chunk, p []byte, w io.Writer) error {
 	if err := s.check(ctx, c, len(p)); err != nil {
 		return err
@@ -126,7 +128,8 @@ func (s *offsetSink) ClearChunk(ctx context.Context, c transfer.Chunk) error {
 	return nil
 }
 
-// Blank implements transfer.BlankChecker: what is not written of a file that was just begun is a hole.
+// Blank implements transfer.BlankChecker: what is not written of a file that was just begun is a
+// hole.
 func (s *offsetSink) Blank(context.Context) (bool, error) { return s.blank, nil }
 
 // Commit makes the image durable and gives a file its name.
@@ -139,9 +142,9 @@ func (s *offsetSink) Commit(ctx context.Context, m *transfer.Manifest, owned fun
 	return s.place.publish(ctx, m, owned)
 }
 
-// clearRest makes sure that chunks which are zeros, and so perhaps were never written, read as zeros. They may not where an
-// attempt that was cut off, or another job, left something in the .partial. Holes are not read, so as a rule this costs
-// no more than a look at the file's extents.
+// clearRest makes sure that chunks which are zeros, and so perhaps were never written, read as
+// zeros. They may not where an attempt that was cut off, or another job, left something in the
+// .partial. Holes are not read, so as a rule this costs no more than a look at the file's extents.
 func (s *offsetSink) clearRest(ctx context.Context, m *transfer.Manifest) error {
 	var next int64
 	for e, err := range s.written().Extents(ctx) {

@@ -17,11 +17,13 @@ import (
 type Options struct {
 	Roots Roots     // the folders that files may be in
 	Stdin io.Reader // what "-" reads; nil: nothing
-	// Measure unpacks a compressed file once when it is opened, so that its size is known and a damaged one is found
-	// before anything is created. Without it the size is -1 until the end. URLs and standard input are never measured.
+	// Measure unpacks a compressed file once when it is opened, so that its size is known and a
+	// damaged one is found before anything is created. Without it the size is -1 until the end.
+	// URLs and standard input are never measured.
 	Measure bool
-	// MaxSize is the largest size in bytes of a stream, unpacked; beyond it reading fails with CodeInvalid. 0: no limit.
-	// It keeps a small file that unpacks to more than any drive holds from being unpacked to its end.
+	// MaxSize is the largest size in bytes of a stream, unpacked; beyond it reading fails with
+	// CodeInvalid. 0: no limit. It keeps a small file that unpacks to more than any drive holds
+	// from being unpacked to its end.
 	MaxSize int64
 	// Limit is what a URL takes, bytes; nil: as much as it can.
 	Limit *rate.Limiter
@@ -30,13 +32,14 @@ type Options struct {
 	patience  transport.Patience // zero: the default one
 }
 
-// Open opens an image: a regular file or block device, an http or https URL, or "-" for standard input. Its content decides
-// its format: gzip and Zstandard (of one member or frame, or many) make a transfer.Stream, as do standard input and a URL
-// whose server does not support ranges; everything else can be read by offset. The disk formats of virtual machines are
-// refused.
+// Open opens an image: a regular file or block device, an http or https URL, or "-" for standard
+// input. Its content decides its format: gzip and Zstandard (of one member or frame, or many) make
+// a transfer.Stream, as do standard input and a URL whose server does not support ranges;
+// everything else can be read by offset. The disk formats of virtual machines are refused.
 //
-// Errors: CodeNotFound, CodeForbidden (also outside of the roots), CodeInvalid for what cannot be an image, is empty or
-// does not unpack, and for URLs the codes of package transfer that fit the server's response.
+// Errors: CodeNotFound, CodeForbidden (also outside of the roots), CodeInvalid for what cannot be
+// an image, is empty or does not unpack, and for URLs the codes of package transfer that fit the
+// server's response.
 func Open(ctx context.Context, path string, opts Options) (transfer.Source, error) {
 	m, err := openMedium(ctx, path, opts)
 	if err != nil {
@@ -60,8 +63,8 @@ func openMedium(ctx context.Context, path string, opts Options) (medium, error) 
 	return openFile(opts.Roots, path)
 }
 
-// openImage finds the format of what is on a medium, and reads it as such. The medium belongs to the source from then on
-// if there is no error.
+// openImage finds the format of what is on a medium, and reads it as such. The medium belongs to
+// the source from then on if there is no error.
 func openImage(ctx context.Context, m medium, opts Options) (transfer.Source, error) {
 	f, err := findFormat(ctx, m)
 	if err != nil {
@@ -81,8 +84,8 @@ func findFormat(ctx context.Context, m medium) (*format, error) {
 	return formatOf("open "+m.name(), m.fileName(), head)
 }
 
-// Check finds what can be wrong with an image file at first glance, without unpacking it. It looks anywhere, whatever the
-// roots, so it is for a user's own files. Its errors are those of Open.
+// Check finds what can be wrong with an image file at first glance, without unpacking it. It looks
+// anywhere, whatever the roots, so it is for a user's own files. Its errors are those of Open.
 func Check(path string) error {
 	f, err := openFile(Roots{string(os.PathSeparator)}, path)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// partial is a file on its way: PATH.partial, locked against other jobs, until publish gives it its name. Everything goes
-// through the open folder, so that nothing done to the path leads elsewhere.
+// partial is a file on its way: PATH.partial, locked against other jobs, until publish gives it its
+// name. Everything goes through the open folder, so that nothing done to the path leads elsewhere.
 type partial struct {
 	target
 	opts   CreateOptions
@@ -63,8 +63,8 @@ func (p *partial) fail(what string, err error) error {
 	return withOp(p.op, what, fileError("", err))
 }
 
-// lock opens the .partial and locks it. The job that had it may have published or removed it between the two; then what is
-// locked is not the .partial any more, and lock starts over.
+// lock opens the .partial and locks it. The job that had it may have published or removed it
+// between the two; then what is locked is not the .partial any more, and lock starts over.
 func (p *partial) lock() error {
 	for {
 		f, err := p.folder.open(p.base+partialSuffix, os.O_RDWR|os.O_CREATE)
@@ -88,8 +88,9 @@ func (p *partial) tryLock(f *os.File) (current bool, err error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return false, p.fail("lock "+partialSuffix, err)
 		}
-		// CodeConflict, which is retried, and not CodeExists: the other may be an earlier attempt of this job that has lost
-		// its lease and will end soon. If it is another job, a retry finds the published target in the end.
+		// CodeConflict, which is retried, and not CodeExists: the other may be an earlier attempt
+		// of this job that has lost its lease and will end soon. If it is another job, a retry
+		// finds the published target in the end.
 		return false, &transfer.Error{
 			Op: p.op, Code: transfer.CodeConflict, Hint: "wait for it, or choose another path",
 			Err: errors.New("another job is writing this file"),
@@ -126,8 +127,8 @@ func (p *partial) during(_ context.Context, write func() error) error { return w
 
 func (p *partial) stop() {}
 
-// resume keeps what an earlier attempt left, if that has the image's size; otherwise it empties the file, and fresh is
-// true.
+// resume keeps what an earlier attempt left, if that has the image's size; otherwise it empties the
+// file, and fresh is true.
 func (p *partial) resume(size int64) (fresh bool, err error) {
 	info, err := p.f.Stat()
 	if err != nil {
@@ -173,8 +174,9 @@ func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned owner
 	return nil
 }
 
-// published reports whether an earlier attempt has published the target and was cut off right after that: then the target
-// holds this image, and the .partial is removed. A target that holds anything else stays, and the error is CodeExists.
+// published reports whether an earlier attempt has published the target and was cut off right after
+// that: then the target holds this image, and the .partial is removed. A target that holds anything
+// else stays, and the error is CodeExists.
 func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, error) {
 	if p.opts.Overwrite {
 		return false, nil
@@ -199,8 +201,8 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, er
 	return true, p.remove()
 }
 
-// writeManifest writes the manifest into the target's folder. One that exists stays; if it describes the same image, an
-// earlier attempt was cut off right after it had written it.
+// writeManifest writes the manifest into the target's folder. One that exists stays; if it
+// describes the same image, an earlier attempt was cut off right after it had written it.
 func (p *partial) writeManifest(m *transfer.Manifest) error {
 	err := fsx.WriteFileAt(p.folder.dir, p.base+manifestSuffix, 0o666, p.opts.Overwrite, func(w io.Writer) error { // as the image itself
 		return verify.WriteManifest(w, m)
@@ -230,7 +232,8 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 	return nil
 }
 
-// rename gives the file its name. A target that has appeared meanwhile stays, unless it may be replaced.
+// rename gives the file its name. A target that has appeared meanwhile stays, unless it may be
+// replaced.
 func (p *partial) rename() error {
 	err := fsx.Rename(p.folder.dir, p.base+partialSuffix, p.base, p.opts.Overwrite)
 	if errors.Is(err, fs.ErrExist) {

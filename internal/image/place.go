@@ -8,13 +8,14 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// place is where the bytes of a target land: PATH.partial, a block device or standard output. Whether they are the image
-// itself or its compressed form is the matter of the sink above it.
+// place is where the bytes of a target land: PATH.partial, a block device or standard output.
+// Whether they are the image itself or its compressed form is the matter of the sink above it.
 type place interface {
 	// name names the place in messages.
 	name() string
-	// publish makes durable what was written and gives it its final name, together with its manifest. It is called once,
-	// when everything is written, and asks owned right before the first step that others can see.
+	// publish makes durable what was written and gives it its final name, together with its
+	// manifest. It is called once, when everything is written, and asks owned right before the
+	// first step that others can see.
 	publish(ctx context.Context, m *transfer.Manifest, owned ownership) error
 	// remove removes what the job made and did not publish. What was there before the job stays.
 	remove() error
@@ -35,8 +36,8 @@ type seekable interface {
 type appendable interface {
 	place
 	io.Writer
-	// during calls write, which writes to the place, and returns what it returns, or ctx's error when that ends: what takes
-	// the bytes may never do so.
+	// during calls write, which writes to the place, and returns what it returns, or ctx's error
+	// when that ends: what takes the bytes may never do so.
 	during(ctx context.Context, write func() error) error
 	// stop makes writes fail, also those that wait.
 	stop()

@@ -12,12 +12,13 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// maxManifest bounds the memory that a manifest takes: 1 GiB describes over ten million chunks, 40 TiB of data.
+// maxManifest bounds the memory that a manifest takes: 1 GiB describes over ten million chunks, 40
+// TiB of data.
 const maxManifest = 1 << 30
 
-// OpenReference opens what a drive is to be compared with: an image, as Open does, or a manifest, which makes a
-// transfer.Digests. A file is a manifest if its name ends in .json or it begins as one. A damaged manifest is
-// CodeInvalid.
+// OpenReference opens what a drive is to be compared with: an image, as Open does, or a manifest,
+// which makes a transfer.Digests. A file is a manifest if its name ends in .json or it begins as
+// one. A damaged manifest is CodeInvalid.
 func OpenReference(ctx context.Context, path string, opts Options) (transfer.Source, error) {
 	if !(transfer.Ref{Path: path}).IsFile() {
 		return Open(ctx, path, opts)
@@ -78,7 +79,8 @@ func (s *File) manifest() (*transfer.Manifest, error) {
 	return m, nil
 }
 
-// Reference is the manifest of an image, which has the digests of its chunks and no bytes. It is safe for concurrent use.
+// Reference is the manifest of an image, which has the digests of its chunks and no bytes. It is
+// safe for concurrent use.
 type Reference struct {
 	m *transfer.Manifest
 }
@@ -91,7 +93,8 @@ func (r *Reference) Size() int64 { return r.m.Size }
 // Identity is the digest over all chunks.
 func (r *Reference) Identity() string { return "chunks_root=" + r.m.ChunksRoot }
 
-// ImageDigest is the SHA-256 of the image as a whole, in hexadecimal; empty if the manifest does not have it.
+// ImageDigest is the SHA-256 of the image as a whole, in hexadecimal; empty if the manifest does
+// not have it.
 func (r *Reference) ImageDigest() string { return r.m.Image }
 
 // ChunkSize is the size in bytes of the chunks that the digests are of.

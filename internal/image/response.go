@@ -61,8 +61,8 @@ func (resp *response) bind(ctx context.Context) (unbind func() bool) {
 	return context.AfterFunc(ctx, func() { resp.stop(ctx.Err()) })
 }
 
-// reader reads the body, each time under the context of that read and no longer under that of the request. It does not
-// outlive its context even while the server sends nothing.
+// reader reads the body, each time under the context of that read and no longer under that of the
+// request. It does not outlive its context even while the server sends nothing.
 func (resp *response) reader() readFunc {
 	resp.unbind()
 	return func(ctx context.Context, p []byte) (int, error) {
@@ -108,8 +108,9 @@ func (resp *response) contentRange() (first, last, total int64, ok bool) {
 	return first, last, total, errors.Join(errs[:]...) == nil && first >= 0 && first <= last && last < total
 }
 
-// version names the version of the image that was sent: its strong ETag, or the time of its last change; empty if the
-// server says neither. A weak ETag is none, for it does not promise the same bytes (RFC 9110, 8.8.3).
+// version names the version of the image that was sent: its strong ETag, or the time of its last
+// change; empty if the server says neither. A weak ETag is none, for it does not promise the same
+// bytes (RFC 9110, 8.8.3).
 func (resp *response) version() string {
 	if tag := resp.header.Get("ETag"); strings.HasPrefix(tag, `"`) {
 		return tag

@@ -14,12 +14,14 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Roots are the only folders below which jobs may read or write files; "/" allows all, none at all forbids all. They are
-// checked with symbolic links resolved: a link below a root that leads elsewhere is refused.
+// Roots are the only folders below which jobs may read or write files; "/" allows all, none at all
+// forbids all. They are checked with symbolic links resolved: a link below a root that leads
+// elsewhere is refused.
 type Roots []string
 
-// Check returns path with all links resolved, as far as it exists, if that lies below a root; CodeForbidden if not.
-// What a path means can change after it was checked, so what is opened is checked once more (see open).
+// Check returns path with all links resolved, as far as it exists, if that lies below a root;
+// CodeForbidden if not. What a path means can change after it was checked, so what is opened is
+// checked once more (see open).
 func (r Roots) Check(path string) (resolved string, err error) {
 	if strings.ContainsRune(path, 0) {
 		return "", invalid("find "+strconv.Quote(path), "give the path of a file", "no path has a zero byte in it")
@@ -77,11 +79,11 @@ func (r Roots) refuse(path string) error {
 	}
 }
 
-// open opens a path that Check returned, and asks the kernel where the opened file is, so that a link put into the path
-// in between leads nowhere. Opening never waits, not even for a pipe.
+// open opens a path that Check returned, and asks the kernel where the opened file is, so that a
+// link put into the path in between leads nowhere. Opening never waits, not even for a pipe.
 //
-// os.Root is no help here: it opens each folder on the way for reading, and so refuses what lies below a folder that may
-// only be searched, such as a home of mode 0711.
+// os.Root is no help here: it opens each folder on the way for reading, and so refuses what lies
+// below a folder that may only be searched, such as a home of mode 0711.
 func (r Roots) open(resolved string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(resolved, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {

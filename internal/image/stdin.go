@@ -20,8 +20,9 @@ func openStdin(opts Options) (*stdin, error) {
 	return &stdin{in: newInput(readPatiently(opts.Stdin), nil)}, nil
 }
 
-// readPatiently reads from what may block its reader for ever, such as a pipe. When the context ends, the read in
-// progress is left alone, with a buffer of its own; nothing may be read after that.
+// readPatiently reads from what may block its reader for ever, such as a pipe. When the context
+// ends, the read in progress is left alone, with a buffer of its own; nothing may be read after
+// that.
 func readPatiently(r io.Reader) readFunc {
 	own := make([]byte, readSize)
 	return func(ctx context.Context, p []byte) (int, error) {

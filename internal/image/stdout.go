@@ -14,8 +14,8 @@ import (
 
 // stdout is standard output as a place. Nothing can be read back from it, and it has no manifest.
 //
-// It may be a pipe that nobody reads, where a write blocks for ever. When the place is stopped, the write in progress is
-// left alone, with a buffer of its own, and no other begins.
+// It may be a pipe that nobody reads, where a write blocks for ever. When the place is stopped, the
+// write in progress is left alone, with a buffer of its own, and no other begins.
 type stdout struct {
 	w       io.Writer
 	buf     []byte // of the write in progress
@@ -72,8 +72,9 @@ func (s *stdout) Close() error { return nil }
 // errAbandoned is of a call that orAbandon left alone.
 var errAbandoned = errors.New("abandoned")
 
-// orAbandon calls do and returns what it returns, or errAbandoned as soon as stop is closed. Nothing can interrupt a read
-// or write of a pipe; the goroutine of an abandoned call ends with it, at the latest with the process.
+// orAbandon calls do and returns what it returns, or errAbandoned as soon as stop is closed.
+// Nothing can interrupt a read or write of a pipe; the goroutine of an abandoned call ends with it,
+// at the latest with the process.
 func orAbandon(stop <-chan struct{}, do func() (int, error)) (int, error) {
 	type result struct {
 		n   int

@@ -10,7 +10,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// stream is an image that can only be read in order: a compressed one, or one on a medium that has no offsets.
+// stream is an image that can only be read in order: a compressed one, or one on a medium that has
+// no offsets.
 type stream struct {
 	medium medium
 	image  *contents
@@ -21,7 +22,8 @@ var (
 	_ transfer.ChangeDetector = (*stream)(nil)
 )
 
-// openStream reads an image of format f from a medium, which belongs to the stream from then on if there is no error.
+// openStream reads an image of format f from a medium, which belongs to the stream from then on if
+// there is no error.
 func openStream(ctx context.Context, m medium, f *format, opts Options) (*stream, error) {
 	size := int64(-1)
 	switch {
@@ -88,7 +90,8 @@ func (s *stream) Size() int64 { return s.image.size.Load() }
 // Identity is that of the medium.
 func (s *stream) Identity() string { return s.medium.Identity() }
 
-// Next reads what follows. A stream that cannot be decoded is CodeInvalid, with the offset in the image.
+// Next reads what follows. A stream that cannot be decoded is CodeInvalid, with the offset in the
+// image.
 func (s *stream) Next(ctx context.Context, p []byte) (int, error) {
 	n, err := s.image.next(ctx, p)
 	return n, orChanged(ctx, s.medium, err)
@@ -110,7 +113,8 @@ type contents struct {
 	taken int64
 }
 
-// decode reads an image of format f from in, which belongs to the contents from then on if there is no error.
+// decode reads an image of format f from in, which belongs to the contents from then on if there is
+// no error.
 func decode(ctx context.Context, name string, in *input, f *format) (*contents, error) {
 	c := &contents{name: name, in: in}
 	c.size.Store(-1)
@@ -141,8 +145,8 @@ func (c *contents) next(ctx context.Context, p []byte) (n int, err error) {
 	return n, nil
 }
 
-// fill reads until p is full or r fails. Unlike io.ReadFull it leaves r's errors as they are, so that the end of an image
-// and that of a torn stream stay apart.
+// fill reads until p is full or r fails. Unlike io.ReadFull it leaves r's errors as they are, so
+// that the end of an image and that of a torn stream stay apart.
 func fill(r io.Reader, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var k int

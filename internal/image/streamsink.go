@@ -7,8 +7,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// streamSink writes an image in order, compressed or as it is. It is not safe for concurrent use: whoever writes in order
-// waits for each chunk. What an attempt leaves is of no use to the next, so Close removes it.
+// streamSink writes an image in order, compressed or as it is. It is not safe for concurrent use:
+// whoever writes in order waits for each chunk. What an attempt leaves is of no use to the next, so
+// Close removes it.
 type streamSink struct {
 	place     appendable
 	format    *format
@@ -68,8 +69,9 @@ func (s *streamSink) writeError(ctx context.Context, err error) error {
 	return fileErrorAt("write "+s.place.name(), s.next, err)
 }
 
-// Commit completes the stream, reads it back where that is possible, decodes it and compares each chunk with the manifest,
-// and only then gives the target its name. A difference is CodeMismatch with its offset in the image.
+// Commit completes the stream, reads it back where that is possible, decodes it and compares each
+// chunk with the manifest, and only then gives the target its name. A difference is CodeMismatch
+// with its offset in the image.
 func (s *streamSink) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
 	if err := s.place.during(ctx, s.enc.Close); err != nil {
 		return s.writeError(ctx, err)

@@ -22,8 +22,9 @@ type remote struct {
 	client *http.Client
 }
 
-// openURL requests the first bytes of the image. If the server responds with just these, the size of the whole and its
-// version, the medium is read by offset; otherwise it is the body of one response, read in order.
+// openURL requests the first bytes of the image. If the server responds with just these, the size
+// of the whole and its version, the medium is read by offset; otherwise it is the body of one
+// response, read in order.
 func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error) {
 	r := &remote{name: ref.Redacted()}
 	var err error
@@ -77,7 +78,8 @@ func newLayers(opts Options) (rt http.RoundTripper, err error) {
 // pool is the connections of all images, so that they are used again.
 var pool = sync.OnceValues(func() (*http.Transport, error) { return transport.New(transport.Config{MaxIdle: 16}) })
 
-// checkRedirect follows redirects, as of a public mirror, to http and https alone and never from https to http.
+// checkRedirect follows redirects, as of a public mirror, to http and https alone and never from
+// https to http.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return transfer.Errorf(transfer.CodeProtocol, "give the address that it leads to", "more than %d redirects", maxRedirects)
@@ -88,7 +90,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if req.URL.Scheme == "http" && via[len(via)-1].URL.Scheme == "https" {
 		return transfer.Errorf(transfer.CodeProtocol, "if the image may come without TLS, give the address that it leads to", "redirected from https to http")
 	}
-	// The client puts the address there that led here, and with it the query, by which a signed one is read.
+	// The client puts the address there that led here, and with it the query, by which a signed one
+	// is read.
 	req.Header.Del("Referer")
 	return nil
 }

@@ -70,7 +70,8 @@ func TestURLNotThere(t *testing.T) {
 	expect(t, err, transfer.CodeInvalid)
 }
 
-// TestURLRedirect follows a mirror, and takes nothing there that was meant for another host: no password, and no query.
+// TestURLRedirect follows a mirror, and takes nothing there that was meant for another host: no
+// password, and no query.
 func TestURLRedirect(t *testing.T) {
 	data := []byte("an image that is somewhere else")
 	seen := make(chan string, 8)
@@ -111,7 +112,8 @@ func TestURLRedirectToPlain(t *testing.T) {
 	expect(t, err, transfer.CodeProtocol, "from https to http")
 }
 
-// TestURLUntrusted meets a server whose certificate nobody here has vouched for, and a name that nobody has.
+// TestURLUntrusted meets a server whose certificate nobody here has vouched for, and a name that
+// nobody has.
 func TestURLUntrusted(t *testing.T) {
 	s := httptest.NewUnstartedServer(content(`"1"`, []byte("an image")))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -210,8 +212,8 @@ func TestURLStalls(t *testing.T) {
 	}
 }
 
-// TestURLTrickle goes on with an image for as long as it moves, and gives one up that hardly does, be it read in ranges or
-// as it comes.
+// TestURLTrickle goes on with an image for as long as it moves, and gives one up that hardly does,
+// be it read in ranges or as it comes.
 func TestURLTrickle(t *testing.T) {
 	const n = 30_000
 	var piece atomic.Int64

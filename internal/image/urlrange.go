@@ -13,13 +13,15 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// URL is a medium behind a URL whose server supports ranges, and a raw image. It is safe for concurrent use.
+// URL is a medium behind a URL whose server supports ranges, and a raw image. It is safe for
+// concurrent use.
 type URL struct {
 	*remote
 	size    int64
 	version string
 	start   []byte // the first bytes, which tell the format
-	// at is where redirects led at first. Mirrors of one image differ in their ETags, so later requests go there too.
+	// at is where redirects led at first. Mirrors of one image differ in their ETags, so later
+	// requests go there too.
 	at atomic.Pointer[url.URL]
 }
 
@@ -28,8 +30,8 @@ var (
 	_ medium                = (*URL)(nil)
 )
 
-// ranged makes a medium of the response to a request for the first bytes; nil if the image can only be read in order. It
-// reads nothing of the body if the response is the whole image.
+// ranged makes a medium of the response to a request for the first bytes; nil if the image can only
+// be read in order. It reads nothing of the body if the response is the whole image.
 func (r *remote) ranged(resp *response) (*URL, error) {
 	first, last, total, ok := resp.contentRange()
 	if resp.status != http.StatusPartialContent || !ok || first != 0 || resp.version() == "" {
@@ -44,7 +46,8 @@ func (r *remote) ranged(resp *response) (*URL, error) {
 	return u, nil
 }
 
-// pin sends later requests to where a redirect led, with the user and password that were meant for that host.
+// pin sends later requests to where a redirect led, with the user and password that were meant for
+// that host.
 func (u *URL) pin(to *url.URL) {
 	at := *to
 	if at.Scheme == u.origin.Scheme && at.Host == u.origin.Host {
@@ -90,8 +93,9 @@ func (u *URL) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) { yield(transfer.Extent{Len: u.size}, nil) }
 }
 
-// ReadChunk fetches one range. An image that is not the one that was opened is CodeSourceChanged (If-Range, RFC 9110,
-// 13.1.5); a response that is cut off is CodeNetwork, one that stands still CodeTimeout.
+// ReadChunk fetches one range. An image that is not the one that was opened is CodeSourceChanged
+// (If-Range, RFC 9110, 13.1.5); a response that is cut off is CodeNetwork, one that stands still
+// CodeTimeout.
 func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	if len(p) == 0 {
 		return ctx.Err()
@@ -110,8 +114,8 @@ func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	return resp.Close()
 }
 
-// fetch requests the image from where redirects led before. If it is not there any more, as with an address that a
-// redirect gave for a limited time, the redirects are followed again.
+// fetch requests the image from where redirects led before. If it is not there any more, as with an
+// address that a redirect gave for a limited time, the redirects are followed again.
 func (u *URL) fetch(ctx context.Context, header http.Header) (*response, error) {
 	resp, err := u.get(ctx, u.at.Load(), header)
 	if code := transfer.CodeOf(err); code != transfer.CodeForbidden && code != transfer.CodeNotFound {

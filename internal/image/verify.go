@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// verifyStored reads an image from the beginning of f, decodes it, and compares its chunks with a manifest. A difference,
-// or a stream that cannot be decoded, is CodeMismatch.
+// verifyStored reads an image from the beginning of f, decodes it, and compares its chunks with a
+// manifest. A difference, or a stream that cannot be decoded, is CodeMismatch.
 func verifyStored(ctx context.Context, op string, f *os.File, format *format, m *transfer.Manifest) error {
 	image, err := decode(ctx, op, newInput((&File{f: f, path: op}).reader(), nil), format)
 	if err != nil {
