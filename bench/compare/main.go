@@ -24,7 +24,8 @@ func main() {
 	image := flag.String("image", "", "only the images whose names begin so")
 	kind := flag.String("kind", "", "only the kinds of work whose names begin so: upload, download, tebibyte; encoding, in flight")
 	choices := flag.Bool("choices", false, "instead compare transferd's own choices with all fixed settings, over many links")
-	limits := flag.Bool("limits", false, "instead run transferd alone over many links, to see how near it comes to their limits")
+	alone := flag.Bool("alone", false, "run nothing but transferd")
+	limits := flag.Bool("limits", false, "instead run transferd -alone over many links, to see how near it comes to their limits")
 	flag.Parse()
 	switch {
 	case *choices:
@@ -33,7 +34,7 @@ func main() {
 		links = limitLinks
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, options{size: *size << 20, reps: *reps, slow: *slow, alone: *limits, only: *only, image: *image, kind: *kind})
+	err := run(ctx, options{size: *size << 20, reps: *reps, slow: *slow, alone: *alone || *limits, only: *only, image: *image, kind: *kind})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)

@@ -84,6 +84,16 @@ func (d *Duplex) End(dir Direction) {
 	d.ended = make(chan struct{})
 }
 
+// Running returns how many calls are running in direction dir.
+func (d *Duplex) Running(dir Direction) int {
+	if d == nil {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.running[dir]
+}
+
 // Observe records how long a successful call in direction dir took, before its End,
 // without the time that it waited for anything but the link and the drive. Each time as many calls
 // have been recorded as chunks may be in flight, the shares follow the mean times.

@@ -56,6 +56,7 @@ type Window struct {
 	mu       sync.Mutex
 	running  int // goroutines that carry chunks
 	limit    int // of running; from 1
+	bound    int // limit does not exceed it either; 0: there is none
 	phase    phase
 	round    round
 	baseline float64 // in climb: rate at half the limit, bytes a second; 0: this round measures it
@@ -94,6 +95,29 @@ func NewWindow(fixed, most int, rtt time.Duration) *Window {
 		w.newRound()
 	}
 	return w
+}
+
+// Bound keeps the limit from exceeding n; 0: only the most that the window was made with does. A fixed
+// window stays as it is.
+func (w *Window) Bound(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fixed || n == w.bound {
+		return
+	}
+	w.bound = n
+	if w.limit > w.top() {
+		w.limit, w.baseline = w.top(), 0
+		w.newRound()
+	}
+}
+
+// top is what the limit never exceeds.
+func (w *Window) top() int {
+	if w.bound > 0 {
+		return min(w.bound, w.most)
+	}
+	return w.most
 }
 
 // Limit returns how many chunks may be in flight now, from 1.
@@ -200,7 +224,7 @@ func (w *Window) finishRound() {
 func (w *Window) firstChunkDone() {
 	w.phase = phaseClimb
 	if w.round.failures == 0 && w.round.took < slowChunk {
-		w.limit = min(2*w.limit, w.most)
+		w.limit = min(2*w.limit, w.top())
 	}
 }
 
@@ -211,8 +235,8 @@ func (w *Window) judgeClimb(r round) {
 		w.limit = max(1, w.limit/2)
 		w.hold()
 		w.nextHold *= 2
-	case w.limit < w.most && !r.slow():
-		w.baseline, w.limit = rate, min(2*w.limit, w.most)
+	case w.limit < w.top() && !r.slow():
+		w.baseline, w.limit = rate, min(2*w.limit, w.top())
 	default:
 		w.hold()
 	}

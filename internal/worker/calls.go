@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -40,6 +41,33 @@ type call struct {
 type pace struct {
 	window *flow.Window
 	duplex *flow.Duplex // nil: the copy does not both write and read back
+	split  *flow.Split  // nil: likewise
+}
+
+// spareLanes is how many lanes compress a piece while the others keep both directions busy.
+const spareLanes = 3
+
+// unsettledCalls is how many calls write pieces, and how many read them back, until it is known how
+// many keep a direction busy. More would all be written at once and then all be read back at once.
+const unsettledCalls = 4
+
+// lanes is how many lanes pieces need; 0: it is not known.
+func (p *pace) lanes() int {
+	if n := p.split.Calls(); n > 0 {
+		return n + spareLanes
+	}
+	return 0
+}
+
+// calls is how many calls may run in both directions together: one for each chunk in flight, two for
+// each lane that reads pieces back while it writes others, or as many as are known to keep both
+// directions busy.
+func (p *pace) calls() int {
+	limit := p.window.Limit()
+	if !p.split.Splits() {
+		return limit
+	}
+	return 2 * min(cmp.Or(p.split.Calls(), unsettledCalls), limit)
 }
 
 // caller makes calls to one end. The decorators below are callers around a caller; together they are
@@ -226,7 +254,11 @@ func (t *timed) do(ctx context.Context, c *call) error {
 	began := time.Now()
 	err := t.next.do(ctx, c)
 	if err == nil {
-		c.pace.duplex.Observe(dir, time.Since(began))
+		took := time.Since(began)
+		c.pace.duplex.Observe(dir, took)
+		if c.op == opWrite {
+			c.pace.split.Observe(c.chunk.Len, took, c.pace.duplex.Running(dir))
+		}
 	}
 	return err
 }

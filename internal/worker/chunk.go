@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -152,6 +154,9 @@ func (c *copier) store(ctx context.Context, w work, p []byte, l *lane) (d transf
 }
 
 func (c *copier) storeOnce(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
+	if piece := l.piece(w.Len); piece < w.Len {
+		return c.storeInPieces(ctx, w, p, piece, l)
+	}
 	put := &call{op: c.writeOp(w, p), chunk: w.Chunk, seq: w.seq, p: p, cmp: l.cmp, pace: l.pace}
 	if err := c.write(ctx, put); err != nil {
 		return d, at("write", w.Chunk, err)
@@ -168,6 +173,55 @@ func (c *copier) storeOnce(ctx context.Context, w work, p []byte, l *lane) (d tr
 		c.state.retry(transfer.CodeMismatch)
 	}
 	return c.readBack(ctx, w.Chunk, expected{bytes: p}, l)
+}
+
+// piece is the size of the pieces in which a chunk of size bytes is stored; size: it is not split.
+func (l *lane) piece(size int) int {
+	if l.pace == nil {
+		return size
+	}
+	return l.pace.split.Piece(size)
+}
+
+// storeInPieces writes a chunk piece by piece and reads each back while the next one is written.
+func (c *copier) storeInPieces(ctx context.Context, w work, p []byte, size int, l *lane) (d transfer.Digest, err error) {
+	written := make(chan transfer.Chunk)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(written)
+		return c.writePieces(ctx, w, p, size, l, written)
+	})
+	g.Go(func() error {
+		for piece := range written {
+			off := piece.Off - w.Off
+			if _, err := c.readBack(ctx, piece, expected{bytes: p[off : off+int64(piece.Len)]}, l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return d, err
+	}
+	l.moved = w.Len
+	c.state.update(func(n *transfer.Progress) { n.Chunks.Sent++ })
+	return verify.Sum(p), nil
+}
+
+// writePieces writes the pieces of a chunk. It is at most one piece ahead of who takes them from written.
+func (c *copier) writePieces(ctx context.Context, w work, p []byte, size int, l *lane, written chan<- transfer.Chunk) error {
+	for off := 0; off < w.Len; off += size {
+		piece := transfer.Chunk{Index: w.Index, Off: w.Off + int64(off), Len: min(size, w.Len-off)}
+		if err := c.write(ctx, &call{op: opWrite, chunk: piece, p: p[off : off+piece.Len], pace: l.pace}); err != nil {
+			return at("write", piece, err)
+		}
+		select {
+		case written <- piece:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // write stores a chunk, made ready before its turn: the link does not wait for the processor.

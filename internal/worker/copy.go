@@ -108,7 +108,8 @@ func (c *copier) run(ctx context.Context, f feed, step stepFunc, twoWay bool) er
 	defer f.stop()
 	r := &lanes{copier: c, feed: f, step: step, pace: &pace{window: flow.NewWindow(c.spec.Concurrency, c.ends.maxInFlight(), c.ends.rtt())}}
 	if twoWay {
-		r.pace.duplex = flow.NewDuplex(r.pace.window.Limit)
+		r.pace.split = flow.NewSplit(c.chunkSize, c.ends.rtt())
+		r.pace.duplex = flow.NewDuplex(r.pace.calls)
 	}
 	r.group, ctx = errgroup.WithContext(ctx)
 	r.start(ctx)
@@ -159,6 +160,7 @@ func (r *lanes) carryAll(ctx context.Context, l *lane) error {
 		if l.moved > 0 {
 			r.pace.window.ChunkDone(l.moved, l.began)
 		}
+		r.pace.window.Bound(r.pace.lanes())
 		r.start(ctx) // the limit may have grown
 	}
 	return nil

@@ -1,0 +1,104 @@
+package worker
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// slowLink is a link that takes a time for each byte, in both directions, as long as nothing else uses
+// that direction.
+type slowLink struct {
+	mu   [2]sync.Mutex
+	free [2]time.Time
+	rate float64 // bytes a second
+}
+
+func (l *slowLink) move(ctx context.Context, dir, n int) error {
+	l.mu[dir].Lock()
+	now := time.Now()
+	if l.free[dir].Before(now) {
+		l.free[dir] = now
+	}
+	l.free[dir] = l.free[dir].Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
+	wait := time.Until(l.free[dir])
+	l.mu[dir].Unlock()
+	return sleep(ctx, wait)
+}
+
+// newSlow is a job of large chunks over a slow link. Pieces are those of package flow: 1 MiB.
+func newSlow(t *testing.T, chunks int, rate float64) (*job, *chunked, []byte) {
+	image := make([]byte, chunks<<22)
+	for i := 0; i < len(image); i += 4096 {
+		image[i] = byte(i>>12) | 1
+	}
+	link, sink := &slowLink{rate: rate}, newChunked(make([]byte, len(image)))
+	sink.onWrite = func(ctx context.Context, c transfer.Chunk, _ int) error { return link.move(ctx, 0, c.Len) }
+	sink.onRead = func(ctx context.Context, c transfer.Chunk, _ int) error { return link.move(ctx, 1, c.Len) }
+	j := newJob(t, newChunked(image), sink)
+	j.spec.ChunkSize = 4 << 20
+	return j, sink, image
+}
+
+// TestPiecesFillASlowLink in both directions from nearly the first byte to nearly the last.
+func TestPiecesFillASlowLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate = 10 << 20
+		j, sink, image := newSlow(t, 40, rate)
+		started := time.Now()
+		p := j.mustRun()
+		equal(t, sink, image)
+		best := time.Duration(float64(len(image)) / rate * float64(time.Second))
+		if took := time.Since(started); took > best*106/100 {
+			t.Errorf("took %s, the link needs %s", took, best)
+		}
+		if p.Chunks.Sent != 40 || p.Chunks.Verified != 40 || len(j.store.at.Entries) != 40 {
+			t.Errorf("counted %+v, %d entries", p.Chunks, len(j.store.at.Entries))
+		}
+	})
+}
+
+// TestPiecesAreMended one chunk at a time, whichever piece is wrong.
+func TestPiecesAreMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, sink, image := newSlow(t, 6, 10<<20)
+		var once sync.Once
+		sink.lieWrite = func(c transfer.Chunk, _ int, p []byte) {
+			if c.Index == 2 && c.Off%(4<<20) == 2<<20 {
+				once.Do(func() { p[17] ^= 4 })
+			}
+		}
+		p := j.mustRun()
+		equal(t, sink, image)
+		if p.Retries.Mismatch == 0 || p.Chunks.Verified != 6 {
+			t.Errorf("counted %+v, %+v", p.Retries, p.Chunks)
+		}
+	})
+}
+
+// TestPieceFails ends the attempt with the chunk and the offset of the piece, and leaves nothing running.
+func TestPieceFails(t *testing.T) {
+	for _, op := range []string{"write", "read back"} {
+		synctest.Test(t, func(t *testing.T) {
+			j, sink, _ := newSlow(t, 6, 10<<20)
+			fail := func(ctx context.Context, c transfer.Chunk, _ int) error {
+				if c.Index == 1 && c.Off == 6<<20 {
+					return failure(transfer.CodeRefused)
+				}
+				return sleep(ctx, 100*time.Millisecond)
+			}
+			if op == "write" {
+				sink.onWrite = fail
+			} else {
+				sink.onRead = fail
+			}
+			if f := j.mustFail(transfer.CodeRefused); f.Offset == nil || *f.Offset != 6<<20 {
+				t.Errorf("%s: failed with %+v", op, f)
+			}
+		})
+	}
+}
