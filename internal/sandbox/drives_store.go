@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/transferd/transferd/internal/fsx"
 )
 
 const (
@@ -117,7 +119,7 @@ func (ds driveStore) destroy(d *drive) error {
 	if err := os.Remove(d.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return internalError(err)
 	}
-	if err := syncDir(ds.dir); err != nil {
+	if err := fsx.SyncDir(ds.dir); err != nil {
 		return internalError(err)
 	}
 	return nil

@@ -1,12 +1,10 @@
 package sandbox
 
 import (
-	"errors"
-	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"github.com/transferd/transferd/internal/fsx"
 )
 
 // temporary starts the names of files that a crash may leave behind; they are removed at the next
@@ -16,38 +14,10 @@ const temporary = ".tmp-"
 // replaceFile puts data under path so that a crash leaves either the old content or the new, and
 // makes it last.
 func replaceFile(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, temporary)
-	if err != nil {
+	return fsx.WriteFile(path, 0o600, true, func(w io.Writer) error {
+		_, err := w.Write(data)
 		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already if all went well
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes the names in dir last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: this file system syncs no folders
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	return nil
+	})
 }
 
 // makeSparse creates path as a hole of size bytes.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/transferd/transferd/internal/fsx"
 )
 
 // keySerial is the last key of a stored object: its place in the order of creation.
@@ -78,7 +80,7 @@ func openStore[T entity](dir, kind string, fromDescription func(id string, o obj
 			return nil, err
 		}
 	}
-	return s, nil
+	return s, fsx.RemoveTemporary(dir)
 }
 
 // idOf is the UUID of the object that a file of that name describes.
