@@ -22,7 +22,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Journal is the memory of one job. It is used by one goroutine at a time.
+// Journal is the memory of one job. Its methods are called by one goroutine at a time, but for Claim, which may run while
+// a Save does.
 type Journal struct {
 	dir    string
 	lock   *os.File
