@@ -42,3 +42,19 @@ func TestFlippedOnTheWay(t *testing.T) {
 		})
 	}
 }
+
+// TestWrongReadsDoNotFailASoundDrive when both ends are read wrong several times in a row.
+func TestWrongReadsDoNotFailASoundDrive(t *testing.T) {
+	image := noise(5 * chunkSize)
+	source, sink := newChunked(image), newChunked(append([]byte(nil), image...))
+	source.lieRead = flip(comparisons - 1)
+	j := newJob(t, source, sink)
+	j.spec.Kind = transfer.Verify
+	if p := j.mustRun(); !p.Verified || p.Retries.Mismatch == 0 {
+		t.Errorf("verified %v, counted %+v", p.Verified, p.Retries)
+	}
+	sink.data[2*chunkSize] ^= 1
+	j = newJob(t, newChunked(image), sink)
+	j.spec.Kind = transfer.Verify
+	j.mustFail(transfer.CodeMismatch)
+}

@@ -18,6 +18,9 @@ const (
 	// rereads is how often what is stored is read before it counts as different: the fault may lie on
 	// the way back.
 	rereads = 2
+	// comparisons is how often the source is read at the most before a chunk of the target counts as
+	// different: one read in twenty that is wrong must not fail a sound drive.
+	comparisons = 4
 	// sourceReads is how often a chunk of the source is read at the most until two reads agree.
 	sourceReads = 6
 )
@@ -245,7 +248,7 @@ func (c *copier) writeOp(w work, p []byte) operation {
 }
 
 // compare reads a chunk of the target and ends the job if it is not what the source says. The source,
-// too, is read once more before that: the fault may lie on the way from it.
+// too, is read again before that: the fault may lie on the way from it.
 func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transfer.Digest, error) {
 	want := expected{bytes: p}
 	if c.ends.digests != nil {
@@ -254,14 +257,15 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 			want.digest = verify.ZeroDigest(w.Len)
 		}
 	}
-	got, err := c.readBack(ctx, w.Chunk, want, l)
-	if c.ends.random == nil || w.Hole || transfer.CodeOf(err) != transfer.CodeMismatch {
-		return got, err
+	for tries := 1; ; tries++ {
+		got, err := c.readBack(ctx, w.Chunk, want, l)
+		if transfer.CodeOf(err) != transfer.CodeMismatch || c.ends.random == nil || w.Hole || tries == comparisons {
+			return got, err
+		}
+		if want.bytes, err = c.read(ctx, w, l); err != nil {
+			return got, err
+		}
 	}
-	if want.bytes, err = c.read(ctx, w, l); err != nil {
-		return got, err
-	}
-	return c.readBack(ctx, w.Chunk, want, l)
 }
 
 // readBack reads what is stored until it is what was expected, and fails with CodeMismatch if it is not.
