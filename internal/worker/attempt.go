@@ -55,8 +55,6 @@ func (a *attempt) load(ctx context.Context) error {
 	if err := control(ctx, a.source, a.state.load); err != nil {
 		return fmt.Errorf("load checkpoint: %w", err)
 	}
-	plan := a.state.Plan()
-	a.waits.reached = plan.ChunkSize > 0 || !plan.Created.IsZero()
 	return nil
 }
 
@@ -65,6 +63,8 @@ func (a *attempt) run(ctx context.Context) error {
 	if err := a.claimDrives(ctx); err != nil {
 		return a.abandon(ctx, err)
 	}
+	plan := a.state.Plan()
+	a.waits.reached = plan.ChunkSize > 0 || !plan.Created.IsZero()
 	if a.action.EndpointCopies {
 		if err := a.awaitCopy(ctx); err != nil || a.spec().Verify == transfer.VerifyNone {
 			return err

@@ -232,3 +232,26 @@ func TestVerifyChanged(t *testing.T) {
 	j.spec.Kind = transfer.Verify
 	j.mustFail(transfer.CodeSourceChanged)
 }
+
+// TestDoubtOutlastsAnAttemptThatSettledNothing: its last save has the new mark, and must have the doubt.
+func TestDoubtOutlastsAnAttemptThatSettledNothing(t *testing.T) {
+	image := noise(120 * chunkSize)
+	j, sink, s := halfOf(t, image)
+	s.marks["uuid"] = "another"
+	sink.data[7*chunkSize]++
+	j.ends.opened = nil
+	j.ends.open = func(what string, _ int) error {
+		if what == "source" {
+			return failure(transfer.CodeRefused)
+		}
+		return nil
+	}
+	if err := runClaiming(t, j, s); transfer.CodeOf(err) != transfer.CodeRefused {
+		t.Fatal(err)
+	}
+	j.ends.open = nil
+	if err := runClaiming(t, j, s); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, sink, image)
+}

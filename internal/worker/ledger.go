@@ -92,7 +92,10 @@ func (l *ledger) take() (entries []transfer.Entry, reset bool) {
 func (l *ledger) giveBack(entries []transfer.Entry, reset bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pending, l.saving = append(entries, l.pending...), 0
+	if !l.reset { // else they were cleared while they were being saved
+		l.pending = append(entries, l.pending...)
+	}
+	l.saving = 0
 	l.reset = l.reset || reset
 }
 

@@ -58,6 +58,18 @@ func TestLedgerReset(t *testing.T) {
 	}
 }
 
+// TestClearWhileSaving forgets entries that were on their way to the store, too, if the save fails.
+func TestClearWhileSaving(t *testing.T) {
+	l := newLedger(nil)
+	l.mark(1, transfer.Digest{1})
+	list, reset := l.take()
+	l.clear()
+	l.giveBack(list, reset)
+	if list, reset := l.take(); len(list) > 0 || !reset {
+		t.Errorf("got %v, reset %v; want none, and a reset", list, reset)
+	}
+}
+
 // TestNonZero knows zeros by the length of the chunk, which for the last one may be short.
 func TestNonZero(t *testing.T) {
 	image := noise(3*chunkSize + 10)

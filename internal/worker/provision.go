@@ -42,6 +42,7 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 	if err != nil {
 		return err
 	}
+	a.waits.reached = true // the endpoint has answered
 	if err := a.noteDrive(ctx, drive, time.Now()); err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func (a *attempt) gone(err error) bool {
 // forget resets the job: what it made is gone.
 func (a *attempt) forget(ctx context.Context) error {
 	a.log.Info("target drive not found, starting over", zap.String("drive", a.state.Plan().Drive))
-	a.state.updatePlan(func(p *transfer.Plan) { *p = transfer.Plan{ReadMark: p.ReadMark} })
+	a.state.updatePlan(func(p *transfer.Plan) { *p = transfer.Plan{ReadMark: p.ReadMark, Asked: p.Asked} })
 	a.state.ledger.clear()
 	a.state.update(func(p *transfer.Progress) { p.Drive = "" })
 	return a.state.saveSurely(ctx)

@@ -48,7 +48,7 @@ func (a *attempt) settle(ctx context.Context, size int64) (lay layout, err error
 	plan.Doubted = lay.doubted && a.state.ledger.len() > 0
 	// A source that has no identity may hold zeros now where an earlier attempt wrote something, without
 	// saving that it did.
-	lay.skipZeros = plan.Blank && (first || plan.Source != "")
+	lay.skipZeros = plan.Blank && (first || plan.Source != "" && a.ends.source.Identity() != "")
 	a.state.updatePlan(func(p *transfer.Plan) {
 		p.ChunkSize, p.Source, p.Blank, p.Doubted = plan.ChunkSize, plan.Source, plan.Blank, plan.Doubted
 	})
