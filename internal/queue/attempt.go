@@ -115,7 +115,8 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing) (*Att
 
 // writeOutcome records how the attempt ended. It may be called again after an error.
 func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
-	if transfer.CodeOf(err) != transfer.CodeFenced { // then the claims are the next attempt's
+	// Claims are the job's: a worker that has lost it would free those of the attempt that has it now.
+	if a.stillOwner(ctx) {
 		a.freeClaims(ctx)
 	}
 	switch code := transfer.CodeOf(err); {
@@ -130,6 +131,13 @@ func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
 	default:
 		return a.finish(ctx, failMove, "error", mustJSON(transfer.FailureOf(err)))
 	}
+}
+
+// stillOwner reports whether the job is this attempt's for as long as the lease lasts that it renews.
+func (a *Attempt) stillOwner(ctx context.Context) bool {
+	err := a.owned(a.client.run(ctx, "renew lease of job "+a.Job.ID, renewScript, a.Job.ID,
+		a.epoch, a.worker, a.timing.lease.Milliseconds()))
+	return err == nil || transfer.CodeOf(err) == transfer.CodeCanceled
 }
 
 func (a *Attempt) finish(ctx context.Context, m *move, values ...string) error {

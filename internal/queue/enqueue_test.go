@@ -218,6 +218,33 @@ func TestClaims(t *testing.T) {
 	})
 }
 
+// TestLostAttemptFreesNothing of the attempt that has its job now, whatever it ended with.
+func TestLostAttemptFreesNothing(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		lost, other := attempt(t, c), attempt(t, c)
+		write := transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: "m"}
+		if _, err := lost.Claim(t.Context(), write); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.rdb.Del(t.Context(), leaseKey(lost.Job.ID)).Err(); err != nil {
+			t.Fatal(err)
+		}
+		now, err := c.acquire(t.Context(), lost.Job.ID, "another", lost.timing)
+		if err != nil || now == nil {
+			t.Fatalf("the job was not taken over: %v", err)
+		}
+		if _, err := now.Claim(t.Context(), write); err != nil {
+			t.Fatal(err)
+		}
+		if err := lost.writeOutcome(t.Context(), transfer.Errorf(transfer.CodeServer, "", "injected")); err != nil {
+			t.Fatal(err)
+		}
+		_, err = other.Claim(t.Context(), write)
+		wantCode(t, err, transfer.CodeConflict)
+	})
+}
+
 // TestMarks tells each job who has written a drive before it, and ends one whose drive another has written meanwhile: its claim
 // lapsed while Redis was away.
 func TestMarks(t *testing.T) {
