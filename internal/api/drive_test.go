@@ -155,6 +155,16 @@ func TestWritesAreObserved(t *testing.T) {
 	}
 }
 
+// TestUnsentProbeIsGivenBack: a chunk that is prepared and not written leaves the probe to the next one.
+func TestUnsentProbeIsGivenBack(t *testing.T) {
+	c := served(t, func(http.ResponseWriter, *http.Request) { t.Error("a call was made") })
+	d, p := drive(c, 4<<20, transfer.CompressionAuto), repeat('z', 4<<20)
+	d.Prepare(transfer.Chunk{Len: len(p)}, p).Release()
+	if n := d.codec.Probe(len(p), 0); n == 0 {
+		t.Error("no probe is wanted after one that was not sent")
+	}
+}
+
 // TestEarlyAnswer is a 409 that comes before the body is taken: when the call has returned, the chunk's buffer is free.
 func TestEarlyAnswer(t *testing.T) {
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) })

@@ -87,6 +87,10 @@ func (w *write) send(ctx context.Context, c transfer.Chunk, body *codec.Body) er
 
 // Release implements transfer.Prepared.
 func (w *write) Release() {
+	if w.probe.Len > 0 { // not sent, so the next chunk may probe
+		body := w.drive.codec.Plain(w.probed)
+		body.Release()
+	}
 	if w.encoded {
 		w.body.Release()
 	}

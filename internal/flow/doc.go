@@ -19,4 +19,10 @@
 // A [Sequencer] puts back into order what concurrent goroutines finish out of order. A target that
 // is written from front to back, and the SHA-256 of a whole image, need chunk n before chunk n+1,
 // while the chunks after them can already be read and compressed.
+//
+// A [Split] decides whether chunks are written in pieces, so that a slow link is busy in both
+// directions from the first piece to the last.
+//
+// A [Retry] calls an operation again for as long as its failures may pass, and a [Breaker] holds all
+// calls to a busy drive back but one.
 package flow

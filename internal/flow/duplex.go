@@ -23,7 +23,7 @@ const (
 //
 // A nil Duplex limits nothing. It is safe for concurrent use.
 type Duplex struct {
-	limit func() int // of chunks in flight
+	limit func() int // of calls in both directions
 
 	mu         sync.Mutex
 	running    [2]int        // calls, by direction

@@ -42,7 +42,8 @@ func (p *Policy) limit(code transfer.Code, reached bool) time.Duration {
 }
 
 // ErrDrained is the error of an operation that stopped waiting because its worker stops.
-var ErrDrained = transfer.Errorf(transfer.CodeDrained, "the job goes on when a worker takes it up again", "the worker is stopping")
+var ErrDrained = transfer.Errorf(
+	transfer.CodeDrained, "the job goes on when a worker takes it up again", "the worker is stopping")
 
 // Retry tries one operation again.
 type Retry struct {
@@ -50,7 +51,7 @@ type Retry struct {
 	Verdict transfer.Retry  // failures with another verdict end the loop
 	Reached bool            // the endpoint has answered this job before
 	Drain   <-chan struct{} // ends the waits when it closes; nil: nothing does
-	// OnFailure is called for each failure that is tried again, before the wait.
+	// OnFailure is called for each failure with the verdict, before the wait, or before Run gives up.
 	OnFailure func(err error, wait time.Duration)
 }
 
@@ -86,7 +87,10 @@ func retryAfter(err error) time.Duration {
 }
 
 func gaveUp(err error, tries int, failing time.Duration) error {
-	e := &transfer.Error{Code: transfer.CodeOf(err), Err: fmt.Errorf("gave up after %d tries in %s: %w", tries, failing.Round(time.Second), err)}
+	e := &transfer.Error{
+		Code: transfer.CodeOf(err),
+		Err:  fmt.Errorf("gave up after %d tries in %s: %w", tries, failing.Round(time.Second), err),
+	}
 	var cause *transfer.Error
 	if errors.As(err, &cause) {
 		e.Hint = cause.Hint

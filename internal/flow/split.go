@@ -26,7 +26,8 @@ const (
 	// spareCalls is how many calls more than the round-trip time demands run in each direction, for the
 	// other end takes its time, too.
 	spareCalls = 2
-	// splitFor is for how many chunks a decision is kept.
+	// splitFor is for how many chunks a first decision is kept; each repeated one is kept for twice as
+	// long, so that finding out costs less and less.
 	splitFor = 256
 )
 
@@ -58,6 +59,8 @@ type Split struct {
 	pieces callMeans // in probe and explore
 	whole  callMeans // in explore
 	chunks int       // begun in this phase
+	keep   int       // chunks for which the next decision is kept
+	last   bool      // the last decision was for pieces
 	busy   int       // in settled: how many calls keep a direction busy; 0: chunks are not split
 }
 
@@ -90,7 +93,7 @@ func (s *Split) Piece(size int) int {
 			return size
 		}
 	case splitSettled:
-		if s.chunks > splitFor {
+		if s.chunks > s.keep {
 			s.enter(splitProbe)
 		} else if s.busy == 0 {
 			return size
@@ -172,5 +175,10 @@ func (s *Split) enter(p splitPhase) {
 }
 
 func (s *Split) settle(calls int) {
-	s.phase, s.busy, s.chunks = splitSettled, calls, 0
+	if s.keep == 0 || (calls > 0) != s.last {
+		s.keep = splitFor
+	} else {
+		s.keep *= 2
+	}
+	s.phase, s.busy, s.chunks, s.last = splitSettled, calls, 0, calls > 0
 }

@@ -86,6 +86,22 @@ func TestSplitDecidesAgain(t *testing.T) {
 	if got := s.Piece(chunk); got != pieceSize || s.phase != splitProbe {
 		t.Errorf("got pieces of %d bytes in phase %s, want %d in %s", got, s.phase, pieceSize, splitProbe)
 	}
+	observe(s, splitSample, pieceSize, ms, 4)
+	for range 2 * splitFor { // the same decision is kept for twice as long
+		s.Piece(chunk)
+	}
+	if s.phase != splitSettled {
+		t.Errorf("got phase %s, want %s", s.phase, splitSettled)
+	}
+	if s.Piece(chunk); s.phase != splitProbe {
+		t.Errorf("got phase %s, want %s", s.phase, splitProbe)
+	}
+	observe(s, splitSample, pieceSize, time.Second, 4)
+	observe(s, splitSample, pieceSize, time.Second, 4)
+	observe(s, wholeSample, chunk, 4*time.Second, 4)
+	if s.phase != splitSettled || s.keep != splitFor {
+		t.Errorf("another decision is kept for %d chunks in phase %s, want %d", s.keep, s.phase, splitFor)
+	}
 }
 
 // TestSmallChunksAreNotSplit, nor is any without a Split.

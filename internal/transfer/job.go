@@ -68,7 +68,7 @@ type Bytes struct {
 	WireIn  int64 `json:"wire_in"`  // bodies received from endpoints, retries included
 }
 
-// Encoding counts what was written to endpoints, by how it was encoded. A chunk may be two writes.
+// Encoding counts what was written to endpoints, by how it was encoded. A chunk may be several writes.
 type Encoding struct {
 	Raw  int64 `json:"raw"`
 	Gzip int64 `json:"gzip"`
