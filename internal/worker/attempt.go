@@ -40,7 +40,7 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 	a := &attempt{
 		session: &Session{Job: job, Meter: state.counters, Limit: newLimit(job.Spec.LimitRate)},
 		action:  job.Spec.Action(), opener: w.cfg.Opener, buffers: &w.buffers, drain: drain, log: log,
-		state: state, claimer: ability[transfer.Claimer](store), ends: new(ends),
+		state: state, claimer: claimer(store), ends: new(ends),
 		waits: &patience{policy: w.cfg.Policy, count: state.counters, log: log, drain: drain},
 	}
 	a.source = newSourceCalls(a.ends, a.waits)

@@ -78,7 +78,7 @@ func (p *pace) calls() int {
 //
 // A chunk that waits to be tried again holds no place in its direction, so retrying is outside of
 // duplexed; one that waits for a busy drive does, for no other call could pass either. The lease is
-// asked for right before the call, after all waiting.
+// asked for last. A client may still wait for a free slot of its endpoint after that.
 type caller interface {
 	do(ctx context.Context, c *call) error
 }

@@ -49,13 +49,12 @@ type checkpointer struct {
 func newCheckpointer(store transfer.Store, observe func(transfer.Progress), log *zap.Logger) *checkpointer {
 	return &checkpointer{
 		store: store, observe: observe, log: log,
-		counters: new(counters), ledger: newLedger(nil), savedAt: time.Now(), saved: make(chan struct{}),
+		counters: new(counters), ledger: newLedger(nil), saved: make(chan struct{}),
 	}
 }
 
 // load restores what earlier attempts saved.
 func (c *checkpointer) load(ctx context.Context) error {
-	began := time.Now()
 	at, err := c.store.Load(ctx)
 	if err != nil {
 		return err
@@ -67,7 +66,7 @@ func (c *checkpointer) load(ctx context.Context) error {
 	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.plan, c.savedAt = at.Plan, began
+	c.plan = at.Plan
 	return nil
 }
 
@@ -234,9 +233,13 @@ func (c *checkpointer) keepSaving(ctx context.Context, stop context.CancelCauseF
 	}
 }
 
-// whileSaving runs an attempt with its state saved meanwhile, and once more at its end, however it
-// ends.
+// whileSaving runs an attempt with its state saved before it, meanwhile, and once more at its end,
+// however it ends.
 func (c *checkpointer) whileSaving(ctx context.Context, stop context.CancelCauseFunc, attempt func() error) error {
+	// What was loaded proves nothing: another worker may have taken the job since.
+	if err := c.saveSurely(ctx); err != nil {
+		return err
+	}
 	saving, cancel := context.WithCancel(ctx)
 	var saver sync.WaitGroup
 	saver.Go(func() { c.keepSaving(saving, stop) })
@@ -247,7 +250,8 @@ func (c *checkpointer) whileSaving(ctx context.Context, stop context.CancelCause
 	defer cancel()
 	if saveErr := c.save(last); saveErr != nil {
 		c.log.Warn("last save of this attempt failed", zap.Error(saveErr))
-		if err == nil && isFinal(saveErr) {
+		// Whatever else the attempt has met is not for a worker to report that lost the job.
+		if err == nil && isFinal(saveErr) || transfer.CodeOf(saveErr) == transfer.CodeFenced {
 			return saveErr
 		}
 	}

@@ -157,10 +157,11 @@ func (c *copier) store(ctx context.Context, w work, p []byte, l *lane) (d transf
 }
 
 func (c *copier) storeOnce(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
-	if piece := l.piece(w.Len); piece < w.Len {
+	op := c.writeOp(w, p)
+	if piece := l.piece(w.Len); op == opWrite && piece < w.Len {
 		return c.storeInPieces(ctx, w, p, piece, l)
 	}
-	put := &call{op: c.writeOp(w, p), chunk: w.Chunk, seq: w.seq, p: p, cmp: l.cmp, pace: l.pace}
+	put := &call{op: op, chunk: w.Chunk, seq: w.seq, p: p, cmp: l.cmp, pace: l.pace}
 	if err := c.write(ctx, put); err != nil {
 		return d, at("write", w.Chunk, err)
 	}
@@ -187,7 +188,9 @@ func (l *lane) piece(size int) int {
 }
 
 // storeInPieces writes a chunk piece by piece and reads each back while the next one is written.
-func (c *copier) storeInPieces(ctx context.Context, w work, p []byte, size int, l *lane) (d transfer.Digest, err error) {
+func (c *copier) storeInPieces(
+	ctx context.Context, w work, p []byte, size int, l *lane,
+) (d transfer.Digest, err error) {
 	written := make(chan transfer.Chunk)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -212,7 +215,9 @@ func (c *copier) storeInPieces(ctx context.Context, w work, p []byte, size int, 
 }
 
 // writePieces writes the pieces of a chunk. It is at most one piece ahead of who takes them from written.
-func (c *copier) writePieces(ctx context.Context, w work, p []byte, size int, l *lane, written chan<- transfer.Chunk) error {
+func (c *copier) writePieces(
+	ctx context.Context, w work, p []byte, size int, l *lane, written chan<- transfer.Chunk,
+) error {
 	for off := 0; off < w.Len; off += size {
 		piece := transfer.Chunk{Index: w.Index, Off: w.Off + int64(off), Len: min(size, w.Len-off)}
 		if err := c.write(ctx, &call{op: opWrite, chunk: piece, p: p[off : off+piece.Len], pace: l.pace}); err != nil {
@@ -269,7 +274,9 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 }
 
 // readBack reads what is stored until it is what was expected, and fails with CodeMismatch if it is not.
-func (c *copier) readBack(ctx context.Context, ch transfer.Chunk, want expected, l *lane) (got transfer.Digest, err error) {
+func (c *copier) readBack(
+	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
+) (got transfer.Digest, err error) {
 	for range rereads {
 		if err := c.target.do(ctx, &call{op: opReadBack, chunk: ch, want: want.bytes, cmp: l.cmp, pace: l.pace}); err != nil {
 			return got, at("read back", ch, err)

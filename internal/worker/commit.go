@@ -15,8 +15,9 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 	m := verify.NewManifest(c.size, c.chunkSize, a.state.ledger.nonZero(c.size, c.chunkSize), c.imageDigest())
 	if want := a.spec().SHA256; want != "" && !strings.EqualFold(want, m.Image) {
 		return &transfer.Error{
-			Op: "check --sha256", Code: transfer.CodeMismatch, Hint: "this is not the image that was meant, or --sha256 is wrong",
-			Err: fmt.Errorf("the image has SHA-256 %s, not %s", m.Image, want),
+			Op: "check --sha256", Code: transfer.CodeMismatch,
+			Hint: "this is not the image that was meant, or --sha256 is wrong",
+			Err:  fmt.Errorf("the image has SHA-256 %s, not %s", m.Image, want),
 		}
 	}
 	// What is done is saved before the target appears, so that a crash in between finds all chunks in
@@ -31,7 +32,7 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 	}
 	a.state.update(func(p *transfer.Progress) {
 		p.Digest.Image, p.Digest.ChunksRoot = m.Image, m.ChunksRoot
-		if p.Verified = c.verified(); p.Verified && !c.verifiesEach() {
+		if p.Verified = c.verified(); p.Verified && !c.each {
 			p.Chunks.Verified = p.Chunks.Total // all at once
 		}
 	})
@@ -40,7 +41,9 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 
 // complete commits the sink, and reads a target back that cannot be read before.
 func (a *attempt) complete(ctx context.Context, c *copier, m *transfer.Manifest) error {
-	err := control(ctx, a.target, func(ctx context.Context) error { return a.ends.sink.Commit(ctx, m, a.state.saveSurely) })
+	err := control(ctx, a.target, func(ctx context.Context) error {
+		return a.ends.sink.Commit(ctx, m, a.state.saveSurely)
+	})
 	if err != nil {
 		return fmt.Errorf("complete target: %w", err)
 	}
@@ -61,7 +64,14 @@ func (a *attempt) discard(ctx context.Context, cause error) error {
 	if err := a.state.saveSurely(ctx); err != nil {
 		return fmt.Errorf("keep the incomplete target, for this worker may have lost the job: %w", err)
 	}
-	if err := control(ctx, a.target, a.ends.discard.Discard); err != nil {
+	err := control(ctx, a.target, func(ctx context.Context) error {
+		err := a.ends.discard.Discard(ctx)
+		if transfer.CodeOf(err) == transfer.CodeNotFound {
+			return nil // an earlier call removed it, and its answer was lost
+		}
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("remove incomplete target: %w", err)
 	}
 	if a.state.Plan().Created.IsZero() {
@@ -91,5 +101,5 @@ func (a *attempt) abandon(ctx context.Context, cause error) error {
 	if err := a.openSink(ctx, plan.Size); err != nil {
 		return errors.Join(cause, err)
 	}
-	return errors.Join(cause, a.discard(ctx, cause), a.ends.sink.Close())
+	return errors.Join(cause, a.discard(ctx, cause), a.closeSink(ctx))
 }

@@ -41,8 +41,6 @@ func newCopier(a *attempt, lay layout) *copier {
 	return c
 }
 
-func (c *copier) verifiesEach() bool { return c.each }
-
 // chunkRange is the chunks from first to before end, by index.
 type chunkRange struct{ first, end int64 }
 
@@ -106,9 +104,12 @@ type lanes struct {
 // start to end. twoWay says that a step writes and then reads back.
 func (c *copier) run(ctx context.Context, f feed, step stepFunc, twoWay bool) error {
 	defer f.stop()
-	r := &lanes{copier: c, feed: f, step: step, pace: &pace{window: flow.NewWindow(c.spec.Concurrency, c.ends.maxInFlight(), c.ends.rtt())}}
+	window := flow.NewWindow(c.spec.Concurrency, c.ends.maxInFlight(), c.ends.rtt())
+	r := &lanes{copier: c, feed: f, step: step, pace: &pace{window: window}}
 	if twoWay {
-		r.pace.split = flow.NewSplit(c.chunkSize, c.ends.rtt())
+		if t := c.ends.traits; t.Rewritable && t.Geometry.FixedChunk == 0 {
+			r.pace.split = flow.NewSplit(c.chunkSize, c.ends.rtt())
+		}
 		r.pace.duplex = flow.NewDuplex(r.pace.calls)
 	}
 	r.group, ctx = errgroup.WithContext(ctx)

@@ -54,9 +54,9 @@ func TestWrittenByAnother(t *testing.T) {
 }
 
 // TestDoubtLasts over a crash right after the other's mark was replaced by ours, and before the plan with it was saved; and
-// over one after it was.
+// over one after it was. The first save of an attempt is before its claims.
 func TestDoubtLasts(t *testing.T) {
-	for crash := 1; crash <= 2; crash++ {
+	for crash := 2; crash <= 3; crash++ {
 		image := noise(120 * chunkSize)
 		j, sink, s := halfOf(t, image)
 		s.marks["uuid"] = "another"

@@ -34,12 +34,15 @@ type ends struct {
 	remotes []transfer.Remote // of both ends, those that are
 }
 
-// ability is the end as T, or nil if it has no such ability. Every question of the engine after an
-// ability is put here (.golangci.yml).
+// ability is the end as T, or nil if it has no such ability. It is called in this file alone
+// (scripts/lint).
 func ability[T any](end any) T {
 	t, _ := end.(T)
 	return t
 }
+
+// claimer is the store's ability to keep jobs out of each other's way; nil: it has none.
+func claimer(store transfer.Store) transfer.Claimer { return ability[transfer.Claimer](store) }
 
 func (e *ends) setSource(source transfer.Source) {
 	e.source = source

@@ -132,8 +132,8 @@ func TestClosed(t *testing.T) {
 		}, transfer.CodeInvalid, 1},
 		"fenced": {func(j *job, _, _ *chunked) {
 			j.ends.drive, j.store.onSave = "uuid", func(n int) error {
-				if n == 1 {
-					return nil // that a drive may be made
+				if n <= 2 {
+					return nil // the first proof of the lease, and that a drive may be made
 				}
 				return failure(transfer.CodeFenced)
 			}

@@ -40,7 +40,8 @@ func (a *attempt) settle(ctx context.Context, size int64) (lay layout, err error
 	} else if lay.doubted, err = a.ledgerDoubtful(ctx, lay, plan.Doubted); err != nil {
 		return lay, err
 	}
-	if lay.doubted && a.spec().Target.IsDrive() {
+	// A ledger without entries is not in doubt, but what a drive holds where it has none may be.
+	if (lay.doubted || !first && plan.Doubted) && a.spec().Target.IsDrive() {
 		// Nor is it known what a drive holds where the job has written nothing; a file clears that when
 		// it is completed.
 		plan.Blank = false

@@ -161,7 +161,7 @@ func TestStoreAwayCost(t *testing.T) {
 
 // TestFencedAtEnd does not complete a target of a job that another worker has taken over, though all is copied.
 func TestFencedAtEnd(t *testing.T) {
-	for last := 2; last <= 3; last++ { // with the first the copy's last save, then the one before the target is completed
+	for last := 3; last <= 4; last++ { // before the first chunk, then before the target is completed
 		sink := newChunked(nil)
 		j := newJob(t, newChunked(noise(3*chunkSize)), sink)
 		j.store.onSave = func(n int) error {
@@ -184,8 +184,8 @@ func TestStoreEnds(t *testing.T) {
 		j := newJob(t, newChunked(noise(3*chunkSize)), sink)
 		j.store.onSave = func(int) error { return failure(code) }
 		j.mustFail(code)
-		if sink.total(sink.writes) != 0 {
-			t.Errorf("%s: it was written to", code)
+		if sink.total(sink.writes) != 0 || len(j.ends.opened) != 0 {
+			t.Errorf("%s: %d chunks were written, opened %v", code, sink.total(sink.writes), j.ends.opened)
 		}
 	}
 }

@@ -177,6 +177,9 @@ func TestCopyOfARange(t *testing.T) {
 		a.ends.setSource(j.ends.source)
 		a.ends.setSink(sink)
 		a.state.updatePlan(func(p *transfer.Plan) { p.ChunkSize = chunkSize })
+		if err := a.state.save(t.Context()); err != nil { // the proof of the lease
+			t.Fatal(err)
+		}
 		lay := layout{size: int64(len(image)), chunkSize: chunkSize}
 		if err := newCopier(a, lay).copy(t.Context(), r); err != nil {
 			t.Fatal(err)

@@ -11,6 +11,9 @@ func abilities(m dsl.Matcher) {
 	m.Match(`$_.($t)`, `$_, $_ := $_.($t)`, `$_, $_ = $_.($t)`).
 		Where(m.File().PkgPath.Matches(`internal/worker$`) && !m.File().Name.Matches(`^ends\.go$|_test\.go$`) && m["t"].Text.Matches(`^transfer\.`)).
 		Report(`resolve abilities in ends.go`)
+	m.Match(`ability[$_]($_)`).
+		Where(m.File().PkgPath.Matches(`internal/worker$`) && !m.File().Name.Matches(`^ends\.go$|_test\.go$`)).
+		Report(`resolve abilities in ends.go`)
 	m.Match(`switch $_.(type) { $*_ }`, `switch $_ := $_.(type) { $*_ }`).
 		Where(m.File().PkgPath.Matches(`internal/worker$`) && !m.File().Name.Matches(`_test\.go$`)).
 		Report(`resolve abilities in ends.go`)
