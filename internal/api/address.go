@@ -35,13 +35,15 @@ func parseDrive(text string) (r transfer.Ref, ok bool, err error) {
 		return transfer.Ref{Endpoint: name, Drive: drive}, true, nil
 	}
 	// A mistyped UUID must not quietly become a file of that name.
-	return r, false, transfer.BadAddress(text, "what follows the colon is not a drive UUID; for a file of this name write ./"+text)
+	return r, false, transfer.BadAddress(text,
+		"what follows the colon is not a drive UUID; for a file of this name write ./"+text)
 }
 
 // checkSpec refuses what a drive of API 1.0 cannot be or take.
 func checkSpec(s *transfer.Spec) error {
 	if s.Size%SectorSize != 0 {
-		return invalid("round --size up to a multiple of 512", "a drive of %d bytes is no whole number of %d-byte sectors", s.Size, SectorSize)
+		return invalid("round --size up to a multiple of 512",
+			"a drive of %d bytes is no whole number of %d-byte sectors", s.Size, SectorSize)
 	}
 	if strings.ContainsAny(s.Name, "\r\n") || len(s.Name) > maxName {
 		return invalid("use at most 255 bytes on one line", "%q cannot be a drive's name", s.Name)

@@ -53,7 +53,9 @@ func New(endpoints map[string]config.Endpoint, opts Options) *Opener {
 func (o *Opener) Client(ctx context.Context, name string) (*api.Client, error) {
 	e, ok := o.endpoints[name]
 	if !ok {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "add it to the config under `endpoints:`, on each host that serves the job's queue", "there is no endpoint named %q", name)
+		return nil, transfer.Errorf(transfer.CodeInvalid,
+			"add it to the config under `endpoints:`, on each host that serves the job's queue",
+			"there is no endpoint named %q", name)
 	}
 	if err := e.turn.Acquire(ctx, 1); err != nil {
 		return nil, err

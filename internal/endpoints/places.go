@@ -39,7 +39,8 @@ func placeOf(r transfer.Ref) (*place, error) {
 			return &places[i], nil
 		}
 	}
-	return nil, transfer.Errorf(transfer.CodeInvalid, "use ENDPOINT:UUID, a path or a URL", "%s names no place that jobs can reach", r.Redacted())
+	return nil, transfer.Errorf(transfer.CodeInvalid, "use ENDPOINT:UUID, a path or a URL",
+		"%s names no place that jobs can reach", r.Redacted())
 }
 
 // Source implements worker.Opener.
@@ -58,7 +59,8 @@ func (o *Opener) Sink(ctx context.Context, s *worker.Session, r worker.SinkReque
 		return nil, err
 	}
 	if p.sink == nil {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "write to a file or a drive", "nothing can be written to %s", s.Spec.Target.Redacted())
+		return nil, transfer.Errorf(transfer.CodeInvalid, "write to a file or a drive",
+			"nothing can be written to %s", s.Spec.Target.Redacted())
 	}
 	return p.sink(o, ctx, s, r)
 }
@@ -89,6 +91,7 @@ func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.S
 
 func (o *Opener) imageSink(ctx context.Context, s *worker.Session, r worker.SinkRequest) (transfer.Sink, error) {
 	return image.Create(ctx, s.Spec.Target.Path, image.CreateOptions{
-		Format: s.Spec.Format, Size: r.Size, Overwrite: s.Spec.Overwrite, Resume: r.Resume, Roots: o.opts.Roots, Stdout: o.opts.Out,
+		Format: s.Spec.Format, Size: r.Size, Overwrite: s.Spec.Overwrite, Resume: r.Resume,
+		Roots: o.opts.Roots, Stdout: o.opts.Out,
 	})
 }

@@ -36,7 +36,8 @@ func (o *Opener) createDrive(ctx context.Context, c *api.Client, s *worker.Sessi
 		return "", err
 	}
 	opts := api.CreateOptions{
-		Name: s.Spec.Name, Size: cmp.Or(s.Spec.Size, size), Tags: append(slices.Clone(s.Spec.Tags), jobTag(s)), Readers: s.Spec.Readers,
+		Name: s.Spec.Name, Size: cmp.Or(s.Spec.Size, size),
+		Tags: append(slices.Clone(s.Spec.Tags), jobTag(s)), Readers: s.Spec.Readers,
 	}
 	if s.Spec.Source.IsDrive() {
 		origin, err := o.origin(ctx, s)
@@ -72,10 +73,13 @@ func checkSize(s *transfer.Spec, size int64) error {
 	case s.Size != 0:
 		return nil
 	case size < 0:
-		return transfer.Errorf(transfer.CodeInvalid, "give the new drive's --size; what the image does not fill is zeros", "the image's size is not known before its end")
+		return transfer.Errorf(transfer.CodeInvalid,
+			"give the new drive's --size; what the image does not fill is zeros",
+			"the image's size is not known before its end")
 	case !s.Source.IsDrive() && size%api.SectorSize != 0:
 		return transfer.Errorf(transfer.CodeInvalid,
-			fmt.Sprintf("is it truncated? if not, give --size %d; the rest of the drive is zeros", (size/api.SectorSize+1)*api.SectorSize),
+			fmt.Sprintf("is it truncated? if not, give --size %d; the rest of the drive is zeros",
+				(size/api.SectorSize+1)*api.SectorSize),
 			"the image has %d bytes, no whole number of %d-byte sectors", size, api.SectorSize)
 	}
 	return nil
@@ -114,7 +118,9 @@ func (o *Opener) origin(ctx context.Context, s *worker.Session) (api.DriveInfo, 
 
 // inherited is the tags that a clone takes over: all but the marks of other jobs.
 func inherited(origin api.DriveInfo) []string {
-	return slices.DeleteFunc(slices.Clone(origin.Tags), func(tag string) bool { return strings.HasPrefix(tag, jobTagPrefix) })
+	return slices.DeleteFunc(slices.Clone(origin.Tags), func(tag string) bool {
+		return strings.HasPrefix(tag, jobTagPrefix)
+	})
 }
 
 // Ready implements worker.Opener.

@@ -14,7 +14,7 @@ import (
 
 // stdout is standard output as a place. Nothing can be read back from it, and it has no manifest.
 //
-// It may be a pipe that nobody reads, where a write blocks for ever. When the place is stopped, the
+// It may be a pipe without a reader, where a write blocks for ever. When the place is stopped, the
 // write in progress is left alone, with a buffer of its own, and no other begins.
 type stdout struct {
 	w       io.Writer

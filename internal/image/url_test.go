@@ -112,7 +112,7 @@ func TestURLRedirectToPlain(t *testing.T) {
 	expect(t, err, transfer.CodeProtocol, "from https to http")
 }
 
-// TestURLUntrusted meets a server whose certificate nobody here has vouched for, and a name that
+// TestURLUntrusted meets a server whose certificate no authority here has signed, and a name that
 // nobody has.
 func TestURLUntrusted(t *testing.T) {
 	s := httptest.NewUnstartedServer(content(`"1"`, []byte("an image")))

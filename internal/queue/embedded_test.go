@@ -51,7 +51,7 @@ func TestMemorySurvives(t *testing.T) {
 	if n, err := c.Prune(t.Context(), PruneOptions{States: []transfer.State{transfer.Canceled}}); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	for range 2 { // the second time from a journal that was written anew
+	for range 2 { // the second time from a journal that was rewritten
 		closeEmbedded(t, e)
 		e = embed(t, dir, "")
 		c = dial(t, optionsOf(e))

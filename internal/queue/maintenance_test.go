@@ -69,11 +69,11 @@ func (r *relay) pass(to, from net.Conn) {
 }
 
 // TestRedisHangs has Redis fall silent, without a connection lost, until all leases have lapsed. The reconciler is back
-// first, and does not take a worker for dead that it would hear of a moment later.
+// first, and does not take a worker for dead that renews its lease a moment later.
 func TestRedisHangs(t *testing.T) {
 	r := startRedis(t)
 	c, near, far := dial(t, r.options), startRelay(t, r.options), startRelay(t, r.options)
-	// Nobody is told of these two jobs but by the reconciler.
+	// Only maintenance triggers these two jobs.
 	acquire := func(c *Client, worker string, lease time.Duration) *Attempt {
 		id, timing := enqueue(t, c), quick
 		timing.lease = lease
@@ -184,7 +184,7 @@ func TestKilledBeforeTakingUp(t *testing.T) {
 	gone.Shutdown()
 }
 
-// TestManyWithoutTrigger makes triggers anew for more jobs than one tick may see to.
+// TestManyWithoutTrigger makes new triggers for more jobs than one tick may see to.
 func TestManyWithoutTrigger(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	const n = page + 20
@@ -206,7 +206,7 @@ func TestManyWithoutTrigger(t *testing.T) {
 	}
 }
 
-// TestDeadlineOfALostJob ends a job in time whose worker died, though nobody is there to take it up.
+// TestDeadlineOfALostJob ends a job in time whose worker died, though no worker is there to take it up.
 func TestDeadlineOfALostJob(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)

@@ -53,7 +53,10 @@ var anExistingDrive = role{
 var roles = map[Kind][2]role{
 	Upload: {
 		{isImage, "to copy a drive to a drive use clone", "upload takes an image, and %s is a drive"},
-		{Ref.IsDrive, "write ENDPOINT: for a new drive, or ENDPOINT:UUID", "upload needs a drive to write to, and %s is none"},
+		{
+			Ref.IsDrive, "write ENDPOINT: for a new drive, or ENDPOINT:UUID",
+			"upload needs a drive to write to, and %s is none",
+		},
 	},
 	Download: {
 		anExistingDrive,
@@ -85,8 +88,9 @@ func (s *Spec) validateEnds() error {
 func (s *Spec) validateOverwrite() error {
 	if s.Kind == Upload && s.Target.Drive != "" && !s.Overwrite {
 		return &Error{
-			Op: "upload", Code: CodeExists, Hint: "give --overwrite to replace what the drive holds, or write ENDPOINT: for a new drive",
-			Err: errors.New("drive " + s.Target.Drive + " exists, and may hold data"),
+			Op: "upload", Code: CodeExists,
+			Hint: "give --overwrite to replace what the drive holds, or write ENDPOINT: for a new drive",
+			Err:  errors.New("drive " + s.Target.Drive + " exists, and may hold data"),
 		}
 	}
 	return nil

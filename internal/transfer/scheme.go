@@ -95,10 +95,12 @@ func parseURL(text string) (Ref, bool, error) {
 	}
 	r := Ref{Path: strings.ToLower(scheme) + text[len(scheme):]}
 	if !r.IsURL() {
-		return Ref{}, false, BadAddress(r.Redacted(), "images come from http:// and https:// alone; for a file of this name write ./ before it")
+		return Ref{}, false, BadAddress(r.Redacted(),
+			"images come from http:// and https:// alone; for a file of this name write ./ before it")
 	}
 	if readURL(r.Path) == nil {
-		return Ref{}, false, BadAddress(r.Redacted(), "write it as https://HOST/PATH; of a user or password, all but letters and digits as %2F and the like")
+		return Ref{}, false, BadAddress(r.Redacted(),
+			"write it as https://HOST/PATH; of a user or password, all but letters and digits as %2F and the like")
 	}
 	return r, true, nil
 }

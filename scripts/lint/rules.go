@@ -9,7 +9,8 @@ import "github.com/quasilyte/go-ruleguard/dsl"
 // asked elsewhere would be switched off in silence when the ability is renamed.
 func abilities(m dsl.Matcher) {
 	m.Match(`$_.($t)`, `$_, $_ := $_.($t)`, `$_, $_ = $_.($t)`).
-		Where(m.File().PkgPath.Matches(`internal/worker$`) && !m.File().Name.Matches(`^ends\.go$|_test\.go$`) && m["t"].Text.Matches(`^transfer\.`)).
+		Where(m.File().PkgPath.Matches(`internal/worker$`) && !m.File().Name.Matches(`^ends\.go$|_test\.go$`) &&
+			m["t"].Text.Matches(`^transfer\.`)).
 		Report(`resolve abilities in ends.go`)
 	m.Match(`ability[$_]($_)`).
 		Where(m.File().PkgPath.Matches(`internal/worker$`) && !m.File().Name.Matches(`^ends\.go$|_test\.go$`)).
