@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,31 +18,34 @@ func observe(s *Split, n, size int, took time.Duration, running int) {
 
 // TestSplitPhases is the table of the type.
 func TestSplitPhases(t *testing.T) {
-	const chunk = 4 * pieceSize
+	const chunk = 4 * maxPiece
 	for name, tc := range map[string]struct {
-		rtt       time.Duration
-		piece     time.Duration // of a call, with 4 running
-		whole     time.Duration // of a chunk's; 0: none is observed
-		wantCalls int
-		wantPhase splitPhase
+		rtt        time.Duration
+		half, full time.Duration // of a call that writes probePiece and maxPiece, with 4 running; 0: none is observed
+		wantPiece  int
+		wantCalls  int
+		wantPhase  splitPhase
 	}{
-		"fast link":                     {20 * ms, 4*slowPiece - ms, 0, 0, splitSettled},
-		"slow link, nothing to compare": {20 * ms, 4 * slowPiece, 0, 0, splitExplore},
-		"the link takes the time":       {20 * ms, 180 * ms, 700 * ms, 2 + spareCalls, splitSettled},
-		"far":                           {200 * ms, 180 * ms, 600 * ms, 6 + spareCalls, splitSettled},
-		"latency takes the time":        {20 * ms, 180 * ms, 200 * ms, 0, splitSettled},
-		"just enough":                   {0, 180 * ms, 360 * ms, 1 + spareCalls, splitSettled},
-		"not enough":                    {0, 180 * ms, 359 * ms, 0, splitSettled},
+		"fast link":                 {20 * ms, 2*slowPiece - ms, 0, 0, 0, splitSettled},
+		"nothing to compare":        {20 * ms, 2 * slowPiece, 0, probePiece, 0, splitExplore},
+		"fast link, slow endpoint":  {20 * ms, 2 * slowPiece, 4*slowPiece - ms, 0, 0, splitSettled},
+		"link takes the time":       {0, 60 * ms, 120 * ms, maxPiece, 1 + spareCalls, splitSettled},
+		"round trip":                {20 * ms, 60 * ms, 120 * ms, maxPiece, 2 + spareCalls, splitSettled},
+		"slower link":               {0, 120 * ms, 240 * ms, probePiece, 1 + spareCalls, splitSettled},
+		"slowest link":              {0, 2 * time.Second, 4 * time.Second, minPiece, 1 + spareCalls, splitSettled},
+		"endpoint's latency":        {0, 138 * ms, 196 * ms, maxPiece, 4 + spareCalls, splitSettled},
+		"latency takes the time":    {20 * ms, 380 * ms, 455 * ms, 0, 0, splitSettled},
+		"larger ones are no slower": {20 * ms, 380 * ms, 100 * ms, 0, 0, splitSettled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := NewSplit(chunk, tc.rtt)
-			if got := s.Piece(chunk); got != pieceSize || !s.Splits() {
-				t.Errorf("the first chunk: got pieces of %d bytes, want %d", got, pieceSize)
+			if got := s.Piece(chunk); got != probePiece || !s.Splits() {
+				t.Errorf("the first chunk: got pieces of %d bytes, want %d", got, probePiece)
 			}
-			observe(s, splitSample, pieceSize, tc.piece, 4)
-			if tc.whole > 0 {
-				observe(s, splitSample, pieceSize, tc.piece, 4)
-				observe(s, wholeSample, chunk, tc.whole, 4)
+			observe(s, splitSample, probePiece, tc.half, 4)
+			if tc.full > 0 {
+				observe(s, splitSample, probePiece, tc.half, 4)
+				observe(s, splitSample, maxPiece, tc.full, 4)
 			}
 			if s.phase != tc.wantPhase || s.Calls() != tc.wantCalls {
 				t.Errorf("got phase %s with %d calls, want %s with %d", s.phase, s.Calls(), tc.wantPhase, tc.wantCalls)
@@ -49,44 +53,42 @@ func TestSplitPhases(t *testing.T) {
 			if tc.wantPhase != splitSettled {
 				return
 			}
-			want := map[bool]int{true: pieceSize, false: chunk}[tc.wantCalls > 0]
-			if got := s.Piece(chunk); got != want || s.Splits() != (tc.wantCalls > 0) {
+			want := cmp.Or(tc.wantPiece, chunk)
+			if got := s.Piece(chunk); got != want || s.Splits() != (tc.wantPiece > 0) {
 				t.Errorf("settled: got pieces of %d bytes, want %d", got, want)
 			}
 		})
 	}
 }
 
-// TestSplitExplores one chunk in exploreEvery as a whole.
+// TestSplitExplores both sizes of pieces by turns.
 func TestSplitExplores(t *testing.T) {
-	const chunk = 4 * pieceSize
+	const chunk = 4 * maxPiece
 	s := NewSplit(chunk, 0)
-	observe(s, splitSample, pieceSize, time.Second, 1)
-	whole := 0
-	for range 3 * exploreEvery {
-		if s.Piece(chunk) == chunk {
-			whole++
-		}
+	observe(s, splitSample, probePiece, time.Second, 1)
+	count := map[int]int{}
+	for range 6 {
+		count[s.Piece(chunk)]++
 	}
-	if whole != 3 {
-		t.Errorf("got %d whole chunks, want 3", whole)
+	if count[probePiece] != 3 || count[maxPiece] != 3 {
+		t.Errorf("got chunks by the size of their pieces %v, want 3 of each size", count)
 	}
 }
 
 // TestSplitDecidesAgain when a decision is old.
 func TestSplitDecidesAgain(t *testing.T) {
-	const chunk = 4 * pieceSize
+	const chunk = 4 * maxPiece
 	s := NewSplit(chunk, 0)
-	observe(s, splitSample, pieceSize, ms, 4)
+	observe(s, splitSample, probePiece, ms, 4)
 	for i := range splitFor {
 		if got := s.Piece(chunk); got != chunk {
 			t.Fatalf("chunk %d: got pieces of %d bytes, want %d", i, got, chunk)
 		}
 	}
-	if got := s.Piece(chunk); got != pieceSize || s.phase != splitProbe {
-		t.Errorf("got pieces of %d bytes in phase %s, want %d in %s", got, s.phase, pieceSize, splitProbe)
+	if got := s.Piece(chunk); got != probePiece || s.phase != splitProbe {
+		t.Errorf("got pieces of %d bytes in phase %s, want %d in %s", got, s.phase, probePiece, splitProbe)
 	}
-	observe(s, splitSample, pieceSize, ms, 4)
+	observe(s, splitSample, probePiece, ms, 4)
 	for range 2 * splitFor { // the same decision is kept for twice as long
 		s.Piece(chunk)
 	}
@@ -96,9 +98,8 @@ func TestSplitDecidesAgain(t *testing.T) {
 	if s.Piece(chunk); s.phase != splitProbe {
 		t.Errorf("got phase %s, want %s", s.phase, splitProbe)
 	}
-	observe(s, splitSample, pieceSize, time.Second, 4)
-	observe(s, splitSample, pieceSize, time.Second, 4)
-	observe(s, wholeSample, chunk, 4*time.Second, 4)
+	observe(s, 2*splitSample, probePiece, time.Second, 4)
+	observe(s, splitSample, maxPiece, 2*time.Second, 4)
 	if s.phase != splitSettled || s.keep != splitFor {
 		t.Errorf("another decision is kept for %d chunks in phase %s, want %d", s.keep, s.phase, splitFor)
 	}
@@ -107,15 +108,17 @@ func TestSplitDecidesAgain(t *testing.T) {
 // TestSmallChunksAreNotSplit, nor is any without a Split.
 func TestSmallChunksAreNotSplit(t *testing.T) {
 	var none *Split
-	none.Observe(pieceSize, ms, 1)
-	if got := none.Piece(4 * pieceSize); got != 4*pieceSize || none.Splits() || none.Calls() != 0 {
+	none.Observe(maxPiece, ms, 1)
+	if got := none.Piece(4 * maxPiece); got != 4*maxPiece || none.Splits() || none.Calls() != 0 {
 		t.Errorf("without a Split: got pieces of %d bytes", got)
 	}
-	for _, size := range []int{1, pieceSize - 1, pieceSize} {
+	for _, size := range []int{1, maxPiece - 1, maxPiece} {
 		if NewSplit(size, 0) != nil {
 			t.Errorf("chunks of %d bytes are split", size)
 		}
-		if got := NewSplit(4*pieceSize, 0).Piece(size); got != size { // the last chunk of an image
+	}
+	for _, size := range []int{1, probePiece - 1, probePiece} {
+		if got := NewSplit(4*maxPiece, 0).Piece(size); got != size { // the last chunk of an image
 			t.Errorf("got pieces of %d bytes, want %d", got, size)
 		}
 	}
