@@ -9,20 +9,28 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// place is one kind of place: how it is addressed, and how its ends are opened.
+// place is one kind of place: how it is addressed, and how its ends are made and opened.
 type place struct {
 	transfer.Scheme
 	source func(o *Opener, ctx context.Context, s *worker.Session) (transfer.Source, error)
 	sink   func(o *Opener, ctx context.Context, s *worker.Session, r worker.SinkRequest) (transfer.Sink, error)
+	// maker is of places where a target has to be made before it is opened.
+	maker *maker
+}
+
+// maker makes targets, with an ID of its own each, as worker.Opener describes it.
+type maker struct {
+	provision func(o *Opener, ctx context.Context, s *worker.Session, size int64, find bool) (string, error)
+	ready     func(o *Opener, ctx context.Context, s *worker.Session, id string) (bool, error)
 }
 
 // places is all kinds of place that jobs can name; a new one is one more row. The order is that in
 // which addresses are tried.
 var places = []place{
-	{transfer.Stdio, (*Opener).imageSource, (*Opener).imageSink},
-	{transfer.URLs, (*Opener).imageSource, nil},
-	{api.Drives, (*Opener).driveSource, (*Opener).driveSink},
-	{transfer.Files, (*Opener).imageSource, (*Opener).imageSink},
+	{Scheme: transfer.Stdio, source: (*Opener).imageSource, sink: (*Opener).imageSink},
+	{Scheme: transfer.URLs, source: (*Opener).imageSource},
+	{api.Drives, (*Opener).driveSource, (*Opener).driveSink, &maker{(*Opener).makeDrive, (*Opener).driveReady}},
+	{Scheme: transfer.Files, source: (*Opener).imageSource, sink: (*Opener).imageSink},
 }
 
 // Schemes is the forms of address that users can type.
@@ -59,10 +67,42 @@ func (o *Opener) Sink(ctx context.Context, s *worker.Session, r worker.SinkReque
 		return nil, err
 	}
 	if p.sink == nil {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "write to a file or a drive",
-			"nothing can be written to %s", s.Spec.Target.Redacted())
+		return nil, readOnly(s.Spec.Target)
 	}
 	return p.sink(o, ctx, s, r)
+}
+
+func readOnly(r transfer.Ref) error {
+	return transfer.Errorf(transfer.CodeInvalid, "write to a file or a drive", "nothing can be written to %s", r.Redacted())
+}
+
+// Provision implements worker.Opener.
+func (o *Opener) Provision(ctx context.Context, s *worker.Session, size int64, find bool) (string, error) {
+	m, err := makerOf(s.Spec.Target)
+	if err != nil {
+		return "", err
+	}
+	return m.provision(o, ctx, s, size, find)
+}
+
+// Ready implements worker.Opener.
+func (o *Opener) Ready(ctx context.Context, s *worker.Session, id string) (bool, error) {
+	m, err := makerOf(s.Spec.Target)
+	if err != nil {
+		return false, err
+	}
+	return m.ready(o, ctx, s, id)
+}
+
+func makerOf(r transfer.Ref) (*maker, error) {
+	p, err := placeOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if p.maker == nil {
+		return nil, readOnly(r)
+	}
+	return p.maker, nil
 }
 
 func (o *Opener) driveSource(ctx context.Context, s *worker.Session) (transfer.Source, error) {

@@ -13,8 +13,8 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// Provision implements worker.Opener. A drive that an earlier call made is found by its tag.
-func (o *Opener) Provision(ctx context.Context, s *worker.Session, size int64, find bool) (drive string, err error) {
+// makeDrive makes a job's new drive. One that an earlier call made is found by its tag.
+func (o *Opener) makeDrive(ctx context.Context, s *worker.Session, size int64, find bool) (drive string, err error) {
 	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
 	if err != nil {
 		return "", err
@@ -123,8 +123,8 @@ func inherited(origin api.DriveInfo) []string {
 	})
 }
 
-// Ready implements worker.Opener.
-func (o *Opener) Ready(ctx context.Context, s *worker.Session, drive string) (bool, error) {
+// driveReady reports whether the endpoint has finished making a drive.
+func (o *Opener) driveReady(ctx context.Context, s *worker.Session, drive string) (bool, error) {
 	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
 	if err != nil {
 		return false, err
