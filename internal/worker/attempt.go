@@ -149,10 +149,13 @@ func (a *attempt) unchanged(ctx context.Context) error {
 func (a *attempt) openSource(ctx context.Context) error {
 	err := control(ctx, a.source, func(ctx context.Context) error {
 		source, err := a.opener.Source(ctx, a.session)
-		if err == nil {
-			a.ends.setSource(source)
+		if err != nil {
+			return err
 		}
-		return err
+		if err = a.ends.setSource(source); err != nil {
+			return errors.Join(err, source.Close())
+		}
+		return nil
 	})
 	if err != nil {
 		return err

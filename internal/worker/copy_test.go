@@ -148,8 +148,14 @@ func TestWrongImage(t *testing.T) {
 
 // manifest is a source that knows only digests.
 type manifest struct {
-	*chunked
+	imageMap
 	m *transfer.Manifest
+}
+
+// imageMap is an image without its bytes.
+type imageMap interface {
+	transfer.Source
+	transfer.Mapper
 }
 
 func (m manifest) ImageDigest() string { return m.m.Image }

@@ -44,7 +44,8 @@ func ability[T any](end any) T {
 // claimer is the store's ability to keep jobs out of each other's way; nil: it has none.
 func claimer(store transfer.Store) transfer.Claimer { return ability[transfer.Claimer](store) }
 
-func (e *ends) setSource(source transfer.Source) {
+// setSource fails for a source that is not exactly one of the three kinds.
+func (e *ends) setSource(source transfer.Source) error {
 	e.source = source
 	e.stream = ability[transfer.Stream](source)
 	e.digests = ability[transfer.Digests](source)
@@ -52,9 +53,18 @@ func (e *ends) setSource(source transfer.Source) {
 	e.mapper = ability[transfer.Mapper](source)
 	e.changes = ability[transfer.ChangeDetector](source)
 	e.addRemote(source)
+	kinds := 0
+	for _, is := range []bool{e.stream != nil, e.digests != nil, e.random != nil} {
+		if is {
+			kinds++
+		}
+	}
+	return lacking(source, []need{{"one of stream, digests and random access", kinds == 1}})
 }
 
-func (e *ends) setSink(sink transfer.Sink) {
+// setSink fails for a sink that has not the abilities which its traits promise: without this check
+// the engine would leave out in silence what depends on them, such as to read back.
+func (e *ends) setSink(sink transfer.Sink) error {
 	e.sink, e.traits = sink, sink.Traits()
 	e.readBack = ability[transfer.ReadBacker](sink)
 	e.writeBack = ability[transfer.WriteBacker](sink)
@@ -64,6 +74,29 @@ func (e *ends) setSink(sink transfer.Sink) {
 	e.flush = ability[transfer.Flusher](sink)
 	e.discard = ability[transfer.Discarder](sink)
 	e.addRemote(sink)
+	later := e.traits.ReadBack == transfer.ReadBackInCommit || e.traits.ReadBack == transfer.ReadBackNever
+	return lacking(sink, []need{
+		{"a way to read back", e.readBack != nil || later},
+		{"a flush", e.flush != nil || e.traits.ReadBack != transfer.ReadBackAfterFlush},
+		{"a way to clear", e.clear != nil || e.traits.Zeros != transfer.ZerosCleared},
+		{"a check that it is blank", e.blank != nil || e.traits.Zeros != transfer.ZerosSkipped},
+	})
+}
+
+// need is something that an end must have.
+type need struct {
+	what string
+	met  bool
+}
+
+// lacking fails if a need of end is not met.
+func lacking(end any, needs []need) error {
+	for _, n := range needs {
+		if !n.met {
+			return transfer.Errorf(transfer.CodeFailed, "report this as a fault of transferd", "%T lacks %s", end, n.what)
+		}
+	}
+	return nil
 }
 
 func (e *ends) addRemote(end any) {

@@ -235,3 +235,43 @@ func TestSinkIsResumed(t *testing.T) {
 		}
 	}
 }
+
+// TestEndsLackNothing fails a job before its first chunk if an end has not what its kind and traits
+// promise, instead of leaving a check out.
+func TestEndsLackNothing(t *testing.T) {
+	plain := struct{ transfer.Sink }{newChunked(nil)}
+	for _, traits := range []transfer.Traits{
+		{ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosWritten},
+		{ReadBack: transfer.ReadBackAfterFlush, Zeros: transfer.ZerosWritten},
+		{ReadBack: transfer.ReadBackAfterCommit, Zeros: transfer.ZerosWritten},
+		{ReadBack: transfer.ReadBackNever, Zeros: transfer.ZerosCleared},
+		{ReadBack: transfer.ReadBackNever, Zeros: transfer.ZerosSkipped},
+	} {
+		sink := promising{plain, traits}
+		if err := new(ends).setSink(sink); transfer.CodeOf(err) != transfer.CodeFailed {
+			t.Errorf("%+v: got %v, want %s", traits, err, transfer.CodeFailed)
+		}
+		newJob(t, newChunked(noise(chunkSize)), sink).mustFail(transfer.CodeFailed)
+	}
+	for _, source := range []transfer.Source{
+		struct{ transfer.Source }{newChunked(nil)},
+		readable{manifestOf(noise(chunkSize))},
+	} {
+		if err := new(ends).setSource(source); err == nil {
+			t.Errorf("%T is taken for a source", source)
+		}
+	}
+}
+
+// promising is a sink with traits and without abilities.
+type promising struct {
+	transfer.Sink
+	traits transfer.Traits
+}
+
+func (p promising) Traits() transfer.Traits { return p.traits }
+
+// readable is a source of two kinds.
+type readable struct{ manifest }
+
+func (readable) ReadChunk(context.Context, transfer.Chunk, []byte) error { return nil }

@@ -79,10 +79,13 @@ func (a *attempt) openSink(ctx context.Context, size int64) error {
 	}
 	err := control(ctx, a.target, func(ctx context.Context) error {
 		sink, err := a.opener.Sink(ctx, a.session, r)
-		if err == nil {
-			a.ends.setSink(sink)
+		if err != nil {
+			return err
 		}
-		return err
+		if err = a.ends.setSink(sink); err != nil {
+			return errors.Join(err, sink.Close())
+		}
+		return nil
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -174,8 +175,9 @@ func TestCopyOfARange(t *testing.T) {
 	for _, r := range []chunkRange{{3, 7}, {0, 1}, {20, 21}, {7, 7}, {19, 100}, wholeImage} {
 		sink.order = nil
 		a := newAttempt(New(Config{Opener: j.ends, Policy: j.policy, Log: j.log}), nil, Job{ID: "job", Spec: j.spec}, &remembered{})
-		a.ends.setSource(j.ends.source)
-		a.ends.setSink(sink)
+		if err := errors.Join(a.ends.setSource(j.ends.source), a.ends.setSink(sink)); err != nil {
+			t.Fatal(err)
+		}
 		a.state.updatePlan(func(p *transfer.Plan) { p.ChunkSize = chunkSize })
 		if err := a.state.save(t.Context()); err != nil { // the proof of the lease
 			t.Fatal(err)
