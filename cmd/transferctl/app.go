@@ -72,11 +72,7 @@ func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 			Hint: "start transferd, set `redis:` in the config, or use --local",
 		}
 	}
-	c, err := queue.Dial(ctx, queue.Options{URL: url})
-	if transfer.CodeOf(err) == transfer.CodeUnreachable {
-		err = &transfer.Error{Code: transfer.CodeUnreachable, Hint: "start transferd again; it goes on with all jobs that it had", Err: err}
-	}
-	return c, err
+	return queue.Dial(ctx, queue.Options{URL: url, Hint: "start transferd again; it goes on with all jobs that it had"})
 }
 
 func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") }

@@ -205,7 +205,7 @@ func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
 	defer m.mu.Unlock()
 	m.compact()
 	if err := m.journal.append(m.lease(kept), kept); err != nil {
-		p.WriteError("ERR the queue's journal cannot be written: " + err.Error())
+		p.WriteError("MISCONF the queue's journal cannot be written: " + err.Error())
 		return true
 	}
 	m.inside.Store(p)

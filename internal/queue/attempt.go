@@ -33,7 +33,7 @@ var (
 // Load implements transfer.Store.
 func (a *Attempt) Load(ctx context.Context) (transfer.Checkpoint, error) {
 	_, at, err := a.client.Ledger(ctx, a.Job.ID)
-	return at, err
+	return at, outage(err)
 }
 
 // Save implements transfer.Store: one script, refused unless this attempt still owns the job.
@@ -58,7 +58,7 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 func (a *Attempt) owned(word string, err error) error {
 	switch {
 	case err != nil:
-		return err
+		return outage(err)
 	case word == "ok":
 		return nil
 	case word == "cancel":

@@ -38,7 +38,7 @@ func (a *Attempt) claim(ctx context.Context, c transfer.Claim, expected string) 
 		a.Job.ID, a.timing.claim.Milliseconds(), c.Mark, expected, markLasts.Milliseconds()).StringSlice()
 	switch {
 	case err != nil:
-		return "", failed("claim drive "+c.Drive, err)
+		return "", outage(failed("claim drive "+c.Drive, err))
 	case answer[0] == "":
 		return answer[1], nil
 	case answer[0] == a.Job.ID:

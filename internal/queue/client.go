@@ -1,13 +1,13 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +24,8 @@ type Options struct {
 	URL string
 	// CAFile is a file of certificates, PEM, to trust in addition to the system's; for rediss://.
 	CAFile string
+	// Hint is what to do when nothing answers at the URL.
+	Hint string
 }
 
 // Client is a connection to the queue. It is safe for concurrent use.
@@ -48,11 +50,20 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if err := rdb.Ping(ctx).Err(); err != nil {
-		return nil, errors.Join(&transfer.Error{
-			Op: "connect to the queue", Code: transfer.CodeUnreachable, Hint: "is Redis running, and are the address and password in `redis:` right?", Err: err,
-		}, rdb.Close())
+		return nil, errors.Join(notDialed(err, &opts), rdb.Close())
 	}
 	return &Client{rdb: rdb, wakeup: newWakeup(rdb)}, nil
+}
+
+func notDialed(err error, opts *Options) error {
+	e := &transfer.Error{
+		Op: "connect to the queue", Code: transfer.CodeUnreachable, Err: err,
+		Hint: cmp.Or(opts.Hint, "is Redis running, and are the address and password in `redis:` right?"),
+	}
+	if r := refusedBy(err); r != nil {
+		e.Hint = r.hint
+	}
+	return e
 }
 
 // Ping fails with CodeUnreachable unless Redis answers.
@@ -115,36 +126,6 @@ func (silence) Printf(context.Context, string, ...any) {}
 
 // Close ends the connection.
 func (c *Client) Close() error { return c.rdb.Close() }
-
-// failed gives an error of Redis its code and hint.
-func failed(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	e := &transfer.Error{Op: op, Code: transfer.CodeUnreachable, Hint: "is Redis running?", Err: err}
-	var answered redis.Error
-	switch {
-	case errors.Is(err, context.Canceled):
-		return err
-	case strings.Contains(err.Error(), "OOM command not allowed"): // asynq hands on no more than the text
-		e.Code, e.Hint = transfer.CodeNoSpace, "the queue's memory is full: give Redis more, or prune jobs with transferctl jobs prune"
-	case errors.As(err, &answered) && temporary(answered):
-		e.Hint = "it is starting, or changing its role, or cannot write to its disk; its log may say more"
-	case errors.As(err, &answered):
-		e.Code, e.Hint = transfer.CodeFailed, "Redis refused; its log may say more"
-	}
-	return e
-}
-
-// temporary reports whether an answer says that Redis cannot serve now but will later.
-func temporary(answer redis.Error) bool {
-	word, _, _ := strings.Cut(answer.Error(), " ")
-	switch word {
-	case "LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF":
-		return true
-	}
-	return false
-}
 
 func noSuchJob(id string) error {
 	return transfer.Errorf(transfer.CodeNotFound, "transferctl jobs list shows the jobs there are", "there is no job %s", id)

@@ -52,10 +52,21 @@ func (a *attempt) spec() *transfer.Spec { return &a.session.Spec }
 
 func (a *attempt) load(ctx context.Context) error {
 	a.waits.reached = true // the store had the job a moment ago
-	if err := control(ctx, a.source, a.state.load); err != nil {
+	if err := a.storeCall(ctx, a.source, a.state.load); err != nil {
 		return fmt.Errorf("load checkpoint: %w", err)
 	}
 	return nil
+}
+
+// storeCall makes a call to the store. One that is away is waited for like at a save: for as long as the job may run.
+func (a *attempt) storeCall(ctx context.Context, end caller, run func(ctx context.Context) error) error {
+	for {
+		err := control(ctx, end, run)
+		if transfer.CodeOf(err) != transfer.CodeUnreachable || ctx.Err() != nil {
+			return err
+		}
+		a.log.Warn("store is away, waiting for it", zap.Error(err))
+	}
 }
 
 // run goes through the phases.

@@ -88,7 +88,7 @@ func (a *attempt) claim(ctx context.Context, end caller, c transfer.Claim) (last
 	if a.claimer == nil {
 		return "", nil
 	}
-	err = control(ctx, end, func(ctx context.Context) (err error) {
+	err = a.storeCall(ctx, end, func(ctx context.Context) (err error) {
 		last, err = a.claimer.Claim(ctx, c)
 		return err
 	})

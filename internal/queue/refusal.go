@@ -1,0 +1,76 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"regexp"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// refusal is an answer by which Redis refuses a command now that it may carry out later, when it has recovered or somebody has
+// changed its settings. All but one of them are an outage to this client (CodeUnreachable). A full Redis is not: it still
+// renews leases, ends jobs and forgets them.
+type refusal struct {
+	text *regexp.Regexp // of the answer
+	code transfer.Code
+	hint string
+}
+
+// answer matches an answer that begins so. asynq hands on no more than the text, with its own before it.
+func answer(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?:^|[\s:-])(?:` + pattern + `)`) }
+
+const hintLogin = "Redis refuses the user or password: set those in `redis:` that it takes now, or let it take these again"
+
+// refusals is all of them. The words are those of Redis 7 (server.c: createSharedObjects; acl.c; networking.c).
+var refusals = []refusal{
+	{answer(`OOM `), transfer.CodeNoSpace, "the queue's memory is full: give Redis more, or prune jobs with transferctl jobs prune"},
+	{answer(`WRONGPASS |NOAUTH |ERR invalid password|ERR (?:Client sent )?AUTH\b`), transfer.CodeUnreachable, hintLogin},
+	{answer(`NOPERM |ERR The user executing the script can|ERR ACL failure|DENIED `), transfer.CodeUnreachable,
+		"Redis does not allow its user what transferd needs; docs/security.md has the rights (ACL SETUSER)"},
+	{answer(`READONLY |MASTERDOWN |NOREPLICAS |UNBLOCKED `), transfer.CodeUnreachable,
+		"this Redis is a replica, or has too few replicas: wait for the failover, or set `redis:` to the primary"},
+	{answer(`CLUSTERDOWN |TRYAGAIN `), transfer.CodeUnreachable,
+		"the Redis cluster does not serve all slots now: wait, or look at redis-cli cluster info"},
+	{answer(`LOADING |BUSY `), transfer.CodeUnreachable, "Redis loads its data, or runs a script: wait until it is ready"},
+	{answer(`MISCONF `), transfer.CodeUnreachable, "Redis cannot write to its disk: make room there; its log may say more"},
+	{answer(`ERR max number of clients`), transfer.CodeUnreachable,
+		"Redis has too many connections: raise maxclients, or end programs that keep them open"},
+}
+
+// refusedBy returns the row of refusals that err is; nil if it is none.
+func refusedBy(err error) *refusal {
+	for i := range refusals {
+		if refusals[i].text.MatchString(err.Error()) {
+			return &refusals[i]
+		}
+	}
+	return nil
+}
+
+// failed gives an error of Redis its code and hint. CodeUnreachable: Redis is away, or refuses for now; CodeNoSpace: it is
+// full; CodeFailed: it refuses this very command, and always will.
+func failed(op string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	e := &transfer.Error{Op: op, Code: transfer.CodeUnreachable, Hint: "is Redis running?", Err: err}
+	var answered redis.Error
+	if r := refusedBy(err); r != nil {
+		e.Code, e.Hint = r.code, r.hint
+	} else if errors.As(err, &answered) {
+		e.Code, e.Hint = transfer.CodeFailed, "Redis refused; its log may say more"
+	}
+	return e
+}
+
+// outage is an error of a call that an attempt makes: a running job waits for a Redis that is full as for one that is away.
+func outage(err error) error {
+	var e *transfer.Error
+	if !errors.As(err, &e) || e.Code != transfer.CodeNoSpace {
+		return err
+	}
+	return &transfer.Error{Code: transfer.CodeUnreachable, Hint: e.Hint, Err: err}
+}
