@@ -63,7 +63,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 // dial connects to the configured queue, or to the one that a transferd on this machine brought with it.
 func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 	if a.cfg.Redis != "" {
-		return queue.Dial(ctx, queue.Options{URL: a.cfg.Redis, CAFile: a.cfg.RedisCAFile})
+		return queue.Dial(ctx, queue.Options{URL: a.cfg.Redis, CAFile: a.cfg.RedisCAFile, Warn: a.warn})
 	}
 	url, ok := embedded.Find(a.queueFolder())
 	if !ok {
@@ -72,7 +72,7 @@ func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 			Hint: "start transferd, set `redis:` in the config, or use --local",
 		}
 	}
-	return queue.Dial(ctx, queue.Options{URL: url, Hint: "start transferd again; it goes on with all jobs that it had"})
+	return queue.Dial(ctx, queue.Options{URL: url, Hint: "start transferd again; it goes on with all jobs that it had", Warn: a.warn})
 }
 
 func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") }

@@ -46,6 +46,20 @@ func (a *app) print(v any, text func(w io.Writer)) error {
 
 func printLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
 
+// warn says on stderr what a command has left out or could not do, and goes on without: with JSON, as an object.
+func (a *app) warn(err error) {
+	f := transfer.FailureOf(err)
+	if a.output != outputText {
+		_ = printLine(a.stderr, map[string]*transfer.Failure{"warning": f})
+		return
+	}
+	stderr := program.Visible(a.stderr)
+	fmt.Fprintf(stderr, "warning: %s\n", f.Message)
+	if f.Hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", f.Hint)
+	}
+}
+
 // printList writes a list: of lines with jsonl.
 func printList[T any](a *app, list []T, text func(w io.Writer)) error {
 	if a.output != outputJSONL {

@@ -142,6 +142,7 @@ func (d *daemon) connect(ctx context.Context) (*queue.Client, error) {
 		d.onStop(r.Close)
 		opts = queue.Options{URL: r.URL()}
 	}
+	opts.Warn = func(err error) { d.log.Warn("record not readable, left alone", zap.Error(err)) }
 	c, err := queue.Dial(ctx, opts)
 	if err != nil {
 		return nil, err

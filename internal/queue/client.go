@@ -26,12 +26,16 @@ type Options struct {
 	CAFile string
 	// Hint is what to do when nothing answers at the URL.
 	Hint string
+	// Warn is called, once for each, with records that cannot be read and are skipped; nil: nothing is.
+	Warn func(error)
 }
 
 // Client is a connection to the queue. It is safe for concurrent use.
 type Client struct {
-	rdb    redis.UniversalClient
-	wakeup *wakeup
+	rdb     redis.UniversalClient
+	wakeup  *wakeup
+	warn    func(error) // may be nil
+	skipped sync.Map    // what warn was called with, by its name
 }
 
 const dialTimeout = 5 * time.Second
@@ -52,7 +56,7 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	if err := rdb.Ping(ctx).Err(); err != nil {
 		return nil, errors.Join(notDialed(err, &opts), rdb.Close())
 	}
-	return &Client{rdb: rdb, wakeup: newWakeup(rdb)}, nil
+	return &Client{rdb: rdb, wakeup: newWakeup(rdb), warn: opts.Warn}, nil
 }
 
 func notDialed(err error, opts *Options) error {

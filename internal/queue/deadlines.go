@@ -53,8 +53,22 @@ func (d *deadlines) check(ctx context.Context, entries []entry) error {
 			*next = max(soon, job.lease)
 		}
 	}
-	if _, err := d.client.moveAll(ctx, expireMove, late, moveArgs{}); err != nil {
+	if err := d.expire(ctx, late); err != nil {
 		return err
 	}
 	return d.client.reschedule(ctx, keyDeadlines, entries)
+}
+
+// expire ends jobs, but none whose record cannot be read.
+func (d *deadlines) expire(ctx context.Context, late []string) error {
+	records, _, err := d.client.records(ctx, late)
+	if err != nil {
+		return err
+	}
+	ids := make([]string, len(records))
+	for i, r := range records {
+		ids[i] = r.id
+	}
+	_, err = d.client.moveAll(ctx, expireMove, ids, moveArgs{})
+	return err
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -70,6 +71,9 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 			} else if err := sleep(ctx, reservePause); err != nil {
 				return job, false, err
 			}
+		case errors.Is(err, errUnreadable):
+			c.skip(other, err)
+			ended = other // whether it has cannot be told, and it must not keep this one from being made
 		case err != nil:
 			return job, false, err
 		case r.state.Terminal() || r.cancel:

@@ -131,10 +131,13 @@ func (c *Client) removeFromIndex(ctx context.Context, ids []string) error {
 // status is what most services need of a job.
 type status struct {
 	id, worker string
-	state      transfer.State // none: there is no such job
+	state      transfer.State // none: there is no such job; unread: it cannot be read
 	due        *time.Time
 	lease      time.Duration // how long it is held still; 0: it is free
 }
+
+// unread is the state of a job whose record cannot be read.
+const unread transfer.State = "unread"
 
 func (s *status) late() bool { return s.due != nil && !s.due.After(time.Now()) }
 
@@ -147,11 +150,19 @@ func (c *Client) statuses(ctx context.Context, ids []string) ([]status, error) {
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !answered(err) {
 		return nil, failed("look at jobs", err)
 	}
 	list := make([]status, len(ids))
 	for i, id := range ids {
+		if err := found[i].Err(); err != nil {
+			if !answered(err) {
+				return nil, failed("look at jobs", err)
+			}
+			c.skip(id, unreadable(id, "record", err))
+			list[i] = status{id: id, state: unread}
+			continue
+		}
 		text := func(field int) string {
 			s, _ := found[i].Val()[field].(string) // nil if there is none
 			return s

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -11,37 +12,46 @@ import (
 )
 
 func (c *Client) record(ctx context.Context, id string) (*record, error) {
-	h, err := c.rdb.HGetAll(ctx, recordKey(id)).Result()
-	if err != nil {
-		return nil, failed("look at job "+id, err)
-	}
-	return parseRecord(id, h)
+	return readRecord(id, c.rdb.HGetAll(ctx, recordKey(id)))
 }
 
-// records reads many jobs at once; those that are gone are left out.
-func (c *Client) records(ctx context.Context, ids []string) ([]*record, error) {
+func readRecord(id string, found *redis.MapStringStringCmd) (*record, error) {
+	h, err := found.Result()
+	switch {
+	case err == nil:
+		return parseRecord(id, h)
+	case answered(err):
+		return nil, unreadable(id, "record", err)
+	}
+	return nil, failed("look at job "+id, err)
+}
+
+// records reads many jobs at once. Those that are gone are left out; those that cannot be read are named, and returned as
+// unread.
+func (c *Client) records(ctx context.Context, ids []string) (records []*record, unread []string, err error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
 			found[i] = p.HGetAll(ctx, recordKey(id))
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, failed("look at jobs", err)
+	if err != nil && !answered(err) {
+		return nil, nil, failed("look at jobs", err)
 	}
-	var records []*record
 	for i, id := range ids {
-		r, err := parseRecord(id, found[i].Val())
-		if transfer.CodeOf(err) == transfer.CodeNotFound {
-			continue
+		r, err := readRecord(id, found[i])
+		switch {
+		case err == nil:
+			records = append(records, r)
+		case errors.Is(err, errUnreadable):
+			c.skip(id, err)
+			unread = append(unread, id)
+		case transfer.CodeOf(err) != transfer.CodeNotFound:
+			return nil, nil, err
 		}
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, r)
 	}
-	return records, nil
+	return records, unread, nil
 }
 
 // Job is one job; CodeNotFound if there is none of that ID.
@@ -87,7 +97,7 @@ func (c *Client) eachPage(ctx context.Context, do func([]*record) (more bool, er
 		return failed("list jobs", err)
 	}
 	for chunk := range slices.Chunk(ids, page) {
-		records, err := c.records(ctx, chunk)
+		records, _, err := c.records(ctx, chunk)
 		if err != nil {
 			return err
 		}
@@ -109,6 +119,9 @@ func mustJSON(v any) string {
 // Cancel ends a job that waits, and asks the worker of a running one, which stops within a second or two. What was written
 // stays. CodeInvalid: the job has ended; CodeNotFound: there is none of that ID.
 func (c *Client) Cancel(ctx context.Context, id string) (transfer.Job, error) {
+	if _, err := c.record(ctx, id); err != nil {
+		return transfer.Job{}, err // also of one that cannot be read, which stays as it is
+	}
 	answer, r, err := c.move(ctx, cancelMove, id, moveArgs{})
 	if err := refused(answer, err, id, "only jobs that have not ended can be canceled"); err != nil {
 		return transfer.Job{}, err
@@ -184,5 +197,6 @@ func (c *Client) Ledger(ctx context.Context, id string) (transfer.Job, transfer.
 	if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
 		return transfer.Job{}, transfer.Checkpoint{}, failed("read ledger of job "+id, err)
 	}
-	return r.job(), transfer.Checkpoint{Plan: r.plan, Progress: r.progress, Entries: transfer.ParseEntries(packed)}, nil
+	entries, err := r.parseLedger(packed)
+	return r.job(), transfer.Checkpoint{Plan: r.plan, Progress: r.progress, Entries: entries}, err
 }

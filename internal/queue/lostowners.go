@@ -53,7 +53,6 @@ func (l *lostOwners) check(ctx context.Context, entries []entry) error {
 		case job.late(): // deadlines ends it
 			*next = l.leader.timing.tick
 		default:
-			l.leader.log.Info("job has lost its worker", zap.String("job", job.id), zap.String("worker", job.worker))
 			lost = append(lost, job.id)
 			*next = l.leader.timing.recheck
 		}
@@ -69,14 +68,13 @@ func (l *lostOwners) check(ctx context.Context, entries []entry) error {
 
 // replace wakes workers for jobs that have lost theirs.
 func (l *lostOwners) replace(ctx context.Context, lost []string) error {
-	records, err := l.client.records(ctx, lost)
+	records, _, err := l.client.records(ctx, lost)
 	if err != nil {
 		return err
 	}
 	for _, r := range records {
-		if err := l.client.wakeup.trigger(ctx, r); err != nil {
-			return err
-		}
+		l.leader.log.Info("job has lost its worker", zap.String("job", r.id), zap.String("worker", r.worker))
 	}
-	return nil
+	_, err = l.client.triggerAll(ctx, records)
+	return err
 }

@@ -232,7 +232,7 @@ func (c *Client) moveAll(ctx context.Context, m *move, ids []string, a moveArgs)
 	}
 	answers := make([]string, len(ids))
 	for i := range list {
-		if words, _ := list[i].StringSlice(); len(words) > 0 { // a failed one is the error of all
+		if words, _ := list[i].StringSlice(); len(words) > 0 { // none: the record cannot be read
 			answers[i] = words[0]
 		}
 	}

@@ -59,7 +59,7 @@ func (c *Client) forget(ctx context.Context, ids []string) (gone []string, err e
 		return nil, err
 	}
 	for i, id := range ids {
-		if word, _ := answers[i].Text(); word == ok { // a failed one is the error of all
+		if word, _ := answers[i].Text(); word == ok {
 			gone = append(gone, id)
 		}
 	}

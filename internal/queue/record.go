@@ -24,35 +24,66 @@ type record struct {
 	started  *time.Time
 	finished *time.Time
 	due      *time.Time
-	cancel   bool // its worker has been asked to stop
+	cancel   bool              // its worker has been asked to stop
+	text     map[string]string // as it was read
 }
 
-// parseRecord reads the hash of a job; CodeNotFound if it is empty.
+// parseRecord reads the hash of a job; CodeNotFound if it is empty, an errUnreadable if it is not as this version writes it.
 func parseRecord(id string, h map[string]string) (*record, error) {
-	if h["spec"] == "" {
+	if len(h) == 0 {
 		return nil, noSuchJob(id)
 	}
-	r := &record{id: id, state: transfer.State(h["state"]), worker: h["worker"], cancel: h["cancel"] != ""}
+	r := &record{id: id, state: transfer.State(h["state"]), worker: h["worker"], cancel: h["cancel"] != "", text: h}
 	for key, into := range map[string]any{"spec": &r.spec, "plan": &r.plan, "progress": &r.progress, "error": &r.failure} {
 		if text := h[key]; text != "" {
 			if err := json.Unmarshal([]byte(text), into); err != nil {
-				return nil, fmt.Errorf("read %s of job %s: %w", key, id, err)
+				return nil, unreadable(id, key, err)
 			}
 		}
 	}
+	if !r.spec.Kind.Valid() {
+		return nil, unreadable(id, "spec", fmt.Errorf("%q is not a kind of job", r.spec.Kind))
+	}
+	if r.state != transfer.Queued && r.state != transfer.Running && !r.state.Terminal() {
+		return nil, unreadable(id, "state", fmt.Errorf("%q is not a state", r.state))
+	}
 	var err error
 	if r.epoch, err = strconv.ParseInt(h["epoch"], 10, 64); err != nil {
-		return nil, fmt.Errorf("read epoch of job %s: %w", id, err)
+		return nil, unreadable(id, "epoch", err)
 	}
 	if r.attempts, err = strconv.Atoi(h["attempts"]); err != nil {
-		return nil, fmt.Errorf("read attempts of job %s: %w", id, err)
+		return nil, unreadable(id, "attempts", err)
 	}
-	r.started, r.finished = parseTime(h["started"]), parseTime(h["finished"])
-	r.due = parseTime(h["due"])
-	if t := parseTime(h["created"]); t != nil {
-		r.created = *t
+	return r, r.parseTimes(h)
+}
+
+func (r *record) parseTimes(h map[string]string) error {
+	var created *time.Time
+	for key, into := range map[string]**time.Time{
+		"created": &created, "started": &r.started, "finished": &r.finished, "due": &r.due,
+	} {
+		if *into = parseTime(h[key]); *into == nil && (h[key] != "" || key == "created") {
+			return unreadable(r.id, key, fmt.Errorf("%q is not a time", h[key]))
+		}
 	}
-	return r, nil
+	r.created = *created
+	return nil
+}
+
+// parseLedger unpacks the ledger of a job. It is appended to in one step, so anything but whole entries of the plan's chunks
+// is damage, after which no entry can be relied on.
+func (r *record) parseLedger(packed []byte) ([]transfer.Entry, error) {
+	if len(packed)%transfer.EntrySize != 0 {
+		return nil, unreadable(r.id, "ledger", fmt.Errorf("%d bytes are no whole number of entries", len(packed)))
+	}
+	entries := transfer.ParseEntries(packed)
+	for _, e := range entries {
+		known := r.plan.ChunkSize > 0 && r.plan.Size > 0
+		if e.Index < 0 || known && e.Index >= transfer.ChunkCount(r.plan.Size, r.plan.ChunkSize) {
+			return nil, unreadable(r.id, "ledger", fmt.Errorf("it has a chunk %d, and the image has none", e.Index))
+		}
+	}
+	return entries, nil
 }
 
 func parseTime(s string) *time.Time {

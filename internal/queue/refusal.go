@@ -20,7 +20,9 @@ type refusal struct {
 }
 
 // answer matches an answer that begins so. asynq hands on no more than the text, with its own before it.
-func answer(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?:^|[\s:-])(?:` + pattern + `)`) }
+func answer(pattern string) *regexp.Regexp {
+	return regexp.MustCompile(`(?:^|[\s:-])(?:` + pattern + `)`)
+}
 
 const hintLogin = "Redis refuses the user or password: set those in `redis:` that it takes now, or let it take these again"
 
@@ -50,6 +52,16 @@ func refusedBy(err error) *refusal {
 	return nil
 }
 
+// refusesCommand matches what Redis answers to a command that it will never carry out, in a text of asynq's.
+var refusesCommand = answer(`WRONGTYPE |ERR `)
+
+// answered reports whether err is what Redis answers to this very command, such as WRONGTYPE, and not an outage: others of
+// the same pipeline may have been carried out.
+func answered(err error) bool {
+	var answer redis.Error
+	return refusedBy(err) == nil && (errors.As(err, &answer) || refusesCommand.MatchString(err.Error()))
+}
+
 // failed gives an error of Redis its code and hint. CodeUnreachable: Redis is away, or refuses for now; CodeNoSpace: it is
 // full; CodeFailed: it refuses this very command, and always will.
 func failed(op string, err error) error {
@@ -57,10 +69,9 @@ func failed(op string, err error) error {
 		return err
 	}
 	e := &transfer.Error{Op: op, Code: transfer.CodeUnreachable, Hint: "is Redis running?", Err: err}
-	var answered redis.Error
 	if r := refusedBy(err); r != nil {
 		e.Code, e.Hint = r.code, r.hint
-	} else if errors.As(err, &answered) {
+	} else if answered(err) {
 		e.Code, e.Hint = transfer.CodeFailed, "Redis refused; its log may say more"
 	}
 	return e

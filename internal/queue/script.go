@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -22,7 +23,8 @@ func (c *Client) run(ctx context.Context, op string, s *script, id string, args 
 	return word, failed(op, err)
 }
 
-// runAll runs a script on many jobs in one round trip, or in two if Redis does not have the script.
+// runAll runs a script on many jobs in one round trip, or in two if Redis does not have the script. A job whose keys are not
+// what the script takes them for is named, and has that error for its answer.
 func (c *Client) runAll(ctx context.Context, op string, s *script, ids []string, args ...any) ([]*redis.Cmd, error) {
 	answers := make([]*redis.Cmd, len(ids))
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -31,7 +33,7 @@ func (c *Client) runAll(ctx context.Context, op string, s *script, ids []string,
 		}
 		return nil
 	})
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+	if slices.ContainsFunc(answers, func(a *redis.Cmd) bool { return redis.HasErrorPrefix(a.Err(), "NOSCRIPT") }) {
 		_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, id := range ids {
 				if redis.HasErrorPrefix(answers[i].Err(), "NOSCRIPT") {
@@ -41,7 +43,17 @@ func (c *Client) runAll(ctx context.Context, op string, s *script, ids []string,
 			return nil
 		})
 	}
-	return answers, failed(op, err)
+	for i, id := range ids {
+		if err := answers[i].Err(); err != nil && answered(err) {
+			c.skip(id, unreadable(id, "record", err))
+		} else if err != nil {
+			return nil, failed(op, err)
+		}
+	}
+	if err != nil && !answered(err) {
+		return nil, failed(op, err)
+	}
+	return answers, nil
 }
 
 // pipeline is a redis.Pipeliner that runs scripts.

@@ -115,8 +115,13 @@ func (s *Server) engineConfig() asynq.Config {
 		Concurrency: s.cfg.Jobs, Queues: queues, TaskCheckInterval: s.timing.taskCheck, ShutdownTimeout: time.Second,
 		BaseContext: func() context.Context { return s.hard }, Logger: asynqLog{s.cfg.Log.Sugar()}, LogLevel: asynq.WarnLevel,
 		// A handler fails only when it could not look at the record; that says nothing of the job.
-		IsFailure:      func(error) bool { return false },
-		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return s.timing.tick },
+		IsFailure: func(error) bool { return false },
+		RetryDelayFunc: func(_ int, err error, _ *asynq.Task) time.Duration {
+			if errors.Is(err, errUnreadable) {
+				return s.timing.recheck // for a newer transferd to take
+			}
+			return s.timing.tick
+		},
 	}
 }
 
@@ -153,6 +158,9 @@ func (s *Server) handle(_ context.Context, t *asynq.Task) error {
 		return nil // its lease lapsed during an outage of Redis, but it still runs here
 	}
 	defer s.end(id)
+	if err := s.client.checkTakeable(s.hard, id); err != nil {
+		return err
+	}
 	a, err := s.client.acquire(s.hard, id, s.cfg.Name, s.timing)
 	if a == nil || err != nil {
 		return err

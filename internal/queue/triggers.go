@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,7 +34,7 @@ func (t *triggers) Tick(ctx context.Context) error {
 }
 
 func (t *triggers) check(ctx context.Context, entries []entry) (made int, err error) {
-	records, err := t.client.records(ctx, idsOf(entries))
+	records, unread, err := t.client.records(ctx, idsOf(entries))
 	if err != nil {
 		return 0, err
 	}
@@ -46,6 +47,8 @@ func (t *triggers) check(ctx context.Context, entries []entry) (made int, err er
 	for i := range entries {
 		r := found[entries[i].id]
 		switch {
+		case slices.Contains(unread, entries[i].id):
+			entries[i].next = t.timing.recheck
 		case r == nil:
 			missing = append(missing, entries[i].id)
 			entries[i].next = dangling
@@ -73,11 +76,22 @@ func (t *triggers) trigger(ctx context.Context, queued []*record) (made int, err
 	if err != nil {
 		return 0, err
 	}
-	for _, r := range without {
-		if err := t.client.wakeup.trigger(ctx, r); err != nil {
+	return t.client.triggerAll(ctx, without)
+}
+
+// triggerAll wakes a worker for each of the jobs, and returns for how many. One whose trigger asynq or Redis does not accept,
+// for its queue's name, say, is named and keeps no other waiting.
+func (c *Client) triggerAll(ctx context.Context, records []*record) (made int, err error) {
+	for _, r := range records {
+		err := c.wakeup.trigger(ctx, r)
+		switch {
+		case err == nil:
+			made++
+		case ctx.Err() == nil && transfer.CodeOf(err) == transfer.CodeFailed:
+			c.skip(r.id, err)
+		default:
 			return made, err
 		}
-		made++
 	}
 	return made, nil
 }

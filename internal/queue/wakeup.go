@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -54,6 +55,9 @@ func taskKey(queue, task string) string { return "asynq:{" + queue + "}:t:" + ta
 
 // push gives asynq a trigger; exists: it has one of that ID.
 func (w *wakeup) push(ctx context.Context, r *record, queue, task string) (exists bool, err error) {
+	if strings.TrimSpace(queue) == "" {
+		return false, unreadable(r.id, "spec", errors.New("it names no queue"))
+	}
 	_, err = w.tasks.EnqueueContext(ctx, asynq.NewTask(taskType, []byte(r.id)),
 		asynq.TaskID(task), asynq.Queue(queue), asynq.MaxRetry(taskRetries), asynq.Timeout(taskTimeout), asynq.Retention(0))
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
@@ -106,7 +110,7 @@ func (w *wakeup) untriggered(ctx context.Context, records []*record) ([]*record,
 		}
 		return nil
 	})
-	if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
+	if err != nil && !answered(err) {
 		return nil, failed("look at triggers", err)
 	}
 	var without []*record

@@ -3,12 +3,15 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/transfer"
 )
 
 // Worker is a transferd that serves the queue.
@@ -37,12 +40,25 @@ func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 		if err == nil {
 			err = json.Unmarshal(text, &w)
 		}
-		if err != nil {
+		var newer *json.UnmarshalTypeError
+		var damaged *json.SyntaxError
+		switch {
+		case err == nil:
+			workers = append(workers, w)
+		case answered(err) || errors.As(err, &newer) || errors.As(err, &damaged):
+			c.skip(workerKey(name), unreadableWorker(name, err))
+		default:
 			return nil, failed("look at worker "+name, err)
 		}
-		workers = append(workers, w)
 	}
 	return workers, nil
+}
+
+func unreadableWorker(name string, cause error) error {
+	return &transfer.Error{
+		Op: "look at worker " + name, Code: transfer.CodeFailed, Err: fmt.Errorf("its description %w: %w", errUnreadable, cause),
+		Hint: "it is left out; if it is a newer transferd, update this program",
+	}
 }
 
 func (s *Server) announce(ctx context.Context) error {

@@ -34,6 +34,12 @@ func (s *Spec) Action() Action {
 	return actions[s.Kind]
 }
 
+// Valid reports whether k is a kind of job that this version knows.
+func (k Kind) Valid() bool {
+	_, ok := roles[k]
+	return ok
+}
+
 // role is what one end of a job has to be.
 type role struct {
 	fits         func(Ref) bool
@@ -73,8 +79,8 @@ var roles = map[Kind][2]role{
 }
 
 func (s *Spec) validateEnds() error {
-	ends, ok := roles[s.Kind]
-	if !ok {
+	ends := roles[s.Kind]
+	if !s.Kind.Valid() {
 		return invalid("use upload, download, clone or verify", "%q is not a kind of job", s.Kind)
 	}
 	for i, r := range []Ref{s.Source, s.Target} {

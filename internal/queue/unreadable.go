@@ -1,0 +1,60 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// errUnreadable is in the error of a record that this version cannot read: a newer one wrote it, or it is damaged. Such a
+// record is named, skipped by whatever reads many, and left as it is.
+var errUnreadable = errors.New("cannot be read")
+
+// unreadable says what of a job's record cannot be read, and why.
+func unreadable(id, what string, cause error) error {
+	return &transfer.Error{
+		Op: "look at job " + id, Code: transfer.CodeFailed, Err: fmt.Errorf("its %s %w: %w", what, errUnreadable, cause),
+		Hint: "it is left alone; if a newer transferd wrote it, update this one; if it is damaged, redis-cli UNLINK '" +
+			recordKey(id) + "' removes it",
+	}
+}
+
+// skip names what cannot be read, once for as long as the client lives.
+func (c *Client) skip(name string, err error) {
+	if c.warn == nil {
+		return
+	}
+	if _, again := c.skipped.LoadOrStore(name, true); !again {
+		c.warn(err)
+	}
+}
+
+// takeable fails unless this version knows all of what the job asks for and has settled: a worker that ignored a field would
+// do something else than was asked, and would drop the field with its next save.
+func (r *record) takeable() error {
+	for key, into := range map[string]any{"spec": new(transfer.Spec), "plan": new(transfer.Plan)} {
+		d := json.NewDecoder(strings.NewReader(r.text[key]))
+		d.DisallowUnknownFields()
+		if err := d.Decode(into); err != nil && r.text[key] != "" {
+			return unreadable(r.id, key, err)
+		}
+	}
+	return nil
+}
+
+// checkTakeable fails with errUnreadable, and names the job, if this version must leave it to a newer one.
+func (c *Client) checkTakeable(ctx context.Context, id string) error {
+	r, err := c.record(ctx, id)
+	if err == nil {
+		err = r.takeable()
+	}
+	if !errors.Is(err, errUnreadable) {
+		return nil // the move that takes it up says what else there is to say
+	}
+	c.skip(id, err)
+	return err
+}

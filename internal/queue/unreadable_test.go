@@ -1,0 +1,255 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// damages is records that this version cannot read, made from good ones.
+var damages = map[string]func(t testing.TB, c *Client, id string){
+	"spec of a newer version":  setField("spec", `{"kind":"upload","limit_rate":{"08:00":20}}`),
+	"kind of a newer version":  setField("spec", `{"kind":"publish","queue":"default"}`),
+	"spec cut off":             setField("spec", `{"kind":"upl`),
+	"no spec":                  func(t testing.TB, c *Client, id string) { do(t, c, "HDEL", recordKey(id), "spec") },
+	"plan":                     setField("plan", `[]`),
+	"progress":                 setField("progress", `{"size":"1"}`),
+	"error":                    setField("error", `"x"`),
+	"epoch":                    setField("epoch", "one"),
+	"no epoch":                 func(t testing.TB, c *Client, id string) { do(t, c, "HDEL", recordKey(id), "epoch") },
+	"attempts":                 setField("attempts", ""),
+	"created":                  setField("created", "yesterday"),
+	"deadline":                 setField("due", "tomorrow"),
+	"state of a newer version": setField("state", "paused"),
+	"another type": func(t testing.TB, c *Client, id string) {
+		do(t, c, "DEL", recordKey(id))
+		do(t, c, "RPUSH", recordKey(id), "x")
+	},
+}
+
+func setField(field, value string) func(testing.TB, *Client, string) {
+	return func(t testing.TB, c *Client, id string) { do(t, c, "HSET", recordKey(id), field, value) }
+}
+
+func do(t testing.TB, c *Client, args ...any) {
+	t.Helper()
+	if err := c.rdb.Do(context.Background(), args...).Err(); err != nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+}
+
+// warnings collects what a client names.
+type warnings struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (w *warnings) add(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, err.Error())
+}
+
+// naming returns how many warnings name a job.
+func (w *warnings) naming(id string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, text := range w.text {
+		if strings.Contains(text, id) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestUnreadableCostsOneJob puts records that cannot be read, in every state, between good ones. Whatever reads many jobs
+// skips them, names each once, and leaves them as they are; maintenance does for the good ones what it does.
+func TestUnreadableCostsOneJob(t *testing.T) {
+	r := startRedis(t)
+	named := new(warnings)
+	r.options.Warn = named.add
+	c := dial(t, r.options)
+	bad := make(map[string]string) // what Redis has of each, by its ID
+	for _, damage := range damages {
+		for _, state := range []transfer.State{transfer.Queued, transfer.Running, transfer.Succeeded} {
+			id := enqueueIn(t, c, state)
+			damage(t, c, id)
+			bad[id] = contents(t, c, id)
+		}
+	}
+	lost, ended, late := enqueueIn(t, c, transfer.Running), enqueueIn(t, c, transfer.Succeeded), enqueueIn(t, c, transfer.Queued)
+	setField("due", "1")(t, c, late)
+	do(t, c, "ZADD", keyDeadlines, "1", late)
+	untriggered := enqueueUntriggered(t, c)
+
+	jobs, err := c.Jobs(t.Context(), Filter{})
+	if err != nil || len(jobs) != 4 {
+		t.Errorf("%d jobs are listed, %v; want the 4 that can be read", len(jobs), err)
+	}
+	for id := range bad {
+		if _, err := c.Job(t.Context(), id); err == nil || !strings.Contains(err.Error(), id) {
+			t.Errorf("a job that cannot be read is shown: %v", err)
+		}
+		if _, err := c.Cancel(t.Context(), id); err == nil {
+			t.Error("a job that cannot be read is canceled")
+		}
+		if _, err := c.Retry(t.Context(), id); err == nil {
+			t.Error("a job that cannot be read is retried")
+		}
+	}
+	ran := make(chan string, 10)
+	serve(t, c, "one", func(_ context.Context, _ <-chan struct{}, a *Attempt) error {
+		ran <- a.Job.ID
+		return nil
+	}, func(s *Server) { s.timing.reindex = quick.tick })
+	await(t, c, lost, transfer.Succeeded)
+	await(t, c, untriggered, transfer.Succeeded)
+	await(t, c, late, transfer.Failed)
+	if close(ran); len(ran) != 2 {
+		t.Errorf("%d jobs ran, want the lost and the untriggered one", len(ran))
+	}
+	if n, err := c.CancelAll(t.Context(), []transfer.State{transfer.Queued, transfer.Running}); n != 0 || err != nil {
+		t.Errorf("%d canceled, %v", n, err)
+	}
+	if n, err := c.Prune(t.Context(), PruneOptions{}); n != 4 || err != nil {
+		t.Errorf("%d pruned, %v; want %s and the three others", n, err, ended)
+	}
+	for id, was := range bad {
+		if is := contents(t, c, id); is != was {
+			t.Errorf("job %s was %s, and is %s", id, was, is)
+		}
+		if n := named.naming(id); n != 1 {
+			t.Errorf("job %s is named %d times", id, n)
+		}
+	}
+}
+
+// contents is all that a job's record has.
+func contents(t testing.TB, c *Client, id string) string {
+	t.Helper()
+	switch kind := c.rdb.Type(t.Context(), recordKey(id)).Val(); kind {
+	case "hash":
+		return mustJSON(c.rdb.HGetAll(t.Context(), recordKey(id)).Val())
+	case "list":
+		return mustJSON(c.rdb.LRange(t.Context(), recordKey(id), 0, -1).Val())
+	default:
+		t.Fatalf("the record of job %s is %s", id, kind)
+		return ""
+	}
+}
+
+// enqueueIn makes a job in a state: one that runs has lost its worker; one that waits has no trigger, and a queue that nobody
+// serves.
+func enqueueIn(t testing.TB, c *Client, state transfer.State) string {
+	t.Helper()
+	spec := newSpec()
+	if state == transfer.Queued {
+		spec.Queue = "served-by-nobody"
+	}
+	job, err := c.Enqueue(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, c, "HSET", recordKey(job.ID), "state", string(state), "epoch", "1", "attempts", "1", "started", "1")
+	if state.Terminal() {
+		do(t, c, "HSET", recordKey(job.ID), "finished", "1")
+	}
+	do(t, c, "DEL", taskKey(spec.Queue, job.ID+":0"))
+	do(t, c, "DEL", "asynq:{"+spec.Queue+"}:pending")
+	return job.ID
+}
+
+// TestUnreadableIsNotTaken leaves a job to a newer worker whose trigger reaches this one: of which it does not know all that
+// was asked for, or settled.
+func TestUnreadableIsNotTaken(t *testing.T) {
+	for field, text := range map[string]string{
+		"plan":  `{"size":1,"quiesced":true}`,
+		"spec":  strings.Replace(mustJSON(newSpec()), "{", `{"keep_all":true,`, 1),
+		"epoch": "one",
+	} {
+		t.Run(field, func(t *testing.T) {
+			r := startRedis(t)
+			named := make(chan error, 1)
+			r.options.Warn = func(err error) { named <- err }
+			c := dial(t, r.options)
+			id := enqueue(t, c)
+			setField(field, text)(t, c, id)
+			serve(t, c, "one", func(_ context.Context, _ <-chan struct{}, a *Attempt) error {
+				if a.Job.ID == id {
+					t.Error("the job runs")
+				}
+				return nil
+			})
+			if err := <-named; !strings.Contains(err.Error(), id) {
+				t.Error(err)
+			}
+			await(t, c, enqueue(t, c), transfer.Succeeded)
+			if h := c.rdb.HGetAll(t.Context(), recordKey(id)).Val(); h["state"] != "queued" || h["worker"] != "" {
+				t.Errorf("the job is not left alone: %v", h)
+			}
+		})
+	}
+}
+
+// TestUnreadableNeighbours has things around the records be other than they should: a ledger that is no whole number of
+// entries, or has a chunk that the image has not; entries of the index without a record; a worker's description; the last job
+// of a spec; a job that names no queue.
+func TestUnreadableNeighbours(t *testing.T) {
+	r := startRedis(t)
+	named := new(warnings)
+	r.options.Warn = named.add
+	c := dial(t, r.options)
+	id := enqueueIn(t, c, transfer.Succeeded)
+	for _, ledger := range []string{strings.Repeat("x", transfer.EntrySize+1), string(transfer.AppendEntries(nil, entries(3, 1)))} {
+		do(t, c, "SET", ledgerKey(id), ledger)
+		setField("plan", `{"size":3000,"chunk_size":1000}`)(t, c, id)
+		if _, _, err := c.Ledger(t.Context(), id); !errors.Is(err, errUnreadable) || !strings.Contains(err.Error(), id) {
+			t.Errorf("a damaged ledger: %v", err)
+		}
+	}
+	do(t, c, "ZADD", keyJobs, "1", "gone", "2", "td:{}", "3", "")
+	for set, ids := range map[string][]string{keyQueued: {"gone-1"}, keyRunning: {"gone-2"}, keyDeadlines: {"gone-3"}} {
+		do(t, c, "ZADD", set, "1", ids[0])
+	}
+	do(t, c, "SADD", keyWorkers, "a", "b", "c")
+	do(t, c, "SET", workerKey("a"), `{"name":1}`)
+	do(t, c, "SET", workerKey("b"), `{`)
+	do(t, c, "RPUSH", workerKey("c"), "x")
+	homeless := enqueueIn(t, c, transfer.Queued)
+	setField("spec", strings.Replace(mustJSON(newSpec()), `"default"`, `""`, 1))(t, c, homeless)
+	spec := newSpec()
+	spec.Name = "once"
+	last, _ := enqueueOnce(t, c, spec)
+	setField("epoch", "x")(t, c, last)
+
+	if jobs, err := c.Jobs(t.Context(), Filter{}); len(jobs) != 2 || err != nil {
+		t.Errorf("%d jobs, %v; want 2", len(jobs), err)
+	}
+	if next, exists := enqueueOnce(t, c, spec); exists || next == last {
+		t.Errorf("a spec whose last job cannot be read is not enqueued: %s, %t", next, exists)
+	}
+	ticked := make(chan struct{}, 1)
+	serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil }, func(s *Server) { s.ticked = ticked })
+	await(t, c, enqueueUntriggered(t, c), transfer.Succeeded)
+	workers, err := c.Workers(t.Context())
+	if len(workers) != 1 || err != nil {
+		t.Errorf("workers %v, %v; want this test's", workers, err)
+	}
+	for _, name := range []string{"worker a", "worker b", "worker c", last, homeless} {
+		if named.naming(name) != 1 {
+			t.Errorf("%q is named %d times in %q", name, named.naming(name), named.text)
+		}
+	}
+}
+
+// enqueueUntriggered makes a job of the default queue whose trigger is lost.
+func enqueueUntriggered(t testing.TB, c *Client) string {
+	t.Helper()
+	id := enqueueIn(t, c, transfer.Queued)
+	setField("spec", mustJSON(newSpec()))(t, c, id)
+	return id
+}
