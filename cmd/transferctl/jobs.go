@@ -80,7 +80,7 @@ func writeJobs(w io.Writer, jobs []transfer.Job) {
 		if j.Chunks.Total > 0 {
 			done = fmt.Sprintf("%d%%", j.Chunks.Done*100/j.Chunks.Total)
 		}
-		age := time.Since(j.CreatedAt).Round(time.Second)
+		age := j.AsOf.Sub(j.CreatedAt).Round(time.Second)
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, j.State, done, age, j.Source, j.Target)
 	}
 }

@@ -134,5 +134,3 @@ func (c *Client) Close() error { return c.rdb.Close() }
 func noSuchJob(id string) error {
 	return transfer.Errorf(transfer.CodeNotFound, "transferctl jobs list shows the jobs there are", "there is no job %s", id)
 }
-
-func now() int64 { return time.Now().UnixMilli() }

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -41,8 +40,8 @@ func (d *deadlines) check(ctx context.Context, entries []entry) error {
 		next := &entries[i].next
 		switch {
 		case job.state != transfer.Queued && job.state != transfer.Running || job.due == nil:
-		case !job.late(): // it was retried, or our clock is behind Redis'
-			*next = max(soon, time.Until(*job.due))
+		case !job.late(): // it was retried
+			*next = max(soon, job.due.Sub(job.now))
 		case job.state == transfer.Queued:
 			late = append(late, job.id)
 			*next = soon // a worker may take it up just now

@@ -108,24 +108,28 @@ func (c *Client) enqueue(ctx context.Context, id string, spec transfer.Spec, fin
 	if err != nil {
 		return transfer.Job{}, fmt.Errorf("encode spec: %w", err)
 	}
-	r := &record{id: id, spec: spec, state: transfer.Queued, created: time.Now().UTC().Truncate(time.Millisecond), due: due(&spec)}
+	now, err := c.now(ctx)
+	if err != nil {
+		return transfer.Job{}, err
+	}
+	r := &record{id: id, spec: spec, state: transfer.Queued, at: now, created: now, due: due(&spec, now)}
 	if err := c.addToIndex(ctx, r, fingerprint); err != nil {
 		return transfer.Job{}, err
 	}
 	values := []string{"spec", string(text), "created", strconv.FormatInt(r.created.UnixMilli(), 10), "due", dueText(r.due)}
 	// Another answer than ok is to a second try: the answer to the first was lost.
-	if _, err := c.moveAll(ctx, createMove, []string{id}, moveArgs{values: values}); err != nil {
+	if _, err := c.moveAll(ctx, createMove, []string{id}, moveArgs{now: now, values: values}); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), c.wakeup.trigger(ctx, r)
 }
 
 // due is the deadline of a job that is queued now; nil: it has none.
-func due(spec *transfer.Spec) *time.Time {
+func due(spec *transfer.Spec, now time.Time) *time.Time {
 	if spec.Deadline == 0 {
 		return nil
 	}
-	t := time.Now().Add(time.Duration(spec.Deadline)).UTC().Truncate(time.Millisecond)
+	t := now.Add(time.Duration(spec.Deadline))
 	return &t
 }
 

@@ -196,3 +196,6 @@ func wantCode(t testing.TB, err error, code transfer.Code) {
 		t.Errorf("got %v (%q), want %q", err, transfer.CodeOf(err), code)
 	}
 }
+
+// now is the clock of this host, in ms, which is that of every Redis but those of TestClock.
+func now() int64 { return time.Now().UnixMilli() }

@@ -133,21 +133,24 @@ type status struct {
 	id, worker string
 	state      transfer.State // none: there is no such job; unread: it cannot be read
 	due        *time.Time
+	now        time.Time     // when it was so, by Redis' clock
 	lease      time.Duration // how long it is held still; 0: it is free
 }
 
 // unread is the state of a job whose record cannot be read.
 const unread transfer.State = "unread"
 
-func (s *status) late() bool { return s.due != nil && !s.due.After(time.Now()) }
+func (s *status) late() bool { return s.due != nil && !s.due.After(s.now) }
 
 func (c *Client) statuses(ctx context.Context, ids []string) ([]status, error) {
 	found, leases := make([]*redis.SliceCmd, len(ids)), make([]*redis.DurationCmd, len(ids))
+	var at *redis.TimeCmd
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
 			found[i] = p.HMGet(ctx, recordKey(id), "state", "worker", "due")
 			leases[i] = p.PTTL(ctx, leaseKey(id))
 		}
+		at = p.Time(ctx)
 		return nil
 	})
 	if err != nil && !answered(err) {
@@ -167,7 +170,7 @@ func (c *Client) statuses(ctx context.Context, ids []string) ([]status, error) {
 			s, _ := found[i].Val()[field].(string) // nil if there is none
 			return s
 		}
-		list[i] = status{id: id, state: transfer.State(text(0)), worker: text(1), due: parseTime(text(2)), lease: max(0, leases[i].Val())}
+		list[i] = status{id: id, state: transfer.State(text(0)), worker: text(1), due: parseTime(text(2)), now: timeOf(at), lease: max(0, leases[i].Val())}
 		if list[i].state == "" {
 			list[i].state = none
 		}

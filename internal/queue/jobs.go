@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -12,14 +13,23 @@ import (
 )
 
 func (c *Client) record(ctx context.Context, id string) (*record, error) {
-	return readRecord(id, c.rdb.HGetAll(ctx, recordKey(id)))
+	var found *redis.MapStringStringCmd
+	var at *redis.TimeCmd
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		found, at = p.HGetAll(ctx, recordKey(id)), p.Time(ctx)
+		return nil
+	})
+	if err != nil && !answered(err) {
+		return nil, failed("look at job "+id, err)
+	}
+	return readRecord(id, found, timeOf(at))
 }
 
-func readRecord(id string, found *redis.MapStringStringCmd) (*record, error) {
+func readRecord(id string, found *redis.MapStringStringCmd, at time.Time) (*record, error) {
 	h, err := found.Result()
 	switch {
 	case err == nil:
-		return parseRecord(id, h)
+		return parseRecord(id, h, at)
 	case answered(err):
 		return nil, unreadable(id, "record", err)
 	}
@@ -30,17 +40,19 @@ func readRecord(id string, found *redis.MapStringStringCmd) (*record, error) {
 // unread.
 func (c *Client) records(ctx context.Context, ids []string) (records []*record, unread []string, err error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
+	var at *redis.TimeCmd
 	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
 			found[i] = p.HGetAll(ctx, recordKey(id))
 		}
+		at = p.Time(ctx)
 		return nil
 	})
 	if err != nil && !answered(err) {
 		return nil, nil, failed("look at jobs", err)
 	}
 	for i, id := range ids {
-		r, err := readRecord(id, found[i])
+		r, err := readRecord(id, found[i], timeOf(at))
 		switch {
 		case err == nil:
 			records = append(records, r)
@@ -119,10 +131,11 @@ func mustJSON(v any) string {
 // Cancel ends a job that waits, and asks the worker of a running one, which stops within a second or two. What was written
 // stays. CodeInvalid: the job has ended; CodeNotFound: there is none of that ID.
 func (c *Client) Cancel(ctx context.Context, id string) (transfer.Job, error) {
-	if _, err := c.record(ctx, id); err != nil {
+	r, err := c.record(ctx, id)
+	if err != nil {
 		return transfer.Job{}, err // also of one that cannot be read, which stays as it is
 	}
-	answer, r, err := c.move(ctx, cancelMove, id, moveArgs{})
+	answer, r, err := c.move(ctx, cancelMove, id, moveArgs{now: r.at})
 	if err := refused(answer, err, id, "only jobs that have not ended can be canceled"); err != nil {
 		return transfer.Job{}, err
 	}
@@ -162,8 +175,8 @@ func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 	if err := c.schedule(ctx, keyQueued, pickUp, id); err != nil {
 		return transfer.Job{}, err
 	}
-	until := due(&r.spec)
-	answer, r, err := c.move(ctx, retryMove, id, moveArgs{values: []string{"due", dueText(until)}})
+	until := due(&r.spec, r.at)
+	answer, r, err := c.move(ctx, retryMove, id, moveArgs{now: r.at, values: []string{"due", dueText(until)}})
 	if err := refused(answer, err, id, "only failed and canceled jobs can be retried"); err != nil {
 		return transfer.Job{}, err
 	}

@@ -180,6 +180,7 @@ return {state}
 
 // moveArgs is what a caller of a move passes.
 type moveArgs struct {
+	now    time.Time     // by Redis' clock; zero: it is asked
 	epoch  int64         // of an owner's move
 	lease  time.Duration // of a move that takes one
 	values []string      // fields and their values
@@ -194,7 +195,7 @@ func (m *move) args(a *moveArgs, reply bool) []any {
 	if reply {
 		answer = "1"
 	}
-	list := []any{m.text, epoch, now(), a.lease.Milliseconds(), answer}
+	list := []any{m.text, epoch, a.now.UnixMilli(), a.lease.Milliseconds(), answer}
 	for _, v := range a.values {
 		list = append(list, v)
 	}
@@ -206,6 +207,11 @@ const ok = "ok"
 
 // move carries a move out and returns the record as it is now; nil unless the answer is ok.
 func (c *Client) move(ctx context.Context, m *move, id string, a moveArgs) (answer string, r *record, err error) {
+	if a.now.IsZero() {
+		if a.now, err = c.now(ctx); err != nil {
+			return "", nil, err
+		}
+	}
 	list, err := moveScript.Run(ctx, c.rdb, jobKeys(id), m.args(&a, true)...).Slice()
 	if err != nil {
 		return "", nil, failed(m.name+" job "+id, err)
@@ -220,12 +226,21 @@ func (c *Client) move(ctx context.Context, m *move, id string, a moveArgs) (answ
 		field, _ := flat[i].(string)
 		h[field], _ = flat[i+1].(string)
 	}
-	r, err = parseRecord(id, h)
+	r, err = parseRecord(id, h, a.now)
 	return answer, r, err
 }
 
 // moveAll carries a move out on many jobs at once and returns the answers.
 func (c *Client) moveAll(ctx context.Context, m *move, ids []string, a moveArgs) ([]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	if a.now.IsZero() {
+		var err error
+		if a.now, err = c.now(ctx); err != nil {
+			return nil, err
+		}
+	}
 	list, err := c.runAll(ctx, m.name+" jobs", moveScript, ids, m.args(&a, false)...)
 	if err != nil {
 		return nil, err

@@ -17,8 +17,12 @@ type PruneOptions struct {
 
 // Prune deletes jobs that have ended, with their ledgers, and returns how many.
 func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
-	cutoff, n := time.Now().Add(-o.OlderThan), 0
-	err := c.eachPage(ctx, func(records []*record) (bool, error) {
+	now, err := c.now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	cutoff, n := now.Add(-o.OlderThan), 0
+	err = c.eachPage(ctx, func(records []*record) (bool, error) {
 		old := make(map[string]*record)
 		for _, r := range records {
 			chosen := len(o.States) == 0 || slices.Contains(o.States, r.state)

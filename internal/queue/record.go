@@ -24,16 +24,17 @@ type record struct {
 	started  *time.Time
 	finished *time.Time
 	due      *time.Time
+	at       time.Time         // when it was read, by Redis' clock
 	cancel   bool              // its worker has been asked to stop
 	text     map[string]string // as it was read
 }
 
 // parseRecord reads the hash of a job; CodeNotFound if it is empty, an errUnreadable if it is not as this version writes it.
-func parseRecord(id string, h map[string]string) (*record, error) {
+func parseRecord(id string, h map[string]string, at time.Time) (*record, error) {
 	if len(h) == 0 {
 		return nil, noSuchJob(id)
 	}
-	r := &record{id: id, state: transfer.State(h["state"]), worker: h["worker"], cancel: h["cancel"] != "", text: h}
+	r := &record{id: id, state: transfer.State(h["state"]), worker: h["worker"], cancel: h["cancel"] != "", text: h, at: at}
 	for key, into := range map[string]any{"spec": &r.spec, "plan": &r.plan, "progress": &r.progress, "error": &r.failure} {
 		if text := h[key]; text != "" {
 			if err := json.Unmarshal([]byte(text), into); err != nil {
@@ -107,6 +108,6 @@ func (r *record) job() transfer.Job {
 		j.Drive = r.plan.Drive
 	}
 	j.StartedAt, j.FinishedAt, j.Deadline = r.started, r.finished, r.due
-	j.Time(time.Now())
+	j.Time(r.at)
 	return j
 }

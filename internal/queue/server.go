@@ -58,6 +58,7 @@ type Server struct {
 	hard   context.Context // ends what does not drain in time
 	kill   context.CancelCauseFunc
 
+	since   time.Time       // when Run began, by Redis' clock
 	started chan struct{}   // closed when the server takes jobs
 	ticked  chan<- struct{} // of maintenance
 }
@@ -77,6 +78,10 @@ func NewServer(c *Client, cfg ServerConfig) *Server {
 func (s *Server) Run(ctx context.Context) error {
 	defer s.kill(nil)
 	if err := s.checkRedis(ctx); err != nil {
+		return err
+	}
+	var err error
+	if s.since, err = s.client.now(ctx); err != nil {
 		return err
 	}
 	if err := s.announce(ctx); err != nil {
@@ -193,7 +198,7 @@ func (s *Server) attempt(a *Attempt) {
 	ctx, stop := context.WithCancelCause(s.hard)
 	if due := a.Job.Deadline; due != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(ctx, *due, errDue)
+		ctx, cancel = context.WithTimeoutCause(ctx, due.Sub(a.Job.AsOf), errDue)
 		defer cancel()
 	}
 	renewing, stopRenewing := context.WithCancel(s.hard)

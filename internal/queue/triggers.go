@@ -100,12 +100,19 @@ func (c *Client) triggerAll(ctx context.Context, records []*record) (made int, e
 const dangling = time.Minute
 
 func (t *triggers) dropDangling(ctx context.Context, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	now, err := t.client.now(ctx)
+	if err != nil {
+		return err
+	}
 	for _, id := range ids {
 		score, err := t.client.rdb.ZScore(ctx, keyJobs, id).Result()
 		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
 			return failed("look at the index", err)
 		}
-		if time.Since(time.UnixMilli(int64(score))) > dangling {
+		if now.Sub(time.UnixMilli(int64(score))) > dangling {
 			if _, err := t.client.forget(ctx, []string{id}); err != nil {
 				return err
 			}

@@ -84,6 +84,9 @@ func (w *wakeup) trigger(ctx context.Context, r *record) error {
 		}
 		_, err = w.push(ctx, r, queue, task)
 		return err
+	case asynq.TaskStateRetry, asynq.TaskStateScheduled:
+		// asynq delivers it when the clock of some worker says so, which may be hours ahead.
+		_ = w.inspector.RunTask(queue, task) // it fails for one that is delivered meanwhile
 	case asynq.TaskStateActive:
 		return w.triggerAgain(ctx, r, queue, task)
 	}
@@ -94,14 +97,20 @@ func (w *wakeup) trigger(ctx context.Context, r *record) error {
 // woken may have been killed before it took the job up, which asynq notices after a minute or two; if it was not, one of the
 // two takes the job.
 func (w *wakeup) triggerAgain(ctx context.Context, r *record, queue, task string) error {
-	if n, err := w.rdb.Exists(ctx, leaseKey(r.id)).Result(); n == 1 || err != nil {
+	var leases *redis.IntCmd
+	var at *redis.TimeCmd
+	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		leases, at = p.Exists(ctx, leaseKey(r.id)), p.Time(ctx)
+		return nil
+	})
+	if leases.Val() == 1 || err != nil {
 		return failed("look at the lease of job "+r.id, err)
 	}
-	_, err := w.push(ctx, r, queue, fmt.Sprintf("%s:%d", task, time.Now().UnixMilli()/pickUp.Milliseconds()))
+	_, err = w.push(ctx, r, queue, fmt.Sprintf("%s:%d", task, timeOf(at).UnixMilli()/pickUp.Milliseconds()))
 	return err
 }
 
-// untriggered returns those of the jobs that have no trigger which asynq is going to deliver.
+// untriggered returns those of the jobs that have no trigger which waits for a worker.
 func (w *wakeup) untriggered(ctx context.Context, records []*record) ([]*record, error) {
 	states := make([]*redis.StringCmd, len(records))
 	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -116,7 +125,7 @@ func (w *wakeup) untriggered(ctx context.Context, records []*record) ([]*record,
 	var without []*record
 	for i, r := range records {
 		switch states[i].Val() {
-		case "pending", "scheduled", "retry":
+		case "pending":
 		default:
 			without = append(without, r)
 		}

@@ -19,8 +19,8 @@ type Worker struct {
 	Name      string    `json:"name"`
 	Queues    []string  `json:"queues"`
 	Endpoints []string  `json:"endpoints"`
-	Jobs      int       `json:"jobs"` // at once
-	StartedAt time.Time `json:"started_at"`
+	Jobs      int       `json:"jobs"`       // at once
+	StartedAt time.Time `json:"started_at"` // by Redis' clock
 }
 
 // Workers lists the transferds that serve the queue, by name.
@@ -62,7 +62,7 @@ func unreadableWorker(name string, cause error) error {
 }
 
 func (s *Server) announce(ctx context.Context) error {
-	text, err := json.Marshal(Worker{Name: s.cfg.Name, Queues: s.cfg.Queues, Endpoints: s.cfg.Endpoints, Jobs: s.cfg.Jobs, StartedAt: time.Now().UTC()})
+	text, err := json.Marshal(Worker{Name: s.cfg.Name, Queues: s.cfg.Queues, Endpoints: s.cfg.Endpoints, Jobs: s.cfg.Jobs, StartedAt: s.since})
 	if err != nil {
 		return fmt.Errorf("encode worker: %w", err)
 	}

@@ -31,6 +31,7 @@ type Job struct {
 	Progress
 	Attempts   int        `json:"attempts"`         // how often a worker took it up
 	Worker     string     `json:"worker,omitempty"` // the one that has it, or had it last
+	AsOf       time.Time  `json:"-"`                // when the job was so, by the clock of its other times
 	CreatedAt  time.Time  `json:"created_at"`
 	Deadline   *time.Time `json:"deadline,omitempty"`   // when it fails if it has not ended
 	StartedAt  *time.Time `json:"started_at,omitempty"` // of the first attempt
@@ -110,8 +111,9 @@ func NewJob(id string, spec *Spec, now time.Time) Job {
 	return j
 }
 
-// Time fills Seconds and Rate from the other fields, with now as the end of a job that has not finished.
+// Time fills AsOf, Seconds and Rate from the other fields, with now as the end of a job that has not finished.
 func (j *Job) Time(now time.Time) {
+	j.AsOf = now
 	if j.StartedAt == nil {
 		return
 	}

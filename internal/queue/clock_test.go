@@ -1,0 +1,125 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// shiftedRedis is a Redis whose clock is off from that of its clients, which is the same as clients whose clocks are off
+// from it.
+func shiftedRedis(t *testing.T, shift time.Duration) Options {
+	t.Helper()
+	m := miniredis.NewMiniRedis()
+	m.ClockTTL(true)
+	m.SetTime(time.Now().Add(shift))
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case now := <-tick.C:
+				m.SetTime(now.Add(shift))
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(stop)
+		<-stopped
+		m.Close()
+	})
+	return Options{URL: "redis://" + m.Addr() + "/0"}
+}
+
+// TestClock runs jobs where the clocks of clients are two hours off from Redis'. All times are Redis'; a deadline ends the job
+// when its time has passed, not two hours before or after that; prune goes by how long ago a job ended.
+func TestClock(t *testing.T) {
+	for _, shift := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
+		t.Run(fmt.Sprint(shift), func(t *testing.T) {
+			c := dial(t, shiftedRedis(t, shift))
+			isNow := func(what string, at *time.Time) {
+				t.Helper()
+				if at == nil || time.Until(at.Add(-shift)).Abs() > time.Minute {
+					t.Errorf("%s is %v, and Redis' clock says %v", what, at, time.Now().Add(shift))
+				}
+			}
+			const deadline = time.Second
+			spec := newSpec()
+			spec.Deadline = transfer.Seconds(deadline)
+			waits := spec
+			waits.Queue = "served-by-nobody"
+			enqueued := func(spec transfer.Spec) transfer.Job {
+				job, err := c.Enqueue(t.Context(), spec)
+				if err != nil {
+					t.Fatal(err)
+				}
+				isNow("created", &job.CreatedAt)
+				if job.Deadline == nil || job.Deadline.Sub(job.CreatedAt) != time.Duration(spec.Deadline) {
+					t.Errorf("created %v, deadline %v", job.CreatedAt, job.Deadline)
+				}
+				return job
+			}
+			hour := spec
+			hour.Deadline = transfer.Seconds(time.Hour)
+			runs, hangs, idles := enqueued(hour), enqueued(spec), enqueued(waits)
+			serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+				if a.Job.ID == runs.ID {
+					return nil
+				}
+				<-ctx.Done()
+				return context.Cause(ctx)
+			})
+			workers, err := c.Workers(t.Context())
+			if err != nil || len(workers) != 1 {
+				t.Fatalf("%v, %v", workers, err)
+			}
+			isNow("the worker's start", &workers[0].StartedAt)
+			job := await(t, c, runs.ID, transfer.Succeeded)
+			isNow("started", job.StartedAt)
+			isNow("finished", job.FinishedAt)
+			isNow("read", &job.AsOf)
+			for _, late := range []string{hangs.ID, idles.ID} {
+				job := await(t, c, late, transfer.Failed)
+				if job.Error.Code != transfer.CodeDeadline || job.FinishedAt.Sub(job.CreatedAt) < deadline || job.Seconds > 60 {
+					t.Errorf("%+v after %v, %f seconds", job.Error, job.FinishedAt.Sub(job.CreatedAt), job.Seconds)
+				}
+			}
+			if n, err := c.Prune(t.Context(), PruneOptions{OlderThan: time.Hour}); n != 0 || err != nil {
+				t.Errorf("%d jobs that ended just now are an hour old, %v", n, err)
+			}
+			again, err := c.Retry(t.Context(), hangs.ID)
+			if err != nil || again.Deadline.Sub(again.AsOf) < deadline/2 {
+				t.Errorf("after a retry the deadline is %v, at %v, %v", again.Deadline, again.AsOf, err)
+			}
+			await(t, c, hangs.ID, transfer.Failed)
+			if n, err := c.Prune(t.Context(), PruneOptions{}); n != 3 || err != nil {
+				t.Errorf("%d of 3 jobs pruned, %v", n, err)
+			}
+		})
+	}
+}
+
+// TestTriggerOfAWrongClock delivers a trigger that asynq would deliver in two hours, by the clock of the worker that put it
+// back.
+func TestTriggerOfAWrongClock(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	id := enqueue(t, c)
+	key := "asynq:{" + transfer.DefaultQueue + "}:"
+	do(t, c, "LREM", key+"pending", "0", id+":0")
+	do(t, c, "HSET", taskKey(transfer.DefaultQueue, id+":0"), "state", "retry")
+	do(t, c, "ZADD", key+"retry", time.Now().Add(2*time.Hour).Unix(), id+":0")
+	serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil })
+	await(t, c, id, transfer.Succeeded)
+}
