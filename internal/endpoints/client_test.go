@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,5 +105,24 @@ func TestBomb(t *testing.T) {
 	_, err = b.run(again)
 	if transfer.CodeOf(err) != transfer.CodeInvalid || !strings.Contains(err.Error(), "larger than 65536 bytes") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestClaimsOfOneAccount are the same by whatever name the config has for it, on whatever host, and another account's are not.
+func TestClaimsOfOneAccount(t *testing.T) {
+	here := endpoints.New(map[string]config.Endpoint{
+		"zrh": {URL: "https://api.zrh.example.com", User: "ops"}, "zurich": {URL: "HTTPS://API.zrh.example.com:443/", User: "ops"},
+		"dev": {URL: "https://api.zrh.example.com", User: "dev"},
+	}, endpoints.Options{})
+	there := endpoints.New(map[string]config.Endpoint{"z": {URL: "https://api.zrh.example.com/", User: "ops"}}, endpoints.Options{})
+	one, two, far, other := here.Claim("zrh", "d"), here.Claim("zurich", "d"), there.Claim("z", "d"), here.Claim("dev", "d")
+	if !reflect.DeepEqual(one, two) || !slices.Equal(one.Names, []string{"zrh", "zurich"}) {
+		t.Errorf("%+v by one name, %+v by the other", one, two)
+	}
+	if one.Endpoint != far.Endpoint || one.Endpoint == other.Endpoint {
+		t.Errorf("%q here, %q there, %q of another user", one.Endpoint, far.Endpoint, other.Endpoint)
+	}
+	if strings.ContainsAny(one.Endpoint, ":{}@") {
+		t.Errorf("%q tells more than that it is the same", one.Endpoint)
 	}
 }

@@ -4,8 +4,12 @@ package endpoints
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"golang.org/x/sync/semaphore"
 
@@ -33,6 +37,7 @@ type Opener struct {
 // endpoint is an endpoint of the config, and its client once it was asked for.
 type endpoint struct {
 	config config.Endpoint
+	names  []string            // of all endpoints of the config that are the same account, in order
 	turn   *semaphore.Weighted // of one; whoever has it may use client
 	client *api.Client
 }
@@ -42,10 +47,25 @@ var _ worker.Opener = (*Opener)(nil)
 // New makes an opener for the endpoints of a configuration.
 func New(endpoints map[string]config.Endpoint, opts Options) *Opener {
 	o := &Opener{opts: opts, endpoints: make(map[string]*endpoint, len(endpoints))}
+	names := make(map[string][]string)
+	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
+		e := endpoints[name]
+		names[e.Account()] = append(names[e.Account()], name)
+	}
 	for name, e := range endpoints {
-		o.endpoints[name] = &endpoint{config: e, turn: semaphore.NewWeighted(1)}
+		o.endpoints[name] = &endpoint{config: e, names: names[e.Account()], turn: semaphore.NewWeighted(1)}
 	}
 	return o
+}
+
+// Claim implements worker.Opener. The account is hashed: claims are read by many whom URL and user do not concern.
+func (o *Opener) Claim(endpoint, drive string) transfer.Claim {
+	e, ok := o.endpoints[endpoint]
+	if !ok {
+		return transfer.Claim{Endpoint: endpoint, Drive: drive} // Client refuses it
+	}
+	sum := sha256.Sum256([]byte(e.config.Account()))
+	return transfer.Claim{Endpoint: hex.EncodeToString(sum[:16]), Names: e.names, Drive: drive}
 }
 
 // Client is the client of a named endpoint; CodeInvalid if there is none of that name. To fetch the password may take long,

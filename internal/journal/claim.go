@@ -24,35 +24,68 @@ func (j *Journal) Claim(_ context.Context, c transfer.Claim) (last string, err e
 		if err != nil {
 			return "", failed("open drive locks", err)
 		}
-		j.drives = f
+		j.drives, j.locked = f, make(map[string]bool)
 	}
-	sum := sha256.Sum256([]byte(c.Endpoint + ":" + c.Drive))
-	lock := unix.Flock_t{Type: unix.F_RDLCK, Start: int64(binary.LittleEndian.Uint64(sum[:]) >> 2), Len: 1}
+	how := int16(unix.F_RDLCK)
 	if c.Writes() {
-		lock.Type = unix.F_WRLCK
+		how = unix.F_WRLCK
 	}
-	err = unix.FcntlFlock(j.drives.Fd(), unix.F_OFD_SETLK, &lock)
+	// By all keys or by none: two that come by different ones must not wait for each other.
+	for i, key := range c.Keys() {
+		if err := j.lockDrive(key, how); err != nil {
+			return "", errors.Join(notLocked(c.Drive, err), j.unlockDrives(c.Keys()[:i]))
+		}
+	}
+	for _, key := range c.Keys() {
+		j.locked[key] = true
+	}
+	return j.mark(c)
+}
+
+// lockDrive sets the lock on the byte of one of a claim's keys.
+func (j *Journal) lockDrive(key string, how int16) error {
+	sum := sha256.Sum256([]byte(key))
+	lock := unix.Flock_t{Type: how, Start: int64(binary.LittleEndian.Uint64(sum[:]) >> 2), Len: 1}
+	return unix.FcntlFlock(j.drives.Fd(), unix.F_OFD_SETLK, &lock)
+}
+
+func notLocked(drive string, err error) error {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return "", transfer.Errorf(transfer.CodeConflict, "wait for it to end, or stop it", "another process works on drive %s", c.Drive)
+		return transfer.Errorf(transfer.CodeConflict, "wait for it to end, or stop it", "another process works on drive %s", drive)
 	}
-	if err != nil {
-		return "", failed("lock drive", err)
+	return failed("lock drive", err)
+}
+
+// unlockDrives undoes the locks of a claim that was not made, but for those of claims that were.
+func (j *Journal) unlockDrives(keys []string) (err error) {
+	for _, key := range keys {
+		if !j.locked[key] {
+			err = errors.Join(err, failed("unlock drive", j.lockDrive(key, unix.F_UNLCK)))
+		}
 	}
-	return j.mark(hex.EncodeToString(sum[:]), c)
+	return err
 }
 
 // remembered is for how long it is known who wrote a drive last: longer than jobs are left unfinished.
 const remembered = 90 * 24 * time.Hour
 
-// mark keeps the marks of drives that were written, each in a file of its own, and returns the last one of this drive.
-func (j *Journal) mark(drive string, c transfer.Claim) (last string, err error) {
+// mark keeps the marks of drives that were written, each in a file of its own for each key, and returns the last one of this
+// drive.
+func (j *Journal) mark(c transfer.Claim) (last string, err error) {
 	dir := filepath.Dir(j.dir) + ".marks"
-	text, err := os.ReadFile(filepath.Join(dir, drive))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", failed("read a drive's mark", err)
+	var files, marks []string
+	for _, key := range c.Keys() {
+		sum := sha256.Sum256([]byte(key))
+		file := filepath.Join(dir, hex.EncodeToString(sum[:]))
+		text, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", failed("read a drive's mark", err)
+		}
+		files, marks = append(files, file), append(marks, string(text))
 	}
+	last = transfer.JoinMarks(marks...)
 	if !c.Writes() {
-		return string(text), nil
+		return last, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", failed("make folder of marks", err)
@@ -60,10 +93,12 @@ func (j *Journal) mark(drive string, c transfer.Claim) (last string, err error) 
 	if err := forgetOld(dir); err != nil {
 		return "", failed("remove old marks", err)
 	}
-	if err := replaceFile(filepath.Join(dir, drive), []byte(c.Mark)); err != nil {
-		return "", failed("mark drive", err)
+	for _, file := range files {
+		if err := replaceFile(file, []byte(c.Mark)); err != nil {
+			return "", failed("mark drive", err)
+		}
 	}
-	return string(text), nil
+	return last, nil
 }
 
 func forgetOld(dir string) error {

@@ -28,7 +28,8 @@ type Journal struct {
 	dir    string
 	lock   *os.File
 	ledger *os.File
-	drives *os.File // with the locks of drives; nil: none
+	drives *os.File        // with the locks of drives; nil: none
+	locked map[string]bool // the keys of claims that drives has locks for
 	state  state
 }
 

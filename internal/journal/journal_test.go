@@ -168,6 +168,36 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// TestClaimsByAccount keeps out of each other's way who call one endpoint by two names, and who knew no more than a name.
+func TestClaimsByAccount(t *testing.T) {
+	dir := t.TempDir()
+	other := spec()
+	other.Name = "another"
+	one := open(t, dir)
+	two, err := Open(dir, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer two.Close()
+	claim := func(j *Journal, c transfer.Claim, code transfer.Code, want string) {
+		t.Helper()
+		c.Drive = "d"
+		if last, err := j.Claim(t.Context(), c); transfer.CodeOf(err) != code || last != want {
+			t.Errorf("the last mark is %q, not %q; %v", last, want, err)
+		}
+	}
+	old := transfer.Claim{Endpoint: "zurich", Mark: "old"}
+	claim(one, old, "", "")
+	claim(two, transfer.Claim{Endpoint: "account", Names: []string{"zrh", "zurich"}}, transfer.CodeConflict, "")
+	claim(one, transfer.Claim{Endpoint: "account", Names: []string{"zrh", "zurich"}, Mark: "new"}, "", "old")
+	claim(two, transfer.Claim{Endpoint: "account", Names: []string{"elsewhere"}}, transfer.CodeConflict, "")
+	claim(two, old, transfer.CodeConflict, "")
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	claim(two, transfer.Claim{Endpoint: "account", Names: []string{"elsewhere"}}, "", "new")
+}
+
 // TestMarks tells who wrote a drive last from who reads it, and forgets what is long ago.
 func TestMarks(t *testing.T) {
 	dir := t.TempDir()

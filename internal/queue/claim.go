@@ -3,7 +3,9 @@ package queue
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -12,52 +14,85 @@ import (
 // markLasts is for how long it is known who wrote a drive last: longer than jobs are left unfinished.
 const markLasts = 90 * 24 * time.Hour
 
-// claimed is a claim, and the mark that the drive has to keep while it lasts.
+// claimed is a claim by one of its keys, and the mark that the drive has to keep there while it lasts.
 type claimed struct {
 	transfer.Claim
-	mark string
+	key, mark string
 }
 
-// Claim implements transfer.Claimer. A claim is the job's again when another worker takes it up.
+// Claim implements transfer.Claimer. A claim is the job's again when another worker takes it up. It is made by all keys or by
+// none, so that two jobs that come by different ones do not wait for each other.
 func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) (last string, err error) {
-	last, err = a.claim(ctx, c, anyMark)
-	if err != nil {
-		return "", err
+	var made []claimed
+	var marks []string
+	isMade := func(c claimed) bool {
+		return slices.ContainsFunc(made, func(m claimed) bool { return m.key == c.key })
+	}
+	for _, key := range c.Keys() {
+		mark, err := a.claim(ctx, c, key, anyMark)
+		if err != nil {
+			a.free(ctx, slices.DeleteFunc(made, a.holds))
+			return "", outage(err)
+		}
+		made = append(made, claimed{c, key, cmp.Or(c.Mark, mark)})
+		marks = append(marks, mark)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.claims = append(a.claims, claimed{c, cmp.Or(c.Mark, last)})
-	return last, nil
+	a.claims = append(slices.DeleteFunc(a.claims, isMade), made...)
+	return transfer.JoinMarks(marks...), nil
+}
+
+// holds reports whether the attempt has the claim already, for it was made before.
+func (a *Attempt) holds(c claimed) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.claims, func(other claimed) bool { return other.key == c.key })
 }
 
 // anyMark is what a first claim expects to find.
 const anyMark = "-"
 
-func (a *Attempt) claim(ctx context.Context, c transfer.Claim, expected string) (last string, err error) {
-	answer, err := claimDriveScript.Run(ctx, a.client.rdb, driveKeys(c.Endpoint, c.Drive),
+func (a *Attempt) claim(ctx context.Context, c transfer.Claim, key, expected string) (last string, err error) {
+	answer, err := claimDriveScript.Run(ctx, a.client.rdb, driveKeys(key),
 		a.Job.ID, a.timing.claim.Milliseconds(), c.Mark, expected, markLasts.Milliseconds()).StringSlice()
 	switch {
+	case err != nil && answered(err):
+		return "", unreadableClaim(c.Drive, key, err)
 	case err != nil:
-		return "", outage(failed("claim drive "+c.Drive, err))
+		return "", failed("claim drive "+c.Drive, err)
 	case answer[0] == "":
 		return answer[1], nil
 	case answer[0] == a.Job.ID:
 		return "", transfer.Errorf(transfer.CodeConflict, "transferctl jobs retry looks at what is there, and goes on", "another job has written to drive %s meanwhile", c.Drive)
 	}
-	return "", transfer.Errorf(transfer.CodeConflict, "wait for it, or cancel it with transferctl jobs cancel", "job %s works on drive %s", answer[0], c.Drive)
+	return "", transfer.Errorf(transfer.CodeConflict, "wait for it, or cancel it with transferctl jobs cancel; one that runs with --local is stopped where it runs",
+		"job %s works on drive %s", answer[0], c.Drive)
+}
+
+func unreadableClaim(drive, key string, cause error) error {
+	return &transfer.Error{
+		Op: "claim drive " + drive, Code: transfer.CodeFailed, Err: fmt.Errorf("who has it %w: %w", errUnreadable, cause),
+		Hint: "if no other job works on the drive, redis-cli UNLINK '" + strings.Join(driveKeys(key), "' '") + "' frees it",
+	}
 }
 
 // renewClaims fails with CodeConflict if a claim lapsed during an outage of Redis and another job has claimed the drive since.
-func (a *Attempt) renewClaims(ctx context.Context) error {
+// One that cannot be renewed keeps no other from being so.
+func (a *Attempt) renewClaims(ctx context.Context) (first error) {
 	a.mu.Lock()
 	claims := slices.Clone(a.claims)
 	a.mu.Unlock()
 	for _, c := range claims {
-		if _, err := a.claim(ctx, c.Claim, c.mark); err != nil {
+		_, err := a.claim(ctx, c.Claim, c.key, c.mark)
+		if transfer.CodeOf(err) == transfer.CodeConflict {
 			return err
 		}
+		if first == nil {
+			first = err
+		}
 	}
-	return nil
+	return first
 }
 
 // freeClaims frees the drives for other jobs. If it fails, they are free when the claims lapse.
@@ -66,7 +101,33 @@ func (a *Attempt) freeClaims(ctx context.Context) {
 	claims := a.claims
 	a.claims = nil
 	a.mu.Unlock()
+	a.free(ctx, claims)
+}
+
+func (a *Attempt) free(ctx context.Context, claims []claimed) {
 	for _, c := range claims {
-		_ = freeDriveScript.Run(ctx, a.client.rdb, driveKeys(c.Endpoint, c.Drive), a.Job.ID).Err()
+		_ = freeDriveScript.Run(ctx, a.client.rdb, driveKeys(c.key), a.Job.ID).Err()
 	}
 }
+
+// Claims is the claims of a job that runs outside of the queue, and has no record there. It is safe for concurrent use. Who
+// makes it renews it, at least once in a few minutes, and frees it.
+type Claims struct{ attempt Attempt }
+
+var _ transfer.Claimer = (*Claims)(nil)
+
+// Claims begins the claims of a job of that ID, which must be no other's.
+func (c *Client) Claims(job string) *Claims {
+	return &Claims{Attempt{Job: transfer.Job{ID: job}, client: c, timing: defaultTiming}}
+}
+
+// Claim implements transfer.Claimer. CodeConflict: another job has the drive. CodeUnreachable: Redis is away or refuses.
+func (s *Claims) Claim(ctx context.Context, c transfer.Claim) (last string, err error) {
+	return s.attempt.Claim(ctx, c)
+}
+
+// Renew keeps the claims. CodeConflict: another job has claimed or written one of the drives since.
+func (s *Claims) Renew(ctx context.Context) error { return outage(s.attempt.renewClaims(ctx)) }
+
+// Free gives the drives up.
+func (s *Claims) Free(ctx context.Context) { s.attempt.freeClaims(ctx) }

@@ -17,11 +17,12 @@
 //	td:{ID}:lease    string with a time to live: the worker that owns the job
 //	td:{ID}:events   stream: an entry for each change of the record
 //
-// Those of a drive are the claims of jobs on it, and hash to one slot too:
+// Those of a drive are the claims of jobs on it, and hash to one slot too. CLAIM is each of transfer.Claim's Keys, so that a
+// drive has several:
 //
-//	td:drive:{ENDPOINT:UUID}:writer   string with a time to live: the job that writes it
-//	td:drive:{ENDPOINT:UUID}:readers  sorted set with a time to live: the jobs that read it, by when their claims lapse
-//	td:drive:{ENDPOINT:UUID}:mark     string with a time to live: the mark of the last claim for writing
+//	td:drive:{CLAIM}:writer   string with a time to live: the job that writes it
+//	td:drive:{CLAIM}:readers  sorted set with a time to live: the jobs that read it, by when their claims lapse
+//	td:drive:{CLAIM}:mark     string with a time to live: the mark of the last claim for writing
 //
 // The others:
 //

@@ -265,7 +265,7 @@ func TestMarks(t *testing.T) {
 			t.Error(err)
 		}
 		freeDrive := func(a *Attempt) {
-			if err := freeDriveScript.Run(t.Context(), c.rdb, driveKeys("zrh", "d"), a.Job.ID).Err(); err != nil {
+			if err := freeDriveScript.Run(t.Context(), c.rdb, driveKeys("zrh:d"), a.Job.ID).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -18,8 +18,9 @@ func leaseKey(id string) string  { return recordKey(id) + ":lease" }
 func eventsKey(id string) string { return recordKey(id) + ":events" }
 
 // driveKeys is who writes and who reads a drive, and the mark of who claimed it for writing last.
-func driveKeys(endpoint, drive string) []string {
-	key := "td:drive:{" + endpoint + ":" + drive + "}"
+// claim is one of a transfer.Claim's Keys.
+func driveKeys(claim string) []string {
+	key := "td:drive:{" + claim + "}"
 	return []string{key + ":writer", key + ":readers", key + ":mark"}
 }
 

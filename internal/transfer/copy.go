@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"iter"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -204,7 +206,11 @@ type Claimer interface {
 
 // Claim is what a job does with a drive.
 type Claim struct {
-	Endpoint, Drive string
+	// Endpoint is where the drive is: the same for all names of one endpoint. It holds no colon.
+	Endpoint string
+	// Names is what this host's config calls the endpoint. Versions before this one claimed drives by it.
+	Names []string
+	Drive string
 	// Mark is new with each attempt that writes the drive, by which later ones, and jobs that read it, see whether somebody
 	// else has. Empty: the drive is only read, perhaps by others too.
 	Mark string
@@ -212,6 +218,28 @@ type Claim struct {
 
 // Writes reports whether the drive is claimed for writing: nobody else may read or write it.
 func (c Claim) Writes() bool { return c.Mark != "" }
+
+// Keys is what the claim is known by: where the drive is, and then each name of the endpoint. Whoever claims a drive claims
+// it by all of them: a job of a version that knew no more than the name may still run, or wait to go on.
+func (c Claim) Keys() []string {
+	keys := []string{c.Endpoint + ":" + c.Drive}
+	for _, name := range c.Names {
+		keys = append(keys, name+":"+c.Drive)
+	}
+	return keys
+}
+
+// JoinMarks is the mark of a drive that has several: the one that all of them agree on, those that are not known aside; else
+// one that no drive has alone, and so nobody's.
+func JoinMarks(marks ...string) string {
+	var known []string
+	for _, mark := range marks {
+		if mark != "" && !slices.Contains(known, mark) {
+			known = append(known, mark)
+		}
+	}
+	return strings.Join(known, " ")
+}
 
 // Checkpoint is the state of a copy between attempts.
 type Checkpoint struct {

@@ -29,7 +29,7 @@ func (a *attempt) claimDrives(ctx context.Context) error {
 // claimCompared claims a drive that is only read. If another job has written it since the ledger's
 // chunks were compared, they are compared again.
 func (a *attempt) claimCompared(ctx context.Context, r transfer.Ref) error {
-	last, err := a.claim(ctx, a.target, transfer.Claim{Endpoint: r.Endpoint, Drive: r.Drive})
+	last, err := a.claim(ctx, a.target, a.opener.Claim(r.Endpoint, r.Drive))
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (a *attempt) claimCompared(ctx context.Context, r transfer.Ref) error {
 // claimSource finds out, too, whether another job has written the drive between two attempts: what was
 // read before then and what would be read now do not make one image.
 func (a *attempt) claimSource(ctx context.Context, r transfer.Ref) error {
-	last, err := a.claim(ctx, a.source, transfer.Claim{Endpoint: r.Endpoint, Drive: r.Drive})
+	last, err := a.claim(ctx, a.source, a.opener.Claim(r.Endpoint, r.Drive))
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,9 @@ func (a *attempt) sameWriter(last string) bool {
 // drive is as the ledger has it.
 func (a *attempt) claimTarget(ctx context.Context, drive string) error {
 	mark := rand.Text()
-	last, err := a.claim(ctx, a.target, transfer.Claim{Endpoint: a.spec().Target.Endpoint, Drive: drive, Mark: mark})
+	claim := a.opener.Claim(a.spec().Target.Endpoint, drive)
+	claim.Mark = mark
+	last, err := a.claim(ctx, a.target, claim)
 	if err != nil {
 		return err
 	}

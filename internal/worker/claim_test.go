@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -66,12 +67,12 @@ func TestClaims(t *testing.T) {
 			}
 			s := &claiming{fail: func(int) error { return nil }}
 			sink.onWrite = func(context.Context, transfer.Chunk, int) error {
-				if !slices.Equal(s.claims, tc.want) {
+				if !reflect.DeepEqual(s.claims, tc.want) {
 					t.Errorf("written with %v claimed", s.claims)
 				}
 				return nil
 			}
-			if err := runClaiming(t, j, s); err != nil || !slices.Equal(s.claims, tc.want) {
+			if err := runClaiming(t, j, s); err != nil || !reflect.DeepEqual(s.claims, tc.want) {
 				t.Errorf("claimed %v, %v", s.claims, err)
 			}
 		})

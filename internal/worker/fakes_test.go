@@ -214,6 +214,10 @@ func (e *twoEnds) Provision(_ context.Context, _ *Session, _ int64, find bool) (
 	return e.drive, nil
 }
 
+func (e *twoEnds) Claim(endpoint, drive string) transfer.Claim {
+	return transfer.Claim{Endpoint: endpoint, Drive: drive}
+}
+
 func (e *twoEnds) Ready(context.Context, *Session, string) (bool, error) {
 	err := e.opening("ready")
 	return e.opened["ready"] > e.ready, err

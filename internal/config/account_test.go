@@ -1,0 +1,38 @@
+package config
+
+import "testing"
+
+// TestAccount takes the ways to write one endpoint for one place, and no two places for one.
+func TestAccount(t *testing.T) {
+	of := func(url, user string) string {
+		e := Endpoint{URL: url, User: user}
+		return e.Account()
+	}
+	for _, same := range [][]string{
+		{"https://api.example.com", "HTTPS://API.Example.COM", "https://api.example.com:443", "https://api.example.com:443/",
+			"https://api.example.com//", "https://api.example.com./", "https://api.example.com:/", "https://api.example.com:0443"},
+		{"http://10.0.0.1:80/cloud", "http://10.0.0.1/cloud/", "http://10.0.0.1/./cloud", "http://10.0.0.1/%63loud", "http://[::ffff:10.0.0.1]/cloud"},
+		{"https://[::1]:8443", "https://[0:0:0:0:0:0:0:1]:8443/"},
+	} {
+		for _, url := range same[1:] {
+			if of(url, "ops@example.com") != of(same[0], "ops@example.com") {
+				t.Errorf("%s is %q, and %s is %q", url, of(url, "ops@example.com"), same[0], of(same[0], "ops@example.com"))
+			}
+		}
+	}
+	if of("https://a", "Ops@Example.com") != of("https://a", "ops@example.com") {
+		t.Error("a user in capitals is another one")
+	}
+	seen := make(map[string]string)
+	for _, url := range []string{
+		"https://a", "http://a", "https://b", "https://a:444", "https://a/x", "https://a/X", "https://a/x/y", "http://a:443",
+	} {
+		for _, user := range []string{"one", "two"} {
+			account := of(url, user)
+			if other, ok := seen[account]; ok {
+				t.Errorf("%s of %s is %q, like %s", url, user, account, other)
+			}
+			seen[account] = url
+		}
+	}
+}
