@@ -84,7 +84,9 @@ func (a *app) attempt(ctx context.Context, j *journal.Journal, spec transfer.Spe
 			_ = show.show(&job)
 		},
 	})
-	err := w.Run(ctx, nil, worker.Job{ID: j.ID(), Spec: spec}, j)
+	claims := a.queueClaims(j.ID())
+	defer claims.close()
+	err := w.Run(ctx, nil, worker.Job{ID: j.ID(), Spec: spec}, &localStore{Journal: j, queue: claims})
 	now := time.Now().UTC()
 	job.FinishedAt = &now
 	job.Time(now)
