@@ -18,6 +18,7 @@ type Attempt struct {
 	Spec transfer.Spec
 
 	client *Client
+	began  time.Time // when Job was so, by this host's clock
 	worker string
 	epoch  int64
 	timing timing
@@ -28,7 +29,11 @@ type Attempt struct {
 var (
 	_ transfer.Store   = (*Attempt)(nil)
 	_ transfer.Claimer = (*Attempt)(nil)
+	_ transfer.Clock   = (*Attempt)(nil)
 )
+
+// Now implements transfer.Clock: Redis' clock, from what it said when the attempt began.
+func (a *Attempt) Now() time.Time { return a.Job.AsOf.Add(time.Since(a.began)) }
 
 // Load implements transfer.Store.
 func (a *Attempt) Load(ctx context.Context) (transfer.Checkpoint, error) {
@@ -110,7 +115,7 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing) (*Att
 	if err != nil || r == nil || r.state != transfer.Running {
 		return nil, err
 	}
-	return &Attempt{Job: r.job(), Spec: r.spec, client: c, worker: worker, epoch: r.epoch, timing: t}, nil
+	return &Attempt{Job: r.job(), Spec: r.spec, client: c, began: time.Now(), worker: worker, epoch: r.epoch, timing: t}, nil
 }
 
 // writeOutcome records how the attempt ended. It may be called again after an error.

@@ -75,7 +75,8 @@ func TestClock(t *testing.T) {
 			hour.Deadline = transfer.Seconds(time.Hour)
 			runs, hangs, idles := enqueued(hour), enqueued(spec), enqueued(waits)
 			serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
-				if a.Job.ID == runs.ID {
+				now := a.Now()
+				if isNow("the attempt's time", &now); a.Job.ID == runs.ID {
 					return nil
 				}
 				<-ctx.Done()

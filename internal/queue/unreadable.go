@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,10 @@ var errUnreadable = errors.New("cannot be read")
 
 // unreadable says what of a job's record cannot be read, and why.
 func unreadable(id, what string, cause error) error {
+	var newer *json.UnmarshalTypeError
+	if errors.As(cause, &newer) {
+		cause = fmt.Errorf("%s is not what this version takes there (%s)", cmp.Or(newer.Field, "it"), newer.Value)
+	}
 	return &transfer.Error{
 		Op: "look at job " + id, Code: transfer.CodeFailed, Err: fmt.Errorf("its %s %w: %w", what, errUnreadable, cause),
 		Hint: "it is left alone; if a newer transferd wrote it, update this one; if it is damaged, redis-cli UNLINK '" +

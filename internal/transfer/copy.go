@@ -204,6 +204,12 @@ type Claimer interface {
 	Claim(ctx context.Context, c Claim) (last string, err error)
 }
 
+// Clock is a Store whose times are not by this host's clock: attempts on other hosts, whose clocks may differ, compare them.
+type Clock interface {
+	// Now is the time by the store's clock. It asks nobody, and may be called often.
+	Now() time.Time
+}
+
 // Claim is what a job does with a drive.
 type Claim struct {
 	// Endpoint is where the drive is: the same for all names of one endpoint. It holds no colon.
@@ -253,7 +259,7 @@ type Checkpoint struct {
 type Plan struct {
 	Asked     bool      `json:"asked,omitempty"`      // an endpoint was asked for a new drive, and may have made it
 	Drive     string    `json:"drive,omitempty"`      // the target drive
-	Created   time.Time `json:"created,omitzero"`     // when the job created that drive; zero: it was there before
+	Created   time.Time `json:"created,omitzero"`     // when the job created that drive, by the store's clock; zero: it was there before
 	Blank     bool      `json:"blank,omitempty"`      // zeros need not be written
 	Source    string    `json:"source,omitempty"`     // the source's identity
 	Size      int64     `json:"size,omitempty"`       // of the image, bytes; 0: not known yet

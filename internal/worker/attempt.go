@@ -23,6 +23,7 @@ type attempt struct {
 	log     *zap.Logger
 
 	state   *checkpointer
+	now     func() time.Time // by the clock of the store
 	claimer transfer.Claimer // nil: nothing keeps jobs out of each other's way
 	ends    *ends
 	source  caller
@@ -40,12 +41,21 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 	a := &attempt{
 		session: &Session{Job: job, Meter: state.counters, Limit: newLimit(job.Spec.LimitRate)},
 		action:  job.Spec.Action(), opener: w.cfg.Opener, buffers: &w.buffers, drain: drain, log: log,
-		state: state, claimer: claimer(store), ends: new(ends),
+		state: state, now: clock(store), claimer: claimer(store), ends: new(ends),
 		waits: &patience{policy: w.cfg.Policy, count: state.counters, log: log, drain: drain},
 	}
 	a.source = newSourceCalls(a.ends, a.waits)
-	a.target = newTargetCalls(a.ends, a.waits, state.owned, func() time.Time { return state.Plan().Created })
+	a.target = newTargetCalls(a.ends, a.waits, state.owned, a.made)
 	return a
+}
+
+// made is when the job made the target drive, by this host's clock; zero: it did not.
+func (a *attempt) made() time.Time {
+	created := a.state.Plan().Created
+	if created.IsZero() {
+		return created
+	}
+	return time.Now().Add(created.Sub(a.now()))
 }
 
 func (a *attempt) spec() *transfer.Spec { return &a.session.Spec }

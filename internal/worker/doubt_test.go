@@ -176,6 +176,40 @@ func TestYoungAtOnce(t *testing.T) {
 	})
 }
 
+// clocked is a store whose clock is off from this host's.
+type clocked struct {
+	*remembered
+	shift time.Duration
+}
+
+func (s *clocked) Now() time.Time { return time.Now().Add(s.shift) }
+
+// TestYoungOnAnotherHost goes on with a drive that another host has made a moment ago, and that parts of the endpoint do not
+// know yet, whatever the clocks of the two say; and does not wait for one that was made an hour ago.
+func TestYoungOnAnotherHost(t *testing.T) {
+	for _, shift := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour} {
+		for age, makes := range map[time.Duration]int{time.Second: 0, time.Hour: 1} {
+			synctest.Test(t, func(t *testing.T) {
+				j := newJob(t, newChunked(noise(5*chunkSize)), newChunked(nil))
+				j.ends.drive = "another"
+				store := &clocked{j.store, shift}
+				j.store.at.Plan.Drive, j.store.at.Plan.Created = "uuid", store.Now().Add(-age)
+				began := time.Now()
+				o := &madeThen{twoEnds: j.ends, err: func() error {
+					if time.Since(began) < time.Minute {
+						return failure(transfer.CodeNotFound)
+					}
+					return nil
+				}}
+				err := j.runWith(t.Context(), nil, o, store)
+				if made := store.at.Plan.Drive != "uuid"; err != nil || made != (makes > 0) {
+					t.Errorf("clock off by %s, drive made %s ago: %v, another one made: %t", shift, age, err, made)
+				}
+			})
+		}
+	}
+}
+
 // TestMadeAndAway remembers a drive that was made by an endpoint which was away a moment later, and looks for one that it may
 // have made without a word.
 func TestMadeAndAway(t *testing.T) {

@@ -45,6 +45,14 @@ func ability[T any](end any) T {
 func claimer(store transfer.Store) transfer.Claimer { return ability[transfer.Claimer](store) }
 
 // setSource fails for a source that is not exactly one of the three kinds.
+// clock is the clock of what the store keeps.
+func clock(store transfer.Store) func() time.Time {
+	if c := ability[transfer.Clock](store); c != nil {
+		return c.Now
+	}
+	return time.Now
+}
+
 func (e *ends) setSource(source transfer.Source) error {
 	e.source = source
 	e.stream = ability[transfer.Stream](source)

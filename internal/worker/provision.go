@@ -43,7 +43,7 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 		return err
 	}
 	a.waits.reached = true // the endpoint has answered
-	if err := a.noteDrive(ctx, drive, time.Now()); err != nil {
+	if err := a.noteDrive(ctx, drive, a.now()); err != nil {
 		return err
 	}
 	return a.claimTarget(ctx, drive)
