@@ -72,7 +72,9 @@ func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 			Hint: "start transferd, set `redis:` in the config, or use --local",
 		}
 	}
-	return queue.Dial(ctx, queue.Options{URL: url, Hint: "start transferd again; it goes on with all jobs that it had", Warn: a.warn})
+	return queue.Dial(ctx, queue.Options{
+		URL: url, Hint: "start transferd again; it goes on with all jobs that it had", Warn: a.warn,
+	})
 }
 
 func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") }

@@ -14,8 +14,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// localStore is what a job with --local remembers, and its claims: by the locks of the journal and, where this host has a
-// queue, in that too.
+// localStore is what a job with --local remembers, and its claims: by the locks of the journal and,
+// where this host has a queue, in that too.
 type localStore struct {
 	*journal.Journal
 	queue *queueClaims
@@ -36,7 +36,8 @@ func (s *localStore) Claim(ctx context.Context, c transfer.Claim) (last string, 
 	return last, err
 }
 
-// claim takes a drive that is written for written by others unless the queue says who wrote it last.
+// claim takes a drive that is written for written by others unless the queue says who wrote it
+// last.
 func (s *localStore) claim(ctx context.Context, c transfer.Claim) (last string, err error) {
 	if last, err = s.Journal.Claim(ctx, c); err != nil {
 		return "", err
@@ -51,8 +52,8 @@ func (s *localStore) claim(ctx context.Context, c transfer.Claim) (last string, 
 	return transfer.JoinMarks(last, mark), nil
 }
 
-// Save implements transfer.Store. A save that succeeds proves that the drives are still this job's, as far as the queue can be
-// asked.
+// Save implements transfer.Store. A save that succeeds proves that the drives are still this job's,
+// as far as the queue can be asked.
 func (s *localStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	if err := s.queue.renew(ctx); err != nil {
 		return err
@@ -68,9 +69,10 @@ const (
 	queuePause = 5 * time.Second
 )
 
-// queueClaims is the claims of a local job in the queue of this host. A queue that is away keeps no local job from running, for
-// that is when people use --local: it is said, the claims are made when the queue is back, and the job ends if a drive is
-// another job's by then. It is safe for concurrent use.
+// queueClaims is the claims of a local job in the queue of this host. A queue that is away keeps no
+// local job from running, for that is when people use --local: it is said, the claims are made when
+// the queue is back, and the job ends if a drive is another job's by then. It is safe for
+// concurrent use.
 type queueClaims struct {
 	dial func(context.Context) (*queue.Client, error) // nil and no error: this host has no queue now
 	job  string
@@ -88,7 +90,8 @@ func (a *app) queueClaims(job string) *queueClaims {
 	return &queueClaims{dial: a.dialIfThere, job: job, warn: a.warn}
 }
 
-// dialIfThere connects to the queue if the config names one, or a transferd with a queue of its own runs here.
+// dialIfThere connects to the queue if the config names one, or a transferd with a queue of its own
+// runs here.
 func (a *app) dialIfThere(ctx context.Context) (*queue.Client, error) {
 	if _, runs := embedded.Find(a.queueFolder()); a.cfg.Redis == "" && !runs {
 		return nil, nil
@@ -96,8 +99,8 @@ func (a *app) dialIfThere(ctx context.Context) (*queue.Client, error) {
 	return a.dial(ctx)
 }
 
-// claim claims a drive in the queue and returns the mark that is known there. Known is false if the queue is away: then the
-// claim is made later. CodeConflict: a job has the drive.
+// claim claims a drive in the queue and returns the mark that is known there. Known is false if the
+// queue is away: then the claim is made later. CodeConflict: a job has the drive.
 func (q *queueClaims) claim(ctx context.Context, c transfer.Claim) (mark string, known bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -119,7 +122,8 @@ func (q *queueClaims) claim(ctx context.Context, c transfer.Claim) (mark string,
 	return "", err == nil, nil
 }
 
-// renew keeps the claims, and makes those that are wanted. It fails with CodeFenced if another job has a drive by now.
+// renew keeps the claims, and makes those that are wanted. It fails with CodeFenced if another job
+// has a drive by now.
 func (q *queueClaims) renew(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -172,7 +176,8 @@ func (q *queueClaims) connect(ctx context.Context) (there bool, err error) {
 	return true, nil
 }
 
-// away leaves the queue alone for a while and says once that it does not answer; no error: there is none.
+// away leaves the queue alone for a while and says once that it does not answer; no error: there is
+// none.
 func (q *queueClaims) away(err error) {
 	q.pause = time.Now()
 	if err == nil || q.missed {
@@ -180,8 +185,10 @@ func (q *queueClaims) away(err error) {
 	}
 	q.missed = true
 	q.warn(&transfer.Error{
-		Code: transfer.CodeUnreachable, Err: fmt.Errorf("going on without the queue, which does not keep its jobs from the drives of this one: %w", err),
-		Hint: "make sure that no job of the queue works on them; they are claimed when the queue answers, and if one is another job's then, this one ends",
+		Code: transfer.CodeUnreachable,
+		Err:  fmt.Errorf("going on without the queue, which does not keep its jobs from the drives of this one: %w", err),
+		Hint: "make sure that no job of the queue works on them; they are claimed when the queue answers, " +
+			"and if one is another job's then, this one ends",
 	})
 }
 

@@ -37,8 +37,9 @@ func dialRedis(t *testing.T) *queue.Client {
 	}
 }
 
-// TestQueueAwayFromLocalJobs has the queue be away when a local job begins, and be back later: the job goes on, which is said
-// once, claims the drive when the queue is back, and ends if it is another job's by then.
+// TestQueueAwayFromLocalJobs has the queue be away when a local job begins, and be back later: the
+// job goes on, which is said once, claims the drive when the queue is back, and ends if it is
+// another job's by then.
 func TestQueueAwayFromLocalJobs(t *testing.T) {
 	c := dialRedis(t)
 	drive := transfer.Claim{Endpoint: "account", Drive: "d", Mark: "local"}
@@ -88,7 +89,8 @@ func TestQueueAwayFromLocalJobs(t *testing.T) {
 	}
 }
 
-// TestLocalJobsWithoutAQueue are told nothing of queues, and by a queue that begins later are kept from its jobs' drives.
+// TestLocalJobsWithoutAQueue are told nothing of queues, and by a queue that begins later are kept
+// from its jobs' drives.
 func TestLocalJobsWithoutAQueue(t *testing.T) {
 	c := dialRedis(t)
 	var there *queue.Client

@@ -46,7 +46,8 @@ func (a *app) print(v any, text func(w io.Writer)) error {
 
 func printLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
 
-// warn says on stderr what a command has left out or could not do, and goes on without: with JSON, as an object.
+// warn says on stderr what a command has left out or could not do, and goes on without: with JSON,
+// as an object.
 func (a *app) warn(err error) {
 	f := transfer.FailureOf(err)
 	if a.output != outputText {

@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// Account is what the endpoint is, whatever it is called: its URL in one of the forms that lead to the same place (RFC 3986,
-// 6.2: scheme and host in lower case, no default port, no slash at the end), and who logs in. Two entries of a config, or of
-// two hosts' configs, with one Account are one place. What only DNS knows to be one host has several.
+// Account is what the endpoint is, whatever it is called: its URL in one of the forms that lead to
+// the same place (RFC 3986, 6.2: scheme and host in lower case, no default port, no slash at the
+// end), and who logs in. Two entries of a config, or of two hosts' configs, with one Account are
+// one place. What only DNS knows to be one host has several.
 func (e *Endpoint) Account() string {
 	u, err := url.Parse(e.URL)
 	if err != nil {

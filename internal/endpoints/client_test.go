@@ -108,7 +108,8 @@ func TestBomb(t *testing.T) {
 	}
 }
 
-// TestClaimsOfOneAccount are the same by whatever name the config has for it, on whatever host, and another account's are not.
+// TestClaimsOfOneAccount are the same by whatever name the config has for it, on whatever host, and
+// another account's are not.
 func TestClaimsOfOneAccount(t *testing.T) {
 	here := endpoints.New(map[string]config.Endpoint{
 		"zrh": {URL: "https://api.zrh.example.com", User: "ops"}, "zurich": {URL: "HTTPS://API.zrh.example.com:443/", User: "ops"},

@@ -58,7 +58,8 @@ func New(endpoints map[string]config.Endpoint, opts Options) *Opener {
 	return o
 }
 
-// Claim implements worker.Opener. The account is hashed: claims are read by many whom URL and user do not concern.
+// Claim implements worker.Opener. The account is hashed: claims are read by many whom URL and user
+// do not concern.
 func (o *Opener) Claim(endpoint, drive string) transfer.Claim {
 	e, ok := o.endpoints[endpoint]
 	if !ok {

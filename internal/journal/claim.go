@@ -51,7 +51,8 @@ func (j *Journal) lockDrive(key string, how int16) error {
 
 func notLocked(drive string, err error) error {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return transfer.Errorf(transfer.CodeConflict, "wait for it to end, or stop it", "another process works on drive %s", drive)
+		return transfer.Errorf(transfer.CodeConflict, "wait for it to end, or stop it",
+			"another process works on drive %s", drive)
 	}
 	return failed("lock drive", err)
 }
@@ -69,8 +70,8 @@ func (j *Journal) unlockDrives(keys []string) (err error) {
 // remembered is for how long it is known who wrote a drive last: longer than jobs are left unfinished.
 const remembered = 90 * 24 * time.Hour
 
-// mark keeps the marks of drives that were written, each in a file of its own for each key, and returns the last one of this
-// drive.
+// mark keeps the marks of drives that were written, each in a file of its own for each key, and
+// returns the last one of this drive.
 func (j *Journal) mark(c transfer.Claim) (last string, err error) {
 	dir := filepath.Dir(j.dir) + ".marks"
 	var files, marks []string

@@ -168,7 +168,8 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestClaimsByAccount keeps out of each other's way who call one endpoint by two names, and who knew no more than a name.
+// TestClaimsByAccount keeps out of each other's way who call one endpoint by two names, and who
+// knew no more than a name.
 func TestClaimsByAccount(t *testing.T) {
 	dir := t.TempDir()
 	other := spec()

@@ -115,7 +115,9 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing) (*Att
 	if err != nil || r == nil || r.state != transfer.Running {
 		return nil, err
 	}
-	return &Attempt{Job: r.job(), Spec: r.spec, client: c, began: time.Now(), worker: worker, epoch: r.epoch, timing: t}, nil
+	return &Attempt{
+		Job: r.job(), Spec: r.spec, client: c, began: time.Now(), worker: worker, epoch: r.epoch, timing: t,
+	}, nil
 }
 
 // writeOutcome records how the attempt ended. It may be called again after an error.

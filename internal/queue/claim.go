@@ -14,14 +14,16 @@ import (
 // markLasts is for how long it is known who wrote a drive last: longer than jobs are left unfinished.
 const markLasts = 90 * 24 * time.Hour
 
-// claimed is a claim by one of its keys, and the mark that the drive has to keep there while it lasts.
+// claimed is a claim by one of its keys, and the mark that the drive has to keep there while it
+// lasts.
 type claimed struct {
 	transfer.Claim
 	key, mark string
 }
 
-// Claim implements transfer.Claimer. A claim is the job's again when another worker takes it up. It is made by all keys or by
-// none, so that two jobs that come by different ones do not wait for each other.
+// Claim implements transfer.Claimer. A claim is the job's again when another worker takes it up. It
+// is made by all keys or by none, so that two jobs that come by different ones do not wait for each
+// other.
 func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) (last string, err error) {
 	var made []claimed
 	var marks []string
@@ -66,14 +68,17 @@ func (a *Attempt) claim(ctx context.Context, c transfer.Claim, key, expected str
 	case answer[0] == a.Job.ID:
 		return "", transfer.Errorf(transfer.CodeConflict, "transferctl jobs retry looks at what is there, and goes on", "another job has written to drive %s meanwhile", c.Drive)
 	}
-	return "", transfer.Errorf(transfer.CodeConflict, "wait for it, or cancel it with transferctl jobs cancel; one that runs with --local is stopped where it runs",
+	return "", transfer.Errorf(transfer.CodeConflict,
+		"wait for it, or cancel it with transferctl jobs cancel; one that runs with --local is stopped where it runs",
 		"job %s works on drive %s", answer[0], c.Drive)
 }
 
 func unreadableClaim(drive, key string, cause error) error {
 	return &transfer.Error{
-		Op: "claim drive " + drive, Code: transfer.CodeFailed, Err: fmt.Errorf("who has it %w: %w", errUnreadable, cause),
-		Hint: "if no other job works on the drive, redis-cli UNLINK '" + strings.Join(driveKeys(key), "' '") + "' frees it",
+		Op: "claim drive " + drive, Code: transfer.CodeFailed,
+		Err: fmt.Errorf("who has it %w: %w", errUnreadable, cause),
+		Hint: "if no other job works on the drive, redis-cli UNLINK '" +
+			strings.Join(driveKeys(key), "' '") + "' frees it",
 	}
 }
 
@@ -110,8 +115,8 @@ func (a *Attempt) free(ctx context.Context, claims []claimed) {
 	}
 }
 
-// Claims is the claims of a job that runs outside of the queue, and has no record there. It is safe for concurrent use. Who
-// makes it renews it, at least once in a few minutes, and frees it.
+// Claims is the claims of a job that runs outside of the queue, and has no record there. It is safe
+// for concurrent use. Who makes it renews it, at least once in a few minutes, and frees it.
 type Claims struct{ attempt Attempt }
 
 var _ transfer.Claimer = (*Claims)(nil)
@@ -121,7 +126,8 @@ func (c *Client) Claims(job string) *Claims {
 	return &Claims{Attempt{Job: transfer.Job{ID: job}, client: c, timing: defaultTiming}}
 }
 
-// Claim implements transfer.Claimer. CodeConflict: another job has the drive. CodeUnreachable: Redis is away or refuses.
+// Claim implements transfer.Claimer. CodeConflict: another job has the drive. CodeUnreachable:
+// Redis is away or refuses.
 func (s *Claims) Claim(ctx context.Context, c transfer.Claim) (last string, err error) {
 	return s.attempt.Claim(ctx, c)
 }

@@ -18,7 +18,8 @@ func old(name, mark string) transfer.Claim {
 	return transfer.Claim{Endpoint: name, Drive: "d", Mark: mark}
 }
 
-// TestClaimsByAccount keeps jobs out of each other's way that call one endpoint by two names, on one host or on two.
+// TestClaimsByAccount keeps jobs out of each other's way that call one endpoint by two names, on
+// one host or on two.
 func TestClaimsByAccount(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
@@ -37,7 +38,8 @@ func TestClaimsByAccount(t *testing.T) {
 	})
 }
 
-// TestClaimsAcrossAnUpgrade has jobs of a version that claimed by name run next to jobs of this one.
+// TestClaimsAcrossAnUpgrade has jobs of a version that claimed by name run next to jobs of this
+// one.
 func TestClaimsAcrossAnUpgrade(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	before, now := attempt(t, c), attempt(t, c)
@@ -69,7 +71,8 @@ func TestClaimsAcrossAnUpgrade(t *testing.T) {
 		t.Error(err)
 	}
 	now.freeClaims(t.Context())
-	// A job of the version before writes once more: the drive is nobody's whose mark this version has.
+	// A job of the version before writes once more: the drive is nobody's whose mark this version
+	// has.
 	if _, err := before.Claim(t.Context(), old("zrh", "older")); err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +83,8 @@ func TestClaimsAcrossAnUpgrade(t *testing.T) {
 	}
 }
 
-// TestUnreadableClaim is the end of the job that comes upon it; it names what is to be removed, and keeps no other claim of the
-// job from being renewed.
+// TestUnreadableClaim is the end of the job that comes upon it; it names what is to be removed, and
+// keeps no other claim of the job from being renewed.
 func TestUnreadableClaim(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	a := attempt(t, c)

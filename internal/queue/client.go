@@ -26,7 +26,8 @@ type Options struct {
 	CAFile string
 	// Hint is what to do when nothing answers at the URL.
 	Hint string
-	// Warn is called, once for each, with records that cannot be read and are skipped; nil: nothing is.
+	// Warn is called, once for each, with records that cannot be read and are skipped; nil: nothing
+	// is.
 	Warn func(error)
 }
 

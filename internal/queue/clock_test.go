@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// shiftedRedis is a Redis whose clock is off from that of its clients, which is the same as clients whose clocks are off
-// from it.
+// shiftedRedis is a Redis whose clock is off from that of its clients, which is the same as clients
+// whose clocks are off from it.
 func shiftedRedis(t *testing.T, shift time.Duration) Options {
 	t.Helper()
 	m := miniredis.NewMiniRedis()
@@ -43,8 +43,9 @@ func shiftedRedis(t *testing.T, shift time.Duration) Options {
 	return Options{URL: "redis://" + m.Addr() + "/0"}
 }
 
-// TestClock runs jobs where the clocks of clients are two hours off from Redis'. All times are Redis'; a deadline ends the job
-// when its time has passed, not two hours before or after that; prune goes by how long ago a job ended.
+// TestClock runs jobs where the clocks of clients are two hours off from Redis'. All times are
+// Redis'; a deadline ends the job when its time has passed, not two hours before or after that;
+// prune goes by how long ago a job ended.
 func TestClock(t *testing.T) {
 	for _, shift := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
 		t.Run(fmt.Sprint(shift), func(t *testing.T) {
@@ -112,8 +113,8 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestTriggerOfAWrongClock delivers a trigger that asynq would deliver in two hours, by the clock of the worker that put it
-// back.
+// TestTriggerOfAWrongClock delivers a trigger that asynq would deliver in two hours, by the clock
+// of the worker that put it back.
 func TestTriggerOfAWrongClock(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	id := enqueue(t, c)

@@ -170,7 +170,10 @@ func (c *Client) statuses(ctx context.Context, ids []string) ([]status, error) {
 			s, _ := found[i].Val()[field].(string) // nil if there is none
 			return s
 		}
-		list[i] = status{id: id, state: transfer.State(text(0)), worker: text(1), due: parseTime(text(2)), now: timeOf(at), lease: max(0, leases[i].Val())}
+		list[i] = status{
+			id: id, state: transfer.State(text(0)), worker: text(1), due: parseTime(text(2)),
+			now: timeOf(at), lease: max(0, leases[i].Val()),
+		}
 		if list[i].state == "" {
 			list[i].state = none
 		}

@@ -36,8 +36,8 @@ func readRecord(id string, found *redis.MapStringStringCmd, at time.Time) (*reco
 	return nil, failed("look at job "+id, err)
 }
 
-// records reads many jobs at once. Those that are gone are left out; those that cannot be read are named, and returned as
-// unread.
+// records reads many jobs at once. Those that are gone are left out; those that cannot be read are
+// named, and returned as unread.
 func (c *Client) records(ctx context.Context, ids []string) (records []*record, unread []string, err error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
 	var at *redis.TimeCmd

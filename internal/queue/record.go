@@ -29,12 +29,15 @@ type record struct {
 	text     map[string]string // as it was read
 }
 
-// parseRecord reads the hash of a job; CodeNotFound if it is empty, an errUnreadable if it is not as this version writes it.
+// parseRecord reads the hash of a job; CodeNotFound if it is empty, an errUnreadable if it is not
+// as this version writes it.
 func parseRecord(id string, h map[string]string, at time.Time) (*record, error) {
 	if len(h) == 0 {
 		return nil, noSuchJob(id)
 	}
-	r := &record{id: id, state: transfer.State(h["state"]), worker: h["worker"], cancel: h["cancel"] != "", text: h, at: at}
+	r := &record{
+		id: id, state: transfer.State(h["state"]), worker: h["worker"], cancel: h["cancel"] != "", text: h, at: at,
+	}
 	for key, into := range map[string]any{"spec": &r.spec, "plan": &r.plan, "progress": &r.progress, "error": &r.failure} {
 		if text := h[key]; text != "" {
 			if err := json.Unmarshal([]byte(text), into); err != nil {
@@ -71,8 +74,8 @@ func (r *record) parseTimes(h map[string]string) error {
 	return nil
 }
 
-// parseLedger unpacks the ledger of a job. It is appended to in one step, so anything but whole entries of the plan's chunks
-// is damage, after which no entry can be relied on.
+// parseLedger unpacks the ledger of a job. It is appended to in one step, so anything but whole
+// entries of the plan's chunks is damage, after which no entry can be relied on.
 func (r *record) parseLedger(packed []byte) ([]transfer.Entry, error) {
 	if len(packed)%transfer.EntrySize != 0 {
 		return nil, unreadable(r.id, "ledger", fmt.Errorf("%d bytes are no whole number of entries", len(packed)))

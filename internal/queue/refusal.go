@@ -10,25 +10,30 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// refusal is an answer by which Redis refuses a command now that it may carry out later, when it has recovered or somebody has
-// changed its settings. All but one of them are an outage to this client (CodeUnreachable). A full Redis is not: it still
-// renews leases, ends jobs and forgets them.
+// refusal is an answer by which Redis refuses a command now that it may carry out later, when it
+// has recovered or somebody has changed its settings. All but one of them are an outage to this
+// client (CodeUnreachable). A full Redis is not: it still renews leases, ends jobs and forgets
+// them.
 type refusal struct {
 	text *regexp.Regexp // of the answer
 	code transfer.Code
 	hint string
 }
 
-// answer matches an answer that begins so. asynq hands on no more than the text, with its own before it.
+// answer matches an answer that begins so. asynq hands on no more than the text, with its own
+// before it.
 func answer(pattern string) *regexp.Regexp {
 	return regexp.MustCompile(`(?:^|[\s:-])(?:` + pattern + `)`)
 }
 
-const hintLogin = "Redis refuses the user or password: set those in `redis:` that it takes now, or let it take these again"
+const hintLogin = "Redis refuses the user or password: " +
+	"set those in `redis:` that it takes now, or let it take these again"
 
-// refusals is all of them. The words are those of Redis 7 (server.c: createSharedObjects; acl.c; networking.c).
+// refusals is all of them. The words are those of Redis 7 (server.c: createSharedObjects; acl.c;
+// networking.c).
 var refusals = []refusal{
-	{answer(`OOM `), transfer.CodeNoSpace, "the queue's memory is full: give Redis more, or prune jobs with transferctl jobs prune"},
+	{answer(`OOM `), transfer.CodeNoSpace,
+		"the queue's memory is full: give Redis more, or prune jobs with transferctl jobs prune"},
 	{answer(`WRONGPASS |NOAUTH |ERR invalid password|ERR (?:Client sent )?AUTH\b`), transfer.CodeUnreachable, hintLogin},
 	{answer(`NOPERM |ERR The user executing the script can|ERR ACL failure|DENIED `), transfer.CodeUnreachable,
 		"Redis does not allow its user what transferd needs; docs/security.md has the rights (ACL SETUSER)"},
@@ -36,8 +41,10 @@ var refusals = []refusal{
 		"this Redis is a replica, or has too few replicas: wait for the failover, or set `redis:` to the primary"},
 	{answer(`CLUSTERDOWN |TRYAGAIN `), transfer.CodeUnreachable,
 		"the Redis cluster does not serve all slots now: wait, or look at redis-cli cluster info"},
-	{answer(`LOADING |BUSY `), transfer.CodeUnreachable, "Redis loads its data, or runs a script: wait until it is ready"},
-	{answer(`MISCONF `), transfer.CodeUnreachable, "Redis cannot write to its disk: make room there; its log may say more"},
+	{answer(`LOADING |BUSY `), transfer.CodeUnreachable,
+		"Redis loads its data, or runs a script: wait until it is ready"},
+	{answer(`MISCONF `), transfer.CodeUnreachable,
+		"Redis cannot write to its disk: make room there; its log may say more"},
 	{answer(`ERR max number of clients`), transfer.CodeUnreachable,
 		"Redis has too many connections: raise maxclients, or end programs that keep them open"},
 }
@@ -52,18 +59,19 @@ func refusedBy(err error) *refusal {
 	return nil
 }
 
-// refusesCommand matches what Redis answers to a command that it will never carry out, in a text of asynq's.
+// refusesCommand matches what Redis answers to a command that it will never carry out, in a text of
+// asynq's.
 var refusesCommand = answer(`WRONGTYPE |ERR `)
 
-// answered reports whether err is what Redis answers to this very command, such as WRONGTYPE, and not an outage: others of
-// the same pipeline may have been carried out.
+// answered reports whether err is what Redis answers to this very command, such as WRONGTYPE, and
+// not an outage: others of the same pipeline may have been carried out.
 func answered(err error) bool {
 	var answer redis.Error
 	return refusedBy(err) == nil && (errors.As(err, &answer) || refusesCommand.MatchString(err.Error()))
 }
 
-// failed gives an error of Redis its code and hint. CodeUnreachable: Redis is away, or refuses for now; CodeNoSpace: it is
-// full; CodeFailed: it refuses this very command, and always will.
+// failed gives an error of Redis its code and hint. CodeUnreachable: Redis is away, or refuses for
+// now; CodeNoSpace: it is full; CodeFailed: it refuses this very command, and always will.
 func failed(op string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -77,7 +85,8 @@ func failed(op string, err error) error {
 	return e
 }
 
-// outage is an error of a call that an attempt makes: a running job waits for a Redis that is full as for one that is away.
+// outage is an error of a call that an attempt makes: a running job waits for a Redis that is full
+// as for one that is away.
 func outage(err error) error {
 	var e *transfer.Error
 	if !errors.As(err, &e) || e.Code != transfer.CodeNoSpace {

@@ -10,8 +10,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestRefusalsAreWaitedOut has a real Redis refuse what a running job asks of it, in each way that can be brought about. The
-// attempt takes that for an outage, and saves when Redis takes commands again; what users type says what Redis refused.
+// TestRefusalsAreWaitedOut has a real Redis refuse what a running job asks of it, in each way that
+// can be brought about. The attempt takes that for an outage, and saves when Redis takes commands
+// again; what users type says what Redis refused.
 func TestRefusalsAreWaitedOut(t *testing.T) {
 	r := startRedis(t)
 	admin := dial(t, r.options)
@@ -94,8 +95,8 @@ func (redisText) RedisError()     {}
 
 var _ redis.Error = redisText("")
 
-// TestRefusalTexts reads the answers of Redis that no test brings about, bare and as asynq hands them on; and takes no other
-// for one of them.
+// TestRefusalTexts reads the answers of Redis that no test brings about, bare and as asynq hands
+// them on; and takes no other for one of them.
 func TestRefusalTexts(t *testing.T) {
 	for text, code := range map[string]transfer.Code{
 		"LOADING Redis is loading the dataset in memory":                                   transfer.CodeUnreachable,

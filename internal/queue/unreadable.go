@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// errUnreadable is in the error of a record that this version cannot read: a newer one wrote it, or it is damaged. Such a
-// record is named, skipped by whatever reads many, and left as it is.
+// errUnreadable is in the error of a record that this version cannot read: a newer one wrote it, or
+// it is damaged. Such a record is named, skipped by whatever reads many, and left as it is.
 var errUnreadable = errors.New("cannot be read")
 
 // unreadable says what of a job's record cannot be read, and why.
@@ -22,7 +22,8 @@ func unreadable(id, what string, cause error) error {
 		cause = fmt.Errorf("%s is not what this version takes there (%s)", cmp.Or(newer.Field, "it"), newer.Value)
 	}
 	return &transfer.Error{
-		Op: "look at job " + id, Code: transfer.CodeFailed, Err: fmt.Errorf("its %s %w: %w", what, errUnreadable, cause),
+		Op: "look at job " + id, Code: transfer.CodeFailed,
+		Err: fmt.Errorf("its %s %w: %w", what, errUnreadable, cause),
 		Hint: "it is left alone; if a newer transferd wrote it, update this one; if it is damaged, redis-cli UNLINK '" +
 			recordKey(id) + "' removes it",
 	}
@@ -38,8 +39,9 @@ func (c *Client) skip(name string, err error) {
 	}
 }
 
-// takeable fails unless this version knows all of what the job asks for and has settled: a worker that ignored a field would
-// do something else than was asked, and would drop the field with its next save.
+// takeable fails unless this version knows all of what the job asks for and has settled: a worker
+// that ignored a field would do something else than was asked, and would drop the field with its
+// next save.
 func (r *record) takeable() error {
 	for key, into := range map[string]any{"spec": new(transfer.Spec), "plan": new(transfer.Plan)} {
 		d := json.NewDecoder(strings.NewReader(r.text[key]))
@@ -51,7 +53,8 @@ func (r *record) takeable() error {
 	return nil
 }
 
-// checkTakeable fails with errUnreadable, and names the job, if this version must leave it to a newer one.
+// checkTakeable fails with errUnreadable, and names the job, if this version must leave it to a
+// newer one.
 func (c *Client) checkTakeable(ctx context.Context, id string) error {
 	r, err := c.record(ctx, id)
 	if err == nil {

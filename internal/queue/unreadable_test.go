@@ -66,8 +66,9 @@ func (w *warnings) naming(id string) (n int) {
 	return n
 }
 
-// TestUnreadableCostsOneJob puts records that cannot be read, in every state, between good ones. Whatever reads many jobs
-// skips them, names each once, and leaves them as they are; maintenance does for the good ones what it does.
+// TestUnreadableCostsOneJob puts records that cannot be read, in every state, between good ones.
+// Whatever reads many jobs skips them, names each once, and leaves them as they are; maintenance
+// does for the good ones what it does.
 func TestUnreadableCostsOneJob(t *testing.T) {
 	r := startRedis(t)
 	named := new(warnings)
@@ -142,8 +143,8 @@ func contents(t testing.TB, c *Client, id string) string {
 	}
 }
 
-// enqueueIn makes a job in a state: one that runs has lost its worker; one that waits has no trigger, and a queue that nobody
-// serves.
+// enqueueIn makes a job in a state: one that runs has lost its worker; one that waits has no
+// trigger, and a queue that nobody serves.
 func enqueueIn(t testing.TB, c *Client, state transfer.State) string {
 	t.Helper()
 	spec := newSpec()
@@ -163,8 +164,8 @@ func enqueueIn(t testing.TB, c *Client, state transfer.State) string {
 	return job.ID
 }
 
-// TestUnreadableIsNotTaken leaves a job to a newer worker whose trigger reaches this one: of which it does not know all that
-// was asked for, or settled.
+// TestUnreadableIsNotTaken leaves a job to a newer worker whose trigger reaches this one: of which
+// it does not know all that was asked for, or settled.
 func TestUnreadableIsNotTaken(t *testing.T) {
 	for field, text := range map[string]string{
 		"plan":  `{"size":1,"quiesced":true}`,
@@ -195,9 +196,9 @@ func TestUnreadableIsNotTaken(t *testing.T) {
 	}
 }
 
-// TestUnreadableNeighbours has things around the records be other than they should: a ledger that is no whole number of
-// entries, or has a chunk that the image has not; entries of the index without a record; a worker's description; the last job
-// of a spec; a job that names no queue.
+// TestUnreadableNeighbours has things around the records be other than they should: a ledger that
+// is no whole number of entries, or has a chunk that the image has not; entries of the index
+// without a record; a worker's description; the last job of a spec; a job that names no queue.
 func TestUnreadableNeighbours(t *testing.T) {
 	r := startRedis(t)
 	named := new(warnings)

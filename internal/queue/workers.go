@@ -56,13 +56,16 @@ func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 
 func unreadableWorker(name string, cause error) error {
 	return &transfer.Error{
-		Op: "look at worker " + name, Code: transfer.CodeFailed, Err: fmt.Errorf("its description %w: %w", errUnreadable, cause),
+		Op: "look at worker " + name, Code: transfer.CodeFailed,
+		Err:  fmt.Errorf("its description %w: %w", errUnreadable, cause),
 		Hint: "it is left out; if it is a newer transferd, update this program",
 	}
 }
 
 func (s *Server) announce(ctx context.Context) error {
-	text, err := json.Marshal(Worker{Name: s.cfg.Name, Queues: s.cfg.Queues, Endpoints: s.cfg.Endpoints, Jobs: s.cfg.Jobs, StartedAt: s.since})
+	text, err := json.Marshal(Worker{
+		Name: s.cfg.Name, Queues: s.cfg.Queues, Endpoints: s.cfg.Endpoints, Jobs: s.cfg.Jobs, StartedAt: s.since,
+	})
 	if err != nil {
 		return fmt.Errorf("encode worker: %w", err)
 	}

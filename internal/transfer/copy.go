@@ -204,7 +204,8 @@ type Claimer interface {
 	Claim(ctx context.Context, c Claim) (last string, err error)
 }
 
-// Clock is a Store whose times are not by this host's clock: attempts on other hosts, whose clocks may differ, compare them.
+// Clock is a Store whose times are not by this host's clock: attempts on other hosts, whose clocks
+// may differ, compare them.
 type Clock interface {
 	// Now is the time by the store's clock. It asks nobody, and may be called often.
 	Now() time.Time
@@ -214,7 +215,8 @@ type Clock interface {
 type Claim struct {
 	// Endpoint is where the drive is: the same for all names of one endpoint. It holds no colon.
 	Endpoint string
-	// Names is what this host's config calls the endpoint. Versions before this one claimed drives by it.
+	// Names is what this host's config calls the endpoint. Versions before this one claimed drives
+	// by it.
 	Names []string
 	Drive string
 	// Mark is new with each attempt that writes the drive, by which later ones, and jobs that read it, see whether somebody
@@ -225,8 +227,9 @@ type Claim struct {
 // Writes reports whether the drive is claimed for writing: nobody else may read or write it.
 func (c Claim) Writes() bool { return c.Mark != "" }
 
-// Keys is what the claim is known by: where the drive is, and then each name of the endpoint. Whoever claims a drive claims
-// it by all of them: a job of a version that knew no more than the name may still run, or wait to go on.
+// Keys is what the claim is known by: where the drive is, and then each name of the endpoint.
+// Whoever claims a drive claims it by all of them: a job of a version that knew no more than the
+// name may still run, or wait to go on.
 func (c Claim) Keys() []string {
 	keys := []string{c.Endpoint + ":" + c.Drive}
 	for _, name := range c.Names {
@@ -235,8 +238,8 @@ func (c Claim) Keys() []string {
 	return keys
 }
 
-// JoinMarks is the mark of a drive that has several: the one that all of them agree on, those that are not known aside; else
-// one that no drive has alone, and so nobody's.
+// JoinMarks is the mark of a drive that has several: the one that all of them agree on, those that
+// are not known aside; else one that no drive has alone, and so nobody's.
 func JoinMarks(marks ...string) string {
 	var known []string
 	for _, mark := range marks {
@@ -259,7 +262,7 @@ type Checkpoint struct {
 type Plan struct {
 	Asked     bool      `json:"asked,omitempty"`      // an endpoint was asked for a new drive, and may have made it
 	Drive     string    `json:"drive,omitempty"`      // the target drive
-	Created   time.Time `json:"created,omitzero"`     // when the job created that drive, by the store's clock; zero: it was there before
+	Created   time.Time `json:"created,omitzero"`     // of that drive by the job, by the store's clock; zero: it was there before
 	Blank     bool      `json:"blank,omitempty"`      // zeros need not be written
 	Source    string    `json:"source,omitempty"`     // the source's identity
 	Size      int64     `json:"size,omitempty"`       // of the image, bytes; 0: not known yet

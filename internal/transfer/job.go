@@ -111,7 +111,8 @@ func NewJob(id string, spec *Spec, now time.Time) Job {
 	return j
 }
 
-// Time fills AsOf, Seconds and Rate from the other fields, with now as the end of a job that has not finished.
+// Time fills AsOf, Seconds and Rate from the other fields, with now as the end of a job that has
+// not finished.
 func (j *Job) Time(now time.Time) {
 	j.AsOf = now
 	if j.StartedAt == nil {

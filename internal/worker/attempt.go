@@ -68,7 +68,8 @@ func (a *attempt) load(ctx context.Context) error {
 	return nil
 }
 
-// storeCall makes a call to the store. One that is away is waited for like at a save: for as long as the job may run.
+// storeCall makes a call to the store. One that is away is waited for like at a save: for as long
+// as the job may run.
 func (a *attempt) storeCall(ctx context.Context, end caller, run func(ctx context.Context) error) error {
 	for {
 		err := control(ctx, end, run)

@@ -184,8 +184,9 @@ type clocked struct {
 
 func (s *clocked) Now() time.Time { return time.Now().Add(s.shift) }
 
-// TestYoungOnAnotherHost goes on with a drive that another host has made a moment ago, and that parts of the endpoint do not
-// know yet, whatever the clocks of the two say; and does not wait for one that was made an hour ago.
+// TestYoungOnAnotherHost goes on with a drive that another host has made a moment ago, and that
+// parts of the endpoint do not know yet, whatever the clocks of the two say; and does not wait for
+// one that was made an hour ago.
 func TestYoungOnAnotherHost(t *testing.T) {
 	for _, shift := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour} {
 		for age, makes := range map[time.Duration]int{time.Second: 0, time.Hour: 1} {

@@ -204,7 +204,8 @@ func (s *unknown) Load(ctx context.Context) (transfer.Checkpoint, error) {
 	return s.remembered.Load(ctx)
 }
 
-// TestLoad waits for a store that is away, for longer than for an endpoint, and opens nothing for a job that is another's.
+// TestLoad waits for a store that is away, for longer than for an endpoint, and opens nothing for a
+// job that is another's.
 func TestLoad(t *testing.T) {
 	for code, want := range map[transfer.Code]transfer.Code{transfer.CodeUnreachable: "", transfer.CodeFenced: transfer.CodeFenced} {
 		synctest.Test(t, func(t *testing.T) {

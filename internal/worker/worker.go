@@ -58,7 +58,8 @@ type Opener interface {
 	// may have made the drive without an answer: then that one is returned. Where the job's action says
 	// that the endpoint copies, the drive is made as a copy, and Ready says when it is complete.
 	Provision(ctx context.Context, s *Session, size int64, find bool) (drive string, err error)
-	// Claim is a claim of a drive on the endpoint of that name, for reading: by where the endpoint is, not by what it is called.
+	// Claim is a claim of a drive on the endpoint of that name, for reading: by where the endpoint
+	// is, not by what it is called.
 	Claim(endpoint, drive string) transfer.Claim
 	// Ready reports whether the endpoint has finished making a drive.
 	Ready(ctx context.Context, s *Session, drive string) (bool, error)
