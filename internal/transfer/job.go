@@ -89,9 +89,9 @@ func (r Retries) Sum() int64 { return r.Conflict + r.Timeout + r.Server + r.Netw
 
 // JobDigest is the proof of what was moved.
 type JobDigest struct {
-	Algorithm  string `json:"algorithm,omitempty"`   // of chunks; always "blake3"
-	Image      string `json:"image,omitempty"`       // SHA-256 of the image as sha256sum prints it; only if asked for
-	ChunksRoot string `json:"chunks_root,omitempty"` // BLAKE3 over the chunks' digests in order
+	Algorithm  string `json:"algorithm,omitempty"`    // of chunks; always "blake3"
+	Image      string `json:"image_sha256,omitempty"` // SHA-256 of the image as sha256sum prints it; only if asked for
+	ChunksRoot string `json:"chunks_root,omitempty"`  // BLAKE3 over the chunks' digests in order
 }
 
 // NewJob is the queued job that spec asks for.

@@ -85,7 +85,7 @@ func TestJobJSON(t *testing.T) {
 		"chunks":  "total done zero sent verified",
 		"bytes":   "read wire_out wire_in",
 		"retries": "conflict timeout server network mismatch",
-		"digest":  "algorithm image chunks_root",
+		"digest":  "algorithm image_sha256 chunks_root",
 		"error":   "code message offset",
 	} {
 		object := got
