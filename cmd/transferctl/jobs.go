@@ -142,6 +142,9 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	if j.Digest.ChunksRoot != "" {
 		row("chunks root", j.Digest.ChunksRoot)
 	}
+	for _, w := range j.Warnings {
+		row("warning", w)
+	}
 	row("attempts", j.Attempts)
 	row("worker", j.Worker)
 	row("created", j.CreatedAt.Format(time.RFC3339))

@@ -128,6 +128,9 @@ func (a *app) finish(j *transfer.Job) error {
 			fmt.Fprintln(a.stdout, r)
 		}
 		fmt.Fprintln(a.stderr, summary(j))
+		for _, w := range j.Warnings {
+			fmt.Fprintln(program.Visible(a.stderr), "warning:", w)
+		}
 	}
 	return nil
 }

@@ -63,6 +63,20 @@ type ChangeDetector interface {
 	Unchanged(ctx context.Context) error
 }
 
+// Warner is a Source with something to tell that keeps no job from succeeding.
+type Warner interface {
+	// Warnings is what users should know of the image and how it was read, a sentence each. It is
+	// called when all of the image, which m describes, has been read.
+	Warnings(m *Manifest) []string
+}
+
+// StoredDigester is a Source whose image is stored in another form than it is read, a compressed one.
+type StoredDigester interface {
+	// StoredSHA256 is the SHA-256 in hexadecimal of the image as it is stored, as sha256sum prints it,
+	// when all of it has been read; empty before, and if it was not asked for.
+	StoredSHA256() string
+}
+
 // Remote is a Source or a Sink at the other end of a network.
 type Remote interface {
 	// MaxInFlight is how many calls the other end takes at once, from all jobs together.

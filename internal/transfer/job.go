@@ -51,6 +51,8 @@ type Progress struct {
 	Retries  Retries   `json:"retries"`
 	Digest   JobDigest `json:"digest"`
 	Verified bool      `json:"verified"` // all that was written has been read back and compared
+	// Warnings is what users should know of a job that succeeded, a sentence each.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Chunks counts chunks.

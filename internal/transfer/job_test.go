@@ -68,7 +68,7 @@ func TestJobJSON(t *testing.T) {
 	at := time.Unix(0, 0).UTC()
 	off := int64(1)
 	full := Job{
-		Progress: Progress{Drive: uuidA, Digest: JobDigest{Algorithm: "blake3", Image: "i", ChunksRoot: "r"}},
+		Progress: Progress{Drive: uuidA, Warnings: []string{"w"}, Digest: JobDigest{Algorithm: "blake3", Image: "i", ChunksRoot: "r"}},
 		Worker:   "w", StartedAt: &at, FinishedAt: &at, Error: &Failure{Offset: &off},
 	}
 	b, err := json.Marshal(full)
@@ -81,7 +81,7 @@ func TestJobJSON(t *testing.T) {
 	}
 	for at, fields := range map[string]string{
 		"": "id kind state source target endpoint drive size chunks bytes retries digest verified attempts worker created_at started_at " +
-			"finished_at seconds rate error",
+			"finished_at seconds rate error warnings",
 		"chunks":  "total done zero sent verified",
 		"bytes":   "read wire_out wire_in",
 		"retries": "conflict timeout server network mismatch",

@@ -13,13 +13,11 @@ import (
 // commit checks the digest of the whole, completes the target and saves the result.
 func (a *attempt) commit(ctx context.Context, c *copier) error {
 	m := verify.NewManifest(c.size, c.chunkSize, a.state.ledger.nonZero(c.size, c.chunkSize), c.imageDigest())
-	if want := a.spec().SHA256; want != "" && !strings.EqualFold(want, m.Image) {
-		return &transfer.Error{
-			Op: "check --sha256", Code: transfer.CodeMismatch,
-			Hint: "this is not the image that was meant, or --sha256 is wrong",
-			Err:  fmt.Errorf("the image has SHA-256 %s, not %s", m.Image, want),
-		}
+	warnings, err := a.checkDigest(m)
+	if err != nil {
+		return err
 	}
+	warnings = append(warnings, a.warnings(ctx, m)...)
 	// What is done is saved before the target appears, so that a crash in between finds all chunks in
 	// the ledger. The save proves the lease, too.
 	if err := a.state.saveSurely(ctx); err != nil {
@@ -31,12 +29,37 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 		}
 	}
 	a.state.update(func(p *transfer.Progress) {
+		p.Warnings = warnings
 		p.Digest.Image, p.Digest.ChunksRoot = m.Image, m.ChunksRoot
 		if p.Verified = c.verified(); p.Verified && !c.each {
 			p.Chunks.Verified = p.Chunks.Total // all at once
 		}
 	})
 	return a.state.saveSurely(ctx)
+}
+
+// checkDigest compares the image with --sha256. That of a compressed image as it is stored will do as
+// well, for there is one image in it: it is what most publishers sign.
+func (a *attempt) checkDigest(m *transfer.Manifest) (warnings []string, err error) {
+	want, stored := a.spec().SHA256, ""
+	if a.ends.stored != nil {
+		stored = a.ends.stored.StoredSHA256()
+	}
+	switch {
+	case want == "" || strings.EqualFold(want, m.Image):
+		return nil, nil
+	case strings.EqualFold(want, stored):
+		return []string{"--sha256 is that of the compressed file; the image in it has SHA-256 " + m.Image}, nil
+	}
+	found := "the image has SHA-256 " + m.Image
+	if stored != "" {
+		found += fmt.Sprintf(" (and the compressed file %s)", stored)
+	}
+	return nil, &transfer.Error{
+		Op: "check --sha256", Code: transfer.CodeMismatch,
+		Hint: "this is not the image that was meant, or --sha256 is wrong",
+		Err:  fmt.Errorf("%s, not %s", found, want),
+	}
 }
 
 // complete commits the sink, and reads a target back that cannot be read before.

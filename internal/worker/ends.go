@@ -20,6 +20,8 @@ type ends struct {
 	digests transfer.Digests
 	mapper  transfer.Mapper         // nil: a stream
 	changes transfer.ChangeDetector // of the source
+	warner  transfer.Warner         // of the source
+	stored  transfer.StoredDigester // of the source
 
 	sink      transfer.Sink
 	traits    transfer.Traits
@@ -60,6 +62,8 @@ func (e *ends) setSource(source transfer.Source) error {
 	e.random = ability[transfer.RandomAccess](source)
 	e.mapper = ability[transfer.Mapper](source)
 	e.changes = ability[transfer.ChangeDetector](source)
+	e.warner = ability[transfer.Warner](source)
+	e.stored = ability[transfer.StoredDigester](source)
 	e.addRemote(source)
 	kinds := 0
 	for _, is := range []bool{e.stream != nil, e.digests != nil, e.random != nil} {

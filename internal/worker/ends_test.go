@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -227,7 +228,7 @@ func TestSinkIsResumed(t *testing.T) {
 		if err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, store); err != nil {
 			t.Fatal(err)
 		}
-		if seen != store.at.Progress || seen.Chunks.Done != 20 || !seen.Verified {
+		if !reflect.DeepEqual(seen, store.at.Progress) || seen.Chunks.Done != 20 || !seen.Verified {
 			t.Errorf("attempt %d: last seen was %+v", attempt+1, seen)
 		}
 		if got, want := j.ends.asked[attempt], (SinkRequest{Drive: "old", Size: 20 * chunkSize, Resume: attempt == 1}); got != want {
