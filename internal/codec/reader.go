@@ -8,6 +8,9 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
+// magic is what each member begins with (RFC 1952, 2.3.1).
+const magic = "\x1f\x8b"
+
 // bufferSize is how much of the compressed stream is read at a time, bytes.
 const bufferSize = 64 << 10
 
@@ -18,6 +21,10 @@ const bufferSize = 64 << 10
 // a later member's header for the end of the whole: of an image in two members, cut off there, half
 // would pass for all of it.
 type Reader struct {
+	// Rest, if it is set before Reset, is given what follows a member where no other one begins. Its
+	// error ends the stream: io.EOF as one that is complete. Without it that is gzip.ErrHeader.
+	Rest func(src *bufio.Reader) error
+
 	member gzip.Reader
 	in     *bufio.Reader
 	own    *bufio.Reader // in, unless that was given
@@ -60,9 +67,19 @@ func (r *Reader) Read(p []byte) (n int, err error) {
 		if r.err != io.EOF { //nolint:errorlint // the library returns it bare
 			continue
 		}
-		if _, r.err = r.in.Peek(1); r.err == nil {
-			r.err = r.next()
-		}
+		r.err = r.follow()
 	}
 	return n, r.err
+}
+
+// follow goes on after the end of a member.
+func (r *Reader) follow() error {
+	start, err := r.in.Peek(len(magic))
+	switch {
+	case len(start) == 0:
+		return err
+	case r.Rest != nil && string(start) != magic[:len(start)]:
+		return r.Rest(r.in)
+	}
+	return r.next()
 }

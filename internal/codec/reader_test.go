@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -70,4 +71,29 @@ func lastOf(complete map[int]string) (last int) {
 		last = max(last, n)
 	}
 	return last
+}
+
+// TestReaderRest hands over what follows a stream and is no member, and nothing else.
+func TestReaderRest(t *testing.T) {
+	ended := errors.New("ended")
+	member := string(packed(t, "content", "", ""))
+	for rest, want := range map[string]error{
+		"": nil, "rest": ended, "\x00": ended, "\x1e\x8b": ended, member: nil, member + "rest": ended,
+		"\x1f": io.ErrUnexpectedEOF, "\x1f\x8b": io.ErrUnexpectedEOF, member[:len(member)-1]: io.ErrUnexpectedEOF,
+	} {
+		var got []byte
+		r := Reader{Rest: func(src *bufio.Reader) (err error) {
+			got, err = io.ReadAll(src)
+			return errors.Join(err, ended)
+		}}
+		if err := r.Reset(strings.NewReader(member + rest)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(&r); !errors.Is(err, want) {
+			t.Errorf("%q: got %v, want %v", rest, err, want)
+		}
+		if errors.Is(want, ended) && string(got) != strings.TrimPrefix(rest, member) {
+			t.Errorf("%q: was handed %q", rest, got)
+		}
+	}
 }
