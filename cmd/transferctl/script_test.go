@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // programs is the folder of the programs under test, built once.
@@ -66,7 +67,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"daemon": startDaemon, "stop": stopDaemon, "crash": crashDaemon, "sandbox": startSandbox, "redis": startRedis,
-			"image": makeImage, "same": same, "json": jsonField, "progress": awaitProgress, "let": let,
+			"image": makeImage, "gpt": makeGPT, "same": same, "json": jsonField, "progress": awaitProgress, "let": let,
 		},
 	})
 }
@@ -217,6 +218,15 @@ func makeImage(ts *testscript.TestScript, _ bool, args []string) {
 		_, err := f.WriteAt(data, places[0])
 		ts.Check(err)
 	}
+}
+
+// makeGPT: gpt FILE SIZE makes a sparse file with a partition table by GUID.
+func makeGPT(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := transfer.ParseSize(args[1])
+	ts.Check(err)
+	path := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(path, transfertest.GPT(512, size), 0o600))
+	ts.Check(os.Truncate(path, size))
 }
 
 // same: same FILE FILE fails unless the two hold the same bytes.

@@ -49,6 +49,12 @@ func (f *jobFlags) newDriveFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.size, "size", "", "`bytes` of the new drive, if larger than the image (k, M, G and T are powers of 1024)")
 }
 
+// sourceFormatFlag adds the flag of commands that read an image.
+func (f *jobFlags) sourceFormatFlag(flags *pflag.FlagSet) {
+	flags.StringVar((*string)(&f.spec.Format), "format", "",
+		"`format` of the image, whatever its content looks like: raw, gz or zst (default: by its content)")
+}
+
 // build is the spec that the flags and the two addresses make.
 func (f *jobFlags) build(source, target string) (transfer.Spec, error) {
 	s := f.spec

@@ -18,7 +18,9 @@ func (a *app) uploadCommand() *cobra.Command {
 		Long: `Copy an image to a drive, a new one if no UUID is given.
 
 SOURCE is a file or block device on the worker's host, an http(s) URL, or - for standard input with --local. Images
-compressed by gzip or zstd are unpacked on the way. With --wait the drive's UUID is printed.`,
+compressed by gzip or zstd are unpacked on the way; what is known to be no raw image is refused. --format raw takes the
+bytes as they are, as does a manifest beside a file, as downloads leave it, that is one of its bytes. With --wait the
+drive's UUID is printed.`,
 		Args: cobra.ExactArgs(2),
 	}
 	f := newJobFlags(cmd, transfer.Upload)
@@ -26,7 +28,11 @@ compressed by gzip or zstd are unpacked on the way. With --wait the drive's UUID
 	cmd.Flags().StringArrayVar(&f.spec.Tags, "tag", nil, "`tag` of the new drive (may be repeated; affinity:ssd asks for SSD)")
 	cmd.Flags().StringSliceVar(&f.spec.Readers, "readers", nil, "`UUIDs` of accounts that may read the new drive")
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "write to the drive with this UUID, and replace what it holds")
-	cmd.Flags().StringVar(&f.spec.SHA256, "sha256", "", "fail unless the image has this SHA-256 (`hex`)")
+	cmd.Flags().StringVar(&f.spec.SHA256, "sha256", "",
+		"fail unless the image, or the compressed file that it comes in, has this SHA-256 (`hex`)")
+	f.sourceFormatFlag(cmd.Flags())
+	cmd.Flags().BoolVar(&f.spec.AllowShort, "allow-short", false,
+		"let standard input end before --size; the rest of the drive is zeros")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		spec, err := f.build(args[0], args[1])
 		if err != nil {
@@ -108,6 +114,7 @@ the image if the rest is zeros. Exit status 5 means that they differ.`,
 		Args: cobra.ExactArgs(2),
 	}
 	f := newJobFlags(cmd, transfer.Verify)
+	f.sourceFormatFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.buildAndSubmit(cmd.Context(), f, args[1], args[0]) // the image is read, the drive compared with it
 	}

@@ -112,7 +112,12 @@ func (o *Opener) driveSource(ctx context.Context, s *worker.Session) (transfer.S
 // imageSource opens an image or, for a job that only compares, an image or a manifest.
 func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.Source, error) {
 	path, target := s.Spec.Source.Path, s.Spec.Target
-	opts := image.Options{Roots: o.opts.Roots, Stdin: o.opts.In, Limit: s.Limit}
+	opts := image.Options{
+		Roots: o.opts.Roots, Stdin: o.opts.In, Limit: s.Limit, Format: s.Spec.Format, StoredDigest: s.Spec.SHA256 != "",
+	}
+	if !s.Spec.AllowShort {
+		opts.MinSize = s.Spec.Size
+	}
 	if !s.Spec.Action().Writes {
 		opts.Measure = true
 		return image.OpenReference(ctx, path, opts)

@@ -15,7 +15,8 @@ import (
 // decoder yields an image.
 type decoder struct {
 	io.Reader
-	release func() // of its memory; it is not read after that
+	release func()          // of its memory; it is not read after that
+	ignored func() []string // what followed the image and was left out; nil: such a decoder takes nothing but the image
 }
 
 // encoder stores an image. What is written to it is copied, and reaches the writer below it later.
@@ -27,9 +28,10 @@ type encoder struct {
 // decodeGzip does not use pgzip's reader, which is slower (311 MB/s, not 382), since the engine
 // works on other chunks while this one is unpacked anyway, and takes a file that ends inside the
 // header of a later member for complete.
-func decodeGzip(r *bufio.Reader) (decoder, error) {
-	z := new(codec.Reader)
-	return decoder{Reader: z, release: func() {}}, z.Reset(r)
+func decodeGzip(in *input) (decoder, error) {
+	var rest ignored
+	z := &codec.Reader{Rest: func(*bufio.Reader) error { return rest.take(in) }}
+	return decoder{Reader: z, release: func() {}, ignored: rest.notes}, z.Reset(in.Reader)
 }
 
 const (
@@ -53,13 +55,9 @@ func encodeGzip(w io.Writer) (encoder, error) {
 	return encoder{WriteCloser: z, abandon: func() { z.Reset(io.Discard) }}, nil
 }
 
-// maxWindow bounds the memory of a Zstandard stream; 128 MiB is what the zstd program accepts
-// unasked (RFC 8878, 3.1.1.1.2 asks for 8 MiB at least).
-const maxWindow = 128 << 20
-
 // decodeZstd uses one core: more gain nothing, 815 MB/s by two, 872 by one.
-func decodeZstd(r *bufio.Reader) (decoder, error) {
-	z, err := zstd.NewReader(r,
+func decodeZstd(in *input) (decoder, error) {
+	z, err := zstd.NewReader(&zstdFrames{in: in},
 		zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return decoder{}, err
@@ -77,7 +75,7 @@ func encodeZstd(w io.Writer) (encoder, error) {
 	return encoder{WriteCloser: z, abandon: func() { z.Reset(nil) }}, nil
 }
 
-func decodeRaw(r *bufio.Reader) (decoder, error) { return decoder{Reader: r, release: func() {}}, nil }
+func decodeRaw(in *input) (decoder, error) { return decoder{Reader: in, release: func() {}}, nil }
 
 func encodeRaw(w io.Writer) (encoder, error) {
 	return encoder{WriteCloser: nopCloser{w}, abandon: func() {}}, nil

@@ -5,9 +5,10 @@
 //   - A medium is a file or block device, what is behind a URL (with ranges or without), or
 //     standard input. It has a size, an identity and, if it can be read by offset, extents; it has
 //     no format.
-//   - A format is a row of one table: what its files begin with, what their names end in, and how
+//   - A format is a row of one table: the signatures of its files, what their names end in, and how
 //     an image is read from a medium, or the command that converts it. The content decides, in one
-//     place.
+//     place, unless a job or a manifest beside the file says how the image is stored. What is in a
+//     compressed file is looked at by the same table.
 //
 // Open puts the two together. A raw image on a medium with offsets makes a transfer.RandomAccess,
 // every other combination a transfer.Stream. OpenReference opens manifests as well, which make

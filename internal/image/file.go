@@ -23,11 +23,13 @@ type File struct {
 	info     fs.FileInfo
 	size     int64
 	identity string
+	reading  reading // of the image in it, once it is chosen
 }
 
 var (
 	_ transfer.RandomAccess   = (*File)(nil)
 	_ transfer.ChangeDetector = (*File)(nil)
+	_ transfer.Warner         = (*File)(nil)
 	_ medium                  = (*File)(nil)
 )
 
@@ -124,7 +126,7 @@ func identity(info fs.FileInfo, size int64) string {
 
 func (s *File) name() string { return s.path }
 
-func (s *File) fileName() string { return s.path }
+func (s *File) labels() labels { return labels{fileName: s.path} }
 
 func (s *File) random() transfer.RandomAccess { return s }
 
@@ -250,6 +252,9 @@ func (s *File) changed(off int64, format string, args ...any) error {
 	}
 	return e
 }
+
+// Warnings tells of a manifest beside the file that is of another image.
+func (s *File) Warnings(m *transfer.Manifest) []string { return s.reading.warnings(s.path, m) }
 
 // Close closes the file.
 func (s *File) Close() error {

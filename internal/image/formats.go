@@ -1,77 +1,161 @@
 package image
 
 import (
-	"bufio"
-	"bytes"
+	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// format is a way to store an image. What is stored may be on any medium, and may be written to any
-// place.
+// format is a way to store an image, or something that is no image. What is stored may be on any
+// medium, and may be written to any place.
 type format struct {
-	name    string          // in messages
-	id      transfer.Format // as jobs name it; empty: jobs write no image of this format
-	magics  []magic         // content with one of them is of the format
+	name    string          // in messages, with its article
+	id      transfer.Format // as jobs name it; empty: jobs cannot ask for it
+	marks   []mark          // content with one of them is of the format
 	endings []string        // of the names of such files; a file that is named so is of the format, or damaged
 
-	// convert tells how to make a raw image of one that is not read here. It is refused: written to
-	// a drive as it is, it would make one that no machine can use.
+	// convert is the command that makes OUT, a raw image, of the file IN. A format that is not read
+	// here is refused: written to a drive as it is, it would make one that no machine can use.
 	convert string
+	// advice says what to do where no command helps.
+	advice string
 	// open reads an image by offset from a medium that can be read so; nil: the image can only be
 	// read in order.
 	open   func(m transfer.RandomAccess) (transfer.Source, error)
-	decode func(r *bufio.Reader) (decoder, error) // reads an image in order from any medium
-	encode func(w io.Writer) (encoder, error)     // stores an image; nil: none of this format is written
+	decode func(in *input) (decoder, error)   // reads an image in order from any medium; nil: it is refused
+	encode func(w io.Writer) (encoder, error) // stores an image; nil: none of this format is written
 }
 
-// magic is a mark in a file by which its format is known.
-type magic struct {
-	off   int
-	bytes string
-	mask  string // bits of bytes that count; empty: all
+// raw is the format of everything that has no mark.
+var raw = format{
+	name: "a raw image", id: transfer.FormatRaw, open: openRaw, decode: decodeRaw, encode: encodeRaw,
 }
 
-// headSize is how many bytes at the start of an image tell its format: at least as many as the
-// table's magics cover.
-const headSize = 16
+const convertByQemu = "qemu-img convert -O raw IN OUT"
 
-const withQemu = "convert it first: qemu-img convert -O raw IN OUT"
-
-// formats are all formats, the first that fits counts.
+// formats are all formats but raw, the first that fits counts. The sources are, where there is no
+// standard, the probes of QEMU (block/*.c) and the magic files of file(1). A mark has 32 bits or
+// more, or it would meet raw images by chance, such as encrypted ones whose first bytes are random.
 var formats = []format{
-	{name: "qcow2", magics: []magic{{bytes: "QFI\xfb"}}, convert: withQemu},
-	{name: "VMDK", magics: []magic{{bytes: "KDMV"}}, convert: withQemu},
-	{name: "VHDX", magics: []magic{{bytes: "vhdxfile"}}, convert: withQemu},
-	{name: "xz", magics: []magic{{bytes: "\xfd7zXZ\x00"}}, convert: "unpack it first: xz -d"},
-	{name: "bzip2", magics: []magic{{off: 4, bytes: "1AY&SY"}}, convert: "unpack it first: bzip2 -d"},
+	{name: "a qcow image", marks: at(0, "QFI\xfb\x00\x00\x00\x01"), convert: convertByQemu},
+	{name: "a qcow2 image", marks: at(0, "QFI\xfb"), convert: convertByQemu},
+	{name: "a QED image", marks: at(0, "QED\x00"), convert: convertByQemu},
 	{
-		name: "gzip", id: transfer.FormatGzip, endings: []string{".gz"},
-		magics: []magic{{bytes: "\x1f\x8b"}}, // RFC 1952, 2.3.1
+		name:    "a VMDK image",
+		marks:   at(0, "KDMV", "COWD", "\xbe\xba\xfe\xca\x00\x00\x00\x00"), // sparse, of ESX, of vSphere 6.5
+		convert: convertByQemu,
+	},
+	{
+		name: "a VMDK descriptor, whose data is in other files", marks: text("# disk descriptorfile"),
+		convert: convertByQemu,
+	},
+	{name: "a VHDX image", marks: at(0, "vhdxfile"), convert: convertByQemu},
+	{name: "a dynamic VHD image", marks: at(0, "conectix"), convert: "qemu-img convert -f vpc -O raw IN OUT"},
+	{
+		// The footers of old programs have 511 bytes.
+		name:    "a fixed VHD image (raw data with 512 bytes of footer behind it)",
+		marks:   append(at(-512, "conectix"), at(-511, "conectix")...),
+		convert: "head -c -512 IN >OUT (or qemu-img convert -f vpc -O raw IN OUT)",
+	},
+	{name: "a VDI image", marks: at(64, "\x7f\x10\xda\xbe"), convert: convertByQemu},
+	{name: "a Parallels image", marks: at(0, "WithoutFreeSpace", "WithouFreSpacExt"), convert: convertByQemu},
+	{name: "a Bochs image", marks: at(0, "Bochs Virtual HD Image"), convert: convertByQemu},
+	{name: "a DMG image", marks: at(-512, "koly\x00\x00\x00\x04"), convert: "qemu-img convert -f dmg -O raw IN OUT"},
+	{name: "an EWF image", marks: at(0, "EVF\x09\x0d\x0a\xff\x00"), convert: "ewfexport -f raw -t OUT IN"},
+	{name: "an Android sparse image", marks: at(0, "\x3a\xff\x26\xed"), convert: "simg2img IN OUT"},
+	{name: "a Partclone image", marks: at(0, "partclone-image"), convert: "partclone.restore -W -s IN -o OUT"},
+	{name: "an ntfsclone image", marks: at(0, "\x00ntfsclone-image"), convert: "ntfsclone --restore-image -o OUT IN"},
+	{
+		name: "a WIM image of files", marks: at(0, "MSWIM\x00\x00\x00"),
+		advice: "apply it to a disk first, by wimapply or DISM, and give an image of that",
+	},
+
+	{
+		name: "an OVA archive of a virtual machine", marks: []mark{{is: isOVA}},
+		convert: "tar -xf IN && qemu-img convert -O raw DISK.vmdk OUT",
+	},
+	{name: "a tar archive", marks: []mark{{is: isTar}}, convert: "tar -xf IN, and give the image that was in it"},
+	{
+		name:    "a zip archive",
+		marks:   at(0, "PK\x03\x04", "PK\x05\x06", "PK\x07\x08"), // one with files, an empty one, a part of one
+		convert: "unzip -p IN >OUT",
+	},
+	{
+		name: "a cpio archive", marks: at(0, "070701", "070702", "070707"),
+		convert: "cpio -id <IN, and give the image that was in it",
+	},
+	{name: "a 7z archive", marks: at(0, "7z\xbc\xaf\x27\x1c"), convert: "7z x -so IN >OUT"},
+	{name: "a RAR archive", marks: at(0, "Rar!\x1a\x07"), convert: "unrar p -inul IN >OUT"},
+	{name: "an xz file", marks: at(0, "\xfd7zXZ\x00"), endings: []string{".xz"}, convert: "xz -dc IN >OUT"},
+	{
+		// The size of the dictionary is free, that of the content is unknown.
+		name: "an lzma file", endings: []string{".lzma"},
+		marks: []mark{{
+			bytes: "\x5d\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff",
+			mask:  "\xff\xff\xff\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff",
+		}},
+		convert: "xz -dc --format=lzma IN >OUT",
+	},
+	{
+		name: "a bzip2 file", endings: []string{".bz2"}, convert: "bzip2 -dc IN >OUT",
+		marks: at(4, "1AY&SY", "\x17\x72\x45\x38\x50\x90"), // of the first block, or of the end of an empty stream
+	},
+	{
+		name: "an lz4 file", marks: at(0, "\x04\x22\x4d\x18", "\x02\x21\x4c\x18"), endings: []string{".lz4"},
+		convert: "lz4 -dc IN >OUT",
+	},
+	{
+		name: "a file of a Zstandard before 1.0", convert: "zstd -dc IN >OUT",
+		marks: at(0, "\x1e\xb5\x2f\xfd", "\x22\xb5\x2f\xfd", "\x23\xb5\x2f\xfd", "\x24\xb5\x2f\xfd", "\x25\xb5\x2f\xfd",
+			"\x26\xb5\x2f\xfd", "\x27\xb5\x2f\xfd"),
+	},
+	{name: "an lzip file", marks: at(0, "LZIP\x01"), endings: []string{".lz"}, convert: "lzip -dc IN >OUT"},
+	{
+		name: "an lzop file", marks: at(0, "\x89LZO\x00\x0d\x0a\x1a\x0a"), endings: []string{".lzo"},
+		convert: "lzop -dc IN >OUT",
+	},
+
+	{
+		name: "an HTML page", advice: adviceOnPages,
+		marks: text("<!doctype html", "<html", "<head", "<body", "<title", "<meta", "<script", "<!--"),
+	},
+	{name: "an XML document", marks: text("<?xml"), advice: adviceOnPages},
+	{
+		name: "a Git LFS pointer", marks: text("version https://git-lfs.github.com/spec/"),
+		advice: "fetch the file that it points to: git lfs pull",
+	},
+
+	{
+		name: "a gzip file", id: transfer.FormatGzip, endings: []string{".gz", ".tgz"}, convert: "gzip -dc IN >OUT",
+		// The method is deflate, and the reserved flags are zero (RFC 1952, 2.3.1).
+		marks:  []mark{{bytes: "\x1f\x8b\x08\x00", mask: "\xff\xff\xff\xe0"}},
 		decode: decodeGzip, encode: encodeGzip,
 	},
 	{
-		name: "Zstandard", id: transfer.FormatZstd, endings: []string{".zst"},
-		// A data frame or, since an archive may begin with one, a skippable frame (RFC 8878, 3.1.1
-		// and 3.1.2).
-		magics: []magic{{bytes: "\x28\xb5\x2f\xfd"}, {bytes: "\x50\x2a\x4d\x18", mask: "\xf0\xff\xff\xff"}},
+		name: "a Zstandard file", id: transfer.FormatZstd, endings: []string{".zst", ".tzst"},
+		convert: "zstd -dc IN >OUT",
+		// A data frame or, since a file may begin with one, a skippable frame (RFC 8878, 3.1.1 and
+		// 3.1.2).
+		marks: append(at(0, "\x28\xb5\x2f\xfd"),
+			mark{bytes: "\x50\x2a\x4d\x18", mask: "\xf0\xff\xff\xff"}),
 		decode: decodeZstd, encode: encodeZstd,
 	},
-	{
-		name: "raw", id: transfer.FormatRaw, magics: []magic{{}}, // anything
-		open: openRaw, decode: decodeRaw, encode: encodeRaw,
-	},
 }
+
+const adviceOnPages = "open the address in a browser: it may want a sign-in, or lead to a page about the image; " +
+	"give the address of the image itself"
 
 // openRaw returns the medium, which is a raw image of itself.
 func openRaw(m transfer.RandomAccess) (transfer.Source, error) { return m, nil }
 
 // formatNamed is the format that a job asks for; nil: there is none of that name.
 func formatNamed(id transfer.Format) *format {
+	if id == raw.id {
+		return &raw
+	}
 	i := slices.IndexFunc(formats, func(f format) bool { return id != "" && f.id == id })
 	if i < 0 {
 		return nil
@@ -79,38 +163,35 @@ func formatNamed(id transfer.Format) *format {
 	return &formats[i]
 }
 
-// formatOf finds the format of an image by its first bytes, headSize or all. A format that is not
-// read here is CodeInvalid, and so is a file whose name says another format than its content: it is
-// damaged, or an error page that somebody saved.
-func formatOf(op, fileName string, head []byte) (*format, error) {
-	f := &formats[slices.IndexFunc(formats, func(f format) bool { return f.begins(head) })]
-	if f.convert != "" {
-		return nil, invalid(op, f.convert, "this is a %s file, no raw image", f.name)
+// formatOf finds the format of content by its marks.
+func formatOf(s sample) *format {
+	i := slices.IndexFunc(formats, func(f format) bool { return f.fits(s) })
+	if i < 0 {
+		return &raw
 	}
-	ending := strings.ToLower(path.Ext(fileName))
-	named := slices.IndexFunc(formats, func(f format) bool { return slices.Contains(f.endings, ending) })
-	if named >= 0 && f != &formats[named] {
-		return nil, invalid(op, "it may be damaged; if it is a raw image, rename it", "its name ends in %s, and its content is no such stream", ending)
-	}
-	return f, nil
+	return &formats[i]
 }
 
-// begins reports whether the format is that of a file with these first bytes.
-func (f *format) begins(head []byte) bool {
-	return slices.ContainsFunc(f.magics, func(m magic) bool { return m.in(head) })
+// refused is the error of content of this format, which lies in a file of format outer; nil: it is
+// the file.
+func (f *format) refused(op string, outer *format) error {
+	what, unpack, asIs := f.name, "", raw.id
+	if outer != nil && outer != &raw {
+		what, asIs = fmt.Sprintf("%s with %s in it", outer.name, f.name), outer.id
+		unpack = strings.Replace(outer.convert, "OUT", "FILE", 1)
+	}
+	hint := f.remedy(unpack) + "; or copy it as it is by --format " + string(asIs)
+	return invalid(op, hint, "this is %s, not a raw image", what)
 }
 
-func (m magic) in(head []byte) bool {
-	if len(head) < m.off+len(m.bytes) {
-		return false
+// remedy is what to do with a file of this format, which the command unpack writes to FILE first;
+// empty: there is none.
+func (f *format) remedy(unpack string) string {
+	switch {
+	case f.advice != "":
+		return f.advice
+	case unpack != "":
+		return "make a raw image of it: " + unpack + " && " + strings.ReplaceAll(f.convert, "IN", "FILE")
 	}
-	if m.mask == "" {
-		return bytes.Equal(head[m.off:m.off+len(m.bytes)], []byte(m.bytes))
-	}
-	for i := range len(m.bytes) {
-		if head[m.off+i]&m.mask[i] != m.bytes[i] {
-			return false
-		}
-	}
-	return true
+	return "make a raw image of it: " + f.convert
 }

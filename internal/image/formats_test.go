@@ -1,39 +1,79 @@
 package image
 
 import (
+	"archive/tar"
 	"bytes"
 	"fmt"
+	"math/bits"
+	"strings"
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestMagics begins a file with each mark of each format.
-func TestMagics(t *testing.T) {
-	for _, f := range formats {
-		for _, m := range f.magics {
-			if m.off+len(m.bytes) > headSize {
-				t.Errorf("%s: a magic ends at %d, beyond the %d bytes that are looked at", f.name, m.off+len(m.bytes), headSize)
-			}
-			head := make([]byte, headSize)
-			copy(head[m.off:], m.bytes)
-			got, err := formatOf("open x", "x", head)
-			if f.convert != "" {
-				expect(t, err, transfer.CodeInvalid, "this is a "+f.name+" file, no raw image", f.convert)
+// nothing is said of a content.
+var nothing labels
+
+// contentOf is content that begins, or ends, with a mark.
+func contentOf(m mark) sample {
+	s := sample{head: make([]byte, sampleSize), tail: make([]byte, sampleSize)}
+	switch {
+	case m.off < 0:
+		copy(s.tail[sampleSize+m.off:], m.bytes)
+	default:
+		copy(s.head[m.off:], m.bytes)
+	}
+	return s
+}
+
+// TestMarks begins a file with each mark of each format, and finds it in a file, in a gzip stream and
+// in a Zstandard frame.
+func TestMarks(t *testing.T) {
+	for i := range formats {
+		f := &formats[i]
+		for _, m := range f.marks {
+			if m.is != nil {
 				continue
 			}
-			if err != nil || got.name != f.name {
-				t.Errorf("%s: got %v, %v", f.name, got, err)
+			if bits := bitsOf(m); bits < 32 && f.decode == nil || bits < 27 {
+				t.Errorf("%s has a mark of %d bits, which raw images have by chance", f.name, bits)
 			}
-			// A mark that is cut off is none, and a raw image may begin with anything.
-			if got, err := formatOf("open x", "x", head[:max(0, m.off+len(m.bytes)-1)]); err != nil || got.id != transfer.FormatRaw {
-				t.Errorf("%s, cut off: got %v, %v, want raw", f.name, got, err)
+			if len(m.bytes)+max(m.off, -m.off-len(m.bytes)) > sampleSize {
+				t.Errorf("%s: a mark lies outside of what is looked at", f.name)
+			}
+			s := contentOf(m)
+			if f.decode != nil {
+				if got, err := nothing.accept("open x", s); err != nil || got != f {
+					t.Errorf("%s: got %v, %v", f.name, got, err)
+				}
+			} else {
+				_, err := nothing.accept("open x", s)
+				expect(t, err, transfer.CodeInvalid, "this is "+f.name+", not a raw image", f.convert, f.advice, "--format raw")
+			}
+			for _, outer := range []transfer.Format{transfer.FormatGzip, transfer.FormatZstd} {
+				err := nothing.acceptInside("open x", formatNamed(outer), s)
+				expect(t, err, transfer.CodeInvalid, "with "+f.name+" in it", f.advice, "--format "+string(outer))
+			}
+			// A mark that is cut off is none, and a raw image may hold anything.
+			if !m.text && m.off >= 0 {
+				cut := sample{head: s.head[:m.off+len(m.bytes)-1]}
+				if got := formatOf(cut); got == f {
+					t.Errorf("%s was found where its mark is cut off", f.name)
+				}
 			}
 		}
 	}
-	if last := formats[len(formats)-1]; last.id != transfer.FormatRaw || !last.begins(nil) {
-		t.Errorf("the last format is %s, want raw, which is all that nothing else is", last.name)
+}
+
+func bitsOf(m mark) (n int) {
+	for i := range len(m.bytes) {
+		b := byte(0xff)
+		if m.mask != "" {
+			b = m.mask[i]
+		}
+		n += bits.OnesCount8(b)
 	}
+	return n
 }
 
 // TestSkippableFrames are 16 marks, of which a mask makes one row (RFC 8878, 3.1.2).
@@ -44,32 +84,107 @@ func TestSkippableFrames(t *testing.T) {
 		if first >= 0x50 && first <= 0x5f {
 			want = transfer.FormatZstd
 		}
-		if f, err := formatOf("open x", "x", head); err != nil || f.id != want {
-			t.Errorf("%#x: got %v, %v, want %s", first, f, err, want)
+		if f := formatOf(sample{head: head}); f.id != want {
+			t.Errorf("%#x: got %v, want %s", first, f.name, want)
+		}
+	}
+}
+
+// TestTextMarks finds pages and descriptors however they are written.
+func TestTextMarks(t *testing.T) {
+	for content, want := range map[string]string{
+		"<!DOCTYPE html>\n<html>": "HTML", "\xef\xbb\xbf\r\n  <HTML lang=en>": "HTML", "<head>": "HTML",
+		"<?xml version=\"1.0\"?><Error/>": "XML", "# Disk DescriptorFile\r\nversion=1": "descriptor",
+		"version https://git-lfs.github.com/spec/v1\noid": "LFS", "plain text": "raw", "<": "raw", "": "raw",
+	} {
+		if f := formatOf(sample{head: []byte(content)}); !strings.Contains(f.name, want) {
+			t.Errorf("%q is taken for %s, want %s", content, f.name, want)
+		}
+	}
+}
+
+// TestTarOrDisk tells archives of every kind from a boot sector whose code has the magic of tar.
+func TestTarOrDisk(t *testing.T) {
+	archive := func(name string) []byte {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		if err := w.WriteHeader(&tar.Header{Name: name, Size: 3, Mode: 0o600}); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()[:sampleSize]
+	}
+	v7 := archive("disk.img")
+	copy(v7[tarMagic:], make([]byte, 8))
+	sum := int64(tarSumLen * ' ')
+	for i, c := range v7 {
+		if i < tarSum || i >= tarSum+tarSumLen {
+			sum += int64(c)
+		}
+	}
+	copy(v7[tarSum:], fmt.Sprintf("%06o\x00 ", sum))
+	boot := make([]byte, sampleSize)
+	copy(boot[tarMagic:], "ustar")
+	damaged := bytes.Clone(boot)
+	copy(boot[bootSigPlace:], "\x55\xaa")
+	for want, heads := range map[string][][]byte{
+		"a tar archive":                       {archive("disk.img"), archive("x.ovf.bak"), v7, damaged},
+		"an OVA archive of a virtual machine": {archive("vm.ovf"), archive("VM.OVF")},
+		"a raw image":                         {boot, make([]byte, sampleSize), v7[:sampleSize-1], nil},
+	} {
+		for i, head := range heads {
+			if f := formatOf(sample{head: head}); f.name != want {
+				t.Errorf("%s %d is taken for %s", want, i, f.name)
+			}
 		}
 	}
 }
 
 // TestNames compares what a file's name says of its format with its content.
 func TestNames(t *testing.T) {
-	gz, zst, raw := []byte("\x1f\x8b\x08"), []byte("\x28\xb5\x2f\xfd"), []byte("content")
+	gz, zst, raw := []byte("\x1f\x8b\x08\x00"), []byte("\x28\xb5\x2f\xfd"), []byte("content")
 	for _, tc := range []struct {
 		name string
 		head []byte
 		ok   bool
 	}{
 		{"x.gz", gz, true}, {"/a/X.GZ", gz, true}, {"x.gz", raw, false}, {"x.gz", zst, false}, {"x.gz", nil, false},
-		{"x.zst", zst, true}, {"x.zst", raw, false}, {"x.zst", gz, false},
+		{"x.zst", zst, true}, {"x.zst", raw, false}, {"x.zst", gz, false}, {"x.xz", raw, false}, {"x.bz2", raw, false},
 		{"x.img", gz, true}, {"x", zst, true}, {"x.img", raw, true}, {"", nil, true}, {"x.gz/y", raw, true},
+		// The flat extent of a VMDK image is raw, and so may be what others named by habit.
+		{"x-flat.vmdk", raw, true}, {"x.qcow2", raw, true}, {"x.vhd", raw, true},
 	} {
-		_, err := formatOf("open x", tc.name, tc.head)
+		_, err := labels{fileName: tc.name}.accept("open x", sample{head: tc.head})
 		if tc.ok && err != nil {
 			t.Errorf("%s with %q: %v", tc.name, tc.head, err)
 		}
 		if !tc.ok {
-			expect(t, err, transfer.CodeInvalid, "damaged")
+			expect(t, err, transfer.CodeInvalid, "damaged", "--format raw")
 		}
 	}
+}
+
+// FuzzFormat finds the format of anything, never refuses what is zeros in its first and last sector,
+// and says why it refuses what it does.
+func FuzzFormat(f *testing.F) {
+	for i := range formats {
+		for _, m := range formats[i].marks {
+			s := contentOf(m)
+			f.Add(s.head, s.tail)
+		}
+	}
+	f.Fuzz(func(t *testing.T, head, tail []byte) {
+		s := sample{head: head[:min(len(head), sampleSize)], tail: tail[:min(len(tail), sampleSize)]}
+		got, err := nothing.accept("open x", s)
+		if (err == nil) != (got != nil && got.decode != nil) {
+			t.Errorf("got %v, %v", got, err)
+		}
+		if err != nil {
+			expect(t, err, transfer.CodeInvalid, "not a raw image", "--format raw")
+		}
+		if len(bytes.Trim(head, "\x00")) == 0 && len(bytes.Trim(tail, "\x00")) == 0 && got != &raw {
+			t.Errorf("zeros are taken for %v, %v", got, err)
+		}
+	})
 }
 
 // TestFormatNamed finds what jobs can write, by the names that they have for it, and nothing else.
@@ -89,7 +204,7 @@ func TestFormatNamed(t *testing.T) {
 		}
 		closed(t, enc)
 		enc.abandon()
-		if got, err := formatOf("open x", "x", stored.Bytes()); err != nil || got.id != id {
+		if got, err := nothing.accept("open x", sample{head: stored.Bytes()}); err != nil || got.id != id {
 			t.Errorf("what is stored as %s is taken for %v, %v", id, got, err)
 		}
 	}

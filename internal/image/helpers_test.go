@@ -2,6 +2,8 @@ package image
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -118,4 +120,9 @@ func exists(t testing.TB, path string) bool {
 		t.Fatal(err)
 	}
 	return err == nil
+}
+
+func sha256Of(p []byte) string {
+	sum := sha256.Sum256(p)
+	return hex.EncodeToString(sum[:])
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"hash"
 	"io"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -16,8 +17,7 @@ type medium interface {
 	transfer.ChangeDetector // nil of a medium that cannot tell
 	// name names the medium in messages, without secrets.
 	name() string
-	// fileName is a name by whose ending users tell the format; empty: none.
-	fileName() string
+	labels() labels
 	// head is the first n bytes, or all if there are fewer. It is called before random and stream.
 	head(ctx context.Context, n int) ([]byte, error)
 	// random is the medium as one that is read by offset; nil if it can only be read in order.
@@ -25,6 +25,15 @@ type medium interface {
 	// stream reads from the first byte on. The caller closes it. A medium that is read by offset
 	// has as many streams as are asked for, others have one.
 	stream(ctx context.Context) (*input, error)
+}
+
+// labels is what is said of a medium's content besides its bytes; each is empty if nothing is.
+type labels struct {
+	fileName string // a name by whose ending users tell the format
+	// contentType and contentEncoding are the headers of a server's response (RFC 9110, 8.3 and 8.4).
+	contentType, contentEncoding string
+	// endsSilently says that nothing tells a stream that is complete from one that was cut off.
+	endsSilently bool
 }
 
 // readSize is how much is read at once of a medium that is read in order.
@@ -47,6 +56,16 @@ func newInput(read readFunc, closeFunc func() error) *input {
 
 // during makes ctx the one under which the medium is read from now on.
 func (in *input) during(ctx context.Context) { in.source.ctx = ctx }
+
+// offset is how many bytes have been read of what the medium holds.
+func (in *input) offset() int64 { return in.source.off - int64(in.Buffered()) }
+
+// digest adds to h what is taken from here on.
+func (in *input) digest(h hash.Hash) {
+	ahead, _ := in.Peek(in.Buffered()) // as many as there are
+	h.Write(ahead)
+	in.source.sum = h
+}
 
 // err is the first error of the medium other than io.EOF. A decoder above it may hide it behind one
 // of its own.
@@ -74,6 +93,8 @@ type boundReader struct {
 	read readFunc
 	ctx  context.Context // of the call in progress
 	err  error           // the first one but io.EOF, which stays
+	off  int64           // bytes read
+	sum  hash.Hash       // of what was read; nil: not asked for
 }
 
 func (r *boundReader) Read(p []byte) (int, error) {
@@ -84,6 +105,10 @@ func (r *boundReader) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	n, err := r.read(r.ctx, p)
+	r.off += int64(n)
+	if r.sum != nil {
+		r.sum.Write(p[:n])
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err
 	}

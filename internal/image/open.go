@@ -17,6 +17,8 @@ import (
 type Options struct {
 	Roots Roots     // the folders that files may be in
 	Stdin io.Reader // what "-" reads; nil: nothing
+	// Format is how the image is stored, whatever its content looks like; empty: the content decides.
+	Format transfer.Format
 	// Measure unpacks a compressed file once when it is opened, so that its size is known and a
 	// damaged one is found before anything is created. Without it the size is -1 until the end.
 	// URLs and standard input are never measured.
@@ -25,6 +27,11 @@ type Options struct {
 	// CodeInvalid. 0: no limit. It keeps a small file that unpacks to more than any drive holds
 	// from being unpacked to its end.
 	MaxSize int64
+	// MinSize is the least size in bytes of a stream whose end does not tell whether it is complete,
+	// such as standard input; one that ends before it is CodeInvalid. 0: none.
+	MinSize int64
+	// StoredDigest computes the SHA-256 of a compressed image as it is stored, too.
+	StoredDigest bool
 	// Limit is what a URL takes, bytes; nil: as much as it can.
 	Limit *rate.Limiter
 
@@ -33,64 +40,79 @@ type Options struct {
 }
 
 // Open opens an image: a regular file or block device, an http or https URL, or "-" for standard
-// input. Its content decides its format: gzip and Zstandard (of one member or frame, or many) make
-// a transfer.Stream, as do standard input and a URL whose server does not support ranges;
-// everything else can be read by offset. The disk formats of virtual machines are refused.
+// input. Its content decides its format, unless the options do: gzip and Zstandard (of one member or
+// frame, or many) make a transfer.Stream, as do standard input and a URL whose server does not
+// support ranges; everything else can be read by offset. What is known to be no raw image, be it
+// stored as it is or compressed, is refused. A manifest beside a file, PATH.manifest.json, that is
+// one of its bytes says that they are the image, whatever they look like.
 //
 // Errors: CodeNotFound, CodeForbidden (also outside of the roots), CodeInvalid for what cannot be
 // an image, is empty or does not unpack, and for URLs the codes of package transfer that fit the
 // server's response.
 func Open(ctx context.Context, path string, opts Options) (transfer.Source, error) {
+	if (transfer.Ref{Path: path}).IsFile() {
+		f, err := openFile(opts.Roots, path)
+		if err != nil {
+			return nil, err
+		}
+		return openStored(ctx, f, opts)
+	}
 	m, err := openMedium(ctx, path, opts)
 	if err != nil {
 		return nil, err
 	}
-	opts.Measure = opts.Measure && (transfer.Ref{Path: path}).IsFile() // a URL would be fetched twice, and standard input is read once
-	src, err := openImage(ctx, m, opts)
+	opts.Measure = false // a URL would be fetched twice, and standard input is read once
+	r, err := choose(ctx, m, opts.Format)
+	return openImage(ctx, m, r, opts, err)
+}
+
+// openMedium opens what is not a file.
+func openMedium(ctx context.Context, path string, opts Options) (medium, error) {
+	ref := transfer.Ref{Path: path}
+	if ref.IsStd() {
+		return openStdin(opts)
+	}
+	return openURL(ctx, ref, opts)
+}
+
+// openStored reads the image in a file, which belongs to the source from then on.
+func openStored(ctx context.Context, f *File, opts Options) (transfer.Source, error) {
+	r, err := chooseStored(ctx, f, opts)
+	f.reading = r
+	return openImage(ctx, f, r, opts, err)
+}
+
+// openImage reads what is on a medium. The medium belongs to the source from then on; with an error,
+// one before it or refusal, it is closed.
+func openImage(ctx context.Context, m medium, r reading, opts Options, refusal error) (src transfer.Source, err error) {
+	if refusal != nil {
+		return nil, errors.Join(refusal, m.Close())
+	}
+	if random := m.random(); random != nil && r.format.open != nil {
+		src, err = r.format.open(random)
+	} else {
+		src, err = openStream(ctx, m, r, opts)
+	}
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return src, nil
 }
 
-func openMedium(ctx context.Context, path string, opts Options) (medium, error) {
-	switch ref := (transfer.Ref{Path: path}); {
-	case ref.IsURL():
-		return openURL(ctx, ref, opts)
-	case ref.IsStd():
-		return openStdin(opts)
-	}
-	return openFile(opts.Roots, path)
-}
-
-// openImage finds the format of what is on a medium, and reads it as such. The medium belongs to
-// the source from then on if there is no error.
-func openImage(ctx context.Context, m medium, opts Options) (transfer.Source, error) {
-	f, err := findFormat(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	if r := m.random(); r != nil && f.open != nil {
-		return f.open(r)
-	}
-	return openStream(ctx, m, f, opts)
-}
-
-func findFormat(ctx context.Context, m medium) (*format, error) {
-	head, err := m.head(ctx, headSize)
-	if err != nil {
-		return nil, err
-	}
-	return formatOf("open "+m.name(), m.fileName(), head)
-}
-
 // Check finds what can be wrong with an image file at first glance, without unpacking it. It looks
-// anywhere, whatever the roots, so it is for a user's own files. Its errors are those of Open.
-func Check(path string) error {
+// anywhere, whatever the roots, so it is for a user's own files. What the manifest beside a file may
+// allow is left to Open. Its errors are those of Open.
+func Check(path string, format transfer.Format) error {
 	f, err := openFile(Roots{string(os.PathSeparator)}, path)
 	if err != nil {
 		return err
 	}
-	_, err = findFormat(context.Background(), f)
+	r, err := choose(context.Background(), f, format)
+	if err == nil {
+		err = lookInside(context.Background(), f, r)
+	}
+	if _, none := os.Stat(path + manifestSuffix); none == nil && isInvalid(err) {
+		err = nil
+	}
 	return errors.Join(err, f.Close())
 }

@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -23,7 +24,8 @@ func TestRefused(t *testing.T) {
 	for name, content := range map[string][]byte{
 		"empty.img": {}, "empty.img.gz": gzipped(t, nil), "disk.qcow2": []byte("QFI\xfb and more of it"), "disk.xz": []byte("\xfd7zXZ\x00 and more"),
 		"torn.gz": compressed[:len(compressed)/2], "torn.zst": framed[:len(framed)/2],
-		"trailing.gz": append(bytes.Clone(compressed), "garbage"...), "page.img.gz": []byte("<html>not found</html>"),
+		"trailing.gz":  append(bytes.Clone(compressed), bytes.Repeat([]byte("garbage"), mostIgnored)...),
+		"trailing.zst": append(bytes.Clone(framed), "garbage"...), "page.img.gz": []byte("<html>not found</html>"),
 		"torn-header.gz": append(bytes.Clone(compressed), compressed[:5]...), "flipped.gz": flipped(compressed),
 		"torn-name.gz": append(bytes.Clone(compressed), "\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03disk"...),
 	} {
@@ -51,7 +53,8 @@ func TestRefused(t *testing.T) {
 		"torn.gz":             {transfer.CodeInvalid, "truncated"},
 		"torn-header.gz":      {transfer.CodeInvalid, "truncated"},
 		"torn-name.gz":        {transfer.CodeInvalid, "truncated"},
-		"trailing.gz":         {transfer.CodeInvalid, "damaged"},
+		"trailing.gz":         {transfer.CodeInvalid, fmt.Sprintf("head -c %d IN", len(compressed))},
+		"trailing.zst":        {transfer.CodeInvalid, fmt.Sprintf("head -c %d IN", len(framed))},
 		"flipped.gz":          {transfer.CodeInvalid, "damaged"},
 		"torn.zst":            {transfer.CodeInvalid, "truncated"},
 		"page.img.gz":         {transfer.CodeInvalid, ".gz"},

@@ -18,36 +18,27 @@ const maxManifest = 1 << 30
 
 // OpenReference opens what a drive is to be compared with: an image, as Open does, or a manifest,
 // which makes a transfer.Digests. A file is a manifest if its name ends in .json or it begins as
-// one. A damaged manifest is CodeInvalid.
+// one, unless the options name a format. A damaged manifest is CodeInvalid.
 func OpenReference(ctx context.Context, path string, opts Options) (transfer.Source, error) {
-	if !(transfer.Ref{Path: path}).IsFile() {
+	if !(transfer.Ref{Path: path}).IsFile() || opts.Format != "" {
 		return Open(ctx, path, opts)
 	}
 	f, err := openFile(opts.Roots, path)
 	if err != nil {
 		return nil, err
 	}
-	src, err := openReference(ctx, f, opts)
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return src, nil
-}
-
-// openReference owns f from then on if there is no error.
-func openReference(ctx context.Context, f *File, opts Options) (transfer.Source, error) {
 	is, err := f.isManifest()
-	if err != nil {
-		return nil, err
-	}
-	if !is {
-		return openImage(ctx, f, opts)
+	switch {
+	case err != nil:
+		return nil, errors.Join(err, f.Close())
+	case !is:
+		return openStored(ctx, f, opts)
 	}
 	m, err := f.manifest()
-	if err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	return &Reference{m: m}, f.Close()
+	return &Reference{m: m}, nil
 }
 
 // isManifest looks at the name and the beginning.

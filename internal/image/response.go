@@ -17,10 +17,12 @@ type response struct {
 	header http.Header
 	from   *url.URL // where redirects led
 	length int64    // of the body, bytes; -1: unknown
-	body   io.ReadCloser
-	ctx    context.Context // of the request
-	stop   context.CancelCauseFunc
-	unbind func() bool
+	// unframed says that the body ends with the connection.
+	unframed bool
+	body     io.ReadCloser
+	ctx      context.Context // of the request
+	stop     context.CancelCauseFunc
+	unbind   func() bool
 }
 
 // get sends one request. ctx governs the response until its Close or unbind.
@@ -53,6 +55,7 @@ func (resp *response) send(u *url.URL, header http.Header) error {
 		return resp.callError(err)
 	}
 	resp.status, resp.header, resp.from, resp.length, resp.body = got.StatusCode, got.Header, got.Request.URL, got.ContentLength, got.Body
+	resp.unframed = got.ContentLength < 0 && got.ProtoMajor == 1 && len(got.TransferEncoding) == 0
 	return nil
 }
 
@@ -116,4 +119,13 @@ func (resp *response) version() string {
 		return tag
 	}
 	return resp.header.Get("Last-Modified")
+}
+
+// labels is what the response says of its body. One of HTTP/1 with neither a length nor chunks ends
+// when the connection does (RFC 9112, 6.3).
+func (resp *response) labels() labels {
+	return labels{
+		fileName: resp.remote.origin.Path, endsSilently: resp.unframed,
+		contentType: resp.header.Get("Content-Type"), contentEncoding: resp.header.Get("Content-Encoding"),
+	}
 }

@@ -40,7 +40,8 @@ func readPatiently(r io.Reader) readFunc {
 
 func (s *stdin) name() string { return "standard input" }
 
-func (s *stdin) fileName() string { return "" }
+// labels says that standard input may end because what writes it has failed.
+func (s *stdin) labels() labels { return labels{endsSilently: true} }
 
 // Size is not known.
 func (s *stdin) Size() int64 { return -1 }

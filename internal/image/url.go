@@ -36,7 +36,7 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error
 		return nil, err
 	}
 	r.client = &http.Client{Transport: layers, CheckRedirect: checkRedirect}
-	resp, err := r.get(ctx, r.origin, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", headSize-1)}})
+	resp, err := r.get(ctx, r.origin, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sampleSize-1)}})
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (r *remote) body(resp *response) (*urlBody, error) {
 
 func (b *urlBody) name() string { return b.remote.name }
 
-func (b *urlBody) fileName() string { return b.remote.origin.Path }
+func (b *urlBody) labels() labels { return b.response.labels() }
 
 // Size is what the server says; -1 if it does not.
 func (b *urlBody) Size() int64 { return b.response.length }

@@ -20,6 +20,7 @@ type URL struct {
 	size    int64
 	version string
 	start   []byte // the first bytes, which tell the format
+	said    labels // by the response that had them
 	// at is where redirects led at first. Mirrors of one image differ in their ETags, so later
 	// requests go there too.
 	at atomic.Pointer[url.URL]
@@ -37,11 +38,11 @@ func (r *remote) ranged(resp *response) (*URL, error) {
 	if resp.status != http.StatusPartialContent || !ok || first != 0 || resp.version() == "" {
 		return nil, nil
 	}
-	head := make([]byte, min(last+1, headSize))
+	head := make([]byte, min(last+1, sampleSize))
 	if _, err := io.ReadFull(resp, head); err != nil {
 		return nil, r.short(0, err)
 	}
-	u := &URL{remote: r, size: total, version: resp.version(), start: head}
+	u := &URL{remote: r, size: total, version: resp.version(), start: head, said: resp.labels()}
 	u.pin(resp.from)
 	return u, nil
 }
@@ -58,7 +59,7 @@ func (u *URL) pin(to *url.URL) {
 
 func (u *URL) name() string { return u.remote.name }
 
-func (u *URL) fileName() string { return u.origin.Path }
+func (u *URL) labels() labels { return u.said }
 
 func (u *URL) random() transfer.RandomAccess { return u }
 

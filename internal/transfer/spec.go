@@ -82,10 +82,10 @@ func (c *Compression) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Format is how a downloaded image is stored.
+// Format is how an image is stored.
 type Format string
 
-// The formats of a downloaded image.
+// The formats that a job can ask for.
 const (
 	FormatRaw  Format = "raw"
 	FormatGzip Format = "gz"
@@ -105,7 +105,8 @@ type Spec struct {
 	Readers     []string    `json:"readers,omitempty"`      // of a new drive: UUIDs of accounts that may read it
 	SHA256      string      `json:"sha256,omitempty"`       // what the image must have, as sha256sum prints it
 	ImageDigest bool        `json:"image_sha256,omitempty"` // also compute the SHA-256 of the image as a whole
-	Format      Format      `json:"format,omitempty"`       // of a downloaded image
+	Format      Format      `json:"format,omitempty"`       // of the image; empty: by its content (of a target: raw)
+	AllowShort  bool        `json:"allow_short,omitempty"`  // a stream may end before Size
 	Overwrite   bool        `json:"overwrite,omitempty"`    // the target may exist, and is replaced
 	Verify      VerifyMode  `json:"verify"`
 	Compression Compression `json:"compression"`
@@ -205,6 +206,13 @@ func (s *Spec) validateTransfer() error {
 	case "", FormatRaw, FormatGzip, FormatZstd:
 	default:
 		return invalid("use raw, gz or zst", "%q is not a format", s.Format)
+	}
+	if s.Kind == Clone && s.Format != "" {
+		return invalid("leave --format out", "drives are raw")
+	}
+	if s.AllowShort && (s.Kind != Upload || s.Size == 0) {
+		return invalid("leave --allow-short out, or give the new drive's --size",
+			"only an upload to a drive of a given size may end early")
 	}
 	if s.ChunkSize < MinChunkSize || s.ChunkSize > MaxChunkSize || s.ChunkSize%MinChunkSize != 0 {
 		return BadChunkSize(int64(s.ChunkSize), MaxChunkSize)

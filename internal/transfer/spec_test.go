@@ -124,6 +124,11 @@ func TestValidateFields(t *testing.T) {
 		"priority":             {func(s *Spec) { s.Priority = "urgent" }, false},
 		"format":               {func(s *Spec) { s.Format = "xz" }, false},
 		"format zst":           {func(s *Spec) { s.Format = FormatZstd }, true},
+		"format of a verify":   {func(s *Spec) { s.Kind, s.Target, s.Format = Verify, drive, FormatRaw }, true},
+		"format of a clone":    {func(s *Spec) { s.Kind, s.Source, s.Format = Clone, drive, FormatRaw }, false},
+		"short":                {func(s *Spec) { s.Size, s.AllowShort = 512, true }, true},
+		"short of no size":     {func(s *Spec) { s.AllowShort = true }, false},
+		"short clone":          {func(s *Spec) { s.Kind, s.Source, s.Size, s.AllowShort = Clone, drive, 512, true }, false},
 		"chunk 0":              {func(s *Spec) { s.ChunkSize = 0 }, false},
 		"chunk negative":       {func(s *Spec) { s.ChunkSize = -MinChunkSize }, false},
 		"chunk 4k":             {func(s *Spec) { s.ChunkSize = MinChunkSize }, true},
@@ -157,7 +162,7 @@ func TestValidateFields(t *testing.T) {
 func TestSpecJSON(t *testing.T) {
 	s := NewSpec(Upload, web, newDrive)
 	s.Name, s.Size, s.Tags, s.Readers, s.SHA256 = "n", 1024, []string{"t"}, []string{uuidB}, strings.Repeat("ab", 32)
-	s.Compression, s.Concurrency, s.LimitRate, s.ImageDigest, s.Overwrite, s.Format = 6, 4, 1<<20, true, true, FormatGzip
+	s.Compression, s.Concurrency, s.LimitRate, s.ImageDigest, s.Overwrite, s.Format, s.AllowShort = 6, 4, 1<<20, true, true, FormatGzip, true
 	for _, c := range []Compression{CompressionAuto, CompressionNone, 1, 9} {
 		s.Compression = c
 		b, err := json.Marshal(s)

@@ -1,0 +1,179 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// cutOff is what a refusal says of a sound stream with something behind it.
+func cutOff(stream []byte) []string {
+	return []string{fmt.Sprintf("is sound and ends at byte %d", len(stream)), fmt.Sprintf("head -c %d IN >OUT", len(stream))}
+}
+
+// TestRest puts something behind a compressed image, and does with it what gzip and zstd do, or says
+// that it is no damage.
+func TestRest(t *testing.T) {
+	disk := bytes.Repeat([]byte("data of a disk "), 10_000)
+	gz, zst := gzipped(t, disk), zstded(t, disk)
+	skippable := []byte("\x5f\x2a\x4d\x18\x04\x00\x00\x00meta")
+	for name, tc := range map[string]struct {
+		stored []byte
+		rest   string
+		note   string
+		words  []string // of the refusal; none: it is read
+	}{
+		"gzip, zeros":                {gz, string(make([]byte, 100_000)), "", nil},
+		"gzip, one zero":             {gz, "\x00", "", nil},
+		"gzip, garbage":              {gz, "garbage", "7 bytes after the gzip stream are ignored", nil},
+		"gzip, one byte":             {gz, "x", "1 bytes after", nil},
+		"gzip, zeros and garbage":    {gz, "\x00\x00\x00x", "4 bytes after", nil},
+		"gzip, most garbage":         {gz, string(bytes.Repeat([]byte("x"), mostIgnored)), fmt.Sprint(mostIgnored), nil},
+		"gzip, too much garbage":     {gz, string(bytes.Repeat([]byte("x"), mostIgnored+1)), "", cutOff(gz)},
+		"gzip, a torn member":        {gz, "\x1f", "", []string{"truncated"}},
+		"gzip, a torn header":        {gz, "\x1f\x8b\x08", "", []string{"truncated"}},
+		"gzip, a damaged member":     {gz, "\x1f\x8b\x07 and more than a header takes", "", []string{"damaged"}},
+		"gzip, a member and garbage": {append(bytes.Clone(gz), gzipped(t, nil)...), "x", "1 bytes after", nil},
+		"Zstandard, skippable":       {zst, string(skippable), "", nil},
+		"Zstandard, skippable twice": {append(bytes.Clone(skippable), zst...), string(skippable) + string(skippable), "", nil},
+		"Zstandard, torn skippable":  {zst, string(skippable[:9]), "", []string{"truncated"}},
+		"Zstandard, zeros":           {zst, string(make([]byte, 100_000)), "", cutOff(zst)},
+		"Zstandard, garbage":         {zst, "garbage", "", cutOff(zst)},
+		"Zstandard, one byte":        {zst, "x", "", cutOff(zst)},
+		"Zstandard, a torn mark":     {zst, "\x28\xb5", "", []string{"truncated"}},
+		"Zstandard, a torn header":   {zst, "\x28\xb5\x2f\xfd\x80", "", []string{"truncated"}},
+	} {
+		for medium, open := range openOn(t, append(bytes.Clone(tc.stored), tc.rest...), Options{Measure: true}) {
+			src, err := open()
+			var got []byte
+			if err == nil {
+				got, err = drain(t, src)
+			}
+			if tc.words != nil {
+				expect(t, err, transfer.CodeInvalid, tc.words...)
+				continue
+			}
+			if err != nil || !bytes.Equal(got, disk) {
+				t.Errorf("%s on %s: %d bytes, %v", name, medium, len(got), err)
+				continue
+			}
+			checkWarning(t, src, disk, tc.note)
+			closed(t, src)
+		}
+	}
+}
+
+// TestZstdMemory refuses what the zstd program refuses unasked, and says so.
+func TestZstdMemory(t *testing.T) {
+	header := func(flags byte, more ...byte) []byte {
+		return append(append([]byte("\x28\xb5\x2f\xfd"), flags), more...)
+	}
+	for name, tc := range map[string]struct {
+		stored []byte
+		words  []string
+	}{
+		"a window of 2 GiB":   {header(0, 21<<3), []string{"2048 MiB", "--long=31"}},
+		"a little too large":  {header(0, 17<<3|1), []string{"144 MiB", "128 MiB", "--long=31"}},
+		"a whole of 1 GiB":    {header(0xa0, 0, 0, 0, 0x40), []string{"1024 MiB", "--long=31"}},
+		"a dictionary":        {header(1, 0, 7), []string{"dictionary 7", "zstd -dc -D"}},
+		"all that is allowed": {header(0, 17<<3), []string{"truncated"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Open(t.Context(), tempFile(t, "x.zst", tc.stored), Options{Roots: everywhere, Measure: true})
+			expect(t, err, transfer.CodeInvalid, tc.words...)
+		})
+	}
+}
+
+// TestZstdProgram reads what the program makes of an image in ways that are not the library's.
+func TestZstdProgram(t *testing.T) {
+	if _, err := exec.LookPath("zstd"); err != nil {
+		t.Skip(err)
+	}
+	disk := bytes.Repeat([]byte("data of a disk "), 100_000)
+	for _, flags := range [][]string{
+		{"--ultra", "-22"}, {"--long=27"}, {"--no-check"}, {"--no-content-size"}, {"-T2", "-B100KB"}, {"--stream-size=1500000"},
+	} {
+		var packed bytes.Buffer
+		cmd := exec.Command("zstd", append([]string{"-q", "-c"}, flags...)...)
+		cmd.Stdin, cmd.Stdout = bytes.NewReader(disk), &packed
+		if err := cmd.Run(); err != nil {
+			t.Errorf("zstd %q: %v", flags, err)
+			continue
+		}
+		for medium, open := range openOn(t, packed.Bytes(), Options{}) {
+			if got, err := read(t, open); err != nil || !bytes.Equal(got, disk) {
+				t.Errorf("%q on %s: %d bytes, %v", flags, medium, len(got), err)
+			}
+		}
+	}
+}
+
+// FuzzZstdFrames follows the frames of anything that begins as a stream: what the library takes for
+// complete passes unchanged and complete, and nothing else does.
+func FuzzZstdFrames(f *testing.F) {
+	zst := zstded(f, []byte("content"))
+	for _, rest := range []string{"", "x", "\x00\x00\x00\x00\x00", "\x28\xb5", "\x50\x2a\x4d\x18\x01\x00\x00\x00x", string(zst)} {
+		f.Add(append(bytes.Clone(zst), rest...))
+	}
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		if formatOf(sample{head: stored}).id != transfer.FormatZstd {
+			return
+		}
+		read := func(r io.Reader) ([]byte, error) {
+			z, err := zstd.NewReader(r,
+				zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(64<<20))
+			if err != nil {
+				return nil, err
+			}
+			defer z.Close()
+			return io.ReadAll(io.LimitReader(z, 1<<20))
+		}
+		want, wantErr := read(bytes.NewReader(stored))
+		src := bytes.NewReader(stored)
+		in := newInput(func(_ context.Context, p []byte) (int, error) { return src.Read(p) }, nil)
+		in.during(t.Context())
+		got, err := read(&zstdFrames{in: in})
+		var known *transfer.Error
+		if errors.As(err, &known) && wantErr != nil {
+			return // refused for another reason, or in other words
+		}
+		if !bytes.Equal(got, want) || (err == nil) != (wantErr == nil) {
+			t.Errorf("%x: got %q, %v, want %q, %v", stored, got, err, want, wantErr)
+		}
+	})
+}
+
+// TestStoredDigest takes the SHA-256 of all that is stored of an image, be it more than is unpacked.
+func TestStoredDigest(t *testing.T) {
+	disk := bytes.Repeat([]byte("data"), 10_000)
+	for _, stored := range [][]byte{gzipped(t, disk), append(gzipped(t, disk), "garbage"...), zstded(t, disk)} {
+		for medium, open := range openOn(t, stored, Options{StoredDigest: true, Measure: true}) {
+			src, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := src.(transfer.StoredDigester)
+			if early := d.StoredSHA256(); early != "" {
+				t.Errorf("%s: %s before the end", medium, early)
+			}
+			if _, err := drain(t, src); err != nil || d.StoredSHA256() != sha256Of(stored) {
+				t.Errorf("%s: got %s, %v, want %s", medium, d.StoredSHA256(), err, sha256Of(stored))
+			}
+			closed(t, src)
+		}
+	}
+	src := open(t, tempFile(t, "x.gz", gzipped(t, disk)), Options{})
+	defer closed(t, src)
+	if _, err := drain(t, src); err != nil || src.(transfer.StoredDigester).StoredSHA256() != "" {
+		t.Errorf("%v; nobody asked for a digest", err)
+	}
+}
