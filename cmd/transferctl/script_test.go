@@ -66,7 +66,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(e.WorkDir, "config.yaml"), nil, 0o600)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"daemon": startDaemon, "stop": stopDaemon, "crash": crashDaemon, "sandbox": startSandbox, "redis": startRedis,
+			"daemon": startDaemon, "terminate": stopDaemon, "crash": crashDaemon, "sandbox": startSandbox, "redis": startRedis,
 			"image": makeImage, "gpt": makeGPT, "same": same, "json": jsonField, "progress": awaitProgress, "let": let,
 		},
 	})
@@ -137,7 +137,7 @@ func lastDaemon(ts *testscript.TestScript) *process {
 	return p.(*process)
 }
 
-// stopDaemon: stop asks transferd to end and fails unless it does so in good order.
+// stopDaemon: terminate (stop is testscript's own, which ends a script) asks transferd to end and fails unless it does so in good order.
 func stopDaemon(ts *testscript.TestScript, _ bool, _ []string) {
 	p := lastDaemon(ts)
 	if err := p.end(syscall.SIGTERM); err != nil {

@@ -1,0 +1,150 @@
+package leasetest
+
+// adder adds a step if it is possible. change makes the state after it and returns what does not hold any
+// more, if anything.
+type adder func(name string, ok bool, change func(s *State) (broken string))
+
+// workerSteps is what a worker may do, and what may be done to it. A process that is stopped while it is
+// about to send nothing is one that does nothing.
+func (m *Model) workerSteps(s State, i int, add adder) {
+	w := s.workers[i]
+	acts := w.has && w.sending < stopped
+	quiet := acts && w.sending == idle && s.writes[i].from == 0 // no call is under way
+	owns := acts && m.owns(s, i)
+	distrusts := s.Record.Copy && m.has(DistrustCopies)
+
+	add("takes the job", !w.dead && !w.has && m.takes(s.Record), func(s *State) string { m.take(s, i); return "" })
+	add("learns that Redis is another", owns && distrusts, func(s *State) string { m.distrust(s, i); return "" })
+	owns = owns && !distrusts
+	add("renews the lease", owns && w.asked < 0, func(s *State) string { s.Record.Lapse, s.workers[i].asked = lease, 0; return "" })
+	add("has the proof", acts && w.asked >= 0, func(s *State) string { m.prove(s, i); return "" })
+	add("learns that it lost the job", acts && !m.owns(s, i), func(s *State) string { s.workers[i] = worker{asked: -1}; return "" })
+
+	mayWrite := w.proof > 0 || !m.has(ProvePieces)
+	add("is about to send", quiet && mayWrite, func(s *State) string { s.workers[i].sending = proven; return "" })
+	// A process that is continued sends at once: to stop it over and over between two of its instructions is left out.
+	add("sends the image", w.sending != idle, func(s *State) string { send(s, i, image); return "" })
+	add("sends something wrong", w.sending != idle, func(s *State) string { send(s, i, wrong); return "" })
+	mayDestroy := owns && w.proof > 0 || !m.has(FreshForDestroy)
+	add("destroys the drive", quiet && mayDestroy, func(s *State) string { send(s, i, gone); return "" })
+	add("what was sent arrives", s.writes[i].from != 0, func(s *State) string { return arrive(s, i) })
+
+	add("reads back", quiet && s.drive == image, func(s *State) string { readBack(s, i); return "" })
+	done := s.Record.Late == 0 && (w.verified == late || w.verified == early && !m.has(ReadBackAfter))
+	add("says succeeded", owns && quiet && done, func(s *State) string { return end(s, i, Succeeded) })
+	add("says failed", owns && quiet, func(s *State) string { return end(s, i, Failed) })
+	add("hands over", owns && quiet, func(s *State) string { return end(s, i, Queued) })
+
+	add("is stopped", w.sending == proven, func(s *State) string { s.workers[i].sending = stopped; return "" })
+	add("is killed, and what it sent is lost", !w.dead, func(s *State) string { return kill(s, i, false) })
+	add("is killed, and what it sent arrives", !w.dead && s.writes[i].from != 0, func(s *State) string { return kill(s, i, true) })
+}
+
+// takes reports whether a worker may take the job.
+func (m *Model) takes(r Record) bool {
+	return r.Epoch < attempts && (r.Status == Queued || r.Status == Running && r.Lapse <= 0)
+}
+
+// Take is the record after worker owner took the job. ended says that the process of the owner before is
+// proven to have ended.
+func (m *Model) Take(r Record, owner int8, ended bool) Record {
+	switch {
+	case !m.has(WaitWhenLost):
+	case r.Copy && m.has(DistrustCopies):
+		r.Late = lease + delay
+	case r.Status == Running && !ended:
+		r.Late = max(r.Late, max(r.Lapse, 0)+delay)
+	}
+	return Record{Status: Running, Owner: owner, Epoch: r.Epoch + 1, Lapse: lease, Late: r.Late}
+}
+
+func (m *Model) take(s *State, i int) {
+	before := s.Record
+	s.Record = m.Take(before, int8(i), before.Owner >= 0 && s.workers[before.Owner].dead)
+	if !s.restored {
+		s.snapshot = before
+	}
+	if s.snapshot.Owner == int8(i) {
+		s.snapshot.Owner = -2
+	}
+	w := &s.workers[i]
+	*w = worker{has: true, epoch: s.Record.Epoch, proof: m.proves(), asked: -1}
+}
+
+func (m *Model) proves() int8 {
+	if m.has(ProofIsShorter) {
+		return proof
+	}
+	return lease
+}
+
+// owns is what Redis says when a worker renews, finishes or fails.
+func (m *Model) owns(s State, i int) bool {
+	return s.Record.Status == Running && s.Record.Epoch == s.workers[i].epoch &&
+		(s.Record.Owner == int8(i) || !m.has(CompareToken))
+}
+
+// distrust notes that there may be an owner which this copy of the record does not have.
+func (m *Model) distrust(s *State, i int) {
+	s.Record.Copy = false
+	if m.has(WaitWhenLost) {
+		s.Record.Late, s.workers[i].verified = lease+delay, min(s.workers[i].verified, early)
+	}
+}
+
+// prove takes in the answer to a renewal.
+func (m *Model) prove(s *State, i int) {
+	w := &s.workers[i]
+	lasts := m.proves()
+	if m.has(ProofFromSent) {
+		lasts -= w.asked
+	}
+	w.proof, w.asked = max(w.proof, lasts), -1
+}
+
+func send(s *State, i int, what content) {
+	w := &s.workers[i]
+	w.sending, w.verified = idle, unverified
+	s.writes[i] = write{from: int8(i) + 1, left: delay, what: what}
+}
+
+func arrive(s *State, i int) (broken string) {
+	what := s.writes[i].what
+	s.writes[i] = write{}
+	switch {
+	case s.drive == users:
+		return "a write of the job reached the drive after the user's"
+	case s.drive == gone:
+		return ""
+	}
+	if s.drive = what; s.Record.Status == Succeeded && what != image {
+		return "the drive changed after the job had succeeded"
+	}
+	return ""
+}
+
+func readBack(s *State, i int) {
+	s.workers[i].verified = early
+	if s.Record.Late == 0 {
+		s.workers[i].verified = late
+	}
+}
+
+func end(s *State, i int, to Status) (broken string) {
+	s.workers[i] = worker{asked: -1}
+	s.Record.Status, s.Record.Lapse = to, -1
+	if to == Succeeded && s.drive != image {
+		return "the job succeeded, and the drive is not the image"
+	}
+	return ""
+}
+
+// kill ends a process: the kernel resets its connections, so what it sent arrives within a round trip, which
+// is nothing beside a tick, or never.
+func kill(s *State, i int, arrives bool) (broken string) {
+	if s.writes[i].from != 0 && arrives {
+		broken = arrive(s, i)
+	}
+	s.workers[i], s.writes[i] = worker{dead: true, asked: -1}, write{}
+	return broken
+}
