@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -43,7 +44,10 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 		ctx, cancel = context.WithTimeoutCause(ctx, deadline, transfer.Errorf(transfer.CodeDeadline, "the same command resumes it", "the job has not ended by its deadline"))
 		defer cancel()
 	}
-	job := a.attempt(ctx, j, spec)
+	job, err := a.resume(ctx, j, spec)
+	if err != nil {
+		return err
+	}
 	if job.State == transfer.Succeeded || !j.Resumable() || final(job.Error.Code) {
 		return errors.Join(a.finish(&job), j.Remove())
 	}
@@ -52,15 +56,32 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 
 // openJournal takes up what an earlier run of the same command left, or with anew forgets it.
 func (a *app) openJournal(spec *transfer.Spec, anew bool) (*journal.Journal, error) {
-	dir := filepath.Join(a.cfg.State, "local")
-	j, err := journal.Open(dir, spec)
+	j, err := journal.Open(filepath.Join(a.cfg.State, "local"), spec)
 	if err != nil || !anew || j.Attempt() == 1 {
 		return j, err
 	}
-	if err := errors.Join(j.Remove(), j.Close()); err != nil {
-		return nil, err
+	if err := restart(j, spec); err != nil {
+		return nil, errors.Join(err, j.Close())
 	}
-	return journal.Open(dir, spec)
+	return j, nil
+}
+
+// restart forgets what earlier attempts did. The file that one of them began carries the job's ID, and
+// is the job's own only with the same one; a drive that one of them made is left alone.
+func restart(j *journal.Journal, spec *transfer.Spec) error { return j.Restart(spec.Target.IsFile()) }
+
+// resume runs the job once, and if it goes on for a source that has changed since an earlier run was
+// cut off, once more from the beginning: the command was given for the source as it is now.
+func (a *app) resume(ctx context.Context, j *journal.Journal, spec transfer.Spec) (transfer.Job, error) {
+	job := a.attempt(ctx, j, spec)
+	if j.Attempt() == 1 || job.Error == nil || job.Error.Code != transfer.CodeSourceChanged {
+		return job, nil
+	}
+	fmt.Fprintf(a.stderr, "%s; starting over\n", job.Error.Message)
+	if err := restart(j, &spec); err != nil {
+		return job, err
+	}
+	return a.attempt(ctx, j, spec), nil
 }
 
 // final reports whether the same command has to begin anew, for going on would only end in the same way.

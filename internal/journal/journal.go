@@ -54,7 +54,7 @@ func Open(dir string, spec *transfer.Spec) (*Journal, error) {
 		return nil, err
 	}
 	// The same command once more, when this job has ended, is another job: it must not take this one's drive for its own.
-	j := &Journal{dir: filepath.Join(dir, key), state: state{ID: "local-" + xid.New().String()}}
+	j := &Journal{dir: filepath.Join(dir, key), state: state{ID: newID()}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, failed("make journal folder", err)
 	}
@@ -66,6 +66,8 @@ func Open(dir string, spec *transfer.Spec) (*Journal, error) {
 	}
 	return j, nil
 }
+
+func newID() string { return "local-" + xid.New().String() }
 
 // takeLock locks a file beside the folder, not in it, so that Remove does not take the lock away.
 func (j *Journal) takeLock() error {
@@ -206,6 +208,14 @@ func replaceFile(path string, text []byte) error {
 func (j *Journal) Resumable() bool {
 	info, err := j.ledger.Stat()
 	return j.state.Plan.Asked || j.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
+}
+
+// Restart forgets what earlier attempts did: this one is the first, of the same job with sameID, else of another one.
+func (j *Journal) Restart(sameID bool) error {
+	if j.state.Attempts = 1; !sameID {
+		j.state.ID = newID()
+	}
+	return j.Save(context.Background(), &transfer.Checkpoint{Reset: true})
 }
 
 // Remove forgets the job.

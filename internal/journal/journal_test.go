@@ -261,3 +261,34 @@ func TestStateFolderGone(t *testing.T) {
 		t.Errorf("%v has code %s, which may pass", err, code)
 	}
 }
+
+// TestRestart forgets what was done, and is the same job or another one.
+func TestRestart(t *testing.T) {
+	for _, same := range []bool{true, false} {
+		dir := t.TempDir()
+		j := open(t, dir)
+		save(t, j, transfer.Checkpoint{Plan: transfer.Plan{Drive: "d"}, Entries: []transfer.Entry{entry(1)}})
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		j = open(t, dir)
+		id := j.ID()
+		if err := j.Restart(same); err != nil {
+			t.Fatal(err)
+		}
+		if j.Attempt() != 1 || j.Resumable() || (j.ID() == id) != same {
+			t.Errorf("same ID %v: it is attempt %d of %s, which was %s; resumable %v", same, j.Attempt(), j.ID(), id, j.Resumable())
+		}
+		now := j.ID()
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		j = open(t, dir)
+		if at := load(t, j); j.ID() != now || len(at.Entries) > 0 || at.Plan.Drive != "" {
+			t.Errorf("the next attempt is of %s, want %s, and finds %+v", j.ID(), now, at)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
