@@ -183,7 +183,7 @@ func TestWriteFileAt(t *testing.T) {
 	if err := errors.Join(os.Rename(before, after), os.Mkdir(before, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteFileAt(dir, "x", 0o600, false, text("content")); err != nil {
+	if err := Kernel().WriteFileAt(dir, "x", 0o600, false, text("content")); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, filepath.Join(after, "x")); got != "content" {
@@ -222,7 +222,14 @@ func TestNotDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	f, err := createFileAt(dir, "x", 0o600, false, text("content"), func(*os.File) error { return unix.EIO })
+	sys := Kernel()
+	sys.Fsync = func(fd int) error {
+		if fd == int(dir.Fd()) {
+			return unix.EIO
+		}
+		return unix.Fsync(fd)
+	}
+	f, err := sys.createFileAt(dir, "x", 0o600, false, text("content"))
 	if f == nil || !errors.Is(err, ErrNotDurable) || !errors.Is(err, unix.EIO) {
 		t.Fatalf("got %v, %v, want the file, and ErrNotDurable with its cause", f, err)
 	}
@@ -235,39 +242,6 @@ func TestNotDurable(t *testing.T) {
 	only(t, base, "x")
 }
 
-// TestRenameWithoutFlags is a file system that refuses the flags of renameat2.
-func TestRenameWithoutFlags(t *testing.T) {
-	for _, refusal := range []error{unix.EINVAL, unix.ENOSYS} {
-		base := t.TempDir()
-		for name, content := range map[string]string{"from": "new", "taken": "old"} {
-			if err := os.WriteFile(filepath.Join(base, name), []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		dir, err := os.Open(base)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer dir.Close()
-		refuse := func(int, string, int, string, uint) error { return refusal }
-		if err := renameNoReplace(int(dir.Fd()), "from", "taken", refuse); !errors.Is(err, fs.ErrExist) {
-			t.Errorf("%v: got %v, want fs.ErrExist", refusal, err)
-		}
-		only(t, base, "from", "taken")
-		if err := renameNoReplace(int(dir.Fd()), "from", "to", refuse); err != nil {
-			t.Errorf("%v: %v", refusal, err)
-		}
-		only(t, base, "taken", "to")
-		if got := read(t, filepath.Join(base, "to")) + read(t, filepath.Join(base, "taken")); got != "newold" {
-			t.Errorf("%v: got %q", refusal, got)
-		}
-		other := func(int, string, int, string, uint) error { return unix.EROFS }
-		if err := renameNoReplace(int(dir.Fd()), "to", "from", other); !errors.Is(err, unix.EROFS) {
-			t.Errorf("got %v, want EROFS as it is", err)
-		}
-	}
-}
-
 func TestRemoveTemporary(t *testing.T) {
 	base := t.TempDir()
 	dir, err := os.Open(base)
@@ -276,7 +250,7 @@ func TestRemoveTemporary(t *testing.T) {
 	}
 	defer dir.Close()
 	// What a crash between writing and renaming leaves.
-	f, err := writeTemporary(dir, temporaryPrefix+"x"+temporarySuffix, "z", 0o600, text("content"))
+	f, err := Kernel().writeTemporary(dir, temporaryPrefix+"x"+temporarySuffix, "z", 0o600, text("content"))
 	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}

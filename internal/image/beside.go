@@ -87,7 +87,7 @@ func manifestBeside(roots Roots, path string) (*transfer.Manifest, error) {
 
 // equals reports whether the file holds, in this format, the image that a manifest describes.
 func (s *File) equals(ctx context.Context, f *format, m *transfer.Manifest) (bool, error) {
-	err := verifyStored(ctx, "compare with its manifest "+s.path, s.f, f, m)
+	err := verifyStored(ctx, "compare with its manifest "+s.path, s.reader(), f, m)
 	if transfer.CodeOf(err) == transfer.CodeMismatch {
 		return false, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transfertest"
 	"github.com/transferd/transferd/internal/verify"
@@ -213,7 +214,7 @@ func deviceTarget(t *testing.T, size int64) transfertest.Target {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := newDeviceSink(target{op: "create " + path, resolved: path}, f, size)
+			d, err := newDeviceSink(target{op: "create " + path, resolved: path, sys: fsx.Kernel()}, f, size)
 			if err != nil {
 				t.Fatal(err)
 			}

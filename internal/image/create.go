@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -17,18 +18,24 @@ type CreateOptions struct {
 	Resume    bool            // an earlier attempt of the same job has begun
 	Roots     Roots           // the folders that files may be in
 	Stdout    io.Writer       // what "-" writes; nil: nothing
+	// Job is the ID of the job, which marks its .partial: no other job's is written.
+	Job string
+	// FromDisk has a compressed file read back from the disk, whatever the host's memory holds of it.
+	FromDisk bool
+
+	sys *fsx.System // nil: the kernel's
 }
 
 // Create makes the sink of an image: a file, a block device, or "-" for standard output.
 //
-// A file is written as PATH.partial, which one job at a time may do, and gets its name in Commit,
+// A file is written as PATH.partial, which is its job's alone, and gets its name in Commit,
 // together with its manifest, PATH.manifest.json. A raw file is sparse where no chunk is written,
 // and can be resumed. A compressed one, like standard output, is written in order and starts over
 // each time. A block device is written in place: it has neither a .partial nor a manifest, and its
 // zeros must be written.
 //
-// Errors: CodeExists for a target that exists, or its manifest, CodeConflict while another job
-// writes it, CodeInvalid for one that is no file, CodeForbidden (also outside of the roots),
+// Errors: CodeExists for a target that exists, or its manifest, or a .partial that this job did not
+// make, CodeConflict while another job writes it, CodeInvalid for one that is no file, CodeForbidden (also outside of the roots),
 // CodeNotFound for a missing folder, CodeNoSpace.
 func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink, error) {
 	if err := ctx.Err(); err != nil {
@@ -40,6 +47,9 @@ func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink
 	f := formatNamed(opts.Format)
 	if f == nil {
 		return nil, invalid("create "+path, "", "%q is not a format", opts.Format)
+	}
+	if opts.sys == nil {
+		opts.sys = fsx.Kernel()
 	}
 	if opts.Size < 0 {
 		return nil, invalid("create "+path, "", "an image cannot have %d bytes", opts.Size)
@@ -66,12 +76,13 @@ func createStream(f *format, opts CreateOptions) (transfer.Sink, error) {
 }
 
 func createFile(t target, f *format, opts CreateOptions) (transfer.Sink, error) {
-	p, err := openPartial(t, f, opts)
+	raw := f.id == transfer.FormatRaw
+	p, err := openPartial(t, f, opts, raw && opts.Resume)
 	if err != nil {
 		return nil, err
 	}
 	var s transfer.Sink
-	if f.id == transfer.FormatRaw {
+	if raw {
 		s, err = resumeRaw(p, opts.Size)
 	} else {
 		s, err = beginStream(p)
@@ -88,17 +99,17 @@ func resumeRaw(p *partial, size int64) (*offsetSink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &offsetSink{place: p, size: size, sparse: true, blank: fresh}, nil
+	return &offsetSink{place: p, size: size, sparse: true, blank: fresh, disk: newDiskReader(p.f, p.sys)}, nil
 }
 
 // beginStream writes an image in order, from the beginning.
 func beginStream(p *partial) (*streamSink, error) {
-	if err := p.reset(0); err != nil {
-		return nil, err
-	}
 	s, err := newStreamSink(p, p.format)
 	if err != nil {
 		return nil, errors.Join(err, p.remove())
+	}
+	if p.opts.FromDisk {
+		s.fromDisk = p.sys
 	}
 	return s, nil
 }
@@ -108,11 +119,12 @@ type target struct {
 	op       string
 	resolved string
 	device   bool
+	sys      *fsx.System
 }
 
 // findTarget checks what is at the path, and whether it may be written.
 func findTarget(path string, opts CreateOptions) (t target, err error) {
-	t.op = "create " + path
+	t.op, t.sys = "create "+path, opts.sys
 	if t.resolved, err = opts.Roots.Check(path); err != nil {
 		return t, err
 	}

@@ -55,8 +55,8 @@ func TestCreateRefused(t *testing.T) {
 		"pipe":           {CreateOptions{Overwrite: true}, transfer.CodeInvalid, "no regular file"},
 		"none/disk.img":  {CreateOptions{}, transfer.CodeNotFound, ""},
 		"there.img/disk": {CreateOptions{}, transfer.CodeNotFound, ""},
-		"other.img":      {CreateOptions{}, transfer.CodeInvalid, ""},
-		"trap.img":       {CreateOptions{}, transfer.CodeInvalid, ""},
+		"other.img":      {CreateOptions{}, transfer.CodeExists, "no regular file"},
+		"trap.img":       {CreateOptions{}, transfer.CodeExists, "no regular file"},
 		"-":              {CreateOptions{}, transfer.CodeInvalid, "--local"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -205,11 +205,9 @@ func TestStaleChunks(t *testing.T) {
 	content := transfertest.Image(4*chunk, chunk)
 	clear(content[chunk : 2*chunk])
 	path := filepath.Join(tempDir(t), "disk.img")
+	closed(t, begun(t, path, nil, CreateOptions{}))
 	writeFile(t, path+partialSuffix, bytes.Repeat([]byte{0xee}, len(content)))
-	dst := begun(t, path, nil, CreateOptions{Resume: true})
-	closed(t, dst)
-	writeFile(t, path+partialSuffix, bytes.Repeat([]byte{0xee}, len(content)))
-	dst = create(t, path, CreateOptions{Size: int64(len(content)), Resume: true, Roots: everywhere})
+	dst := create(t, path, CreateOptions{Size: int64(len(content)), Resume: true, Roots: everywhere})
 	if blank, err := dst.(transfer.BlankChecker).Blank(t.Context()); blank || err != nil {
 		t.Errorf("a file with data in it is called blank (%v)", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -15,6 +16,7 @@ import (
 type device struct {
 	f    *os.File
 	path string
+	sys  *fsx.System
 }
 
 var _ seekable = (*device)(nil)
@@ -45,7 +47,15 @@ func newDeviceSink(t target, f *os.File, size int64) (*offsetSink, error) {
 	if capacity < size {
 		return nil, invalid(t.op, "give a larger device", "the image has %d bytes, and the device only %d", size, capacity)
 	}
-	return &offsetSink{place: &device{f: f, path: t.resolved}, size: size}, nil
+	d := &device{f: f, path: t.resolved, sys: t.sys}
+	// What others wrote, or an earlier attempt, may have failed without anyone being told. The kernel
+	// tells that once, and not as an error of this job's.
+	if d.sync() != nil {
+		if err := d.sync(); err != nil {
+			return nil, err
+		}
+	}
+	return &offsetSink{place: d, size: size, disk: newDiskReader(f, t.sys)}, nil
 }
 
 func (d *device) name() string { return d.path }
@@ -57,8 +67,12 @@ func (d *device) publish(ctx context.Context, _ *transfer.Manifest, _ ownership)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := d.f.Sync(); err != nil {
-		return fileError("write "+d.path+" to disk", err)
+	return d.sync()
+}
+
+func (d *device) sync() error {
+	if err := d.sys.Sync(d.f); err != nil {
+		return errLost("write "+d.path+" to disk", err)
 	}
 	return nil
 }
@@ -69,7 +83,7 @@ func (d *device) remove() error { return nil }
 // Close closes the device; what was written stays.
 func (d *device) Close() error {
 	if err := d.f.Close(); err != nil {
-		return fileError("close "+d.path, err)
+		return errLost("close "+d.path, err)
 	}
 	return nil
 }

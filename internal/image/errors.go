@@ -1,7 +1,9 @@
 package image
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -47,6 +49,16 @@ func fileErrorAt(op string, off int64, err error) error {
 	var e *transfer.Error
 	if errors.As(fileError(op, err), &e) {
 		e.Offset = &off
+	}
+	return e
+}
+
+// errLost is the error of a file that could not be synced: nobody knows what of it is on the disk.
+func errLost(op string, err error) error {
+	var e *transfer.Error
+	if errors.As(fileError(op, err), &e) {
+		e.Err = fmt.Errorf("%w: %w", transfer.ErrLost, e.Err)
+		e.Hint = cmp.Or(e.Hint, "look into the kernel's log (dmesg)") + "; the next attempt starts over"
 	}
 	return e
 }

@@ -54,7 +54,7 @@ func TestPartialIsALink(t *testing.T) {
 		}
 		for _, resume := range []bool{false, true} {
 			_, err := Create(t.Context(), path, CreateOptions{Size: chunk, Resume: resume, Roots: everywhere})
-			expect(t, err, transfer.CodeInvalid, "")
+			expect(t, err, transfer.CodeExists, "no regular file")
 		}
 		if b, err := os.ReadFile(other); err != nil || string(b) != "precious" {
 			t.Errorf("the other file holds %q, %v", b, err)

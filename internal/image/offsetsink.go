@@ -19,6 +19,7 @@ type offsetSink struct {
 	size   int64 // of the image, bytes
 	sparse bool  // what is not written is a hole, or what an earlier attempt left, so Commit looks
 	blank  bool  // what is not written reads as zeros
+	disk   *diskReader
 
 	// mu is held while bytes are written. The kernel lets one write at a time into a file, and who
 	// waits for that there keeps a processor busy.
@@ -31,6 +32,9 @@ var (
 	_ transfer.BlankChecker = (*offsetSink)(nil)
 	_ transfer.Clearer      = (*offsetSink)(nil)
 	_ transfer.Discarder    = (*offsetSink)(nil)
+	_ transfer.Flusher      = (*offsetSink)(nil)
+	_ transfer.DiskReader   = (*offsetSink)(nil)
+	_ transfer.Local        = (*offsetSink)(nil)
 )
 
 // WriteChunk writes at the chunk's offset. A full disk is CodeNoSpace.
@@ -85,6 +89,27 @@ func (s *offsetSink) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer
 	}
 	return nil
 }
+
+// ReadDisk implements transfer.DiskReader.
+func (s *offsetSink) ReadDisk(ctx context.Context, c transfer.Chunk, w io.Writer) error {
+	at := c.Off
+	var taken error // an error of w
+	err := s.disk.read(ctx, c.Off, c.Off+int64(c.Len), func(p []byte) error {
+		at += int64(len(p))
+		_, taken = w.Write(p)
+		return taken
+	})
+	if err == nil || taken != nil || ctx.Err() != nil {
+		return err
+	}
+	return fileErrorAt("read back "+s.place.name(), at, err)
+}
+
+// ReadVia implements transfer.Local.
+func (s *offsetSink) ReadVia() transfer.ReadVia { return s.disk.via() }
+
+// Flush implements transfer.Flusher.
+func (s *offsetSink) Flush(context.Context) error { return s.place.sync() }
 
 // WriteBack writes and reads back in pieces that fit a core's second-level cache: a download takes
 // a tenth less processor time by it.
@@ -184,4 +209,4 @@ func (s *offsetSink) written() *File {
 func (s *offsetSink) Discard(context.Context) error { return s.place.remove() }
 
 // Close releases the place. What was written stays, for a later attempt to go on with.
-func (s *offsetSink) Close() error { return s.place.Close() }
+func (s *offsetSink) Close() error { return errors.Join(s.disk.Close(), s.place.Close()) }

@@ -9,21 +9,21 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// partial is a file on its way: PATH.partial, locked against other jobs, until publish gives it its
-// name. Everything goes through the open folder, so that nothing done to the path leads elsewhere.
+// partial is a file on its way: PATH.partial, this job's alone (mark.go) and locked against another
+// attempt of it, until publish gives it its name. Everything goes through the open folder, so that
+// nothing done to the path leads elsewhere.
 type partial struct {
 	target
 	opts   CreateOptions
 	format *format
 	folder *folder
 	base   string
+	entry  string // the partial's name in the folder
 	f      *os.File
 }
 
@@ -37,14 +37,14 @@ const (
 	manifestSuffix = ".manifest.json"
 )
 
-// openPartial opens or makes the .partial and locks it. Its content is whatever was there.
-func openPartial(t target, f *format, opts CreateOptions) (*partial, error) {
+// openPartial opens the job's .partial, if it is to be kept, or makes it, and locks it.
+func openPartial(t target, f *format, opts CreateOptions, keep bool) (*partial, error) {
 	folder, err := opts.Roots.openFolder(filepath.Dir(t.resolved))
 	if err != nil {
 		return nil, withOp(t.op, "open its folder", err)
 	}
 	p := &partial{target: t, opts: opts, format: f, folder: folder, base: filepath.Base(t.resolved)}
-	if err := p.lock(); err != nil {
+	if err := p.claim(keep); err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
 	return p, nil
@@ -63,57 +63,7 @@ func (p *partial) fail(what string, err error) error {
 	return withOp(p.op, what, fileError("", err))
 }
 
-// lock opens the .partial and locks it. The job that had it may have published or removed it
-// between the two; then what is locked is not the .partial any more, and lock starts over.
-func (p *partial) lock() error {
-	for {
-		f, err := p.folder.open(p.base+partialSuffix, os.O_RDWR|os.O_CREATE)
-		if err != nil {
-			return p.fail("open "+partialSuffix, err)
-		}
-		current, err := p.tryLock(f)
-		if current && err == nil {
-			p.f = f
-			return nil
-		}
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
-		}
-	}
-}
-
-// tryLock locks f; current is false if f is not the .partial any more.
-func (p *partial) tryLock(f *os.File) (current bool, err error) {
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return false, p.fail("lock "+partialSuffix, err)
-		}
-		// CodeConflict, which is retried, and not CodeExists: the other may be an earlier attempt
-		// of this job that has lost its lease and will end soon. If it is another job, a retry
-		// finds the published target in the end.
-		return false, &transfer.Error{
-			Op: p.op, Code: transfer.CodeConflict, Hint: "wait for it, or choose another path",
-			Err: errors.New("another job is writing this file"),
-		}
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return false, p.fail("look at "+partialSuffix, err)
-	}
-	if !info.Mode().IsRegular() {
-		return false, invalid(p.op, "remove it", "its %s is no regular file", partialSuffix)
-	}
-	there, err := p.folder.Lstat(p.base + partialSuffix)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, p.fail("look at "+partialSuffix, err)
-	}
-	return os.SameFile(info, there), nil
-}
-
-func (p *partial) name() string { return p.resolved + partialSuffix }
+func (p *partial) name() string { return filepath.Join(filepath.Dir(p.resolved), p.entry) }
 
 func (p *partial) file() *os.File { return p.f }
 
@@ -132,29 +82,31 @@ func (p *partial) stop() {}
 func (p *partial) resume(size int64) (fresh bool, err error) {
 	info, err := p.f.Stat()
 	if err != nil {
-		return false, p.fail("look at "+partialSuffix, err)
+		return false, p.fail("look at "+p.entry, err)
 	}
 	if p.opts.Resume && info.Size() == size {
 		return false, nil
 	}
-	return true, p.reset(size)
+	for _, n := range []int64{0, size} { // zero bytes, which take no room
+		if err := p.f.Truncate(n); err != nil {
+			return true, errors.Join(p.fail(fmt.Sprintf("make %s as large as the image", p.entry), err), p.remove())
+		}
+	}
+	return true, nil
 }
 
-// reset makes the file one of size zero bytes that take no room, or removes it.
-func (p *partial) reset(size int64) error {
-	if err := p.f.Truncate(0); err != nil {
-		return errors.Join(p.fail("empty "+partialSuffix, err), p.remove())
-	}
-	if err := p.f.Truncate(size); err != nil {
-		return errors.Join(p.fail(fmt.Sprintf("make %s as large as the image", partialSuffix), err), p.remove())
+// sync implements seekable and appendable.
+func (p *partial) sync() error {
+	if err := p.sys.Sync(p.f); err != nil {
+		return errLost(p.op+": write "+p.entry+" to disk", err)
 	}
 	return nil
 }
 
 // publish makes the file durable, writes its manifest and gives it its name.
 func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned ownership) error {
-	if err := p.f.Sync(); err != nil {
-		return p.fail("write "+partialSuffix+" to disk", err)
+	if err := p.sync(); err != nil {
+		return err
 	}
 	if published, err := p.published(ctx, m); published || err != nil {
 		return err
@@ -168,8 +120,8 @@ func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned owner
 	if err := p.rename(); err != nil {
 		return err
 	}
-	if err := fsx.SyncOpenDir(p.folder.dir); err != nil {
-		return p.fail("write its folder to disk", err)
+	if err := p.sys.SyncDir(p.folder.dir); err != nil {
+		return errLost(p.op+": write its folder to disk", err)
 	}
 	return nil
 }
@@ -178,7 +130,7 @@ func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned owner
 // that: then the target holds this image, and the .partial is removed. A target that holds anything
 // else stays, and the error is CodeExists.
 func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, error) {
-	if p.opts.Overwrite {
+	if p.opts.Overwrite || fsx.IsPlaceholder(p.folder.dir, p.base) {
 		return false, nil
 	}
 	f, err := p.folder.open(p.base, os.O_RDONLY)
@@ -191,7 +143,8 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, er
 		}
 		return false, errors.Join(errExists(p.op), err)
 	}
-	err = errors.Join(verifyStored(ctx, p.op, f, p.format, m), f.Close())
+	_, err = verifyOnDisk(ctx, p.op, f, p.sys, p.format, m)
+	err = errors.Join(err, f.Close())
 	if transfer.CodeOf(err) == transfer.CodeMismatch {
 		return false, errExists(p.op)
 	}
@@ -204,9 +157,8 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, er
 // writeManifest writes the manifest into the target's folder. One that exists stays; if it
 // describes the same image, an earlier attempt was cut off right after it had written it.
 func (p *partial) writeManifest(m *transfer.Manifest) error {
-	err := fsx.WriteFileAt(p.folder.dir, p.base+manifestSuffix, 0o666, p.opts.Overwrite, func(w io.Writer) error { // as the image itself
-		return verify.WriteManifest(w, m)
-	})
+	write := func(w io.Writer) error { return verify.WriteManifest(w, m) }
+	err := p.sys.WriteFileAt(p.folder.dir, p.base+manifestSuffix, 0o666, p.opts.Overwrite, write) // as the image itself
 	if errors.Is(err, fs.ErrExist) {
 		return p.sameManifest(m)
 	}
@@ -235,27 +187,53 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 // rename gives the file its name. A target that has appeared meanwhile stays, unless it may be
 // replaced.
 func (p *partial) rename() error {
-	err := fsx.Rename(p.folder.dir, p.base+partialSuffix, p.base, p.opts.Overwrite)
+	if _, err := p.folder.Lstat(p.entry); err == nil {
+		if ours, err := p.isOurs(); !ours || err != nil {
+			return errors.Join(p.errForeign("another file has taken its place"), err)
+		}
+	}
+	err := p.sys.Rename(p.folder.dir, p.entry, p.base, p.opts.Overwrite)
 	if errors.Is(err, fs.ErrExist) {
 		return errExists(p.op)
 	}
 	if err != nil {
-		return p.fail("rename "+partialSuffix, err)
+		return p.fail("rename "+p.entry, err)
+	}
+	p.unmark()
+	return nil
+}
+
+// remove removes the .partial, unless another file has taken its place.
+func (p *partial) remove() error {
+	if ours, err := p.isOurs(); !ours || err != nil {
+		return err
+	}
+	if err := p.folder.Remove(p.entry); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return p.fail("remove "+p.entry, err)
 	}
 	return nil
 }
 
-func (p *partial) remove() error {
-	if err := p.folder.Remove(p.base + partialSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return p.fail("remove "+partialSuffix, err)
+// isOurs reports whether the .partial is still the file that is written.
+func (p *partial) isOurs() (bool, error) {
+	info, err := p.f.Stat()
+	if err != nil {
+		return false, p.fail("look at "+p.entry, err)
 	}
-	return nil
+	there, err := p.folder.Lstat(p.entry)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, p.fail("look at "+p.entry, err)
+	}
+	return os.SameFile(info, there), nil
 }
 
 // Close releases the lock.
 func (p *partial) Close() error {
-	if err := errors.Join(p.f.Close(), p.folder.Close()); err != nil {
-		return p.fail("close", err)
+	if err := p.f.Close(); err != nil {
+		return errors.Join(errLost(p.op+": close "+p.entry, err), p.folder.Close())
 	}
-	return nil
+	return p.folder.Close()
 }

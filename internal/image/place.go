@@ -30,6 +30,8 @@ type ownership func(ctx context.Context) error
 type seekable interface {
 	place
 	file() *os.File
+	// sync makes durable what was written. Its errors wrap transfer.ErrLost.
+	sync() error
 }
 
 // appendable is a place that is written in order.
@@ -41,6 +43,8 @@ type appendable interface {
 	during(ctx context.Context, write func() error) error
 	// stop makes writes fail, also those that wait.
 	stop()
-	// stored is the file that has what was written; nil if it cannot be read back.
+	// stored is the file that has what was written; nil if it cannot be read back, nor synced.
 	stored() *os.File
+	// sync makes durable what was written. Its errors wrap transfer.ErrLost.
+	sync() error
 }

@@ -62,6 +62,8 @@ func (s *stdout) stop() { s.once.Do(func() { close(s.stopped) }) }
 
 func (s *stdout) stored() *os.File { return nil }
 
+func (s *stdout) sync() error { return nil }
+
 func (s *stdout) publish(context.Context, *transfer.Manifest, ownership) error { return nil }
 
 func (s *stdout) remove() error { return nil }

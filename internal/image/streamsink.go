@@ -3,7 +3,9 @@ package image
 import (
 	"context"
 	"errors"
+	"os"
 
+	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -16,11 +18,14 @@ type streamSink struct {
 	enc       encoder
 	next      int64 // offset of the chunk that is due
 	published bool
+	fromDisk  *fsx.System      // by which what is stored is read back from the disk; nil: as it is cached
+	via       transfer.ReadVia // empty: nothing has been read back
 }
 
 var (
 	_ transfer.Sink      = (*streamSink)(nil)
 	_ transfer.Discarder = (*streamSink)(nil)
+	_ transfer.Local     = (*streamSink)(nil)
 )
 
 func newStreamSink(p appendable, f *format) (*streamSink, error) {
@@ -77,7 +82,7 @@ func (s *streamSink) Commit(ctx context.Context, m *transfer.Manifest, owned fun
 		return s.writeError(ctx, err)
 	}
 	if f := s.place.stored(); f != nil {
-		if err := verifyStored(ctx, "verify "+s.place.name(), f, s.format, m); err != nil {
+		if err := s.verify(ctx, f, m); err != nil {
 			return err
 		}
 	}
@@ -87,6 +92,24 @@ func (s *streamSink) Commit(ctx context.Context, m *transfer.Manifest, owned fun
 	s.published = true
 	return nil
 }
+
+// verify compares what is stored with the manifest.
+func (s *streamSink) verify(ctx context.Context, f *os.File, m *transfer.Manifest) error {
+	op := "verify " + s.place.name()
+	if s.fromDisk == nil {
+		s.via = transfer.ReadCached
+		return verifyStored(ctx, op, (&File{f: f, path: op}).reader(), s.format, m)
+	}
+	if err := s.place.sync(); err != nil { // an error shows here, and not to those who read
+		return err
+	}
+	via, err := verifyOnDisk(ctx, op, f, s.fromDisk, s.format, m)
+	s.via = via
+	return err
+}
+
+// ReadVia implements transfer.Local.
+func (s *streamSink) ReadVia() transfer.ReadVia { return s.via }
 
 // Discard removes what was written; after Commit there is nothing to remove.
 func (s *streamSink) Discard(context.Context) error { return s.place.remove() }

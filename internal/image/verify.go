@@ -7,14 +7,24 @@ import (
 	"io"
 	"os"
 
+	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// verifyStored reads an image from the beginning of f, decodes it, and compares its chunks with a
-// manifest. A difference, or a stream that cannot be decoded, is CodeMismatch.
-func verifyStored(ctx context.Context, op string, f *os.File, format *format, m *transfer.Manifest) error {
-	image, err := decode(ctx, op, newInput((&File{f: f, path: op}).reader(), nil), format)
+// verifyOnDisk is verifyStored for what the disk has of the file f; via says how that was read.
+func verifyOnDisk(
+	ctx context.Context, op string, f *os.File, sys *fsx.System, format *format, m *transfer.Manifest,
+) (via transfer.ReadVia, err error) {
+	d := newDiskReader(f, sys)
+	err = verifyStored(ctx, op, d.reader(op), format, m)
+	return d.via(), errors.Join(err, d.Close())
+}
+
+// verifyStored reads what is stored of an image, from its beginning, decodes it, and compares its
+// chunks with a manifest. A difference, or a stream that cannot be decoded, is CodeMismatch.
+func verifyStored(ctx context.Context, op string, read readFunc, format *format, m *transfer.Manifest) error {
+	image, err := decode(ctx, op, newInput(read, nil), format)
 	if err != nil {
 		return mismatch(op, 0, err)
 	}

@@ -11,7 +11,7 @@ type Action struct {
 	// the two are compared.
 	EndpointCopies bool
 	// RereadsSource and RereadsTarget say which ends a full verification reads once more: a fault on
-	// the way from a drive shows in no other way. A local file has been read back where it was written.
+	// the way from a drive shows in no other way, nor one of a disk whose host caches what it stored.
 	RereadsSource, RereadsTarget bool
 }
 
@@ -20,7 +20,7 @@ const cloneInPlace Kind = "clone in place"
 
 var actions = map[Kind]Action{
 	Upload:       {Writes: true, RereadsTarget: true},
-	Download:     {Writes: true, RereadsSource: true},
+	Download:     {Writes: true, RereadsSource: true, RereadsTarget: true},
 	Clone:        {Writes: true, RereadsSource: true, RereadsTarget: true},
 	cloneInPlace: {EndpointCopies: true},
 	Verify:       {},

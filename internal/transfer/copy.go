@@ -147,6 +147,30 @@ type ReadBacker interface {
 	ReadBack(ctx context.Context, c Chunk, w io.Writer) error
 }
 
+// DiskReader is a ReadBacker on this host, whose memory holds what was written to the disk.
+type DiskReader interface {
+	ReadBacker
+	// ReadDisk is ReadBack from the disk, whatever the host's memory holds. What was not flushed before may be missing.
+	ReadDisk(ctx context.Context, c Chunk, w io.Writer) error
+}
+
+// Local is a Sink on this host.
+type Local interface {
+	// ReadVia says how what is stored has been read back so far, by all means of the sink.
+	ReadVia() ReadVia
+}
+
+// ReadVia is the way by which a host reads what it stored; it is part of a job's JSON.
+type ReadVia string
+
+// The ways of reading back. Of a target that was read in two ways, Direct or Dropped is the way of what had to be read from
+// the disk: all of it with full verification, what earlier attempts stored without.
+const (
+	ReadCached  ReadVia = "cached"  // from the host's memory, where that has it
+	ReadDirect  ReadVia = "direct"  // from the disk (O_DIRECT of open(2))
+	ReadDropped ReadVia = "dropped" // after the memory was given up (POSIX_FADV_DONTNEED), where there is no O_DIRECT
+)
+
 // WriteBacker is a ReadBacker that does both at once, piece by piece, while the piece is in the processor's cache.
 type WriteBacker interface {
 	ReadBacker
@@ -182,9 +206,11 @@ type Clearer interface {
 	ClearChunk(ctx context.Context, c Chunk) error
 }
 
-// Flusher is a Sink that stores writes only with the next flush.
+// Flusher is a Sink that stores writes only with the next flush: the ledger has chunks when they were flushed. It may be
+// flushed while it is written.
 type Flusher interface {
-	// Flush makes what was written before it durable.
+	// Flush makes what was written before it durable. After ErrLost nothing that was written counts, whatever a later
+	// Flush returns.
 	Flush(ctx context.Context) error
 }
 

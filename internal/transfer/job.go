@@ -53,6 +53,8 @@ type Progress struct {
 	Verified bool      `json:"verified"` // all that was written has been read back and compared
 	// Warnings is what users should know of a job that succeeded, a sentence each.
 	Warnings []string `json:"warnings,omitempty"`
+	// ReadVia is how a file or device on the worker's host was read back; empty for other targets.
+	ReadVia ReadVia `json:"read_via,omitempty"`
 }
 
 // Chunks counts chunks.

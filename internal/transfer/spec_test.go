@@ -96,7 +96,7 @@ func TestActions(t *testing.T) {
 		want Action
 	}{
 		"upload":         {NewSpec(Upload, image, newDrive), Action{Writes: true, RereadsTarget: true}},
-		"download":       {NewSpec(Download, drive, image), Action{Writes: true, RereadsSource: true}},
+		"download":       {NewSpec(Download, drive, image), Action{Writes: true, RereadsSource: true, RereadsTarget: true}},
 		"clone":          {NewSpec(Clone, drive, elsewhere), Action{Writes: true, RereadsSource: true, RereadsTarget: true}},
 		"clone in place": {NewSpec(Clone, drive, newDrive), Action{EndpointCopies: true}},
 		"verify":         {NewSpec(Verify, image, drive), Action{}},

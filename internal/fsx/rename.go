@@ -1,0 +1,125 @@
+package fsx
+
+import (
+	"crypto/rand"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Rename gives the file from, in an open folder, the name to in the same folder. Unless replace is
+// set, a file that has the name already stays, and the error wraps fs.ErrExist. The new name is
+// durable once the folder is synced.
+//
+// Without replace it is one step of renameat2(2). Where the file system has no flags (NFS, most of
+// FUSE), the file gets a second name and loses its first one; where it has no hard links either, a
+// file of Rename's own takes the name first, and is then replaced. That one may stay after a crash;
+// the next Rename to the name replaces it.
+func (s *System) Rename(dir *os.File, from, to string, replace bool) error {
+	at := int(dir.Fd())
+	var err error
+	if replace {
+		err = unix.Renameat(at, from, at, to)
+	} else {
+		err = s.renameNoReplace(at, from, to)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+func (s *System) renameNoReplace(at int, from, to string) error {
+	err := s.Renameat2(at, from, at, to, unix.RENAME_NOREPLACE)
+	if !Unsupported(err) {
+		return err
+	}
+	err = s.Linkat(at, from, at, to, 0)
+	switch {
+	case err == nil:
+		return unix.Unlinkat(at, from, 0)
+	case !Unsupported(err) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EMLINK):
+		return err
+	}
+	return renameOverPlaceholder(at, from, to)
+}
+
+// renameOverPlaceholder takes the name to with O_EXCL, as a file that says what it is for, and gives
+// it to from. A placeholder is locked for as long as its maker lives, so one that is not is what a
+// crash left. Only a program that writes into the placeholder itself loses what it writes.
+func renameOverPlaceholder(at int, from, to string) error {
+	f, err := openPlaceholder(at, to)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return unix.EEXIST
+	}
+	if !isPlaceholder(at, to) {
+		return unix.EEXIST
+	}
+	if err := unix.Renameat(at, from, at, to); err != nil {
+		return errors.Join(err, unix.Unlinkat(at, to, 0))
+	}
+	return nil
+}
+
+// placeholder is the content of a file that keeps a name for another.
+const placeholder = "transferd keeps this name for a file that is about to have it\n"
+
+// openPlaceholder makes a placeholder, or opens the one that is there.
+func openPlaceholder(at int, to string) (*os.File, error) {
+	fd, err := unix.Openat(at, to, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	switch {
+	case errors.Is(err, unix.EEXIST) && isPlaceholder(at, to):
+		fd, err = unix.Openat(at, to, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, unix.EEXIST
+		}
+		return os.NewFile(uintptr(fd), to), nil
+	case err != nil:
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), to)
+	if _, err := f.WriteString(placeholder); err != nil {
+		return nil, errors.Join(err, f.Close(), unix.Unlinkat(at, to, 0))
+	}
+	return f, nil
+}
+
+func isPlaceholder(at int, name string) bool {
+	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, int64(len(placeholder))+1))
+	return err == nil && string(text) == placeholder
+}
+
+// IsPlaceholder reports whether a file in an open folder is what a Rename left that a crash cut off.
+func IsPlaceholder(dir *os.File, name string) bool { return isPlaceholder(int(dir.Fd()), name) }
+
+// Temporary makes a file with a temporary name in an open folder, open for reading and writing. perm
+// are its permissions before the umask.
+func Temporary(dir *os.File, perm fs.FileMode) (f *os.File, name string, err error) {
+	name = temporaryPrefix + rand.Text() + temporarySuffix
+	f, err = openTemporary(dir, name, perm, name)
+	return f, name, err
+}
+
+// openTemporary makes a file that is called called in messages.
+func openTemporary(dir *os.File, name string, perm fs.FileMode, called string) (*os.File, error) {
+	flags := unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC
+	fd, err := unix.Openat(int(dir.Fd()), name, flags, uint32(perm.Perm()))
+	if err != nil {
+		return nil, &fs.PathError{Op: "create", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), called)), nil
+}

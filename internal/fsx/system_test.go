@@ -1,0 +1,183 @@
+package fsx
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// folder is a new folder with files of the given content, and the same open.
+func folder(t *testing.T, files map[string]string) (base string, dir *os.File) {
+	t.Helper()
+	base = t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(base, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := os.Open(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = dir.Close() })
+	return base, dir
+}
+
+// without is a system whose file system has no flags of renameat2 and, with links set, no hard links.
+func without(flags, links error) *System {
+	sys := Kernel()
+	sys.Renameat2 = func(int, string, int, string, uint) error { return flags }
+	if links != nil {
+		sys.Linkat = func(int, string, int, string, int) error { return links }
+	}
+	return sys
+}
+
+// TestRenameNeverReplaces on file systems that lack flags of renameat2, and hard links too.
+func TestRenameNeverReplaces(t *testing.T) {
+	for name, sys := range map[string]*System{
+		"all": Kernel(), "no flags": without(unix.EINVAL, nil), "old kernel": without(unix.ENOSYS, nil),
+		"vfat": without(unix.EINVAL, unix.EPERM), "SMB": without(unix.EINVAL, unix.EOPNOTSUPP), "FUSE": without(unix.EINVAL, unix.ENOSYS),
+	} {
+		t.Run(name, func(t *testing.T) {
+			base, dir := folder(t, map[string]string{"from": "new", "taken": "old", "empty": ""})
+			for _, to := range []string{"taken", "empty"} {
+				if err := sys.Rename(dir, "from", to, false); !errors.Is(err, fs.ErrExist) {
+					t.Errorf("onto %s: got %v, want fs.ErrExist", to, err)
+				}
+			}
+			only(t, base, "empty", "from", "taken")
+			if err := sys.Rename(dir, "from", "to", false); err != nil {
+				t.Error(err)
+			}
+			only(t, base, "empty", "taken", "to")
+			if got := read(t, filepath.Join(base, "to")) + read(t, filepath.Join(base, "taken")); got != "newold" {
+				t.Errorf("got %q", got)
+			}
+			if err := sys.Rename(dir, "to", "taken", true); err != nil {
+				t.Error(err)
+			}
+			if err := sys.Rename(dir, "none", "new", false); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("got %v, want fs.ErrNotExist", err)
+			}
+			only(t, base, "empty", "taken")
+		})
+	}
+	_, dir := folder(t, map[string]string{"from": ""})
+	if err := without(unix.EROFS, nil).Rename(dir, "from", "to", false); !errors.Is(err, unix.EROFS) {
+		t.Errorf("got %v, want EROFS as it is", err)
+	}
+}
+
+// TestRenameAfterACrash replaces the placeholder of a Rename that was cut off, and not that of one
+// that goes on.
+func TestRenameAfterACrash(t *testing.T) {
+	base, dir := folder(t, map[string]string{"from": "new", "to": placeholder, "other": placeholder + "x"})
+	sys := without(unix.EINVAL, unix.EPERM)
+	if !IsPlaceholder(dir, "to") || IsPlaceholder(dir, "other") || IsPlaceholder(dir, "from") || IsPlaceholder(dir, "none") {
+		t.Error("placeholders are not told from other files")
+	}
+	if err := sys.Rename(dir, "from", "other", false); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("onto a file that is none: got %v, want fs.ErrExist", err)
+	}
+	f, err := os.Open(filepath.Join(base, "to"))
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sys.Rename(dir, "from", "to", false); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("while another process renames: got %v, want fs.ErrExist", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := sys.Rename(dir, "from", "to", false); err != nil {
+		t.Error(err)
+	}
+	if got := read(t, filepath.Join(base, "to")); got != "new" {
+		t.Errorf("got %q, want the new content", got)
+	}
+	only(t, base, "other", "to")
+}
+
+// TestSync returns what fsync and close report, and syncs the file system where it cannot sync a file.
+func TestSync(t *testing.T) {
+	fails := func(err error) func(int) error { return func(int) error { return err } }
+	for name, tc := range map[string]struct {
+		fsync, syncfs, closing, want error
+	}{
+		"sound":              {},
+		"disk error":         {fsync: unix.EIO, want: unix.EIO},
+		"full":               {fsync: unix.ENOSPC, want: unix.ENOSPC},
+		"close fails":        {closing: unix.EDQUOT, want: unix.EDQUOT},
+		"close is cut off":   {closing: unix.EINTR},
+		"no fsync":           {fsync: unix.EINVAL},
+		"no fsync in FUSE":   {fsync: unix.ENOSYS},
+		"no fsync, error":    {fsync: unix.EOPNOTSUPP, syncfs: unix.EIO, want: unix.EIO},
+		"error, syncfs good": {fsync: unix.EIO, syncfs: nil, want: unix.EIO},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := os.Create(filepath.Join(t.TempDir(), "x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			sys := Kernel()
+			if tc.fsync != nil {
+				sys.Fsync, sys.Syncfs = fails(tc.fsync), fails(tc.syncfs)
+			}
+			if tc.closing != nil {
+				sys.Close = func(fd int) error { return errors.Join(unix.Close(fd), tc.closing) }
+			}
+			if err := sys.Sync(f); !errors.Is(err, tc.want) {
+				t.Errorf("got %v, want %v", err, tc.want)
+			}
+			if _, err := f.WriteString("goes on"); err != nil {
+				t.Errorf("the file is not open any more: %v", err)
+			}
+		})
+	}
+	for err, want := range map[error]error{unix.EINVAL: nil, unix.ENOSYS: nil, unix.EOPNOTSUPP: nil, unix.EIO: unix.EIO} {
+		_, dir := folder(t, nil)
+		sys := Kernel()
+		sys.Fsync = fails(err)
+		if got := sys.SyncDir(dir); !errors.Is(got, want) {
+			t.Errorf("folder, %v: got %v, want %v", err, got, want)
+		}
+	}
+}
+
+// TestSyncIsMadeAgain after a signal.
+func TestSyncIsMadeAgain(t *testing.T) {
+	_, dir := folder(t, nil)
+	sys, calls := Kernel(), 0
+	sys.Fsync = func(int) error {
+		if calls++; calls < 3 {
+			return unix.EINTR
+		}
+		return nil
+	}
+	if err := sys.SyncDir(dir); err != nil || calls != 3 {
+		t.Errorf("got %v after %d calls, want nil after 3", err, calls)
+	}
+}
+
+func TestTemporary(t *testing.T) {
+	base, dir := folder(t, nil)
+	f, name, err := Temporary(dir, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	only(t, base, name)
+	if err := RemoveTemporary(base); err != nil {
+		t.Fatal(err)
+	}
+	only(t, base)
+}

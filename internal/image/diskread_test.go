@@ -1,0 +1,99 @@
+package image
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/fsx"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
+)
+
+// TestDiskReader reads ranges that are aligned to nothing, with O_DIRECT and without.
+func TestDiskReader(t *testing.T) {
+	content := transfertest.Image(3*diskWindow+4096+7, chunk)
+	noDirect := fsx.Kernel()
+	noDirect.Open = func(string, int, uint32) (int, error) { return -1, unix.EINVAL }
+	for name, tc := range map[string]struct {
+		sys  *fsx.System
+		want transfer.ReadVia
+	}{
+		"direct": {fsx.Kernel(), transfer.ReadDirect}, "no O_DIRECT": {noDirect, transfer.ReadDropped},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := os.OpenFile(tempFile(t, "x", content), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			d := newDiskReader(f, tc.sys)
+			defer closed(t, d)
+			if got := d.via(); got != transfer.ReadCached {
+				t.Errorf("before it reads it says %q", got)
+			}
+			if d.direct < 0 && tc.want == transfer.ReadDirect {
+				t.Skip("the file system of the tests has no O_DIRECT")
+			}
+			for _, r := range [][2]int{
+				{0, len(content)}, {0, 1}, {1, 2}, {4095, 4097}, {diskWindow - 1, diskWindow + 1}, {7, 2*diskWindow + 9},
+				{len(content) - 1, len(content)}, {3 * diskWindow, len(content)},
+			} {
+				var got bytes.Buffer
+				err := d.read(t.Context(), int64(r[0]), int64(r[1]), func(p []byte) error {
+					got.Write(p)
+					return nil
+				})
+				if err != nil || !bytes.Equal(got.Bytes(), content[r[0]:r[1]]) {
+					t.Errorf("bytes %d to %d: got %d bytes (%v)", r[0], r[1], got.Len(), err)
+				}
+			}
+			if got := d.via(); got != tc.want {
+				t.Errorf("it has read via %q, want %q", got, tc.want)
+			}
+			if err := d.read(t.Context(), 0, int64(len(content))+1, func([]byte) error { return nil }); err == nil {
+				t.Error("it reads beyond the end")
+			}
+			in := newInput(d.reader("x"), nil)
+			if got, err := in.head(t.Context(), readSize); err != nil || !bytes.Equal(got, content[:readSize]) {
+				t.Errorf("in order: %d bytes (%v)", len(got), err)
+			}
+		})
+	}
+}
+
+// TestReadsAreAligned in memory, too.
+func TestReadsAreAligned(t *testing.T) {
+	for _, align := range []int64{512, 4096, 65536} {
+		buf := new([2 * diskWindow]byte)
+		p := aligned(buf, align)
+		at, err := strconv.ParseInt(fmt.Sprintf("%p", p), 0, 64)
+		if err != nil || len(p) != diskWindow || at%align != 0 {
+			t.Errorf("%d bytes at %#x, want a multiple of %d (%v)", len(p), at, align, err)
+		}
+	}
+}
+
+// TestCompressedIsReadFromDisk if that is asked for.
+func TestCompressedIsReadFromDisk(t *testing.T) {
+	content := transfertest.Image(64*chunk+5, chunk)
+	for _, format := range []transfer.Format{transfer.FormatGzip, transfer.FormatZstd} {
+		for fromDisk, want := range map[bool]transfer.ReadVia{false: transfer.ReadCached, true: transfer.ReadDropped} {
+			sys := fsx.Kernel()
+			sys.Open = func(string, int, uint32) (int, error) { return -1, unix.EINVAL }
+			path := tempFile(t, "x", nil) + ".img"
+			dst := begun(t, path, content, CreateOptions{Format: format, FromDisk: fromDisk, sys: sys})
+			if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
+				t.Fatal(err)
+			}
+			if got := dst.(transfer.Local).ReadVia(); got != want {
+				t.Errorf("%s: it was read via %q, want %q", format, got, want)
+			}
+			closed(t, dst)
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package image
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/fsx"
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
+)
+
+// partialOf leaves the .partial of a job that was cut off, with half of content in it.
+func partialOf(t *testing.T, path, job string, content []byte, sys *fsx.System) {
+	t.Helper()
+	dst := create(t, path, CreateOptions{Size: int64(len(content)), Roots: everywhere, Job: job, sys: sys})
+	for off := 0; off < len(content)/2; off += chunk {
+		c := transfer.ChunkAt(int64(off/chunk), int64(len(content)), chunk)
+		if err := dst.WriteChunk(t.Context(), c, content[off:off+c.Len]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed(t, dst)
+}
+
+// withoutAttributes is a file system that has no extended attributes.
+func withoutAttributes() *fsx.System {
+	sys := fsx.Kernel()
+	sys.Fsetxattr = func(int, string, []byte, int) error { return unix.EOPNOTSUPP }
+	return sys
+}
+
+// TestForeignPartial leaves alone whatever this job did not make.
+func TestForeignPartial(t *testing.T) {
+	content := transfertest.Image(8*chunk, chunk)
+	for name, begin := range map[string]func(t *testing.T, path string){
+		"a file":      func(t *testing.T, path string) { writeFile(t, path+partialSuffix, []byte("precious")) },
+		"another job": func(t *testing.T, path string) { partialOf(t, path, "other", content, nil) },
+		"a file of the image's size": func(t *testing.T, path string) {
+			writeFile(t, path+partialSuffix, bytes.Repeat([]byte{1}, len(content)))
+		},
+		"hard link of a file": func(t *testing.T, path string) {
+			writeFile(t, path+"2", []byte("precious"))
+			if err := os.Link(path+"2", path+partialSuffix); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"hard link of its own": func(t *testing.T, path string) {
+			partialOf(t, path, "job", content, nil)
+			if err := os.Link(path+partialSuffix, path+"2"); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		for _, opts := range []CreateOptions{
+			{}, {Resume: true}, {Overwrite: true}, {Resume: true, Overwrite: true}, {Format: transfer.FormatGzip},
+			{Format: transfer.FormatGzip, Resume: true}, {sys: withoutAttributes()}, {sys: withoutAttributes(), Resume: true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				path := filepath.Join(tempDir(t), "disk.img")
+				begin(t, path)
+				before, err := os.ReadFile(path + partialSuffix)
+				if err != nil {
+					t.Fatal(err)
+				}
+				opts.Size, opts.Roots, opts.Job = int64(len(content)), everywhere, "job"
+				dst, err := Create(t.Context(), path, opts)
+				if err == nil {
+					closed(t, dst)
+				}
+				expect(t, err, transfer.CodeExists, partialSuffix)
+				if after, err := os.ReadFile(path + partialSuffix); err != nil || !bytes.Equal(after, before) {
+					t.Errorf("with %+v it holds something else (%v)", opts, err)
+				}
+			})
+		}
+	}
+}
+
+// TestPartialIsGoneOnWith by its own job, on file systems with and without extended attributes, and
+// leaves nothing but the target.
+func TestPartialIsGoneOnWith(t *testing.T) {
+	content := transfertest.Image(8*chunk, chunk)
+	for name, sys := range map[string]*fsx.System{"attributes": fsx.Kernel(), "none": withoutAttributes()} {
+		t.Run(name, func(t *testing.T) {
+			dir := tempDir(t)
+			path := filepath.Join(dir, "disk.img")
+			partialOf(t, path, "job", content, sys)
+			if inName := exists(t, path+".job"+partialSuffix); inName != (name == "none") {
+				t.Errorf("the job is in the name of the .partial: %v", inName)
+			}
+			dst := create(t, path, CreateOptions{Size: int64(len(content)), Roots: everywhere, Job: "job", Resume: true, sys: sys})
+			var half bytes.Buffer
+			c := transfer.Chunk{Off: 0, Len: len(content) / 2}
+			if err := dst.(transfer.ReadBacker).ReadBack(t.Context(), c, &half); err != nil || !bytes.Equal(half.Bytes(), content[:c.Len]) {
+				t.Errorf("what was stored is not there (%v)", err)
+			}
+			for i := int64(len(content) / 2 / chunk); i < int64(len(content)/chunk); i++ {
+				c := transfer.ChunkAt(i, int64(len(content)), chunk)
+				if err := dst.WriteChunk(t.Context(), c, content[c.Off:c.Off+int64(c.Len)]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
+				t.Fatal(err)
+			}
+			closed(t, dst)
+			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("the target differs (%v)", err)
+			}
+			entries, err := os.ReadDir(dir)
+			if err != nil || len(entries) != 2 {
+				t.Errorf("the folder has %v (%v), want the image and its manifest", entries, err)
+			}
+			if n, err := unix.Listxattr(path, nil); n > 0 || err != nil {
+				t.Errorf("the target has attributes, %d bytes of names (%v)", n, err)
+			}
+		})
+	}
+}
+
+// TestStartingOverMakesANewFile: who holds the old one, by a name or a descriptor, keeps what it has,
+// and an error of the disk that concerned the old one is not taken for one of the new one.
+func TestStartingOverMakesANewFile(t *testing.T) {
+	content := transfertest.Image(8*chunk, chunk)
+	path := filepath.Join(tempDir(t), "disk.img")
+	partialOf(t, path, "job", content, nil)
+	old, err := os.Open(path + partialSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	dst := begun(t, path, bytes.Repeat([]byte{7}, len(content)), CreateOptions{Job: "job"})
+	defer closed(t, dst)
+	got := make([]byte, len(content)/2)
+	if _, err := old.ReadAt(got, 0); err != nil || !bytes.Equal(got, content[:len(got)]) {
+		t.Errorf("the old file was written (%v)", err)
+	}
+}
+
+// TestPublicationCutOff is a file system without flags of renameat2: a crash between the two steps of a
+// rename leaves the target with two names. The target is not written any more.
+func TestPublicationCutOff(t *testing.T) {
+	content := transfertest.Image(8*chunk, chunk)
+	path := filepath.Join(tempDir(t), "disk.img")
+	dst := begun(t, path, content, CreateOptions{Job: "job"})
+	closed(t, dst)
+	if err := os.Link(path+partialSuffix, path); err != nil {
+		t.Fatal(err)
+	}
+	published, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst = begun(t, path, content, CreateOptions{Job: "job", Resume: true})
+	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, dst)
+	now, err := os.Stat(path)
+	if err != nil || !os.SameFile(now, published) || !now.ModTime().Equal(published.ModTime()) {
+		t.Errorf("the target was written or replaced (%v)", err)
+	}
+	if exists(t, path+partialSuffix) {
+		t.Errorf("%s is left", partialSuffix)
+	}
+}
+
+// TestPartialIsReplaced by another file while it is written: that one is neither published nor removed.
+func TestPartialIsReplaced(t *testing.T) {
+	content := transfertest.Image(8*chunk, chunk)
+	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatZstd} {
+		path := filepath.Join(tempDir(t), "disk.img")
+		dst := begun(t, path, content, CreateOptions{Format: format})
+		if err := os.Remove(path + partialSuffix); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, path+partialSuffix, []byte("precious"))
+		err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
+		expect(t, err, transfer.CodeExists, "another file")
+		if err := dst.(transfer.Discarder).Discard(t.Context()); err != nil {
+			t.Error(err)
+		}
+		closed(t, dst)
+		if b, err := os.ReadFile(path + partialSuffix); err != nil || string(b) != "precious" || exists(t, path) {
+			t.Errorf("%s: the other's file holds %q (%v), or was published", format, b, err)
+		}
+	}
+}
+
+// TestFileSystemsWithout what others have take an image all the same, and never replace a file.
+func TestFileSystemsWithout(t *testing.T) {
+	content := transfertest.Image(8*chunk, chunk)
+	refuse := func(sys *fsx.System, err error) *fsx.System {
+		sys.Renameat2 = func(int, string, int, string, uint) error { return unix.EINVAL }
+		sys.Linkat = func(int, string, int, string, int) error { return unix.EPERM }
+		sys.Fsync = func(int) error { return err }
+		sys.Open = func(string, int, uint32) (int, error) { return -1, unix.EINVAL }
+		return sys
+	}
+	for name, sys := range map[string]*fsx.System{
+		"SMB": refuse(withoutAttributes(), unix.EINVAL), "FUSE": refuse(fsx.Kernel(), unix.ENOSYS),
+	} {
+		for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatGzip} {
+			path := filepath.Join(tempDir(t), "disk.img")
+			opts := CreateOptions{Format: format, Job: "job", FromDisk: true, sys: sys}
+			dst := begun(t, path, content, opts)
+			if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			closed(t, dst)
+			if b, err := os.ReadFile(path); err != nil || !bytes.Equal(unpack(t, b), content) {
+				t.Errorf("%s, %s: the target differs (%v)", name, format, err)
+			}
+			writeFile(t, path+"2"+manifestSuffix, []byte("evidence"))
+			writeFile(t, path+"3", []byte("precious"))
+			_, err := Create(t.Context(), path+"2", CreateOptions{Size: chunk, Roots: everywhere, sys: sys})
+			expect(t, err, transfer.CodeExists, manifestSuffix)
+			dst = begun(t, path+"4", content, opts)
+			if err := os.Rename(path+"3", path+"4"); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned), transfer.CodeExists)
+			closed(t, dst)
+			if b, err := os.ReadFile(path + "4"); err != nil || string(b) != "precious" {
+				t.Errorf("%s, %s: a file was replaced (%v)", name, format, err)
+			}
+		}
+	}
+}
+
+// TestUnusableFileSystem is found out before anything is transferred.
+func TestUnusableFileSystem(t *testing.T) {
+	for name, change := range map[string]func(*fsx.System){
+		"fsync": func(sys *fsx.System) { sys.Fsync = func(int) error { return unix.EIO } },
+		"syncfs": func(sys *fsx.System) {
+			sys.Fsync = func(int) error { return unix.EINVAL }
+			sys.Syncfs = func(int) error { return unix.EIO }
+		},
+		"rename": func(sys *fsx.System) {
+			sys.Renameat2 = func(int, string, int, string, uint) error { return unix.EIO }
+		},
+		"attributes": func(sys *fsx.System) {
+			sys.Fsetxattr = func(int, string, []byte, int) error { return unix.ENOSPC }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := tempDir(t)
+			sys := fsx.Kernel()
+			change(sys)
+			_, err := Create(t.Context(), filepath.Join(dir, "disk.img"), CreateOptions{Size: chunk, Roots: everywhere, sys: sys})
+			if err == nil {
+				t.Fatal("a target was opened")
+			}
+			entries, readErr := os.ReadDir(dir)
+			if err := errors.Join(readErr); err != nil || len(entries) > 0 {
+				t.Errorf("%v is left (%v)", entries, err)
+			}
+		})
+	}
+}
