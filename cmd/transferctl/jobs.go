@@ -136,6 +136,9 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	row("bytes", fmt.Sprintf("%s read, %s sent, %s received", human(j.Bytes.Read), human(j.Bytes.WireOut), human(j.Bytes.WireIn)))
 	row("retries", fmt.Sprintf("%d busy, %d timeouts, %d server, %d network, %d mismatches", j.Retries.Conflict, j.Retries.Timeout, j.Retries.Server, j.Retries.Network, j.Retries.Mismatch))
 	row("verified", j.Verified)
+	if via := readVia[j.ReadVia]; via != "" {
+		row("read back", via)
+	}
 	if j.Digest.Image != "" {
 		row("sha256", j.Digest.Image)
 	}

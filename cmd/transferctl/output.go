@@ -156,9 +156,21 @@ func summary(j *transfer.Job) string {
 		s += fmt.Sprintf(", %d retries", n)
 	}
 	if j.Verified {
-		return s + ", verified"
+		s += ", verified"
+	} else {
+		s += ", not verified"
 	}
-	return s + ", not verified"
+	if via := readVia[j.ReadVia]; via != "" {
+		s += "\nread back " + via
+	}
+	return s
+}
+
+// readVia is how a file or device was read back, for people.
+var readVia = map[transfer.ReadVia]string{
+	transfer.ReadCached:  "from the host's cache; --verify full reads the disk",
+	transfer.ReadDirect:  "from the disk (O_DIRECT)",
+	transfer.ReadDropped: "from the disk (after sync and POSIX_FADV_DONTNEED)",
 }
 
 // human writes a number of bytes for people: three digits and a binary unit.

@@ -29,6 +29,8 @@ type attempt struct {
 	source  caller
 	target  caller
 	waits   *patience
+	flusher *flusher // nil: the target stores what it is given by itself
+	stop    context.CancelCauseFunc
 	// trusted says that no other job has written the target since this one last claimed it.
 	trusted bool
 }
@@ -108,7 +110,7 @@ func (a *attempt) transfer(ctx context.Context) (err error) {
 	if err := a.openTarget(ctx, size); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.closeSink(ctx)) }()
+	defer func() { err = a.closeSink(ctx, err) }()
 	lay, err := a.settle(ctx, size)
 	if err != nil {
 		return err
@@ -117,7 +119,7 @@ func (a *attempt) transfer(ctx context.Context) (err error) {
 	if !a.action.Writes {
 		return a.compared(ctx, err) // nothing here is the job's own to remove
 	}
-	return errors.Join(err, a.discard(ctx, err))
+	return err
 }
 
 // carry copies or compares, verifies and commits.
@@ -135,17 +137,22 @@ func (a *attempt) carry(ctx context.Context, lay layout) error {
 	return a.commit(ctx, c)
 }
 
-// closeSink saves what a sink stores only with a flush, and closes it.
-func (a *attempt) closeSink(ctx context.Context) error {
-	if a.ends.traits.ReadBack == transfer.ReadBackAfterFlush {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-		defer cancel()
-		if err := a.state.save(ctx); err != nil {
-			a.log.Warn("save before the target is closed failed", zap.Error(err))
-		}
-		a.state.setFlusher(nil)
+// closeSink closes the target at the end of an attempt that met cause: what is done is made durable,
+// and what no later attempt can go on with is removed.
+func (a *attempt) closeSink(ctx context.Context, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := a.flusher.stop(ctx); err != nil {
+		cause = errors.Join(err, cause)
 	}
-	return a.ends.sink.Close()
+	if a.action.Writes {
+		cause = errors.Join(cause, a.discard(ctx, cause))
+	}
+	err := a.ends.sink.Close()
+	if errors.Is(err, transfer.ErrLost) {
+		a.state.ledger.clear() // the last save of the attempt is still to come
+	}
+	return errors.Join(cause, err)
 }
 
 // compared tells a difference from an image that changed while it was read.

@@ -21,6 +21,7 @@ const (
 	opWrite                      // store p in the target
 	opWriteBack                  // store p and read it back, piece by piece
 	opReadBack                   // read what the target stores
+	opReadDisk                   // likewise, from the disk and not from what its host caches
 	opClear                      // make the chunk zeros in the target
 )
 
@@ -193,7 +194,7 @@ func (c *call) direction() (dir flow.Direction, ok bool) {
 	switch c.op {
 	case opWrite, opClear:
 		return flow.Write, true
-	case opReadBack:
+	case opReadBack, opReadDisk:
 		return flow.ReadBack, true
 	}
 	return 0, false
@@ -289,6 +290,9 @@ func (t *targetCalls) do(ctx context.Context, c *call) error {
 	case opReadBack:
 		c.cmp.Reset(c.want)
 		return t.ends.readBack.ReadBack(ctx, c.chunk, c.cmp)
+	case opReadDisk:
+		c.cmp.Reset(c.want)
+		return t.ends.disk.ReadDisk(ctx, c.chunk, c.cmp)
 	case opClear:
 		return t.ends.clear.ClearChunk(ctx, c.chunk)
 	}

@@ -41,9 +41,8 @@ type checkpointer struct {
 
 	mu      sync.Mutex
 	plan    transfer.Plan
-	savedAt time.Time        // when the last save that succeeded began
-	saved   chan struct{}    // closed and replaced when a save succeeds
-	flusher transfer.Flusher // stores what the ledger has; nil: it is stored
+	savedAt time.Time     // when the last save that succeeded began
+	saved   chan struct{} // closed and replaced when a save succeeds
 }
 
 func newCheckpointer(store transfer.Store, observe func(transfer.Progress), log *zap.Logger) *checkpointer {
@@ -102,10 +101,6 @@ func (c *checkpointer) save(ctx context.Context) error {
 	defer cancel()
 	began := time.Now()
 	entries, reset := c.ledger.take()
-	if err := c.flushTarget(ctx); err != nil {
-		c.ledger.giveBack(entries, reset)
-		return fmt.Errorf("flush target: %w", err)
-	}
 	at := transfer.Checkpoint{Plan: c.Plan(), Progress: c.snapshot(), Reset: reset, Entries: entries}
 	if err := c.store.Save(ctx, &at); err != nil {
 		c.ledger.giveBack(entries, reset)
@@ -117,28 +112,6 @@ func (c *checkpointer) save(ctx context.Context) error {
 		c.observe(at.Progress)
 	}
 	return nil
-}
-
-// flushTarget has the target store all chunks that are done: the ledger never has more than is stored.
-func (c *checkpointer) flushTarget(ctx context.Context) error {
-	c.mu.Lock()
-	flusher := c.flusher
-	c.mu.Unlock()
-	if flusher == nil {
-		return nil
-	}
-	return flusher.Flush(ctx)
-}
-
-// setFlusher notes what has to be flushed before each save. With nil, when the target is about to be
-// closed, chunks that are not saved are not done either.
-func (c *checkpointer) setFlusher(f transfer.Flusher) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.flusher != nil && f == nil {
-		c.ledger.dropUnsaved()
-	}
-	c.flusher = f
 }
 
 // proved notes a save that succeeded, and wakes the goroutines that wait for one.

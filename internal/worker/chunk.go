@@ -277,8 +277,25 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 func (c *copier) readBack(
 	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
 ) (got transfer.Digest, err error) {
+	return c.readBackBy(ctx, opReadBack, ch, want, l)
+}
+
+// readStored is readBack for what was not written a moment ago: where the target's host caches it, it
+// is read from the disk.
+func (c *copier) readStored(
+	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
+) (got transfer.Digest, err error) {
+	if c.ends.disk == nil {
+		return c.readBack(ctx, ch, want, l)
+	}
+	return c.readBackBy(ctx, opReadDisk, ch, want, l)
+}
+
+func (c *copier) readBackBy(
+	ctx context.Context, op operation, ch transfer.Chunk, want expected, l *lane,
+) (got transfer.Digest, err error) {
 	for range rereads {
-		if err := c.target.do(ctx, &call{op: opReadBack, chunk: ch, want: want.bytes, cmp: l.cmp, pace: l.pace}); err != nil {
+		if err := c.target.do(ctx, &call{op: op, chunk: ch, want: want.bytes, cmp: l.cmp, pace: l.pace}); err != nil {
 			return got, at("read back", ch, err)
 		}
 		got = l.cmp.Digest()
@@ -294,7 +311,7 @@ func (c *copier) readBack(
 // stillStored reads back a chunk that an earlier attempt stored, and takes it out of the ledger if it
 // is not there any more.
 func (c *copier) stillStored(ctx context.Context, w work, known transfer.Digest, l *lane) (bool, error) {
-	_, err := c.readBack(ctx, w.Chunk, expected{digest: known}, l)
+	_, err := c.readStored(ctx, w.Chunk, expected{digest: known}, l)
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err == nil, err
 	}

@@ -18,6 +18,9 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 		return err
 	}
 	warnings = append(warnings, a.warnings(ctx, m)...)
+	if err := a.flusher.flush(ctx); err != nil {
+		return err
+	}
 	// What is done is saved before the target appears, so that a crash in between finds all chunks in
 	// the ledger. The save proves the lease, too.
 	if err := a.state.saveSurely(ctx); err != nil {
@@ -33,6 +36,9 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 		p.Digest.Image, p.Digest.ChunksRoot = m.Image, m.ChunksRoot
 		if p.Verified = c.verified(); p.Verified && !c.each {
 			p.Chunks.Verified = p.Chunks.Total // all at once
+		}
+		if a.ends.local != nil && p.Verified {
+			p.ReadVia = a.ends.local.ReadVia()
 		}
 	})
 	return a.state.saveSurely(ctx)
@@ -76,11 +82,14 @@ func (a *attempt) complete(ctx context.Context, c *copier, m *transfer.Manifest)
 	return nil
 }
 
-// discard removes a target that this job made and that no later attempt can complete. It asks for a
-// fresh proof of the lease first: another worker may have completed the target meanwhile.
+// discard removes a target that this job made and that no later attempt can complete, nor go on with.
+// It asks for a fresh proof of the lease first: another worker may have completed the target meanwhile.
 func (a *attempt) discard(ctx context.Context, cause error) error {
-	if a.ends.discard == nil || !a.hopeless(cause) {
+	if cause == nil || a.ends.discard == nil || !a.hopeless(cause) && !a.useless(cause) {
 		return nil
+	}
+	if !a.spec().Target.IsDrive() { // what a drive had is forgotten with the drive
+		a.state.ledger.clear()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -109,9 +118,15 @@ func (a *attempt) hopeless(cause error) bool {
 	case transfer.CodeInvalid, transfer.CodeSourceChanged:
 		return true
 	case transfer.CodeMismatch:
-		return a.spec().SHA256 != ""
+		return a.spec().SHA256 != "" || !a.spec().Target.IsDrive()
 	}
 	return false
+}
+
+// useless reports whether a later attempt can make nothing of what is stored: it may be lost, or it is
+// a file of which nothing is done.
+func (a *attempt) useless(cause error) bool {
+	return errors.Is(cause, transfer.ErrLost) || !a.spec().Target.IsDrive() && a.state.ledger.len() == 0
 }
 
 // abandon removes what earlier attempts made if cause, which this one met before it opened the target,
@@ -124,5 +139,5 @@ func (a *attempt) abandon(ctx context.Context, cause error) error {
 	if err := a.openSink(ctx, plan.Size); err != nil {
 		return errors.Join(cause, err)
 	}
-	return errors.Join(cause, a.discard(ctx, cause), a.closeSink(ctx))
+	return a.closeSink(ctx, cause)
 }

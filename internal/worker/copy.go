@@ -26,14 +26,16 @@ type copier struct {
 	state   *checkpointer
 	buffers *chunker.Buffers
 	drain   <-chan struct{}
-	hash    *orderedHash // nil: the SHA-256 of the image is not wanted
-	each    bool         // each chunk is read back before it counts as done
+	flush   func(context.Context) error // makes durable what was written, where the target has to be told
+	hash    *orderedHash                // nil: the SHA-256 of the image is not wanted
+	each    bool                        // each chunk is read back before it counts as done
 }
 
 func newCopier(a *attempt, lay layout) *copier {
 	c := &copier{
 		layout: lay, spec: a.spec(), action: a.action, ends: a.ends, source: a.source, target: a.target,
 		state: a.state, buffers: a.buffers, drain: a.drain, each: a.verifiesEach(),
+		flush: a.flusher.flush,
 	}
 	if c.spec.WantsImageDigest() {
 		c.hash = &orderedHash{order: flow.NewSequencer(), sum: verify.NewImageHash()}

@@ -26,6 +26,8 @@ type ends struct {
 	sink      transfer.Sink
 	traits    transfer.Traits
 	readBack  transfer.ReadBacker
+	disk      transfer.DiskReader
+	local     transfer.Local
 	writeBack transfer.WriteBacker
 	prepare   transfer.Preparer
 	blank     transfer.BlankChecker
@@ -79,6 +81,8 @@ func (e *ends) setSource(source transfer.Source) error {
 func (e *ends) setSink(sink transfer.Sink) error {
 	e.sink, e.traits = sink, sink.Traits()
 	e.readBack = ability[transfer.ReadBacker](sink)
+	e.disk = ability[transfer.DiskReader](sink)
+	e.local = ability[transfer.Local](sink)
 	e.writeBack = ability[transfer.WriteBacker](sink)
 	e.prepare = ability[transfer.Preparer](sink)
 	e.blank = ability[transfer.BlankChecker](sink)

@@ -13,10 +13,13 @@ import (
 type ledger struct {
 	mu      sync.Mutex
 	done    map[int64]transfer.Digest
-	pending []transfer.Entry
-	saving  int           // entries that are being saved
-	reset   bool          // the next save replaces what was saved before
-	full    chan struct{} // has a token when enough is pending to be worth a save
+	flushes bool             // chunks become pending when they were flushed
+	waiting []transfer.Entry // for that
+	pending []transfer.Entry // to be saved
+	saving  int              // entries that are being saved
+	reset   bool             // the next save replaces what was saved before
+	written chan struct{}    // has a token when enough is waiting to be worth a flush
+	full    chan struct{}    // has a token when enough is pending to be worth a save
 }
 
 const (
@@ -27,7 +30,9 @@ const (
 )
 
 func newLedger(entries []transfer.Entry) *ledger {
-	l := &ledger{done: make(map[int64]transfer.Digest, len(entries)), full: make(chan struct{}, 1)}
+	l := &ledger{
+		done: make(map[int64]transfer.Digest, len(entries)), written: make(chan struct{}, 1), full: make(chan struct{}, 1),
+	}
 	for _, e := range entries {
 		l.done[e.Index] = e.Digest
 	}
@@ -44,18 +49,57 @@ func (l *ledger) get(index int64) (transfer.Digest, bool) {
 // mark notes that a chunk is done, and reports whether it was not before.
 func (l *ledger) mark(index int64, d transfer.Digest) bool {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	_, before := l.done[index]
 	l.done[index] = d
-	l.pending = append(l.pending, transfer.Entry{Index: index, Digest: d})
-	full := len(l.pending) >= flushAt
-	l.mu.Unlock()
-	if full {
-		select {
-		case l.full <- struct{}{}:
-		default:
-		}
+	e := transfer.Entry{Index: index, Digest: d}
+	if l.flushes {
+		l.waiting = append(l.waiting, e)
+		wakeIf(len(l.waiting) >= flushAt, l.written)
+	} else {
+		l.pending = append(l.pending, e)
+		wakeIf(len(l.pending) >= flushAt, l.full)
 	}
 	return !before
+}
+
+// wakeIf leaves a token in a channel that has room for one.
+func wakeIf(enough bool, token chan<- struct{}) {
+	if !enough {
+		return
+	}
+	select {
+	case token <- struct{}{}:
+	default:
+	}
+}
+
+// setFlushed says whether chunks are flushed before they are saved. Those that were not when that ends
+// are taken out.
+func (l *ledger) setFlushed(flushes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.waiting {
+		delete(l.done, e.Index)
+	}
+	l.flushes, l.waiting = flushes, nil
+}
+
+// unflushed is how many chunks are done and not flushed.
+func (l *ledger) unflushed() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting)
+}
+
+// flushed notes that the first n chunks that were not flushed are so now.
+func (l *ledger) flushed(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n = min(n, len(l.waiting)) // fewer if they were cleared meanwhile
+	l.pending = append(l.pending, l.waiting[:n]...)
+	l.waiting = l.waiting[n:]
+	wakeIf(len(l.pending) >= flushAt, l.full)
 }
 
 // forget takes a chunk out that is not stored any more. What was saved keeps it until it is marked again: a crash before
@@ -71,7 +115,7 @@ func (l *ledger) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.done)
-	l.pending, l.reset = nil, true
+	l.waiting, l.pending, l.reset = nil, nil, true
 }
 
 func (l *ledger) len() int64 {
@@ -106,21 +150,11 @@ func (l *ledger) kept() {
 	l.saving = 0
 }
 
-// dropUnsaved takes the chunks out that are not saved.
-func (l *ledger) dropUnsaved() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range l.pending {
-		delete(l.done, e.Index)
-	}
-	l.pending = nil
-}
-
 // unsaved is how many chunks are done and not saved.
 func (l *ledger) unsaved() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.pending) + l.saving
+	return len(l.waiting) + len(l.pending) + l.saving
 }
 
 // nonZero is the digests of all done chunks that are not zeros, for an image of the given size. With size -1, while a

@@ -91,8 +91,8 @@ func (a *attempt) openSink(ctx context.Context, size int64) error {
 		return err
 	}
 	a.waits.reached = true
-	if a.ends.traits.ReadBack == transfer.ReadBackAfterFlush {
-		a.state.setFlusher(a.ends.flush)
+	if a.ends.flush != nil && a.action.Writes {
+		a.flusher = newFlusher(ctx, a.ends.flush, a.state.ledger, a.log, a.stop)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"math/rand/v2"
 	"sync/atomic"
@@ -35,6 +34,9 @@ func (c *copier) verify(ctx context.Context) error {
 		return nil // in the commit, or after it
 	case mode == transfer.VerifyWritten:
 		return c.sampleZeros(ctx)
+	}
+	if err := c.flush(ctx); err != nil { // before the disk is read
+		return err
 	}
 	return c.run(ctx, c.everything(ctx), c.verifyChunk, false)
 }
@@ -85,11 +87,14 @@ func (c *copier) expectedDigest(w work) transfer.Digest {
 // mended says so.
 func (c *copier) readBackAgain(ctx context.Context, w work, l *lane) (mended bool, err error) {
 	want := expected{digest: c.expectedDigest(w)}
-	_, err = c.readBack(ctx, w.Chunk, want, l)
+	_, err = c.readStored(ctx, w.Chunk, want, l)
 	if transfer.CodeOf(err) == transfer.CodeMismatch && c.ends.random != nil {
 		var p []byte
 		if p, err = c.read(ctx, w, l); err == nil {
 			err = c.storeAgain(ctx, w, p, l)
+		}
+		if err == nil && c.ends.disk != nil {
+			_, err = c.readStored(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
 		}
 		mended = true
 	}
@@ -126,8 +131,8 @@ func (c *copier) readAgain(ctx context.Context, w work, l *lane) error {
 // a whole reading finds no difference.
 func (c *copier) readBackFlushed(ctx context.Context) error {
 	for range rewrites {
-		if err := control(ctx, c.target, c.ends.flush.Flush); err != nil {
-			return fmt.Errorf("flush target: %w", err)
+		if err := control(ctx, c.target, c.flush); err != nil {
+			return err
 		}
 		var mended atomic.Int64
 		err := c.run(ctx, c.everything(ctx), func(ctx context.Context, w work, l *lane) error {

@@ -102,6 +102,7 @@ func (w *Worker) Run(ctx context.Context, drain <-chan struct{}, job Job, store 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	a := newAttempt(w, drain, job, store)
+	a.stop = stop
 	err := a.load(ctx)
 	if err == nil {
 		err = a.state.whileSaving(ctx, stop, func() error { return a.run(ctx) })

@@ -1,0 +1,318 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// cached is a file whose host holds in memory what was written, and stores it with a flush.
+type cached struct {
+	*chunked
+	mu        sync.Mutex
+	disk      []byte
+	flushes   int
+	diskReads int
+	onFlush   func(n int) error
+	onClose   func() error
+}
+
+var (
+	_ transfer.Flusher    = (*cached)(nil)
+	_ transfer.DiskReader = (*cached)(nil)
+	_ transfer.Local      = (*cached)(nil)
+)
+
+func newCached() *cached {
+	return &cached{chunked: newChunked(nil), onFlush: func(int) error { return nil }, onClose: func() error { return nil }}
+}
+
+func (c *cached) Flush(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flushes++
+	if err := c.onFlush(c.flushes); err != nil {
+		return err // a kernel takes what it could not write for written
+	}
+	c.chunked.mu.Lock()
+	defer c.chunked.mu.Unlock()
+	c.disk = bytes.Clone(c.data)
+	return nil
+}
+
+func (c *cached) ReadDisk(_ context.Context, ch transfer.Chunk, w io.Writer) error {
+	c.mu.Lock()
+	c.diskReads++
+	p := make([]byte, ch.Len)
+	if ch.Off < int64(len(c.disk)) {
+		copy(p, c.disk[ch.Off:])
+	}
+	c.mu.Unlock()
+	_, err := w.Write(p)
+	return err
+}
+
+func (c *cached) ReadVia() transfer.ReadVia {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.diskReads > 0 {
+		return transfer.ReadDirect
+	}
+	return transfer.ReadCached
+}
+
+func (c *cached) Close() error { return c.onClose() }
+
+// Discard leaves nothing, as the removal of a file does.
+func (c *cached) Discard(ctx context.Context) error {
+	c.mu.Lock()
+	c.disk = nil
+	c.mu.Unlock()
+	c.chunked.mu.Lock()
+	c.data = nil
+	c.chunked.mu.Unlock()
+	return c.chunked.Discard(ctx)
+}
+
+// newDownload is a job from a drive into a file.
+func newDownload(t *testing.T, source transfer.Source, sink transfer.Sink) *job {
+	j := newJob(t, source, sink)
+	j.spec = transfer.NewSpec(transfer.Download, transfer.Ref{Endpoint: "e", Drive: "d"}, transfer.Ref{Path: "/x.img"})
+	j.spec.ChunkSize = chunkSize
+	return j
+}
+
+var errDisk = fmt.Errorf("%w: %w", transfer.ErrLost, unix.EIO)
+
+// TestLostFlushStartsOver: after a flush that failed nothing counts that was written, though the next
+// flush succeeds and every read from memory is right.
+func TestLostFlushStartsOver(t *testing.T) {
+	image := noise(200 * chunkSize)
+	for _, nth := range []int{1, 2, 3} {
+		t.Run(fmt.Sprintf("flush %d", nth), func(t *testing.T) {
+			sink := newCached()
+			sink.onFlush = func(n int) error {
+				if n == nth {
+					return errDisk
+				}
+				return nil
+			}
+			j := newDownload(t, newChunked(image), sink)
+			if err := j.run(t.Context(), nil); !errors.Is(err, transfer.ErrLost) {
+				t.Fatalf("got %v, want what was lost", err)
+			}
+			if n := len(j.store.at.Entries); n > 0 || sink.discards != 1 || sink.commits > 0 || sink.flushes != nth {
+				t.Errorf("%d entries in the ledger, %d discards, %d commits, %d flushes", n, sink.discards, sink.commits, sink.flushes)
+			}
+			before := sink.total(sink.writes)
+			if p := j.mustRun(); !p.Verified || sink.total(sink.writes)-before != 200 {
+				t.Errorf("verified %v after %d more writes, want 200", p.Verified, sink.total(sink.writes)-before)
+			}
+			if asked := j.ends.asked; asked[len(asked)-1].Resume {
+				t.Error("the second attempt goes on with what the first one left")
+			}
+			if !bytes.Equal(sink.disk, image) {
+				t.Error("the disk differs from the source")
+			}
+		})
+	}
+}
+
+// TestLostCloseStartsOver is a file system that reports only at the end what it could not store.
+func TestLostCloseStartsOver(t *testing.T) {
+	sink := newCached()
+	j := newDownload(t, newChunked(noise(60*chunkSize)), sink)
+	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+		if c.Index == 50 {
+			return failure(transfer.CodeRefused)
+		}
+		return nil
+	}
+	sink.onClose = func() error { return errDisk }
+	if err := j.run(t.Context(), nil); !errors.Is(err, transfer.ErrLost) {
+		t.Errorf("got %v, want what was lost too", err)
+	}
+	if n := len(j.store.at.Entries); n > 0 {
+		t.Errorf("%d entries are in the ledger", n)
+	}
+}
+
+// TestSavesDoNotWaitForADisk, for they renew the lease.
+func TestSavesDoNotWaitForADisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := newCached()
+		slow := make(chan struct{})
+		sink.onFlush = func(int) error { <-slow; return nil }
+		j := newDownload(t, newChunked(noise(100*chunkSize)), sink)
+		time.AfterFunc(time.Minute, func() { close(slow) })
+		var last, longest time.Duration
+		began := time.Now()
+		j.store.onSave = func(int) error {
+			longest = max(longest, time.Since(began)-last)
+			last = time.Since(began)
+			return nil
+		}
+		j.mustRun()
+		if longest > 2*saveEvery || last < time.Minute {
+			t.Errorf("%s between two saves, the last after %s", longest, last)
+		}
+	})
+}
+
+// TestUnflushedIsBounded: a crash costs what is in flight and a bounded number of chunks.
+func TestUnflushedIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := newCached()
+		slow := make(chan struct{})
+		sink.onFlush = func(int) error { <-slow; return nil }
+		j := newDownload(t, newChunked(noise(300*chunkSize)), sink)
+		j.spec.Concurrency = 8
+		time.AfterFunc(time.Minute, func() {
+			if n := sink.total(sink.writes); n > mostUnsaved+8 {
+				t.Errorf("%d chunks are written and not flushed", n)
+			}
+			close(slow)
+		})
+		j.mustRun()
+	})
+}
+
+// TestResumeReadsTheDisk: what the host holds in memory of what an earlier attempt stored need not be
+// on the disk.
+func TestResumeReadsTheDisk(t *testing.T) {
+	image := noise(60 * chunkSize)
+	sink := newCached()
+	j := newDownload(t, newChunked(image), sink)
+	j.spec.Concurrency = 1
+	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+		if c.Index == 50 {
+			return failure(transfer.CodeRefused)
+		}
+		return nil
+	}
+	j.mustFail(transfer.CodeRefused)
+	if n := len(j.store.at.Entries); n != 50 || sink.diskReads > 0 {
+		t.Fatalf("%d chunks are saved, after %d reads of the disk", n, sink.diskReads)
+	}
+	sink.onWrite = nil
+	sink.disk[7*chunkSize] ^= 1
+	if p := j.mustRun(); p.ReadVia != transfer.ReadDirect || p.Chunks.Sent != 61 || p.Chunks.Verified != 60 {
+		t.Errorf("read via %q, %+v", p.ReadVia, p.Chunks)
+	}
+	if !bytes.Equal(sink.disk, image) {
+		t.Error("the disk differs from the source")
+	}
+}
+
+// TestFullReadsTheDisk finds and mends what the disk stored wrongly, and fails where it does so again
+// and again. What is written otherwise is not read from the disk.
+func TestFullReadsTheDisk(t *testing.T) {
+	image := noise(20*chunkSize + 7)
+	for _, tc := range []struct {
+		mode  transfer.VerifyMode
+		wrong int // flushes
+		want  transfer.ReadVia
+		code  transfer.Code
+	}{
+		{transfer.VerifyWritten, 0, transfer.ReadCached, ""},
+		{transfer.VerifyFull, 0, transfer.ReadDirect, ""},
+		{transfer.VerifyFull, 1 << 30, "", transfer.CodeMismatch},
+		{transfer.VerifyNone, 0, "", ""},
+	} {
+		t.Run(fmt.Sprintf("%s, %d times wrong", tc.mode, tc.wrong), func(t *testing.T) {
+			sink := &rotten{cached: newCached(), wrong: tc.wrong}
+			j := newDownload(t, newChunked(image), sink)
+			j.spec.Verify = tc.mode
+			err := j.run(t.Context(), nil)
+			if transfer.CodeOf(err) != tc.code {
+				t.Fatalf("got %v, want %q", err, tc.code)
+			}
+			if err != nil && sink.commits > 0 {
+				t.Error("a target that differs was committed")
+			}
+			if p := j.store.at.Progress; err == nil && p.ReadVia != tc.want {
+				t.Errorf("read via %q, want %q", p.ReadVia, tc.want)
+			}
+		})
+	}
+}
+
+// rotten is a disk that stores one chunk wrongly.
+type rotten struct {
+	*cached
+	wrong int
+}
+
+func (r *rotten) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Writer) error {
+	var p bytes.Buffer
+	if err := r.cached.ReadDisk(ctx, ch, &p); err != nil {
+		return err
+	}
+	if ch.Index == 5 && r.flushes <= r.wrong {
+		p.Bytes()[9] ^= 1
+	}
+	_, err := w.Write(p.Bytes())
+	return err
+}
+
+// TestMendedIsReadFromTheDisk: a chunk that full verification stores again is read from the disk again.
+func TestMendedIsReadFromTheDisk(t *testing.T) {
+	image := noise(20 * chunkSize)
+	sink := newCached()
+	sink.onFlush = func(n int) error {
+		if n == 1 {
+			sink.chunked.mu.Lock()
+			defer sink.chunked.mu.Unlock()
+			sink.data[3*chunkSize] ^= 1 // as the disk has it
+		}
+		return nil
+	}
+	j := newDownload(t, newChunked(image), flushedReads{sink})
+	j.spec.Verify = transfer.VerifyFull
+	p := j.mustRun()
+	if !bytes.Equal(sink.disk, image) || p.Chunks.Sent != 21 {
+		t.Errorf("%+v, or the disk differs from the source", p.Chunks)
+	}
+	if sink.diskReads < 22 {
+		t.Errorf("%d reads of the disk, want one more of what was stored again", sink.diskReads)
+	}
+}
+
+// flushedReads writes to the disk what is read from it, as O_DIRECT does.
+type flushedReads struct{ *cached }
+
+func (f flushedReads) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Writer) error {
+	if err := f.Flush(ctx); err != nil {
+		return err
+	}
+	return f.cached.ReadDisk(ctx, ch, w)
+}
+
+// TestUselessFileIsRemoved: a file of which nothing is done is in the way of other jobs.
+func TestUselessFileIsRemoved(t *testing.T) {
+	for _, written := range []int64{0, 1} {
+		sink := newCached()
+		sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+			if c.Index >= written {
+				return failure(transfer.CodeRefused)
+			}
+			return nil
+		}
+		j := newDownload(t, newChunked(noise(20*chunkSize)), sink)
+		j.spec.Concurrency = 1
+		j.mustFail(transfer.CodeRefused)
+		if kept := sink.discards == 0; kept != (written > 0) {
+			t.Errorf("%d chunks were written, and the file is kept: %v", written, kept)
+		}
+	}
+}
