@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// faultyFS is a file system in user space that keeps its files in a folder, and fails as real ones do.
+type faultyFS struct {
+	poor      bool         // no hard links, no flags of renameat2, no extended attributes, no fsync
+	failSyncs atomic.Int64 // so many calls of fsync fail
+	rotten    atomic.Bool  // large writes are stored with a wrong byte, which the kernel's cache does not have
+}
+
+// faultyNode is a file or folder of it.
+type faultyNode struct {
+	fs.LoopbackNode
+	sys *faultyFS
+}
+
+var (
+	_ fs.NodeWrapChilder = (*faultyNode)(nil)
+	_ fs.NodeLinker      = (*faultyNode)(nil)
+	_ fs.NodeRenamer     = (*faultyNode)(nil)
+	_ fs.NodeSetxattrer  = (*faultyNode)(nil)
+	_ fs.NodeFsyncer     = (*faultyNode)(nil)
+	_ fs.NodeWriter      = (*faultyNode)(nil)
+)
+
+// WrapChild implements fs.NodeWrapChilder.
+func (n *faultyNode) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbedder {
+	root := child.(*fs.LoopbackNode).RootData
+	return &faultyNode{LoopbackNode: fs.LoopbackNode{RootData: root}, sys: n.sys}
+}
+
+// Link implements fs.NodeLinker.
+func (n *faultyNode) Link(ctx context.Context, to fs.InodeEmbedder, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if n.sys.poor {
+		return nil, syscall.EPERM
+	}
+	return n.LoopbackNode.Link(ctx, to, name, out)
+}
+
+// Rename implements fs.NodeRenamer.
+func (n *faultyNode) Rename(ctx context.Context, name string, to fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	if n.sys.poor && flags != 0 {
+		return syscall.EINVAL
+	}
+	return n.LoopbackNode.Rename(ctx, name, to, newName, flags)
+}
+
+// Setxattr implements fs.NodeSetxattrer.
+func (n *faultyNode) Setxattr(ctx context.Context, name string, value []byte, flags uint32) syscall.Errno {
+	if n.sys.poor {
+		return syscall.ENOTSUP
+	}
+	return n.LoopbackNode.Setxattr(ctx, name, value, flags)
+}
+
+// Fsync implements fs.NodeFsyncer.
+func (n *faultyNode) Fsync(ctx context.Context, f fs.FileHandle, flags uint32) syscall.Errno {
+	switch {
+	case n.sys.poor:
+		return syscall.EINVAL
+	case strings.HasSuffix(n.Path(nil), ".partial") && n.sys.failSyncs.Add(-1) >= 0:
+		return syscall.EIO
+	case f == nil:
+		return fs.OK
+	}
+	return f.(fs.FileFsyncer).Fsync(ctx, flags)
+}
+
+// Write implements fs.NodeWriter.
+func (n *faultyNode) Write(ctx context.Context, f fs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
+	if n.sys.rotten.Load() && len(data) >= 64<<10 {
+		data = bytes.Clone(data)
+		data[len(data)/2] ^= 1 // not in the first or last page, which the kernel may have to read
+	}
+	return f.(fs.FileWriter).Write(ctx, data, off)
+}
+
+// mountFaulty mounts a faultyFS until the test ends, where the kernel and the user's rights allow that.
+func mountFaulty(t *testing.T, sys *faultyFS) string {
+	t.Helper()
+	backing, dir := t.TempDir(), t.TempDir()
+	root := &faultyNode{LoopbackNode: fs.LoopbackNode{RootData: &fs.LoopbackRoot{Path: backing}}, sys: sys}
+	opts := &fs.Options{MountOptions: fuse.MountOptions{
+		DirectMountStrict: true, FsName: "faulty",
+		ExplicitDataCacheControl: true, // what was written stays in the kernel's cache
+		MaxStackDepth:            3,    // more than the kernel allows: no reads and writes that pass the file system by
+	}}
+	server, err := fs.Mount(dir, root, opts)
+	if err != nil {
+		t.Skipf("cannot mount a file system in user space: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := server.Unmount(); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	return dir
+}
+
+// lab is a sandbox with a drive, and transferctl.
+type lab struct {
+	t             *testing.T
+	dir, drive    string
+	image         []byte
+	stdout, notes string
+}
+
+func newLab(t *testing.T) *lab {
+	dir := t.TempDir()
+	l := &lab{t: t, dir: dir, image: make([]byte, 16<<20)}
+	_, _ = rand.Read(l.image)
+	url := sandboxFor(t, dir)
+	config := fmt.Sprintf("endpoints: {a: {url: %q, user: u, password_env: SANDBOX_PASSWORD}}\n", url)
+	for name, content := range map[string][]byte{"config.yaml": []byte(config), "disk.img": l.image} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.run(0, "upload", filepath.Join(dir, "disk.img"), "a:", "--local")
+	l.drive = "a:" + strings.TrimSpace(l.stdout)
+	return l
+}
+
+// run runs transferctl, which has to end with the given status.
+func (l *lab) run(status int, args ...string) {
+	l.t.Helper()
+	cmd := exec.Command(filepath.Join(programs, "transferctl"), args...)
+	cmd.Env = append(os.Environ(), "TRANSFERD_CONFIG="+filepath.Join(l.dir, "config.yaml"),
+		"TRANSFERD_STATE="+filepath.Join(l.dir, "state"), "SANDBOX_PASSWORD=p")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	_ = cmd.Run()
+	l.stdout, l.notes = stdout.String(), stderr.String()
+	if got := cmd.ProcessState.ExitCode(); got != status {
+		l.t.Fatalf("transferctl %s: exit status %d, want %d\n%s", strings.Join(args, " "), got, status, l.notes)
+	}
+}
+
+// says checks what transferctl wrote on stderr.
+func (l *lab) says(want string) {
+	l.t.Helper()
+	if !strings.Contains(l.notes, want) {
+		l.t.Errorf("stderr is %q, want %q in it", l.notes, want)
+	}
+}
+
+// holds checks a file, and that nothing but it and its manifest is left.
+func (l *lab) holds(path string) {
+	l.t.Helper()
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, l.image) {
+		l.t.Errorf("%s differs (%v)", path, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*partial*")); len(left) > 0 {
+		l.t.Errorf("left: %v", left)
+	}
+}
+
+// TestPoorFileSystem has no hard links, no flags of renameat2, no extended attributes and no fsync, as
+// some of SMB and FUSE: it takes an image, and no file is replaced.
+func TestPoorFileSystem(t *testing.T) {
+	l, dir := newLab(t), mountFaulty(t, &faultyFS{poor: true})
+	l.run(0, "download", l.drive, filepath.Join(dir, "raw.img"), "--local", "--verify", "full")
+	l.says("read back from the disk")
+	l.holds(filepath.Join(dir, "raw.img"))
+	l.run(2, "download", l.drive, filepath.Join(dir, "raw.img"), "--local")
+	l.run(0, "download", l.drive, filepath.Join(dir, "raw.img"), "--local", "--overwrite")
+	l.run(0, "download", l.drive, filepath.Join(dir, "disk.img.gz"), "--local", "--format", "gz", "--verify", "full")
+	for _, name := range []string{"other.img", "other.img.partial", "third.img.partial"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("precious"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"other.img", "third.img"} {
+		l.run(2, "download", l.drive, filepath.Join(dir, name), "--local")
+	}
+	l.run(2, "download", l.drive, filepath.Join(dir, "third.img"), "--local", "--overwrite")
+	for _, name := range []string{"other.img", "other.img.partial", "third.img.partial"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != "precious" {
+			t.Errorf("%s was replaced (%v)", name, err)
+		}
+	}
+}
+
+// TestFsyncFailsOnce ends the job, and the next run starts over.
+func TestFsyncFailsOnce(t *testing.T) {
+	for _, args := range [][]string{{}, {"--format", "gz"}, {"--verify", "full"}, {"--verify", "none"}} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			sys := new(faultyFS)
+			l, dir := newLab(t), mountFaulty(t, sys)
+			command := append([]string{"download", l.drive, filepath.Join(dir, "disk.img"), "--local"}, args...)
+			sys.failSyncs.Store(1)
+			l.run(1, command...)
+			l.says("what was written may be lost")
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+				t.Errorf("%v is left (%v)", entries, err)
+			}
+			l.run(0, append(command, "-o", "json")...)
+			if !strings.Contains(l.stdout, `"attempts": 1,`) {
+				t.Errorf("the second run went on with what the first one left: %s", l.stdout)
+			}
+			if len(args) == 0 || args[0] != "--format" {
+				l.holds(filepath.Join(dir, "disk.img"))
+			}
+		})
+	}
+}
+
+// TestRottenDisk stores something else than the kernel's cache has: --verify full reads the disk.
+func TestRottenDisk(t *testing.T) {
+	for _, format := range []string{"raw", "gz"} {
+		sys := new(faultyFS)
+		l, dir := newLab(t), mountFaulty(t, sys)
+		sys.rotten.Store(true)
+		l.run(0, "download", l.drive, filepath.Join(dir, "cached.img"), "--local", "--format", format)
+		l.says("from the host's cache")
+		l.run(5, "download", l.drive, filepath.Join(dir, "full.img"), "--local", "--verify", "full", "--format", format)
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
+			t.Errorf("%s: the folder has %v (%v), want the first image and its manifest", format, entries, err)
+		}
+	}
+}
