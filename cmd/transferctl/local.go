@@ -66,7 +66,7 @@ func (a *app) openJournal(spec *transfer.Spec, anew bool) (*journal.Journal, err
 	return j, nil
 }
 
-// restart forgets what earlier attempts did. The file that one of them began carries the job's ID, and
+// restart drops what earlier attempts did. The file that one of them began carries the job's ID, and
 // is the job's own only with the same one; a drive that one of them made is left alone.
 func restart(j *journal.Journal, spec *transfer.Spec) error { return j.Restart(spec.Target.IsFile()) }
 

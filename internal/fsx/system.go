@@ -36,7 +36,7 @@ func Unsupported(err error) bool {
 // report only then that they have lost something. Where single files cannot be synced, it syncs the
 // whole file system (syncfs(2)).
 //
-// An error is final: nobody knows what of f is stored, reads return what the kernel holds in memory,
+// An error is final: what of f is stored is not known, reads return what the kernel holds in memory,
 // and since the kernel reports an error once, another Sync may succeed (fsync(2)).
 func (s *System) Sync(f *os.File) error {
 	fd := int(f.Fd())

@@ -53,7 +53,7 @@ func fileErrorAt(op string, off int64, err error) error {
 	return e
 }
 
-// errLost is the error of a file that could not be synced: nobody knows what of it is on the disk.
+// errLost is the error of a file that could not be synced: what of it is on the disk is not known.
 func errLost(op string, err error) error {
 	var e *transfer.Error
 	if errors.As(fileError(op, err), &e) {

@@ -56,6 +56,9 @@ func TestLost(t *testing.T) {
 			if !errors.Is(err, transfer.ErrLost) || exists(t, path) {
 				t.Errorf("%s: got %v, want ErrLost and no target", opts.Format, err)
 			}
+			if via := dst.(transfer.Local).ReadVia(); opts.Format == transfer.FormatZstd && via != "" {
+				t.Errorf("the disk was read, via %q, before what was written was synced", via)
+			}
 			closed(t, dst)
 		}
 	}

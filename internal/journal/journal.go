@@ -210,7 +210,7 @@ func (j *Journal) Resumable() bool {
 	return j.state.Plan.Asked || j.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
 }
 
-// Restart forgets what earlier attempts did: this one is the first, of the same job with sameID, else of another one.
+// Restart drops what earlier attempts did: this one is the first, of the same job with sameID, else of another one.
 func (j *Journal) Restart(sameID bool) error {
 	if j.state.Attempts = 1; !sameID {
 		j.state.ID = newID()

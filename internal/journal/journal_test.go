@@ -262,7 +262,7 @@ func TestStateFolderGone(t *testing.T) {
 	}
 }
 
-// TestRestart forgets what was done, and is the same job or another one.
+// TestRestart drops what was done, and is the same job or another one.
 func TestRestart(t *testing.T) {
 	for _, same := range []bool{true, false} {
 		dir := t.TempDir()

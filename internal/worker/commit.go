@@ -124,7 +124,7 @@ func (a *attempt) hopeless(cause error) bool {
 }
 
 // useless reports whether a later attempt can make nothing of what is stored: it may be lost, or it is
-// a file of which nothing is done.
+// a file without any chunk that is done.
 func (a *attempt) useless(cause error) bool {
 	return errors.Is(cause, transfer.ErrLost) || !a.spec().Target.IsDrive() && a.state.ledger.len() == 0
 }

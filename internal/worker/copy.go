@@ -26,7 +26,7 @@ type copier struct {
 	state   *checkpointer
 	buffers *chunker.Buffers
 	drain   <-chan struct{}
-	flush   func(context.Context) error // makes durable what was written, where the target has to be told
+	flush   func(context.Context) error // makes durable what was written, where the target does so only on request
 	hash    *orderedHash                // nil: the SHA-256 of the image is not wanted
 	each    bool                        // each chunk is read back before it counts as done
 }
