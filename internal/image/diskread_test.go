@@ -12,6 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transfertest"
+	"github.com/transferd/transferd/internal/verify"
 )
 
 // TestDiskReader reads ranges that are aligned to nothing, with O_DIRECT and without.
@@ -95,5 +96,40 @@ func TestCompressedIsReadFromDisk(t *testing.T) {
 			}
 			closed(t, dst)
 		}
+	}
+}
+
+// BenchmarkReadBack is what a full verification of a file costs beyond one that reads the cache.
+func BenchmarkReadBack(b *testing.B) {
+	const size = 256 << 20
+	noDirect := fsx.Kernel()
+	noDirect.Open = func(string, int, uint32) (int, error) { return -1, unix.EINVAL }
+	f, err := os.OpenFile(tempFile(b, "x", bytes.Repeat([]byte("data"), size/4)), os.O_RDWR, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	for name, sys := range map[string]*fsx.System{"cached": nil, "direct": fsx.Kernel(), "dropped": noDirect} {
+		b.Run(name, func(b *testing.B) {
+			s := &offsetSink{place: &device{f: f}, size: size, disk: newDiskReader(f, fsx.Kernel())}
+			read := s.ReadBack
+			if sys != nil {
+				s.disk = newDiskReader(f, sys)
+				read = s.ReadDisk
+			}
+			cmp := verify.NewComparer()
+			b.SetBytes(size)
+			for b.Loop() {
+				for i := range int64(size / transfer.DefaultChunkSize) {
+					cmp.Reset(nil)
+					if err := read(b.Context(), transfer.ChunkAt(i, size, transfer.DefaultChunkSize), cmp); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
 	}
 }
