@@ -133,7 +133,7 @@ func (a *attempt) useless(cause error) bool {
 // says that none can complete it.
 func (a *attempt) abandon(ctx context.Context, cause error) error {
 	plan := a.state.Plan()
-	if !a.hopeless(cause) || plan.ChunkSize == 0 || !a.action.Writes {
+	if !a.hopeless(cause) || plan.ChunkSize == 0 && plan.Created.IsZero() || !a.action.Writes {
 		return cause
 	}
 	if err := a.openSink(ctx, plan.Size); err != nil {

@@ -51,7 +51,12 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 
 // noteDrive saves the target drive. created is when the job made it; zero: it was there before.
 func (a *attempt) noteDrive(ctx context.Context, drive string, created time.Time) error {
-	a.state.updatePlan(func(p *transfer.Plan) { p.Drive, p.Created = drive, created })
+	a.state.updatePlan(func(p *transfer.Plan) {
+		p.Drive, p.Created = drive, created
+		if a.ends.source != nil { // a drive that the job made is one for this image
+			p.Source = a.ends.source.Identity()
+		}
+	})
 	a.state.update(func(p *transfer.Progress) { p.Drive = drive })
 	return a.state.saveSurely(ctx)
 }

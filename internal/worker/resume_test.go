@@ -84,6 +84,25 @@ func TestChangedSource(t *testing.T) {
 	}
 }
 
+// TestChangedBeforeTheFirstChunk: a drive that was made for another image is removed, too.
+func TestChangedBeforeTheFirstChunk(t *testing.T) {
+	source, sink := newChunked(noise(20*chunkSize)), newChunked(nil)
+	j := newJob(t, source, sink)
+	j.ends.drive = "uuid"
+	j.ends.open = func(what string, n int) error {
+		if what == "sink" && n == 1 {
+			return failure(transfer.CodeRefused)
+		}
+		return nil
+	}
+	j.mustFail(transfer.CodeRefused)
+	source.identity = "another"
+	j.mustFail(transfer.CodeSourceChanged)
+	if sink.discards != 1 || sink.total(sink.writes) > 0 || j.store.at.Plan.Drive != "" {
+		t.Errorf("%d discards, %d writes, drive %q", sink.discards, sink.total(sink.writes), j.store.at.Plan.Drive)
+	}
+}
+
 // TestResumedStream reads a stream from its beginning, and sends only what the target does not have.
 func TestResumedStream(t *testing.T) {
 	image := noise(20*chunkSize + 7)
