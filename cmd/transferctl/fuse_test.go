@@ -46,7 +46,9 @@ func (n *faultyNode) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.Ino
 }
 
 // Link implements fs.NodeLinker.
-func (n *faultyNode) Link(ctx context.Context, to fs.InodeEmbedder, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (n *faultyNode) Link(
+	ctx context.Context, to fs.InodeEmbedder, name string, out *fuse.EntryOut,
+) (*fs.Inode, syscall.Errno) {
 	if n.sys.poor {
 		return nil, syscall.EPERM
 	}
@@ -54,7 +56,9 @@ func (n *faultyNode) Link(ctx context.Context, to fs.InodeEmbedder, name string,
 }
 
 // Rename implements fs.NodeRenamer.
-func (n *faultyNode) Rename(ctx context.Context, name string, to fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+func (n *faultyNode) Rename(
+	ctx context.Context, name string, to fs.InodeEmbedder, newName string, flags uint32,
+) syscall.Errno {
 	if n.sys.poor && flags != 0 {
 		return syscall.EINVAL
 	}

@@ -232,7 +232,8 @@ func TestFileErrors(t *testing.T) {
 		fs.ErrNotExist: transfer.CodeNotFound, unix.ENOTDIR: transfer.CodeNotFound, fs.ErrPermission: transfer.CodeForbidden,
 		unix.EROFS: transfer.CodeForbidden, unix.ENOSPC: transfer.CodeNoSpace, unix.EDQUOT: transfer.CodeNoSpace,
 		unix.EFBIG: transfer.CodeNoSpace, unix.EISDIR: transfer.CodeInvalid, unix.ELOOP: transfer.CodeInvalid,
-		unix.EBUSY: transfer.CodeInvalid, unix.EIO: transfer.CodeFailed, unix.ENOLCK: transfer.CodeInvalid, errors.New("strange"): transfer.CodeFailed,
+		unix.EBUSY: transfer.CodeInvalid, unix.EIO: transfer.CodeFailed, unix.ENOLCK: transfer.CodeInvalid,
+		errors.New("strange"): transfer.CodeFailed,
 	} {
 		err := fileError("do it", &fs.PathError{Op: "open", Path: "/proc/self/fd/7", Err: cause})
 		expect(t, err, code, "do it")

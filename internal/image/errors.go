@@ -26,7 +26,7 @@ var fileErrors = []struct {
 	{[]error{unix.EFBIG}, transfer.CodeNoSpace, "the file system, or a limit of the process, does not allow a file of this size"},
 	{[]error{unix.EISDIR, unix.ELOOP, unix.ENAMETOOLONG, fs.ErrInvalid}, transfer.CodeInvalid, "give the path of a file"},
 	{[]error{unix.EBUSY, unix.ETXTBSY}, transfer.CodeInvalid, "it is in use: unmount it, or stop what uses it"},
-	{[]error{unix.ENOLCK}, transfer.CodeInvalid, "mount the file system with locks (NFS: local_lock=flock), or choose another folder"},
+	{[]error{unix.ENOLCK}, transfer.CodeInvalid, "mount its file system with locks (NFS: local_lock=flock)"},
 	{[]error{unix.EIO}, transfer.CodeFailed, "the disk reports an error: look into the kernel's log (dmesg)"},
 }
 

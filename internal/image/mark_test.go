@@ -93,10 +93,12 @@ func TestPartialIsGoneOnWith(t *testing.T) {
 			if inName := exists(t, path+".job"+partialSuffix); inName != (name == "none") {
 				t.Errorf("the job is in the name of the .partial: %v", inName)
 			}
-			dst := create(t, path, CreateOptions{Size: int64(len(content)), Roots: everywhere, Job: "job", Resume: true, sys: sys})
+			opts := CreateOptions{Size: int64(len(content)), Roots: everywhere, Job: "job", Resume: true, sys: sys}
+			dst := create(t, path, opts)
 			var half bytes.Buffer
 			c := transfer.Chunk{Off: 0, Len: len(content) / 2}
-			if err := dst.(transfer.ReadBacker).ReadBack(t.Context(), c, &half); err != nil || !bytes.Equal(half.Bytes(), content[:c.Len]) {
+			err := dst.(transfer.ReadBacker).ReadBack(t.Context(), c, &half)
+			if err != nil || !bytes.Equal(half.Bytes(), content[:c.Len]) {
 				t.Errorf("what was stored is not there (%v)", err)
 			}
 			for i := int64(len(content) / 2 / chunk); i < int64(len(content)/chunk); i++ {
@@ -252,7 +254,8 @@ func TestUnusableFileSystem(t *testing.T) {
 			dir := tempDir(t)
 			sys := fsx.Kernel()
 			change(sys)
-			_, err := Create(t.Context(), filepath.Join(dir, "disk.img"), CreateOptions{Size: chunk, Roots: everywhere, sys: sys})
+			opts := CreateOptions{Size: chunk, Roots: everywhere, sys: sys}
+			_, err := Create(t.Context(), filepath.Join(dir, "disk.img"), opts)
 			if err == nil {
 				t.Fatal("a target was opened")
 			}

@@ -277,7 +277,8 @@ func TestRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		if j.Attempt() != 1 || j.Resumable() || (j.ID() == id) != same {
-			t.Errorf("same ID %v: it is attempt %d of %s, which was %s; resumable %v", same, j.Attempt(), j.ID(), id, j.Resumable())
+			t.Errorf("same ID %v: it is attempt %d of %s, which was %s; resumable %v",
+				same, j.Attempt(), j.ID(), id, j.Resumable())
 		}
 		now := j.ID()
 		if err := j.Close(); err != nil {

@@ -163,8 +163,9 @@ type Local interface {
 // ReadVia is the way by which a host reads what it stored; it is part of a job's JSON.
 type ReadVia string
 
-// The ways of reading back. Of a target that was read in two ways, Direct or Dropped is the way of what had to be read from
-// the disk: all of it with full verification, what earlier attempts stored without.
+// The ways of reading back. Of a target that was read in two ways, Direct or Dropped is the way of
+// what had to be read from the disk: all of it with full verification, what earlier attempts stored
+// without.
 const (
 	ReadCached  ReadVia = "cached"  // from the host's memory, where that has it
 	ReadDirect  ReadVia = "direct"  // from the disk (O_DIRECT of open(2))
@@ -206,8 +207,8 @@ type Clearer interface {
 	ClearChunk(ctx context.Context, c Chunk) error
 }
 
-// Flusher is a Sink that stores writes only with the next flush: the ledger has chunks when they were flushed. It may be
-// flushed while it is written.
+// Flusher is a Sink that stores writes only with the next flush: the ledger has chunks when they were
+// flushed. It may be flushed while it is written.
 type Flusher interface {
 	// Flush makes what was written before it durable. After ErrLost nothing that was written counts, whatever a later
 	// Flush returns.

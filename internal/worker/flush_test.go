@@ -112,7 +112,8 @@ func TestLostFlushStartsOver(t *testing.T) {
 				t.Fatalf("got %v, want what was lost", err)
 			}
 			if n := len(j.store.at.Entries); n > 0 || sink.discards != 1 || sink.commits > 0 || sink.flushes != nth {
-				t.Errorf("%d entries in the ledger, %d discards, %d commits, %d flushes", n, sink.discards, sink.commits, sink.flushes)
+				t.Errorf("%d entries in the ledger, %d discards, %d commits, %d flushes",
+					n, sink.discards, sink.commits, sink.flushes)
 			}
 			before := sink.total(sink.writes)
 			if p := j.mustRun(); !p.Verified || sink.total(sink.writes)-before != 200 {
