@@ -14,10 +14,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/codec"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transport"
 )
@@ -237,7 +236,7 @@ func (d *Drive) Blank(ctx context.Context) (bool, error) {
 	}
 	n := int(min(blankSampleSize, d.size))
 	var noise atomic.Bool
-	var g errgroup.Group
+	g := panics.NewGroup()
 	for i := range d.seen { // at once: the endpoint may be far away
 		if d.seen[i] {
 			continue

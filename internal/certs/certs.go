@@ -1,29 +1,122 @@
-// Package certs loads the certificates by which the other side of a connection is verified.
+// Package certs keeps the certificates of the other side of a connection, and of this one, as they are
+// on disk: they are renewed while programs run that last for months, so a file is read again when it
+// has changed.
 package certs
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"os"
+	"sync"
+	"syscall"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Roots is the system's certificates and those of a file, PEM; without a file nil, by which
-// crypto/tls means the system's. Errors have CodeInvalid.
-func Roots(file string) (*x509.CertPool, error) {
+// Trust is the certificates by which the other side of a connection is verified: the system's and
+// those of a file. It is safe for concurrent use.
+type Trust struct {
+	file string // empty: none
+	mu   sync.Mutex
+	seen version
+	pool *x509.CertPool
+}
+
+// NewTrust reads the file, PEM; an empty name means the system's certificates alone. Errors have
+// CodeInvalid.
+func NewTrust(file string) (*Trust, error) {
+	t := &Trust{file: file}
 	if file == "" {
-		return nil, nil
+		return t, nil
 	}
-	pem, err := os.ReadFile(file)
+	if err := t.read(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Roots is the certificates as they are now: the same pool until the file has changed, and nil, by
+// which crypto/tls means the system's, without a file. While the file is missing or holds none, it is
+// what was read last.
+func (t *Trust) Roots() *x509.CertPool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.file != "" && versionOf(t.file) != t.seen {
+		_ = t.read()
+	}
+	return t.pool
+}
+
+func (t *Trust) read() error {
+	seen := versionOf(t.file) // before it is read: what changes meanwhile is read again
+	pem, err := os.ReadFile(t.file)
 	if err != nil {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "give the path of a file of certificates in PEM", "read certificates to trust: %w", err)
+		return transfer.Errorf(transfer.CodeInvalid, "give the path of a file of certificates in PEM", "read certificates to trust: %w", err)
 	}
-	roots, err := x509.SystemCertPool()
+	pool, err := x509.SystemCertPool()
 	if err != nil {
-		roots = x509.NewCertPool()
+		pool = x509.NewCertPool()
 	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "give a file of certificates in PEM", "%s holds no certificate", file)
+	if !pool.AppendCertsFromPEM(pem) {
+		return transfer.Errorf(transfer.CodeInvalid, "give a file of certificates in PEM", "%s holds no certificate", t.file)
 	}
-	return roots, nil
+	t.pool, t.seen = pool, seen
+	return nil
+}
+
+// Pair is a server's certificate and its key. It is safe for concurrent use.
+type Pair struct {
+	certFile, keyFile string
+	mu                sync.Mutex
+	seen              [2]version
+	cert              *tls.Certificate
+}
+
+// NewPair reads both files, PEM. Errors have CodeInvalid.
+func NewPair(certFile, keyFile string) (*Pair, error) {
+	p := &Pair{certFile: certFile, keyFile: keyFile}
+	if err := p.read(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// GetCertificate is what tls.Config calls for each connection. While the files do not belong together,
+// as between the renewal of one and the other, it is what was read last.
+func (p *Pair) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.versions() != p.seen {
+		_ = p.read()
+	}
+	return p.cert, nil
+}
+
+func (p *Pair) versions() [2]version { return [2]version{versionOf(p.certFile), versionOf(p.keyFile)} }
+
+func (p *Pair) read() error {
+	seen := p.versions()
+	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+	if err != nil {
+		return transfer.Errorf(transfer.CodeInvalid, "give the paths of PEM files that belong together", "read certificate and key: %w", err)
+	}
+	p.cert, p.seen = &cert, seen
+	return nil
+}
+
+// version tells whether a file, or what a link leads to, is still what it was; the zero version is of
+// one that is not there.
+type version struct {
+	device, inode  uint64
+	size           int64
+	mtime, changed int64 // nanoseconds
+}
+
+func versionOf(path string) version {
+	info, err := os.Stat(path)
+	if err != nil {
+		return version{}
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	return version{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
 }

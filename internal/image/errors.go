@@ -33,6 +33,10 @@ var fileErrors = []struct {
 // fileError makes err, which came from a file system, one for users. It drops the path in err,
 // which may be a name that only this process can use; op says what the file is.
 func fileError(op string, err error) error {
+	var told *transfer.Error
+	if errors.As(err, &told) {
+		return &transfer.Error{Op: op, Code: told.Code, Hint: told.Hint, Err: err}
+	}
 	e := &transfer.Error{Op: op, Code: transfer.CodeFailed, Err: bare(err)}
 	for _, known := range fileErrors {
 		for _, cause := range known.cause {

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/transferd/transferd/internal/panics"
 )
 
 // response is a response with status 200 or 206. Its body is read by one goroutine at a time.
@@ -61,7 +63,7 @@ func (resp *response) send(u *url.URL, header http.Header) error {
 
 // bind makes the end of ctx the end of the response, until unbind.
 func (resp *response) bind(ctx context.Context) (unbind func() bool) {
-	return context.AfterFunc(ctx, func() { resp.stop(ctx.Err()) })
+	return context.AfterFunc(ctx, panics.Func(func() { resp.stop(ctx.Err()) }, resp.stop))
 }
 
 // reader reads the body, each time under the context of that read and no longer under that of the

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -19,8 +19,8 @@ import (
 type stdout struct {
 	w       io.Writer
 	buf     []byte // of the write in progress
-	stopped chan struct{}
-	once    sync.Once // closes stopped
+	stopped context.Context
+	cancel  context.CancelCauseFunc // ends stopped
 }
 
 var _ appendable = (*stdout)(nil)
@@ -29,7 +29,9 @@ func openStdout(opts CreateOptions) (*stdout, error) {
 	if opts.Stdout == nil {
 		return nil, invalid("open standard output", "run the job with --local, or give a file", "this process has no standard output for jobs")
 	}
-	return &stdout{w: opts.Stdout, stopped: make(chan struct{})}, nil
+	s := &stdout{w: opts.Stdout}
+	s.stopped, s.cancel = context.WithCancelCause(context.Background())
+	return s, nil
 }
 
 func (s *stdout) name() string { return "standard output" }
@@ -37,17 +39,17 @@ func (s *stdout) name() string { return "standard output" }
 // Write implements io.Writer. It is called by one goroutine at a time.
 func (s *stdout) Write(p []byte) (int, error) {
 	select {
-	case <-s.stopped:
+	case <-s.stopped.Done():
 		return 0, errAbandoned
 	default:
 	}
 	s.buf = append(s.buf[:0], p...)
 	buf := s.buf
-	return orAbandon(s.stopped, func() (int, error) { return s.w.Write(buf) })
+	return orAbandon(s.stopped.Done(), func() (int, error) { return s.w.Write(buf) })
 }
 
 func (s *stdout) during(ctx context.Context, write func() error) error {
-	defer context.AfterFunc(ctx, s.stop)()
+	defer context.AfterFunc(ctx, panics.Func(s.stop, s.cancel))()
 	err := write()
 	if errors.Is(err, unix.EPIPE) {
 		return &transfer.Error{
@@ -58,7 +60,7 @@ func (s *stdout) during(ctx context.Context, write func() error) error {
 	return err
 }
 
-func (s *stdout) stop() { s.once.Do(func() { close(s.stopped) }) }
+func (s *stdout) stop() { s.cancel(errAbandoned) }
 
 func (s *stdout) stored() *os.File { return nil }
 
@@ -83,10 +85,10 @@ func orAbandon(stop <-chan struct{}, do func() (int, error)) (int, error) {
 		err error
 	}
 	done := make(chan result, 1)
-	go func() {
+	panics.Go(func() {
 		n, err := do()
 		done <- result{n, err}
-	}()
+	}, func(err error) { done <- result{0, err} })
 	select {
 	case r := <-done:
 		return r.n, r.err

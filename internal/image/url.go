@@ -76,7 +76,7 @@ func newLayers(opts Options) (rt http.RoundTripper, err error) {
 }
 
 // pool is the connections of all images, so that they are used again.
-var pool = sync.OnceValues(func() (*http.Transport, error) { return transport.New(transport.Config{MaxIdle: 16}) })
+var pool = sync.OnceValues(func() (*transport.Pool, error) { return transport.New(transport.Config{MaxIdle: 16}) })
 
 // checkRedirect follows redirects, as of a public mirror, to http and https alone and never from
 // https to http.

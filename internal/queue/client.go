@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"sync"
 	"time"
@@ -44,11 +44,11 @@ const dialTimeout = 5 * time.Second
 // Dial connects and waits for an answer of Redis, for 5 seconds at the most. Its errors have CodeInvalid or CodeUnreachable.
 func Dial(ctx context.Context, opts Options) (*Client, error) {
 	silenceRedis()
-	roots, err := certs.Roots(opts.CAFile)
+	trust, err := certs.NewTrust(opts.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("redis_ca_file: %w", err)
 	}
-	rdb, err := connect(opts.URL, roots)
+	rdb, err := connect(opts.URL, trust)
 	if err != nil {
 		return nil, transfer.Errorf(transfer.CodeInvalid, "write redis://HOST:6379/0, rediss:// or unix:///PATH", "the queue's address cannot be read")
 	}
@@ -84,16 +84,25 @@ const (
 	retryPause = 100 * time.Millisecond
 )
 
-// adjust sets what the three kinds of address have in common: TLS, if the address says so, with the given roots; that
-// commands end with their context; and how long they last without one.
-func adjust(roots *x509.CertPool, c *tls.Config, byContext *bool, dialerRetries *int, backoff *time.Duration) {
+// dialFunc is go-redis' Dialer.
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// adjust sets what the three kinds of address have in common: TLS, if the address says so, by what is to be trusted when
+// a connection is made; that commands end with their context; and how long they last without one.
+func adjust(
+	trust *certs.Trust, c *tls.Config, dialer *dialFunc, byContext *bool, dialerRetries *int, backoff *time.Duration,
+) {
 	if c != nil {
-		c.RootCAs = roots
+		*dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+			with := c.Clone()
+			with.RootCAs = trust.Roots()
+			return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: with}).DialContext(ctx, network, address)
+		}
 	}
 	*byContext, *dialerRetries, *backoff = true, dials, retryPause
 }
 
-func connect(address string, roots *x509.CertPool) (redis.UniversalClient, error) {
+func connect(address string, trust *certs.Trust) (redis.UniversalClient, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, err
@@ -104,21 +113,21 @@ func connect(address string, roots *x509.CertPool) (redis.UniversalClient, error
 		if err != nil {
 			return nil, err
 		}
-		adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
+		adjust(trust, o.TLSConfig, &o.Dialer, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
 		return redis.NewFailoverClient(o), nil
 	case query.Has("addr"):
 		o, err := redis.ParseClusterURL(address)
 		if err != nil {
 			return nil, err
 		}
-		adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
+		adjust(trust, o.TLSConfig, &o.Dialer, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
 		return redis.NewClusterClient(o), nil
 	}
 	o, err := redis.ParseURL(address)
 	if err != nil {
 		return nil, err
 	}
-	adjust(roots, o.TLSConfig, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
+	adjust(trust, o.TLSConfig, &o.Dialer, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
 	return redis.NewClient(o), nil
 }
 

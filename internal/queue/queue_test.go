@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -312,10 +313,35 @@ func TestPanic(t *testing.T) {
 		}
 		return nil
 	})
-	if job := await(t, c, first, transfer.Failed); job.Error.Code != transfer.CodeFailed || strings.Contains(job.Error.Message, "mistake") {
+	if job := await(t, c, first, transfer.Failed); job.Error.Code != transfer.CodeInternal || strings.Contains(job.Error.Message, "mistake") {
 		t.Errorf("the error is %+v", job.Error)
 	}
 	await(t, c, enqueue(t, c), transfer.Succeeded)
+}
+
+// TestPanicOfTheRenewal fails the job whose lease is renewed, and that alone.
+func TestPanicOfTheRenewal(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	id := enqueue(t, c)
+	never := func(s *Server) { s.timing.renew = 0 } // no ticker ticks so
+	serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, _ *Attempt) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}, never)
+	if job := await(t, c, id, transfer.Failed); job.Error.Code != transfer.CodeInternal {
+		t.Errorf("the error is %+v", job.Error)
+	}
+}
+
+// TestPanicOfMaintenance ends the server with an error, after its jobs have handed themselves back.
+func TestPanicOfMaintenance(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	s := NewServer(c, ServerConfig{Name: "one", Queues: []string{transfer.DefaultQueue}, Jobs: 1, Log: zap.NewNop()})
+	s.timing = quick
+	s.timing.tick = 0
+	if err := s.Run(t.Context()); transfer.CodeOf(err) != transfer.CodeInternal {
+		t.Errorf("got %v, want %s", err, transfer.CodeInternal)
+	}
 }
 
 // TestPriority serves high before default before low, when all wait.

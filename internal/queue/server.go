@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -74,7 +74,7 @@ func NewServer(c *Client, cfg ServerConfig) *Server {
 }
 
 // Run serves until ctx ends. Then it takes no more jobs, lets those that run hand themselves back, for a minute at the
-// most, and returns.
+// most, and returns. A panic in what it does beside the jobs stops it in the same way.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.kill(nil)
 	if err := s.checkRedis(ctx); err != nil {
@@ -93,20 +93,31 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	close(s.started)
 	s.cfg.Log.Info("taking jobs", zap.String("worker", s.cfg.Name), zap.Strings("queues", s.cfg.Queues), zap.Int("jobs", s.cfg.Jobs))
-	maintenance := newMaintenance(s.client, s.cfg.Name, s.timing, s.cfg.Log)
-	maintenance.ticked = s.ticked
-	var others sync.WaitGroup
-	others.Go(func() { s.keepAnnouncing(ctx) })
-	others.Go(func() { maintenance.run(ctx) })
+	ctx, failed := context.WithCancelCause(ctx)
+	defer failed(nil)
+	announced := panics.Go(func() { s.keepAnnouncing(ctx) }, failed)
+	maintained := panics.Go(func() { s.maintain(ctx) }, failed)
 	<-ctx.Done()
 	s.cfg.Log.Info("stopping, jobs hand themselves back")
 	// In a goroutine: asynq may wait for a Redis that is away.
-	others.Go(engine.Stop)
+	stopped := panics.Go(engine.Stop, failed)
 	close(s.drain)
 	s.awaitJobs()
 	engine.Shutdown()
-	others.Wait()
-	return s.withdraw()
+	announced()
+	maintained()
+	stopped()
+	err = s.withdraw()
+	if cause := context.Cause(ctx); panics.Of(cause) != nil {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+func (s *Server) maintain(ctx context.Context) {
+	m := newMaintenance(s.client, s.cfg.Name, s.timing, s.cfg.Log)
+	m.ticked = s.ticked
+	m.run(ctx)
 }
 
 func (s *Server) engineConfig() asynq.Config {
@@ -202,27 +213,18 @@ func (s *Server) attempt(a *Attempt) {
 		defer cancel()
 	}
 	renewing, stopRenewing := context.WithCancel(s.hard)
-	var renewal sync.WaitGroup
-	renewal.Go(func() { a.keepLease(renewing, stop, log) })
-	err := s.run(ctx, a, log)
+	renewed := panics.Go(func() { a.keepLease(renewing, stop, log) }, stop)
+	err := panics.Catch(func() error { return s.cfg.Run(ctx, s.drain, a) })
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
+	}
+	if p := panics.Of(err); p != nil {
+		log.Error("job panicked", zap.Any("panic", p.Value), zap.ByteString("stack", p.Stack))
 	}
 	stop(nil)
 	s.writeOutcome(a, err, log)
 	stopRenewing()
-	renewal.Wait()
-}
-
-// run is cfg.Run with a panic made an error.
-func (s *Server) run(ctx context.Context, a *Attempt, log *zap.Logger) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			log.Error("job panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			err = transfer.Errorf(transfer.CodeFailed, "this is a fault in transferd; its log has more", "internal error")
-		}
-	}()
-	return s.cfg.Run(ctx, s.drain, a)
+	renewed()
 }
 
 // writeOutcome tries until Redis is back: a job whose outcome is not written runs again.

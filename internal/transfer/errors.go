@@ -38,6 +38,7 @@ const (
 	CodeFenced        Code = "fenced"         // another worker has taken the job over
 	CodeDrained       Code = "drained"        // handed back because the worker stops
 	CodeDeadline      Code = "deadline"       // not done by its --deadline
+	CodeInternal      Code = "internal"       // a fault in transferd itself: a panic
 	CodeFailed        Code = "failed"         // anything else
 )
 
@@ -81,6 +82,7 @@ var codes = map[Code]codeInfo{
 	CodeFenced:        {1, http.StatusConflict, RetryNever},
 	CodeDrained:       {1, http.StatusServiceUnavailable, RetryNever},
 	CodeDeadline:      {1, http.StatusGatewayTimeout, RetryNever},
+	CodeInternal:      {1, http.StatusInternalServerError, RetryNever},
 	CodeFailed:        {1, http.StatusInternalServerError, RetryNever},
 }
 

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/transferd/transferd/internal/panics"
 )
 
 // pieceSize is what bodies are sent and taken in, in bytes: small enough to stay in a core's
@@ -32,7 +34,13 @@ type conn struct{ net.Conn }
 var _ io.ReaderFrom = conn{}
 
 // ReadFrom implements io.ReaderFrom, by which net/http sends a body.
-func (c conn) ReadFrom(r io.Reader) (int64, error) { return Copy(c.Conn, r) }
+func (c conn) ReadFrom(r io.Reader) (n int64, err error) {
+	err = panics.Catch(func() (err error) {
+		n, err = Copy(c.Conn, r)
+		return err
+	})
+	return n, err
+}
 
 // dial connects to an address. TCP repeats its SYN after 1, 3 and 7 s; the repetition after 15 s is
 // not waited for.

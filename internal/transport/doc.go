@@ -11,9 +11,9 @@
 //	Meter            below Limit: bytes count when they cross the wire, not when they are offered to the limit
 //	Watchdog         sees only the time in which the network or the server is waited for
 //	RTT              below whatever waits, so that it measures the network and the server alone
-//	http.Transport   of New: connections, TLS with certs.Roots, bodies in pieces of 128 KiB
+//	Pool             of New: connections, TLS with certs.Trust, bodies in pieces of 128 KiB
 //
-// A request's body is read from below: http.Transport reads what Watchdog wrapped, which reads what
+// A request's body is read from below: the Pool reads what Watchdog wrapped, which reads what
 // Meter wrapped, which reads what Limit wrapped. An answer's body is read from above. So a wait in
 // Limit is time within a Read of Watchdog's request body and time between two Reads of its answer's
 // body, and neither runs its clock; the layers need not know each other.

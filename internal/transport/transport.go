@@ -2,10 +2,13 @@ package transport
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/transferd/transferd/internal/certs"
+	"github.com/transferd/transferd/internal/panics"
 )
 
 // connectTimeout is how long connecting may take, and after it the handshake of TLS.
@@ -17,15 +20,57 @@ type Config struct {
 	MaxIdle int    // connections kept open to each host; more are opened as requests need them
 }
 
-// New makes a pool of connections, the innermost RoundTripper of each stack; it connects at the
-// first call. Its errors are those of certs.Roots. It speaks HTTP/1.1 alone, one connection for
-// each request in flight: one HTTP/2 connection for all chunks was half as fast. It never asks for
-// compression nor inflates: encodings are the client's to choose.
-func New(cfg Config) (*http.Transport, error) {
-	roots, err := certs.Roots(cfg.CAFile)
+// Pool is a pool of connections, the innermost RoundTripper of each stack. When the file of
+// certificates to trust has changed, new connections trust what it holds now, and old ones end with
+// their calls. A panic of a request's body, which net/http reads in a goroutine of its own, is an error
+// of the call. It is safe for concurrent use.
+type Pool struct {
+	cfg   Config
+	trust *certs.Trust
+
+	mu    sync.Mutex
+	roots *x509.CertPool  // what current trusts
+	http  *http.Transport // nil: not made yet
+}
+
+var _ http.RoundTripper = (*Pool)(nil)
+
+// New makes a pool; it connects at the first call. Its errors are those of certs.NewTrust.
+func New(cfg Config) (*Pool, error) {
+	trust, err := certs.NewTrust(cfg.CAFile)
 	if err != nil {
 		return nil, err
 	}
+	return &Pool{cfg: cfg, trust: trust}, nil
+}
+
+// RoundTrip implements http.RoundTripper.
+func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
+	return p.current().RoundTrip(withBody(req.Context(), req, panics.ReadCloser))
+}
+
+// CloseIdleConnections closes the connections that no call uses.
+func (p *Pool) CloseIdleConnections() { p.current().CloseIdleConnections() }
+
+// current is the connections that trust what is to be trusted now.
+func (p *Pool) current() *http.Transport {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	roots := p.trust.Roots()
+	if p.http != nil && roots == p.roots {
+		return p.http
+	}
+	if p.http != nil {
+		p.http.CloseIdleConnections()
+	}
+	p.http, p.roots = connections(p.cfg, roots), roots
+	return p.http
+}
+
+// connections speak HTTP/1.1 alone, one connection for each request in flight: one HTTP/2 connection
+// for all chunks was half as fast. They never ask for compression nor inflate: encodings are the
+// client's to choose.
+func connections(cfg Config, roots *x509.CertPool) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
@@ -39,5 +84,5 @@ func New(cfg Config) (*http.Transport, error) {
 		DisableCompression:  true,
 		WriteBufferSize:     64 << 10,
 		ReadBufferSize:      64 << 10,
-	}, nil
+	}
 }

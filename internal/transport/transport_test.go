@@ -2,16 +2,25 @@ package transport
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
 
 // served is a pool of connections and the URL of a server that h plays.
-func served(t testing.TB, h http.HandlerFunc) (pool *http.Transport, url string) {
+func served(t testing.TB, h http.HandlerFunc) (pool *Pool, url string) {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
@@ -65,9 +74,65 @@ func TestBodiesGoInLargePieces(t *testing.T) {
 	}
 }
 
-// TestNewRefusesBadCertificates passes the errors of certs.Roots on.
+// TestNewRefusesBadCertificates passes the errors of certs.NewTrust on.
 func TestNewRefusesBadCertificates(t *testing.T) {
 	if _, err := New(Config{CAFile: t.TempDir() + "/none.pem"}); transfer.CodeOf(err) != transfer.CodeInvalid {
 		t.Errorf("got %v, want %s", err, transfer.CodeInvalid)
 	}
+}
+
+// TestRenewedCertificates trusts what the file holds when a connection is made, and drops connections
+// that were made by what it held before.
+func TestRenewedCertificates(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(echo))
+	t.Cleanup(s.Close)
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	trust := func(content []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wrong, right := certificate(t), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	trust(wrong)
+	pool, err := New(Config{CAFile: path, MaxIdle: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.CloseIdleConnections)
+	for step, tc := range []struct {
+		trusted []byte
+		code    transfer.Code
+	}{{wrong, transfer.CodeUntrusted}, {right, ""}, {right, ""}, {wrong, transfer.CodeUntrusted}, {right, ""}} {
+		trust(tc.trusted)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := pool.RoundTrip(req)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		} else {
+			err = new(Meanings).Failure(t.Context(), err)
+		}
+		if transfer.CodeOf(err) != tc.code {
+			t.Errorf("step %d: got %v, want %q", step, err, tc.code)
+		}
+	}
+}
+
+// certificate is one that signs itself, in PEM.
+func certificate(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, about, about, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -123,7 +124,7 @@ func newWatch(ctx context.Context, p Patience) *watch {
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.mu.Lock() // expired reads timer
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(p.Answer, w.expired)
+	w.timer = time.AfterFunc(p.Answer, panics.Func(w.expired, w.cancel))
 	return w
 }
 
@@ -208,7 +209,7 @@ func (w *watch) expired() {
 
 // explain is err, or, if the watch has ended the call, why.
 func (w *watch) explain(err error) error {
-	if cause := context.Cause(w.ctx); errors.Is(cause, errNoProgress) {
+	if cause := context.Cause(w.ctx); errors.Is(cause, errNoProgress) || panics.Of(cause) != nil {
 		return cause
 	}
 	return err

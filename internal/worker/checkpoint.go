@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -214,11 +215,10 @@ func (c *checkpointer) whileSaving(ctx context.Context, stop context.CancelCause
 		return err
 	}
 	saving, cancel := context.WithCancel(ctx)
-	var saver sync.WaitGroup
-	saver.Go(func() { c.keepSaving(saving, stop) })
-	err := attempt()
+	saved := panics.Go(func() { c.keepSaving(saving, stop) }, stop)
+	err := panics.Catch(attempt) // what is done is saved after a panic, too
 	cancel()
-	saver.Wait()
+	saved()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if saveErr := c.save(last); saveErr != nil {

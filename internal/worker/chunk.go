@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -192,7 +191,7 @@ func (c *copier) storeInPieces(
 	ctx context.Context, w work, p []byte, size int, l *lane,
 ) (d transfer.Digest, err error) {
 	written := make(chan transfer.Chunk)
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := panics.WithContext(ctx)
 	g.Go(func() error {
 		defer close(written)
 		return c.writePieces(ctx, w, p, size, l, written)

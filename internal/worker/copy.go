@@ -7,10 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -98,7 +97,7 @@ type lanes struct {
 	feed    feed
 	step    stepFunc
 	pace    *pace
-	group   *errgroup.Group
+	group   *panics.Group
 	drained atomic.Bool
 }
 
@@ -114,7 +113,7 @@ func (c *copier) run(ctx context.Context, f feed, step stepFunc, twoWay bool) er
 		}
 		r.pace.duplex = flow.NewDuplex(r.pace.calls)
 	}
-	r.group, ctx = errgroup.WithContext(ctx)
+	r.group, ctx = panics.WithContext(ctx)
 	r.start(ctx)
 	err := r.group.Wait()
 	if err == nil && r.drained.Load() {

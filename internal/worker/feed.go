@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -40,8 +41,21 @@ type planFeed struct {
 }
 
 func newPlanFeed(plan iter.Seq2[chunker.Step, error], within chunkRange) *planFeed {
-	next, end := iter.Pull2(plan)
+	next, end := iter.Pull2(caught(plan))
 	return &planFeed{within: within, next: next, end: end}
+}
+
+// caught yields a panic of the plan as an error: iter.Pull2 passes it on without its stack.
+func caught(plan iter.Seq2[chunker.Step, error]) iter.Seq2[chunker.Step, error] {
+	return func(yield func(chunker.Step, error) bool) {
+		err := panics.Catch(func() error {
+			plan(yield)
+			return nil
+		})
+		if err != nil {
+			yield(chunker.Step{}, err)
+		}
+	}
 }
 
 func (f *planFeed) stop() { f.end() }

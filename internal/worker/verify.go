@@ -6,9 +6,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/transferd/transferd/internal/chunker"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -183,7 +182,7 @@ func (c *copier) sampleZeros(ctx context.Context) error {
 
 // areZero looks at all places at once: the endpoint may be far away.
 func (c *copier) areZero(ctx context.Context, places []transfer.Chunk) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := panics.WithContext(ctx)
 	for _, ch := range places {
 		g.Go(func() error { return c.isZero(ctx, ch, &lane{cmp: verify.NewComparer()}) })
 	}

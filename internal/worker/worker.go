@@ -22,6 +22,7 @@ import (
 
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -97,16 +98,18 @@ func newLimit(bytesPerSecond int64) *rate.Limiter {
 
 // Run carries out one attempt at a job and returns when it has ended. When drain closes, it begins no
 // further chunk, finishes those in flight, saves and returns CodeDrained; when ctx ends, it stops at
-// once, saves, and returns ctx's cause.
+// once, saves, and returns ctx's cause. A panic anywhere in the attempt is an error with CodeInternal.
 func (w *Worker) Run(ctx context.Context, drain <-chan struct{}, job Job, store transfer.Store) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	a := newAttempt(w, drain, job, store)
-	a.stop = stop
-	err := a.load(ctx)
-	if err == nil {
-		err = a.state.whileSaving(ctx, stop, func() error { return a.run(ctx) })
-	}
+	err := panics.Catch(func() error {
+		a := newAttempt(w, drain, job, store)
+		a.stop = stop
+		if err := a.load(ctx); err != nil {
+			return err
+		}
+		return a.state.whileSaving(ctx, stop, func() error { return a.run(ctx) })
+	})
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}

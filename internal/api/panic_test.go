@@ -1,0 +1,47 @@
+package api
+
+import (
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/transferd/transferd/internal/panics"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// brokenMeter panics when it counts what is sent, or what is received.
+type brokenMeter struct{ out, in bool }
+
+func (m brokenMeter) AddWireOut(int64) { m.explode(m.out) }
+func (m brokenMeter) AddWireIn(int64)  { m.explode(m.in) }
+func (m brokenMeter) AddChunk(bool)    {}
+
+func (m brokenMeter) explode(now bool) {
+	if now {
+		panic("a mistake")
+	}
+}
+
+// TestPanicWhileSending panics in the goroutine in which net/http reads a request's body: the call
+// fails, and the connections go on serving others.
+func TestPanicWhileSending(t *testing.T) {
+	c := served(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	broken := drive(c.Session(brokenMeter{out: true}, nil), 8192, transfer.CompressionNone)
+	chunk := transfer.Chunk{Len: 8192}
+	for range 3 {
+		err := broken.WriteChunk(t.Context(), chunk, make([]byte, 8192))
+		if want(t, err, transfer.CodeInternal); panics.Of(err) == nil {
+			t.Errorf("got %v, want a panic", err)
+		}
+	}
+	if err := drive(c, 8192, transfer.CompressionNone).WriteChunk(t.Context(), chunk, make([]byte, 8192)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPanicWhileSampling panics in the goroutines that look whether a drive is blank.
+func TestPanicWhileSampling(t *testing.T) {
+	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, blankSampleSize)) })
+	_, err := drive(c.Session(brokenMeter{in: true}, nil), 1<<20, transfer.CompressionNone).Blank(t.Context())
+	want(t, err, transfer.CodeInternal)
+}

@@ -1,0 +1,154 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"iter"
+	"testing"
+	"testing/synctest"
+
+	"github.com/transferd/transferd/internal/panics"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// explode panics as a fault in the code does.
+func explode() {
+	var ends map[string]int
+	ends["source"]++
+}
+
+// brokenMap is a source that panics while it tells where its data lies.
+type brokenMap struct{ *chunked }
+
+func (brokenMap) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
+	return func(yield func(transfer.Extent, error) bool) {
+		yield(transfer.Extent{Len: chunkSize}, nil)
+		explode()
+	}
+}
+
+// mustPanic runs a job that panics at one place. It fails, and that alone: what was done is saved, and
+// without the fault the next attempt goes on from there.
+func mustPanic(t *testing.T, j *job, mend func(), stack string) {
+	t.Helper()
+	err := j.run(t.Context(), nil)
+	p := panics.Of(err)
+	if p == nil || transfer.CodeOf(err) != transfer.CodeInternal {
+		t.Fatalf("got %v, want a panic", err)
+	}
+	if !bytes.Contains(p.Stack, []byte(stack)) {
+		t.Errorf("the stack has no %s:\n%s", stack, p.Stack)
+	}
+	mend()
+	j.mustRun()
+}
+
+// TestPanics panics in each goroutine that an attempt starts, and in what these call.
+func TestPanics(t *testing.T) {
+	image := noise(20 * chunkSize)
+	at := func(index int64) func(context.Context, transfer.Chunk, int) error {
+		return func(_ context.Context, c transfer.Chunk, _ int) error {
+			if c.Index == index {
+				explode()
+			}
+			return nil
+		}
+	}
+	for name, tc := range map[string]struct {
+		fault func(j *job, source, sink *chunked) (mend func())
+		stack string
+	}{
+		"a lane that reads": {func(_ *job, source, _ *chunked) func() {
+			source.onRead = at(7)
+			return func() { source.onRead = nil }
+		}, "(*lanes).lane"},
+		"a lane that writes": {func(_ *job, _, sink *chunked) func() {
+			sink.onWrite = at(7)
+			return func() { sink.onWrite = nil }
+		}, "(*lanes).lane"},
+		"a lane that reads back": {func(_ *job, _, sink *chunked) func() {
+			sink.onRead = at(7)
+			return func() { sink.onRead = nil }
+		}, "(*lanes).lane"},
+		"the plan": {func(j *job, source, _ *chunked) func() {
+			j.ends.source = brokenMap{source}
+			return func() { j.ends.source = source }
+		}, "brokenMap"},
+		"the saver": {func(j *job, _, sink *chunked) func() {
+			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, saveEvery) }
+			j.store.onSave = func(n int) error {
+				if n == 4 {
+					explode()
+				}
+				return nil
+			}
+			return func() { sink.onWrite, j.store.onSave = nil, nil }
+		}, "keepSaving"},
+		"the opener": {func(j *job, _, _ *chunked) func() {
+			j.ends.open = func(string, int) error { explode(); return nil }
+			return func() { j.ends.open = nil }
+		}, "openSource"},
+		"the samples of zeros": {func(j *job, source, sink *chunked) func() {
+			source.extents, sink.blank, j.ends.drive = []transfer.Extent{{Len: chunkSize}}, true, "new"
+			clear(source.data[chunkSize:])
+			sink.data = make([]byte, len(image))
+			sink.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
+				if c.Index > 0 {
+					explode()
+				}
+				return nil
+			}
+			return func() { sink.onRead = nil }
+		}, "areZero"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				source, sink := newChunked(bytes.Clone(image)), newChunked(nil)
+				j := newJob(t, source, sink)
+				mend := tc.fault(j, source, sink)
+				mustPanic(t, j, mend, tc.stack)
+				equal(t, sink, source.data)
+			})
+		})
+	}
+}
+
+// TestPanicInPieces panics in the two goroutines that write a chunk and read it back piece by piece.
+func TestPanicInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, side := range []string{"write", "read back"} {
+			j, sink, image := newSlow(t, 6, 10<<20)
+			onRead, onWrite := sink.onRead, sink.onWrite
+			fault := func(ctx context.Context, c transfer.Chunk, n int) error {
+				if c.Index == 2 && c.Off > c.Index<<22 {
+					explode()
+				}
+				return onWrite(ctx, c, n)
+			}
+			if side == "write" {
+				sink.onWrite = fault
+			} else {
+				sink.onRead = fault
+			}
+			mustPanic(t, j, func() { sink.onRead, sink.onWrite = onRead, onWrite }, "storeInPieces")
+			equal(t, sink, image)
+		}
+	})
+}
+
+// TestPanicKeepsTheLedger has what was done before the panic saved.
+func TestPanicKeepsTheLedger(t *testing.T) {
+	source, sink := newChunked(noise(20*chunkSize)), newChunked(nil)
+	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+		if c.Index == 19 {
+			explode()
+		}
+		return nil
+	}
+	j := newJob(t, source, sink)
+	j.spec.Concurrency = 1
+	j.mustFail(transfer.CodeInternal)
+	if n := len(j.store.at.Entries); n != 19 {
+		t.Errorf("%d chunks are saved, want 19", n)
+	}
+}
