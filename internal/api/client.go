@@ -31,12 +31,14 @@ const maxText = 32 << 20
 
 // Config says where an endpoint is and how to log in.
 type Config struct {
-	Name        string // the endpoint's name, for messages
-	URL         string // http or https, without credentials
-	User        string
-	Password    string
-	CAFile      string // PEM certificates to trust beside the system's; may be empty
-	MaxInFlight int    // requests at once; 0: DefaultInFlight
+	Name     string // the endpoint's name, for messages
+	URL      string // http or https, without credentials
+	User     string
+	Password string
+	// FetchPassword fetches the password again, for one that may be rotated; nil: it stays. Its errors never hold it.
+	FetchPassword func(ctx context.Context) (string, error)
+	CAFile        string // PEM certificates to trust beside the system's; may be empty
+	MaxInFlight   int    // requests at once; 0: DefaultInFlight
 }
 
 // Client makes calls to one endpoint. It is safe for concurrent use; what Session makes of it shares its connections and
@@ -48,12 +50,11 @@ type Client struct {
 	down   *codec.Selector // whether reads are better compressed
 }
 
-// endpoint is what all sessions share. It holds the password, so it has no String of its own and is never printed.
+// endpoint is what all sessions share. It has the password, so it has no String of its own and is never printed.
 type endpoint struct {
 	name     string
 	base     string
-	user     string
-	password string
+	login    *login
 	watchdog *transport.Watchdog // the top of the layers that all sessions share
 	rtt      *transport.RTT      // one of them
 	slots    *semaphore.Weighted
@@ -73,7 +74,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	rtt := &transport.RTT{Next: pool}
 	e := &endpoint{
-		name: cfg.Name, base: base, user: cfg.User, password: cfg.Password,
+		name: cfg.Name, base: base, login: newLogin(&cfg),
 		watchdog: &transport.Watchdog{Next: rtt, Patience: transport.DefaultPatience}, rtt: rtt,
 		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight,
 	}
@@ -126,7 +127,7 @@ func (c *Client) do(ctx context.Context, r *request) error {
 		return err
 	}
 	defer c.shared.slots.Release(1)
-	if err = c.exchange(ctx, r); err == nil {
+	if err = c.authorized(ctx, r); err == nil {
 		return nil
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -140,8 +141,8 @@ func (c *Client) do(ctx context.Context, r *request) error {
 	return out
 }
 
-func (c *Client) exchange(ctx context.Context, r *request) error {
-	req, err := c.build(ctx, r)
+func (c *Client) exchange(ctx context.Context, r *request, password string) error {
+	req, err := c.build(ctx, r, password)
 	if err != nil {
 		return err
 	}
@@ -181,12 +182,12 @@ func drop(body io.Reader) error {
 	return err
 }
 
-func (c *Client) build(ctx context.Context, r *request) (*http.Request, error) {
+func (c *Client) build(ctx context.Context, r *request, password string) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, c.shared.base+"/"+r.path, bytes.NewReader(r.body))
 	if err != nil {
 		return nil, transfer.Errorf(transfer.CodeInvalid, "", "%w", transport.WithoutURL(err))
 	}
-	req.SetBasicAuth(c.shared.user, c.shared.password)
+	req.SetBasicAuth(c.shared.login.user, password)
 	req.Header.Set("User-Agent", "transferd")
 	if r.accept != "" {
 		req.Header.Set("Accept-Encoding", r.accept)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -90,9 +91,31 @@ func (o *Opener) Client(ctx context.Context, name string) (*api.Client, error) {
 		return nil, fmt.Errorf("endpoint %s: %w", name, err)
 	}
 	e.client, err = api.New(api.Config{
-		Name: name, URL: e.config.URL, User: e.config.User, Password: password, CAFile: e.config.CAFile, MaxInFlight: e.config.MaxInFlight,
+		Name: name, URL: e.config.URL, User: e.config.User, Password: password, FetchPassword: e.config.Password,
+		CAFile: e.config.CAFile, MaxInFlight: e.config.MaxInFlight,
 	})
 	return e.client, err
+}
+
+// Reload fetches the passwords of all endpoints that jobs have used, one after the other, and returns the errors of those that keep
+// the one that they have. Certificates are read when they have changed in any case.
+func (o *Opener) Reload(ctx context.Context) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(o.endpoints)) {
+		e := o.endpoints[name]
+		if err := e.turn.Acquire(ctx, 1); err != nil {
+			return err
+		}
+		client := e.client
+		e.turn.Release(1)
+		if client == nil {
+			continue
+		}
+		if err := client.Reload(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("endpoint %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // session is the client that a job uses: what it sends counts for the job and obeys its --limit-rate.
