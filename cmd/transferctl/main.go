@@ -12,5 +12,5 @@ import (
 
 func main() {
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	program.Main(a.rootCommand())
+	program.Main(a.rootCommand(), nil)
 }

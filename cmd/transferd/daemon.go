@@ -21,6 +21,8 @@ import (
 	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/image"
+	"github.com/transferd/transferd/internal/panics"
+	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/status"
@@ -38,7 +40,7 @@ type daemonFlags struct {
 
 const maxJobs = 256
 
-func daemonCommand(stderr io.Writer) *cobra.Command {
+func daemonCommand(stderr io.Writer, signals *program.Signals) *cobra.Command {
 	f := &daemonFlags{}
 	cmd := &cobra.Command{
 		Use:   "transferd",
@@ -48,7 +50,12 @@ func daemonCommand(stderr io.Writer) *cobra.Command {
 			if f.jobs < 1 || f.jobs > maxJobs {
 				return transfer.Errorf(transfer.CodeInvalid, fmt.Sprintf("use 1 to %d", maxJobs), "--jobs: %d", f.jobs)
 			}
-			return serve(cmd.Context(), f, newLogger(stderr, f.verbose))
+			log := newLogger(stderr, f.verbose)
+			err := panics.Catch(func() error { return serve(cmd.Context(), f, signals, log) })
+			if p := panics.Of(err); p != nil {
+				log.Error("transferd panicked", zap.Any("panic", p.Value), zap.ByteString("stack", p.Stack))
+			}
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&f.config, "config", "", "config `file` (default $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml, /etc/transferd/config.yaml)")
@@ -62,14 +69,20 @@ func daemonCommand(stderr io.Writer) *cobra.Command {
 
 // daemon is the parts of a running transferd, in the order in which they were started; they end in the opposite one.
 type daemon struct {
-	cfg   *config.Config
-	log   *zap.Logger
-	close []func() error
+	cfg     *config.Config
+	log     *zap.Logger
+	signals *program.Signals
+	fail    context.CancelCauseFunc // ends the daemon, which cannot go on
+	opener  *endpoints.Opener
+	face    *face
+	close   []func() error
 }
 
 // serve runs until ctx ends, and then lets running jobs hand themselves back.
-func serve(ctx context.Context, f *daemonFlags, log *zap.Logger) (err error) {
-	d := &daemon{log: log}
+func serve(ctx context.Context, f *daemonFlags, signals *program.Signals, log *zap.Logger) (err error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	d := &daemon{log: log, signals: signals, fail: fail}
 	defer func() { err = errors.Join(err, d.stop()) }()
 	if d.cfg, err = config.Load(f.config); err != nil {
 		return err
@@ -89,10 +102,21 @@ func serve(ctx context.Context, f *daemonFlags, log *zap.Logger) (err error) {
 	if err := d.startStatus(ctx, c); err != nil {
 		return err
 	}
+	d.opener = endpoints.New(d.cfg.Endpoints, endpoints.Options{Roots: d.roots()})
+	d.reloadOnHangup(ctx)
 	server := queue.NewServer(c, queue.ServerConfig{
 		Name: workerName(), Queues: f.queues, Endpoints: d.cfg.EndpointNames(), Jobs: f.jobs, Run: d.runJobs(), Log: log,
 	})
-	return server.Run(ctx)
+	return errors.Join(server.Run(ctx), failure(ctx))
+}
+
+// failure is why the daemon could not go on; nil if it was told to stop.
+func failure(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) {
+		return nil
+	}
+	return cause
 }
 
 func (d *daemon) onStop(f func() error) { d.close = append(d.close, f) }
@@ -135,11 +159,14 @@ func (d *daemon) connect(ctx context.Context) (*queue.Client, error) {
 		if err != nil {
 			server = ""
 		}
-		r, err := embedded.Start(ctx, embedded.Config{Dir: filepath.Join(d.cfg.State, "queue"), Server: server, Schema: queue.Schema{}, Log: d.log})
+		r, err := embedded.Start(ctx, embedded.Config{
+			Dir: filepath.Join(d.cfg.State, "queue"), Server: server, Schema: queue.Schema{}, Log: d.log, Failed: d.fail,
+		})
 		if err != nil {
 			return nil, err
 		}
 		d.onStop(r.Close)
+		d.signals.BeforeExit(r.Kill)
 		opts = queue.Options{URL: r.URL()}
 	}
 	opts.Warn = func(err error) { d.log.Warn("record not readable, left alone", zap.Error(err)) }
@@ -164,12 +191,13 @@ func (d *daemon) startStatus(ctx context.Context, c *queue.Client) error {
 	if err != nil {
 		return err
 	}
+	d.face = newFace(guard, status.NewHandler(recentJobs{c}))
 	server := &http.Server{
-		Handler: guard.Wrap(status.NewHandler(recentJobs{c})), ErrorLog: zap.NewStdLog(d.log),
+		Handler: d.face, ErrorLog: zap.NewStdLog(d.log),
 		ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	panics.Go(func() { served <- server.Serve(l) }, func(err error) { served <- err })
 	d.onStop(func() error {
 		err := server.Close()
 		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
@@ -183,9 +211,7 @@ func (d *daemon) startStatus(ctx context.Context, c *queue.Client) error {
 
 // runJobs is how the queue's attempts reach the engine.
 func (d *daemon) runJobs() func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
-	w := worker.New(worker.Config{
-		Opener: endpoints.New(d.cfg.Endpoints, endpoints.Options{Roots: d.roots()}), Policy: flow.DefaultPolicy, Log: d.log,
-	})
+	w := worker.New(worker.Config{Opener: d.opener, Policy: flow.DefaultPolicy, Log: d.log})
 	return func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
 		if err := endpoints.Schemes.Check(&a.Spec); err != nil {
 			return err // the queue may hold what no transferctl has made

@@ -4,8 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
+	"sync/atomic"
 
+	"github.com/transferd/transferd/internal/certs"
 	"github.com/transferd/transferd/internal/status"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -30,10 +34,26 @@ func (d *daemon) openFace(ctx context.Context) (net.Listener, status.Guard, erro
 	if h.CertFile == "" {
 		return l, guard, nil
 	}
-	cert, err := tls.LoadX509KeyPair(h.CertFile, h.KeyFile)
+	pair, err := certs.NewPair(h.CertFile, h.KeyFile)
 	if err != nil {
-		err := transfer.Errorf(transfer.CodeInvalid, "give the paths of PEM files that belong together", "http: read cert_file and key_file: %w", err)
-		return nil, guard, errors.Join(err, l.Close())
+		return nil, guard, errors.Join(fmt.Errorf("http: cert_file and key_file: %w", err), l.Close())
 	}
-	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), guard, nil
+	return tls.NewListener(l, &tls.Config{GetCertificate: pair.GetCertificate, MinVersion: tls.VersionTLS12}), guard, nil
+}
+
+// face is the HTTP face behind its guard, which may be replaced. It is safe for concurrent use.
+type face struct {
+	next  http.Handler
+	guard atomic.Pointer[status.Guard]
+}
+
+func newFace(guard status.Guard, next http.Handler) *face {
+	f := &face{next: next}
+	f.guard.Store(&guard)
+	return f
+}
+
+// ServeHTTP implements http.Handler.
+func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.guard.Load().Wrap(f.next).ServeHTTP(w, r)
 }

@@ -4,11 +4,14 @@ package main
 import (
 	"os"
 
+	"github.com/transferd/transferd/internal/embedded"
 	"github.com/transferd/transferd/internal/program"
 )
 
 func main() {
-	root := daemonCommand(os.Stderr)
+	embedded.KeepIfAsked()
+	signals := new(program.Signals)
+	root := daemonCommand(os.Stderr, signals)
 	root.AddCommand(sandboxCommand(os.Stderr))
-	program.Main(root)
+	program.Main(root, signals)
 }

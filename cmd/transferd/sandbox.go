@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -81,7 +82,7 @@ func startSandbox(cfg sandbox.Config, listen string, log *zap.Logger) (*sandboxS
 		url: "http://" + l.Addr().String(), sandbox: s, served: make(chan error, 1),
 		http: &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: zap.NewStdLog(log)},
 	}
-	go func() { server.served <- server.http.Serve(l) }()
+	panics.Go(func() { server.served <- server.http.Serve(l) }, func(err error) { server.served <- err })
 	return server, nil
 }
 

@@ -2,78 +2,73 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/panics"
 )
 
-// child is a redis-server that this process runs. If it dies it is started again; if this process is killed it lives on,
-// and the next transferd takes it over.
+// child is a redis-server that this process runs by a keeper. If it dies it is started again; if this
+// process is killed it lives on, and the next transferd takes it over.
 type child struct {
-	server, dir, socket string
-	log                 *zap.Logger
-	stop                chan struct{}
-	kept                sync.WaitGroup
+	cfg    *Config
+	socket string
+	stop   chan struct{}
+	kept   func() // waits for keep
+
+	mu      sync.Mutex
+	process *os.Process // redis-server
 }
 
-func startChild(ctx context.Context, server, dir, socket string, log *zap.Logger) (engine, error) {
-	c := &child{server: server, dir: dir, socket: socket, log: log, stop: make(chan struct{})}
+func startChild(ctx context.Context, cfg *Config, socket string) (engine, error) {
+	c := &child{cfg: cfg, socket: socket, stop: make(chan struct{})}
 	ended, err := c.adoptOrSpawn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c.kept.Go(func() { c.keep(ended) })
+	c.kept = panics.Go(func() { c.keep(ended) }, cfg.Failed)
 	return c, nil
 }
 
 // adoptOrSpawn takes over a redis-server that answers, or starts one. The channel closes when it has ended.
 func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
 	adopted, err := c.adopt(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case adopted:
+	if err != nil {
+		return nil, fmt.Errorf("take over the redis-server of an earlier transferd: %w", err)
+	}
+	if adopted {
+		c.cfg.Log.Info("embedded queue: a redis-server of an earlier transferd goes on")
 		return c.watchAdopted(), nil
 	}
-	server, ended, err := c.spawn()
+	ended, err := c.spawn(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if err := await(ctx, c.socket, ended); err != nil {
-		if ctx.Err() != nil { // it is not wanted any more; one that is only slow is taken over by the next transferd
-			_ = server.Signal(syscall.SIGTERM)
-			<-ended
-		}
 		return nil, fmt.Errorf("start redis-server: %w", err)
 	}
-	c.log.Info("embedded queue: redis-server", zap.String("folder", c.dir))
+	c.cfg.Log.Info("embedded queue: redis-server", zap.String("folder", c.cfg.Dir))
 	return ended, nil
 }
 
-// adopt waits until a redis-server that listens already answers, or has ended: a second one would write to the same files.
+// adopt waits until a redis-server that listens already answers, or has ended: a second one would
+// write to the same files.
 func (c *child) adopt(ctx context.Context) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	for c.listening() {
-		err := ping(c.socket)
-		if err == nil {
-			c.log.Info("embedded queue: a redis-server of an earlier transferd goes on")
-			return true, nil
-		}
-		select {
-		case <-ctx.Done():
-			return false, fmt.Errorf("take over the redis-server of an earlier transferd: %w", err)
-		case <-time.After(startPause):
-		}
+	if !c.listening() {
+		return false, nil
 	}
-	return false, nil
+	gone := make(chan struct{})
+	err := await(ctx, c.socket, gone, func() bool { return !c.listening() })
+	if errors.Is(err, errEnded) {
+		return false, nil
+	}
+	return err == nil, errors.Join(err, c.identify())
 }
 
 // listening reports whether a redis-server of ours accepts connections, whatever it answers.
@@ -86,44 +81,99 @@ func (c *child) listening() bool {
 	return true
 }
 
-func (c *child) spawn() (*os.Process, <-chan struct{}, error) {
-	// Only this process's user may reach the socket. Every acknowledged write is on disk, and nothing is ever dropped.
-	cmd := exec.Command(c.server, "--port", "0", "--unixsocket", c.socket, "--unixsocketperm", "700", "--dir", c.dir, //nolint:gosec // found on the PATH
-		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
-		"--daemonize", "no", "--logfile", filepath.Join(c.dir, "redis.log"))
-	// A Ctrl-C at the terminal is for this process, which stops the child when its jobs have been handed back.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return nil, nil, fmt.Errorf("start redis-server: %w", err)
+// identify notes the process that listens on the socket, which is told to end even when the socket
+// has been removed.
+func (c *child) identify() error {
+	pid, err := listener(c.socket)
+	if err != nil {
+		return fmt.Errorf("find the process of redis-server: %w", err)
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait()
-	}()
-	return cmd.Process, ended, nil
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return fmt.Errorf("find the process of redis-server: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.process = p
+	return nil
 }
 
-const adoptedCheck = 2 * time.Second
+// listener is the process that listens on a socket (unix(7), SO_PEERCRED).
+func listener(socket string) (pid int, err error) {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var peer *unix.Ucred
+	if ctlErr := raw.Control(func(fd uintptr) {
+		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); ctlErr != nil || err != nil {
+		return 0, errors.Join(ctlErr, err)
+	}
+	return int(peer.Pid), nil
+}
 
-// watchAdopted notices by asking that a redis-server which is not our child has ended.
+// spawn starts a keeper with a redis-server, and waits until that answers. What does not answer is
+// ended again.
+func (c *child) spawn(ctx context.Context) (<-chan struct{}, error) {
+	log, err := os.OpenFile(filepath.Join(c.cfg.Dir, serverLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := keeperCommand(c.cfg.Server, c.cfg.Dir, c.socket, c.cfg.adoption)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	panics.Go(func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}, c.cfg.Failed)
+	err = await(ctx, c.socket, ended, func() bool { return false })
+	if err == nil {
+		err = c.identify()
+	}
+	if err != nil {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-ended
+		return nil, err
+	}
+	return ended, nil
+}
+
+const adoptedCheck = time.Second
+
+// watchAdopted notices by looking that a redis-server which is not our child has ended.
 func (c *child) watchAdopted() <-chan struct{} {
 	ended := make(chan struct{})
-	go func() {
+	panics.Go(func() {
 		defer close(ended)
-		for {
+		for c.running() {
 			select {
 			case <-c.stop:
 				return
 			case <-time.After(adoptedCheck):
 			}
-			if !c.listening() {
-				return
-			}
 		}
-	}()
+	}, c.cfg.Failed)
 	return ended
 }
+
+// signal sends a signal to redis-server; os.ErrProcessDone: it has ended.
+func (c *child) signal(s syscall.Signal) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.process.Signal(s)
+}
+
+func (c *child) running() bool { return !errors.Is(c.signal(0), os.ErrProcessDone) }
 
 const maxRespawnPause = 30 * time.Second
 
@@ -138,7 +188,7 @@ func (c *child) keep(ended <-chan struct{}) {
 		if c.stopping() {
 			return
 		}
-		c.log.Warn("redis-server has ended, starting it again", zap.Duration("pause", pause))
+		c.cfg.Log.Warn("redis-server has ended, starting it again", zap.Duration("pause", pause))
 		select {
 		case <-c.stop:
 			return
@@ -147,7 +197,7 @@ func (c *child) keep(ended <-chan struct{}) {
 		pause = min(2*pause, maxRespawnPause)
 		next, err := c.adoptOrSpawn(context.Background())
 		if err != nil {
-			c.log.Error("redis-server does not start", zap.Error(err))
+			c.cfg.Log.Error("redis-server does not start", zap.Error(err))
 			continue
 		}
 		ended = next
@@ -163,27 +213,19 @@ func (c *child) stopping() bool {
 	}
 }
 
-// close has redis-server write what it holds and end.
+// close has redis-server write what it holds and end. One that does not end is killed: what it has
+// acknowledged is on disk.
 func (c *child) close() error {
 	close(c.stop)
-	c.kept.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	if refusal := c.shutdown(); refusal != "" {
-		return fmt.Errorf("stop redis-server: it answers %s", refusal)
-	}
-	for c.listening() {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("stop redis-server: it has not ended after %s", startTimeout)
-		case <-time.After(startPause):
+	c.kept()
+	c.kill()
+	for since := time.Now(); c.running(); time.Sleep(startPause) {
+		if time.Since(since) > startTimeout {
+			return c.signal(syscall.SIGKILL)
 		}
 	}
 	return nil
 }
 
-// shutdown has redis-server end. It answers only if it refuses.
-func (c *child) shutdown() (refusal string) {
-	refusal, _ = ask(c.socket, "SHUTDOWN", startTimeout) // an error: it has ended
-	return refusal
-}
+// kill has redis-server end, and does not wait for it.
+func (c *child) kill() { _ = c.signal(syscall.SIGTERM) }

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/gofrs/flock"
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -30,31 +32,50 @@ type Config struct {
 	// Schema says what the journal of a server in this process keeps.
 	Schema Schema
 	Log    *zap.Logger
+	// Failed, if set, is called by goroutines of the Redis when it cannot go on: its folder was removed, say. It may be called
+	// several times.
+	Failed func(error)
+
+	adoption time.Duration // how long a redis-server waits for an owner
 }
 
-// Redis is a running Redis. Its methods are not safe for concurrent use.
+// Redis is a running Redis. But for Kill, its methods are not safe for concurrent use.
 type Redis struct {
-	url    string
-	lock   *flock.Flock
-	engine engine
+	url     string
+	cfg     Config
+	lock    *flock.Flock
+	owner   *os.File // by which the keeper knows of this process
+	engine  engine
+	stop    chan struct{}
+	watched func() // waits for watchFolder
 }
 
 // engine is what serves: a child or this process.
-type engine interface{ close() error }
+type engine interface {
+	close() error
+	kill() // ends what would outlive this process
+}
 
 // The files in the folder of an embedded Redis.
 const (
 	lockFile    = "lock"
+	ownerFile   = "owner"   // locked by the process that owns the folder
 	addressFile = "address" // the URL, while it is served
 	journalFile = "journal"
+	serverLog   = "redis.log"
 )
 
-// Start starts the Redis in cfg.Dir with all data that it held. CodeConflict: another process runs it.
+// Start starts the Redis in cfg.Dir with all data that it held. CodeConflict: another process runs it. The program has
+// called KeepIfAsked.
 func Start(ctx context.Context, cfg Config) (*Redis, error) {
+	cfg.adoption = cmp.Or(cfg.adoption, adoption)
+	if cfg.Failed == nil {
+		cfg.Failed = func(error) {}
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make queue folder: %w", err)
 	}
-	r := &Redis{lock: flock.New(filepath.Join(cfg.Dir, lockFile), flock.SetPermissions(0o600))}
+	r := &Redis{cfg: cfg, stop: make(chan struct{}), lock: flock.New(filepath.Join(cfg.Dir, lockFile), flock.SetPermissions(0o600))}
 	ok, err := r.lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock queue folder: %w", err)
@@ -62,18 +83,52 @@ func Start(ctx context.Context, cfg Config) (*Redis, error) {
 	if !ok {
 		return nil, transfer.Errorf(transfer.CodeConflict, "stop it first, or set another `state:` folder, or use a Redis for both", "another transferd runs the queue in %s", cfg.Dir)
 	}
-	socket, err := socketPath(cfg.Dir)
-	if err == nil {
-		r.url = "unix://" + socket
-		r.engine, err = startEngine(ctx, &cfg, socket)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(cfg.Dir, addressFile), []byte(r.url), 0o600)
-	}
-	if err != nil {
+	if err := r.start(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
+}
+
+func (r *Redis) start(ctx context.Context) (err error) {
+	if r.owner, err = own(r.cfg.Dir); err != nil {
+		return fmt.Errorf("own queue folder: %w", err)
+	}
+	socket, err := socketPath(r.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	r.url = "unix://" + socket
+	if r.engine, err = startEngine(ctx, &r.cfg, socket); err != nil {
+		return err
+	}
+	r.watched = panics.Go(r.watchFolder, r.cfg.Failed)
+	return os.WriteFile(filepath.Join(r.cfg.Dir, addressFile), []byte(r.url), 0o600)
+}
+
+// folderCheck is how often it is looked whether the folder is still there.
+const folderCheck = time.Second
+
+// watchFolder notices that the folder was removed, or another put in its place.
+func (r *Redis) watchFolder() {
+	tick := time.NewTicker(folderCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.stop:
+			return
+		case <-tick.C:
+		}
+		held, err := r.owner.Stat()
+		if err != nil {
+			continue
+		}
+		there, err := os.Stat(r.owner.Name())
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(held, there) {
+			r.cfg.Failed(transfer.Errorf(transfer.CodeFailed, "start transferd again, with an empty queue; leave its `state:` folder alone while it runs",
+				"the folder of the queue, %s, was removed", r.cfg.Dir))
+			return
+		}
+	}
 }
 
 func startEngine(ctx context.Context, cfg *Config, socket string) (engine, error) {
@@ -81,7 +136,7 @@ func startEngine(ctx context.Context, cfg *Config, socket string) (engine, error
 	_, err := os.Stat(journal)
 	hasJournal := err == nil
 	if cfg.Server != "" && !hasJournal {
-		return startChild(ctx, cfg.Server, cfg.Dir, socket, cfg.Log)
+		return startChild(ctx, cfg, socket)
 	}
 	if _, err := os.Stat(filepath.Join(cfg.Dir, "appendonlydir")); err == nil && cfg.Server == "" {
 		return nil, transfer.Errorf(transfer.CodeInvalid, "install redis-server again, or move the folder away to begin with an empty queue",
@@ -90,7 +145,7 @@ func startEngine(ctx context.Context, cfg *Config, socket string) (engine, error
 	if hasJournal && cfg.Server != "" {
 		cfg.Log.Info("the queue was begun without redis-server and goes on so", zap.String("journal", journal))
 	}
-	return startMemory(journal, socket, cfg.Schema, cfg.Log)
+	return startMemory(journal, socket, cfg)
 }
 
 // URL is how to reach it.
@@ -98,12 +153,27 @@ func (r *Redis) URL() string { return r.url }
 
 // Close stops it; its data is on disk.
 func (r *Redis) Close() error {
+	close(r.stop)
+	if r.watched != nil {
+		r.watched()
+	}
 	var err error
 	if r.engine != nil {
 		err = r.engine.close()
 	}
-	_ = os.Remove(filepath.Join(filepath.Dir(r.lock.Path()), addressFile))
+	_ = os.Remove(filepath.Join(r.cfg.Dir, addressFile))
+	if r.owner != nil {
+		err = errors.Join(err, r.owner.Close())
+	}
 	return errors.Join(err, r.lock.Unlock())
+}
+
+// Kill is for a process that ends at once: nothing of the Redis outlives it. It does not wait, may be called at any time,
+// and nothing else may be called after it.
+func (r *Redis) Kill() {
+	if r.engine != nil {
+		r.engine.kill()
+	}
 }
 
 // Find returns the URL of the Redis that a process of this user runs in dir.
@@ -148,21 +218,34 @@ const (
 	pingTimeout  = 5 * time.Second
 )
 
-// await waits until a server on the socket answers; ended closes if it never will.
-func await(ctx context.Context, socket string, ended <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	for {
+var (
+	errEnded   = errors.New("redis-server ended at once; its log is redis.log in the queue's folder")
+	errLoading = errors.New("redis-server is loading its data")
+)
+
+// await waits until a server on the socket serves; ended closes, or gone returns true, if it never will. One that loads
+// its data may take as long as it likes.
+func await(ctx context.Context, socket string, ended <-chan struct{}, gone func() bool) error {
+	for silent := time.Now(); ; {
 		err := ping(socket)
 		if err == nil && ctx.Err() == nil {
 			return nil
 		}
+		if errors.Is(err, errLoading) {
+			silent = time.Now()
+		}
 		select {
 		case <-ended:
-			return errors.New("redis-server ended at once; its log is redis.log in the queue's folder")
+			return errEnded
 		case <-ctx.Done():
 			return errors.Join(err, ctx.Err())
 		case <-time.After(startPause):
+		}
+		switch {
+		case gone():
+			return errEnded
+		case time.Since(silent) > startTimeout:
+			return err
 		}
 	}
 }
@@ -187,8 +270,11 @@ func ask(socket, command string, timeout time.Duration) (answer string, err erro
 // ping fails unless the server on the socket serves commands: one that loads its data answers -LOADING.
 func ping(socket string) error {
 	answer, err := ask(socket, "PING", pingTimeout)
-	if err == nil && answer != "+PONG" {
-		err = fmt.Errorf("redis-server answers %s", answer)
+	switch {
+	case err != nil || answer == "+PONG":
+		return err
+	case strings.HasPrefix(answer, "-LOADING"):
+		return errLoading
 	}
-	return err
+	return fmt.Errorf("redis-server answers %s", answer)
 }

@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,11 @@ import (
 
 	"github.com/transferd/transferd/internal/transfer"
 )
+
+func TestMain(m *testing.M) {
+	KeepIfAsked()
+	os.Exit(m.Run())
+}
 
 // testSchema keeps keys that begin with "kept:", and one script that appends to them.
 type testSchema struct{}
@@ -109,9 +115,11 @@ func processID(t *testing.T, rdb *redis.Client) int {
 // abandon leaves the redis-server and the folder as a process that was killed leaves them.
 func (r *Redis) abandon(t *testing.T) {
 	t.Helper()
+	close(r.stop)
+	r.watched()
 	close(r.engine.(*child).stop)
-	r.engine.(*child).kept.Wait()
-	if err := r.lock.Unlock(); err != nil {
+	r.engine.(*child).kept()
+	if err := errors.Join(r.owner.Close(), r.lock.Unlock()); err != nil {
 		t.Fatal(err)
 	}
 }

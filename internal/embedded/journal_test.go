@@ -97,7 +97,7 @@ func replayed(t *testing.T, content []byte) (int, error) {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m, err := startMemory(path, filepath.Join(t.TempDir(), "s"), testSchema{}, zap.NewNop())
+	m, err := startMemory(path, filepath.Join(t.TempDir(), "s"), &Config{Schema: testSchema{}, Log: zap.NewNop()})
 	if err != nil {
 		return 0, err
 	}

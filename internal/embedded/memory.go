@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/fsx"
+	"github.com/transferd/transferd/internal/panics"
 )
 
 // Schema is what a server in this process must know of the keys that it holds.
@@ -47,14 +48,17 @@ type memory struct {
 	least    int64 // the size in bytes that a journal may have, however little it holds
 	log      *zap.Logger
 	stopped  chan struct{}
-	others   sync.WaitGroup
+	others   []func()   // wait for accept and passTime
 	mu       sync.Mutex // orders the journal as the commands are carried out
 	inside   atomic.Pointer[server.Peer]
 }
 
-func startMemory(journalPath, socket string, schema Schema, log *zap.Logger) (engine, error) {
-	m := &memory{schema: schema, scripts: make(map[string]string), redis: miniredis.NewMiniRedis(), path: journalPath, least: journalLeast, log: log}
-	for _, source := range schema.Scripts() {
+func startMemory(journalPath, socket string, cfg *Config) (engine, error) {
+	m := &memory{
+		schema: cfg.Schema, scripts: make(map[string]string), redis: miniredis.NewMiniRedis(),
+		path: journalPath, least: journalLeast, log: cfg.Log,
+	}
+	for _, source := range cfg.Schema.Scripts() {
 		m.scripts[hash(source)] = source
 	}
 	if err := m.replay(); err != nil {
@@ -71,9 +75,8 @@ func startMemory(journalPath, socket string, schema Schema, log *zap.Logger) (en
 		return nil, errors.Join(fmt.Errorf("listen for the queue: %w", err), m.stop())
 	}
 	m.listener, m.stopped = l, make(chan struct{})
-	m.others.Go(m.accept)
-	m.others.Go(m.passTime)
-	log.Warn("embedded queue: in this process, for there is no redis-server; fit for one host and some hundreds of jobs", zap.String("journal", journalPath))
+	m.others = []func(){panics.Go(m.accept, cfg.Failed), panics.Go(m.passTime, cfg.Failed)}
+	m.log.Warn("embedded queue: in this process, for there is no redis-server; fit for one host and some hundreds of jobs", zap.String("journal", journalPath))
 	return m, nil
 }
 
@@ -270,6 +273,11 @@ func (m *memory) stop() error {
 func (m *memory) close() error {
 	err := m.listener.Close()
 	close(m.stopped)
-	m.others.Wait()
+	for _, wait := range m.others {
+		wait()
+	}
 	return errors.Join(err, m.stop())
 }
+
+// kill has nothing to do: all ends with this process.
+func (m *memory) kill() {}

@@ -6,20 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
 // Main runs the command that the process's arguments name and ends the process with its outcome. The first SIGINT or
-// SIGTERM ends the command's context; a second one, with the handler gone, ends the process at once.
-func Main(root *cobra.Command) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, root))
+// SIGTERM ends the command's context, and so does a terminal that closes; a second SIGINT or SIGTERM ends the process at
+// once. s is told of the other signals; nil: nothing is reloaded.
+func Main(root *cobra.Command, s *Signals) {
+	if s == nil {
+		s = new(Signals)
+	}
+	os.Exit(run(s.handle(), root))
 }
 
 // run returns the exit status. What went wrong, and what to do about it, goes to the command's stderr.
@@ -32,7 +33,7 @@ func run(ctx context.Context, root *cobra.Command) int {
 		}
 		return prepare(cmd, args)
 	}
-	err := root.ExecuteContext(ctx)
+	err := panics.Catch(func() error { return root.ExecuteContext(ctx) })
 	if err == nil {
 		return 0
 	}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -18,6 +19,11 @@ import (
 var quick = timing{
 	lease: 800 * time.Millisecond, claim: time.Second, renew: 40 * time.Millisecond, tick: 40 * time.Millisecond, recheck: 200 * time.Millisecond, reindex: 5 * time.Second, calm: time.Second,
 	leader: 600 * time.Millisecond, drain: 20 * time.Second, taskCheck: 20 * time.Millisecond,
+}
+
+func TestMain(m *testing.M) {
+	embedded.KeepIfAsked()
+	os.Exit(m.Run())
 }
 
 // redisServer is the program, without which these tests mean nothing.

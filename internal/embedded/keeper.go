@@ -1,0 +1,153 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/panics"
+)
+
+// The keeper is a process between transferd and its redis-server. A transferd that is killed cannot
+// end its redis-server, which shall live on for the next transferd, but not for ever. So its parent is
+// this program once more, which ends it when no transferd has owned the folder for some minutes, or at
+// once if the folder is gone and no other can find it.
+//
+// Who owns the folder holds a shared lock of a file in it for as long as its process lives, which the
+// kernel sees to. The keeper looks whether it could have the lock for itself.
+
+// keeperName is the name of the keeper's process. It is not transferd, so that who kills all processes
+// of that name leaves it.
+const keeperName = "queue-keeper"
+
+const (
+	// ownerCheck is how often the keeper looks whether the folder has an owner.
+	ownerCheck = time.Second
+	// adoption is how long a redis-server without an owner waits for the next one.
+	adoption = 5 * time.Minute
+)
+
+// keeperCommand runs redis-server in dir by a keeper, which is out of reach of what happens to
+// transferd's terminal.
+func keeperCommand(server, dir, socket string, wait time.Duration) *exec.Cmd {
+	return &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{keeperName, server, socket, wait.String()}, Dir: dir,
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+}
+
+// KeepIfAsked runs the keeper and ends the process, if that was started as one. A program that calls
+// Start calls it before anything else.
+func KeepIfAsked() {
+	const args = 4
+	if os.Args[0] != keeperName || len(os.Args) != args {
+		return
+	}
+	wait, err := time.ParseDuration(os.Args[3])
+	if err == nil {
+		err = keep(os.Args[1], os.Args[2], wait)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", keeperName, err) // redis.log
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// keep runs redis-server in this process's folder until it ends.
+func keep(server, socket string, wait time.Duration) error {
+	_ = os.WriteFile("/proc/self/comm", []byte(keeperName), 0) // else it is "exe"
+	owner, err := os.Open(ownerFile)
+	if err != nil {
+		return fmt.Errorf("open owner's lock: %w", err)
+	}
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM)
+	// redis-server ends with this process, however that ends. The kernel takes the thread that started
+	// it for the parent, so this goroutine keeps its thread until then.
+	runtime.LockOSThread()
+	cmd := serverCommand(server, socket)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start redis-server: %w", err)
+	}
+	k := &keeper{owner: owner, wait: wait, told: told, process: cmd.Process}
+	panics.Go(k.watch, func(err error) { fmt.Fprintf(os.Stderr, "%s: %v\n", keeperName, err) })
+	return cmd.Wait()
+}
+
+// serverCommand runs redis-server in this process's folder. Only this process's user may reach the
+// socket. Every acknowledged write is on disk, and nothing is ever dropped.
+func serverCommand(server, socket string) *exec.Cmd {
+	return exec.Command(server, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", ".", //nolint:gosec // found on the PATH
+		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
+		"--daemonize", "no", "--logfile", serverLog)
+}
+
+type keeper struct {
+	owner   *os.File      // whose lock the owner of the folder has
+	wait    time.Duration // for the next owner
+	told    <-chan os.Signal
+	process *os.Process // redis-server
+}
+
+// watch tells redis-server to end when it is time, and again until it has: at the second signal it
+// gives up what else it is doing.
+func (k *keeper) watch() {
+	tick := time.NewTicker(ownerCheck)
+	defer tick.Stop()
+	for alone := time.Duration(0); ; {
+		select {
+		case <-k.told:
+			_ = k.process.Signal(syscall.SIGTERM)
+			continue
+		case <-tick.C:
+		}
+		if !k.lock() {
+			alone = 0
+			continue
+		}
+		if alone += ownerCheck; alone < k.wait && !k.folderGone() {
+			_ = unix.Flock(int(k.owner.Fd()), unix.LOCK_UN)
+			continue
+		}
+		// The lock is kept: the next owner comes when redis-server has ended.
+		_ = k.process.Signal(syscall.SIGTERM)
+	}
+}
+
+// lock reports whether the folder has no owner; then the lock is the keeper's.
+func (k *keeper) lock() bool {
+	return unix.Flock(int(k.owner.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+}
+
+func (k *keeper) folderGone() bool {
+	info, err := k.owner.Stat()
+	return err == nil && info.Sys().(*syscall.Stat_t).Nlink == 0
+}
+
+// own takes the lock by which the keeper knows that the folder has an owner. It waits while a keeper
+// ends its redis-server.
+func own(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, ownerFile), os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_SH)
+		switch {
+		case err == nil:
+			return f, nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, errors.Join(&os.PathError{Op: "flock", Path: f.Name(), Err: err}, f.Close())
+		}
+	}
+}
