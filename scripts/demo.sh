@@ -9,10 +9,14 @@ work=$(mktemp -d)
 daemon=
 finish() {
 	status=$?
-	trap - EXIT INT TERM
+	trap - EXIT
+	# Whoever interrupts once more has the daemon end at once, and still nothing is left behind.
+	trap 'kill "$daemon" 2>/dev/null || true' INT TERM HUP
 	if [ -n "$daemon" ]; then
 		kill "$daemon" 2>/dev/null || true
-		wait "$daemon" || true
+		while kill -0 "$daemon" 2>/dev/null; do
+			wait "$daemon" || true
+		done
 	fi
 	if [ $status != 0 ] && [ -s "$work/transferd.log" ]; then
 		echo "the daemon's last words:" >&2
@@ -22,7 +26,7 @@ finish() {
 	exit $status
 }
 trap finish EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM HUP
 
 # make_image writes an MBR with one Linux partition and, in it, an ext4 file system that holds Go's own sources.
 make_image() {
@@ -53,7 +57,8 @@ fi
 size=$(stat -L -c %s "$image")
 echo "image    $image, $size bytes, $(du -k "$image" | cut -f1) KiB allocated"
 
-"$bin/transferd" --dev --listen 127.0.0.1:0 2>"$work/transferd.log" &
+# In a session of its own: a Ctrl-C is for this script, which stops the daemon.
+setsid "$bin/transferd" --dev --listen 127.0.0.1:0 2>"$work/transferd.log" &
 daemon=$!
 # The daemon tells of its endpoint last, when its queue answers.
 until "$bin/transferctl" endpoints check sandbox >/dev/null 2>&1 && "$bin/transferctl" jobs list >/dev/null 2>&1; do

@@ -28,12 +28,20 @@ func AnnounceDev(state, url, user, password string) (withdraw func() error, err 
 	if err != nil {
 		return nil, fmt.Errorf("encode dev endpoint: %w", err)
 	}
-	withdraw = func() error { return errors.Join(os.Remove(devFile(state)), os.Remove(secret)) }
+	withdraw = func() error { return errors.Join(remove(devFile(state)), remove(secret)) }
 	err = errors.Join(os.WriteFile(secret, []byte(password+"\n"), 0o600), os.WriteFile(devFile(state), text, 0o600))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("announce dev endpoint: %w", err), withdraw())
 	}
 	return withdraw, nil
+}
+
+// remove removes a file, unless it is gone already.
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // addDevEndpoints adds the sandbox of a `transferd --dev` on this machine; what is configured by hand stays.
