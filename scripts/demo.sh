@@ -9,13 +9,14 @@ work=$(mktemp -d)
 daemon=
 finish() {
 	status=$?
+	set +e # the terminal may be gone
 	trap - EXIT
 	# Whoever interrupts once more has the daemon end at once, and still nothing is left behind.
-	trap 'kill "$daemon" 2>/dev/null || true' INT TERM HUP
+	trap 'kill "$daemon" 2>/dev/null' INT TERM HUP
 	if [ -n "$daemon" ]; then
-		kill "$daemon" 2>/dev/null || true
+		kill "$daemon" 2>/dev/null
 		while kill -0 "$daemon" 2>/dev/null; do
-			wait "$daemon" || true
+			wait "$daemon"
 		done
 	fi
 	if [ $status != 0 ] && [ -s "$work/transferd.log" ]; then

@@ -116,7 +116,7 @@ func TestRedisEndsToo(t *testing.T) {
 	}{
 		"SIGTERM": {func(p *process) { p.signal(syscall.SIGTERM) }, 0},
 		// Two of a kind that come at once are one.
-		"second signal":  {func(p *process) { p.signal(syscall.SIGTERM); p.signal(syscall.SIGINT) }, 130},
+		"second signal":  {func(p *process) { p.signal(syscall.SIGINT); p.signal(syscall.SIGTERM) }, 143},
 		"folder removed": {func(p *process) { _ = os.RemoveAll(p.state) }, 1},
 		"killed, no folder": {func(p *process) {
 			p.signal(syscall.SIGKILL)
