@@ -48,8 +48,8 @@ path, and -c sends keys and values from standard input, one pair a line.
 		if err != nil {
 			return err
 		}
-		out := a.stdout
-		if isTerminal(out) {
+		var out io.Writer = a.stdout
+		if isTerminal(a.stdout.Raw()) {
 			out = program.Visible(out)
 		}
 		_, err = out.Write(answer)

@@ -12,17 +12,19 @@ import (
 	"github.com/transferd/transferd/internal/embedded"
 	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/image"
+	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
 // app is what all commands share.
 type app struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	configPath     string
-	output         output
-	cfg            *config.Config
+	stdin      io.Reader
+	stdout     *program.Results
+	stderr     io.Writer
+	configPath string
+	output     output
+	cfg        *config.Config
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -81,5 +83,5 @@ func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") 
 
 // opener opens what this user may open, wherever it is; `roots:` is for jobs that others may enqueue.
 func (a *app) opener() *endpoints.Opener {
-	return endpoints.New(a.cfg.Endpoints, endpoints.Options{Roots: image.Roots{"/"}, In: a.stdin, Out: a.stdout})
+	return endpoints.New(a.cfg.Endpoints, endpoints.Options{Roots: image.Roots{"/"}, In: a.stdin, Out: a.stdout.Raw()})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/endpoints"
+	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -74,7 +75,7 @@ func writeDrives(w io.Writer, rows []driveRow) {
 	defer t.Flush()
 	fmt.Fprintln(t, "DRIVE\tSIZE\tSTATUS\tNAME")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Drive, human(r.Size), r.Status, r.Name)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Drive, human(r.Size), r.Status, program.OneLine(r.Name))
 	}
 }
 

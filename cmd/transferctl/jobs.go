@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -81,7 +82,7 @@ func writeJobs(w io.Writer, jobs []transfer.Job) {
 			done = fmt.Sprintf("%d%%", j.Chunks.Done*100/j.Chunks.Total)
 		}
 		age := j.AsOf.Sub(j.CreatedAt).Round(time.Second)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, j.State, done, age, j.Source, j.Target)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, j.State, done, age, program.OneLine(j.Source), program.OneLine(j.Target))
 	}
 }
 
@@ -128,8 +129,8 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	row("id", j.ID)
 	row("kind", j.Kind)
 	row("state", j.State)
-	row("source", j.Source)
-	row("target", j.Target)
+	row("source", program.OneLine(j.Source))
+	row("target", program.OneLine(j.Target))
 	row("drive", j.Drive)
 	row("size", human(j.Size))
 	row("chunks", fmt.Sprintf("%d of %d done, %d zero, %d written, %d read back", j.Chunks.Done, j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified))

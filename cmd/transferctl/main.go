@@ -11,6 +11,6 @@ import (
 )
 
 func main() {
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	a := &app{stdin: os.Stdin, stdout: program.NewResults(os.Stdout), stderr: os.Stderr}
 	program.Main(a.rootCommand(), nil)
 }

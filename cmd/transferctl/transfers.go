@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +64,12 @@ func imageName(r transfer.Ref) string {
 	if name == "" || name == "." || name == "/" {
 		name = "image"
 	}
-	return name
+	return strings.Map(func(r rune) rune { // a file's name may have line breaks, a drive's may not
+		if unicode.IsControl(r) {
+			return '_'
+		}
+		return r
+	}, name)
 }
 
 func (a *app) downloadCommand() *cobra.Command {

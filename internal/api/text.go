@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -35,13 +36,13 @@ func Decode(text []byte) []Object {
 }
 
 // Encode writes one object, keys in order. It refuses with CodeInvalid what the format cannot carry: a key that is empty
-// or has a blank, and a line break.
+// or has a blank, a line break, and what is no UTF-8.
 func Encode(o Object) ([]byte, error) {
 	var b bytes.Buffer
 	for _, key := range slices.Sorted(maps.Keys(o)) {
 		value := o[key]
-		if key == "" || strings.ContainsFunc(key, unicode.IsSpace) || strings.ContainsAny(value, "\r\n") {
-			return nil, transfer.Errorf(transfer.CodeInvalid, "use one line of text", "%q cannot be sent as a value of %q", value, key)
+		if key == "" || strings.ContainsFunc(key, unicode.IsSpace) || strings.ContainsAny(value, "\r\n") || !utf8.ValidString(value) {
+			return nil, transfer.Errorf(transfer.CodeInvalid, "use one line of text in UTF-8", "%q cannot be sent as a value of %q", value, key)
 		}
 		fmt.Fprintf(&b, "%s %s\n", key, value)
 	}

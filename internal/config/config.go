@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 
@@ -49,14 +50,28 @@ func Load(path string) (*Config, error) {
 	}
 	c.Redis = cmp.Or(os.Getenv("TRANSFERD_REDIS"), c.Redis)
 	c.Listen = cmp.Or(os.Getenv("TRANSFERD_LISTEN"), c.Listen, DefaultListen)
-	if c.State, err = stateFolder(cmp.Or(os.Getenv("TRANSFERD_STATE"), c.State)); err != nil {
-		return nil, err
+	if dir := os.Getenv("TRANSFERD_STATE"); dir != "" {
+		if c.State, err = expandHere("$TRANSFERD_STATE", dir); err != nil {
+			return nil, err
+		}
+	}
+	if c.State == "" {
+		if c.State, err = defaultState(); err != nil {
+			return nil, err
+		}
 	}
 	return c, c.addDevEndpoints()
 }
 
 func loadFirst(path string) (*Config, error) {
-	if path = cmp.Or(path, os.Getenv("TRANSFERD_CONFIG")); path != "" {
+	if path != "" {
+		return readFile(path)
+	}
+	if path = os.Getenv("TRANSFERD_CONFIG"); path != "" {
+		path, err := expandHere("$TRANSFERD_CONFIG", path)
+		if err != nil {
+			return nil, err
+		}
 		return readFile(path)
 	}
 	var candidates []string
@@ -72,23 +87,24 @@ func loadFirst(path string) (*Config, error) {
 	return new(Config), nil
 }
 
-func stateFolder(dir string) (string, error) {
-	if dir == "" {
-		dir = os.Getenv("XDG_STATE_HOME")
-		if dir == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return "", invalid("set `state` in the config, or $TRANSFERD_STATE", "find the state folder: %w", err)
-			}
-			dir = filepath.Join(home, ".local", "state")
-		}
-		dir = filepath.Join(dir, "transferd")
-	}
-	abs, err := filepath.Abs(dir)
+// expandHere expands a path that is relative to this process's folder.
+func expandHere(key, path string) (string, error) {
+	here, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("find the state folder: %w", err)
+		return "", fmt.Errorf("%s: find the current folder: %w", key, err)
 	}
-	return abs, nil
+	return expand(key, path, here)
+}
+
+func defaultState() (string, error) {
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return expandHere("$XDG_STATE_HOME", filepath.Join(dir, "transferd"))
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", invalid("set `state` in the config, or $TRANSFERD_STATE", "find the state folder: %w", err)
+	}
+	return filepath.Join(home, ".local", "state", "transferd"), nil
 }
 
 func readFile(path string) (*Config, error) {
@@ -97,6 +113,9 @@ func readFile(path string) (*Config, error) {
 		return nil, invalid("check --config and $TRANSFERD_CONFIG", "read config: %w", err)
 	}
 	c, err := parse(text)
+	if err == nil {
+		err = c.expandPaths(folderOf(path))
+	}
 	if err != nil {
 		e := &transfer.Error{Op: "config " + path, Code: transfer.CodeInvalid, Err: err}
 		var cause *transfer.Error
@@ -108,7 +127,22 @@ func readFile(path string) (*Config, error) {
 	return c, checkSecrecy(path, c)
 }
 
+// folderOf is the folder of a file, to which paths in it are relative.
+func folderOf(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return filepath.Dir(path)
+}
+
 func parse(text []byte) (*Config, error) {
+	text, err := plain(text)
+	if err != nil {
+		return nil, err
+	}
+	if !utf8.Valid(text) {
+		return nil, invalid("save it as UTF-8", "the text is not UTF-8")
+	}
 	c := new(Config)
 	if len(strings.TrimSpace(string(text))) == 0 {
 		return c, nil
@@ -118,11 +152,6 @@ func parse(text []byte) (*Config, error) {
 	}
 	if err := checkRootsMeant(text); err != nil {
 		return nil, err
-	}
-	for _, root := range c.Roots {
-		if !filepath.IsAbs(root) {
-			return nil, invalid("write absolute paths", "roots: %q is not an absolute path", root)
-		}
 	}
 	if err := c.HTTP.check(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func (s secret) fetch(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", invalid("make the file readable for this user alone", "%s_file: %w", s.what, err)
 		}
-		return firstLine(b), nil
+		return s.firstLine("file", b)
 	}
 	return s.run(ctx)
 }
@@ -64,7 +65,7 @@ func (s secret) run(ctx context.Context) (string, error) {
 	var exit *exec.ExitError
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay): // it has ended well, and left something running
-		return firstLine(out), nil
+		return s.firstLine("command", out)
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
 	case limited.Err() != nil:
@@ -75,7 +76,23 @@ func (s secret) run(ctx context.Context) (string, error) {
 	return "", invalid("run the command by hand as this user", "%s_command: %w", s.what, err)
 }
 
-func firstLine(b []byte) string {
-	line, _, _ := strings.Cut(string(b), "\n")
-	return strings.TrimSuffix(line, "\r")
+// firstLine is the secret in a file, or in what a command has printed.
+func (s secret) firstLine(source string, text []byte) (string, error) {
+	text, err := plain(text)
+	if err != nil {
+		return "", fmt.Errorf("%s_%s: %w", s.what, source, err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", invalid("write the "+s.what+" into the first line", "%s_%s: the first line is empty", s.what, source)
+	}
+	return line, nil
+}
+
+// plain is text without the byte order mark that some editors put before it.
+func plain(text []byte) ([]byte, error) {
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return nil, invalid("save it as UTF-8", "the text is UTF-16")
+	}
+	return bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), nil
 }

@@ -23,7 +23,8 @@ func Main(root *cobra.Command, s *Signals) {
 	os.Exit(run(s.handle(), root))
 }
 
-// run returns the exit status. What went wrong, and what to do about it, goes to the command's stderr.
+// run returns the exit status. What went wrong, and what to do about it, goes to the command's stderr, as does what its
+// stdout has not taken.
 func run(ctx context.Context, root *cobra.Command) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	started, prepare := false, root.PersistentPreRunE
@@ -33,7 +34,16 @@ func run(ctx context.Context, root *cobra.Command) int {
 		}
 		return prepare(cmd, args)
 	}
+	out, ok := root.OutOrStdout().(*Results)
+	if !ok {
+		out = NewResults(root.OutOrStdout())
+		root.SetOut(out)
+	}
 	err := panics.Catch(func() error { return root.ExecuteContext(ctx) })
+	stderr := Visible(root.ErrOrStderr())
+	if outErr := out.finish(stderr); err == nil {
+		err = outErr
+	}
 	if err == nil {
 		return 0
 	}
@@ -43,7 +53,6 @@ func run(ctx context.Context, root *cobra.Command) int {
 		e = transfer.Errorf(transfer.CodeInvalid, root.Name()+" --help shows how commands are written", "%w", err)
 		err = e
 	}
-	stderr := Visible(root.ErrOrStderr())
 	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
 	if errors.As(err, &e) && e.Hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", e.Hint)

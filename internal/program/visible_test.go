@@ -5,6 +5,13 @@ import (
 	"testing"
 )
 
+// TestOneLine shows line breaks, too.
+func TestOneLine(t *testing.T) {
+	if got, want := OneLine("a\nb\r „ö“\x1b"), `a\nb\r „ö“\x1b`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // TestVisible shows what a terminal would obey, and leaves text as it is.
 func TestVisible(t *testing.T) {
 	for in, want := range map[string]string{

@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // Kind is what a job does.
@@ -163,9 +165,24 @@ func (s *Spec) WantsImageDigest() bool { return s.ImageDigest || s.SHA256 != "" 
 // Validate checks that the spec can be carried out as far as that can be known without touching anything. Its errors
 // have CodeInvalid, or CodeExists for a target that may be replaced only on request.
 func (s *Spec) Validate() error {
-	for _, check := range []func() error{s.validateEnds, s.validateDrive, s.validateTransfer, s.validateOverwrite} {
+	for _, check := range []func() error{s.validateText, s.validateEnds, s.validateDrive, s.validateTransfer, s.validateOverwrite} {
 		if err := check(); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// validateText refuses what JSON cannot carry: of two paths that differ in bytes that are no UTF-8 it would make one.
+func (s *Spec) validateText() error {
+	for _, r := range []Ref{s.Source, s.Target} {
+		if !utf8.ValidString(r.Path) {
+			return invalid("rename the file or its folder, or make a link to it that has another name", "%q is not valid UTF-8", r.Redacted())
+		}
+	}
+	for _, text := range slices.Concat([]string{s.Name, s.SHA256, s.Source.Endpoint, s.Target.Endpoint}, s.Tags, s.Readers) {
+		if !utf8.ValidString(text) {
+			return invalid("use text in UTF-8", "%q is not valid UTF-8", text)
 		}
 	}
 	return nil

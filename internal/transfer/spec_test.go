@@ -190,3 +190,22 @@ func TestWantsImageDigest(t *testing.T) {
 		}
 	}
 }
+
+// TestValidateText refuses what JSON would make something else of, and shows no password.
+func TestValidateText(t *testing.T) {
+	for name, change := range map[string]func(s *Spec){
+		"source":   func(s *Spec) { s.Source.Path = "/a\xff.img" },
+		"URL":      func(s *Spec) { s.Source.Path = "https://u:s3cret@h/\xff?s3cret" },
+		"name":     func(s *Spec) { s.Name = "a\xff" },
+		"tag":      func(s *Spec) { s.Tags = []string{"a", "\xc3"} },
+		"reader":   func(s *Spec) { s.Readers = []string{"\xff"} },
+		"endpoint": func(s *Spec) { s.Target.Endpoint = "z\xff" },
+	} {
+		s := NewSpec(Upload, Ref{Path: "/a.img"}, Ref{Endpoint: "zrh"})
+		s.Name = "a"
+		change(&s)
+		if err := s.Validate(); CodeOf(err) != CodeInvalid || !strings.Contains(err.Error(), "UTF-8") || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}

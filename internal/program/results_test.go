@@ -1,0 +1,86 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// open opens a file to write to, as a shell does.
+func open(t *testing.T, path string, flags int) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(path, flags, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestResults fails a program whose standard output takes nothing, and repeats what it lost.
+func TestResults(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	gone := open(t, "/dev/null", os.O_WRONLY)
+	_ = gone.Close()
+	for name, tc := range map[string]struct {
+		out    *os.File
+		err    error
+		status int
+		words  string // of stderr; empty: nothing is there
+	}{
+		"taken":              {out: open(t, os.DevNull, os.O_WRONLY)},
+		"disk full":          {out: open(t, "/dev/full", os.O_WRONLY), status: 1, words: "the-uuid\nprogram: write standard output: no space left"},
+		"no reader":          {out: w, status: 1, words: "the-uuid"},
+		"closed meanwhile":   {out: gone, status: 1, words: "the-uuid"},
+		"closed at start":    {out: open(t, os.DevNull, os.O_RDWR), words: "the-uuid"},
+		"failed, and a full": {out: open(t, "/dev/full", os.O_WRONLY), err: errors.New("broken"), status: 1, words: "program: broken"},
+	} {
+		root := &cobra.Command{Use: "program", RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprintln(cmd.OutOrStdout(), "the-uuid") // whose error is not looked at
+			return tc.err
+		}}
+		var stderr strings.Builder
+		root.SetOut(NewResults(tc.out))
+		root.SetErr(&stderr)
+		root.SetArgs(nil)
+		if status := run(context.Background(), root); status != tc.status {
+			t.Errorf("%s: status %d, want %d", name, status, tc.status)
+		}
+		if got := stderr.String(); !strings.Contains(got, tc.words) || (tc.words == "") != (got == "") {
+			t.Errorf("%s: stderr is %q", name, got)
+		}
+	}
+}
+
+// TestHelpIsCheckedToo is cobra's own output.
+func TestHelpIsCheckedToo(t *testing.T) {
+	root := &cobra.Command{Use: "program", RunE: func(*cobra.Command, []string) error { return nil }}
+	root.SetOut(open(t, "/dev/full", os.O_WRONLY))
+	root.SetErr(new(strings.Builder))
+	root.SetArgs([]string{"--help"})
+	if status := run(context.Background(), root); status != 1 {
+		t.Errorf("status %d, want 1", status)
+	}
+}
+
+// TestPanicIsAnError tells no stack.
+func TestPanicIsAnError(t *testing.T) {
+	root := &cobra.Command{Use: "program", RunE: func(*cobra.Command, []string) error { panic("a mistake") }}
+	var stderr strings.Builder
+	root.SetErr(&stderr)
+	root.SetArgs(nil)
+	if status := run(context.Background(), root); status != 1 || strings.Contains(stderr.String(), "goroutine") ||
+		!strings.Contains(stderr.String(), "program: internal error at ") {
+		t.Errorf("status %d, %q", status, stderr.String())
+	}
+}
