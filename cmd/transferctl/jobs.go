@@ -110,7 +110,10 @@ func (a *app) printManifest(ctx context.Context, c *queue.Client, id string) err
 	if err != nil {
 		return err
 	}
-	if job.State != transfer.Succeeded || job.Digest.ChunksRoot == "" {
+	if err := at.Validate(); err != nil {
+		return err
+	}
+	if job.State != transfer.Succeeded || job.Digest.ChunksRoot == "" || at.Plan.ChunkSize == 0 {
 		return transfer.Errorf(transfer.CodeInvalid, "jobs have one when they have succeeded, unless they cloned with --verify none",
 			"job %s (%s, %s) has no manifest", id, job.Kind, job.State)
 	}

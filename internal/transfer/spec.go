@@ -231,7 +231,7 @@ func (s *Spec) validateTransfer() error {
 		return invalid("leave --allow-short out, or give the new drive's --size",
 			"only an upload to a drive of a given size may end early")
 	}
-	if s.ChunkSize < MinChunkSize || s.ChunkSize > MaxChunkSize || s.ChunkSize%MinChunkSize != 0 {
+	if !validChunkSize(s.ChunkSize) {
 		return BadChunkSize(int64(s.ChunkSize), MaxChunkSize)
 	}
 	if s.Concurrency < 0 || s.Concurrency > MaxConcurrency {

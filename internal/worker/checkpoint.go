@@ -59,6 +59,9 @@ func (c *checkpointer) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := at.Validate(); err != nil {
+		return err
+	}
 	c.ledger = newLedger(at.Entries)
 	c.update(func(p *transfer.Progress) {
 		*p = at.Progress

@@ -238,3 +238,21 @@ func TestLedger(t *testing.T) {
 		t.Errorf("after clear: %v, %v", list, reset)
 	}
 }
+
+// TestDamagedRecord is a plan or a ledger that somebody has written, or a disk has damaged: the job fails
+// before its ends are opened.
+func TestDamagedRecord(t *testing.T) {
+	for name, at := range map[string]transfer.Checkpoint{
+		"chunk size":    {Plan: transfer.Plan{ChunkSize: -1}},
+		"size":          {Plan: transfer.Plan{ChunkSize: chunkSize, Size: -1}},
+		"ledger":        {Plan: transfer.Plan{ChunkSize: chunkSize}, Entries: []transfer.Entry{{Index: -7}}},
+		"ledger beyond": {Plan: transfer.Plan{ChunkSize: chunkSize}, Entries: []transfer.Entry{{Index: 1 << 62}}},
+	} {
+		j := newJob(t, newChunked(noise(3*chunkSize)), newChunked(nil))
+		j.store.at = at
+		j.mustFail(transfer.CodeInvalid)
+		if len(j.ends.opened) > 0 || j.store.saves > 0 {
+			t.Errorf("%s: opened %v, saved %d times", name, j.ends.opened, j.store.saves)
+		}
+	}
+}
