@@ -39,8 +39,18 @@ func parseDrive(text string) (r transfer.Ref, ok bool, err error) {
 		"what follows the colon is not a drive UUID; for a file of this name write ./"+text)
 }
 
+// notUUID is the error of what is no drive's UUID where only a UUID can be.
+func notUUID(s string) error {
+	return invalid("transferctl drives list shows the UUIDs of drives", "%q is not the UUID of a drive", s)
+}
+
 // checkSpec refuses what a drive of API 1.0 cannot be or take.
 func checkSpec(s *transfer.Spec) error {
+	for _, r := range []transfer.Ref{s.Source, s.Target} {
+		if r.Drive != "" && !ValidUUID(r.Drive) {
+			return notUUID(r.Drive)
+		}
+	}
 	if s.Size%SectorSize != 0 {
 		return invalid("round --size up to a multiple of 512",
 			"a drive of %d bytes is no whole number of %d-byte sectors", s.Size, SectorSize)

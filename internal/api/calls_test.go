@@ -92,3 +92,18 @@ func TestReady(t *testing.T) {
 	_, err := d.Ready()
 	want(t, err, transfer.CodeRefused)
 }
+
+// TestNoUUID asks no endpoint about what could be another path than a drive's.
+func TestNoUUID(t *testing.T) {
+	c := served(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) })
+	for _, id := range []string{"", "..", "../x", "list", uuid + "/destroy", strings.ToUpper(uuid)} {
+		_, err := c.Info(t.Context(), id)
+		want(t, err, transfer.CodeInvalid)
+		_, err = OpenDrive(t.Context(), c, id)
+		want(t, err, transfer.CodeInvalid)
+		s := transfer.NewSpec(transfer.Verify, transfer.Ref{Path: "/a"}, transfer.Ref{Endpoint: "zrh", Drive: id})
+		if id != "" && transfer.CodeOf(checkSpec(&s)) != transfer.CodeInvalid {
+			t.Errorf("a job for drive %q is taken", id)
+		}
+	}
+}

@@ -103,8 +103,12 @@ func (c *Client) postDrive(ctx context.Context, op, path string, keys Object) (D
 	return c.oneDrive(ctx, op, http.MethodPost, path, input)
 }
 
-// Info describes a drive (manual 7.6).
+// Info describes a drive (manual 7.6). What is no UUID, as in the record of a job that others have written to, is CodeInvalid
+// and asked of no endpoint.
 func (c *Client) Info(ctx context.Context, uuid string) (DriveInfo, error) {
+	if !ValidUUID(uuid) {
+		return DriveInfo{}, notUUID(uuid)
+	}
 	return c.oneDrive(ctx, "look at drive "+uuid, http.MethodGet, drivePath(uuid, "info"), nil)
 }
 
