@@ -103,7 +103,7 @@ func serve(ctx context.Context, f *daemonFlags, signals *program.Signals, log *z
 		return err
 	}
 	d.opener = endpoints.New(d.cfg.Endpoints, endpoints.Options{Roots: d.roots()})
-	d.reloadOnHangup(ctx)
+	d.reloadOnHangup(ctx, func(ctx context.Context) error { return errors.Join(d.opener.Reload(ctx), d.relogin(f, c)) })
 	server := queue.NewServer(c, queue.ServerConfig{
 		Name: workerName(), Queues: f.queues, Endpoints: d.cfg.EndpointNames(), Jobs: f.jobs, Run: d.runJobs(), Log: log,
 	})

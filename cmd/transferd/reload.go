@@ -6,12 +6,14 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/config"
 	"github.com/transferd/transferd/internal/panics"
+	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/status"
 )
 
-// reloadOnHangup has SIGHUP fetch credentials again, until the daemon stops.
-func (d *daemon) reloadOnHangup(ctx context.Context) {
+// reloadOnHangup has SIGHUP fetch credentials again, until the daemon stops: the face's token, and what fetch does.
+func (d *daemon) reloadOnHangup(ctx context.Context, fetch func(context.Context) error) {
 	asked := make(chan struct{}, 1)
 	d.signals.OnReload(func() {
 		select {
@@ -26,7 +28,7 @@ func (d *daemon) reloadOnHangup(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-asked:
-				d.reload(ctx)
+				d.reload(ctx, fetch)
 			}
 		}
 	}, d.fail)
@@ -39,8 +41,8 @@ func (d *daemon) reloadOnHangup(ctx context.Context) {
 
 // reload fetches passwords and the token again; what cannot be fetched stays as it is. Certificates are read when their
 // files have changed in any case.
-func (d *daemon) reload(ctx context.Context) {
-	err := d.opener.Reload(ctx)
+func (d *daemon) reload(ctx context.Context, fetch func(context.Context) error) {
+	err := fetch(ctx)
 	token, tokenErr := d.cfg.HTTP.Token(ctx)
 	if tokenErr == nil {
 		d.face.guard.Store(&status.Guard{Token: token, Hosts: d.cfg.HTTP.Hosts})
@@ -50,4 +52,16 @@ func (d *daemon) reload(ctx context.Context) {
 		return
 	}
 	d.log.Info("credentials and certificates reloaded")
+}
+
+// relogin has the queue's connections log in as the config now says.
+func (d *daemon) relogin(f *daemonFlags, c *queue.Client) error {
+	if d.cfg.Redis == "" {
+		return nil
+	}
+	cfg, err := config.Load(f.config)
+	if err != nil || cfg.Redis == "" {
+		return err
+	}
+	return c.Relogin(cfg.Redis)
 }

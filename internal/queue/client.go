@@ -34,6 +34,7 @@ type Options struct {
 // Client is a connection to the queue. It is safe for concurrent use.
 type Client struct {
 	rdb     redis.UniversalClient
+	login   *login
 	wakeup  *wakeup
 	warn    func(error) // may be nil
 	skipped sync.Map    // what warn was called with, by its name
@@ -48,16 +49,20 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis_ca_file: %w", err)
 	}
-	rdb, err := connect(opts.URL, trust)
+	login := new(login)
+	if err := login.set(opts.URL); err != nil {
+		return nil, err
+	}
+	rdb, err := connect(opts.URL, trust, login)
 	if err != nil {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "write redis://HOST:6379/0, rediss:// or unix:///PATH", "the queue's address cannot be read")
+		return nil, badAddress()
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if err := rdb.Ping(ctx).Err(); err != nil {
 		return nil, errors.Join(notDialed(err, &opts), rdb.Close())
 	}
-	return &Client{rdb: rdb, wakeup: newWakeup(rdb), warn: opts.Warn}, nil
+	return &Client{rdb: rdb, login: login, wakeup: newWakeup(rdb), warn: opts.Warn}, nil
 }
 
 func notDialed(err error, opts *Options) error {
@@ -69,6 +74,10 @@ func notDialed(err error, opts *Options) error {
 		e.Hint = r.hint
 	}
 	return e
+}
+
+func badAddress() error {
+	return transfer.Errorf(transfer.CodeInvalid, "write redis://HOST:6379/0, rediss:// or unix:///PATH", "the queue's address cannot be read")
 }
 
 // Ping fails with CodeUnreachable unless Redis answers.
@@ -102,7 +111,7 @@ func adjust(
 	*byContext, *dialerRetries, *backoff = true, dials, retryPause
 }
 
-func connect(address string, trust *certs.Trust) (redis.UniversalClient, error) {
+func connect(address string, trust *certs.Trust, login *login) (redis.UniversalClient, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, err
@@ -114,6 +123,7 @@ func connect(address string, trust *certs.Trust) (redis.UniversalClient, error) 
 			return nil, err
 		}
 		adjust(trust, o.TLSConfig, &o.Dialer, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
+		o.CredentialsProviderContext = login.get
 		return redis.NewFailoverClient(o), nil
 	case query.Has("addr"):
 		o, err := redis.ParseClusterURL(address)
@@ -121,6 +131,7 @@ func connect(address string, trust *certs.Trust) (redis.UniversalClient, error) 
 			return nil, err
 		}
 		adjust(trust, o.TLSConfig, &o.Dialer, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
+		o.CredentialsProviderContext = login.get
 		return redis.NewClusterClient(o), nil
 	}
 	o, err := redis.ParseURL(address)
@@ -128,6 +139,7 @@ func connect(address string, trust *certs.Trust) (redis.UniversalClient, error) 
 		return nil, err
 	}
 	adjust(trust, o.TLSConfig, &o.Dialer, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
+	o.CredentialsProviderContext = login.get
 	return redis.NewClient(o), nil
 }
 

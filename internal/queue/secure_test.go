@@ -109,3 +109,34 @@ func TestSecureRedis(t *testing.T) {
 		wantCode(t, err, transfer.CodeInvalid)
 	}
 }
+
+// TestRotatedRedisPassword is used by connections that are made after Relogin.
+func TestRotatedRedisPassword(t *testing.T) {
+	r := startRedis(t)
+	rotate := func(c *Client, password string) {
+		t.Helper()
+		if err := c.rdb.ConfigSet(t.Context(), "requirepass", password).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	address := func(password string) string {
+		return strings.Replace(r.options.URL, "unix://", "unix://:"+password+"@", 1)
+	}
+	rotate(dial(t, r.options), "f1rst")
+	c := dial(t, Options{URL: address("f1rst")})
+	rotate(c, "r0tated")
+	// What is logged in stays so, until its connection ends.
+	if err := c.rdb.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ping(t.Context()); err == nil || strings.Contains(err.Error(), "f1rst") {
+		t.Errorf("with the old password: %v", err)
+	}
+	wantCode(t, c.Relogin("http://no.redis"), transfer.CodeInvalid)
+	if err := c.Relogin(address("r0tated")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
