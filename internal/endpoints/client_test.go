@@ -4,11 +4,14 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,4 +129,58 @@ func TestClaimsOfOneAccount(t *testing.T) {
 	if strings.ContainsAny(one.Endpoint, ":{}@") {
 		t.Errorf("%q tells more than that it is the same", one.Endpoint)
 	}
+}
+
+// TestRotatedPasswordFile is read again when the endpoint refuses what was read of it before, and by Reload.
+func TestRotatedPasswordFile(t *testing.T) {
+	var asked atomic.Int64
+	var password atomic.Value
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if _, got, _ := r.BasicAuth(); got != password.Load() {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = w.Write([]byte("uuid 0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f\n"))
+	}))
+	t.Cleanup(server.Close)
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	password.Store("one")
+	o := endpoints.New(map[string]config.Endpoint{"zrh": {URL: server.URL, User: "u", PasswordFile: file}}, endpoints.Options{})
+	call := func(code transfer.Code, calls int64) {
+		t.Helper()
+		c, err := o.Client(t.Context(), "zrh")
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := asked.Load()
+		if _, err = c.Profile(t.Context()); transfer.CodeOf(err) != code || asked.Load()-before != calls {
+			t.Errorf("got %v after %d calls, want %q after %d", err, asked.Load()-before, code, calls)
+		}
+	}
+	call("", 1)
+	password.Store("two")
+	call(transfer.CodeUnauthorized, 1)
+	write("two")
+	call("", 2)
+	password.Store("three")
+	write("three")
+	if err := o.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	call("", 1)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Reload(t.Context()); transfer.CodeOf(err) != transfer.CodeInvalid || !strings.Contains(err.Error(), "zrh") {
+		t.Errorf("without the file: %v", err)
+	}
+	call("", 1)
 }
