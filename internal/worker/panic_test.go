@@ -11,11 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// explode panics as a fault in the code does.
-func explode() {
-	var ends map[string]int
-	ends["source"]++
-}
+func explode() { panic("a mistake") }
 
 // brokenMap is a source that panics while it tells where its data lies.
 type brokenMap struct{ *chunked }
