@@ -13,7 +13,7 @@ build:
 	go build -o bin/ ./cmd/...
 
 demo: build
-	scripts/demo.sh $(IMAGE)
+	scripts/demo.sh $(if $(IMAGE),"$(IMAGE)")
 
 test: needs build
 	go test ./...

@@ -83,6 +83,7 @@ func serve(ctx context.Context, f *daemonFlags, signals *program.Signals, log *z
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	d := &daemon{log: log, signals: signals, fail: fail}
+	signals.OnReload(func() {}) // until there is something to reload
 	defer func() { err = errors.Join(err, d.stop()) }()
 	if d.cfg, err = config.Load(f.config); err != nil {
 		return err

@@ -214,6 +214,10 @@ func (s *Server) attempt(a *Attempt) {
 	}
 	renewing, stopRenewing := context.WithCancel(s.hard)
 	renewed := panics.Go(func() { a.keepLease(renewing, stop, log) }, stop)
+	defer func() { // also when the outcome's writing panics, which asynq catches: others may have the job then
+		stopRenewing()
+		renewed()
+	}()
 	err := panics.Catch(func() error { return s.cfg.Run(ctx, s.drain, a) })
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
@@ -223,8 +227,6 @@ func (s *Server) attempt(a *Attempt) {
 	}
 	stop(nil)
 	s.writeOutcome(a, err, log)
-	stopRenewing()
-	renewed()
 }
 
 // writeOutcome tries until Redis is back: a job whose outcome is not written runs again.
