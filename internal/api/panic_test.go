@@ -3,6 +3,7 @@ package api
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/transferd/transferd/internal/panics"
@@ -23,9 +24,20 @@ func (m brokenMeter) explode(now bool) {
 }
 
 // TestPanicWhileSending panics in the goroutine in which net/http reads a request's body: the call
-// fails, and the connections go on serving others.
+// fails, and the connections go on serving others. Over TLS no code of ours is between net/http and
+// the body.
 func TestPanicWhileSending(t *testing.T) {
-	c := served(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	taking := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	t.Run("http", func(t *testing.T) { panicWhileSending(t, served(t, taking)) })
+	t.Run("https", func(t *testing.T) {
+		s := httptest.NewTLSServer(taking)
+		t.Cleanup(s.Close)
+		panicWhileSending(t, client(t, Config{URL: s.URL, CAFile: authority(t, s)}))
+	})
+}
+
+func panicWhileSending(t *testing.T, c *Client) {
+	t.Helper()
 	broken := drive(c.Session(brokenMeter{out: true}, nil), 8192, transfer.CompressionNone)
 	chunk := transfer.Chunk{Len: 8192}
 	for range 3 {
