@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -34,11 +35,10 @@ func newFlusher(ctx context.Context, sink transfer.Flusher, l *ledger, log *zap.
 	f := &flusher{sink: sink, ledger: l, log: log}
 	l.setFlushed(true)
 	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	running.Go(func() { f.keepFlushing(ctx, lost) })
+	wait := panics.Go(func() { f.keepFlushing(ctx, lost) }, lost)
 	f.end = func() {
 		cancel()
-		running.Wait()
+		wait()
 	}
 	return f
 }
