@@ -19,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/transferd/transferd/internal/codec"
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transport"
 )
@@ -68,7 +69,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("endpoint %s: %w", cfg.Name, err)
 	}
 	inFlight := cmp.Or(cfg.MaxInFlight, DefaultInFlight)
-	pool, err := transport.New(transport.Config{CAFile: cfg.CAFile, MaxIdle: inFlight})
+	pool, err := transport.New(transport.Config{CAFile: cfg.CAFile, MaxIdle: inFlight, Writes: true})
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: ca_file: %w", cfg.Name, err)
 	}
@@ -78,7 +79,7 @@ func New(cfg Config) (*Client, error) {
 		watchdog: &transport.Watchdog{Next: rtt, Patience: transport.DefaultPatience}, rtt: rtt,
 		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight,
 	}
-	return e.session(nil, nil), nil
+	return e.session(Job{}), nil
 }
 
 // newDown estimates that inflating makes twice of what comes, at 200 MB/s on each core (measured on a file system's data).
@@ -88,23 +89,27 @@ func newDown() *codec.Selector {
 	return codec.NewSelector(func(plain float64) float64 { return min(cores*speed, ratio*plain) })
 }
 
-// Session is the client for one job: the bodies it sends and receives are counted by meter and take what limit gives them,
-// bytes; nil: as much as they can. Clients of several endpoints may share a limit.
-func (c *Client) Session(meter transfer.Meter, limit *rate.Limiter) *Client {
-	return c.shared.session(meter, limit)
+// Job is what the calls of one job have in common; each may be nil. Clients of several endpoints may share it.
+type Job struct {
+	Meter transfer.Meter // counts the bodies that are sent and received
+	Limit *rate.Limiter  // what the bodies take together, in bytes a second; nil: as much as they can
+	Lease *lease.Lease   // without its proof nothing is changed at the endpoint; nil: it always holds
 }
+
+// Session is the client for one job.
+func (c *Client) Session(j Job) *Client { return c.shared.session(j) }
 
 // session stacks the layers of one job on those of the endpoint; the order is that of package
 // transport.
-func (e *endpoint) session(meter transfer.Meter, limit *rate.Limiter) *Client {
-	var rt http.RoundTripper = e.watchdog
-	if meter != nil {
-		rt = &transport.Meter{Next: rt, Meter: meter}
+func (e *endpoint) session(j Job) *Client {
+	var rt http.RoundTripper = &transport.Fence{Next: e.watchdog, Lease: j.Lease}
+	if j.Meter != nil {
+		rt = &transport.Meter{Next: rt, Meter: j.Meter}
 	}
-	if limit != nil {
-		rt = &transport.Limit{Next: rt, Rate: limit}
+	if j.Limit != nil {
+		rt = &transport.Limit{Next: rt, Rate: j.Limit}
 	}
-	return &Client{shared: e, http: &transport.CloseWait{Next: rt}, meter: meter, down: newDown()}
+	return &Client{shared: e, http: &transport.CloseWait{Next: rt}, meter: j.Meter, down: newDown()}
 }
 
 // request is one call. Nothing of it is kept when do returns.

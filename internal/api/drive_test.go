@@ -305,7 +305,7 @@ func TestTooManyAtOnce(t *testing.T) {
 	limited := client(t, Config{URL: c.shared.base, MaxInFlight: limit})
 	ended := make(chan error)
 	for range 20 {
-		s := limited.Session(nil, nil)
+		s := limited.Session(Job{})
 		go func() { ended <- s.Destroy(t.Context(), uuid) }()
 	}
 	for range 20 {
@@ -353,7 +353,7 @@ func TestMeter(t *testing.T) {
 	})
 	m := new(counted)
 	started := time.Now()
-	d := drive(c.Session(m, rate.NewLimiter(200_000, 20_000)), 1<<20, transfer.CompressionNone)
+	d := drive(c.Session(Job{Meter: m, Limit: rate.NewLimiter(200_000, 20_000)}), 1<<20, transfer.CompressionNone)
 	if err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 50_000}, make([]byte, 50_000)); err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func TestLimitedCalls(t *testing.T) {
 	const n = 20_000
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, n)) })
 	c.shared.watchdog.Patience = transport.Patience{Period: 100 * time.Millisecond, Bytes: 4_000, Answer: 10 * time.Second}
-	d := drive(c.Session(nil, rate.NewLimiter(100_000, 1_000)), 8<<20, transfer.CompressionNone)
+	d := drive(c.Session(Job{Limit: rate.NewLimiter(100_000, 1_000)}), 8<<20, transfer.CompressionNone)
 	var g errgroup.Group
 	for range 4 { // each has 2,500 bytes in a period
 		g.Go(func() error { return d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)) })

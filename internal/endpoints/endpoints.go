@@ -124,7 +124,7 @@ func (o *Opener) session(ctx context.Context, s *worker.Session, name string) (*
 	if err != nil {
 		return nil, err
 	}
-	return c.Session(s.Meter, s.Limit), nil
+	return c.Session(api.Job{Meter: s.Meter, Limit: s.Limit, Lease: s.Lease}), nil
 }
 
 // drive opens an existing drive.

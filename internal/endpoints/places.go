@@ -138,5 +138,6 @@ func (o *Opener) imageSink(ctx context.Context, s *worker.Session, r worker.Sink
 	return image.Create(ctx, s.Spec.Target.Path, image.CreateOptions{
 		Format: s.Spec.Format, Size: r.Size, Overwrite: s.Spec.Overwrite, Resume: r.Resume,
 		Roots: o.opts.Roots, Stdout: o.opts.Out, Job: s.ID, FromDisk: s.Spec.Verify == transfer.VerifyFull,
+		Lease: s.Lease,
 	})
 }

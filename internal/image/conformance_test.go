@@ -214,7 +214,7 @@ func deviceTarget(t *testing.T, size int64) transfertest.Target {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := newDeviceSink(target{op: "create " + path, resolved: path, sys: fsx.Kernel()}, f, size)
+			d, err := newDeviceSink(target{op: "create " + path, resolved: path, sys: fsx.Kernel()}, f, CreateOptions{Size: size})
 			if err != nil {
 				t.Fatal(err)
 			}

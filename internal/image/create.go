@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/transferd/transferd/internal/fsx"
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -18,6 +19,7 @@ type CreateOptions struct {
 	Resume    bool            // an earlier attempt of the same job has begun
 	Roots     Roots           // the folders that files may be in
 	Stdout    io.Writer       // what "-" writes; nil: nothing
+	Lease     *lease.Lease    // without its proof nothing is written or removed; nil: it always holds
 	// Job is the ID of the job, which marks its .partial: no other job's is written.
 	Job string
 	// FromDisk has a compressed file read back from the disk, whatever the host's memory holds of it.
@@ -99,7 +101,7 @@ func resumeRaw(p *partial, size int64) (*offsetSink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &offsetSink{place: p, size: size, sparse: true, blank: fresh, disk: newDiskReader(p.f, p.sys)}, nil
+	return &offsetSink{place: p, lease: p.opts.Lease, size: size, sparse: true, blank: fresh, disk: newDiskReader(p.f, p.sys)}, nil
 }
 
 // beginStream writes an image in order, from the beginning.

@@ -31,7 +31,7 @@ func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDeviceSink(t, f, opts.Size)
+	d, err := newDeviceSink(t, f, opts)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -39,13 +39,13 @@ func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
 }
 
 // newDeviceSink makes a sink whose zeros are written, for a device may hold anything.
-func newDeviceSink(t target, f *os.File, size int64) (*offsetSink, error) {
+func newDeviceSink(t target, f *os.File, opts CreateOptions) (*offsetSink, error) {
 	capacity, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, fileError(t.op, err)
 	}
-	if capacity < size {
-		return nil, invalid(t.op, "give a larger device", "the image has %d bytes, and the device only %d", size, capacity)
+	if capacity < opts.Size {
+		return nil, invalid(t.op, "give a larger device", "the image has %d bytes, and the device only %d", opts.Size, capacity)
 	}
 	d := &device{f: f, path: t.resolved, sys: t.sys}
 	// What others wrote, or an earlier attempt, may have failed without anyone being told. The kernel
@@ -55,7 +55,7 @@ func newDeviceSink(t target, f *os.File, size int64) (*offsetSink, error) {
 			return nil, err
 		}
 	}
-	return &offsetSink{place: d, size: size, disk: newDiskReader(f, t.sys)}, nil
+	return &offsetSink{place: d, lease: opts.Lease, size: opts.Size, disk: newDiskReader(f, t.sys)}, nil
 }
 
 func (d *device) name() string { return d.path }

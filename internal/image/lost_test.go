@@ -74,7 +74,7 @@ func TestLostFlush(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := newDeviceSink(target{op: "create device", resolved: f.Name(), sys: sys.System}, f, int64(len(content)))
+	device, err := newDeviceSink(target{op: "create device", resolved: f.Name(), sys: sys.System}, f, CreateOptions{Size: int64(len(content))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestOldErrorOfADevice(t *testing.T) {
 			}
 			return unix.Fsync(fd)
 		}
-		_, err = newDeviceSink(target{op: "create device", resolved: f.Name(), sys: sys}, f, chunk)
+		_, err = newDeviceSink(target{op: "create device", resolved: f.Name(), sys: sys}, f, CreateOptions{Size: chunk})
 		if refused := err != nil; refused != (errs == 2) {
 			t.Errorf("after %d errors: %v", errs, err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -16,9 +17,10 @@ import (
 // concurrent use.
 type offsetSink struct {
 	place  seekable
-	size   int64 // of the image, bytes
-	sparse bool  // what is not written is a hole, or what an earlier attempt left, so Commit looks
-	blank  bool  // what is not written reads as zeros
+	lease  *lease.Lease // asked for right before each system call that changes something
+	size   int64        // of the image, bytes
+	sparse bool         // what is not written is a hole, or what an earlier attempt left, so Commit looks
+	blank  bool         // what is not written reads as zeros
 	disk   *diskReader
 
 	// mu is held while bytes are written. The kernel lets one write at a time into a file, and who
@@ -44,7 +46,7 @@ func (s *offsetSink) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, err := s.place.file().WriteAt(p, c.Off); err != nil {
+	if n, err := writeAt(s.lease, s.place.file(), p, c.Off); err != nil {
 		return fileErrorAt("write "+s.place.name(), c.Off+int64(n), err)
 	}
 	return nil
@@ -143,6 +145,9 @@ func (s *offsetSink) ClearChunk(ctx context.Context, c transfer.Chunk) error {
 	if err := s.check(ctx, c, c.Len); err != nil {
 		return err
 	}
+	if err := s.lease.Check(); err != nil {
+		return err
+	}
 	err := unix.Fallocate(int(s.place.file().Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, c.Off, int64(c.Len))
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return s.WriteChunk(ctx, c, make([]byte, c.Len))
@@ -159,6 +164,10 @@ func (s *offsetSink) Blank(context.Context) (bool, error) { return s.blank, nil 
 
 // Commit makes the image durable and gives a file its name.
 func (s *offsetSink) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
+	// clearRest changes the file, so the proof is asked for before it, and by publish once more.
+	if err := owned(ctx); err != nil {
+		return err
+	}
 	if s.sparse {
 		if err := s.clearRest(ctx, m); err != nil {
 			return err

@@ -25,6 +25,7 @@ type partial struct {
 	base   string
 	entry  string // the partial's name in the folder
 	f      *os.File
+	writer *leasedWriter // of an image that is written in order
 }
 
 var (
@@ -44,6 +45,7 @@ func openPartial(t target, f *format, opts CreateOptions, keep bool) (*partial, 
 		return nil, withOp(t.op, "open its folder", err)
 	}
 	p := &partial{target: t, opts: opts, format: f, folder: folder, base: filepath.Base(t.resolved)}
+	p.writer = newLeasedWriter(p, opts.Lease)
 	if err := p.claim(keep); err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
@@ -70,12 +72,15 @@ func (p *partial) file() *os.File { return p.f }
 func (p *partial) stored() *os.File { return p.f }
 
 // Write implements io.Writer.
-func (p *partial) Write(b []byte) (int, error) { return p.f.Write(b) }
+func (p *partial) Write(b []byte) (int, error) { return p.writer.Write(b) }
 
-// during calls write; a file takes what it is given at once, or fails.
-func (p *partial) during(_ context.Context, write func() error) error { return write() }
+// during calls write. A file takes what it is given at once, or fails; what may be waited for is the lease.
+func (p *partial) during(ctx context.Context, write func() error) error {
+	defer context.AfterFunc(ctx, p.stop)()
+	return write()
+}
 
-func (p *partial) stop() {}
+func (p *partial) stop() { p.writer.stop() }
 
 // resume keeps what an earlier attempt left, if that has the image's size; otherwise it empties the
 // file, and fresh is true.
@@ -86,6 +91,9 @@ func (p *partial) resume(size int64) (fresh bool, err error) {
 	}
 	if p.opts.Resume && info.Size() == size {
 		return false, nil
+	}
+	if err := p.opts.Lease.Check(); err != nil {
+		return true, err
 	}
 	for _, n := range []int64{0, size} { // zero bytes, which take no room
 		if err := p.f.Truncate(n); err != nil {
@@ -108,7 +116,7 @@ func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned owner
 	if err := p.sync(); err != nil {
 		return err
 	}
-	if published, err := p.published(ctx, m); published || err != nil {
+	if published, err := p.published(ctx, m, owned); published || err != nil {
 		return err
 	}
 	if err := owned(ctx); err != nil {
@@ -129,7 +137,7 @@ func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned owner
 // published reports whether an earlier attempt has published the target and was cut off right after
 // that: then the target holds this image, and the .partial is removed. A target that holds anything
 // else stays, and the error is CodeExists.
-func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, error) {
+func (p *partial) published(ctx context.Context, m *transfer.Manifest, owned ownership) (bool, error) {
 	if p.opts.Overwrite || fsx.IsPlaceholder(p.folder.dir, p.base) {
 		return false, nil
 	}
@@ -149,6 +157,9 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest) (bool, er
 		return false, errExists(p.op)
 	}
 	if err != nil {
+		return false, err
+	}
+	if err := owned(ctx); err != nil {
 		return false, err
 	}
 	return true, p.remove()
@@ -192,6 +203,9 @@ func (p *partial) rename() error {
 			return errors.Join(p.errForeign("another file has taken its place"), err)
 		}
 	}
+	if err := p.opts.Lease.Check(); err != nil {
+		return err
+	}
 	err := p.sys.Rename(p.folder.dir, p.entry, p.base, p.opts.Overwrite)
 	if errors.Is(err, fs.ErrExist) {
 		return errExists(p.op)
@@ -205,6 +219,9 @@ func (p *partial) rename() error {
 
 // remove removes the .partial, unless another file has taken its place.
 func (p *partial) remove() error {
+	if err := p.opts.Lease.Check(); err != nil {
+		return err // it may be another worker's by now; a later attempt begins it again
+	}
 	if ours, err := p.isOurs(); !ours || err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/transferd/transferd/internal/fsx"
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -120,7 +121,9 @@ func (s *streamSink) Close() error {
 	s.enc.abandon()
 	var err error
 	if !s.published {
-		err = s.place.remove()
+		if err = s.place.remove(); errors.Is(err, lease.ErrLapsed) {
+			err = nil // it stays
+		}
 	}
 	return errors.Join(err, s.place.Close())
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -42,13 +43,24 @@ func (c conn) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// dial connects to an address. TCP repeats its SYN after 1, 3 and 7 s; the repetition after 15 s is
-// not waited for.
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
-	c, err := d.DialContext(ctx, network, address)
+// dialer connects to addresses; writes says that the connections change something at the other end.
+type dialer struct{ writes bool }
+
+// dial is http.Transport's DialContext. TCP repeats its SYN after 1, 3 and 7 s; the repetition after 15 s is not waited
+// for.
+func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	plain := net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
+	c, err := plain.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return conn{c}, nil
+	t, ok := c.(*net.TCPConn)
+	if !ok || !d.writes {
+		return conn{c}, nil
+	}
+	w, err := newWritingConn(t)
+	if err != nil {
+		return nil, errors.Join(&net.OpError{Op: "dial", Net: network, Addr: c.RemoteAddr(), Err: err}, c.Close())
+	}
+	return w, nil
 }

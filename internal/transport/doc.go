@@ -9,6 +9,7 @@
 //	CloseWait        outermost: nothing below reads a request's buffer when the call is over, layers included
 //	Limit            above Watchdog, for what it holds back is not the server's fault
 //	Meter            below Limit: bytes count when they cross the wire, not when they are offered to the limit
+//	Fence            of the job, so above what all jobs share; the connection asks for the lease that it gives
 //	Watchdog         sees only the time in which the network or the server is waited for
 //	RTT              below whatever waits, so that it measures the network and the server alone
 //	Pool             of New: connections, TLS with certs.Trust, bodies in pieces of 128 KiB
@@ -18,8 +19,8 @@
 // Limit is time within a Read of Watchdog's request body and time between two Reads of its answer's
 // body, and neither runs its clock; the layers need not know each other.
 //
-// RTT and Watchdog have no state of a job, so all jobs with one endpoint share them. Limit and
-// Meter belong to a job.
+// RTT and Watchdog have no state of a job, so all jobs with one endpoint share them. Limit,
+// Meter and Fence belong to a job.
 //
 // Meanings says what a call that failed means: one table of statuses and one classifier of
 // failures, with what a client differs in given as data.

@@ -18,6 +18,7 @@ const connectTimeout = 10 * time.Second
 type Config struct {
 	CAFile  string // PEM certificates to trust in addition to the system's; may be empty
 	MaxIdle int    // connections kept open to each host; more are opened as requests need them
+	Writes  bool   // jobs change something over them: a Fence holds them back, and what is closed is reset
 }
 
 // Pool is a pool of connections, the innermost RoundTripper of each stack. When the file of
@@ -75,7 +76,7 @@ func connections(cfg Config, roots *x509.CertPool) *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         dial,
+		DialContext:         dialer{cfg.Writes}.dial,
 		TLSHandshakeTimeout: connectTimeout,
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		Protocols:           protocols,

@@ -41,13 +41,13 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 	log := w.cfg.Log.With(zap.String("job", job.ID))
 	state := newCheckpointer(store, w.cfg.Observe, log)
 	a := &attempt{
-		session: &Session{Job: job, Meter: state.counters, Limit: newLimit(job.Spec.LimitRate)},
+		session: &Session{Job: job, Meter: state.counters, Limit: newLimit(job.Spec.LimitRate), Lease: state.lease},
 		action:  job.Spec.Action(), opener: w.cfg.Opener, buffers: &w.buffers, drain: drain, log: log,
 		state: state, now: clock(store), claimer: claimer(store), ends: new(ends),
 		waits: &patience{policy: w.cfg.Policy, count: state.counters, log: log, drain: drain},
 	}
 	a.source = newSourceCalls(a.ends, a.waits)
-	a.target = newTargetCalls(a.ends, a.waits, state.owned, a.made)
+	a.target = newTargetCalls(a.ends, a.waits, state.lease, a.made)
 	return a
 }
 

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -79,7 +80,7 @@ func (p *pace) calls() int {
 //
 // A chunk that waits to be tried again holds no place in its direction, so retrying is outside of
 // duplexed; one that waits for a busy drive does, for no other call could pass either. The lease is
-// asked for last. A client may still wait for a free slot of its endpoint after that.
+// asked for last; a client that waits for a free slot of its endpoint after that asks once more.
 type caller interface {
 	do(ctx context.Context, c *call) error
 }
@@ -89,12 +90,12 @@ func newSourceCalls(e *ends, p *patience) caller {
 	return &retrying{p, &breaking{p, new(flow.Breaker), &sourceCalls{e}}}
 }
 
-// newTargetCalls is the way of calls to the target. owned is the proof of the lease; made returns when
-// the job made the target drive, zero if it did not.
-func newTargetCalls(e *ends, p *patience, owned func(context.Context) error, made func() time.Time) caller {
+// newTargetCalls is the way of calls to the target, under the job's lease. made returns when the job made
+// the target drive, zero if it did not.
+func newTargetCalls(e *ends, p *patience, l *lease.Lease, made func() time.Time) caller {
 	var c caller = &timed{&targetCalls{e}}
 	c = &settling{made, p.policy.Young, c}
-	c = &leased{owned, c}
+	c = &leased{l, e, c}
 	c = &breaking{p, new(flow.Breaker), c}
 	return &ordered{e, flow.NewSequencer(), &retrying{p, &duplexed{c}}}
 }
@@ -212,17 +213,37 @@ func (d *duplexed) do(ctx context.Context, c *call) error {
 	return d.next.do(ctx, c)
 }
 
-// leased asks for the proof that the job is still this worker's before each call.
+// leased makes a call only while it is proven that the job is still this worker's: a worker that was
+// stopped, or has lost the store, must not touch what another one may have finished. A call is cut when
+// the proof lapses, and made again when there is a new one. That is no failure: nothing counts it, and
+// no time limits it, for a store may be away for long. A call to a target that is written in order
+// cannot be made again; it waits for the proof inside.
 type leased struct {
-	owned func(context.Context) error
+	lease *lease.Lease
+	ends  *ends
 	next  caller
 }
 
 func (l *leased) do(ctx context.Context, c *call) error {
-	if err := l.owned(ctx); err != nil {
-		return err
+	for {
+		if err := l.lease.Await(ctx); err != nil {
+			return err
+		}
+		bound, release := l.bind(ctx)
+		err := l.next.do(bound, c)
+		cut := lease.Cut(bound, err)
+		release()
+		if !cut || ctx.Err() != nil {
+			return err
+		}
 	}
-	return l.next.do(ctx, c)
+}
+
+func (l *leased) bind(ctx context.Context) (bound context.Context, release context.CancelFunc) {
+	if l.ends.sink != nil && !l.ends.traits.Rewritable {
+		return ctx, func() {}
+	}
+	return l.lease.Bind(ctx)
 }
 
 // settling takes "no such drive" for "busy" while the drive is new: parts of an endpoint may not know

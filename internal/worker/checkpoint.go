@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -22,16 +23,14 @@ const (
 	saveTimeout = 10 * time.Second
 	// stopTimeout bounds what is done after the job was told to stop.
 	stopTimeout = 10 * time.Second
-	// ownedFor is how long a save proves that the job is this worker's. The lease that a save renews
-	// lasts 15 seconds from some moment after the save began.
-	ownedFor = 10 * time.Second
 )
 
 // checkpointer owns what an attempt remembers: the plan, the progress and the ledger. It saves them
-// about once a second for as long as the attempt runs, which also renews the worker's lease: a save
-// that succeeds is the proof that the job is still this worker's. It is safe for concurrent use.
+// about once a second for as long as the attempt runs, which also renews the worker's lease. It is safe
+// for concurrent use.
 type checkpointer struct {
 	store   transfer.Store
+	lease   *lease.Lease            // on the store's job
 	observe func(transfer.Progress) // may be nil
 	log     *zap.Logger
 
@@ -40,15 +39,14 @@ type checkpointer struct {
 
 	saving sync.Mutex // held by the one save that is under way
 
-	mu      sync.Mutex
-	plan    transfer.Plan
-	savedAt time.Time     // when the last save that succeeded began
-	saved   chan struct{} // closed and replaced when a save succeeds
+	mu    sync.Mutex
+	plan  transfer.Plan
+	saved chan struct{} // closed and replaced when a save succeeds
 }
 
 func newCheckpointer(store transfer.Store, observe func(transfer.Progress), log *zap.Logger) *checkpointer {
 	return &checkpointer{
-		store: store, observe: observe, log: log,
+		store: store, lease: leaseOf(store), observe: observe, log: log,
 		counters: new(counters), ledger: newLedger(nil), saved: make(chan struct{}),
 	}
 }
@@ -103,7 +101,6 @@ func (c *checkpointer) save(ctx context.Context) error {
 	defer c.saving.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
-	began := time.Now()
 	entries, reset := c.ledger.take()
 	at := transfer.Checkpoint{Plan: c.Plan(), Progress: c.snapshot(), Reset: reset, Entries: entries}
 	if err := c.store.Save(ctx, &at); err != nil {
@@ -111,25 +108,25 @@ func (c *checkpointer) save(ctx context.Context) error {
 		return fmt.Errorf("save progress: %w", err)
 	}
 	c.ledger.kept()
-	c.proved(began)
+	c.wake()
 	if c.observe != nil {
 		c.observe(at.Progress)
 	}
 	return nil
 }
 
-// proved notes a save that succeeded, and wakes the goroutines that wait for one.
-func (c *checkpointer) proved(began time.Time) {
+// wake wakes the goroutines that wait for a save.
+func (c *checkpointer) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.savedAt = began
 	close(c.saved)
 	c.saved = make(chan struct{})
 }
 
 // saveSurely saves before anything else may happen, and waits for a store that is away for as long
 // as ctx lasts: to go on without it could lose a drive or run a finished job again. When it returns
-// nil, the job was still this worker's a moment ago.
+// nil, the job was still this worker's a moment ago: it is the fresh proof without which nothing is
+// destroyed, renamed or committed.
 func (c *checkpointer) saveSurely(ctx context.Context) error {
 	for {
 		err := c.save(ctx)
@@ -152,28 +149,19 @@ func isFinal(err error) bool {
 	return transfer.CodeOf(err).Retry() == transfer.RetryNever
 }
 
-// owned waits until the last save proves that the job is still this worker's. It is asked before
-// each call that changes something at a target, retries and rewrites included: a worker that was
-// stopped, or has lost the store, must not touch what another one may have finished.
-func (c *checkpointer) owned(ctx context.Context) error {
-	return c.await(ctx, nil, func() bool { return true })
-}
-
-// room is owned for a chunk that begins: it also waits while too many chunks are not saved.
+// room waits until a chunk may begin: the lease is proven, and not too many chunks are unsaved.
 func (c *checkpointer) room(ctx context.Context, drain <-chan struct{}) error {
-	return c.await(ctx, drain, func() bool { return c.ledger.unsaved() < mostUnsaved })
-}
-
-func (c *checkpointer) await(ctx context.Context, drain <-chan struct{}, ready func() bool) error {
 	for {
 		c.mu.Lock()
-		saved, recent := c.saved, time.Since(c.savedAt) < ownedFor
+		saved := c.saved
 		c.mu.Unlock()
-		if recent && ready() {
+		renewed := c.lease.Renewal()
+		if c.lease.Check() == nil && c.ledger.unsaved() < mostUnsaved {
 			return ctx.Err()
 		}
 		select {
 		case <-saved:
+		case <-renewed:
 		case <-drain:
 			return flow.ErrDrained
 		case <-ctx.Done():

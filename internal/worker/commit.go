@@ -93,10 +93,11 @@ func (a *attempt) discard(ctx context.Context, cause error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	if err := a.state.saveSurely(ctx); err != nil {
-		return fmt.Errorf("keep the incomplete target, for this worker may have lost the job: %w", err)
-	}
 	err := control(ctx, a.target, func(ctx context.Context) error {
+		// Within the call, so that each try has a proof of its own.
+		if err := a.state.saveSurely(ctx); err != nil {
+			return fmt.Errorf("keep the incomplete target, for this worker may have lost the job: %w", err)
+		}
 		err := a.ends.discard.Discard(ctx)
 		if transfer.CodeOf(err) == transfer.CodeNotFound {
 			return nil // an earlier call removed it, and its answer was lost

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -47,6 +48,14 @@ func ability[T any](end any) T {
 
 // claimer is the store's ability to keep jobs out of each other's way; nil: it has none.
 func claimer(store transfer.Store) transfer.Claimer { return ability[transfer.Claimer](store) }
+
+// leaseOf is the lease on the store's job; nil, which always holds, if no other process can take the job.
+func leaseOf(store transfer.Store) *lease.Lease {
+	if h := ability[lease.Holder](store); h != nil {
+		return h.Lease()
+	}
+	return nil
+}
 
 // setSource fails for a source that is not exactly one of the three kinds.
 // clock is the clock of what the store keeps.

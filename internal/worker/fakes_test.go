@@ -9,10 +9,12 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -231,12 +233,26 @@ func (e *twoEnds) Sink(_ context.Context, _ *Session, r SinkRequest) (transfer.S
 	return e.sink, nil
 }
 
-// remembered is a Store in memory.
+// remembered is a Store in memory whose job has a lease of 15 s, by Go's clock.
 type remembered struct {
 	mu     sync.Mutex
 	at     transfer.Checkpoint
 	saves  int
 	onSave func(n int) error
+	lease  *lease.Lease
+}
+
+// provenFor is how long a save proves the lease.
+const provenFor = 10 * time.Second
+
+func (s *remembered) Lease() *lease.Lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lease == nil {
+		began := time.Now()
+		s.lease = lease.New(func() time.Duration { return time.Since(began) }, provenFor/2*3)
+	}
+	return s.lease
 }
 
 func (s *remembered) Load(context.Context) (transfer.Checkpoint, error) {
@@ -261,6 +277,7 @@ func (s *remembered) Save(_ context.Context, c *transfer.Checkpoint) error {
 	}
 	s.at.Plan, s.at.Progress = c.Plan, c.Progress
 	s.at.Entries = append(s.at.Entries, c.Entries...)
+	s.lease.Renewed(s.lease.Now())
 	return nil
 }
 

@@ -36,7 +36,7 @@ func (s *lapsing) Save(ctx context.Context, c *transfer.Checkpoint) error {
 func (s *lapsing) touch(t *testing.T, what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if since := time.Since(s.last); since >= ownedFor {
+	if since := time.Since(s.last); since >= provenFor {
 		t.Errorf("%s %s after the last save", what, since)
 	}
 }
@@ -141,4 +141,38 @@ func TestLostWorkerTouchesNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCallInFlightIsCutAndMadeAgain loses the store for longer than a save proves the lease, while calls are under way:
+// they are cut when the proof lapses, none begins until there is a new one, and that counts as no retry.
+func TestCallInFlightIsCutAndMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		image, sink := noise(4*chunkSize), newChunked(nil)
+		j := newJob(t, newChunked(image), sink)
+		began := time.Now()
+		const away = time.Hour
+		j.store.onSave = func(int) error {
+			if since := time.Since(began); since > time.Second/2 && since < away {
+				return failure(transfer.CodeUnreachable)
+			}
+			return nil
+		}
+		var cut time.Duration
+		sink.onWrite = func(ctx context.Context, _ transfer.Chunk, n int) error {
+			switch since := time.Since(began); {
+			case since >= away:
+				return nil
+			case since >= provenFor || n > 1:
+				t.Errorf("write %d began after %s", n, since)
+			}
+			<-ctx.Done() // it takes for ever
+			cut = time.Since(began)
+			return ctx.Err()
+		}
+		p := j.mustRun()
+		equal(t, sink, image)
+		if cut != provenFor || p.Retries.Sum() != 0 {
+			t.Errorf("calls were cut after %s, and %d retries counted", cut, p.Retries.Sum())
+		}
+	})
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -39,6 +40,8 @@ type Session struct {
 	Meter transfer.Meter
 	// Limit is what all bodies of the job together take on the wire, bytes a second; nil: no limit.
 	Limit *rate.Limiter
+	// Lease is the proof that the job is this worker's, without which nothing is changed; nil: it always holds.
+	Lease *lease.Lease
 }
 
 // SinkRequest says which sink a job writes or, if its action does not write, compares.

@@ -1,0 +1,46 @@
+package image
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/transferd/transferd/internal/lease"
+)
+
+// writeAt is f.WriteAt in pieces of 256 KiB, right before each of which it asks for the proof of the lease. The kernel
+// does not stop a process within such a write.
+func writeAt(l *lease.Lease, f *os.File, p []byte, off int64) (n int, err error) {
+	for n < len(p) && err == nil {
+		if err = l.Check(); err == nil {
+			var k int
+			k, err = f.WriteAt(p[n:min(len(p), n+writeBackSize)], off+int64(n))
+			n += k
+		}
+	}
+	return n, err
+}
+
+// leasedWriter writes to a file in order, while the lease is proven. It waits for the proof, for an encoder above it
+// cannot write again what failed. stop ends the waiting, for good.
+type leasedWriter struct {
+	place seekable
+	lease *lease.Lease
+	alive context.Context
+	stop  context.CancelFunc
+}
+
+var _ io.Writer = (*leasedWriter)(nil)
+
+func newLeasedWriter(place seekable, l *lease.Lease) *leasedWriter {
+	w := &leasedWriter{place: place, lease: l}
+	w.alive, w.stop = context.WithCancel(context.Background())
+	return w
+}
+
+func (w *leasedWriter) Write(p []byte) (int, error) {
+	if err := w.lease.Await(w.alive); err != nil {
+		return 0, err
+	}
+	return w.place.file().Write(p)
+}

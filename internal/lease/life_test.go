@@ -1,0 +1,91 @@
+package lease
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestMain is also the process whose life the tests follow.
+func TestMain(m *testing.M) {
+	dir := os.Getenv("LEASE_TEST_DIR")
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	if _, err := OpenLife(dir, "child"); err != nil {
+		panic(err)
+	}
+	os.Stdout.WriteString("locked\n")
+	time.Sleep(time.Hour)
+}
+
+func life(t *testing.T, dir, name string) *Life {
+	t.Helper()
+	l, err := OpenLife(dir, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func TestKilledProcessHasEnded(t *testing.T) {
+	dir := t.TempDir()
+	l := life(t, dir, "own")
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), "LEASE_TEST_DIR="+dir)
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "locked\n" {
+		t.Fatalf("the child says %q, %v", line, err)
+	}
+	if l.Ended(l.Boot(), "child") {
+		t.Error("a process that lives is said to have ended")
+	}
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait()
+	if !l.Ended(l.Boot(), "child") {
+		t.Error("a process that was killed is not said to have ended")
+	}
+	if l.Ended("another boot", "child") || l.Ended("", "child") {
+		t.Error("a process of another boot or host is said to have ended")
+	}
+}
+
+func TestUnknownProcessIsNotProvenToHaveEnded(t *testing.T) {
+	l := life(t, t.TempDir(), "own")
+	var none *Life
+	if l.Ended(l.Boot(), "never seen") || l.Ended(l.Boot(), "own") || none.Ended(none.Boot(), "own") {
+		t.Error("it is said to have ended")
+	}
+}
+
+func TestOldLocksAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	old := life(t, dir, "old")
+	held := life(t, dir, "held")
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ago := time.Now().Add(-2 * kept)
+	for _, name := range []string{"old", "held"} {
+		if err := os.Chtimes(old.path(name), ago, ago); err != nil {
+			t.Fatal(err)
+		}
+	}
+	life(t, dir, "new")
+	left, err := filepath.Glob(filepath.Join(dir, "*.lock"))
+	if err != nil || len(left) != 2 || held.Ended(held.Boot(), "held") {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
