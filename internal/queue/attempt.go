@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -20,7 +21,8 @@ type Attempt struct {
 	client *Client
 	began  time.Time // when Job was so, by this host's clock
 	worker string
-	epoch  int64
+	owner  owner
+	lease  *lease.Lease
 	timing timing
 	mu     sync.Mutex
 	claims []claimed
@@ -30,10 +32,14 @@ var (
 	_ transfer.Store   = (*Attempt)(nil)
 	_ transfer.Claimer = (*Attempt)(nil)
 	_ transfer.Clock   = (*Attempt)(nil)
+	_ lease.Holder     = (*Attempt)(nil)
 )
 
 // Now implements transfer.Clock: Redis' clock, from what it said when the attempt began.
 func (a *Attempt) Now() time.Time { return a.Job.AsOf.Add(time.Since(a.began)) }
+
+// Lease implements lease.Holder.
+func (a *Attempt) Lease() *lease.Lease { return a.lease }
 
 // Load implements transfer.Store.
 func (a *Attempt) Load(ctx context.Context) (transfer.Checkpoint, error) {
@@ -55,8 +61,18 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	if c.Reset {
 		reset = 1
 	}
-	return a.owned(a.client.run(ctx, "save job "+a.Job.ID, saveScript, a.Job.ID,
-		a.epoch, a.worker, a.timing.lease.Milliseconds(), plan, progress, reset, transfer.AppendEntries(nil, c.Entries)))
+	return a.proved(ctx, "save job "+a.Job.ID, saveScript, plan, progress, reset, transfer.AppendEntries(nil, c.Entries))
+}
+
+// proved runs a script that renews the lease, which proves it if the script says ok.
+func (a *Attempt) proved(ctx context.Context, op string, s *script, args ...any) error {
+	sent := a.lease.Now()
+	args = append([]any{a.owner.epoch, a.owner.token, a.timing.lease.Milliseconds()}, args...)
+	err := a.owned(a.client.run(ctx, op, s, a.Job.ID, args...))
+	if err == nil {
+		a.lease.Renewed(sent)
+	}
+	return err
 }
 
 // owned makes an error of a script's word: what says that the attempt is over.
@@ -70,7 +86,11 @@ func (a *Attempt) owned(word string, err error) error {
 		return transfer.Errorf(transfer.CodeCanceled, "transferctl jobs retry continues it", "canceled")
 	}
 	// A job that was pruned meanwhile has no owner either.
-	return transfer.Errorf(transfer.CodeFenced, "", "another worker has taken the job over (it is %s)", word)
+	return a.lost("it is " + word)
+}
+
+func (a *Attempt) lost(how string) error {
+	return transfer.Errorf(transfer.CodeFenced, "", "another worker has taken the job over (%s)", how)
 }
 
 // keepLease renews the lease until ctx ends, independent of saves: a copy that waits for its drive keeps its job. It calls
@@ -102,22 +122,11 @@ func (a *Attempt) keepLease(ctx context.Context, stop context.CancelCauseFunc, l
 func (a *Attempt) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timing.calm/2)
 	defer cancel()
-	err := a.owned(a.client.run(ctx, "renew lease of job "+a.Job.ID, renewScript, a.Job.ID, a.epoch, a.worker, a.timing.lease.Milliseconds()))
+	err := a.proved(ctx, "renew lease of job "+a.Job.ID, renewScript)
 	if err == nil {
 		err = a.renewClaims(ctx)
 	}
 	return err
-}
-
-// acquire makes this worker the owner of a job. No attempt and no error: there is nothing to do.
-func (c *Client) acquire(ctx context.Context, id, worker string, t timing) (*Attempt, error) {
-	_, r, err := c.move(ctx, acquireMove, id, moveArgs{lease: t.lease, values: []string{"worker", worker}})
-	if err != nil || r == nil || r.state != transfer.Running {
-		return nil, err
-	}
-	return &Attempt{
-		Job: r.job(), Spec: r.spec, client: c, began: time.Now(), worker: worker, epoch: r.epoch, timing: t,
-	}, nil
 }
 
 // writeOutcome records how the attempt ended. It may be called again after an error.
@@ -142,19 +151,18 @@ func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
 
 // stillOwner reports whether the job is this attempt's for as long as the lease lasts that it renews.
 func (a *Attempt) stillOwner(ctx context.Context) bool {
-	err := a.owned(a.client.run(ctx, "renew lease of job "+a.Job.ID, renewScript, a.Job.ID,
-		a.epoch, a.worker, a.timing.lease.Milliseconds()))
+	err := a.proved(ctx, "renew lease of job "+a.Job.ID, renewScript)
 	return err == nil || transfer.CodeOf(err) == transfer.CodeCanceled
 }
 
 func (a *Attempt) finish(ctx context.Context, m *move, values ...string) error {
 	// With another answer the job has ended already, or is another worker's by now.
-	_, _, err := a.client.move(ctx, m, a.Job.ID, moveArgs{epoch: a.epoch, values: values})
+	_, _, err := a.client.move(ctx, m, a.Job.ID, moveArgs{owner: a.owner, values: values})
 	return err
 }
 
 func (a *Attempt) release(ctx context.Context) error {
-	_, r, err := a.client.move(ctx, releaseMove, a.Job.ID, moveArgs{epoch: a.epoch})
+	_, r, err := a.client.move(ctx, releaseMove, a.Job.ID, moveArgs{owner: a.owner})
 	if err == nil && r != nil && r.state == transfer.Queued {
 		// If it gets no trigger, for Redis is full, say, maintenance makes one; whoever stops does not wait for it.
 		_ = a.client.wakeup.trigger(ctx, r)

@@ -56,8 +56,8 @@ func (a *Attempt) holds(c claimed) bool {
 const anyMark = "-"
 
 func (a *Attempt) claim(ctx context.Context, c transfer.Claim, key, expected string) (last string, err error) {
-	answer, err := claimDriveScript.Run(ctx, a.client.rdb, driveKeys(key),
-		a.Job.ID, a.timing.claim.Milliseconds(), c.Mark, expected, markLasts.Milliseconds()).StringSlice()
+	args := append(a.owner.claimant(a.Job.ID), a.timing.claim.Milliseconds(), c.Mark, expected, markLasts.Milliseconds())
+	answer, err := claimDriveScript.Run(ctx, a.client.rdb, driveKeys(key), args...).StringSlice()
 	switch {
 	case err != nil && answered(err):
 		return "", unreadableClaim(c.Drive, key, err)
@@ -65,7 +65,9 @@ func (a *Attempt) claim(ctx context.Context, c transfer.Claim, key, expected str
 		return "", failed("claim drive "+c.Drive, err)
 	case answer[0] == "":
 		return answer[1], nil
-	case answer[0] == a.Job.ID:
+	case answer[0] == "fenced":
+		return "", a.lost("it has claimed drive " + c.Drive)
+	case answer[0] == "mark":
 		return "", transfer.Errorf(transfer.CodeConflict, "transferctl jobs retry looks at what is there, and goes on", "another job has written to drive %s meanwhile", c.Drive)
 	}
 	return "", transfer.Errorf(transfer.CodeConflict,
@@ -100,7 +102,8 @@ func (a *Attempt) renewClaims(ctx context.Context) (first error) {
 	return first
 }
 
-// freeClaims frees the drives for other jobs. If it fails, they are free when the claims lapse.
+// freeClaims frees the drives for other jobs, but not before bytes of a lost owner cannot arrive any more. If it fails, they
+// are free when the claims lapse.
 func (a *Attempt) freeClaims(ctx context.Context) {
 	a.mu.Lock()
 	claims := a.claims
@@ -110,9 +113,16 @@ func (a *Attempt) freeClaims(ctx context.Context) {
 }
 
 func (a *Attempt) free(ctx context.Context, claims []claimed) {
+	late, _ := a.lease.Late()
 	for _, c := range claims {
-		_ = freeDriveScript.Run(ctx, a.client.rdb, driveKeys(c.key), a.Job.ID).Err()
+		_ = a.freeDrive(ctx, c.key, late)
 	}
+}
+
+// freeDrive gives a claim up, after which nobody may have the drive for a while.
+func (a *Attempt) freeDrive(ctx context.Context, key string, late time.Duration) error {
+	args := append(a.owner.claimant(a.Job.ID), late.Milliseconds())
+	return freeDriveScript.Run(ctx, a.client.rdb, driveKeys(key), args...).Err()
 }
 
 // Claims is the claims of a job that runs outside of the queue, and has no record there. It is safe

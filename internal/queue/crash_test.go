@@ -16,7 +16,7 @@ func TestWorkersDie(t *testing.T) {
 		short.lease = time.Millisecond
 		deaths := 0
 		for {
-			a, err := c.acquire(t.Context(), id, "mortal", short)
+			a, err := c.acquire(t.Context(), id, "mortal", short, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +57,7 @@ func TestWorkersDieButProgress(t *testing.T) {
 				}
 				return
 			}
-			if _, err := c.acquire(t.Context(), id, "mortal", short); err != nil {
+			if _, err := c.acquire(t.Context(), id, "mortal", short, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -68,7 +68,7 @@ func TestWorkersDieButProgress(t *testing.T) {
 func saveOnce(t *testing.T, c *Client, id string, timing timing, at transfer.Checkpoint) {
 	t.Helper()
 	for {
-		a, err := c.acquire(t.Context(), id, "mortal", timing)
+		a, err := c.acquire(t.Context(), id, "mortal", timing, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func TestMemorySurvives(t *testing.T) {
 		timing := quick
 		timing.lease = lease
 		for {
-			a, err := c.acquire(t.Context(), id, "w", timing)
+			a, err := c.acquire(t.Context(), id, "w", timing, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,7 +82,7 @@ func TestJournalKnowsLeases(t *testing.T) {
 	c := dial(t, optionsOf(e))
 	long := quick
 	long.lease = time.Hour
-	a, err := c.acquire(t.Context(), enqueue(t, c), "w", long)
+	a, err := c.acquire(t.Context(), enqueue(t, c), "w", long, nil)
 	if err != nil || a == nil {
 		t.Fatal(a, err)
 	}
@@ -95,7 +95,7 @@ func TestJournalKnowsLeases(t *testing.T) {
 	if err := a.renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if other, err := c.acquire(t.Context(), a.Job.ID, "other", quick); other != nil || err != nil {
+	if other, err := c.acquire(t.Context(), a.Job.ID, "other", quick, nil); other != nil || err != nil {
 		t.Fatal(other, err)
 	}
 	if err := a.Save(t.Context(), &transfer.Checkpoint{Entries: entries(0, 2)}); err != nil {

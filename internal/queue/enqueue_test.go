@@ -71,7 +71,7 @@ func TestEnqueueWhatIsToStop(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		first, _ := enqueueOnce(t, c, newSpec())
-		if a, err := c.acquire(t.Context(), first, "w", quick); a == nil || err != nil {
+		if a, err := c.acquire(t.Context(), first, "w", quick, nil); a == nil || err != nil {
 			t.Fatal(a, err)
 		}
 		if again, there := enqueueOnce(t, c, newSpec()); again != first || !there {
@@ -169,7 +169,7 @@ func TestDeadline(t *testing.T) {
 // attempt takes up a new job.
 func attempt(t *testing.T, c *Client) *Attempt {
 	t.Helper()
-	a, err := c.acquire(t.Context(), enqueue(t, c), "w", quick)
+	a, err := c.acquire(t.Context(), enqueue(t, c), "w", quick, nil)
 	if err != nil || a == nil {
 		t.Fatal(a, err)
 	}
@@ -230,7 +230,7 @@ func TestLostAttemptFreesNothing(t *testing.T) {
 		if err := c.rdb.Del(t.Context(), leaseKey(lost.Job.ID)).Err(); err != nil {
 			t.Fatal(err)
 		}
-		now, err := c.acquire(t.Context(), lost.Job.ID, "another", lost.timing)
+		now, err := c.acquire(t.Context(), lost.Job.ID, "another", lost.timing, nil)
 		if err != nil || now == nil {
 			t.Fatalf("the job was not taken over: %v", err)
 		}
@@ -265,7 +265,7 @@ func TestMarks(t *testing.T) {
 			t.Error(err)
 		}
 		freeDrive := func(a *Attempt) {
-			if err := freeDriveScript.Run(t.Context(), c.rdb, driveKeys("zrh:d"), a.Job.ID).Err(); err != nil {
+			if err := a.freeDrive(t.Context(), "zrh:d", 0); err != nil {
 				t.Fatal(err)
 			}
 		}

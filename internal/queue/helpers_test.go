@@ -17,7 +17,7 @@ import (
 
 // quick is a queue's timing for tests: what takes a worker that died 18 seconds takes a second here.
 var quick = timing{
-	lease: 800 * time.Millisecond, claim: time.Second, renew: 40 * time.Millisecond, tick: 40 * time.Millisecond, recheck: 200 * time.Millisecond, reindex: 5 * time.Second, calm: time.Second,
+	lease: 800 * time.Millisecond, claim: time.Second, renew: 40 * time.Millisecond, tick: 40 * time.Millisecond, recheck: 200 * time.Millisecond, reindex: 5 * time.Second, calm: time.Second, late: 300 * time.Millisecond,
 	leader: 600 * time.Millisecond, drain: 20 * time.Second, taskCheck: 20 * time.Millisecond,
 }
 

@@ -77,7 +77,7 @@ func TestRedisHangs(t *testing.T) {
 	acquire := func(c *Client, worker string, lease time.Duration) *Attempt {
 		id, timing := enqueue(t, c), quick
 		timing.lease = lease
-		a, err := c.acquire(t.Context(), id, worker, timing)
+		a, err := c.acquire(t.Context(), id, worker, timing, nil)
 		if err != nil || a == nil {
 			t.Fatal(a, err)
 		}
@@ -218,7 +218,7 @@ func TestDeadlineOfALostJob(t *testing.T) {
 		}
 		short := quick
 		short.lease = time.Millisecond
-		if _, err := c.acquire(t.Context(), job.ID, "dead", short); err != nil {
+		if _, err := c.acquire(t.Context(), job.ID, "dead", short, nil); err != nil {
 			t.Fatal(err)
 		}
 		serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil })
@@ -318,7 +318,7 @@ func TestLookFollowsTheLease(t *testing.T) {
 		long := quick
 		long.lease = time.Hour
 		id := enqueue(t, c)
-		a, err := c.acquire(t.Context(), id, "w", long)
+		a, err := c.acquire(t.Context(), id, "w", long, nil)
 		if err != nil || a == nil {
 			t.Fatal(a, err)
 		}
@@ -403,7 +403,7 @@ func TestDeadlineOfARunningJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, err := c.acquire(t.Context(), job.ID, "w", quick); a == nil || err != nil {
+	if a, err := c.acquire(t.Context(), job.ID, "w", quick, nil); a == nil || err != nil {
 		t.Fatal(a, err)
 	}
 	_, late, _, _ := services(c)

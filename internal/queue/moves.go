@@ -12,7 +12,7 @@ import (
 // as it is.
 type move struct {
 	name  string
-	owner bool // only the job's owner may ask for it: the caller's epoch must be the job's
+	owner bool // only the job's owner may ask for it: the caller's epoch and token must be the job's
 	rules []rule
 	text  string // rules as JSON
 }
@@ -63,7 +63,10 @@ var (
 	failureDue = mustJSON(transfer.FailureOf(errDue))
 )
 
-// The table of moves. What takes a job from its owner raises the epoch, which fences the owner. A Redis that is full refuses
+// newOwner is the fields that say who has the job.
+var newOwner = fields{"worker", "owner", "home"}
+
+// The table of moves. An owner that hands the job over or ends it deletes lapse (fencing.go). What takes a job from its owner raises the epoch, which fences the owner. A Redis that is full refuses
 // a script at its first command that takes room, but not one that has deleted something before: so what ends a job deletes
 // a lease or a field, if only one that is not there.
 var (
@@ -72,27 +75,27 @@ var (
 
 	acquireMove = newMove("acquire",
 		rule{From: transfer.Queued, To: transfer.Running, Lease: take,
-			Set: fields{"worker"}, SetOnce: fields{"started"}, Add: add{"epoch": 1, "attempts": 1}},
+			Set: newOwner, SetOnce: fields{"started"}, Add: add{"epoch": 1, "attempts": 1}},
 		rule{From: transfer.Running, IfLease: free, IfCancel: true, To: transfer.Canceled,
 			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}},
 		rule{From: transfer.Running, IfLease: free, IfCrashes: maxCrashes, To: transfer.Failed,
 			Set: fields{"finished"}, Error: failureLost, Add: add{"epoch": 1, "crashes": 1}},
 		rule{From: transfer.Running, IfLease: free, To: transfer.Running, Lease: take,
-			Set: fields{"worker"}, Add: add{"epoch": 1, "attempts": 1, "crashes": 1}})
+			Set: newOwner, Add: add{"epoch": 1, "attempts": 1, "crashes": 1}})
 
 	// Asked again after an answer that was lost, these find the state that they made.
 	succeedMove = newOwnerMove("succeed", rule{From: transfer.Running, To: transfer.Succeeded, Lease: end,
-		Delete: fields{"cancel", "error"}, Set: fields{"finished"}})
+		Delete: fields{"cancel", "error", "lapse", "late"}, Set: fields{"finished"}})
 	failMove = newOwnerMove("fail", rule{From: transfer.Running, To: transfer.Failed, Lease: end,
-		Delete: fields{"cancel"}, Set: fields{"finished", "error"}})
+		Delete: fields{"cancel", "lapse"}, Set: fields{"finished", "error"}})
 	stopMove = newOwnerMove("stop", rule{From: transfer.Running, To: transfer.Canceled, Lease: end,
-		Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled})
+		Delete: fields{"cancel", "lapse"}, Set: fields{"finished"}, Error: failureCanceled})
 
 	// release does not count the attempt.
 	releaseMove = newOwnerMove("release",
 		rule{From: transfer.Running, IfCancel: true, To: transfer.Canceled, Lease: end,
-			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled},
-		rule{From: transfer.Running, To: transfer.Queued, Lease: end, Add: add{"attempts": -1}})
+			Delete: fields{"cancel", "lapse"}, Set: fields{"finished"}, Error: failureCanceled},
+		rule{From: transfer.Running, To: transfer.Queued, Lease: end, Delete: fields{"lapse"}, Add: add{"attempts": -1}})
 
 	// cancel asks the worker of a job that has one.
 	cancelMove = newMove("cancel",
@@ -131,21 +134,29 @@ local function notify() redis.call('XADD', KEYS[4], 'MAXLEN', '~', '256', '*', '
 `
 
 // moveScript carries a move out. KEYS: jobKeys. ARGV: the rules, the caller's epoch or empty for a move that is not the
-// owner's, now, the lease in ms, 1 for an answer with the record, then fields and their values. It answers ok and, if asked,
-// the record; or why the record stays as it is: fenced, or the job's state.
+// owner's, its token, now, the lease in ms, for how long after a lapse bytes may arrive in ms, the token of an owner that is
+// proven to have ended, 1 for an answer with the record, then fields and their values. It answers ok and, if asked, the record
+// and for how many ms bytes of lost owners may arrive; or why the record stays as it is: fenced, or the job's state.
 var moveScript = newScript(notify + `
-local rules, epoch, now, lease, reply = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local rules, epoch, token, now, reply = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[8]
+local lease, wait, ended = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local values = {created = now, started = now, finished = now, cancel = '1'}
-for i = 6, #ARGV, 2 do values[ARGV[i]] = ARGV[i + 1] end
+for i = 9, #ARGV, 2 do values[ARGV[i]] = ARGV[i + 1] end
 
 local function get(field) return redis.call('HGET', KEYS[1], field) end
 local state = get('state') or 'none'
-local owner = redis.call('EXISTS', KEYS[3]) == 1 and 'held' or 'free'
-if epoch ~= '' and state ~= 'none' and get('epoch') ~= epoch then return {'fenced'} end
+local changes = {}
+local function set(field, value)
+  changes[#changes + 1] = field
+  changes[#changes + 1] = value
+end
+` + takeLease + `
+local holder = redis.call('EXISTS', KEYS[3]) == 1 and 'held' or 'free'
+if epoch ~= '' and state ~= 'none' and (get('epoch') ~= epoch or (get('owner') or '') ~= token) then return {'fenced'} end
 
 local function applies(rule)
   return rule.from == state
-    and (not rule.if_lease or rule.if_lease == owner)
+    and (not rule.if_lease or rule.if_lease == holder)
     and (not rule.if_cancel or get('cancel'))
     and (not rule.if_due or (tonumber(get('due')) or math.huge) <= tonumber(now))
     and (not rule.if_crashes or tonumber(get('crashes')) >= rule.if_crashes)
@@ -154,25 +165,22 @@ end
 local function apply(rule)
   if rule.lease == 'end' then redis.call('DEL', KEYS[3]) end
   if rule.delete then redis.call('HDEL', KEYS[1], unpack(rule.delete)) end
-  local changes = {'state', rule.to}
-  local function set(field, value)
-    changes[#changes + 1] = field
-    changes[#changes + 1] = value
-  end
+  set('state', rule.to)
   for _, field in ipairs(rule.set or {}) do set(field, values[field]) end
   for _, field in ipairs(rule.set_once or {}) do set(field, get(field) or values[field]) end
   for _, field in ipairs(rule.zero or {}) do set(field, '0') end
   for field, n in pairs(rule.add or {}) do set(field, string.format('%d', get(field) + n)) end
   if rule.error then set('error', rule.error) end
+  if rule.lease == 'take' then takeLease(token, lease, wait, ended) end
   redis.call('HSET', KEYS[1], unpack(changes))
-  if rule.lease == 'take' then redis.call('SET', KEYS[3], values.worker, 'PX', lease) end
   notify()
 end
 
 for _, rule in ipairs(rules) do
   if applies(rule) then
     apply(rule)
-    return {'ok', reply == '1' and redis.call('HGETALL', KEYS[1]) or nil}
+    if reply ~= '1' then return {'ok'} end
+    return {'ok', redis.call('HGETALL', KEYS[1]), lateFor()}
   end
 end
 return {state}
@@ -181,8 +189,10 @@ return {state}
 // moveArgs is what a caller of a move passes.
 type moveArgs struct {
 	now    time.Time     // by Redis' clock; zero: it is asked
-	epoch  int64         // of an owner's move
+	owner  owner         // who asks, or is to be the owner
 	lease  time.Duration // of a move that takes one
+	late   time.Duration // likewise: for how long after a lease has lapsed bytes of its owner may arrive
+	ended  string        // likewise: the token of an owner that is proven to have ended; may be empty
 	values []string      // fields and their values
 }
 
@@ -190,12 +200,12 @@ type moveArgs struct {
 func (m *move) args(a *moveArgs, reply bool) []any {
 	epoch, answer := "", "0"
 	if m.owner {
-		epoch = fmt.Sprint(a.epoch)
+		epoch = fmt.Sprint(a.owner.epoch)
 	}
 	if reply {
 		answer = "1"
 	}
-	list := []any{m.text, epoch, a.now.UnixMilli(), a.lease.Milliseconds(), answer}
+	list := []any{m.text, epoch, a.owner.token, a.now.UnixMilli(), a.lease.Milliseconds(), a.late.Milliseconds(), a.ended, answer}
 	for _, v := range a.values {
 		list = append(list, v)
 	}
@@ -207,19 +217,35 @@ const ok = "ok"
 
 // move carries a move out and returns the record as it is now; nil unless the answer is ok.
 func (c *Client) move(ctx context.Context, m *move, id string, a moveArgs) (answer string, r *record, err error) {
+	answer, r, _, err = c.carryOut(ctx, m, id, a)
+	return answer, r, err
+}
+
+// take carries acquireMove out. It returns the record if this worker has the job now, and for how many ms bytes of lost
+// owners may arrive; empty: there are none.
+func (c *Client) take(ctx context.Context, id string, a moveArgs) (r *record, late string, err error) {
+	_, r, late, err = c.carryOut(ctx, acquireMove, id, a)
+	if r != nil && r.state != transfer.Running {
+		r = nil
+	}
+	return r, late, err
+}
+
+func (c *Client) carryOut(ctx context.Context, m *move, id string, a moveArgs) (answer string, r *record, late string, err error) {
 	if a.now.IsZero() {
 		if a.now, err = c.now(ctx); err != nil {
-			return "", nil, err
+			return "", nil, "", err
 		}
 	}
 	list, err := moveScript.Run(ctx, c.rdb, jobKeys(id), m.args(&a, true)...).Slice()
 	if err != nil {
-		return "", nil, failed(m.name+" job "+id, err)
+		return "", nil, "", failed(m.name+" job "+id, err)
 	}
 	answer, _ = list[0].(string)
 	if answer != ok {
-		return answer, nil, nil
+		return answer, nil, "", nil
 	}
+	late, _ = list[2].(string)
 	h := make(map[string]string)
 	flat, _ := list[1].([]any)
 	for i := 0; i+1 < len(flat); i += 2 {
@@ -227,7 +253,7 @@ func (c *Client) move(ctx context.Context, m *move, id string, a moveArgs) (answ
 		h[field], _ = flat[i+1].(string)
 	}
 	r, err = parseRecord(id, h, a.now)
-	return answer, r, err
+	return answer, r, late, err
 }
 
 // moveAll carries a move out on many jobs at once and returns the answers.

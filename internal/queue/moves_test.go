@@ -19,19 +19,19 @@ type situation struct {
 	state             transfer.State
 	held, cancel, due bool
 	crashes           int
-	fenced            bool // the caller's epoch is an older one
+	fenced            string // what of the caller is not the owner's: its epoch or its token; empty: nothing
 }
 
 // situations is every combination.
 func situations() []situation {
-	list := []situation{{state: none}, {state: none, fenced: true}}
+	list := []situation{{state: none}, {state: none, fenced: "epoch"}}
 	both := []bool{false, true}
 	for _, state := range []transfer.State{transfer.Queued, transfer.Running, transfer.Succeeded, transfer.Failed, transfer.Canceled} {
 		for _, held := range both {
 			for _, cancel := range both {
 				for _, due := range both {
 					for _, crashes := range []int{0, maxCrashes - 1, maxCrashes} {
-						for _, fenced := range both {
+						for _, fenced := range []string{"", "epoch", "token"} {
 							list = append(list, situation{state, held, cancel, due, crashes, fenced})
 						}
 					}
@@ -56,6 +56,7 @@ func (s *situation) record() map[string]string {
 	h := map[string]string{
 		"spec": mustJSON(newSpec()), "state": string(s.state), "epoch": strconv.Itoa(testEpoch), "attempts": "4", "crashes": strconv.Itoa(s.crashes),
 		"worker": "before", "created": "1", "started": "2", "due": strconv.FormatInt(due.UnixMilli(), 10), "plan": "{}", "farthest": "40",
+		"owner": "before", "home": "before", "lapse": "4", "late": "5", "redis": "before",
 	}
 	if s.state.Terminal() {
 		h["finished"], h["error"] = "3", failureLost
@@ -68,12 +69,12 @@ func (s *situation) record() map[string]string {
 
 // values is what the callers of moves pass, with what the script adds.
 var values = map[string]string{
-	"spec": mustJSON(newSpec()), "due": "99", "worker": "w", "error": failureDue, "cancel": "1", "created": "now", "started": "now", "finished": "now",
+	"spec": mustJSON(newSpec()), "due": "99", "worker": "w", "owner": "w's", "home": "boot", "error": failureDue, "cancel": "1", "created": "now", "started": "now", "finished": "now",
 }
 
 // rule is the rule that applies to a move in the situation; nil: none.
 func (s *situation) rule(m *move) *rule {
-	if m.owner && s.fenced && s.state != none {
+	if m.owner && s.fenced != "" && s.state != none {
 		return nil
 	}
 	for i, r := range m.rules {
@@ -89,7 +90,7 @@ func (s *situation) rule(m *move) *rule {
 func (s *situation) want(m *move, before map[string]string) (answer string, after map[string]string, lease bool) {
 	r := s.rule(m)
 	switch {
-	case r == nil && m.owner && s.fenced && s.state != none:
+	case r == nil && m.owner && s.fenced != "" && s.state != none:
 		return "fenced", before, s.held
 	case r == nil:
 		return string(s.state), before, s.held
@@ -137,11 +138,14 @@ func (s *situation) try(t *testing.T, c *Client, m *move) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := moveArgs{epoch: testEpoch, lease: time.Hour}
-	if s.fenced {
-		a.epoch--
+	a := moveArgs{owner: owner{testEpoch, "before"}, lease: time.Hour}
+	switch s.fenced {
+	case "epoch":
+		a.owner.epoch--
+	case "token":
+		a.owner.token = "another" // that of a Redis before it was restored
 	}
-	for _, field := range []string{"spec", "due", "worker", "error"} {
+	for _, field := range []string{"spec", "due", "worker", "owner", "home", "error"} {
 		a.values = append(a.values, field, values[field])
 	}
 	answer, r, err := c.move(t.Context(), m, id, a)
@@ -155,6 +159,11 @@ func (s *situation) try(t *testing.T, c *Client, m *move) {
 			if at, _ := strconv.ParseInt(got[field], 10, 64); at < began || at > now() {
 				t.Errorf("%s: %s is %s, want the time of the move", id, field, got[field])
 			}
+			wantRecord[field] = got[field]
+		}
+	}
+	if r := s.rule(m); r != nil && r.Lease == take { // TestTakeover has what they are
+		for _, field := range []string{"lapse", "late", "redis"} {
 			wantRecord[field] = got[field]
 		}
 	}

@@ -53,7 +53,7 @@ func TestMoves(t *testing.T) {
 		c := dial(t, o)
 		ctx := t.Context()
 		take := func(id string) *Attempt {
-			a, err := c.acquire(ctx, id, "w", quick)
+			a, err := c.acquire(ctx, id, "w", quick, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -175,7 +175,7 @@ func TestCancelWhileDraining(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		id := enqueue(t, c)
-		a, err := c.acquire(t.Context(), id, "w", quick)
+		a, err := c.acquire(t.Context(), id, "w", quick, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestTakeover(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		id := enqueue(t, c)
-		silent, err := c.acquire(t.Context(), id, "silent", quick)
+		silent, err := c.acquire(t.Context(), id, "silent", quick, nil)
 		if err != nil || silent == nil {
 			t.Fatal(silent, err)
 		}

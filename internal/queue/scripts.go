@@ -2,25 +2,32 @@ package queue
 
 // What does not fit into the table of moves.
 
-// mine answers unless the caller's epoch is the job's and the job is running.
-const mine = notify + `
-local state = redis.call('HGET', KEYS[1], 'state')
-if not state then return 'none' end
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 'fenced' end
-if state ~= 'running' then return state end
+// claimant is how the caller stands in a claim, and whose a claim is: fenced if it is that of a later owner of the caller's
+// job, empty if it is the caller's or that of an earlier one, else the job that has it. Two owners of one epoch are told apart
+// by their tokens alone; neither is the later one, so it is the job that has it. Versions before this one wrote no more than
+// the job. ARGV: the job, its epoch, its owner's token.
+const claimant = `
+local self = ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
+local function whose(claim)
+  local job, epoch, token = string.match(claim, '^(%S+) ?(%d*) ?(%S*)$')
+  epoch = tonumber(epoch) or 0
+  if job ~= ARGV[1] then return job end
+  if epoch > tonumber(ARGV[2]) then return 'fenced' end
+  if epoch == tonumber(ARGV[2]) and token ~= ARGV[3] then return job end
+  return ''
+end
 `
 
 var (
-	// renew renews the lease, also in a Redis that is full unless the lease has lapsed. KEYS: jobKeys. ARGV: epoch, worker, lease in
-	// ms.
+	// renew renews the lease. KEYS: jobKeys. ARGV: epoch, token, lease in ms.
 	renewScript = newScript(mine + `
-if redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
+keepLease()
 if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)
 
 	// save keeps a checkpoint and renews the lease. Crashes count from when the ledger was last longer than ever: days of work
-	// may see many. KEYS: jobKeys. ARGV: epoch, worker, lease in ms, plan, progress, reset (1 or 0), packed entries.
+	// may see many. KEYS: jobKeys. ARGV: epoch, token, lease in ms, plan, progress, reset (1 or 0), packed entries.
 	saveScript = newScript(mine + `
 if ARGV[6] == '1' then redis.call('DEL', KEYS[2]) end
 if #ARGV[7] > 0 then
@@ -28,7 +35,7 @@ if #ARGV[7] > 0 then
   if size > tonumber(redis.call('HGET', KEYS[1], 'farthest') or '0') then redis.call('HSET', KEYS[1], 'crashes', '0', 'farthest', size) end
 end
 redis.call('HSET', KEYS[1], 'plan', ARGV[4], 'progress', ARGV[5])
-redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
+keepLease()
 notify()
 if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
@@ -53,34 +60,42 @@ return ''
 `)
 
 	// claimDrive has a job read a drive with others, or write it alone. KEYS: its writer, its readers by when they lapse, its
-	// mark. ARGV: the job, how long in ms, the mark that a writer leaves or empty, the mark that is expected or -, how
-	// long marks last in ms. It answers an empty word and the mark that was there; or the job that has the drive, which is
-	// the caller's own if the mark is not the expected one.
-	claimDriveScript = newScript(`
+	// mark. ARGV: the job, its epoch, its owner's token, how long in ms, the mark that a writer leaves or empty, the mark that
+	// is expected or -, how long marks last in ms. It answers an empty word and the mark that was there; or fenced, if a later
+	// owner of the job has claimed the drive; or mark, if that is not the expected one; or the job that has the drive.
+	claimDriveScript = newScript(claimant + `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local writer = redis.call('GET', KEYS[1])
-if writer and writer ~= ARGV[1] then return {writer} end
+local other = writer and whose(writer) or ''
+if other ~= '' then return {other} end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 local mark = redis.call('GET', KEYS[3]) or ''
-if ARGV[4] ~= '-' and mark ~= ARGV[4] then return {ARGV[1]} end
-if ARGV[3] == '' then
-  redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
-  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+if ARGV[6] ~= '-' and mark ~= ARGV[6] then return {'mark'} end
+for _, reader in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  other = whose(reader)
+  if other == 'fenced' or other ~= '' and ARGV[5] ~= '' then return {other} end
+  if other == '' and reader ~= self then redis.call('ZREM', KEYS[2], reader) end
+end
+if ARGV[5] == '' then
+  redis.call('ZADD', KEYS[2], now + ARGV[4], self)
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
   return {'', mark}
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-for _, reader in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  if reader ~= ARGV[1] then return {reader} end
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[5])
+redis.call('SET', KEYS[1], self, 'PX', ARGV[4])
+redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[7])
 return {'', mark}
 `)
 
-	// freeDrive ends that. KEYS: as above. ARGV: the job.
-	freeDriveScript = newScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-redis.call('ZREM', KEYS[2], ARGV[1])
+	// freeDrive ends that, after a while in which nobody may have the drive. KEYS: as above. ARGV: the job, its epoch, its
+	// owner's token, that while in ms.
+	freeDriveScript = newScript(claimant + `
+if tonumber(ARGV[4]) > 0 then
+  if redis.call('GET', KEYS[1]) == self then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+elseif redis.call('GET', KEYS[1]) == self then
+  redis.call('DEL', KEYS[1])
+end
+redis.call('ZREM', KEYS[2], self)
 return ''
 `)
 

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -21,6 +23,10 @@ type ServerConfig struct {
 	Queues    []string // served in all three priorities
 	Endpoints []string // configured here; shown to those who enqueue
 	Jobs      int      // run at once
+	// Lease is how long a worker that is silent keeps its job; 0: 15 s. All other intervals follow it. No user sets it.
+	Lease time.Duration
+	// Life proves to other servers on this host when this process has ended, and theirs to this one; nil: nothing does.
+	Life *lease.Life
 	// Run carries out an attempt. When drain closes it returns an error with CodeDrained soon; when ctx ends, at once.
 	Run func(ctx context.Context, drain <-chan struct{}, a *Attempt) error
 	Log *zap.Logger
@@ -34,6 +40,7 @@ type timing struct {
 	tick      time.Duration // how often the leader does what maintenance is due
 	recheck   time.Duration // how often it looks whether a job that waits has its trigger
 	reindex   time.Duration // how often it reads all records
+	late      time.Duration // for how long after its lease has lapsed bytes of a lost worker may arrive: docs/reliability.md
 	calm      time.Duration // for how long it has led, with Redis there, before it takes a lapsed lease for a death
 	leader    time.Duration // how long a leader that is silent stays the leader
 	drain     time.Duration // how long a job may take to hand itself back
@@ -42,8 +49,17 @@ type timing struct {
 
 // A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
 var defaultTiming = timing{
-	lease: 15 * time.Second, claim: 5 * time.Minute, renew: time.Second, tick: 2 * time.Second, recheck: pickUp, reindex: 10 * time.Minute, calm: 5 * time.Second,
+	lease: 15 * time.Second, claim: 5 * time.Minute, renew: time.Second, tick: 2 * time.Second, recheck: pickUp, reindex: 10 * time.Minute, calm: 5 * time.Second, late: 15 * time.Second,
 	leader: 10 * time.Second, drain: time.Minute, taskCheck: 200 * time.Millisecond,
+}
+
+// scaled is the timing with another lease, and all that follows from it in the same proportion.
+func (t timing) scaled(lease time.Duration) timing {
+	factor := float64(lease) / float64(t.lease)
+	for _, d := range []*time.Duration{&t.lease, &t.claim, &t.renew, &t.tick, &t.recheck, &t.calm, &t.late, &t.leader} {
+		*d = time.Duration(float64(*d) * factor)
+	}
+	return t
 }
 
 // Server takes jobs from the queue and runs them.
@@ -66,7 +82,7 @@ type Server struct {
 // NewServer makes a server.
 func NewServer(c *Client, cfg ServerConfig) *Server {
 	s := &Server{
-		client: c, cfg: cfg, timing: defaultTiming, slots: semaphore.NewWeighted(int64(cfg.Jobs)),
+		client: c, cfg: cfg, timing: defaultTiming.scaled(cmp.Or(cfg.Lease, defaultTiming.lease)), slots: semaphore.NewWeighted(int64(cfg.Jobs)),
 		drain: make(chan struct{}), jobs: make(map[string]bool), started: make(chan struct{}),
 	}
 	s.hard, s.kill = context.WithCancelCause(context.Background())
@@ -177,7 +193,7 @@ func (s *Server) handle(_ context.Context, t *asynq.Task) error {
 	if err := s.client.checkTakeable(s.hard, id); err != nil {
 		return err
 	}
-	a, err := s.client.acquire(s.hard, id, s.cfg.Name, s.timing)
+	a, err := s.client.acquire(s.hard, id, s.cfg.Name, s.timing, s.cfg.Life)
 	if a == nil || err != nil {
 		return err
 	}

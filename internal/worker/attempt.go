@@ -31,6 +31,7 @@ type attempt struct {
 	waits   *patience
 	flusher *flusher // nil: the target stores what it is given by itself
 	stop    context.CancelCauseFunc
+	from    *takeover // the worker before this one
 	// trusted says that no other job has written the target since this one last claimed it.
 	trusted bool
 }
@@ -44,6 +45,7 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 		session: &Session{Job: job, Meter: state.counters, Limit: newLimit(job.Spec.LimitRate), Lease: state.lease},
 		action:  job.Spec.Action(), opener: w.cfg.Opener, buffers: &w.buffers, drain: drain, log: log,
 		state: state, now: clock(store), claimer: claimer(store), ends: new(ends),
+		from:  &takeover{lease: state.lease},
 		waits: &patience{policy: w.cfg.Policy, count: state.counters, log: log, drain: drain},
 	}
 	a.source = newSourceCalls(a.ends, a.waits)
@@ -67,6 +69,7 @@ func (a *attempt) load(ctx context.Context) error {
 	if err := a.storeCall(ctx, a.source, a.state.load); err != nil {
 		return fmt.Errorf("load checkpoint: %w", err)
 	}
+	a.from.inherits(a.state.ledger)
 	return nil
 }
 
@@ -129,6 +132,9 @@ func (a *attempt) carry(ctx context.Context, lay layout) error {
 		return err
 	}
 	if err := a.unchanged(ctx); err != nil {
+		return err
+	}
+	if err := c.finishTakeover(ctx); err != nil {
 		return err
 	}
 	if err := c.verify(ctx); err != nil {

@@ -79,6 +79,7 @@ func (c *copier) finish(ctx context.Context, w work, p []byte, l *lane) error {
 	put := c.compare
 	if c.action.Writes {
 		put = c.store
+		c.takeover.writes(w.Index)
 	}
 	d, err := put(ctx, w, p, l)
 	if err != nil {

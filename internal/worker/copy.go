@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/panics"
@@ -17,17 +19,19 @@ import (
 // copier carries chunks from the source to the target: the one copy loop.
 type copier struct {
 	layout
-	spec    *transfer.Spec
-	action  transfer.Action
-	ends    *ends
-	source  caller
-	target  caller
-	state   *checkpointer
-	buffers *chunker.Buffers
-	drain   <-chan struct{}
-	flush   func(context.Context) error // makes durable what was written, where the target does so only on request
-	hash    *orderedHash                // nil: the SHA-256 of the image is not wanted
-	each    bool                        // each chunk is read back before it counts as done
+	spec     *transfer.Spec
+	action   transfer.Action
+	ends     *ends
+	source   caller
+	target   caller
+	state    *checkpointer
+	buffers  *chunker.Buffers
+	drain    <-chan struct{}
+	flush    func(context.Context) error // makes durable what was written, where the target does so only on request
+	hash     *orderedHash                // nil: the SHA-256 of the image is not wanted
+	each     bool                        // each chunk is read back before it counts as done
+	log      *zap.Logger
+	takeover *takeover
 }
 
 func newCopier(a *attempt, lay layout) *copier {
@@ -35,6 +39,7 @@ func newCopier(a *attempt, lay layout) *copier {
 		layout: lay, spec: a.spec(), action: a.action, ends: a.ends, source: a.source, target: a.target,
 		state: a.state, buffers: a.buffers, drain: a.drain, each: a.verifiesEach(),
 		flush: a.flusher.flush,
+		log:   a.log, takeover: a.from,
 	}
 	if c.spec.WantsImageDigest() {
 		c.hash = &orderedHash{order: flow.NewSequencer(), sum: verify.NewImageHash()}

@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -116,6 +118,13 @@ func (l *ledger) clear() {
 	defer l.mu.Unlock()
 	clear(l.done)
 	l.waiting, l.pending, l.reset = nil, nil, true
+}
+
+// indexes is which chunks are done, in any order.
+func (l *ledger) indexes() []int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.done))
 }
 
 func (l *ledger) len() int64 {

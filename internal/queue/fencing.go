@@ -1,0 +1,125 @@
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/transferd/transferd/internal/lease"
+)
+
+// What a record has of its owner. An owner that hands the job over, or ends it, deletes lapse; so a lapse that is there
+// when the job is taken is that of an owner that was lost.
+//
+//	owner   the random token of the attempt that has the job, or had it last; the epoch only orders attempts, for a Redis
+//	        restored from an older copy gives one out twice
+//	home    the boot of the host on which it runs (lease.Life); may be empty
+//	lapse   when its lease lapses, in ms by Redis' clock
+//	redis   the Redis that granted the lease (run_id); empty: not known
+//	late    until when bytes of lost owners may arrive, in ms by Redis' clock; stays until the job has succeeded
+//
+// takeLease grants a lease to a new owner. An earlier one that did not hand over, and whose process is not proven to have
+// ended, may have sent something that has not arrived. Where the record cannot tell when its lease lapsed, because it is of
+// an older version, or because this Redis has been started since and may have it from an older copy, that is taken to be a
+// whole lease from now: no proof of an owner that Redis knew before holds longer.
+const takeLease = `
+local function redisTime()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function redisRun()
+  local info = redis.pcall('INFO', 'server')
+  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+end
+
+local function takeLease(token, lease, wait, ended)
+  local now, run = redisTime(), redisRun()
+  local lapse, owner = tonumber(get('lapse') or nil), get('owner')
+  if (lapse or state == 'running') and not (owner and owner == ended) then
+    if not lapse or run == '' or get('redis') ~= run then lapse = now + lease end
+    set('late', string.format('%d', math.max(tonumber(get('late') or 0), lapse + wait)))
+  end
+  set('lapse', string.format('%d', now + lease))
+  set('redis', run)
+  redis.call('SET', KEYS[3], token, 'PX', lease)
+end
+
+-- lateFor is for how many ms bytes of lost owners may arrive still; empty: there are none.
+local function lateFor()
+  local late = get('late')
+  return late and string.format('%d', math.max(0, late - redisTime())) or ''
+end
+`
+
+// mine answers unless the caller is the job's owner and the job is running. ARGV: epoch, token, lease in ms.
+const mine = notify + `
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return 'none' end
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 'fenced' end
+if (redis.call('HGET', KEYS[1], 'owner') or '') ~= ARGV[2] then return 'fenced' end
+if state ~= 'running' then return state end
+
+-- keepLease renews the caller's lease, also in a Redis that is full unless it has lapsed.
+local function keepLease()
+  local time = redis.call('TIME')
+  if redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
+  redis.call('HSET', KEYS[1], 'lapse', string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3]))
+end
+`
+
+// owner is who has a job: an attempt of one worker.
+type owner struct {
+	epoch int64
+	token string
+}
+
+// claimant is how an owner stands in the claims of drives.
+func (o owner) claimant(job string) []any { return []any{job, o.epoch, o.token} }
+
+// acquire makes this worker the owner of a job. life proves to others, and others' lives to it, that a process has ended;
+// it may be nil. No attempt and no error: there is nothing to do.
+func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life *lease.Life) (*Attempt, error) {
+	ended, err := c.endedOwner(ctx, id, life)
+	if err != nil {
+		return nil, err
+	}
+	token, held := rand.Text(), lease.New(lease.Boottime, t.lease)
+	sent := held.Now()
+	r, late, err := c.take(ctx, id, moveArgs{
+		owner: owner{token: token}, lease: t.lease, late: t.late, ended: ended,
+		values: []string{"worker", worker, "owner", token, "home", life.Boot()},
+	})
+	if err != nil || r == nil {
+		return nil, err
+	}
+	held.Renewed(sent)
+	if late != "" {
+		ms, err := strconv.ParseInt(late, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("take job %s: %w", id, err)
+		}
+		held.TookOver(time.Duration(ms) * time.Millisecond)
+	}
+	return &Attempt{
+		Job: r.job(), Spec: r.spec, client: c, began: time.Now(), worker: worker, owner: owner{r.epoch, token}, lease: held, timing: t,
+	}, nil
+}
+
+// endedOwner is the token of the job's last owner if it is proven that its process has ended; else "".
+func (c *Client) endedOwner(ctx context.Context, id string, life *lease.Life) (token string, err error) {
+	fields, err := c.rdb.HMGet(ctx, recordKey(id), "owner", "home", "worker").Result()
+	if err != nil {
+		return "", failed("look at job "+id, err)
+	}
+	text := make([]string, len(fields))
+	for i := range fields {
+		text[i], _ = fields[i].(string) // nil if there is none
+	}
+	if !life.Ended(text[1], text[2]) {
+		return "", nil
+	}
+	return text[0], nil
+}

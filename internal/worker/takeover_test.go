@@ -1,0 +1,138 @@
+package worker
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// late is for how long bytes of a lost worker may arrive in these tests.
+const late = 15 * time.Second
+
+// takeover is a job of n chunks of which an earlier attempt, whose worker was lost just now, has stored some.
+func (j *job) takeOver(sink *chunked, image []byte, stored int) {
+	j.t.Helper()
+	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+		if c.Index >= int64(stored) {
+			return failure(transfer.CodeFenced)
+		}
+		return nil
+	}
+	j.spec.Concurrency = 1
+	j.mustFail(transfer.CodeFenced)
+	sink.onWrite = nil
+	clear(sink.reads)
+	clear(sink.writes)
+	j.store.Lease().TookOver(late)
+	if got := len(j.store.at.Entries); got != stored {
+		j.t.Fatalf("the first attempt stored %d chunks, want %d", got, stored)
+	}
+}
+
+// TestLateBytesAreFoundAndMended has the endpoint store what the lost worker sent while the next one works: over what the
+// first has stored, and over what the second has.
+func TestLateBytesAreFoundAndMended(t *testing.T) {
+	for name, mode := range map[string]transfer.VerifyMode{"written": transfer.VerifyWritten, "full": transfer.VerifyFull, "none": transfer.VerifyNone} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				image, sink := noise(6*chunkSize), newChunked(nil)
+				j := newJob(t, newChunked(image), sink)
+				j.takeOver(sink, image, 3)
+				j.spec.Verify = mode
+				began := time.Now()
+				time.AfterFunc(late-1, func() {
+					sink.mu.Lock()
+					defer sink.mu.Unlock()
+					sink.data[1], sink.data[4*chunkSize+7] = 0, 0
+				})
+				j.mustRun()
+				equal(t, sink, image)
+				if took := time.Since(began); took < late || took > late+time.Second {
+					t.Errorf("the job succeeded after %s, want the wait of %s to be over, and no more", took, late)
+				}
+			})
+		})
+	}
+}
+
+// TestWhatIsWrittenAfterTheWaitIsReadOnce: the wait overlaps with the copying, and costs nothing once it is over.
+func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const chunks, each = 20, 2 * time.Second
+		image, sink := noise(chunks*chunkSize), newChunked(nil)
+		j := newJob(t, newChunked(image), sink)
+		j.takeOver(sink, image, 3)
+		began, writes := time.Now(), make(map[int64]time.Duration)
+		sink.onWrite = func(ctx context.Context, c transfer.Chunk, _ int) error {
+			writes[c.Index] = time.Since(began)
+			return sleep(ctx, each)
+		}
+		j.mustRun()
+		equal(t, sink, image)
+		if took := time.Since(began); took >= chunks*each {
+			t.Errorf("it took %s, more than the copying", took)
+		}
+		for i := range int64(chunks) {
+			wrote, written := writes[i]
+			want := 1
+			if written && wrote < late {
+				want = 2
+			}
+			if sink.reads[i] < want || written && sink.reads[i] > want {
+				t.Errorf("chunk %d, written after %s (%v), was read %d times, want %d", i, wrote, written, sink.reads[i], want)
+			}
+		}
+	})
+}
+
+// TestCleanTakeoverWaitsForNothing, whether it is the first attempt of a job or a later one.
+func TestCleanTakeoverWaitsForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		sink := newChunked(nil)
+		newJob(t, newChunked(noise(6*chunkSize)), sink).mustRun()
+		if took := time.Since(began); took > 0 || sink.total(sink.reads) != 6 {
+			t.Errorf("it took %s and %d reads", took, sink.total(sink.reads))
+		}
+	})
+}
+
+// TestDrainWhileBytesMayArrive hands the job back at once. The next attempt still owes the second reading.
+func TestDrainWhileBytesMayArrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		image, sink := noise(6*chunkSize), newChunked(nil)
+		j := newJob(t, newChunked(image), sink)
+		j.takeOver(sink, image, 3)
+		drain := make(chan struct{})
+		const after = 5 * time.Second
+		time.AfterFunc(after, func() { close(drain) })
+		began := time.Now()
+		if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained || time.Since(began) != after {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		if sink.commits > 0 {
+			t.Error("the target was completed before the wait was over")
+		}
+		sink.data[0] = 0
+		j.mustRun()
+		equal(t, sink, image)
+	})
+}
+
+// TestComparisonWaitsForNothing: a job that only compares has written nothing that could arrive late.
+func TestComparisonWaitsForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		image := noise(6 * chunkSize)
+		j := newJob(t, newChunked(image), newChunked(append([]byte(nil), image...)))
+		j.spec.Kind = transfer.Verify
+		j.store.Lease().TookOver(late)
+		began := time.Now()
+		j.mustRun()
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
