@@ -21,7 +21,6 @@ import (
 	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/image"
-	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/queue"
@@ -100,6 +99,7 @@ func serve(ctx context.Context, f *daemonFlags, signals *program.Signals, log *z
 	}
 	name := workerName()
 	life := d.openLife(name) // before the first connection, so that it is the last thing that a killed process closes
+	guard := d.startGuard(f.lease, life)
 	c, err := d.connect(ctx)
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func serve(ctx context.Context, f *daemonFlags, signals *program.Signals, log *z
 	if err := d.startStatus(ctx, c); err != nil {
 		return err
 	}
-	d.opener = endpoints.New(d.cfg.Endpoints, endpoints.Options{Roots: d.roots()})
+	d.opener = endpoints.New(d.cfg.Endpoints, endpoints.Options{Roots: d.roots(), Guard: guard})
 	d.reloadOnHangup(ctx, func(ctx context.Context) error { return errors.Join(d.opener.Reload(ctx), d.relogin(f, c)) })
 	server := queue.NewServer(c, queue.ServerConfig{
 		Name: name, Queues: f.queues, Endpoints: d.cfg.EndpointNames(), Jobs: f.jobs, Run: d.runJobs(), Log: log,
@@ -123,17 +123,6 @@ func failure(ctx context.Context) error {
 		return nil
 	}
 	return cause
-}
-
-// openLife begins the proof that this process has ended, for when it has. Without it whoever takes its jobs over waits.
-func (d *daemon) openLife(name string) *lease.Life {
-	l, err := lease.OpenLife(filepath.Join(d.cfg.State, "workers"), name)
-	if err != nil {
-		d.log.Warn("state folder not usable, jobs of this process are taken over more slowly if it is killed", zap.Error(err))
-		return nil
-	}
-	d.onStop(l.Close)
-	return l
 }
 
 func (d *daemon) onStop(f func() error) { d.close = append(d.close, f) }

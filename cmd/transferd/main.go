@@ -12,6 +12,6 @@ func main() {
 	embedded.KeepIfAsked()
 	signals := new(program.Signals)
 	root := daemonCommand(os.Stderr, signals)
-	root.AddCommand(sandboxCommand(os.Stderr))
+	root.AddCommand(sandboxCommand(os.Stderr), guardCommand())
 	program.Main(root, signals)
 }

@@ -38,8 +38,9 @@ type Config struct {
 	Password string
 	// FetchPassword fetches the password again, for one that may be rotated; nil: it stays. Its errors never hold it.
 	FetchPassword func(ctx context.Context) (string, error)
-	CAFile        string // PEM certificates to trust beside the system's; may be empty
-	MaxInFlight   int    // requests at once; 0: DefaultInFlight
+	CAFile        string       // PEM certificates to trust beside the system's; may be empty
+	MaxInFlight   int          // requests at once; 0: DefaultInFlight
+	Guard         *lease.Guard // ends connections when this process stands still; may be nil
 }
 
 // Client makes calls to one endpoint. It is safe for concurrent use; what Session makes of it shares its connections and
@@ -69,7 +70,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("endpoint %s: %w", cfg.Name, err)
 	}
 	inFlight := cmp.Or(cfg.MaxInFlight, DefaultInFlight)
-	pool, err := transport.New(transport.Config{CAFile: cfg.CAFile, MaxIdle: inFlight, Writes: true})
+	pool, err := transport.New(transport.Config{CAFile: cfg.CAFile, MaxIdle: inFlight, Writes: true, Guard: cfg.Guard})
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: ca_file: %w", cfg.Name, err)
 	}

@@ -38,7 +38,7 @@ func TestPanicWhileSending(t *testing.T) {
 
 func panicWhileSending(t *testing.T, c *Client) {
 	t.Helper()
-	broken := drive(c.Session(brokenMeter{out: true}, nil), 8192, transfer.CompressionNone)
+	broken := drive(c.Session(Job{Meter: brokenMeter{out: true}}), 8192, transfer.CompressionNone)
 	chunk := transfer.Chunk{Len: 8192}
 	for range 3 {
 		err := broken.WriteChunk(t.Context(), chunk, make([]byte, 8192))
@@ -54,6 +54,6 @@ func panicWhileSending(t *testing.T, c *Client) {
 // TestPanicWhileSampling panics in the goroutines that look whether a drive is blank.
 func TestPanicWhileSampling(t *testing.T) {
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, blankSampleSize)) })
-	_, err := drive(c.Session(brokenMeter{in: true}, nil), 1<<20, transfer.CompressionNone).Blank(t.Context())
+	_, err := drive(c.Session(Job{Meter: brokenMeter{in: true}}), 1<<20, transfer.CompressionNone).Blank(t.Context())
 	want(t, err, transfer.CodeInternal)
 }

@@ -17,15 +17,17 @@ import (
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/config"
 	"github.com/transferd/transferd/internal/image"
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
 
 // Options is what differs between a daemon and a job run in its caller's process.
 type Options struct {
-	Roots image.Roots // the only folders that jobs may touch
-	In    io.Reader   // what "-" reads; nil: nothing
-	Out   io.Writer   // what "-" writes; nil: nothing
+	Roots image.Roots  // the only folders that jobs may touch
+	In    io.Reader    // what "-" reads; nil: nothing
+	Out   io.Writer    // what "-" writes; nil: nothing
+	Guard *lease.Guard // ends connections to endpoints when this process stands still; may be nil
 }
 
 // Opener opens the ends of jobs. It is safe for concurrent use; all jobs share one client, and so one limit of requests
@@ -92,7 +94,7 @@ func (o *Opener) Client(ctx context.Context, name string) (*api.Client, error) {
 	}
 	e.client, err = api.New(api.Config{
 		Name: name, URL: e.config.URL, User: e.config.User, Password: password, FetchPassword: e.config.Password,
-		CAFile: e.config.CAFile, MaxInFlight: e.config.MaxInFlight,
+		CAFile: e.config.CAFile, MaxInFlight: e.config.MaxInFlight, Guard: o.opts.Guard,
 	})
 	return e.client, err
 }

@@ -9,8 +9,14 @@ import (
 	"time"
 )
 
-// TestMain is also the process whose life the tests follow.
+// TestMain is also the process whose life the tests follow, and a guard.
 func TestMain(m *testing.M) {
+	if os.Getenv("LEASE_TEST_GUARD") != "" {
+		if err := RunGuard(guardPatience); err != nil {
+			panic(err)
+		}
+		return
+	}
 	dir := os.Getenv("LEASE_TEST_DIR")
 	if dir == "" {
 		os.Exit(m.Run())

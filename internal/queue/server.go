@@ -23,7 +23,7 @@ type ServerConfig struct {
 	Queues    []string // served in all three priorities
 	Endpoints []string // configured here; shown to those who enqueue
 	Jobs      int      // run at once
-	// Lease is how long a worker that is silent keeps its job; 0: 15 s. All other intervals follow it. No user sets it.
+	// Lease is how long a worker that is silent keeps its job; 0: DefaultLease. All other intervals follow it. No user sets it.
 	Lease time.Duration
 	// Life proves to other servers on this host when this process has ended, and theirs to this one; nil: nothing does.
 	Life *lease.Life
@@ -31,6 +31,9 @@ type ServerConfig struct {
 	Run func(ctx context.Context, drain <-chan struct{}, a *Attempt) error
 	Log *zap.Logger
 }
+
+// DefaultLease is how long a worker that is silent keeps its job.
+const DefaultLease = 15 * time.Second
 
 // timing is all the intervals of the queue.
 type timing struct {
@@ -49,7 +52,7 @@ type timing struct {
 
 // A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
 var defaultTiming = timing{
-	lease: 15 * time.Second, claim: 5 * time.Minute, renew: time.Second, tick: 2 * time.Second, recheck: pickUp, reindex: 10 * time.Minute, calm: 5 * time.Second, late: 15 * time.Second,
+	lease: DefaultLease, claim: 5 * time.Minute, renew: time.Second, tick: 2 * time.Second, recheck: pickUp, reindex: 10 * time.Minute, calm: 5 * time.Second, late: 15 * time.Second,
 	leader: 10 * time.Second, drain: time.Minute, taskCheck: 200 * time.Millisecond,
 }
 

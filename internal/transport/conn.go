@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/panics"
 )
 
@@ -43,8 +44,11 @@ func (c conn) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// dialer connects to addresses; writes says that the connections change something at the other end.
-type dialer struct{ writes bool }
+// dialer connects to addresses.
+type dialer struct {
+	writes bool         // the connections change something at the other end
+	guard  *lease.Guard // watches those
+}
 
 // dial is http.Transport's DialContext. TCP repeats its SYN after 1, 3 and 7 s; the repetition after 15 s is not waited
 // for.
@@ -58,7 +62,7 @@ func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, er
 	if !ok || !d.writes {
 		return conn{c}, nil
 	}
-	w, err := newWritingConn(t)
+	w, err := newWritingConn(t, d.guard)
 	if err != nil {
 		return nil, errors.Join(&net.OpError{Op: "dial", Net: network, Addr: c.RemoteAddr(), Err: err}, c.Close())
 	}

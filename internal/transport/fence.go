@@ -69,7 +69,8 @@ const (
 )
 
 // writingConn is a connection over which a job changes something. When it is closed, by whomever, the kernel drops what
-// is not sent and resets it: nothing follows a call that was cut, or a process that was killed.
+// is not sent and resets it: nothing follows a call that was cut, or a process that was killed. While the process is
+// stopped, a guard does that.
 type writingConn struct {
 	*net.TCPConn
 	raw   syscall.RawConn
@@ -78,11 +79,12 @@ type writingConn struct {
 
 var _ io.ReaderFrom = (*writingConn)(nil)
 
-func newWritingConn(c *net.TCPConn) (*writingConn, error) {
+func newWritingConn(c *net.TCPConn, guard *lease.Guard) (*writingConn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
+	_ = guard.Watch(raw) // one that has ended guards nothing, and that is said in its place
 	if err := c.SetLinger(0); err != nil {
 		return nil, err
 	}
@@ -129,6 +131,12 @@ func send(fd int, p []byte) (int, error) {
 			return n, err
 		}
 	}
+}
+
+// Close resets the connection, which a guard may have, too.
+func (c *writingConn) Close() error {
+	_ = c.raw.Control(func(fd uintptr) { _ = lease.Reset(int(fd)) }) // it may be over already
+	return c.TCPConn.Close()
 }
 
 // ReadFrom implements io.ReaderFrom, as that of conn.

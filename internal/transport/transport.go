@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/transferd/transferd/internal/certs"
+	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/panics"
 )
 
@@ -18,7 +19,9 @@ const connectTimeout = 10 * time.Second
 type Config struct {
 	CAFile  string // PEM certificates to trust in addition to the system's; may be empty
 	MaxIdle int    // connections kept open to each host; more are opened as requests need them
-	Writes  bool   // jobs change something over them: a Fence holds them back, and what is closed is reset
+	// Writes says that jobs change something over them: a Fence holds them back, and what is closed is reset.
+	Writes bool
+	Guard  *lease.Guard // watches them if they write; may be nil
 }
 
 // Pool is a pool of connections, the innermost RoundTripper of each stack. When the file of
@@ -76,7 +79,7 @@ func connections(cfg Config, roots *x509.CertPool) *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         dialer{cfg.Writes}.dial,
+		DialContext:         dialer{cfg.Writes, cfg.Guard}.dial,
 		TLSHandshakeTimeout: connectTimeout,
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		Protocols:           protocols,

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/transferd/transferd/internal/program"
+	"github.com/transferd/transferd/internal/queue"
+	"github.com/transferd/transferd/internal/sandbox"
+	"github.com/transferd/transferd/internal/sandboxtest"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// leaseVariable has a process of the test be a transferd whose leases are that long.
+const leaseVariable = "TRANSFERD_TEST_LEASE"
+
+// serveWithLease is a transferd whose leases are as long as text says; it returns the exit status.
+func serveWithLease(text string) int {
+	lease, err := time.ParseDuration(text)
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		f := &daemonFlags{listen: "127.0.0.1:0", queues: []string{transfer.DefaultQueue}, jobs: 2, lease: lease}
+		err = serve(ctx, f, new(program.Signals), newLogger(os.Stderr, false))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+const (
+	testUser     = "u"
+	testPassword = "p4ssword"
+)
+
+// host is where transferds of a test run: a Redis and a sandbox, and what they were asked.
+type host struct {
+	t        *testing.T
+	dir      string
+	redis    string // the socket
+	endpoint string // host and port
+	queue    *queue.Client
+
+	mu     sync.Mutex
+	writes map[string]int           // calls that write, by the address that was called
+	answer func(address string) int // a status instead; 0: none
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	h := &host{t: t, dir: t.TempDir(), writes: make(map[string]int)}
+	_, url := sandboxtest.Start(t, sandbox.Config{
+		Dir: filepath.Join(h.dir, "endpoint"), User: testUser, Password: testPassword, Intercept: h.intercept,
+	})
+	h.endpoint = strings.TrimPrefix(url, "http://")
+	h.redis = filepath.Join(h.dir, "s")
+	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", h.redis, "--dir", h.dir,
+		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--logfile", filepath.Join(h.dir, "redis.log"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	h.queue = h.dial()
+	return h
+}
+
+func (h *host) dial() *queue.Client {
+	h.t.Helper()
+	for began := time.Now(); ; {
+		c, err := queue.Dial(context.Background(), queue.Options{URL: "unix://" + h.redis})
+		if err == nil {
+			h.t.Cleanup(func() { _ = c.Close() })
+			return c
+		}
+		if time.Since(began) > 30*time.Second {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+func (h *host) intercept(w http.ResponseWriter, r *http.Request) bool {
+	if !strings.Contains(r.URL.Path, "/write") {
+		return false
+	}
+	h.mu.Lock()
+	h.writes[r.Host]++
+	answer := h.answer
+	h.mu.Unlock()
+	if answer == nil || answer(r.Host) == 0 {
+		return false
+	}
+	w.WriteHeader(answer(r.Host))
+	return true
+}
+
+func (h *host) written(address string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.writes[address]
+}
+
+// transferd is a process that serves the host's queue, under a state folder of its own.
+type transferd struct {
+	*exec.Cmd
+	h        *host
+	redis    *relay // what it takes for Redis
+	endpoint *relay // what it takes for the endpoint
+	once     sync.Once
+}
+
+// start starts a transferd; slow is how fast it reaches the endpoint.
+func (h *host) start(name string, lease time.Duration, slow *rate.Limiter) *transferd {
+	h.t.Helper()
+	d := &transferd{h: h, redis: newRelay(h.t, "unix", h.redis, nil, 0)}
+	d.endpoint = newRelay(h.t, "tcp", h.endpoint, slow, 3<<20)
+	config := filepath.Join(h.dir, name+".yaml")
+	text := fmt.Sprintf("redis: redis://%s/0\nstate: %s\nroots: [%s]\nendpoints:\n  zrh: {url: \"http://%s\", user: %s, password_env: TEST_PASSWORD}\n",
+		d.redis.address(), filepath.Join(h.dir, name), h.dir, d.endpoint.address(), testUser)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	d.Cmd = exec.Command(os.Args[0])
+	d.Env = append(os.Environ(), leaseVariable+"="+lease.String(), "TRANSFERD_CONFIG="+config, "TEST_PASSWORD="+testPassword)
+	d.Stderr = h.t.Output()
+	if err := d.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(d.end)
+	return d
+}
+
+func (d *transferd) signal(s syscall.Signal) {
+	d.h.t.Helper()
+	if err := d.Process.Signal(s); err != nil {
+		d.h.t.Fatalf("%s: %v", s, err)
+	}
+}
+
+// end has the process hand its jobs back, and waits until it has: nothing that it was about to send is sent any more.
+func (d *transferd) end() {
+	d.once.Do(func() {
+		_ = d.Process.Signal(syscall.SIGCONT)
+		_ = d.Process.Signal(syscall.SIGTERM)
+		_ = d.Wait()
+	})
+}
+
+// image makes an image of random bytes.
+func (h *host) image(name string, size int) (path string, content []byte) {
+	h.t.Helper()
+	content = make([]byte, size)
+	_, _ = rand.Read(content)
+	path = filepath.Join(h.dir, name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	return path, content
+}
+
+// upload enqueues a job; to a drive that is there it needs --overwrite.
+func (h *host) upload(path, drive string) string {
+	h.t.Helper()
+	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: path}, transfer.Ref{Endpoint: "zrh", Drive: drive})
+	spec.ChunkSize, spec.Concurrency, spec.Overwrite = 4<<20, 4, drive != ""
+	spec.Compression, spec.Verify = transfer.CompressionNone, transfer.VerifyFull
+	if drive == "" {
+		spec.Name = "disk"
+	}
+	job, err := h.queue.Enqueue(h.t.Context(), spec)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return job.ID
+}
+
+// await returns the job when it has succeeded.
+func (h *host) await(id string) transfer.Job {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
+	defer cancel()
+	for job, err := range h.queue.Watch(ctx, id) {
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if job.State == transfer.Succeeded {
+			return job
+		}
+		if job.State.Terminal() {
+			h.t.Fatalf("the job is %s: %+v", job.State, job.Error)
+		}
+	}
+	h.t.Fatal("the watch ended")
+	return transfer.Job{}
+}
+
+// drive is what a drive holds.
+func (h *host) drive(uuid string, size int) []byte {
+	h.t.Helper()
+	content := make([]byte, 0, size)
+	for off := 0; off < size; off += 1 << 20 {
+		req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, fmt.Sprintf("http://%s/drives/%s/read/%d/%d", h.endpoint, uuid, off, 1<<20), nil)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		req.SetBasicAuth(testUser, testPassword)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		piece, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			h.t.Fatalf("%s, %v", resp.Status, err)
+		}
+		content = append(content, piece...)
+	}
+	return content
+}
+
+// relay passes bytes to a server and back. While its gate is locked it holds them back: nothing is refused, and nothing
+// is answered. It keeps hardly any itself.
+type relay struct {
+	listener net.Listener
+	gate     sync.RWMutex
+	slow     *rate.Limiter // of what goes to the server, bytes a second; nil: as fast as it can
+	left     atomic.Int64  // bytes to the server until under is closed
+	under    chan struct{}
+	once     sync.Once
+}
+
+// relayed is what a relay passes on at once, in bytes.
+const relayed = 16 << 10
+
+// newRelay passes on to an address. When some bytes have gone to the server, an upload is under way.
+func newRelay(t *testing.T, network, address string, slow *rate.Limiter, some int64) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	r := &relay{listener: l, slow: slow, under: make(chan struct{})}
+	r.left.Store(some)
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial(network, address)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			_ = near.(*net.TCPConn).SetReadBuffer(relayed)
+			go r.pass(far, near, r.sent)
+			go r.pass(near, far, func(int) {})
+		}
+	}()
+	return r
+}
+
+func (r *relay) address() string { return r.listener.Addr().String() }
+
+func (r *relay) sent(n int) {
+	if r.left.Add(int64(-n)) <= 0 {
+		r.once.Do(func() { close(r.under) })
+	}
+	if r.slow != nil {
+		_ = r.slow.WaitN(context.Background(), n)
+	}
+}
+
+// pass returns when one of the two has ended.
+func (r *relay) pass(to, from net.Conn, passed func(n int)) {
+	defer to.Close()
+	b := make([]byte, relayed)
+	for {
+		r.gate.RLock()
+		r.gate.RUnlock() //nolint:staticcheck // it waits while the gate is locked
+		n, err := from.Read(b)
+		r.gate.RLock()
+		_, writeErr := to.Write(b[:n])
+		r.gate.RUnlock()
+		if err != nil || writeErr != nil {
+			return
+		}
+		passed(n)
+	}
+}
