@@ -116,20 +116,20 @@ func TestWorkerWithoutRedisWritesNothing(t *testing.T) {
 	t.Parallel()
 	l := lose(t, func(l *lost) {
 		l.victim.redis.gate.Lock()
-		l.host.mu.Lock()
-		defer l.host.mu.Unlock()
-		l.host.answer = func(address string) int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.answer = func(address string) int {
 			if address == l.victim.endpoint.address() {
 				return http.StatusGatewayTimeout
 			}
 			return 0
 		}
 	})
-	l.host.mu.Lock()
-	l.host.answer = nil
-	l.host.mu.Unlock()
+	l.mu.Lock()
+	l.answer = nil
+	l.mu.Unlock()
 	before := l.written(l.victim.endpoint.address())
-	l.host.await(l.host.upload(l.dir+"/second.img", l.drive)) // for as long as this takes
+	l.await(l.upload(l.dir+"/second.img", l.drive)) // for as long as this takes
 	l.victim.redis.gate.Unlock()
 	l.back()
 	l.intact(before)

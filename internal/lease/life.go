@@ -35,7 +35,7 @@ func OpenLife(dir, name string) (*Life, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read boot ID: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // where the state folder is, is the user's to say
 		return nil, fmt.Errorf("make folder of locks: %w", err)
 	}
 	l := &Life{dir: dir, boot: strings.TrimSpace(string(boot))}

@@ -12,8 +12,8 @@ import (
 // late is for how long bytes of a lost worker may arrive in these tests.
 const late = 15 * time.Second
 
-// takeover is a job of n chunks of which an earlier attempt, whose worker was lost just now, has stored some.
-func (j *job) takeOver(sink *chunked, image []byte, stored int) {
+// takeOver has an earlier attempt, whose worker was lost just now, store some of the chunks.
+func (j *job) takeOver(sink *chunked, stored int) {
 	j.t.Helper()
 	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
 		if c.Index >= int64(stored) {
@@ -40,7 +40,7 @@ func TestLateBytesAreFoundAndMended(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				image, sink := noise(6*chunkSize), newChunked(nil)
 				j := newJob(t, newChunked(image), sink)
-				j.takeOver(sink, image, 3)
+				j.takeOver(sink, 3)
 				j.spec.Verify = mode
 				began := time.Now()
 				time.AfterFunc(late-1, func() {
@@ -64,7 +64,7 @@ func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
 		const chunks, each = 20, 2 * time.Second
 		image, sink := noise(chunks*chunkSize), newChunked(nil)
 		j := newJob(t, newChunked(image), sink)
-		j.takeOver(sink, image, 3)
+		j.takeOver(sink, 3)
 		began, writes := time.Now(), make(map[int64]time.Duration)
 		sink.onWrite = func(ctx context.Context, c transfer.Chunk, _ int) error {
 			writes[c.Index] = time.Since(began)
@@ -105,7 +105,7 @@ func TestDrainWhileBytesMayArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image, sink := noise(6*chunkSize), newChunked(nil)
 		j := newJob(t, newChunked(image), sink)
-		j.takeOver(sink, image, 3)
+		j.takeOver(sink, 3)
 		drain := make(chan struct{})
 		const after = 5 * time.Second
 		time.AfterFunc(after, func() { close(drain) })
