@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/transferd/transferd/internal/fsx"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -76,7 +77,7 @@ func (p *partial) Write(b []byte) (int, error) { return p.writer.Write(b) }
 
 // during calls write. A file takes what it is given at once, or fails; what may be waited for is the lease.
 func (p *partial) during(ctx context.Context, write func() error) error {
-	defer context.AfterFunc(ctx, p.stop)()
+	defer context.AfterFunc(ctx, panics.Func(p.stop, func(error) {}))()
 	return write()
 }
 

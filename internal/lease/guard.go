@@ -6,12 +6,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/panics"
 )
 
 // Guard ends the connections over which this process writes when it stands still, as after SIGSTOP. The kernel keeps
@@ -24,7 +25,7 @@ type Guard struct {
 	child *exec.Cmd
 	conn  *net.UnixConn // one message for each sign of life, with or without a connection
 	over  chan struct{} // closed by Close
-	beats sync.WaitGroup
+	wait  func()        // until no more signs of life are sent
 }
 
 // beatsPerPatience is how many signs of life are sent in the time after whose silence connections are reset.
@@ -56,7 +57,8 @@ func StartGuard(command *exec.Cmd, patience time.Duration, life *Life) (*Guard, 
 		return nil, errors.Join(fmt.Errorf("start guard: %w", err), conn.Close())
 	}
 	g := &Guard{child: command, conn: conn.(*net.UnixConn), over: make(chan struct{})}
-	g.beats.Go(func() { g.beat(patience / beatsPerPatience) })
+	// Without signs of life the guard ends connections, which costs retries and nothing else.
+	g.wait = panics.Go(func() { g.beat(patience / beatsPerPatience) }, func(error) {})
 	return g, nil
 }
 
@@ -93,7 +95,7 @@ func (g *Guard) Close() error {
 		return nil
 	}
 	close(g.over)
-	g.beats.Wait()
+	g.wait()
 	return errors.Join(g.conn.Close(), g.child.Wait())
 }
 

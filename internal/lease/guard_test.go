@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/transferd/transferd/internal/panics"
 )
 
 const guardPatience = 500 * time.Millisecond
@@ -69,7 +71,7 @@ func TestGuardResetsConnectionsOfASilentProcess(t *testing.T) {
 	near, far := guarded(t, g)
 	exchange(t, near, far)
 	close(g.over)
-	g.beats.Wait()
+	g.wait()
 	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the other end got %v, want a reset", err)
 	}
@@ -77,7 +79,7 @@ func TestGuardResetsConnectionsOfASilentProcess(t *testing.T) {
 		t.Error("the process still writes")
 	}
 	g.over = make(chan struct{})
-	g.beats.Go(func() { g.beat(guardPatience / beatsPerPatience) })
+	g.wait = panics.Go(func() { g.beat(guardPatience / beatsPerPatience) }, func(err error) { t.Error(err) })
 	near, far = guarded(t, g)
 	<-time.After(2 * guardPatience) // it stays for longer than the silence that ends it
 	exchange(t, near, far)

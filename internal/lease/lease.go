@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -112,7 +113,7 @@ func (l *Lease) Bind(ctx context.Context) (bound context.Context, release contex
 	bound, b.cancel = context.WithCancelCause(ctx)
 	b.mu.Lock() // look reads timer
 	defer b.mu.Unlock()
-	b.timer = time.AfterFunc(l.left(), b.look)
+	b.timer = time.AfterFunc(l.left(), panics.Func(b.look, func(err error) { b.cancel(err) }))
 	return bound, b.release
 }
 

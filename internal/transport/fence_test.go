@@ -64,7 +64,7 @@ func TestBodyEndsWithTheProof(t *testing.T) {
 			}))
 			defer server.Close()
 			f := fenced(t, l)
-			f.Next.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+			f.Next.(*Pool).current().TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
 			go func() {
 				_, _ = feed.Write(make([]byte, before))
 				<-came // all of it has arrived
