@@ -55,6 +55,19 @@ type Progress struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// ReadVia is how a file or device on the worker's host was read back; empty for other targets.
 	ReadVia ReadVia `json:"read_via,omitempty"`
+	// Waiting is what the job waits for now; nil: nothing that takes long.
+	Waiting *Waiting `json:"waiting,omitempty"`
+	// Waited is how long endpoints have asked the job to wait (Retry-After), in all.
+	Waited Seconds `json:"waited,omitempty"`
+}
+
+// Waiting is what keeps a job from going on: a call that has failed and is made again, where the wait is
+// longer than ten seconds or the call has failed for as long.
+type Waiting struct {
+	Cause   string    `json:"cause"`             // what was tried, and what came back
+	Since   time.Time `json:"since"`             // of the first failure
+	Until   time.Time `json:"until"`             // when the call is made again
+	GivesUp time.Time `json:"gives_up,omitzero"` // when the call is given up if this goes on; zero: never
 }
 
 // Chunks counts chunks.

@@ -122,18 +122,41 @@ func (p *patience) drainOf(c *call) <-chan struct{} {
 	return p.drain
 }
 
-func (p *patience) retry(c *call, verdict transfer.Retry) *flow.Retry {
-	return &flow.Retry{
-		Policy: &p.policy, Verdict: verdict, Reached: p.reached, Drain: p.drainOf(c),
-		OnFailure: func(err error, wait time.Duration) {
+// again makes a call that has failed with err once more, until it succeeds, fails with another verdict
+// or has failed for too long. What it waits for is shown meanwhile.
+func (p *patience) again(ctx context.Context, c *call, verdict transfer.Retry, err error, next caller) error {
+	defer p.count.waitEnds(c)
+	r := flow.Retry{
+		Policy: &p.policy, Verdict: verdict, Reached: p.reached, Drain: p.drain, Finish: c.pace != nil, Asked: &p.count.asked,
+		OnFailure: func(err error, pause flow.Pause) {
 			p.count.retry(transfer.CodeOf(err))
 			if c.pace != nil {
 				c.pace.window.Failed(transfer.CodeOf(err))
 			}
-			p.log.Debug("retrying", zap.Duration("wait", wait), zap.Error(err))
+			p.noteWait(c, err, pause)
 		},
 	}
+	return r.Run(ctx, err, func() error { return next.do(ctx, c) })
 }
+
+// noteWait shows a wait that is long, or one of many, in the job's progress and, if it is the job's longest
+// one, in the log.
+func (p *patience) noteWait(c *call, err error, pause flow.Pause) {
+	p.log.Debug("retrying", zap.Time("until", pause.Until), zap.Error(err))
+	if pause.Until.Sub(pause.Since) < flow.LongWait {
+		return
+	}
+	longest := p.count.waitBegins(c, transfer.Waiting{
+		Cause: err.Error(), Since: shown(pause.Since), Until: shown(pause.Until), GivesUp: shown(pause.GivesUp),
+	})
+	if longest && time.Until(pause.Until) > flow.LongWait {
+		p.log.Info("waiting", zap.Time("since", pause.Since), zap.Time("until", pause.Until), zap.Time("gives_up", pause.GivesUp),
+			zap.Error(err))
+	}
+}
+
+// shown is a time as a job's JSON has it.
+func shown(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // retrying makes calls again whose failure concerns them alone.
 type retrying struct {
@@ -146,7 +169,7 @@ func (r *retrying) do(ctx context.Context, c *call) error {
 	if transfer.CodeOf(err).Retry() != transfer.RetryCall {
 		return err
 	}
-	return r.retry(c, transfer.RetryCall).Run(ctx, err, func() error { return r.next.do(ctx, c) })
+	return r.again(ctx, c, transfer.RetryCall, err, r.next)
 }
 
 // breaking holds all calls to an end back while it is busy.
@@ -167,7 +190,7 @@ func (b *breaking) do(ctx context.Context, c *call) error {
 		}
 		if b.breaker.Trip() {
 			defer b.breaker.Reset()
-			return b.retry(c, transfer.RetryDrive).Run(ctx, err, func() error { return b.next.do(ctx, c) })
+			return b.again(ctx, c, transfer.RetryDrive, err, b.next)
 		}
 		b.count.retry(transfer.CodeOf(err))
 	}

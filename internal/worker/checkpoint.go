@@ -61,10 +61,8 @@ func (c *checkpointer) load(ctx context.Context) error {
 		return err
 	}
 	c.ledger = newLedger(at.Entries)
-	c.update(func(p *transfer.Progress) {
-		*p = at.Progress
-		p.Digest.Algorithm = verify.Algorithm
-	})
+	at.Progress.Digest.Algorithm = verify.Algorithm
+	c.restore(&at.Progress)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.plan = at.Plan

@@ -138,29 +138,26 @@ func (r *lanes) lane(ctx context.Context) error {
 	buf := r.buffers.Get(r.chunkSize)
 	defer r.buffers.Put(buf)
 	l := &lane{buf: *buf, cmp: verify.NewComparer(), pace: r.pace}
-	err := r.carryAll(ctx, l)
-	if errors.Is(err, flow.ErrDrained) {
-		// As an error it would end ctx, and with it the chunks that the other lanes have in flight.
-		r.drained.Store(true)
-		return nil
-	}
-	return err
+	return r.carryAll(ctx, l)
 }
 
 // carryAll carries one chunk after another.
 func (r *lanes) carryAll(ctx context.Context, l *lane) error {
 	for !r.pace.window.Leave() {
-		if err := r.mayBegin(ctx); err != nil {
-			return err
-		}
 		l.began, l.moved = time.Now(), 0
-		w, err := r.feed.take(ctx, l.buf)
-		if errors.Is(err, errAllTaken) {
+		w, err := r.take(ctx, l)
+		switch {
+		case errors.Is(err, errAllTaken):
 			return nil
-		}
-		if err != nil {
+		case errors.Is(err, flow.ErrDrained):
+			// As an error it would end ctx, and with it the chunks that the other lanes have in flight.
+			r.drained.Store(true)
+			return nil
+		case err != nil:
 			return err
 		}
+		// Drained in the middle of a chunk, which then waits for long, is an error: later chunks may have to
+		// wait for this one.
 		if err := r.step(ctx, w, l); err != nil {
 			return err
 		}
@@ -173,14 +170,17 @@ func (r *lanes) carryAll(ctx context.Context, l *lane) error {
 	return nil
 }
 
-// mayBegin waits until one more chunk may begin.
-func (r *lanes) mayBegin(ctx context.Context) error {
+// take waits until one more chunk may begin, and takes it.
+func (r *lanes) take(ctx context.Context, l *lane) (work, error) {
 	select {
 	case <-r.drain:
-		return flow.ErrDrained
+		return work{}, flow.ErrDrained
 	default:
-		return r.state.room(ctx, r.drain)
 	}
+	if err := r.state.room(ctx, r.drain); err != nil {
+		return work{}, err
+	}
+	return r.feed.take(ctx, l.buf)
 }
 
 // recount corrects what countDone could only foresee: a file system may find more or fewer holes a

@@ -2,15 +2,19 @@ package worker
 
 import (
 	"sync"
+	"time"
 
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
 // counters is a job's progress as it is being made. It is safe for concurrent use; a chunk touches it a few times, so a
 // mutex costs nothing beside the chunk.
 type counters struct {
-	mu sync.Mutex
-	p  transfer.Progress
+	mu    sync.Mutex
+	p     transfer.Progress
+	waits map[*call]transfer.Waiting // of calls that wait now
+	asked flow.Asked
 }
 
 var _ transfer.Meter = (*counters)(nil)
@@ -24,7 +28,50 @@ func (c *counters) update(change func(p *transfer.Progress)) {
 func (c *counters) snapshot() transfer.Progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.p
+	p := c.p
+	if w := c.longestWait(); w != (transfer.Waiting{}) {
+		p.Waiting = &w
+	}
+	p.Waited = transfer.Seconds(c.asked.Total())
+	return p
+}
+
+// restore sets what earlier attempts have counted. What they waited for is over.
+func (c *counters) restore(p *transfer.Progress) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.p = *p
+	c.p.Waiting = nil
+	c.asked.Start(time.Duration(p.Waited))
+}
+
+// waitBegins notes what a call waits for, and reports whether no other call of the job waits longer.
+func (c *counters) waitBegins(key *call, w transfer.Waiting) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	longest := !c.longestWait().Until.After(w.Until)
+	if c.waits == nil {
+		c.waits = make(map[*call]transfer.Waiting)
+	}
+	c.waits[key] = w
+	return longest
+}
+
+// waitEnds notes that a call waits no more, if it did.
+func (c *counters) waitEnds(key *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waits, key)
+}
+
+// longestWait is the wait that ends last; zero if there is none.
+func (c *counters) longestWait() (longest transfer.Waiting) {
+	for _, w := range c.waits {
+		if w.Until.After(longest.Until) {
+			longest = w
+		}
+	}
+	return longest
 }
 
 // AddWireOut implements transfer.Meter.

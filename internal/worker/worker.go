@@ -108,6 +108,9 @@ func (w *Worker) Run(ctx context.Context, drain <-chan struct{}, job Job, store 
 	err := panics.Catch(func() error {
 		a := newAttempt(w, drain, job, store)
 		a.stop = stop
+		if _, bounded := ctx.Deadline(); bounded || job.Spec.Deadline > 0 {
+			a.waits.policy.Asked = 0
+		}
 		if err := a.load(ctx); err != nil {
 			return err
 		}

@@ -1,0 +1,155 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// comeBack is the error of an endpoint that asks to be left alone for d.
+func comeBack(code transfer.Code, d time.Duration) error {
+	return &transfer.Error{Code: code, RetryAfter: d, Err: errors.New("closed for maintenance")}
+}
+
+// waitsSeen records what a job shows that it waits for.
+type waitsSeen struct {
+	mu   sync.Mutex
+	last transfer.Progress
+	seen []transfer.Waiting
+}
+
+func (s *waitsSeen) observe(p transfer.Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last = p; p.Waiting != nil && (len(s.seen) == 0 || s.seen[len(s.seen)-1] != *p.Waiting) {
+		s.seen = append(s.seen, *p.Waiting)
+	}
+}
+
+func (j *job) runObserved(ctx context.Context, drain <-chan struct{}, s *waitsSeen) error {
+	spec := j.spec
+	spec.Target.Drive = "old"
+	return New(Config{Opener: j.ends, Policy: j.policy, Log: j.log, Observe: s.observe}).
+		Run(ctx, drain, Job{ID: "job", Spec: spec}, j.store)
+}
+
+// TestAskedWaitIsWaitedAndShown has all lanes asked to come back in a quarter of an hour, longer than any
+// call may fail: the job waits that long and no longer, shows it, and counts it once.
+func TestAskedWaitIsWaitedAndShown(t *testing.T) {
+	const asked = 15 * time.Minute
+	for _, code := range []transfer.Code{transfer.CodeServer, transfer.CodeThrottled, transfer.CodeConflict} {
+		synctest.Test(t, func(t *testing.T) {
+			image, sink, source := noise(20*chunkSize), newChunked(nil), newChunked(noise(20*chunkSize))
+			began := time.Now()
+			open := began.Add(asked + time.Minute)
+			source.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
+				if now := time.Now(); c.Index >= 5 && now.Before(open) {
+					return comeBack(code, open.Sub(now))
+				}
+				return nil
+			}
+			var seen waitsSeen
+			j := newJob(t, source, sink)
+			if err := j.runObserved(t.Context(), nil, &seen); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, sink, image)
+			if took := time.Since(began); took < asked || took > asked+3*time.Minute {
+				t.Errorf("%s: it took %s", code, took)
+			}
+			if len(seen.seen) == 0 || !strings.Contains(seen.seen[0].Cause, "closed for maintenance") {
+				t.Fatalf("%s: shown was %+v", code, seen.seen)
+			}
+			w := seen.seen[0]
+			if w.Since.Before(began.Truncate(time.Second)) || w.Until.Before(open.Add(-time.Second)) || !w.GivesUp.After(w.Until) {
+				t.Errorf("%s: shown was %+v, while the endpoint was closed until %s", code, w, open)
+			}
+			p := j.store.at.Progress
+			if waited := time.Duration(p.Waited); p.Waiting != nil || waited < asked || waited > asked+2*time.Minute {
+				t.Errorf("%s: at the end it waits for %+v, and has waited %s", code, p.Waiting, waited)
+			}
+		})
+	}
+}
+
+// TestShortWaitsAreShownInTheEnd says that a drive is busy, though each wait for it is short.
+func TestShortWaitsAreShownInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := newChunked(nil)
+		free := time.Now().Add(time.Minute)
+		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+			if time.Now().Before(free) {
+				return failure(transfer.CodeConflict)
+			}
+			return nil
+		}
+		var seen waitsSeen
+		if err := newJob(t, newChunked(noise(chunkSize)), sink).runObserved(t.Context(), nil, &seen); err != nil {
+			t.Fatal(err)
+		}
+		if len(seen.seen) == 0 || seen.seen[0].GivesUp.Sub(seen.seen[0].Since) != flow.DefaultPolicy.Busy {
+			t.Errorf("shown was %+v", seen.seen)
+		}
+	})
+}
+
+// TestAskedWaitsEnd after a day in all, over attempts and calls, unless the job has a deadline.
+func TestAskedWaitsEnd(t *testing.T) {
+	for _, deadline := range []time.Duration{0, 48 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			sink := newChunked(nil)
+			sink.onWrite = func(context.Context, transfer.Chunk, int) error { return comeBack(transfer.CodeServer, time.Hour) }
+			j := newJob(t, newChunked(noise(8*chunkSize)), sink)
+			j.store.at.Progress.Waited = transfer.Seconds(10 * time.Hour)
+			j.spec.Deadline = transfer.Seconds(deadline)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			if deadline > 0 {
+				time.AfterFunc(deadline, func() { cancel(failure(transfer.CodeDeadline)) })
+			}
+			began := time.Now()
+			err := j.run(ctx, nil)
+			code, least, most := transfer.CodeServer, 13*time.Hour, 14*time.Hour
+			if deadline > 0 {
+				code, least, most = transfer.CodeDeadline, deadline, deadline
+			}
+			if took := time.Since(began); transfer.CodeOf(err) != code || took < least || took > most {
+				t.Errorf("with a deadline of %s: %v after %s", deadline, err, took)
+			}
+		})
+	}
+}
+
+// TestStopInALongWait does not wait for an endpoint that asks for an hour, though a chunk is in flight: on
+// a target that is written in order, too.
+func TestStopInALongWait(t *testing.T) {
+	for _, ordered := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newChunked(nil)
+			m.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+				if c.Index == 5 {
+					return comeBack(transfer.CodeThrottled, time.Hour)
+				}
+				return nil
+			}
+			var sink transfer.Sink = m
+			if ordered {
+				sink = onlyForward{m}
+			}
+			j, drain := newJob(t, newChunked(noise(20*chunkSize)), sink), make(chan struct{})
+			began := time.Now()
+			time.AfterFunc(time.Minute, func() { close(drain) })
+			err := j.run(t.Context(), drain)
+			if took := time.Since(began); transfer.CodeOf(err) != transfer.CodeDrained || took > 2*time.Minute {
+				t.Errorf("ordered %t: %v after %s", ordered, err, took)
+			}
+		})
+	}
+}
