@@ -127,7 +127,7 @@ const maxRetryAfter = time.Hour
 // ParseRetryAfter reads a Retry-After header, seconds or a date (RFC 9110, 10.2.3), as how long from now that is, an hour
 // at the most; 0 for anything else.
 func ParseRetryAfter(s string, now time.Time) time.Duration {
-	if n, err := strconv.Atoi(s); err == nil {
+	if n, err := strconv.Atoi(s); err == nil || errors.Is(err, strconv.ErrRange) {
 		return min(time.Duration(max(n, 0)), maxRetryAfter/time.Second) * time.Second
 	}
 	if t, err := http.ParseTime(s); err == nil {

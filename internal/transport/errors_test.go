@@ -136,3 +136,15 @@ func TestFailuresOfConnections(t *testing.T) {
 		}
 	}
 }
+
+// TestRetryAfterByTheOtherClock takes a date for what it is where it comes from, hours off this clock.
+func TestRetryAfterByTheOtherClock(t *testing.T) {
+	there := time.Now().Add(-2 * time.Hour)
+	header := http.Header{
+		"Date":        {there.UTC().Format(http.TimeFormat)},
+		"Retry-After": {there.Add(15 * time.Minute).UTC().Format(http.TimeFormat)},
+	}
+	if e := (Meaning{Code: transfer.CodeServer}).Answered(header, io.EOF); e.RetryAfter != 15*time.Minute {
+		t.Errorf("the wait is %s", e.RetryAfter)
+	}
+}
