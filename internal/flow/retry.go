@@ -79,7 +79,7 @@ func (r *Retry) Run(ctx context.Context, err error, op func() error) error {
 	// A factor of 1 spreads each wait over 0 to twice its length: clients that failed together do not
 	// return together.
 	pause.InitialInterval, pause.MaxInterval, pause.RandomizationFactor = r.Policy.Base, r.Policy.Cap, 1
-	for err != nil && transfer.CodeOf(err).Retry() == r.Verdict {
+	for err != nil && transfer.CodeOf(err).Retry() == r.Verdict && !GaveUp(err) {
 		ask, wait := retryAfter(err), pause.NextBackOff()
 		if ask >= r.Policy.Cap {
 			ask, wait = ask+wait, 0 // what spreads the tries is part of so long a wait
@@ -157,10 +157,16 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
+var errGaveUp = errors.New("gave up")
+
+// GaveUp reports whether err is of an operation that was tried for as long as the policy allows. One
+// operation within another is not tried for longer.
+func GaveUp(err error) bool { return errors.Is(err, errGaveUp) }
+
 func gaveUp(err error, tries int, failing time.Duration) error {
 	e := &transfer.Error{
 		Code: transfer.CodeOf(err),
-		Err:  fmt.Errorf("gave up after %d tries in %s: %w", tries, failing.Round(time.Second), err),
+		Err:  fmt.Errorf("%w after %d tries in %s: %w", errGaveUp, tries, failing.Round(time.Second), err),
 	}
 	var cause *transfer.Error
 	if errors.As(err, &cause) {

@@ -34,6 +34,11 @@ type Options struct {
 	StoredDigest bool
 	// Limit is what a URL takes, bytes; nil: as much as it can.
 	Limit *rate.Limiter
+	// Retry makes reads of a URL in order again that fail; nil: none. Those by offset, and opening, are the
+	// caller's to make again.
+	Retry Retry
+	// InOrder reads a URL in order, whatever ranges its server promises.
+	InOrder bool
 
 	transport http.RoundTripper  // nil: the default one
 	patience  transport.Patience // zero: the default one

@@ -40,7 +40,7 @@ func (r *remote) get(ctx context.Context, u *url.URL, header http.Header) (*resp
 		return nil, err
 	}
 	if resp.status != http.StatusOK && resp.status != http.StatusPartialContent {
-		return nil, errors.Join(resp.statusError(), resp.Close())
+		return nil, errors.Join(resp.refused(), resp.Close())
 	}
 	return resp, nil
 }
@@ -111,16 +111,6 @@ func (resp *response) contentRange() (first, last, total int64, ok bool) {
 	last, errs[1] = strconv.ParseInt(to, 10, 64)
 	total, errs[2] = strconv.ParseInt(size, 10, 64)
 	return first, last, total, errors.Join(errs[:]...) == nil && first >= 0 && first <= last && last < total
-}
-
-// version names the version of the image that was sent: its strong ETag, or the time of its last
-// change; empty if the server says neither. A weak ETag is none, for it does not promise the same
-// bytes (RFC 9110, 8.8.3).
-func (resp *response) version() string {
-	if tag := resp.header.Get("ETag"); strings.HasPrefix(tag, `"`) {
-		return tag
-	}
-	return resp.header.Get("Last-Modified")
 }
 
 // labels is what the response says of its body. One of HTTP/1 with neither a length nor chunks ends

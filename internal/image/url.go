@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transport"
@@ -20,13 +21,23 @@ type remote struct {
 	name   string // for messages, without secrets
 	origin *url.URL
 	client *http.Client
+	retry  Retry // of reads in order; nil: none is made again
+	// at is where redirects led at first; nil: they were not followed yet. Mirrors of one image differ in
+	// their ETags, so later requests go there too.
+	at atomic.Pointer[url.URL]
 }
 
-// openURL requests the first bytes of the image. If the server responds with just these, the size
-// of the whole and its version, the medium is read by offset; otherwise it is the body of one
-// response, read in order.
+func (r *remote) again(ctx context.Context, op func(ctx context.Context) error) error {
+	if r.retry == nil {
+		return op(ctx)
+	}
+	return r.retry(ctx, op)
+}
+
+// openURL opens an image that is read by offset, if its server can send ranges of it; otherwise one that
+// is read in order.
 func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error) {
-	r := &remote{name: ref.Redacted()}
+	r := &remote{name: ref.Redacted(), retry: opts.Retry}
 	var err error
 	if r.origin, err = url.Parse(ref.Path); err != nil || r.origin.Host == "" {
 		return nil, r.errNoURL()
@@ -36,28 +47,65 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error
 		return nil, err
 	}
 	r.client = &http.Client{Transport: layers, CheckRedirect: checkRedirect}
-	resp, err := r.get(ctx, r.origin, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sampleSize-1)}})
+	if !opts.InOrder {
+		if m, err := r.probe(ctx); m != nil || err != nil {
+			return m, err
+		}
+	}
+	resp, err := r.fetch(ctx, http.Header{})
+	if err != nil {
+		return nil, err
+	}
+	return r.body(resp)
+}
+
+// probe requests the first bytes of the image. If the server responds with just these, the size of the
+// whole and its version, the image is read by offset; if it responds with all of it, in order. Neither
+// is nil: it has to be asked for as a whole.
+func (r *remote) probe(ctx context.Context) (medium, error) {
+	resp, err := r.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sampleSize-1)}})
+	if rangeRefused(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	u, err := r.ranged(resp)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, errors.Join(err, resp.Close())
-	}
-	if u != nil {
+	case u != nil:
 		return u, resp.Close()
-	}
-	if resp.status == http.StatusOK {
+	case resp.status == http.StatusOK:
 		return r.body(resp)
 	}
-	// Ranges are no use here, so the image is asked for as a whole.
-	if err := resp.Close(); err != nil {
-		return nil, err
+	return nil, resp.Close()
+}
+
+// fetch requests the image from where redirects led before. If that refuses it, as an address that a
+// redirect gave for a limited time does in the end, the redirects are followed again.
+func (r *remote) fetch(ctx context.Context, header http.Header) (*response, error) {
+	if at := r.at.Load(); at != nil {
+		resp, err := r.get(ctx, at, header)
+		if status := statusOf(err); status < 400 || status >= 500 || *at == *r.origin {
+			return resp, err
+		}
 	}
-	if resp, err = r.get(ctx, r.origin, http.Header{}); err != nil {
-		return nil, err
+	resp, err := r.get(ctx, r.origin, header)
+	if err == nil {
+		r.pin(resp.from)
 	}
-	return r.body(resp)
+	return resp, err
+}
+
+// pin sends later requests to where a redirect led, with the user and password that were meant for
+// that host.
+func (r *remote) pin(to *url.URL) {
+	at := *to
+	if at.Scheme == r.origin.Scheme && at.Host == r.origin.Host {
+		at.User = r.origin.User
+	}
+	r.at.Store(&at)
 }
 
 // newLayers stacks what all requests for one image run through; the order is that of package
@@ -96,10 +144,11 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// urlBody is the body of one response as a medium, which is read once and in order.
+// urlBody is an image behind a URL as a medium that is read once and in order.
 type urlBody struct {
 	remote   *remote
-	response *response
+	response *response // the first one
+	download *download
 	in       *input
 }
 
@@ -110,7 +159,9 @@ func (r *remote) body(resp *response) (*urlBody, error) {
 	if resp.length == 0 {
 		return nil, errors.Join(errEmpty("open "+r.name), resp.Close())
 	}
-	return &urlBody{remote: r, response: resp, in: newInput(resp.reader(), nil)}, nil
+	d := r.download(resp.version())
+	d.use(resp)
+	return &urlBody{remote: r, response: resp, download: d, in: newInput(d.Read, nil)}, nil
 }
 
 func (b *urlBody) name() string { return b.remote.name }
@@ -120,8 +171,18 @@ func (b *urlBody) labels() labels { return b.response.labels() }
 // Size is what the server says; -1 if it does not.
 func (b *urlBody) Size() int64 { return b.response.length }
 
-// Identity is the version that the server says.
-func (b *urlBody) Identity() string { return b.response.version() }
+// Identity is the version that the server says first; empty if it says none.
+func (b *urlBody) Identity() string {
+	if v := b.response.version(); v.validator() != "" {
+		return v.String()
+	}
+	return ""
+}
+
+// Resembles reports whether an image of that identity may have the same bytes.
+func (b *urlBody) Resembles(identity string) bool {
+	return b.response.version().resemblesIdentity(identity)
+}
 
 func (b *urlBody) head(ctx context.Context, n int) ([]byte, error) { return b.in.head(ctx, n) }
 
@@ -129,8 +190,8 @@ func (b *urlBody) random() transfer.RandomAccess { return nil }
 
 func (b *urlBody) stream(context.Context) (*input, error) { return b.in, nil }
 
-// Unchanged has nothing to compare: what is read is one response.
+// Unchanged has nothing to compare: what was read is in one response.
 func (b *urlBody) Unchanged(context.Context) error { return nil }
 
 // Close gives up what has not been read.
-func (b *urlBody) Close() error { return b.response.Close() }
+func (b *urlBody) Close() error { return b.download.Close() }

@@ -138,8 +138,13 @@ func TestURLRanges(t *testing.T) {
 		"another version":   {content(`"2"`, data), transfer.CodeSourceChanged},
 		"another size":      {content(`"1"`, data[:9000]), transfer.CodeSourceChanged},
 		"gone":              {http.NotFound, transfer.CodeNotFound},
-		"another range":     {rangeOf("bytes 0-99/10000", data[:100]), transfer.CodeProtocol},
-		"no range":          {rangeOf("", data[:100]), transfer.CodeProtocol},
+		"another range":     {rangeOf("bytes 0-99/10000", data[:100]), transfer.CodeServer},
+		"no range":          {rangeOf("", data[:100]), transfer.CodeServer},
+		"all of it":         {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) }, transfer.CodeServer},
+		"not implemented":   {status(http.StatusNotImplemented), transfer.CodeServer},
+		"a bad request":     {status(http.StatusBadRequest), transfer.CodeServer},
+		"no such range":     {status(http.StatusRequestedRangeNotSatisfiable), transfer.CodeServer},
+		"away":              {status(http.StatusServiceUnavailable), transfer.CodeServer},
 		"a range cut short": {rangeOf("bytes 100-199/10000", data[:40]), transfer.CodeNetwork},
 		"cut off":           {cut(rangeOf("bytes 100-199/10000", data[:40])), transfer.CodeNetwork},
 	} {
@@ -153,6 +158,10 @@ func TestURLRanges(t *testing.T) {
 			expect(t, err, tc.code)
 		})
 	}
+}
+
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
 func rangeOf(header string, body []byte) http.HandlerFunc {

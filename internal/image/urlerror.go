@@ -22,10 +22,13 @@ func (r *remote) failure(code transfer.Code, hint string, err error) error {
 // URL alone, so 401 and 403 are the same to a user.
 var meanings = transport.Meanings{
 	Statuses: map[int]transport.Meaning{
+		http.StatusBadRequest:   {Code: transfer.CodeRefused, Hint: hintForbidden},
 		http.StatusUnauthorized: {Code: transfer.CodeForbidden, Hint: hintForbidden},
 		http.StatusForbidden:    {Code: transfer.CodeForbidden, Hint: hintForbidden},
 		http.StatusNotFound:     {Code: transfer.CodeNotFound, Hint: "check the URL"},
 		http.StatusGone:         {Code: transfer.CodeNotFound, Hint: "check the URL"},
+		// A server that does not implement something will not do so in a moment.
+		http.StatusNotImplemented: {Code: transfer.CodeRefused, Hint: "fetch the image by hand, and give the file"},
 	},
 	Failures: map[transfer.Code]string{
 		transfer.CodeUntrusted:   "install the server's CA on this host, or fetch the image by hand",
@@ -34,7 +37,34 @@ var meanings = transport.Meanings{
 	},
 }
 
-const hintForbidden = "does the URL need a user and password, or has it expired?"
+const hintForbidden = "does the URL need a user and password? if it was signed for a limited time, it may have expired: " +
+	"start a job with a new one that lasts longer, or fetch the image by hand and give the file"
+
+// statusError is the status of a response that brings no image.
+type statusError int
+
+func (s statusError) Error() string {
+	return fmt.Sprintf("the server answers %d %s", int(s), http.StatusText(int(s)))
+}
+
+// statusOf is the status that err comes from; 0: it comes from none.
+func statusOf(err error) int {
+	var s statusError
+	errors.As(err, &s)
+	return int(s)
+}
+
+// rangeRefused reports whether err is the response to a request for a range by a server that may well
+// send the whole: 416 and 501, but also 400 and 403, by which gateways refuse what they do not know.
+func rangeRefused(err error) bool {
+	switch status := statusOf(err); status {
+	case http.StatusUnauthorized, http.StatusNotFound, http.StatusRequestTimeout, http.StatusGone,
+		http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	default:
+		return status >= 400 && status < 500 || status == http.StatusNotImplemented
+	}
+}
 
 // callError makes an error of a request, or of reading its response, one for users.
 func (resp *response) callError(err error) error {
@@ -46,13 +76,12 @@ func (resp *response) callError(err error) error {
 	return err
 }
 
-// statusError is what a status that brings no image means.
-func (resp *response) statusError() error {
+// refused is what a status that brings no image means.
+func (resp *response) refused() error {
 	if resp.status == http.StatusRequestedRangeNotSatisfiable && resp.header.Get("Content-Range") == "bytes */0" {
 		return errEmpty("open " + resp.remote.name)
 	}
-	err := fmt.Errorf("the server answers %d %s", resp.status, http.StatusText(resp.status))
-	e := meanings.Status(resp.status).Answered(resp.header, err)
+	e := meanings.Status(resp.status).Answered(resp.header, statusError(resp.status))
 	e.Op = "fetch " + resp.remote.name
 	return e
 }

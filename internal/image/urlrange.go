@@ -7,7 +7,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -17,13 +16,11 @@ import (
 // concurrent use.
 type URL struct {
 	*remote
-	size    int64
-	version string
-	start   []byte // the first bytes, which tell the format
-	said    labels // by the response that had them
-	// at is where redirects led at first. Mirrors of one image differ in their ETags, so later
-	// requests go there too.
-	at atomic.Pointer[url.URL]
+	size     int64
+	version  version
+	start    []byte       // the first bytes, which tell the format
+	said     labels       // by the response that had them
+	refusals atomic.Int32 // of ranges
 }
 
 var (
@@ -35,26 +32,14 @@ var (
 // be read in order. It reads nothing of the body if the response is the whole image.
 func (r *remote) ranged(resp *response) (*URL, error) {
 	first, last, total, ok := resp.contentRange()
-	if resp.status != http.StatusPartialContent || !ok || first != 0 || resp.version() == "" {
+	if resp.status != http.StatusPartialContent || !ok || first != 0 || resp.version().validator() == "" {
 		return nil, nil
 	}
 	head := make([]byte, min(last+1, sampleSize))
 	if _, err := io.ReadFull(resp, head); err != nil {
 		return nil, r.short(0, err)
 	}
-	u := &URL{remote: r, size: total, version: resp.version(), start: head, said: resp.labels()}
-	u.pin(resp.from)
-	return u, nil
-}
-
-// pin sends later requests to where a redirect led, with the user and password that were meant for
-// that host.
-func (u *URL) pin(to *url.URL) {
-	at := *to
-	if at.Scheme == u.origin.Scheme && at.Host == u.origin.Host {
-		at.User = u.origin.User
-	}
-	u.at.Store(&at)
+	return &URL{remote: r, size: total, version: resp.version(), start: head, said: resp.labels()}, nil
 }
 
 func (u *URL) name() string { return u.remote.name }
@@ -67,17 +52,10 @@ func (u *URL) head(_ context.Context, n int) ([]byte, error) {
 	return u.start[:min(n, len(u.start))], nil
 }
 
-// stream fetches everything in one go.
-func (u *URL) stream(ctx context.Context) (*input, error) {
-	resp, err := u.fetch(ctx, http.Header{})
-	if err != nil {
-		return nil, err
-	}
-	if now := resp.version(); now != u.version {
-		err := u.changed(0, fmt.Errorf("the image changed: it was %s, it is %s", u.version, now))
-		return nil, errors.Join(err, resp.Close())
-	}
-	return newInput(resp.reader(), resp.Close), nil
+// stream fetches everything in one go, or in as few as the server cuts it into.
+func (u *URL) stream(context.Context) (*input, error) {
+	d := u.download(u.version)
+	return newInput(d.Read, d.Close), nil
 }
 
 // Unchanged is known of each response when it is read.
@@ -87,7 +65,10 @@ func (u *URL) Unchanged(context.Context) error { return nil }
 func (u *URL) Size() int64 { return u.size }
 
 // Identity is made of the size and the strong ETag or, without one, the time of the last change.
-func (u *URL) Identity() string { return fmt.Sprintf("size=%d version=%s", u.size, u.version) }
+func (u *URL) Identity() string { return u.version.String() }
+
+// Resembles reports whether an image of that identity may have the same bytes.
+func (u *URL) Resembles(identity string) bool { return u.version.resemblesIdentity(identity) }
 
 // Extents is the whole image: nothing says where its zeros are.
 func (u *URL) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
@@ -96,14 +77,17 @@ func (u *URL) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 
 // ReadChunk fetches one range. An image that is not the one that was opened is CodeSourceChanged
 // (If-Range, RFC 9110, 13.1.5); a response that is cut off is CodeNetwork, one that stands still
-// CodeTimeout.
+// CodeTimeout. If the server sends no ranges any more, the error is transfer.ErrInOrder.
 func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	if len(p) == 0 {
 		return ctx.Err()
 	}
 	last := c.Off + int64(len(p)) - 1
-	resp, err := u.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", c.Off, last)}, "If-Range": {u.version}})
-	if err != nil {
+	resp, err := u.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", c.Off, last)}, "If-Range": {u.version.validator()}})
+	switch {
+	case rangeRefused(err):
+		return u.refusedRange(fmt.Errorf("asked for bytes %d to %d, %w", c.Off, last, statusError(statusOf(err))))
+	case err != nil:
 		return err
 	}
 	if err := u.check(resp, c.Off, last); err != nil {
@@ -115,37 +99,47 @@ func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	return resp.Close()
 }
 
-// fetch requests the image from where redirects led before. If it is not there any more, as with an
-// address that a redirect gave for a limited time, the redirects are followed again.
-func (u *URL) fetch(ctx context.Context, header http.Header) (*response, error) {
-	resp, err := u.get(ctx, u.at.Load(), header)
-	if code := transfer.CodeOf(err); code != transfer.CodeForbidden && code != transfer.CodeNotFound {
-		return resp, err
-	}
-	if resp, err = u.get(ctx, u.origin, header); err == nil {
-		u.pin(resp.from)
-	}
-	return resp, err
-}
-
+// check finds out whether a response brings just the bytes that were asked for.
 func (u *URL) check(resp *response, first, last int64) error {
-	if now := resp.version(); now != u.version {
-		return u.changed(first, fmt.Errorf("the image changed: it was %s, it is %s", u.version, now))
-	}
-	from, to, total, ok := resp.contentRange()
-	switch {
-	case ok && total != u.size:
-		return u.changed(first, fmt.Errorf("the image changed: it had %d bytes, it has %d", u.size, total))
-	case !ok || resp.status != http.StatusPartialContent || from != first || to != last:
-		return u.failure(transfer.CodeProtocol, "fetch the image by hand, and give the file",
-			fmt.Errorf("asked for bytes %d to %d, the server answers %d with %q", first, last, resp.status, resp.header.Get("Content-Range")))
+	now := resp.version()
+	from, to, _, ok := resp.contentRange()
+	switch asked := fmt.Sprintf("asked for bytes %d to %d, the server answers %d", first, last, resp.status); {
+	case !now.same(u.version) && now.resembles(u.version):
+		return u.inOrder(fmt.Errorf("its servers disagree on the version: it was %s, it is %s", u.version, now))
+	case now.differs(u.version):
+		return u.changed(first, fmt.Errorf("it was %s, it is %s", u.version, now))
+	case resp.status != http.StatusPartialContent:
+		return u.refusedRange(errors.New(asked))
+	case !ok || !now.same(u.version) || from != first || to != last:
+		return u.refusedRange(fmt.Errorf("%s with %q", asked, resp.header.Get("Content-Range")))
 	}
 	return nil
 }
 
-func (u *URL) changed(off int64, err error) error {
+// refusedRange is the error of a request for a range that the server does not send. Perhaps another
+// server of a cluster does, so the first few are made again; then the image is read in order.
+func (u *URL) refusedRange(err error) error {
+	if u.refusals.Add(1) > rangeTries {
+		return u.inOrder(err)
+	}
+	return u.failure(transfer.CodeServer, hintInOrder, err)
+}
+
+// inOrder is the error of an image that cannot be read by offset any more.
+func (u *URL) inOrder(err error) error {
+	return u.failure(transfer.CodeProtocol, hintInOrder, fmt.Errorf("%w: %w", transfer.ErrInOrder, err))
+}
+
+const (
+	rangeTries  = 3
+	hintInOrder = "fetch the image by hand, and give the file"
+)
+
+// changed is the error of an image that is another one than was opened, found at off.
+func (r *remote) changed(off int64, err error) error {
 	return &transfer.Error{
-		Op: "fetch " + u.remote.name, Code: transfer.CodeSourceChanged, Hint: "start a new job for the image as it is now", Offset: &off, Err: err,
+		Op: "fetch " + r.name, Code: transfer.CodeSourceChanged, Hint: "start a new job for the image as it is now", Offset: &off,
+		Err: fmt.Errorf("the image changed: %w", err),
 	}
 }
 

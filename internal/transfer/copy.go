@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"slices"
@@ -26,6 +27,16 @@ type Mapper interface {
 	// Extents yields what may hold data, ascending and without overlap; holes and known zeros are left out. It yields
 	// an error at most once, last. It may be called again.
 	Extents(ctx context.Context) iter.Seq2[Extent, error]
+}
+
+// ErrInOrder is in the chain of an error of a RandomAccess that cannot be read by offset any more. Opened
+// once more with that known, it is a Stream.
+var ErrInOrder = errors.New("it can only be read in order")
+
+// Resembler is a Source that can tell whether it may be another one, though the two differ in identity.
+type Resembler interface {
+	// Resembles reports whether only the bytes can tell if the image is the one that had this identity.
+	Resembles(identity string) bool
 }
 
 // RandomAccess is a Source that is read by offset, by many goroutines at once.
@@ -306,6 +317,7 @@ type Plan struct {
 	Created   time.Time `json:"created,omitzero"`     // of that drive by the job, by the store's clock; zero: it was there before
 	Blank     bool      `json:"blank,omitempty"`      // zeros need not be written
 	Source    string    `json:"source,omitempty"`     // the source's identity
+	InOrder   bool      `json:"in_order,omitempty"`   // the source cannot be read by offset any more
 	Size      int64     `json:"size,omitempty"`       // of the image, bytes; 0: not known yet
 	ChunkSize int       `json:"chunk_size,omitempty"` // bytes; 0: nothing settled yet
 	ReadMark  string    `json:"read_mark,omitempty"`  // of who wrote the source drive last before the job began

@@ -50,6 +50,7 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 	}
 	a.source = newSourceCalls(a.ends, a.waits)
 	a.target = newTargetCalls(a.ends, a.waits, state.lease, a.made)
+	a.session.Retry = func(ctx context.Context, op func(ctx context.Context) error) error { return control(ctx, a.source, op) }
 	return a
 }
 
@@ -119,6 +120,12 @@ func (a *attempt) transfer(ctx context.Context) (err error) {
 		return err
 	}
 	err = a.carry(ctx, lay)
+	if errors.Is(err, transfer.ErrInOrder) && a.ends.stream == nil {
+		a.log.Info("reading the source again from its start", zap.Error(err))
+		if err = a.reopenInOrder(ctx); err == nil {
+			err = a.carry(ctx, lay)
+		}
+	}
 	if !a.action.Writes {
 		return a.compared(ctx, err) // nothing here is the job's own to remove
 	}
@@ -179,30 +186,6 @@ func (a *attempt) unchanged(ctx context.Context) error {
 		return nil
 	}
 	return a.ends.changes.Unchanged(ctx)
-}
-
-func (a *attempt) openSource(ctx context.Context) error {
-	err := control(ctx, a.source, func(ctx context.Context) error {
-		source, err := a.opener.Source(ctx, a.session)
-		if err != nil {
-			return err
-		}
-		if err = a.ends.setSource(source); err != nil {
-			return errors.Join(err, source.Close())
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	source := a.ends.source
-	if known := a.state.Plan().Source; known != "" && source.Identity() != "" && known != source.Identity() {
-		return errors.Join(&transfer.Error{
-			Op: "resume", Code: transfer.CodeSourceChanged, Hint: "start a new job for the image as it is now",
-			Err: fmt.Errorf("the source has changed since the job began (it was %s, it is %s)", known, source.Identity()),
-		}, source.Close())
-	}
-	return nil
 }
 
 // sleep waits for d, or until ctx ends.

@@ -166,7 +166,7 @@ type retrying struct {
 
 func (r *retrying) do(ctx context.Context, c *call) error {
 	err := r.next.do(ctx, c)
-	if transfer.CodeOf(err).Retry() != transfer.RetryCall {
+	if transfer.CodeOf(err).Retry() != transfer.RetryCall || flow.GaveUp(err) {
 		return err
 	}
 	return r.again(ctx, c, transfer.RetryCall, err, r.next)
@@ -185,7 +185,7 @@ func (b *breaking) do(ctx context.Context, c *call) error {
 			return err
 		}
 		err := b.next.do(ctx, c)
-		if transfer.CodeOf(err).Retry() != transfer.RetryDrive {
+		if transfer.CodeOf(err).Retry() != transfer.RetryDrive || flow.GaveUp(err) {
 			return err
 		}
 		if b.breaker.Trip() {

@@ -63,9 +63,10 @@ func (c *copier) step(ctx context.Context, w work, l *lane) error {
 	return c.finish(ctx, w, p, l)
 }
 
-// leftOut reports whether the chunk is zeros that need not be written.
+// leftOut reports whether the chunk is zeros that need not be written. Where the source was read again
+// from its start, some of it may be stored already.
 func (c *copier) leftOut(w work, p []byte) bool {
-	return c.action.Writes && c.skipZeros && (w.Hole || chunker.IsZero(p))
+	return c.action.Writes && c.skipZeros && (w.Hole || chunker.IsZero(p)) && c.state.ledger.untouched(w.Index)
 }
 
 func (c *copier) markSkipped(w work) {
@@ -147,6 +148,7 @@ func (c *copier) confirm(ctx context.Context, w work, l *lane, first transfer.Di
 // store writes a chunk and reads it back until what is stored is p. It returns the digest of what is
 // stored.
 func (c *copier) store(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
+	c.state.ledger.begin(w.Index)
 	for range rewrites {
 		d, err = c.storeOnce(ctx, w, p, l)
 		if transfer.CodeOf(err) != transfer.CodeMismatch {

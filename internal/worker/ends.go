@@ -23,6 +23,7 @@ type ends struct {
 	changes transfer.ChangeDetector // of the source
 	warner  transfer.Warner         // of the source
 	stored  transfer.StoredDigester // of the source
+	similar transfer.Resembler      // of the source
 
 	sink      transfer.Sink
 	traits    transfer.Traits
@@ -75,6 +76,7 @@ func (e *ends) setSource(source transfer.Source) error {
 	e.changes = ability[transfer.ChangeDetector](source)
 	e.warner = ability[transfer.Warner](source)
 	e.stored = ability[transfer.StoredDigester](source)
+	e.similar = ability[transfer.Resembler](source)
 	e.addRemote(source)
 	kinds := 0
 	for _, is := range []bool{e.stream != nil, e.digests != nil, e.random != nil} {

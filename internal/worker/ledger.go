@@ -15,6 +15,7 @@ import (
 type ledger struct {
 	mu      sync.Mutex
 	done    map[int64]transfer.Digest
+	begun   map[int64]bool   // chunks that this attempt has begun to store, and that are not done
 	flushes bool             // chunks become pending when they were flushed
 	waiting []transfer.Entry // for that
 	pending []transfer.Entry // to be saved
@@ -33,7 +34,8 @@ const (
 
 func newLedger(entries []transfer.Entry) *ledger {
 	l := &ledger{
-		done: make(map[int64]transfer.Digest, len(entries)), written: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		done: make(map[int64]transfer.Digest, len(entries)), begun: make(map[int64]bool),
+		written: make(chan struct{}, 1), full: make(chan struct{}, 1),
 	}
 	for _, e := range entries {
 		l.done[e.Index] = e.Digest
@@ -48,10 +50,25 @@ func (l *ledger) get(index int64) (transfer.Digest, bool) {
 	return d, ok
 }
 
+// begin notes that a chunk may be stored in part from now on, until it is done.
+func (l *ledger) begin(index int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun[index] = true
+}
+
+// untouched reports whether this attempt has stored nothing of a chunk that is not done.
+func (l *ledger) untouched(index int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.begun[index]
+}
+
 // mark notes that a chunk is done, and reports whether it was not before.
 func (l *ledger) mark(index int64, d transfer.Digest) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.begun, index)
 	_, before := l.done[index]
 	l.done[index] = d
 	e := transfer.Entry{Index: index, Digest: d}

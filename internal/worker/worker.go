@@ -42,6 +42,12 @@ type Session struct {
 	Limit *rate.Limiter
 	// Lease is the proof that the job is this worker's, without which nothing is changed; nil: it always holds.
 	Lease *lease.Lease
+	// Retry makes a call to the source again, for a source that cannot leave that to the engine: after a
+	// failure in the middle of a stream, what reads it above could not go on.
+	Retry func(ctx context.Context, op func(ctx context.Context) error) error
+	// InOrder says that the source cannot be read by offset any more (transfer.ErrInOrder). It is set
+	// before the source is opened again.
+	InOrder bool
 }
 
 // SinkRequest says which sink a job writes or, if its action does not write, compares.

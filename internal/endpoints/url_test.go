@@ -1,0 +1,102 @@
+package endpoints_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestUploadFromABadServer uploads an image, raw and packed, from a server that does what servers do, and
+// compares the drive with the file.
+func TestUploadFromABadServer(t *testing.T) {
+	b := newBench(t)
+	path := b.image(3<<20 + 512)
+	image, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(image); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	modified := time.Now().Add(-time.Hour)
+	serve := func(w http.ResponseWriter, r *http.Request, etag string) {
+		w.Header().Set("ETag", etag)
+		stored := image
+		if r.URL.Path == "/disk.img.gz" {
+			stored = packed.Bytes()
+		}
+		http.ServeContent(w, r, "", modified, bytes.NewReader(stored))
+	}
+	refuse := func(code int) func(http.ResponseWriter, *http.Request, int64) {
+		return func(w http.ResponseWriter, r *http.Request, n int64) {
+			if n > 8 && r.Header.Get("Range") != "" {
+				w.WriteHeader(code)
+				return
+			}
+			serve(w, r, `"1"`)
+		}
+	}
+	for name, serve := range map[string]func(http.ResponseWriter, *http.Request, int64){
+		"cuts": func(w http.ResponseWriter, r *http.Request, n int64) {
+			if n%3 == 2 {
+				w = &cutting{ResponseWriter: w, left: 40_000}
+			}
+			serve(w, r, `"1"`)
+		},
+		"asks for a wait": func(w http.ResponseWriter, r *http.Request, n int64) {
+			if n == 1 || n == 3 {
+				w.Header().Set("Retry-After", "1")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			serve(&cutting{ResponseWriter: w, left: 900_000}, r, `"1"`)
+		},
+		"an ETag per backend": func(w http.ResponseWriter, r *http.Request, n int64) { serve(w, r, fmt.Sprintf(`"%d"`, n%2)) },
+		"ignores ranges": func(w http.ResponseWriter, r *http.Request, n int64) {
+			if n > 8 {
+				r.Header.Del("Range")
+			}
+			serve(w, r, `"1"`)
+		},
+		"416": refuse(416), "400": refuse(400), "501": refuse(501),
+	} {
+		for _, file := range []string{"/disk.img", "/disk.img.gz"} {
+			t.Run(name+file, func(t *testing.T) {
+				var asked atomic.Int64
+				s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(w, r, asked.Add(1)) }))
+				defer s.Close()
+				up := spec(transfer.Upload, transfer.Ref{Path: s.URL + file}, drive("here", ""))
+				up.Size, up.ChunkSize = 4<<20, 256<<10
+				done := b.mustRun(up)
+				b.mustRun(spec(transfer.Verify, transfer.Ref{Path: path}, drive("here", done.Drive)))
+			})
+		}
+	}
+}
+
+// cutting cuts the connection when left bytes have gone out.
+type cutting struct {
+	http.ResponseWriter
+	left int
+}
+
+func (c *cutting) Write(p []byte) (int, error) {
+	if len(p) > c.left {
+		_, _ = c.ResponseWriter.Write(p[:c.left])
+		_ = http.NewResponseController(c.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	c.left -= len(p)
+	return c.ResponseWriter.Write(p)
+}

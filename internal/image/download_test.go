@@ -1,0 +1,293 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// patiently makes what may pass again at once, as often as tries says.
+func patiently(tries int) Retry {
+	return func(ctx context.Context, op func(context.Context) error) error {
+		err := op(ctx)
+		for i := 0; i < tries && transfer.CodeOf(err).Retry() == transfer.RetryCall; i++ {
+			err = op(ctx)
+		}
+		return err
+	}
+}
+
+// backend is a server of one image.
+type backend struct {
+	stored   []byte
+	etag     string
+	modified time.Time
+	ranges   bool
+	most     int64 // bytes of a response, then the connection is cut; 0: all
+}
+
+func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if b.etag != "" {
+		w.Header().Set("ETag", b.etag)
+	}
+	if !b.ranges {
+		r.Header.Del("Range")
+	}
+	if b.most > 0 {
+		w = &cutting{ResponseWriter: w, left: b.most}
+	}
+	http.ServeContent(w, r, "", b.modified, bytes.NewReader(b.stored))
+}
+
+// cutting cuts the connection when left bytes have gone out.
+type cutting struct {
+	http.ResponseWriter
+	left int64
+}
+
+func (c *cutting) Write(p []byte) (int, error) {
+	if int64(len(p)) > c.left {
+		_, _ = c.ResponseWriter.Write(p[:c.left])
+		_ = http.NewResponseController(c.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	c.left -= int64(len(p))
+	return c.ResponseWriter.Write(p)
+}
+
+// readAll reads an image of which only a stream is left, or any.
+func readAll(t *testing.T, src transfer.Source) ([]byte, error) {
+	t.Helper()
+	if r, ok := src.(transfer.RandomAccess); ok {
+		p := make([]byte, src.Size())
+		return p, r.ReadChunk(t.Context(), transfer.Chunk{Len: len(p)}, p)
+	}
+	var out []byte
+	for buf := make([]byte, 100_000); ; {
+		n, err := src.(transfer.Stream).Next(t.Context(), buf)
+		if out = append(out, buf[:n]...); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return out, err
+		}
+	}
+}
+
+// random is n bytes that do not compress.
+func random(n int) []byte {
+	p, rng := make([]byte, n), rand.NewChaCha8([32]byte{1})
+	_, _ = rng.Read(p)
+	return p
+}
+
+// TestCutStreams reads images in order whose server cuts each response off: it is continued by ranges, or
+// read again, and comes out as it is, packed or not.
+func TestCutStreams(t *testing.T) {
+	content := random(2 << 20)
+	const most = 300 << 10
+	for format, store := range storedAs() {
+		stored := store.pack(t, content)
+		t.Run(format, func(t *testing.T) {
+			var requests, bodies atomic.Int64
+			b := &backend{stored: stored, etag: `"1"`, ranges: true, most: most}
+			s := server(t, func(w http.ResponseWriter, r *http.Request) {
+				if n := requests.Add(1); n > 2 && (r.Header.Get("Range") == "" || r.Header.Get("If-Range") != `"1"`) {
+					t.Errorf("request %d: %v", n, r.Header)
+				}
+				bodies.Add(1)
+				b.ServeHTTP(w, r)
+			})
+			src := open(t, s.URL+"/x.img"+store.ending, Options{Retry: patiently(1), InOrder: format == "raw"})
+			defer closed(t, src)
+			got, err := readAll(t, src)
+			if err != nil || !bytes.Equal(got, content) {
+				t.Fatalf("got %d bytes, %v", len(got), err)
+			}
+			if n := requests.Load(); n < int64(len(stored))/most || n > int64(len(stored))/most+3 {
+				t.Errorf("%d requests for %d bytes", n, len(stored))
+			}
+		})
+	}
+}
+
+// TestCutWithoutRanges reads an image again from its start where its server can do nothing else, or
+// refuses the range that it promised.
+func TestCutWithoutRanges(t *testing.T) {
+	content := random(1 << 20)
+	stored := gzipped(t, content)
+	modified := time.Now().Add(-time.Hour)
+	whole := &backend{stored: stored, etag: `"1"`, modified: modified}
+	for name, later := range map[string]http.Handler{
+		"no ranges": whole, "416": status(416), "400": status(400), "501": status(501), "403": status(403), "405": status(405),
+		"another range":        rangeOf("bytes 0-99/1000", make([]byte, 100)),
+		"no version":           &backend{stored: stored, ranges: true},
+		"an ETag per backend":  &backend{stored: stored, etag: `"2"`, modified: modified, ranges: true},
+		"another modification": &backend{stored: stored, etag: `"1"`, modified: modified.Add(time.Second), ranges: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			s := server(t, func(w http.ResponseWriter, r *http.Request) {
+				switch n := asked.Add(1); {
+				case n <= 2:
+					(&backend{stored: stored, etag: `"1"`, modified: modified, ranges: name != "no ranges", most: 500 << 10}).ServeHTTP(w, r)
+				case r.Header.Get("Range") != "":
+					later.ServeHTTP(w, r)
+				default:
+					whole.ServeHTTP(w, r)
+				}
+			})
+			src := open(t, s.URL+"/x.img.gz", Options{Retry: patiently(3)})
+			defer closed(t, src)
+			if got, err := readAll(t, src); err != nil || !bytes.Equal(got, content) {
+				t.Fatalf("got %d bytes, %v", len(got), err)
+			}
+		})
+	}
+}
+
+// TestReplacedWhileCut does not go on with another image, even if it has the same length.
+func TestReplacedWhileCut(t *testing.T) {
+	stored := gzipped(t, random(1<<20))
+	other := bytes.Clone(stored)
+	other[1000] ^= 1
+	for name, later := range map[string][]byte{"bytes": other, "length": other[:len(other)-1]} {
+		var asked atomic.Int32
+		s := server(t, func(w http.ResponseWriter, r *http.Request) {
+			if asked.Add(1) == 1 {
+				(&backend{stored: stored, etag: `"1"`, most: 500 << 10}).ServeHTTP(w, r)
+				return
+			}
+			(&backend{stored: later, etag: `"2"`, ranges: true}).ServeHTTP(w, r)
+		})
+		src := open(t, s.URL+"/x.img.gz", Options{Retry: patiently(3)})
+		_, err := readAll(t, src)
+		if expect(t, err, transfer.CodeSourceChanged, "start a new job"); !strings.Contains(err.Error(), "changed") {
+			t.Errorf("%s: %v", name, err)
+		}
+		closed(t, src)
+	}
+}
+
+// TestCutForEver gives up a server that never sends more than the beginning.
+func TestCutForEver(t *testing.T) {
+	var asked atomic.Int64
+	stored := gzipped(t, random(1<<20))
+	s := server(t, func(w http.ResponseWriter, r *http.Request) {
+		(&backend{stored: stored, most: 500<<10 + asked.Add(1)}).ServeHTTP(w, r)
+	})
+	src := open(t, s.URL+"/x.img.gz", Options{Retry: patiently(3)})
+	defer closed(t, src)
+	_, err := readAll(t, src)
+	expect(t, err, transfer.CodeProtocol, "cut it off", "by hand")
+	if n := asked.Load(); n > mostRestarts+3 {
+		t.Errorf("it was asked for %d times", n)
+	}
+}
+
+// TestRangesAreGone says that an image is to be read in order when its server sends ranges no more: not
+// for one response, but for the fourth; and at once when its servers disagree on the ETag.
+func TestRangesAreGone(t *testing.T) {
+	data, modified := random(10_000), time.Now().Add(-time.Hour)
+	for name, tc := range map[string]struct {
+		later http.Handler
+		tries int
+	}{
+		"200": {&backend{stored: data, etag: `"1"`, modified: modified}, rangeTries},
+		"416": {status(416), rangeTries}, "400": {status(400), rangeTries}, "501": {status(501), rangeTries},
+		"an ETag per backend, 200": {&backend{stored: data, etag: `"2"`, modified: modified, ranges: true}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var now atomic.Pointer[http.Handler]
+			set := func(h http.Handler) { now.Store(&h) }
+			set(&backend{stored: data, etag: `"1"`, modified: modified, ranges: true})
+			s := server(t, func(w http.ResponseWriter, r *http.Request) { (*now.Load()).ServeHTTP(w, r) })
+			src := open(t, s.URL+"/x.img", Options{})
+			defer closed(t, src)
+			set(tc.later)
+			for try := 0; ; try++ {
+				_, err := readAll(t, src)
+				if try < tc.tries {
+					expect(t, err, transfer.CodeServer)
+					continue
+				}
+				if expect(t, err, transfer.CodeProtocol); !errors.Is(err, transfer.ErrInOrder) {
+					t.Fatalf("try %d: %v", try, err)
+				}
+				break
+			}
+			if tc.tries > 0 && name != "200" {
+				return
+			}
+			again := open(t, s.URL+"/x.img", Options{InOrder: true})
+			defer closed(t, again)
+			if got, err := readAll(t, again); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("in order: %d bytes, %v", len(got), err)
+			}
+			if r := again.(transfer.Stream); r.Size() != src.Size() {
+				t.Errorf("the size is %d", r.Size())
+			}
+		})
+	}
+}
+
+// TestRangeRefusedAtFirst opens an image in order whose server refuses any range.
+func TestRangeRefusedAtFirst(t *testing.T) {
+	data := random(10_000)
+	for _, code := range []int{400, 403, 416, 501} {
+		s := server(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Range") != "" {
+				w.WriteHeader(code)
+				return
+			}
+			(&backend{stored: data}).ServeHTTP(w, r)
+		})
+		src := open(t, s.URL+"/x.img", Options{})
+		if got, err := readAll(t, src); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d: %d bytes, %v", code, len(got), err)
+		}
+		closed(t, src)
+	}
+}
+
+// TestSignedURLExpires follows the redirect again that gave an address for a limited time; of one that
+// was given so, it says what to do.
+func TestSignedURLExpires(t *testing.T) {
+	data := random(10_000)
+	for _, code := range []int{400, 403} {
+		var valid, given atomic.Int64
+		files := server(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("n") != string(rune('0'+valid.Load())) {
+				w.WriteHeader(code)
+				return
+			}
+			(&backend{stored: data, etag: `"1"`, ranges: true}).ServeHTTP(w, r)
+		})
+		origin := server(t, func(w http.ResponseWriter, r *http.Request) {
+			given.Add(1)
+			http.Redirect(w, r, files.URL+"/x.img?n="+string(rune('0'+valid.Load())), http.StatusFound)
+		})
+		src := open(t, origin.URL+"/x.img", Options{})
+		valid.Add(1)
+		if got, err := readAll(t, src); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d: %d bytes, %v", code, len(got), err)
+		}
+		if given.Load() != 2 {
+			t.Errorf("%d: the origin was asked %d times", code, given.Load())
+		}
+		closed(t, src)
+		_, err := Open(t.Context(), files.URL+"/x.img?n=0", Options{})
+		if f := transfer.FailureOf(err); f == nil || !strings.Contains(f.Hint, "expired") || !strings.Contains(f.Hint, "new one") {
+			t.Errorf("%d: %v, %+v", code, err, f)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package image
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// version is what a server says of the image that it sends.
+type version struct {
+	size     int64  // bytes; -1: not said
+	etag     string // the strong ETag; empty: none
+	modified string // Last-Modified; empty: not said
+}
+
+// version is that of the whole image, of which the response may bring a part. A weak ETag is none, for
+// it does not promise the same bytes (RFC 9110, 8.8.3).
+func (resp *response) version() version {
+	v := version{size: resp.length, modified: resp.header.Get("Last-Modified")}
+	if resp.status == http.StatusPartialContent {
+		_, _, total, ok := resp.contentRange()
+		if v.size = total; !ok {
+			v.size = -1
+		}
+	}
+	if tag := resp.header.Get("ETag"); strings.HasPrefix(tag, `"`) {
+		v.etag = tag
+	}
+	return v
+}
+
+// validator is what If-Range takes; empty: nothing tells this version from another.
+func (v version) validator() string {
+	if v.etag != "" {
+		return v.etag
+	}
+	return v.modified
+}
+
+// same reports whether v and o are versions with the same bytes, as far as the server says. A response
+// need not repeat Last-Modified where it has an ETag (RFC 9110, 15.3.7).
+func (v version) same(o version) bool {
+	if v.etag != "" && o.etag != "" {
+		return v.size == o.size && v.etag == o.etag
+	}
+	return v.size == o.size && v.modified != "" && v.modified == o.modified
+}
+
+// differs reports whether the server says that v and o have different bytes.
+func (v version) differs(o version) bool {
+	if v.size >= 0 && o.size >= 0 && v.size != o.size || v.etag != "" && o.etag != "" && v.etag != o.etag {
+		return true
+	}
+	return v.modified != "" && o.modified != "" && v.modified != o.modified
+}
+
+// resembles reports whether all but the ETags agree, which each server of a cluster may make for itself:
+// then only the bytes can tell whether it is the same image.
+func (v version) resembles(o version) bool {
+	return v.size >= 0 && v.size == o.size && v.modified != "" && v.modified == o.modified
+}
+
+// String is the identity of an image by offset, and the text of messages.
+func (v version) String() string {
+	s := fmt.Sprintf("size=%d version=%s", v.size, v.validator())
+	if v.etag != "" && v.modified != "" {
+		s += " modified=" + v.modified
+	}
+	return s
+}
+
+// resemblesIdentity is resembles for an identity that String made, of this attempt or an earlier one.
+func (v version) resemblesIdentity(identity string) bool {
+	_, modified, ok := strings.Cut(identity, " modified=")
+	return ok && v.modified == modified && strings.HasPrefix(identity, fmt.Sprintf("size=%d version=", v.size))
+}
