@@ -55,6 +55,11 @@ func (f *jobFlags) sourceFormatFlag(flags *pflag.FlagSet) {
 		"`format` of the image, whatever its content looks like: raw, gz or zst (default: by its content)")
 }
 
+// sourceFlags adds the flags of commands that read an image.
+func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.spec.NoHoles, "no-holes", false, "read all of a sparse image, also what its file system calls holes")
+}
+
 // build is the spec that the flags and the two addresses make.
 func (f *jobFlags) build(source, target string) (transfer.Spec, error) {
 	s := f.spec

@@ -34,6 +34,7 @@ drive's UUID is printed.`,
 	f.sourceFormatFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&f.spec.AllowShort, "allow-short", false,
 		"let standard input end before --size; the rest of the drive is zeros")
+	f.sourceFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		spec, err := f.build(args[0], args[1])
 		if err != nil {

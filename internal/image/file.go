@@ -24,6 +24,9 @@ type File struct {
 	size     int64
 	identity string
 	reading  reading // of the image in it, once it is chosen
+	holes    holes
+	// seekHoles is SEEK_DATA and SEEK_HOLE of another file system, for tests; nil: that of f.
+	seekHoles func(off int64, whence int) (int64, error)
 }
 
 var (
@@ -162,8 +165,21 @@ func (s *File) Size() int64 { return s.size }
 func (s *File) Identity() string { return s.identity }
 
 // Extents yields what the file system has stored, found by SEEK_DATA and SEEK_HOLE (lseek(2)). A
-// file system that cannot tell, and a block device, make one extent of everything.
+// file system that cannot tell, or is caught telling wrongly, and a block device, make one extent of
+// everything.
 func (s *File) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
+	return func(yield func(transfer.Extent, error) bool) {
+		lie, err := s.holesLie(ctx)
+		if err != nil || lie {
+			yield(transfer.Extent{Len: s.size}, err)
+			return
+		}
+		s.stored(ctx)(yield)
+	}
+}
+
+// stored yields what the file system says that it has stored.
+func (s *File) stored(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
 		for off := int64(0); off < s.size; {
 			e, err := s.nextData(off)
@@ -182,10 +198,17 @@ func (s *File) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	}
 }
 
+func (s *File) seek(off int64, whence int) (int64, error) {
+	if s.seekHoles != nil {
+		return s.seekHoles(off, whence)
+	}
+	return s.f.Seek(off, whence)
+}
+
 // nextData is the first stored run at or after off; its length is 0 if there is none. The calls
 // move the file's offset, but neither they nor any reader here depend on it.
 func (s *File) nextData(off int64) (transfer.Extent, error) {
-	from, err := s.f.Seek(off, unix.SEEK_DATA)
+	from, err := s.seek(off, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):
 		return transfer.Extent{}, nil
@@ -194,11 +217,23 @@ func (s *File) nextData(off int64) (transfer.Extent, error) {
 	case err != nil:
 		return transfer.Extent{}, fileErrorAt("find data in "+s.path, off, err)
 	}
-	to, err := s.f.Seek(from, unix.SEEK_HOLE)
+	to, err := s.seek(from, unix.SEEK_HOLE)
 	if err != nil {
 		to = s.size
 	}
 	return transfer.Extent{Off: from, Len: max(0, min(to, s.size)-from)}, nil
+}
+
+// Warnings tells of a manifest beside the file that is of another image, and of a file system that calls
+// data holes.
+func (s *File) Warnings(m *transfer.Manifest) []string {
+	list := s.reading.warnings(s.path, m)
+	s.holes.mu.Lock()
+	defer s.holes.mu.Unlock()
+	if s.holes.untrue {
+		list = append(list, "the file system of "+s.path+" calls data holes (SEEK_DATA), so all of the image was read")
+	}
+	return list
 }
 
 // ReadChunk reads from the file. A file that ends early has changed: CodeSourceChanged.
@@ -252,9 +287,6 @@ func (s *File) changed(off int64, format string, args ...any) error {
 	}
 	return e
 }
-
-// Warnings tells of a manifest beside the file that is of another image.
-func (s *File) Warnings(m *transfer.Manifest) []string { return s.reading.warnings(s.path, m) }
 
 // Close closes the file.
 func (s *File) Close() error {

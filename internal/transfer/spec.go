@@ -110,6 +110,7 @@ type Spec struct {
 	Format      Format      `json:"format,omitempty"`       // of the image; empty: by its content (of a target: raw)
 	AllowShort  bool        `json:"allow_short,omitempty"`  // a stream may end before Size
 	Overwrite   bool        `json:"overwrite,omitempty"`    // the target may exist, and is replaced
+	NoHoles     bool        `json:"no_holes,omitempty"`     // what a file system calls holes of the source is read, too
 	Verify      VerifyMode  `json:"verify"`
 	Compression Compression `json:"compression"`
 	Concurrency int         `json:"concurrency,omitempty"` // chunks in flight; 0: chosen

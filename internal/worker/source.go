@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"go.uber.org/zap"
 
@@ -45,8 +46,28 @@ func (a *attempt) openOnce(ctx context.Context) error {
 		if err = a.ends.setSource(source); err != nil {
 			return errors.Join(err, source.Close())
 		}
+		if a.ends.random != nil && a.readsHoles() {
+			a.ends.mapper = allData{source}
+		}
 		return nil
 	})
+}
+
+// readsHoles reports whether what the source calls holes is read like all else. Full verification and
+// comparisons take no file system's word for it: the target would be compared with zeros that it may have
+// been given by mistake.
+func (a *attempt) readsHoles() bool {
+	return a.spec().NoHoles || a.spec().Verify == transfer.VerifyFull || !a.action.Writes
+}
+
+// allData is a source whose holes are not trusted.
+type allData struct{ source transfer.Source }
+
+var _ transfer.Mapper = allData{}
+
+// Extents yields all of the source.
+func (d allData) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
+	return extentsOf(transfer.Extent{Len: d.source.Size()})
 }
 
 // reopenInOrder makes a stream of the source. All of it is read and compared with what the ledger has,

@@ -1,0 +1,46 @@
+package worker
+
+import (
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestHolesAreReadWhereTheyAreNotTrusted has a source that calls everything a hole: what compares, and
+// what verifies in full or is told to, reads it all the same.
+func TestHolesAreReadWhereTheyAreNotTrusted(t *testing.T) {
+	image := noise(20 * chunkSize)
+	hidden := func() *chunked {
+		s := newChunked(image)
+		s.extents = []transfer.Extent{}
+		return s
+	}
+	for name, ask := range map[string]func(s *transfer.Spec){
+		"full":         func(s *transfer.Spec) { s.Verify = transfer.VerifyFull },
+		"no holes":     func(s *transfer.Spec) { s.NoHoles = true },
+		"none of both": func(*transfer.Spec) {},
+	} {
+		for _, blank := range []bool{true, false} {
+			sink := newChunked(make([]byte, len(image)))
+			sink.blank = blank
+			j := newJob(t, hidden(), sink)
+			ask(&j.spec)
+			p := j.mustRun()
+			if name == "none of both" {
+				equal(t, sink, make([]byte, len(image)))
+			} else {
+				equal(t, sink, image)
+			}
+			if p.Chunks.Done != 20 || p.Chunks.Zero+p.Chunks.Sent != 20 && blank {
+				t.Errorf("%s, blank %t: %+v", name, blank, p.Chunks)
+			}
+		}
+	}
+	zeros := newChunked(make([]byte, len(image)))
+	j := newJob(t, hidden(), zeros)
+	j.spec.Kind, j.spec.Target.Drive = transfer.Verify, "old"
+	j.mustFail(transfer.CodeMismatch)
+	j = newJob(t, hidden(), newChunked(image))
+	j.spec.Kind, j.spec.Target.Drive = transfer.Verify, "old"
+	j.mustRun()
+}
