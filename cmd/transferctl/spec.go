@@ -57,6 +57,7 @@ func (f *jobFlags) sourceFormatFlag(flags *pflag.FlagSet) {
 
 // sourceFlags adds the flags of commands that read an image.
 func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.spec.AllowMounted, "allow-mounted", false, "read a device also while a file system on it is mounted read-write")
 	flags.BoolVar(&f.spec.NoHoles, "no-holes", false, "read all of a sparse image, also what its file system calls holes")
 }
 

@@ -122,6 +122,7 @@ the image if the rest is zeros. Exit status 5 means that they differ.`,
 	}
 	f := newJobFlags(cmd, transfer.Verify)
 	f.sourceFormatFlag(cmd.Flags())
+	f.sourceFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.buildAndSubmit(cmd.Context(), f, args[1], args[0]) // the image is read, the drive compared with it
 	}

@@ -3,11 +3,11 @@ package image
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"iter"
 	"os"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,8 +23,13 @@ type File struct {
 	info     fs.FileInfo
 	size     int64
 	identity string
-	reading  reading // of the image in it, once it is chosen
+	reading  reading      // of the image in it, once it is chosen
+	ctime    atomic.Int64 // as it was last seen, nanoseconds
 	holes    holes
+
+	exclusive      bool   // nothing else of this host can take the device for itself
+	writer         string // what may write the image all the same, a mounted file system on it; empty: nothing known
+	openForWriting bool   // somebody had the file open for writing when it was opened
 	// seekHoles is SEEK_DATA and SEEK_HOLE of another file system, for tests; nil: that of f.
 	seekHoles func(off int64, whence int) (int64, error)
 }
@@ -33,6 +38,8 @@ var (
 	_ transfer.RandomAccess   = (*File)(nil)
 	_ transfer.ChangeDetector = (*File)(nil)
 	_ transfer.Warner         = (*File)(nil)
+	_ transfer.Resembler      = (*File)(nil)
+	_ transfer.Unwatched      = (*File)(nil)
 	_ medium                  = (*File)(nil)
 )
 
@@ -51,13 +58,17 @@ func openFile(roots Roots, path string) (*File, error) {
 	if err := checkKind(op, info); err != nil {
 		return nil, err
 	}
-	f, err := roots.open(resolved, os.O_RDONLY)
+	s := &File{path: path}
+	if isDevice(info) {
+		s.f, s.exclusive, err = openExclusively(roots, resolved)
+	} else {
+		s.f, err = roots.open(resolved, os.O_RDONLY)
+	}
 	if err != nil {
 		return nil, err
 	}
-	s := &File{f: f, path: path}
 	if err := s.inspect(op); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, s.f.Close())
 	}
 	return s, nil
 }
@@ -74,6 +85,8 @@ func (s *File) inspect(op string) (err error) {
 		return errEmpty(op)
 	}
 	s.identity = identity(s.info, s.size)
+	s.ctime.Store(touched(s.info))
+	s.openForWriting = !isDevice(s.info) && openForWriting(s.f)
 	return nil
 }
 
@@ -115,18 +128,6 @@ func sizeOf(info fs.FileInfo) int64 {
 	return info.Size()
 }
 
-// identity is what tells whether an image is still the one it was: of a file its size, time of
-// change and inode, of a device its number and size, since nothing says whether a device was
-// written. The number of the device that a file is on is left out, because hosts that share a file
-// system number it differently.
-func identity(info fs.FileInfo, size int64) string {
-	st := info.Sys().(*syscall.Stat_t)
-	if isDevice(info) {
-		return fmt.Sprintf("device=%d:%d size=%d", unix.Major(st.Rdev), unix.Minor(st.Rdev), size)
-	}
-	return fmt.Sprintf("size=%d mtime=%d inode=%d", size, info.ModTime().UnixNano(), st.Ino)
-}
-
 func (s *File) name() string { return s.path }
 
 func (s *File) labels() labels { return labels{fileName: s.path} }
@@ -159,10 +160,6 @@ func (s *File) reader() readFunc {
 
 // Size is the image's length in bytes, as it was when it was opened.
 func (s *File) Size() int64 { return s.size }
-
-// Identity is made of size, time of change in nanoseconds and inode; of a block device, of its
-// number and size.
-func (s *File) Identity() string { return s.identity }
 
 // Extents yields what the file system has stored, found by SEEK_DATA and SEEK_HOLE (lseek(2)). A
 // file system that cannot tell, or is caught telling wrongly, and a block device, make one extent of
@@ -251,26 +248,6 @@ func (s *File) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error 
 	return fileErrorAt("read "+s.path, c.Off+int64(n), err)
 }
 
-// Unchanged returns CodeSourceChanged if the file, or what its path leads to, is not what was
-// opened.
-func (s *File) Unchanged(context.Context) error {
-	info, size, err := measure(s.f)
-	if err != nil {
-		return fileError("look at "+s.path, err)
-	}
-	if now := identity(info, size); now != s.identity {
-		return s.changed(-1, "it was %s, it is %s", s.identity, now)
-	}
-	there, err := os.Stat(s.path)
-	if err != nil {
-		return s.changed(-1, "it is gone (%v)", bare(err))
-	}
-	if !sameObject(s.info, there) {
-		return s.changed(-1, "another file has taken its place")
-	}
-	return nil
-}
-
 func sameObject(a, b fs.FileInfo) bool {
 	if isDevice(a) && isDevice(b) {
 		return a.Sys().(*syscall.Stat_t).Rdev == b.Sys().(*syscall.Stat_t).Rdev
@@ -280,7 +257,7 @@ func sameObject(a, b fs.FileInfo) bool {
 
 // changed makes the error of a source that is not what it was; off is negative if it has no place.
 func (s *File) changed(off int64, format string, args ...any) error {
-	e := transfer.Errorf(transfer.CodeSourceChanged, "leave the image alone while it is read, and start a new job",
+	e := transfer.Errorf(transfer.CodeSourceChanged, hintLeaveAlone,
 		"the image changed: "+format, args...)
 	if e.Op = "read " + s.path; off >= 0 {
 		e.Offset = &off

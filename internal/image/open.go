@@ -37,6 +37,9 @@ type Options struct {
 	// Retry makes reads of a URL in order again that fail; nil: none. Those by offset, and opening, are the
 	// caller's to make again.
 	Retry Retry
+	// AllowMounted reads a block device or file also while a file system that is on it is mounted
+	// read-write, which is CodeInvalid else.
+	AllowMounted bool
 	// InOrder reads a URL in order, whatever ranges its server promises.
 	InOrder bool
 
@@ -56,7 +59,7 @@ type Options struct {
 // server's response.
 func Open(ctx context.Context, path string, opts Options) (transfer.Source, error) {
 	if (transfer.Ref{Path: path}).IsFile() {
-		f, err := openFile(opts.Roots, path)
+		f, err := openSource(path, opts)
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ func OpenReference(ctx context.Context, path string, opts Options) (transfer.Sou
 	if !(transfer.Ref{Path: path}).IsFile() || opts.Format != "" {
 		return Open(ctx, path, opts)
 	}
-	f, err := openFile(opts.Roots, path)
+	f, err := openSource(path, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ var (
 	_ transfer.ChangeDetector = (*stream)(nil)
 	_ transfer.Warner         = (*stream)(nil)
 	_ transfer.StoredDigester = (*stream)(nil)
+	_ transfer.Resembler      = (*stream)(nil)
+	_ transfer.Unwatched      = (*stream)(nil)
 )
 
 // openStream reads an image from a medium, which belongs to the stream from then on if there is no
@@ -100,7 +102,7 @@ func orChanged(ctx context.Context, m medium, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeInvalid {
 		return err
 	}
-	if changed := m.Unchanged(ctx); changed != nil {
+	if changed := m.Unchanged(ctx); changed != nil && !errors.Is(changed, transfer.ErrTouched) {
 		return changed
 	}
 	return err
@@ -134,6 +136,28 @@ func (s *stream) Warnings(m *transfer.Manifest) []string {
 // StoredSHA256 is the SHA-256 of a compressed image as it is stored, in hexadecimal, once Next has
 // returned io.EOF; empty before, and where it was not asked for.
 func (s *stream) StoredSHA256() string { return s.image.storedSum }
+
+// Resembles is that of the medium.
+func (s *stream) Resembles(identity string) bool {
+	r, ok := s.medium.(transfer.Resembler)
+	return ok && r.Resembles(identity)
+}
+
+// Unseen is that of a file.
+func (s *stream) Unseen() string {
+	if f, ok := s.medium.(*File); ok {
+		return f.Unseen()
+	}
+	return ""
+}
+
+// DropCache is that of a file.
+func (s *stream) DropCache() error {
+	if f, ok := s.medium.(*File); ok {
+		return f.DropCache()
+	}
+	return nil
+}
 
 // Close closes the stream and its medium.
 func (s *stream) Close() error { return errors.Join(s.image.Close(), s.medium.Close()) }

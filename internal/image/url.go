@@ -152,7 +152,10 @@ type urlBody struct {
 	in       *input
 }
 
-var _ medium = (*urlBody)(nil)
+var (
+	_ medium             = (*urlBody)(nil)
+	_ transfer.Resembler = (*urlBody)(nil)
+)
 
 // body makes a medium of a response, which it owns from then on.
 func (r *remote) body(resp *response) (*urlBody, error) {

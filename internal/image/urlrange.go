@@ -25,6 +25,7 @@ type URL struct {
 
 var (
 	_ transfer.RandomAccess = (*URL)(nil)
+	_ transfer.Resembler    = (*URL)(nil)
 	_ medium                = (*URL)(nil)
 )
 

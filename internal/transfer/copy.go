@@ -68,9 +68,22 @@ type Digests interface {
 	ImageDigest() string
 }
 
+// ErrTouched is in the chain of an error of a ChangeDetector whose image may have changed, or only what
+// describes it, such as the permissions of a file. Reading it once more decides.
+var ErrTouched = errors.New("it was touched, and its content may have changed")
+
+// Unwatched is a Source whose image others may change without a trace while it is read.
+type Unwatched interface {
+	// Unseen says, for users, which changes Unchanged cannot find out; empty: none that is known of.
+	Unseen() string
+	// DropCache has the image be read from where it is stored from now on, not from a cache.
+	DropCache() error
+}
+
 // ChangeDetector is a Source that can tell whether its image has changed since it was opened.
 type ChangeDetector interface {
-	// Unchanged returns an error with CodeSourceChanged if the image is not the one that was opened.
+	// Unchanged returns an error with CodeSourceChanged if the image is not the one that was opened. One with ErrTouched
+	// is returned once for each time that the image was touched.
 	Unchanged(ctx context.Context) error
 }
 
@@ -318,6 +331,7 @@ type Plan struct {
 	Blank     bool      `json:"blank,omitempty"`      // zeros need not be written
 	Source    string    `json:"source,omitempty"`     // the source's identity
 	InOrder   bool      `json:"in_order,omitempty"`   // the source cannot be read by offset any more
+	Recheck   bool      `json:"recheck,omitempty"`    // the source may have changed: what was read is compared with it
 	Size      int64     `json:"size,omitempty"`       // of the image, bytes; 0: not known yet
 	ChunkSize int       `json:"chunk_size,omitempty"` // bytes; 0: nothing settled yet
 	ReadMark  string    `json:"read_mark,omitempty"`  // of who wrote the source drive last before the job began

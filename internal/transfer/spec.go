@@ -101,24 +101,26 @@ type Spec struct {
 	Source Ref  `json:"source"` // what is read
 	Target Ref  `json:"target"` // what is written, or compared with the source
 
-	Name        string      `json:"name,omitempty"`         // of a new drive
-	Size        int64       `json:"size,omitempty"`         // of a new drive, bytes; 0: the image's
-	Tags        []string    `json:"tags,omitempty"`         // of a new drive
-	Readers     []string    `json:"readers,omitempty"`      // of a new drive: UUIDs of accounts that may read it
-	SHA256      string      `json:"sha256,omitempty"`       // what the image must have, as sha256sum prints it
-	ImageDigest bool        `json:"image_sha256,omitempty"` // also compute the SHA-256 of the image as a whole
-	Format      Format      `json:"format,omitempty"`       // of the image; empty: by its content (of a target: raw)
-	AllowShort  bool        `json:"allow_short,omitempty"`  // a stream may end before Size
-	Overwrite   bool        `json:"overwrite,omitempty"`    // the target may exist, and is replaced
-	NoHoles     bool        `json:"no_holes,omitempty"`     // what a file system calls holes of the source is read, too
-	Verify      VerifyMode  `json:"verify"`
-	Compression Compression `json:"compression"`
-	Concurrency int         `json:"concurrency,omitempty"` // chunks in flight; 0: chosen
-	ChunkSize   int         `json:"chunk_size"`            // bytes
-	LimitRate   int64       `json:"limit_rate,omitempty"`  // bytes a second on the wire; 0: none
-	Queue       string      `json:"queue"`
-	Priority    Priority    `json:"priority"`
-	Deadline    Seconds     `json:"deadline,omitempty"` // from when it is enqueued until it has to be done; 0: none
+	Name        string   `json:"name,omitempty"`         // of a new drive
+	Size        int64    `json:"size,omitempty"`         // of a new drive, bytes; 0: the image's
+	Tags        []string `json:"tags,omitempty"`         // of a new drive
+	Readers     []string `json:"readers,omitempty"`      // of a new drive: UUIDs of accounts that may read it
+	SHA256      string   `json:"sha256,omitempty"`       // what the image must have, as sha256sum prints it
+	ImageDigest bool     `json:"image_sha256,omitempty"` // also compute the SHA-256 of the image as a whole
+	Format      Format   `json:"format,omitempty"`       // of the image; empty: by its content (of a target: raw)
+	AllowShort  bool     `json:"allow_short,omitempty"`  // a stream may end before Size
+	Overwrite   bool     `json:"overwrite,omitempty"`    // the target may exist, and is replaced
+	NoHoles     bool     `json:"no_holes,omitempty"`     // what a file system calls holes of the source is read, too
+	// AllowMounted reads a source also while a file system on it is mounted read-write.
+	AllowMounted bool        `json:"allow_mounted,omitempty"`
+	Verify       VerifyMode  `json:"verify"`
+	Compression  Compression `json:"compression"`
+	Concurrency  int         `json:"concurrency,omitempty"` // chunks in flight; 0: chosen
+	ChunkSize    int         `json:"chunk_size"`            // bytes
+	LimitRate    int64       `json:"limit_rate,omitempty"`  // bytes a second on the wire; 0: none
+	Queue        string      `json:"queue"`
+	Priority     Priority    `json:"priority"`
+	Deadline     Seconds     `json:"deadline,omitempty"` // from when it is enqueued until it has to be done; 0: none
 }
 
 // Seconds is a duration that JSON has in whole seconds.

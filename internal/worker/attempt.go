@@ -32,6 +32,7 @@ type attempt struct {
 	flusher *flusher // nil: the target stores what it is given by itself
 	stop    context.CancelCauseFunc
 	from    *takeover // the worker before this one
+	unseen  string    // what nothing tells of changes of the source; for users
 	// trusted says that no other job has written the target since this one last claimed it.
 	trusted bool
 }
@@ -138,7 +139,7 @@ func (a *attempt) carry(ctx context.Context, lay layout) error {
 	if err := c.copy(ctx, wholeImage); err != nil {
 		return err
 	}
-	if err := a.unchanged(ctx); err != nil {
+	if err := a.proveSource(ctx, c); err != nil {
 		return err
 	}
 	if err := c.finishTakeover(ctx); err != nil {
@@ -173,7 +174,7 @@ func (a *attempt) compared(ctx context.Context, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err
 	}
-	if changed := a.unchanged(ctx); changed != nil {
+	if changed := a.unchanged(ctx); changed != nil && !errors.Is(changed, transfer.ErrTouched) {
 		err = changed
 	}
 	// What was equal once need not be when the job is retried, perhaps because the rest was mended.

@@ -24,6 +24,7 @@ type ends struct {
 	warner  transfer.Warner         // of the source
 	stored  transfer.StoredDigester // of the source
 	similar transfer.Resembler      // of the source
+	unwatch transfer.Unwatched      // of the source
 
 	sink      transfer.Sink
 	traits    transfer.Traits
@@ -77,6 +78,7 @@ func (e *ends) setSource(source transfer.Source) error {
 	e.warner = ability[transfer.Warner](source)
 	e.stored = ability[transfer.StoredDigester](source)
 	e.similar = ability[transfer.Resembler](source)
+	e.unwatch = ability[transfer.Unwatched](source)
 	e.addRemote(source)
 	kinds := 0
 	for _, is := range []bool{e.stream != nil, e.digests != nil, e.random != nil} {

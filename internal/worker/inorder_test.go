@@ -60,42 +60,6 @@ func TestRangesFailInTheMiddle(t *testing.T) {
 	}
 }
 
-// similar is a source that may be any other.
-type similar struct{ *chunked }
-
-func (similar) Resembles(string) bool { return true }
-
-// TestResumeOfASimilarSource compares all of a source whose identity is another one, in order, if only its
-// bytes can tell whether it is the same.
-func TestResumeOfASimilarSource(t *testing.T) {
-	image := noise(20 * chunkSize)
-	source, sink := newChunked(image), newChunked(nil)
-	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
-		if c.Index == 10 {
-			return failure(transfer.CodeRefused)
-		}
-		return nil
-	}
-	j := newJob(t, source, sink)
-	j.mustFail(transfer.CodeRefused)
-	before := sink.total(sink.writes)
-	sink.onWrite, source.identity = nil, "two"
-	j.ends.source = similar{source}
-	ends := &failingRanges{twoEnds: j.ends, stream: func() transfer.Source { return newStream(image) }}
-	if err := j.runWith(t.Context(), nil, ends, j.store); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, sink, image)
-	if writes := sink.total(sink.writes) - before; writes < 9 || writes > 20 {
-		t.Errorf("%d chunks were written", writes)
-	}
-	j.ends.source = source
-	j.store.at.Plan.InOrder, j.store.at.Plan.Source = false, "one"
-	if err := j.run(t.Context(), nil); transfer.CodeOf(err) != transfer.CodeSourceChanged {
-		t.Errorf("a source that is another one: %v", err)
-	}
-}
-
 // TestReadsOfAStreamAreMadeAgain has the session's Retry make what a stream does again, as calls are.
 func TestReadsOfAStreamAreMadeAgain(t *testing.T) {
 	j := newJob(t, newStream(noise(chunkSize)), newChunked(nil))

@@ -23,11 +23,8 @@ func (a *attempt) openSource(ctx context.Context) error {
 	case plan.Source == "" || now == "" || plan.Source == now:
 		return nil
 	case a.ends.similar != nil && a.ends.similar.Resembles(plan.Source):
-		a.log.Info("the source may have changed, reading it again from its start",
-			zap.String("was", plan.Source), zap.String("is", now))
-		if err := a.reopenInOrder(ctx); err != nil {
-			return err
-		}
+		a.log.Info("the source may have changed, comparing what was read of it", zap.String("was", plan.Source), zap.String("is", now))
+		a.state.updatePlan(func(p *transfer.Plan) { p.Recheck, p.Source = true, "" })
 		return nil
 	default:
 		return errors.Join(&transfer.Error{

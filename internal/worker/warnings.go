@@ -18,6 +18,9 @@ func (a *attempt) warnings(ctx context.Context, m *transfer.Manifest) (list []st
 	if misplaced := a.misplacedGPT(ctx); misplaced != "" {
 		list = append(list, misplaced)
 	}
+	if a.unseen != "" {
+		list = append(list, a.unseen)
+	}
 	return list
 }
 

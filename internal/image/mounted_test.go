@@ -1,0 +1,133 @@
+package image
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestWritersOfDevices finds what is mounted read-write on a disk, on its partitions, and on what is made
+// of them, in trees as the kernel shows them.
+func TestWritersOfDevices(t *testing.T) {
+	const disk, part1, part2, volume, snapshot, other = "8:0", "8:1", "8:2", "253:0", "253:1", "8:16"
+	dir := tempDir(t)
+	k := kernel{dir + "/dev", dir + "/block", dir + "/mountinfo", dir + "/swaps"}
+	device := func(number, path string) string {
+		at := filepath.Join(dir, "block", path)
+		for _, d := range []string{filepath.Join(at, "holders"), k.devices} {
+			if err := os.MkdirAll(d, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		writeFile(t, filepath.Join(at, "dev"), []byte(number+"\n"))
+		if err := os.Symlink(at, filepath.Join(k.devices, number)); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	device(disk, "sda")
+	for number, path := range map[string]string{part1: "sda/sda1", part2: "sda/sda2"} {
+		writeFile(t, filepath.Join(device(number, path), "partition"), []byte("1\n"))
+	}
+	device(other, "sdb")
+	for number, name := range map[string]string{volume: "dm-0", snapshot: "dm-1"} {
+		at := device(number, name)
+		if err := os.Symlink(at, filepath.Join(dir, "block", "sda/sda2/holders", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tc := range map[string]struct {
+		mounted, options string
+		used             []string
+	}{
+		"nothing":                {"9:9", "rw", nil},
+		"the disk":               {disk, "rw,relatime", []string{disk}},
+		"a partition":            {part1, "rw", []string{disk, part1}},
+		"a partition, read-only": {part1, "ro", nil},
+		"a volume":               {volume, "rw", []string{disk, part2, volume}},
+	} {
+		writeFile(t, k.mounts, fmt.Appendf(nil, "36 35 %s / /mnt/a\\040b %s shared:1 - ext4 /dev/none %s,errors=continue\n", tc.mounted, tc.options, tc.options))
+		for _, number := range []string{disk, part1, part2, volume, snapshot, other} {
+			how, err := k.writer(number)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := false
+			for _, used := range tc.used {
+				want = want || used == number
+			}
+			if want != (how != "") || want && !strings.Contains(how, "mounted read-write on /mnt/a b") {
+				t.Errorf("%s: %s is used: %q", name, number, how)
+			}
+		}
+	}
+}
+
+// loop attaches a file to a loop device, or skips the test where that is not allowed.
+func loop(t *testing.T, path string) string {
+	t.Helper()
+	out, err := exec.Command("losetup", "--find", "--show", path).Output()
+	if err != nil {
+		t.Skipf("no loop devices here: %v", err)
+	}
+	dev := strings.TrimSpace(string(out))
+	t.Cleanup(func() {
+		if err := exec.Command("losetup", "--detach", dev).Run(); err != nil {
+			t.Error(err)
+		}
+	})
+	return dev
+}
+
+// TestMountedDevice refuses a device, and the file behind it, while a file system on it is mounted
+// read-write, and reads it read-only or where that is allowed. One that nobody uses is opened exclusively.
+func TestMountedDevice(t *testing.T) {
+	path := sparse(t, 8<<20)
+	if err := exec.Command("mkfs.ext4", "-q", path).Run(); err != nil {
+		t.Skipf("no ext4 here: %v", err)
+	}
+	dev, at := loop(t, path), tempDir(t)
+	for _, p := range []string{dev, path} {
+		s := open(t, p, Options{}).(*File)
+		if s.exclusive != (p == dev) || p == dev && !strings.Contains(s.Unseen(), "not mounted") {
+			t.Errorf("%s: exclusive %t, %q", p, s.exclusive, s.Unseen())
+		}
+		if p == dev {
+			if err := exec.Command("mount", "-o", "ro", dev, at).Run(); err == nil {
+				t.Error("it could be mounted while it was read")
+				_ = exec.Command("umount", at).Run()
+			}
+		}
+		closed(t, s)
+	}
+	for _, mode := range []string{"ro", "rw"} {
+		if err := exec.Command("mount", "-o", mode, dev, at).Run(); err != nil {
+			t.Skipf("no mounts here: %v", err)
+		}
+		for _, p := range []string{dev, path} {
+			src, err := Open(t.Context(), p, Options{Roots: everywhere})
+			if mode == "rw" {
+				expect(t, err, transfer.CodeInvalid, "mounted read-write on "+at, "--allow-mounted", dev[len("/dev/"):])
+				s := open(t, p, Options{AllowMounted: true}).(*File)
+				if said := s.Unseen(); !strings.Contains(said, "in use") || !strings.Contains(said, at) {
+					t.Errorf("%s: %q", p, said)
+				}
+				closed(t, s)
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s, mounted read-only: %v", p, err)
+				continue
+			}
+			closed(t, src)
+		}
+		if err := exec.Command("umount", at).Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package image
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestTouchedFile tells a file that was written and had its time set back from one that was not touched,
+// and says so once each time.
+func TestTouchedFile(t *testing.T) {
+	path := tempFile(t, "x.img", random(100_000))
+	old := time.Now().Add(-time.Hour)
+	for name, touch := range map[string]func() error{
+		"written, time set back": func() error {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteAt([]byte("new"), 7)
+			return errors.Join(err, f.Close(), os.Chtimes(path, old, old))
+		},
+		"permissions": func() error { return os.Chmod(path, 0o640) },
+		"a link":      func() error { return errors.Join(os.Link(path, path+".link"), os.Remove(path+".link")) },
+	} {
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+		s, err := openFile(everywhere, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := s.Identity()
+		if err := s.Unchanged(t.Context()); err != nil {
+			t.Errorf("%s: before, %v", name, err)
+		}
+		if err := touch(); err != nil {
+			t.Fatal(err)
+		}
+		err = s.Unchanged(t.Context())
+		if expect(t, err, transfer.CodeSourceChanged); !errors.Is(err, transfer.ErrTouched) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := s.Unchanged(t.Context()); err != nil {
+			t.Errorf("%s: the second time, %v", name, err)
+		}
+		again, err := openFile(everywhere, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.Identity() == before || !again.Resembles(before) {
+			t.Errorf("%s: it was %s, it is %s", name, before, again.Identity())
+		}
+		closed(t, again)
+		closed(t, s)
+	}
+	s, err := openFile(everywhere, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, s)
+	before := s.Identity()
+	writeFile(t, path, random(100_000))
+	if err := s.Unchanged(t.Context()); transfer.CodeOf(err) != transfer.CodeSourceChanged || errors.Is(err, transfer.ErrTouched) {
+		t.Errorf("a file that was written: %v", err)
+	}
+	again, err := openFile(everywhere, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, again)
+	if again.Resembles(before) {
+		t.Error("a file that was written resembles what it was")
+	}
+}
+
+// TestMappedFile says that somebody may write the file unseen, and nothing of one that nobody has open.
+func TestMappedFile(t *testing.T) {
+	path := tempFile(t, "x.img", random(100_000))
+	w, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := unix.Mmap(int(w.Fd()), 0, 4096, unix.PROT_WRITE, unix.MAP_SHARED)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openFile(everywhere, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, s)
+	if err := unix.Munmap(m); err != nil {
+		t.Fatal(err)
+	}
+	if s.Unseen() == "" {
+		t.Error("nothing is said of a file that was mapped when it was opened")
+	}
+	quiet, err := openFile(everywhere, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, quiet)
+	if said := quiet.Unseen(); said != "" {
+		t.Errorf("of a file that nobody has open it is said that %s", said)
+	}
+}

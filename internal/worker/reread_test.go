@@ -1,0 +1,189 @@
+package worker
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// watched is a source that is touched now and then, or that others may change unseen.
+type watched struct {
+	*chunked
+	touches int // how often it will have been touched when it is asked
+	unseen  string
+	dropped int
+}
+
+func (s *watched) Unchanged(context.Context) error {
+	if s.touches > 0 {
+		s.touches--
+		return transfer.Errorf(transfer.CodeSourceChanged, "", "look: %w", transfer.ErrTouched)
+	}
+	return nil
+}
+
+func (s *watched) Unseen() string        { return s.unseen }
+func (s *watched) DropCache() error      { s.dropped++; return nil }
+func (s *watched) Resembles(string) bool { return true }
+
+// sparseImage has holes and data, and what a source says of them.
+func sparseImage() ([]byte, []transfer.Extent) {
+	image := noise(20 * chunkSize)
+	clear(image[5*chunkSize : 15*chunkSize])
+	return image, []transfer.Extent{{Len: 5 * chunkSize}, {Off: 15 * chunkSize, Len: 5 * chunkSize}}
+}
+
+// TestTouchedSource reads an image again that was touched, as by chmod, and goes on if its bytes are equal;
+// if they are not, be it in what was a hole, the image has changed.
+func TestTouchedSource(t *testing.T) {
+	for name, tc := range map[string]struct {
+		touches int
+		change  int64 // the chunk that is another one at the second reading; 0: none
+		code    transfer.Code
+	}{
+		"untouched": {}, "touched": {touches: 1}, "touched again": {touches: 2}, "touched all the time": {touches: 9, code: transfer.CodeSourceChanged},
+		"data changed": {1, 3, transfer.CodeSourceChanged}, "a hole changed": {1, 10, transfer.CodeSourceChanged},
+	} {
+		t.Run(name, func(t *testing.T) {
+			image, extents := sparseImage()
+			source := &watched{chunked: newChunked(image), touches: tc.touches}
+			source.extents = extents
+			sink := newChunked(make([]byte, len(image)))
+			sink.blank = true
+			if tc.change > 0 {
+				sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+					if c.Index == 19 {
+						source.mu.Lock()
+						defer source.mu.Unlock()
+						source.data[tc.change*chunkSize] ^= 1
+						source.extents = nil
+					}
+					return nil
+				}
+			}
+			j := newJob(t, source, sink)
+			j.spec.Concurrency = 1
+			err := j.run(t.Context(), nil)
+			if transfer.CodeOf(err) != tc.code {
+				t.Fatalf("it ended with %v", err)
+			}
+			if reads := source.total(source.reads); tc.code == "" && reads != 10*(1+tc.touches) {
+				t.Errorf("%d chunks were read", reads)
+			}
+		})
+	}
+}
+
+// TestResumeOfATouchedSource compares what an earlier attempt read with a source that may be another one,
+// in this attempt and, if that does not end, in the next.
+func TestResumeOfATouchedSource(t *testing.T) {
+	for _, changed := range []bool{false, true} {
+		image, extents := sparseImage()
+		source := &watched{chunked: newChunked(image)}
+		source.extents = extents
+		sink := newChunked(make([]byte, len(image)))
+		sink.blank = true
+		refused := true
+		sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
+			if c.Index == 17 && refused {
+				return failure(transfer.CodeRefused)
+			}
+			return nil
+		}
+		j := newJob(t, source, sink)
+		j.spec.Concurrency = 1
+		j.mustFail(transfer.CodeRefused)
+		source.identity = "two"
+		j.mustFail(transfer.CodeRefused)
+		if refused = false; changed {
+			source.data[0] ^= 1
+		}
+		code := transfer.Code("")
+		if changed {
+			code = transfer.CodeSourceChanged
+		}
+		if err := j.run(t.Context(), nil); transfer.CodeOf(err) != code {
+			t.Errorf("changed %t: it ended with %v", changed, err)
+		}
+		if !changed {
+			equal(t, sink, image)
+		}
+	}
+}
+
+// TestUnseenChanges are said in the result; with full verification the source is read a second time, past
+// the cache, and a difference ends the job.
+func TestUnseenChanges(t *testing.T) {
+	for name, tc := range map[string]struct {
+		verify  transfer.VerifyMode
+		differs bool
+		code    transfer.Code
+		words   string
+	}{
+		"written": {transfer.VerifyWritten, false, "", "it may have been written: --verify full reads it a second time"},
+		"full":    {transfer.VerifyFull, false, "", "it may have been written; a second reading found no difference"},
+		"differs": {transfer.VerifyFull, true, transfer.CodeSourceChanged, ""},
+	} {
+		image := noise(5 * chunkSize)
+		source := &watched{chunked: newChunked(image), unseen: "it may have been written"}
+		if tc.differs {
+			source.lieRead = func(c transfer.Chunk, n int, p []byte) {
+				if c.Index == 3 && n > 1 {
+					p[7] ^= 1
+				}
+			}
+		}
+		j := newJob(t, source, newChunked(nil))
+		j.spec.Verify = tc.verify
+		if err := j.run(t.Context(), nil); transfer.CodeOf(err) != tc.code {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := strings.Join(j.store.at.Progress.Warnings, "\n"); got != tc.words {
+			t.Errorf("%s: it says %q", name, got)
+		}
+		if want := tc.verify == transfer.VerifyFull; (source.dropped == 1) != want {
+			t.Errorf("%s: the cache was dropped %d times", name, source.dropped)
+		}
+	}
+}
+
+// TestTouchedStream is unpacked a second time.
+func TestTouchedStream(t *testing.T) {
+	for _, changed := range []bool{false, true} {
+		image := noise(20*chunkSize + 5)
+		again := append([]byte(nil), image...)
+		if changed {
+			again[len(again)-1] ^= 1
+		}
+		opened := 0
+		j := newJob(t, nil, newChunked(nil))
+		ends := &onSource{twoEnds: j.ends, do: func(*Session) error {
+			if opened++; opened == 1 {
+				j.ends.source = &touchedStream{stream: newStream(image), touches: 1}
+			} else {
+				j.ends.source = &touchedStream{stream: newStream(again)}
+			}
+			return nil
+		}}
+		err := j.runWith(t.Context(), nil, ends, j.store)
+		if code := transfer.CodeOf(err); opened != 2 || changed && code != transfer.CodeSourceChanged || !changed && err != nil {
+			t.Errorf("changed %t: %v, opened %d times", changed, err, opened)
+		}
+	}
+}
+
+// touchedStream is a stream that is touched while it is read.
+type touchedStream struct {
+	*stream
+	touches int
+}
+
+func (s *touchedStream) Unchanged(context.Context) error {
+	if s.touches > 0 {
+		s.touches--
+		return transfer.Errorf(transfer.CodeSourceChanged, "", "look: %w", transfer.ErrTouched)
+	}
+	return nil
+}
