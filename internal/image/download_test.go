@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -289,5 +290,29 @@ func TestSignedURLExpires(t *testing.T) {
 		if f := transfer.FailureOf(err); f == nil || !strings.Contains(f.Hint, "expired") || !strings.Contains(f.Hint, "new one") {
 			t.Errorf("%d: %v, %+v", code, err, f)
 		}
+	}
+}
+
+// TestCutRanges reads a chunk that no response brings in one piece, because each is cut off, or because the
+// server sends less than was asked for.
+func TestCutRanges(t *testing.T) {
+	data := random(1 << 20)
+	b := &backend{stored: data, etag: `"1"`, ranges: true, most: 100 << 10}
+	for name, h := range map[string]http.HandlerFunc{
+		"cut": b.ServeHTTP,
+		"less": func(w http.ResponseWriter, r *http.Request) {
+			var first, last int64
+			if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &first, &last); err != nil {
+				t.Error(err)
+			}
+			r.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", first, min(last, first+99_999)))
+			(&backend{stored: data, etag: `"1"`, ranges: true}).ServeHTTP(w, r)
+		},
+	} {
+		src := open(t, server(t, h).URL+"/x.img", Options{})
+		if got, err := readAll(t, src); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+		closed(t, src)
 	}
 }

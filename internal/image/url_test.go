@@ -145,8 +145,8 @@ func TestURLRanges(t *testing.T) {
 		"a bad request":     {status(http.StatusBadRequest), transfer.CodeServer},
 		"no such range":     {status(http.StatusRequestedRangeNotSatisfiable), transfer.CodeServer},
 		"away":              {status(http.StatusServiceUnavailable), transfer.CodeServer},
-		"a range cut short": {rangeOf("bytes 100-199/10000", data[:40]), transfer.CodeNetwork},
-		"cut off":           {cut(rangeOf("bytes 100-199/10000", data[:40])), transfer.CodeNetwork},
+		"a range cut short": {rangeOf("bytes 100-199/10000", nil), transfer.CodeNetwork},
+		"cut off":           {cut(rangeOf("bytes 100-199/10000", nil)), transfer.CodeNetwork},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := content(`"1"`, data)

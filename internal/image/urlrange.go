@@ -76,45 +76,55 @@ func (u *URL) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) { yield(transfer.Extent{Len: u.size}, nil) }
 }
 
-// ReadChunk fetches one range. An image that is not the one that was opened is CodeSourceChanged
-// (If-Range, RFC 9110, 13.1.5); a response that is cut off is CodeNetwork, one that stands still
+// ReadChunk fetches one range, or what is left of it for as long as responses that are cut off bring
+// some of it. An image that is not the one that was opened is CodeSourceChanged (If-Range, RFC 9110,
+// 13.1.5); a response that is cut off before its first byte is CodeNetwork, one that stands still
 // CodeTimeout. If the server sends no ranges any more, the error is transfer.ErrInOrder.
 func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
-	if len(p) == 0 {
-		return ctx.Err()
+	for off := c.Off; len(p) > 0; {
+		n, err := u.readRange(ctx, off, p)
+		if err != nil && (n == 0 || transfer.CodeOf(err) != transfer.CodeNetwork) {
+			return err
+		}
+		off, p = off+int64(n), p[n:]
 	}
-	last := c.Off + int64(len(p)) - 1
-	resp, err := u.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", c.Off, last)}, "If-Range": {u.version.validator()}})
-	switch {
-	case rangeRefused(err):
-		return u.refusedRange(fmt.Errorf("asked for bytes %d to %d, %w", c.Off, last, statusError(statusOf(err))))
-	case err != nil:
-		return err
-	}
-	if err := u.check(resp, c.Off, last); err != nil {
-		return errors.Join(err, resp.Close())
-	}
-	if n, err := io.ReadFull(resp, p); err != nil {
-		return errors.Join(u.short(c.Off+int64(n), err), resp.Close())
-	}
-	return resp.Close()
+	return ctx.Err()
 }
 
-// check finds out whether a response brings just the bytes that were asked for.
-func (u *URL) check(resp *response, first, last int64) error {
+// readRange makes one request for the bytes at off, of which it reads n.
+func (u *URL) readRange(ctx context.Context, off int64, p []byte) (n int, err error) {
+	last := off + int64(len(p)) - 1
+	resp, err := u.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", off, last)}, "If-Range": {u.version.validator()}})
+	switch {
+	case rangeRefused(err):
+		return 0, u.refusedRange(fmt.Errorf("asked for bytes %d to %d, %w", off, last, statusError(statusOf(err))))
+	case err != nil:
+		return 0, err
+	}
+	if last, err = u.check(resp, off, last); err != nil {
+		return 0, errors.Join(err, resp.Close())
+	}
+	if n, err = io.ReadFull(resp, p[:last-off+1]); err != nil {
+		return n, errors.Join(u.short(off+int64(n), err), resp.Close())
+	}
+	return n, resp.Close()
+}
+
+// check finds out whether a response brings the bytes that were asked for, or the first of them, until to.
+func (u *URL) check(resp *response, first, last int64) (to int64, err error) {
 	now := resp.version()
 	from, to, _, ok := resp.contentRange()
 	switch asked := fmt.Sprintf("asked for bytes %d to %d, the server answers %d", first, last, resp.status); {
 	case !now.same(u.version) && now.resembles(u.version):
-		return u.inOrder(fmt.Errorf("its servers disagree on the version: it was %s, it is %s", u.version, now))
+		return 0, u.inOrder(fmt.Errorf("its servers disagree on the version: it was %s, it is %s", u.version, now))
 	case now.differs(u.version):
-		return u.changed(first, fmt.Errorf("it was %s, it is %s", u.version, now))
+		return 0, u.changed(first, fmt.Errorf("it was %s, it is %s", u.version, now))
 	case resp.status != http.StatusPartialContent:
-		return u.refusedRange(errors.New(asked))
-	case !ok || !now.same(u.version) || from != first || to != last:
-		return u.refusedRange(fmt.Errorf("%s with %q", asked, resp.header.Get("Content-Range")))
+		return 0, u.refusedRange(errors.New(asked))
+	case !ok || !now.same(u.version) || from != first || to > last:
+		return 0, u.refusedRange(fmt.Errorf("%s with %q", asked, resp.header.Get("Content-Range")))
 	}
-	return nil
+	return to, nil
 }
 
 // refusedRange is the error of a request for a range that the server does not send. Perhaps another
