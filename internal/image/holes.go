@@ -92,10 +92,10 @@ func (s *File) probe(holes []transfer.Extent) (found bool) {
 // ends, where partition tables are; each other one is anywhere in its share of the rest.
 func probeAt(i, count, size int64) int64 {
 	last := max(0, size-holeProbe)
-	switch {
-	case i == 0:
+	switch i {
+	case 0:
 		return 0
-	case i == count-1:
+	case count - 1:
 		return last
 	}
 	share := last / (count - 1)
