@@ -71,7 +71,19 @@ func Open(ctx context.Context, path string, opts Options) (transfer.Source, erro
 	}
 	opts.Measure = false // a URL would be fetched twice, and standard input is read once
 	r, err := choose(ctx, m, opts.Format)
+	if errors.Is(err, transfer.ErrInOrder) && !opts.InOrder {
+		opts.InOrder = true
+		return reopen(ctx, m, path, opts)
+	}
 	return openImage(ctx, m, r, opts, err)
+}
+
+// reopen opens a URL that cannot be read as it was opened.
+func reopen(ctx context.Context, m medium, path string, opts Options) (transfer.Source, error) {
+	if err := m.Close(); err != nil {
+		return nil, err
+	}
+	return Open(ctx, path, opts)
 }
 
 // openMedium opens what is not a file.
