@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/transferd/transferd/internal/lease"
+	"github.com/transferd/transferd/internal/panics"
 )
 
 // Fence is a RoundTripper for the calls of one job to a pool of connections that write (Config.Writes). A request that
@@ -140,4 +141,10 @@ func (c *writingConn) Close() error {
 }
 
 // ReadFrom implements io.ReaderFrom, as that of conn.
-func (c *writingConn) ReadFrom(r io.Reader) (int64, error) { return Copy(c, r) }
+func (c *writingConn) ReadFrom(r io.Reader) (n int64, err error) {
+	err = panics.Catch(func() (err error) {
+		n, err = Copy(c, r)
+		return err
+	})
+	return n, err
+}
