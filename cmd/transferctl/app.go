@@ -31,9 +31,12 @@ func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "transferctl",
 		Short: "Move drive images: upload, download, clone and verify the drives of a cloud that speaks the back-end API 1.0",
-		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := a.output.check(); err != nil {
 				return err
+			}
+			if cmd.HasParent() && cmd.Parent().Name() == "completion" {
+				return nil // a shell that starts asks for it, whatever the config
 			}
 			a.cfg, err = config.Load(a.configPath)
 			return err
@@ -49,15 +52,9 @@ func (a *app) rootCommand() *cobra.Command {
 	return root
 }
 
-// group makes a command that only holds others: alone it is a mistake, not a success.
+// group makes a command that only holds others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
-		what := "a command is missing"
-		if len(args) > 0 {
-			what = fmt.Sprintf("there is no command %q", args[0])
-		}
-		return transfer.Errorf(transfer.CodeInvalid, cmd.CommandPath()+" --help lists the commands", "%s: %s", use, what)
-	}}
+	g := &cobra.Command{Use: use, Short: short}
 	g.AddCommand(commands...)
 	return g
 }

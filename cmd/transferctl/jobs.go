@@ -165,7 +165,7 @@ func writeJob(w io.Writer, j *transfer.Job) {
 func (a *app) jobsWatch() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{Use: "watch ID", Short: "Follow a job to its end and exit with its outcome", Args: cobra.ExactArgs(1)}
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "give up watching, not the job, after this `long`")
+	durationFlag(cmd.Flags(), &timeout, "timeout", "give up watching, not the job, after this `duration`")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error { return a.watch(ctx, c, args[0], timeout) })
 	}
@@ -246,10 +246,10 @@ func (a *app) jobsRetry() *cobra.Command {
 
 func (a *app) jobsPrune() *cobra.Command {
 	var states []string
-	var olderThan time.Duration
+	olderThan := 7 * 24 * time.Hour
 	cmd := &cobra.Command{Use: "prune", Short: "Forget jobs that have ended", Args: cobra.NoArgs}
 	statesFlag(cmd, &states)
-	cmd.Flags().DurationVar(&olderThan, "older-than", 7*24*time.Hour, "that ended this `long` ago or longer")
+	durationFlag(cmd.Flags(), &olderThan, "older-than", "that ended this `duration` ago or longer")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		wanted, err := parseStates(states)
 		if err != nil {

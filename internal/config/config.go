@@ -189,24 +189,6 @@ func decode(text []byte, v any, opts ...yaml.DecodeOption) (err error) {
 	return yaml.UnmarshalWithOptions(text, v, opts...)
 }
 
-// describe says what is wrong in one line with its place; the library's own text draws the lines around it, which may
-// hold a password.
-func describe(err error) error {
-	var e yaml.Error
-	if !errors.As(err, &e) {
-		return errors.New("not a YAML mapping")
-	}
-	place := ""
-	if t := e.GetToken(); t != nil && t.Position != nil {
-		place = fmt.Sprintf("line %d: ", t.Position.Line)
-		var unknown *yaml.UnknownFieldError
-		if errors.As(err, &unknown) {
-			return invalid("the README lists the keys", "%sunknown key %q", place, t.Value)
-		}
-	}
-	return fmt.Errorf("%s%s", place, e.GetMessage())
-}
-
 // EndpointNames is the names of all endpoints in order.
 func (c *Config) EndpointNames() []string { return slices.Sorted(maps.Keys(c.Endpoints)) }
 

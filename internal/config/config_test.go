@@ -98,7 +98,7 @@ func TestLoadRefuses(t *testing.T) {
 		"roots in comments":        {"roots:\n# - /var/lib/images\nlisten: 127.0.0.1:1\n", "roots: is empty"},
 		"roots that are null":      {"roots: ~\n", "roots: is empty"},
 		"a url of another kind":    {strings.Replace(good, "https://", "ftp://", 1), "not http(s)"},
-		"no password":              {strings.Replace(good, "    password_env: ZRH_PASSWORD\n", "", 1), "0 places"},
+		"no password":              {strings.Replace(good, "    password_env: ZRH_PASSWORD\n", "", 1), "nothing says where"},
 		"two passwords":            {good + "    password_file: /x\n", "2 places"},
 		"a bad endpoint name":      {strings.Replace(good, "zrh:", "\"z/h\":", 1), "endpoint's name"},
 		"too many in flight":       {strings.Replace(good, "16", "100000", 1), "max_in_flight"},

@@ -47,8 +47,8 @@ func remove(path string) error {
 // addDevEndpoints adds the sandbox of a `transferd --dev` on this machine; what is configured by hand stays.
 func (c *Config) addDevEndpoints() error {
 	dev, err := readFile(devFile(c.State))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil // in the state folder of another user it is not for this one
 	}
 	if err != nil {
 		return err

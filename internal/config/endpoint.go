@@ -29,6 +29,9 @@ func (e *Endpoint) check(name string) error {
 		return fmt.Errorf("endpoints: %s: %w", name, err)
 	case e.User == "":
 		return invalid("add user: and one of password_env, password_file, password_command", "endpoints: %s: user is missing", name)
+	case e.secret().sources() == 0:
+		return invalid("add one of password_env, password_file and password_command",
+			"endpoints: %s: nothing says where the password is", name)
 	case e.secret().sources() != 1:
 		return invalid("give exactly one of password_env, password_file and password_command", "endpoints: %s: %d places to take the password from", name, e.secret().sources())
 	case e.MaxInFlight < 0 || e.MaxInFlight > maxInFlight:

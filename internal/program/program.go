@@ -27,6 +27,9 @@ func Main(root *cobra.Command, s *Signals) {
 // stdout has not taken.
 func run(ctx context.Context, root *cobra.Command) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	explainUsage(root)
 	started, prepare := false, root.PersistentPreRunE
 	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
 		if started = true; prepare == nil {

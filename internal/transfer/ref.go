@@ -33,8 +33,10 @@ func ValidEndpointName(s string) bool { return endpointName.MatchString(s) }
 func EndpointURL(s string) (base string, err error) {
 	u, err := url.Parse(s)
 	switch {
+	case s == "":
+		return "", Errorf(CodeInvalid, "write url: https://HOST", "url is missing")
 	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		return "", Errorf(CodeInvalid, "write url: https://HOST", "url is missing or not http(s)")
+		return "", Errorf(CodeInvalid, "write url: https://HOST", "url is not http(s)://HOST")
 	case u.User != nil:
 		return "", Errorf(CodeInvalid, "use user and password_env, password_file or password_command", "url holds credentials")
 	case strings.ContainsAny(s, "?#"):

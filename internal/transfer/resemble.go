@@ -1,0 +1,31 @@
+package transfer
+
+import "strings"
+
+// Resembles reports whether name may be a slip of the pen for known: its beginning, of three letters at least, or two
+// letters away at the most.
+func Resembles(known, name string) bool {
+	known, name = strings.ToLower(known), strings.ToLower(name)
+	return len(name) >= 3 && strings.HasPrefix(known, name) || distance(known, name) <= min(2, len(known)/2)
+}
+
+// distance is the Levenshtein distance of two names.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
