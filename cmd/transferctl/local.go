@@ -119,5 +119,8 @@ func (a *app) attempt(ctx context.Context, j *journal.Journal, spec transfer.Spe
 	case err != nil:
 		job.State = transfer.Failed
 	}
+	if at, loadErr := j.Load(context.WithoutCancel(ctx)); loadErr == nil {
+		job.NoteLeftover(&spec, &at.Plan, "transferctl drives cleanup "+spec.Target.Endpoint+": removes the drive")
+	}
 	return job
 }

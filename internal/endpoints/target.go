@@ -37,14 +37,14 @@ func (o *Opener) createDrive(ctx context.Context, c *api.Client, s *worker.Sessi
 	}
 	opts := api.CreateOptions{
 		Name: s.Spec.Name, Size: cmp.Or(s.Spec.Size, size),
-		Tags: append(slices.Clone(s.Spec.Tags), jobTag(s)), Readers: s.Spec.Readers,
+		Tags: append(slices.Clone(s.Spec.Tags), madeTags(s)...), Readers: s.Spec.Readers,
 	}
 	if s.Spec.Source.IsDrive() {
 		origin, err := o.origin(ctx, s)
 		if err != nil {
 			return "", err
 		}
-		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), append(inherited(origin), jobTag(s))
+		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), append(inherited(origin), madeTags(s)...)
 	}
 	info, err := c.Create(ctx, opts)
 	return info.UUID, err
@@ -60,7 +60,7 @@ func (o *Opener) copyDrive(ctx context.Context, c *api.Client, s *worker.Session
 		return "", tooLarge(origin.Size, s.Spec.Size, "give a larger --size, or leave it out")
 	}
 	info, err := c.Clone(ctx, origin.UUID, api.CloneOptions{
-		Name: cmp.Or(s.Spec.Name, origin.Name), Size: s.Spec.Size, Tags: append(inherited(origin), jobTag(s)),
+		Name: cmp.Or(s.Spec.Name, origin.Name), Size: s.Spec.Size, Tags: append(inherited(origin), madeTags(s)...),
 	})
 	return info.UUID, err
 }
@@ -89,10 +89,25 @@ func tooLarge(image, drive int64, hint string) error {
 	return transfer.Errorf(transfer.CodeInvalid, hint, "the image has %d bytes, and the drive only %d", image, drive)
 }
 
-// jobTag marks the drives that a job makes.
-func jobTag(s *worker.Session) string { return jobTagPrefix + s.ID }
+// madeTags marks the drives that a job makes, and that they are not complete.
+func madeTags(s *worker.Session) []string {
+	return []string{transfer.JobTag(s.ID), transfer.IncompleteTag}
+}
 
-const jobTagPrefix = "transferd:"
+// Complete implements worker.Opener.
+func (o *Opener) Complete(ctx context.Context, s *worker.Session, drive string) error {
+	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
+	if err != nil {
+		return err
+	}
+	info, err := c.Info(ctx, drive)
+	if err != nil || !slices.Contains(info.Tags, transfer.IncompleteTag) {
+		return err
+	}
+	rest := slices.DeleteFunc(slices.Clone(info.Tags), func(tag string) bool { return tag == transfer.IncompleteTag })
+	_, err = c.Set(ctx, drive, api.Object{"tags": strings.Join(rest, " ")})
+	return err
+}
 
 // findMade looks for the drive that an earlier call made; "" if there is none.
 func findMade(ctx context.Context, c *api.Client, s *worker.Session) (string, error) {
@@ -101,7 +116,7 @@ func findMade(ctx context.Context, c *api.Client, s *worker.Session) (string, er
 		return "", err
 	}
 	for i := range drives {
-		if slices.Contains(drives[i].Tags, jobTag(s)) {
+		if slices.Contains(drives[i].Tags, transfer.JobTag(s.ID)) {
 			return drives[i].UUID, nil
 		}
 	}
@@ -118,9 +133,7 @@ func (o *Opener) origin(ctx context.Context, s *worker.Session) (api.DriveInfo, 
 
 // inherited is the tags that a clone takes over: all but the marks of other jobs.
 func inherited(origin api.DriveInfo) []string {
-	return slices.DeleteFunc(slices.Clone(origin.Tags), func(tag string) bool {
-		return strings.HasPrefix(tag, jobTagPrefix)
-	})
+	return slices.DeleteFunc(slices.Clone(origin.Tags), transfer.IsOurTag)
 }
 
 // driveReady reports whether the endpoint has finished making a drive.

@@ -112,5 +112,7 @@ func (r *record) job() transfer.Job {
 	}
 	j.StartedAt, j.FinishedAt, j.Deadline = r.started, r.finished, r.due
 	j.Time(r.at)
+	j.Stopping = r.cancel && r.state == transfer.Running
+	j.NoteLeftover(&r.spec, &r.plan, "transferctl jobs cancel --destroy "+r.id+" removes the drive")
 	return j
 }

@@ -39,6 +39,10 @@ type Job struct {
 	Seconds    float64    `json:"seconds"` // from StartedAt to FinishedAt, or to now
 	Rate       float64    `json:"rate"`    // bytes of the source read, a second
 	Error      *Failure   `json:"error,omitempty"`
+	// DriveLeft says that the job ended without success and that the drive which it made stays, incomplete.
+	DriveLeft bool `json:"drive_left,omitempty"`
+	// Stopping says that a running job has been canceled, and that its worker has not stopped yet.
+	Stopping bool `json:"stopping,omitempty"`
 }
 
 // Progress is what a job has done so far. Its counts go over all attempts and only ever rise.

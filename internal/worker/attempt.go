@@ -87,8 +87,20 @@ func (a *attempt) storeCall(ctx context.Context, end caller, run func(ctx contex
 	}
 }
 
-// run goes through the phases.
+// run goes through the phases, and tells what of a failed one stays.
 func (a *attempt) run(ctx context.Context) error {
+	err := a.phases(ctx)
+	if err == nil {
+		return a.markComplete(ctx)
+	}
+	plan := a.state.Plan()
+	if left := plan.Leftover(a.session.ID, a.spec().Target); left != "" {
+		a.log.Info("target drive stays incomplete", zap.String("left", left))
+	}
+	return err
+}
+
+func (a *attempt) phases(ctx context.Context) error {
 	if err := a.claimDrives(ctx); err != nil {
 		return a.abandon(ctx, err)
 	}

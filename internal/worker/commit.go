@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
 )
@@ -82,6 +84,25 @@ func (a *attempt) complete(ctx context.Context, c *copier, m *transfer.Manifest)
 	return nil
 }
 
+// markComplete notes on a drive that the job wrote that it is complete. An endpoint that cannot change what it says of a
+// drive is no failure: the job's record says so, too.
+func (a *attempt) markComplete(ctx context.Context) error {
+	drive := a.state.Plan().Drive
+	if drive == "" {
+		return nil
+	}
+	err := control(ctx, a.target, func(ctx context.Context) error { return a.opener.Complete(ctx, a.session, drive) })
+	switch transfer.CodeOf(err) {
+	case transfer.CodeRefused, transfer.CodeNotFound, transfer.CodeProtocol:
+		a.log.Warn("drive still has the tag of an incomplete one", zap.String("drive", drive), zap.Error(err))
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("mark drive %s as complete: %w", drive, err)
+	}
+	return nil
+}
+
 // discard removes a target that this job made and that no later attempt can complete, nor go on with.
 // It asks for a fresh proof of the lease first: another worker may have completed the target meanwhile.
 func (a *attempt) discard(ctx context.Context, cause error) error {
@@ -110,6 +131,7 @@ func (a *attempt) discard(ctx context.Context, cause error) error {
 	if a.state.Plan().Created.IsZero() {
 		return a.state.save(ctx)
 	}
+	a.state.updatePlan(func(p *transfer.Plan) { p.Asked = false }) // the job has left nothing that a later attempt could find
 	return a.forget(ctx)
 }
 

@@ -70,7 +70,7 @@ func TestOtherCalls(t *testing.T) {
 			j.ends.open = sink.fail
 			p := j.mustRun()
 			equal(t, m, image)
-			if m.commits != 1 || sink.calls["blank"] != 3 || sink.calls["commit"] != 3 || p.Retries.Sum() != 8 {
+			if m.commits != 1 || sink.calls["blank"] != 3 || sink.calls["commit"] != 3 || p.Retries.Sum() != 10 {
 				t.Errorf("%s: %d commits, called %v, counted %+v", code, m.commits, sink.calls, p.Retries)
 			}
 		})

@@ -220,6 +220,8 @@ func (e *twoEnds) Claim(endpoint, drive string) transfer.Claim {
 	return transfer.Claim{Endpoint: endpoint, Drive: drive}
 }
 
+func (e *twoEnds) Complete(context.Context, *Session, string) error { return e.opening("complete") }
+
 func (e *twoEnds) Ready(context.Context, *Session, string) (bool, error) {
 	err := e.opening("ready")
 	return e.opened["ready"] > e.ready, err

@@ -71,6 +71,9 @@ type Opener interface {
 	// Claim is a claim of a drive on the endpoint of that name, for reading: by where the endpoint
 	// is, not by what it is called.
 	Claim(endpoint, drive string) transfer.Claim
+	// Complete notes on the target drive that it holds all that it is to hold: Provision marked a new one as incomplete.
+	// It may be called again, and for a drive without that mark.
+	Complete(ctx context.Context, s *Session, drive string) error
 	// Ready reports whether the endpoint has finished making a drive.
 	Ready(ctx context.Context, s *Session, drive string) (bool, error)
 	// Sink opens the target. One that cannot hold the source is refused with CodeInvalid, or with

@@ -1,0 +1,54 @@
+package endpoints_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/worker"
+)
+
+// tags is what an endpoint says of a drive.
+func (b *bench) tags(endpoint, uuid string) []string {
+	b.t.Helper()
+	c, err := b.opener.Client(b.t.Context(), endpoint)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	info, err := c.Info(b.t.Context(), uuid)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return info.Tags
+}
+
+// TestIncompleteTag is on a drive that a job makes until the job has succeeded; what users tag it with stays.
+func TestIncompleteTag(t *testing.T) {
+	b := newBench(t)
+	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
+	s.Tags = []string{"mine"}
+	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
+	uuid, err := b.opener.Provision(t.Context(), session, 1<<20, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.tags("here", uuid); !slices.Equal(got, []string{"mine", "transferd:job", "transferd:incomplete"}) {
+		t.Errorf("while it is written: %q", got)
+	}
+	for range 2 { // again after an answer that was lost
+		if err := b.opener.Complete(t.Context(), session, uuid); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.tags("here", uuid); !slices.Equal(got, []string{"mine", "transferd:job"}) {
+			t.Errorf("when it is complete: %q", got)
+		}
+	}
+	up := b.mustRun(s)
+	for _, where := range []string{"here", "there"} {
+		clone := b.mustRun(spec(transfer.Clone, drive("here", up.Drive), drive(where, "")))
+		got := b.tags(where, clone.Drive)
+		if transfer.MakerOf(got) == "" || slices.Contains(got, transfer.IncompleteTag) || !slices.Contains(got, "mine") {
+			t.Errorf("a clone %s: %q", where, got)
+		}
+	}
+}

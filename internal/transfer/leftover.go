@@ -1,0 +1,55 @@
+package transfer
+
+import "fmt"
+
+const jobTagPrefix = "transferd:"
+
+// IncompleteTag is the tag of drives that a job makes, for as long as they do not hold all that they are to hold.
+const IncompleteTag = jobTagPrefix + "incomplete"
+
+// JobTag is the tag of the drives that a job makes.
+func JobTag(id string) string { return jobTagPrefix + id }
+
+// IsOurTag reports whether a tag is one that jobs put on the drives that they make.
+func IsOurTag(tag string) bool {
+	return len(tag) > len(jobTagPrefix) && tag[:len(jobTagPrefix)] == jobTagPrefix
+}
+
+// MakerOf is the job that made a drive, by the drive's tags; empty: none did.
+func MakerOf(tags []string) (job string) {
+	for _, tag := range tags {
+		if IsOurTag(tag) && tag != IncompleteTag {
+			job = tag[len(jobTagPrefix):]
+		}
+	}
+	return job
+}
+
+// Leftover says what drive a job leaves that ends without success; empty: none.
+func (p *Plan) Leftover(id string, target Ref) string {
+	switch {
+	case !target.IsDrive() || target.Drive != "":
+		return ""
+	case p.Drive != "" && !p.Created.IsZero():
+		return fmt.Sprintf("drive %s:%s stays, incomplete", target.Endpoint, p.Drive)
+	case p.Drive == "" && p.Asked:
+		return fmt.Sprintf("%s may have made a drive, which then has the tag %s", target.Endpoint, JobTag(id))
+	}
+	return ""
+}
+
+// NoteLeftover adds to the error of a job that has ended without success what drive it leaves. remedy says how to go on
+// and how to remove the drive.
+func (j *Job) NoteLeftover(spec *Spec, p *Plan, remedy string) {
+	left := p.Leftover(j.ID, spec.Target)
+	if left == "" || j.Error == nil || j.State != Failed && j.State != Canceled {
+		return
+	}
+	noted := *j.Error
+	noted.Message += "; " + left
+	if noted.Hint != "" {
+		noted.Hint += "; "
+	}
+	noted.Hint += remedy
+	j.Error, j.DriveLeft = &noted, true
+}

@@ -1,0 +1,82 @@
+package worker
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestMarkedCompleteAtTheEnd takes the mark of an incomplete drive off when all else is done, and not of one that failed.
+func TestMarkedCompleteAtTheEnd(t *testing.T) {
+	for _, kind := range []transfer.Kind{transfer.Upload, transfer.Clone} {
+		synctest.Test(t, func(t *testing.T) {
+			image := noise(3 * chunkSize)
+			made := newChunked(image)
+			j := newJob(t, newChunked(image), made)
+			j.ends.drive = "uuid"
+			if kind == transfer.Clone {
+				j = newClone(t, image, made)
+			}
+			j.ends.open = func(what string, _ int) error {
+				if what == "complete" && !j.store.at.Progress.Verified {
+					t.Errorf("%s: marked as complete before it was verified", kind)
+				}
+				return nil
+			}
+			j.mustRun()
+			if j.ends.opened["complete"] != 1 {
+				t.Errorf("%s: marked as complete %d times", kind, j.ends.opened["complete"])
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		j := newClone(t, noise(3*chunkSize), newChunked(noise(2*chunkSize+1)))
+		j.mustFail(transfer.CodeMismatch)
+		if j.ends.opened["complete"] != 0 {
+			t.Error("a drive that differs is marked as complete")
+		}
+	})
+}
+
+// TestMarkStays is no failure on an endpoint that cannot change what it says of a drive.
+func TestMarkStays(t *testing.T) {
+	for code, want := range map[transfer.Code]transfer.Code{
+		transfer.CodeRefused: "", transfer.CodeNotFound: "", transfer.CodeUnauthorized: transfer.CodeUnauthorized,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			image := noise(3 * chunkSize)
+			j := newJob(t, newChunked(image), newChunked(nil))
+			j.ends.drive = "uuid"
+			j.ends.open = func(what string, _ int) error {
+				if what == "complete" {
+					return failure(code)
+				}
+				return nil
+			}
+			if err := j.run(t.Context(), nil); transfer.CodeOf(err) != want {
+				t.Errorf("%s: %v", code, err)
+			}
+		})
+	}
+}
+
+// TestNothingLeft is a job whose drive was removed again: nothing that it asked for may still be there.
+func TestNothingLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newChunked(noise(3 * chunkSize))
+		j := newJob(t, &changesLater{source}, newChunked(nil))
+		j.ends.drive = "uuid"
+		j.mustFail(transfer.CodeSourceChanged)
+		plan := j.store.at.Plan
+		if left := plan.Leftover("job", j.spec.Target); left != "" {
+			t.Errorf("left: %s", left)
+		}
+	})
+}
+
+// changesLater is a source that has changed when all of it was read.
+type changesLater struct{ *chunked }
+
+func (c *changesLater) Unchanged(context.Context) error { return failure(transfer.CodeSourceChanged) }
