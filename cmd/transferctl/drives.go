@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,7 +17,8 @@ import (
 )
 
 func (a *app) drivesCommand() *cobra.Command {
-	return group("drives", "Look at the drives of an endpoint", a.drivesList(), a.drivesInfo(), a.drivesCreate(), a.drivesDestroy(), a.drivesStandard())
+	return group("drives", "Look at the drives of an endpoint", a.drivesList(), a.drivesInfo(), a.drivesCreate(), a.drivesDestroy(),
+		a.drivesCleanup(), a.drivesStandard())
 }
 
 // endpoint connects to the endpoint that address names: NAME, NAME: or NAME:UUID.
@@ -87,7 +89,7 @@ func (a *app) drivesList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			drives, err := c.InfoAll(cmd.Context())
+			drives, err := retried(cmd.Context(), a, func() ([]api.DriveInfo, error) { return c.InfoAll(cmd.Context()) })
 			if err != nil {
 				return err
 			}
@@ -104,7 +106,7 @@ func (a *app) drivesStandard() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			drives, err := c.StandardInfo(cmd.Context())
+			drives, err := retried(cmd.Context(), a, func() ([]api.DriveInfo, error) { return c.StandardInfo(cmd.Context()) })
 			if err != nil {
 				return err
 			}
@@ -121,7 +123,7 @@ func (a *app) drivesInfo() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			info, err := c.Info(cmd.Context(), drive)
+			info, err := retried(cmd.Context(), a, func() (api.DriveInfo, error) { return c.Info(cmd.Context(), drive) })
 			if err != nil {
 				return err
 			}
@@ -152,7 +154,7 @@ func (a *app) drivesCreate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		info, err := c.Create(cmd.Context(), api.CreateOptions{Name: name, Size: bytes, Tags: tags, Readers: readers})
+		info, err := a.createDrive(cmd.Context(), c, api.CreateOptions{Name: name, Size: bytes, Tags: tags, Readers: readers})
 		if err != nil {
 			return err
 		}
@@ -161,18 +163,15 @@ func (a *app) drivesCreate() *cobra.Command {
 	return cmd
 }
 
-func (a *app) drivesDestroy() *cobra.Command {
-	return &cobra.Command{
-		Use: "destroy ENDPOINT:UUID", Short: "Destroy a drive and all it holds", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, drive, err := a.existingDrive(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if err := c.Destroy(cmd.Context(), drive); err != nil {
-				return err
-			}
-			return a.print(map[string]string{"destroyed": drive}, func(w io.Writer) { fmt.Fprintln(w, drive) })
-		},
+// createDrive makes a drive. A call that may have made one is not made again.
+func (a *app) createDrive(ctx context.Context, c *api.Client, o api.CreateOptions) (info api.DriveInfo, err error) {
+	err = a.retrying(ctx, notCarriedOut, func() (err error) {
+		info, err = c.Create(ctx, o)
+		return err
+	})
+	var e *transfer.Error
+	if code := transfer.CodeOf(err); code.Retry() != transfer.RetryNever && !notCarriedOut(code) && errors.As(err, &e) {
+		e.Hint = "the drive may have been made all the same: transferctl drives list shows"
 	}
+	return info, err
 }

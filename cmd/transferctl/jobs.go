@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -36,19 +35,6 @@ func statesFlag(cmd *cobra.Command, states *[]string) {
 	cmd.Flags().StringSliceVar(states, "state", nil, "only jobs in these `states`: queued, running, succeeded, failed, canceled")
 }
 
-func parseStates(names []string) ([]transfer.State, error) {
-	states := make([]transfer.State, len(names))
-	for i, name := range names {
-		switch s := transfer.State(name); s {
-		case transfer.Queued, transfer.Running, transfer.Succeeded, transfer.Failed, transfer.Canceled:
-			states[i] = s
-		default:
-			return nil, transfer.Errorf(transfer.CodeInvalid, "use queued, running, succeeded, failed or canceled", "--state: %q is not a state", name)
-		}
-	}
-	return states, nil
-}
-
 func (a *app) jobsList() *cobra.Command {
 	var states []string
 	var limit int
@@ -56,16 +42,25 @@ func (a *app) jobsList() *cobra.Command {
 	statesFlag(cmd, &states)
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most this `many`; 0: all")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		wanted, err := parseStates(states)
+		wanted, err := transfer.ParseStates(states)
 		if err != nil {
 			return err
 		}
+		if limit < 0 {
+			return transfer.Errorf(transfer.CodeInvalid, "use 0 for all, or a number of jobs", "--limit: %d", limit)
+		}
 		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
-			jobs, err := c.Jobs(ctx, queue.Filter{States: wanted, Limit: limit})
+			jobs, cut, err := c.Newest(ctx, queue.Filter{States: wanted, Limit: limit})
 			if err != nil {
 				return err
 			}
-			return printList(a, jobs, func(w io.Writer) { writeJobs(w, jobs) })
+			if err := printList(a, jobs, func(w io.Writer) { writeJobs(w, jobs) }); err != nil {
+				return err
+			}
+			if cut {
+				fmt.Fprintf(a.stderr, "these are the newest %d jobs, and there are more: --limit 0 lists all\n", limit)
+			}
+			return nil
 		})
 	}
 	return cmd
@@ -82,8 +77,16 @@ func writeJobs(w io.Writer, jobs []transfer.Job) {
 			done = fmt.Sprintf("%d%%", j.Chunks.Done*100/j.Chunks.Total)
 		}
 		age := j.AsOf.Sub(j.CreatedAt).Round(time.Second)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, j.State, done, age, program.OneLine(j.Source), program.OneLine(j.Target))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, stateOf(j), done, age, program.OneLine(j.Source), program.OneLine(j.Target))
 	}
+}
+
+// stateOf is the state of a job for people: one that was canceled and still runs is stopping.
+func stateOf(j *transfer.Job) string {
+	if j.Stopping {
+		return "stopping"
+	}
+	return string(j.State)
 }
 
 func (a *app) jobsShow() *cobra.Command {
@@ -131,7 +134,7 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	row := func(name string, value any) { fmt.Fprintf(t, "%s\t%v\n", name, value) }
 	row("id", j.ID)
 	row("kind", j.Kind)
-	row("state", j.State)
+	row("state", stateOf(j))
 	row("source", program.OneLine(j.Source))
 	row("target", program.OneLine(j.Target))
 	row("drive", j.Drive)
@@ -194,42 +197,10 @@ func (a *app) each(cmd *cobra.Command, ids []string, do func(c *queue.Client, ct
 		}
 		return errors.Join(errs, printList(a, jobs, func(w io.Writer) {
 			for i := range jobs {
-				fmt.Fprintln(w, jobs[i].ID, jobs[i].State)
+				fmt.Fprintln(w, jobs[i].ID, stateOf(&jobs[i]))
 			}
 		}))
 	})
-}
-
-func (a *app) jobsCancel() *cobra.Command {
-	var states []string
-	cmd := &cobra.Command{
-		Use: "cancel ID... | --state STATE", Short: "Stop jobs",
-		Long: "Stop the jobs named, or all that are in a state, and print how many those were. A running one stops within about a second;\n" +
-			"what it wrote stays, and `jobs retry` continues it.",
-		Example: "  transferctl jobs cancel --state queued          # all that wait\n" +
-			"  transferctl jobs cancel --state queued,running  # all there are",
-	}
-	cmd.Flags().StringSliceVar(&states, "state", nil, "all jobs in these `states`: queued, running")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		switch {
-		case (len(args) == 0) == (len(states) == 0):
-			return transfer.Errorf(transfer.CodeInvalid, "name jobs, or give --state queued,running for all", "jobs cancel: which jobs?")
-		case len(states) == 0:
-			return a.each(cmd, args, (*queue.Client).Cancel)
-		}
-		wanted, err := parseStates(states)
-		if err != nil {
-			return err
-		}
-		if i := slices.IndexFunc(wanted, transfer.State.Terminal); i >= 0 {
-			return transfer.Errorf(transfer.CodeInvalid, "use queued or running", "--state: jobs that are %s have ended", wanted[i])
-		}
-		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
-			n, err := c.CancelAll(ctx, wanted)
-			return errors.Join(err, a.printCount("canceled", n))
-		})
-	}
-	return cmd
 }
 
 // printCount says how many jobs something was done to.
@@ -242,26 +213,4 @@ func (a *app) jobsRetry() *cobra.Command {
 		Use: "retry ID...", Short: "Continue failed or canceled jobs where they stopped", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.each(cmd, args, (*queue.Client).Retry) },
 	}
-}
-
-func (a *app) jobsPrune() *cobra.Command {
-	var states []string
-	olderThan := 7 * 24 * time.Hour
-	cmd := &cobra.Command{Use: "prune", Short: "Forget jobs that have ended", Args: cobra.NoArgs}
-	statesFlag(cmd, &states)
-	durationFlag(cmd.Flags(), &olderThan, "older-than", "that ended this `duration` ago or longer")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		wanted, err := parseStates(states)
-		if err != nil {
-			return err
-		}
-		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
-			n, err := c.Prune(ctx, queue.PruneOptions{OlderThan: olderThan, States: wanted})
-			if err != nil {
-				return err
-			}
-			return a.printCount("pruned", n)
-		})
-	}
-	return cmd
 }

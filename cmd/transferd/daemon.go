@@ -187,9 +187,9 @@ func (d *daemon) connect(ctx context.Context) (*queue.Client, error) {
 // recentJobs shows the queue as the status API wants it.
 type recentJobs struct{ *queue.Client }
 
-// Recent implements status.Jobs.
-func (r recentJobs) Recent(ctx context.Context, limit int) ([]transfer.Job, error) {
-	return r.Jobs(ctx, queue.Filter{Limit: limit})
+// Newest implements status.Jobs.
+func (r recentJobs) Newest(ctx context.Context, states []transfer.State, limit int) ([]transfer.Job, bool, error) {
+	return r.Client.Newest(ctx, queue.Filter{States: states, Limit: limit})
 }
 
 func (d *daemon) startStatus(ctx context.Context, c *queue.Client) error {

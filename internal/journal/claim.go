@@ -44,9 +44,13 @@ func (j *Journal) Claim(_ context.Context, c transfer.Claim) (last string, err e
 
 // lockDrive sets the lock on the byte of one of a claim's keys.
 func (j *Journal) lockDrive(key string, how int16) error {
-	sum := sha256.Sum256([]byte(key))
-	lock := unix.Flock_t{Type: how, Start: int64(binary.LittleEndian.Uint64(sum[:]) >> 2), Len: 1}
+	lock := lockOf(key, how)
 	return unix.FcntlFlock(j.drives.Fd(), unix.F_OFD_SETLK, &lock)
+}
+
+func lockOf(key string, how int16) unix.Flock_t {
+	sum := sha256.Sum256([]byte(key))
+	return unix.Flock_t{Type: how, Start: int64(binary.LittleEndian.Uint64(sum[:]) >> 2), Len: 1}
 }
 
 func notLocked(drive string, err error) error {

@@ -30,6 +30,7 @@
 //	td:queued, td:running,   sorted sets: jobs that have not ended, by when maintenance looks at them
 //	td:deadlines
 //	td:specs                 hash: the last job of each spec, by the spec's fingerprint
+//	td:left                  set: pruned jobs that left a drive
 //	td:workers               set: names of workers; td:worker:NAME, with a time to live, describes each
 //	td:leader                string with a time to live: the worker that leads maintenance
 package queue

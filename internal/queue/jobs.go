@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -102,6 +103,19 @@ func (c *Client) Jobs(ctx context.Context, f Filter) ([]transfer.Job, error) {
 	return jobs, err
 }
 
+// Newest is Jobs, and whether there are more than the limit.
+func (c *Client) Newest(ctx context.Context, f Filter) (jobs []transfer.Job, cut bool, err error) {
+	limit := f.Limit
+	if limit > 0 {
+		f.Limit++
+	}
+	jobs, err = c.Jobs(ctx, f)
+	if limit > 0 && len(jobs) > limit {
+		return jobs[:limit], true, err
+	}
+	return jobs, false, err
+}
+
 // eachPage calls do with all jobs, the newest first, until it returns false.
 func (c *Client) eachPage(ctx context.Context, do func([]*record) (more bool, err error)) error {
 	ids, err := c.rdb.ZRevRange(ctx, keyJobs, 0, -1).Result()
@@ -164,12 +178,37 @@ func (c *Client) CancelAll(ctx context.Context, states []transfer.State) (int, e
 	return n, err
 }
 
-// Retry queues a job again that failed or was canceled; it goes on where it stopped, with a new deadline. CodeInvalid: the job
-// is in another state; CodeNotFound: there is none of that ID.
+// stopPatience is how long Retry waits for a job that is being canceled: longer than a lease, after which a dead worker
+// keeps nobody waiting.
+const stopPatience = time.Minute
+
+// stopped waits for a job that has been canceled to stop.
+func (c *Client) stopped(ctx context.Context, id string) error {
+	limited, cancel := context.WithTimeoutCause(ctx, stopPatience,
+		transfer.Errorf(transfer.CodeWaitTimeout, "its transferd may be away; try again later", "job %s has not stopped after %s", id, stopPatience))
+	defer cancel()
+	for job, err := range c.Watch(limited, id) {
+		if err != nil {
+			return cmp.Or(context.Cause(limited), err)
+		}
+		if !job.Stopping {
+			return nil
+		}
+	}
+	return context.Cause(limited)
+}
+
+// Retry queues a job again that failed or was canceled; it goes on where it stopped, with a new deadline. It waits for a job
+// that is being canceled. CodeInvalid: the job is in another state; CodeNotFound: there is none of that ID.
 func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 	r, err := c.record(ctx, id)
 	if err != nil {
 		return transfer.Job{}, err
+	}
+	if r.job().Stopping {
+		if err := c.stopped(ctx, id); err != nil {
+			return transfer.Job{}, err
+		}
 	}
 	// Before, so that a job that waits is found even if this client ends in the middle.
 	if err := c.schedule(ctx, keyQueued, pickUp, id); err != nil {

@@ -5,6 +5,7 @@ import "strings"
 const (
 	keyJobs    = "td:jobs"
 	keySpecs   = "td:specs" // the last job of each spec, by its fingerprint
+	keyLeft    = "td:left"  // pruned jobs that left drives
 	keyLeader  = "td:leader"
 	keyWorkers = "td:workers"
 )

@@ -13,6 +13,8 @@ import (
 type PruneOptions struct {
 	OlderThan time.Duration    // ended so long ago or longer
 	States    []transfer.State // none: all that are terminal; others never are
+	// Left, if set, is called with each deleted job that leaves a drive, incomplete.
+	Left func(transfer.Job)
 }
 
 // Prune deletes jobs that have ended, with their ledgers, and returns how many.
@@ -30,14 +32,37 @@ func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
 				old[r.id] = r
 			}
 		}
+		if err := c.noteLeft(ctx, old); err != nil {
+			return false, err
+		}
 		gone, err := c.forget(ctx, slices.Collect(maps.Keys(old)))
 		if err != nil {
 			return false, err
 		}
 		n += len(gone)
+		for _, id := range gone {
+			if job := old[id].job(); job.DriveLeft && o.Left != nil {
+				o.Left(job)
+			}
+		}
 		return true, c.unreserve(ctx, gone, old)
 	})
 	return n, err
+}
+
+// noteLeft notes, before jobs are deleted, which of them leave drives: by it their drives are told from those of jobs that
+// another queue has.
+func (c *Client) noteLeft(ctx context.Context, jobs map[string]*record) error {
+	var left []any
+	for id, r := range jobs {
+		if job := r.job(); job.DriveLeft {
+			left = append(left, id)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	return failed("note the drives that jobs leave", c.rdb.SAdd(ctx, keyLeft, left...).Err())
 }
 
 // unreserve removes jobs that are gone from the last jobs of their specs.

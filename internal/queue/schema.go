@@ -8,7 +8,7 @@ type Schema struct{}
 // Durable reports whether a key must survive a restart. Leases and claims of drives need not, for workers renew them; nor do
 // the index and asynq's keys, which maintenance makes again from the records.
 func (Schema) Durable(key string) bool {
-	return isRecordKey(strings.TrimSuffix(key, ":ledger")) || key == keyJobs || key == keySpecs
+	return isRecordKey(strings.TrimSuffix(key, ":ledger")) || key == keyJobs || key == keySpecs || key == keyLeft
 }
 
 // Scripts is the sources of the scripts that change durable keys. A renewal is not among them: the lapse in a record comes
@@ -17,7 +17,7 @@ func (Schema) Durable(key string) bool {
 func (Schema) Scripts() []string {
 	var sources []string
 	for _, s := range []*script{
-		moveScript, saveScript, forgetScript, reserveScript, unreserveScript,
+		moveScript, saveScript, forgetScript, reserveScript, unreserveScript, disownScript,
 	} {
 		sources = append(sources, s.source)
 	}

@@ -4,8 +4,12 @@ package status
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -14,8 +18,9 @@ import (
 type Jobs interface {
 	// Job is one job; CodeNotFound if there is none.
 	Job(ctx context.Context, id string) (transfer.Job, error)
-	// Recent is up to limit jobs, the newest first.
-	Recent(ctx context.Context, limit int) ([]transfer.Job, error)
+	// Newest is up to limit jobs in the given states, of all if there are none, the newest first, and whether there are
+	// more.
+	Newest(ctx context.Context, states []transfer.State, limit int) (jobs []transfer.Job, cut bool, err error)
 	// Ping reaches the queue, at no cost to it.
 	Ping(ctx context.Context) error
 }
@@ -25,7 +30,11 @@ const (
 	maxLimit     = 10_000
 )
 
-// NewHandler serves GET /healthz, GET /jobs?limit=N and GET /jobs/ID. An error is an object with code, message and hint.
+// truncated is the header of a list that is cut.
+const truncated = "X-Truncated"
+
+// NewHandler serves GET /healthz, GET /jobs?limit=N&state=S and GET /jobs/ID. A list that is cut has the header
+// X-Truncated: true. An error is an object with code, message and hint.
 func NewHandler(jobs Jobs) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
@@ -36,22 +45,57 @@ func NewHandler(jobs Jobs) http.Handler {
 		answer(w, map[string]string{"status": "ok"}, err)
 	})
 	mux.HandleFunc("GET /jobs", func(w http.ResponseWriter, r *http.Request) {
-		limit, err := parseLimit(r.FormValue("limit"))
+		query, err := readQuery(r, "limit", "state")
+		var limit int
+		if err == nil {
+			limit, err = parseLimit(query.Get("limit"))
+		}
+		var states []transfer.State
+		if err == nil {
+			states, err = transfer.ParseStates(query["state"])
+		}
 		if err != nil {
 			answer(w, nil, err)
 			return
 		}
-		list, err := jobs.Recent(r.Context(), limit)
+		list, cut, err := jobs.Newest(r.Context(), states, limit)
+		if cut {
+			w.Header().Set(truncated, "true")
+		}
 		if list == nil {
 			list = []transfer.Job{}
 		}
 		answer(w, list, err)
 	})
 	mux.HandleFunc("GET /jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := readQuery(r); err != nil {
+			answer(w, nil, err)
+			return
+		}
 		job, err := jobs.Job(r.Context(), r.PathValue("id"))
 		answer(w, job, err)
 	})
 	return mux
+}
+
+// readQuery refuses parameters that are not known: who mistypes one would take the answer to another question for the
+// one to his own.
+func readQuery(r *http.Request, known ...string) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, transfer.Errorf(transfer.CodeInvalid, "write ?name=value&name=value", "the query cannot be read")
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if slices.Contains(known, name) {
+			continue
+		}
+		hint := "leave it out"
+		if len(known) > 0 {
+			hint = "use " + strings.Join(known, " or ")
+		}
+		return nil, transfer.Errorf(transfer.CodeInvalid, hint, "there is no parameter %q", name)
+	}
+	return query, nil
 }
 
 func parseLimit(s string) (int, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -22,11 +23,17 @@ func (f fakeJobs) Job(_ context.Context, id string) (transfer.Job, error) {
 	return transfer.Job{}, transfer.Errorf(transfer.CodeNotFound, "look at the list", "there is no job %s", id)
 }
 
-func (f fakeJobs) Recent(_ context.Context, limit int) ([]transfer.Job, error) {
+func (f fakeJobs) Newest(_ context.Context, states []transfer.State, limit int) ([]transfer.Job, bool, error) {
 	if f == nil {
-		return nil, transfer.Errorf(transfer.CodeUnreachable, "", "the queue is away")
+		return nil, false, transfer.Errorf(transfer.CodeUnreachable, "", "the queue is away")
 	}
-	return f[:min(limit, len(f))], nil
+	var found []transfer.Job
+	for _, j := range f {
+		if len(states) == 0 || slices.Contains(states, j.State) {
+			found = append(found, j)
+		}
+	}
+	return found[:min(limit, len(found))], len(found) > limit, nil
 }
 
 func (f fakeJobs) Ping(context.Context) error {
@@ -48,6 +55,10 @@ func TestHandler(t *testing.T) {
 		{"queue away", "GET", "/healthz", nil, 502, `{"code":"unreachable","message":"the queue cannot be reached","hint":"transferd's log says more"}`},
 		{"no list", "GET", "/jobs", nil, 502, `{"code":"unreachable","message":"the queue is away"}`},
 		{"bad limit", "GET", "/jobs?limit=0", two, 400, `{"code":"invalid","message":"limit: \"0\" is not a number of jobs","hint":"use 1 to 10000"}`},
+		{"a parameter that is not known", "GET", "/jobs?limits=1", two, 400, `{"code":"invalid","message":"there is no parameter \"limits\"","hint":"use limit or state"}`},
+		{"a parameter of one job", "GET", "/jobs/a?limit=1", two, 400, `{"code":"invalid","message":"there is no parameter \"limit\"","hint":"leave it out"}`},
+		{"a query that is none", "GET", "/jobs?limit=%zz", two, 400, `{"code":"invalid","message":"the query cannot be read","hint":"write ?name=value\u0026name=value"}`},
+		{"a state that is not known", "GET", "/jobs?state=runing", two, 400, `{"code":"invalid","message":"state: \"runing\" is not a state","hint":"use queued, running, succeeded, failed or canceled"}`},
 		{"no job", "GET", "/jobs/c", two, 404, `{"code":"not_found","message":"there is no job c","hint":"look at the list"}`},
 		{"writing", "POST", "/jobs", two, 405, ""},
 		{"elsewhere", "GET", "/", two, 404, ""},
@@ -67,12 +78,15 @@ func TestHandler(t *testing.T) {
 
 func TestJobsAreShownAsTheCommandLineShowsThem(t *testing.T) {
 	h := NewHandler(fakeJobs{{ID: "a", State: transfer.Running}, {ID: "b", State: transfer.Queued}})
-	for path, want := range map[string]int{"/jobs": 2, "/jobs?limit=1": 1} {
+	for path, want := range map[string]int{"/jobs": 2, "/jobs?limit=1": 1, "/jobs?limit=2": 2, "/jobs?state=running,failed": 1} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, http.NoBody))
 		var jobs []transfer.Job
 		if err := json.Unmarshal(w.Body.Bytes(), &jobs); err != nil || len(jobs) != want || jobs[0].ID != "a" {
 			t.Errorf("%s: %d jobs, %v: %s", path, len(jobs), err, w.Body)
+		}
+		if cut := w.Header().Get("X-Truncated"); (cut == "true") != (path == "/jobs?limit=1") {
+			t.Errorf("%s: X-Truncated %q", path, cut)
 		}
 	}
 	w := httptest.NewRecorder()

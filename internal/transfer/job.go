@@ -1,6 +1,9 @@
 package transfer
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // State is where a job is in its life: queued → running → succeeded, failed or canceled; and back to queued when its
 // worker stops, or a user retries it.
@@ -18,6 +21,21 @@ const (
 // Terminal reports whether a job in this state has ended.
 func (s State) Terminal() bool { return s == Succeeded || s == Failed || s == Canceled }
 
+// ParseStates reads names of states, in texts that may hold several with commas between them. Its errors have CodeInvalid.
+func ParseStates(texts []string) (states []State, err error) {
+	for _, text := range texts {
+		for _, name := range strings.Split(text, ",") {
+			switch s := State(name); s {
+			case Queued, Running, Succeeded, Failed, Canceled:
+				states = append(states, s)
+			default:
+				return nil, invalid("use queued, running, succeeded, failed or canceled", "state: %q is not a state", name)
+			}
+		}
+	}
+	return states, nil
+}
+
 // Job is a job as users see it; its JSON is the contract of `jobs show -o json`.
 type Job struct {
 	ID       string   `json:"id"`
@@ -25,7 +43,8 @@ type Job struct {
 	State    State    `json:"state"`
 	Source   string   `json:"source"`
 	Target   string   `json:"target"`
-	Endpoint string   `json:"endpoint"` // the target's, else the source's
+	Name     string   `json:"name,omitempty"` // of the new drive
+	Endpoint string   `json:"endpoint"`       // the target's, else the source's
 	Queue    string   `json:"queue"`
 	Priority Priority `json:"priority"`
 	Progress
@@ -118,7 +137,7 @@ type JobDigest struct {
 // NewJob is the queued job that spec asks for.
 func NewJob(id string, spec *Spec, now time.Time) Job {
 	j := Job{
-		ID: id, Kind: spec.Kind, State: Queued, Source: spec.Source.Redacted(), Target: spec.Target.Redacted(),
+		ID: id, Kind: spec.Kind, State: Queued, Source: spec.Source.Redacted(), Target: spec.Target.Redacted(), Name: spec.Name,
 		Queue: spec.Queue, Priority: spec.Priority, CreatedAt: now.UTC().Truncate(time.Millisecond),
 	}
 	j.Endpoint = spec.Target.Endpoint

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func (a *app) drivesCleanup() *cobra.Command {
+	var yes bool
+	var olderThan time.Duration
+	cmd := &cobra.Command{
+		Use: "cleanup ENDPOINT:", Short: "Show the incomplete drives that failed, canceled or lost jobs left, and remove them with --yes",
+		Long: `Show the incomplete drives that failed, canceled or lost jobs left, with their age and why they are there; with --yes,
+destroy them.
+
+A drive is kept if a job that has not ended uses it, if a server claims it, if it was renamed, or if its tag
+` + transfer.IncompleteTag + ` was removed: whoever did that has taken it into use. What lost jobs left, which neither the queue nor
+this host knows, is kept for an hour, for another queue may still be at work; --older-than says otherwise.`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "destroy what is shown and not kept")
+	durationFlag(cmd.Flags(), &olderThan, "older-than", "only what jobs left that were enqueued this `duration` ago or longer")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		f, err := a.newLeftoverFinder(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		defer f.close()
+		if cmd.Flags().Changed("older-than") {
+			f.least, f.leastLost = olderThan, olderThan
+		}
+		found, err := f.find(ctx)
+		if err != nil {
+			return err
+		}
+		if yes {
+			err = f.removeAll(ctx, found)
+		}
+		return errors.Join(err, printList(a, found, func(w io.Writer) { writeLeftovers(w, found) }), a.tellCleanup(found, yes))
+	}
+	return cmd
+}
+
+func (f *leftoverFinder) removeAll(ctx context.Context, found []leftover) (errs error) {
+	for i := range found {
+		if found[i].Kept == "" {
+			errs = errors.Join(errs, f.remove(ctx, &found[i]))
+		}
+	}
+	return errs
+}
+
+func writeLeftovers(w io.Writer, found []leftover) {
+	if len(found) == 0 {
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer t.Flush()
+	fmt.Fprintln(t, "DRIVE\tSIZE\tAGE\tJOB\tNAME\tWHY")
+	for i := range found {
+		l := &found[i]
+		why := l.Reason
+		switch {
+		case l.Removed:
+			why += "; removed"
+		case l.Kept != "":
+			why += "; kept: " + l.Kept
+		}
+		age := time.Duration(l.Age * float64(time.Second)).Round(time.Second)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Drive, human(l.Size), age, l.Job, l.Name, why)
+	}
+}
+
+// tellCleanup says how much there is, and how to go on.
+func (a *app) tellCleanup(found []leftover, yes bool) error {
+	var n, kept int
+	var size int64
+	for i := range found {
+		if found[i].Kept != "" {
+			kept++
+		} else if found[i].Removed == yes {
+			n++
+			size += found[i].Size
+		}
+	}
+	text, drives := "no job has left an incomplete drive", fmt.Sprintf("%d drives", n)
+	if n == 1 {
+		drives = "1 drive"
+	}
+	switch {
+	case yes && n > 0:
+		text = fmt.Sprintf("removed %s, %s", drives, human(size))
+	case n > 0:
+		text = fmt.Sprintf("%s, %s; --yes removes what is not kept", drives, human(size))
+	case len(found) > 0:
+		text = "nothing to remove"
+	}
+	if kept > 0 {
+		text += fmt.Sprintf("; %d kept", kept)
+	}
+	_, err := fmt.Fprintln(a.stderr, text)
+	return err
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/transferd/transferd/internal/queue"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+func (a *app) jobsPrune() *cobra.Command {
+	var states []string
+	olderThan := 7 * 24 * time.Hour
+	cmd := &cobra.Command{
+		Use: "prune", Short: "Forget jobs that have ended, and say what drives they leave", Args: cobra.NoArgs,
+	}
+	statesFlag(cmd, &states)
+	durationFlag(cmd.Flags(), &olderThan, "older-than", "that ended this `duration` ago or longer")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		wanted, err := transfer.ParseStates(states)
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(wanted, func(s transfer.State) bool { return !s.Terminal() }); i >= 0 {
+			return transfer.Errorf(transfer.CodeInvalid, "transferctl jobs cancel ends them; prune takes succeeded, failed and canceled",
+				"--state: jobs that are %s have not ended", wanted[i])
+		}
+		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
+			n, err := c.Prune(ctx, queue.PruneOptions{OlderThan: olderThan, States: wanted, Left: a.tellLeft})
+			if err != nil {
+				return err
+			}
+			return a.printCount("pruned", n)
+		})
+	}
+	return cmd
+}
+
+// tellLeft says what drive a job leaves that is not recorded any more.
+func (a *app) tellLeft(job transfer.Job) {
+	drive := fmt.Sprintf("drive %s:%s stays, incomplete", job.Endpoint, job.Drive)
+	if job.Drive == "" {
+		drive = fmt.Sprintf("a drive with the tag %s may stay on %s", transfer.JobTag(job.ID), job.Endpoint)
+	}
+	fmt.Fprintf(a.stderr, "job %s: %s; transferctl drives cleanup %s: removes it\n", job.ID, drive, job.Endpoint)
+}

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/transferd/transferd/internal/api"
+	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/queue"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// leftover is a drive that a job made and did not complete.
+type leftover struct {
+	Drive   string  `json:"drive"`
+	Name    string  `json:"name"`
+	Size    int64   `json:"size"` // bytes
+	Job     string  `json:"job"`
+	Age     float64 `json:"age_seconds"` // since the job was enqueued; 0: not known
+	Reason  string  `json:"reason"`      // why it is a leftover
+	Kept    string  `json:"kept,omitempty"`
+	Removed bool    `json:"removed"`
+
+	tags []string
+	lost bool // nothing on this host or in its queue knows the job
+}
+
+// lostAfter is how old a lost job is at the least before its drive is removed: another queue, or a --local job on another
+// host, may still be at work.
+const lostAfter = time.Hour
+
+// leftoverFinder tells leftovers from drives that are complete, or still worked on.
+type leftoverFinder struct {
+	app    *app
+	client *api.Client
+	queue  *queue.Client // nil: this host has no queue
+	names  []string      // of the endpoint, as jobs may have it
+	local  map[string]journal.Summary
+	// What is younger than least is kept, and what lost jobs left if it is younger than leastLost.
+	least, leastLost time.Duration
+}
+
+// queueIfAny connects to the queue; none and no error: this host has none, and never had one.
+func (a *app) queueIfAny(ctx context.Context) (*queue.Client, error) {
+	if a.cfg.Redis == "" {
+		if _, err := os.Stat(a.queueFolder()); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+	}
+	return a.dial(ctx)
+}
+
+func (a *app) localFolder() string { return filepath.Join(a.cfg.State, "local") }
+
+// newLeftoverFinder connects to the endpoint and to the queue. Without the queue's word nothing is called a leftover.
+func (a *app) newLeftoverFinder(ctx context.Context, address string) (*leftoverFinder, error) {
+	client, drive, err := a.endpoint(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	if drive != "" {
+		return nil, transfer.Errorf(transfer.CodeInvalid, "write ENDPOINT: for all that jobs left there, or destroy the one drive with drives destroy",
+			"%q names one drive", address)
+	}
+	name, _, _ := strings.Cut(address, ":")
+	f := &leftoverFinder{app: a, client: client, names: a.namesOf(name), local: make(map[string]journal.Summary), leastLost: lostAfter}
+	jobs, err := journal.List(a.localFolder())
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		f.local[j.ID] = j
+	}
+	f.queue, err = a.queueIfAny(ctx)
+	return f, err
+}
+
+// namesOf is all names that the config has for an endpoint.
+func (a *app) namesOf(name string) []string {
+	names := []string{name}
+	for other, e := range a.cfg.Endpoints {
+		if other != name && strings.TrimRight(e.URL, "/") == strings.TrimRight(a.cfg.Endpoints[name].URL, "/") {
+			names = append(names, other)
+		}
+	}
+	return names
+}
+
+func (f *leftoverFinder) close() error {
+	if f.queue == nil {
+		return nil
+	}
+	return f.queue.Close()
+}
+
+// find looks at all drives of the endpoint, the largest first.
+func (f *leftoverFinder) find(ctx context.Context) ([]leftover, error) {
+	drives, err := retried(ctx, f.app, func() ([]api.DriveInfo, error) { return f.client.InfoAll(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	var found []leftover
+	for i := range drives {
+		l, err := f.look(ctx, &drives[i])
+		if err != nil {
+			return nil, err
+		}
+		if l != nil {
+			found = append(found, *l)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b leftover) int { return int(min(1, max(-1, b.Size-a.Size))) })
+	return found, nil
+}
+
+// look is what is left of a drive: nil if it is complete, or a job is still at work on it, or none of ours made it.
+func (f *leftoverFinder) look(ctx context.Context, d *api.DriveInfo) (*leftover, error) {
+	id := transfer.MakerOf(d.Tags)
+	if id == "" {
+		return nil, nil
+	}
+	l := &leftover{Drive: d.UUID, Name: d.Name, Size: d.Size, Job: id, tags: d.Tags}
+	if made, ok := queue.TimeOf(strings.TrimPrefix(id, "local-")); ok {
+		l.Age = time.Since(made).Seconds()
+	}
+	incomplete := slices.Contains(d.Tags, transfer.IncompleteTag)
+	job, known, err := f.job(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	switch local, isLocal := f.local[id]; {
+	case known && !leftBy(&job, incomplete), !known && !incomplete, isLocal && local.Running:
+		return nil, nil
+	case known:
+		l.Reason = endedAs(&job)
+		if job.Name != "" && job.Name != d.Name {
+			l.Kept = fmt.Sprintf("it was named %q since", d.Name)
+		}
+	case isLocal:
+		l.Reason = "a --local job that was stopped"
+	default:
+		if err := f.lookLost(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+	return l, f.keepUsed(ctx, l, d)
+}
+
+// job is the record of a job, if there is one.
+func (f *leftoverFinder) job(ctx context.Context, id string) (job transfer.Job, known bool, err error) {
+	if f.queue == nil {
+		return job, false, nil
+	}
+	job, err = f.queue.Job(ctx, id)
+	if transfer.CodeOf(err) == transfer.CodeNotFound {
+		return job, false, nil
+	}
+	return job, err == nil, err
+}
+
+// leftBy reports whether a job has left a drive that it made: the job has ended without success, and the drive still has
+// the mark of an incomplete one: who took it off has taken the drive into use. A job that never came to know its drive put
+// no mark on it that could be missing.
+func leftBy(j *transfer.Job, incomplete bool) bool {
+	if j.State != transfer.Failed && j.State != transfer.Canceled {
+		return false
+	}
+	return incomplete || j.DriveLeft && j.Drive == ""
+}
+
+func endedAs(j *transfer.Job) string {
+	if j.State == transfer.Canceled {
+		return "the job was canceled"
+	}
+	return "the job failed: " + string(j.Error.Code)
+}
+
+// lookLost tells a job that was pruned from one that is not known here.
+func (f *leftoverFinder) lookLost(ctx context.Context, l *leftover) error {
+	if f.queue != nil {
+		pruned, err := f.queue.WasPruned(ctx, l.Job)
+		if err != nil {
+			return err
+		}
+		if pruned {
+			l.Reason = "the job failed or was canceled, and was pruned"
+			return nil
+		}
+	}
+	l.Reason, l.lost = "the job is lost: neither the queue nor this host knows it", true
+	if l.Age < f.leastLost.Seconds() {
+		l.Kept = fmt.Sprintf("it is younger than %s, and another queue or host may still be at work; --older-than 0s removes it", f.leastLost)
+	}
+	return nil
+}
+
+// keepUsed keeps what somebody uses, and what is younger than asked for.
+func (f *leftoverFinder) keepUsed(ctx context.Context, l *leftover, d *api.DriveInfo) error {
+	if len(d.Claimed) > 0 {
+		l.Kept = "it is in use: claimed by " + strings.Join(d.Claimed, ", ")
+		return nil
+	}
+	users, err := f.app.usersOf(ctx, f.queue, f.names, d.UUID)
+	switch {
+	case err != nil:
+		return err
+	case len(users) > 0:
+		l.Kept = "it is in use: " + strings.Join(users, ", ")
+	case l.Kept == "" && l.Age < f.least.Seconds():
+		l.Kept = fmt.Sprintf("it is younger than %s", f.least)
+	}
+	return nil
+}
+
+// usersOf says which jobs of the queue and of this host use a drive. q may be nil.
+func (a *app) usersOf(ctx context.Context, q *queue.Client, endpoints []string, drive string) (users []string, err error) {
+	if q != nil {
+		jobs, err := q.UsersOf(ctx, endpoints, drive)
+		if err != nil {
+			return nil, err
+		}
+		for i := range jobs {
+			users = append(users, fmt.Sprintf("job %s (%s, %s)", jobs[i].ID, jobs[i].Kind, jobs[i].State))
+		}
+	}
+	for _, name := range endpoints {
+		used, err := journal.InUse(a.localFolder(), transfer.Claim{Endpoint: name, Drive: drive})
+		if err != nil {
+			return nil, err
+		}
+		if used {
+			users = append(users, "a --local job on this host")
+			break
+		}
+	}
+	return users, nil
+}
+
+// remove looks at a leftover once more and destroys it. Before that, the job that made it gives it up, so that a retry
+// that comes in between makes another drive.
+func (f *leftoverFinder) remove(ctx context.Context, l *leftover) error {
+	info, err := retried(ctx, f.app, func() (api.DriveInfo, error) { return f.client.Info(ctx, l.Drive) })
+	if err != nil {
+		return err
+	}
+	now, err := f.look(ctx, &info)
+	switch {
+	case err != nil:
+		return err
+	case now == nil:
+		l.Kept = "it has been completed or taken into use meanwhile"
+		return nil
+	}
+	if *l = *now; l.Kept != "" {
+		return nil
+	}
+	if l.lost {
+		// Whoever cannot change tags could not take the mark off a complete drive either.
+		if _, err := f.client.Set(ctx, l.Drive, api.Object{"tags": strings.Join(l.tags, " ")}); err != nil {
+			return fmt.Errorf("find out whether drive %s is incomplete: %w", l.Drive, err)
+		}
+	}
+	if f.queue != nil {
+		owned, err := f.queue.Disown(ctx, l.Job)
+		if err != nil {
+			return err
+		}
+		if !owned {
+			l.Kept = "its job was retried meanwhile"
+			return nil
+		}
+	}
+	if err := f.app.destroy(ctx, f.client, l.Drive); err != nil {
+		return err
+	}
+	l.Removed = true
+	if f.queue == nil {
+		return nil
+	}
+	return f.queue.Destroyed(ctx, l.Job)
+}

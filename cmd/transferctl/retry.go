@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/program"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// personalPatience is for how long a call is tried again for somebody who waits for it; a job has more.
+const personalPatience = 2 * time.Minute
+
+// anyFailure lets a call be made again whatever came back: a read, or what is the same when it is done twice.
+func anyFailure(transfer.Code) bool { return true }
+
+// notCarriedOut lets a call be made again only if the endpoint did not carry it out.
+func notCarriedOut(code transfer.Code) bool {
+	return code == transfer.CodeUnreachable || code == transfer.CodeThrottled || code == transfer.CodeConflict
+}
+
+// retrying makes a call to an endpoint, and makes it again as jobs do, if may allows, for two minutes at the most. Each
+// failure is told on stderr.
+func (a *app) retrying(ctx context.Context, may func(transfer.Code) bool, call func() error) error {
+	policy := flow.DefaultPolicy
+	policy.Call, policy.Busy, policy.Asked = personalPatience, personalPatience, personalPatience
+	var asked flow.Asked
+	var final error // a failure after which the call is not made again
+	try := func() error {
+		err := call()
+		if err != nil && !may(transfer.CodeOf(err)) {
+			final, err = err, nil
+		}
+		return err
+	}
+	for err := try(); ; {
+		verdict := transfer.CodeOf(err).Retry()
+		if err == nil || verdict == transfer.RetryNever {
+			return firstError(final, err)
+		}
+		r := flow.Retry{Policy: &policy, Verdict: verdict, Asked: &asked, OnFailure: a.tellRetry}
+		if err = r.Run(ctx, err, try); transfer.CodeOf(err).Retry() == verdict {
+			return err
+		}
+	}
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) tellRetry(err error, p flow.Pause) {
+	if wait := time.Until(p.Until); wait <= personalPatience {
+		fmt.Fprintf(program.Visible(a.stderr), "%v; trying again in %.1f s\n", err, wait.Seconds())
+	}
+}
+
+// retried is retrying of a read that returns something.
+func retried[T any](ctx context.Context, a *app, call func() (T, error)) (value T, err error) {
+	err = a.retrying(ctx, anyFailure, func() (err error) {
+		value, err = call()
+		return err
+	})
+	return value, err
+}

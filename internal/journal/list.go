@@ -1,0 +1,85 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// Summary is what the journal of a job says of it.
+type Summary struct {
+	ID       string
+	Plan     transfer.Plan
+	Progress transfer.Progress
+	Running  bool // a process runs the job
+}
+
+// List is the jobs that have journals in dir: those that run, and those that were stopped or failed and can be resumed.
+func List(dir string) ([]Summary, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, failed("list journals", err)
+	}
+	var list []Summary
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name(), "state.json"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it begins or ends just now
+		}
+		if err != nil {
+			return nil, failed("read journal", err)
+		}
+		var s state
+		if err := json.Unmarshal(text, &s); err != nil {
+			continue // the job itself says so when it is resumed
+		}
+		list = append(list, Summary{
+			ID: s.ID, Plan: s.Plan, Progress: s.Progress, Running: isLocked(filepath.Join(dir, e.Name()+".lock")),
+		})
+	}
+	return list, nil
+}
+
+// isLocked reports whether a process holds the lock of a journal.
+func isLocked(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// InUse reports whether a job without a queue, of this user on this host, reads or writes a drive. dir is that of Open.
+func InUse(dir string, c transfer.Claim) (bool, error) {
+	f, err := os.Open(dir + ".lock")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, failed("open drive locks", err)
+	}
+	defer f.Close()
+	for _, key := range c.Keys() {
+		lock := lockOf(key, unix.F_WRLCK) // which any lock is in the way of
+		if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
+			return false, failed("look at drive locks", err)
+		}
+		if lock.Type != unix.F_UNLCK {
+			return true, nil
+		}
+	}
+	return false, nil
+}
