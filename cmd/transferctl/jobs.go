@@ -99,6 +99,9 @@ func (a *app) jobsShow() *cobra.Command {
 				return a.printManifest(ctx, c, args[0])
 			}
 			job, err := c.Job(ctx, args[0])
+			if err == nil {
+				err = a.explain(ctx, c, &job)
+			}
 			if err != nil {
 				return err
 			}
@@ -135,6 +138,9 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	row("id", j.ID)
 	row("kind", j.Kind)
 	row("state", stateOf(j))
+	if text := waitingText(j); text != "" {
+		row("waiting", program.OneLine(text))
+	}
 	row("source", program.OneLine(j.Source))
 	row("target", program.OneLine(j.Target))
 	row("drive", j.Drive)

@@ -95,13 +95,14 @@ func (a *app) attempt(ctx context.Context, j *journal.Journal, spec transfer.Spe
 	job := transfer.NewJob(j.ID(), &spec, started)
 	job.State, job.Attempts, job.StartedAt = transfer.Running, j.Attempt(), &job.CreatedAt
 	job.Worker, _ = os.Hostname()
-	show := a.follow()
+	show, waits := a.follow(), a.tellWaits(nil)
 	defer show.stop()
 	w := worker.New(worker.Config{
 		Opener: a.opener(), Policy: flow.DefaultPolicy, Log: zap.NewNop(),
 		Observe: func(p transfer.Progress) {
 			job.Progress = p
 			job.Time(time.Now())
+			waits.show(ctx, &job)
 			_ = show.show(&job)
 		},
 	})

@@ -39,6 +39,9 @@ func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error
 	if err != nil {
 		return err
 	}
+	if err := a.tellUnserved(ctx, c, &job); err != nil {
+		return err
+	}
 	if f.wait {
 		return a.watch(ctx, c, job.ID, f.timeout)
 	}
@@ -96,12 +99,13 @@ func (a *app) watch(ctx context.Context, c *queue.Client, id string, timeout tim
 			"job %s has not ended after %s and goes on", id, timeout))
 		defer cancel()
 	}
-	f := a.follow()
+	f, waits := a.follow(), a.tellWaits(c)
 	defer f.stop()
 	for job, err := range c.Watch(ctx, id) {
 		if err != nil {
 			return stoppedWaiting(ctx, id, err)
 		}
+		waits.show(ctx, &job)
 		if err := f.show(&job); err != nil {
 			return err
 		}

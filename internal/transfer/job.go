@@ -87,10 +87,24 @@ type Progress struct {
 // Waiting is what keeps a job from going on: a call that has failed and is made again, where the wait is
 // longer than ten seconds or the call has failed for as long.
 type Waiting struct {
+	Code    Code      `json:"code,omitempty"`    // of what came back
 	Cause   string    `json:"cause"`             // what was tried, and what came back
 	Since   time.Time `json:"since"`             // of the first failure
 	Until   time.Time `json:"until"`             // when the call is made again
 	GivesUp time.Time `json:"gives_up,omitzero"` // when the call is given up if this goes on; zero: never
+}
+
+// Word is what the other side is, for people: busy, silent …
+func (w *Waiting) Word() string {
+	if word, ok := waitingWords[w.Code]; ok {
+		return word
+	}
+	return "waiting"
+}
+
+var waitingWords = map[Code]string{
+	CodeConflict: "busy", CodeTimeout: "silent", CodeThrottled: "throttled", CodeServer: "failing", CodeNetwork: "cut off",
+	CodeUnreachable: "unreachable",
 }
 
 // Chunks counts chunks.

@@ -49,8 +49,8 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 		from:  &takeover{lease: state.lease},
 		waits: &patience{policy: w.cfg.Policy, count: state.counters, log: log, drain: drain},
 	}
-	a.source = newSourceCalls(a.ends, a.waits)
-	a.target = newTargetCalls(a.ends, a.waits, state.lease, a.made)
+	a.source = newSourceCalls(a.ends, a.waits, job.Spec.Source.Endpoint)
+	a.target = newTargetCalls(a.ends, a.waits, job.Spec.Target.Endpoint, state.lease, a.made)
 	a.session.Retry = func(ctx context.Context, op func(ctx context.Context) error) error { return control(ctx, a.source, op) }
 	return a
 }

@@ -75,8 +75,8 @@ func (p *pace) calls() int {
 // caller makes calls to one end. The decorators below are callers around a caller; together they are
 // the way of every call of a job:
 //
-//	target: ordered → retrying → duplexed → breaking → leased → settling → timed → the sink
-//	source: retrying → breaking → the source
+//	target: ordered → retrying → duplexed → breaking → leased → settling → attended → timed → the sink
+//	source: retrying → breaking → attended → the source
 //
 // A chunk that waits to be tried again holds no place in its direction, so retrying is outside of
 // duplexed; one that waits for a busy drive does, for no other call could pass either. The lease is
@@ -86,14 +86,14 @@ type caller interface {
 }
 
 // newSourceCalls is the way of calls to the source.
-func newSourceCalls(e *ends, p *patience) caller {
-	return &retrying{p, &breaking{p, new(flow.Breaker), &sourceCalls{e}}}
+func newSourceCalls(e *ends, p *patience, endpoint string) caller {
+	return &retrying{p, &breaking{p, new(flow.Breaker), &attended{p.count, endpoint, &sourceCalls{e}}}}
 }
 
 // newTargetCalls is the way of calls to the target, under the job's lease. made returns when the job made
 // the target drive, zero if it did not.
-func newTargetCalls(e *ends, p *patience, l *lease.Lease, made func() time.Time) caller {
-	var c caller = &timed{&targetCalls{e}}
+func newTargetCalls(e *ends, p *patience, endpoint string, l *lease.Lease, made func() time.Time) caller {
+	var c caller = &attended{p.count, endpoint, &timed{&targetCalls{e}}}
 	c = &settling{made, p.policy.Young, c}
 	c = &leased{l, e, c}
 	c = &breaking{p, new(flow.Breaker), c}
@@ -146,13 +146,9 @@ func (p *patience) noteWait(c *call, err error, pause flow.Pause) {
 	if pause.Until.Sub(pause.Since) < flow.LongWait {
 		return
 	}
-	longest := p.count.waitBegins(c, transfer.Waiting{
-		Cause: err.Error(), Since: shown(pause.Since), Until: shown(pause.Until), GivesUp: shown(pause.GivesUp),
+	p.count.waitBegins(c, transfer.Waiting{
+		Code: transfer.CodeOf(err), Cause: err.Error(), Since: shown(pause.Since), Until: shown(pause.Until), GivesUp: shown(pause.GivesUp),
 	})
-	if longest && time.Until(pause.Until) > flow.LongWait {
-		p.log.Info("waiting", zap.Time("since", pause.Since), zap.Time("until", pause.Until), zap.Time("gives_up", pause.GivesUp),
-			zap.Error(err))
-	}
 }
 
 // shown is a time as a job's JSON has it.
@@ -286,6 +282,22 @@ func (s *settling) do(ctx context.Context, c *call) error {
 		return err
 	}
 	return &transfer.Error{Op: "wait for the new drive", Code: transfer.CodeConflict, Err: err}
+}
+
+// attended notes which calls to an endpoint are under way, by which a silent endpoint is told from a job that asks nothing
+// of it.
+type attended struct {
+	count    *counters
+	endpoint string // empty: the end is at none
+	next     caller
+}
+
+func (a *attended) do(ctx context.Context, c *call) error {
+	if a.endpoint == "" {
+		return a.next.do(ctx, c)
+	}
+	defer a.count.callBegins(a.endpoint)()
+	return a.next.do(ctx, c)
 }
 
 // timed observes how long successful calls take, for the shares of the directions.

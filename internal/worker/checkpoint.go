@@ -38,6 +38,7 @@ type checkpointer struct {
 	ledger *ledger
 
 	saving sync.Mutex // held by the one save that is under way
+	waits  waitLog    // of that save
 
 	mu    sync.Mutex
 	plan  transfer.Plan
@@ -46,7 +47,7 @@ type checkpointer struct {
 
 func newCheckpointer(store transfer.Store, observe func(transfer.Progress), log *zap.Logger) *checkpointer {
 	return &checkpointer{
-		store: store, lease: leaseOf(store), observe: observe, log: log,
+		store: store, lease: leaseOf(store), observe: observe, log: log, waits: waitLog{log: log},
 		counters: new(counters), ledger: newLedger(nil), saved: make(chan struct{}),
 	}
 }
@@ -101,6 +102,7 @@ func (c *checkpointer) save(ctx context.Context) error {
 	defer cancel()
 	entries, reset := c.ledger.take()
 	at := transfer.Checkpoint{Plan: c.Plan(), Progress: c.snapshot(), Reset: reset, Entries: entries}
+	c.waits.note(at.Progress.Waiting)
 	if err := c.store.Save(ctx, &at); err != nil {
 		c.ledger.giveBack(entries, reset)
 		return fmt.Errorf("save progress: %w", err)

@@ -15,6 +15,8 @@ type counters struct {
 	p     transfer.Progress
 	waits map[*call]transfer.Waiting // of calls that wait now
 	asked flow.Asked
+
+	attention attention
 }
 
 var _ transfer.Meter = (*counters)(nil)
@@ -31,6 +33,8 @@ func (c *counters) snapshot() transfer.Progress {
 	p := c.p
 	if w := c.longestWait(); w != (transfer.Waiting{}) {
 		p.Waiting = &w
+	} else {
+		p.Waiting = c.attention.silent(time.Now())
 	}
 	p.Waited = transfer.Seconds(c.asked.Total())
 	return p
@@ -45,16 +49,14 @@ func (c *counters) restore(p *transfer.Progress) {
 	c.asked.Start(time.Duration(p.Waited))
 }
 
-// waitBegins notes what a call waits for, and reports whether no other call of the job waits longer.
-func (c *counters) waitBegins(key *call, w transfer.Waiting) bool {
+// waitBegins notes what a call waits for.
+func (c *counters) waitBegins(key *call, w transfer.Waiting) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	longest := !c.longestWait().Until.After(w.Until)
 	if c.waits == nil {
 		c.waits = make(map[*call]transfer.Waiting)
 	}
 	c.waits[key] = w
-	return longest
 }
 
 // waitEnds notes that a call waits no more, if it did.
@@ -75,10 +77,20 @@ func (c *counters) longestWait() (longest transfer.Waiting) {
 }
 
 // AddWireOut implements transfer.Meter.
-func (c *counters) AddWireOut(n int64) { c.update(func(p *transfer.Progress) { p.Bytes.WireOut += n }) }
+func (c *counters) AddWireOut(n int64) {
+	c.update(func(p *transfer.Progress) {
+		p.Bytes.WireOut += n
+		c.attention.moved = time.Now()
+	})
+}
 
 // AddWireIn implements transfer.Meter.
-func (c *counters) AddWireIn(n int64) { c.update(func(p *transfer.Progress) { p.Bytes.WireIn += n }) }
+func (c *counters) AddWireIn(n int64) {
+	c.update(func(p *transfer.Progress) {
+		p.Bytes.WireIn += n
+		c.attention.moved = time.Now()
+	})
+}
 
 // AddChunk implements transfer.Meter.
 func (c *counters) AddChunk(gzip bool) {

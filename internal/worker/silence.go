@@ -1,0 +1,70 @@
+package worker
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// attention is what tells an endpoint that is silent: calls are under way, and no byte moves.
+type attention struct {
+	calls map[string]int // under way, by endpoint
+	moved time.Time      // when a byte moved last, or a call began or ended while no other was under way
+}
+
+// callBegins notes a call to an endpoint; ends notes its end.
+func (c *counters) callBegins(endpoint string) (ends func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.attention.calls == nil {
+		c.attention.calls = make(map[string]int)
+	}
+	if len(c.attention.calls) == 0 {
+		c.attention.moved = time.Now()
+	}
+	c.attention.calls[endpoint]++
+	return func() { c.callEnds(endpoint) }
+}
+
+func (c *counters) callEnds(endpoint string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attention.moved = time.Now()
+	if c.attention.calls[endpoint]--; c.attention.calls[endpoint] == 0 {
+		delete(c.attention.calls, endpoint)
+	}
+}
+
+// silent is the endpoint from which nothing has come for long; nil: none. A call that is cut for it is made again, which is
+// then what the job waits for.
+func (a *attention) silent(now time.Time) *transfer.Waiting {
+	if now.Sub(a.moved) < flow.LongWait {
+		return nil
+	}
+	for endpoint := range a.calls {
+		return &transfer.Waiting{
+			Code: transfer.CodeTimeout, Cause: "nothing comes from " + endpoint + " or goes to it", Since: shown(a.moved),
+		}
+	}
+	return nil
+}
+
+// waitLog tells an operator what a job waits for: when that begins, and when it is over. It is not safe for concurrent use.
+type waitLog struct {
+	log  *zap.Logger
+	told *transfer.Waiting
+}
+
+func (l *waitLog) note(w *transfer.Waiting) {
+	switch {
+	case w == nil && l.told != nil:
+		l.log.Info("job goes on", zap.String("after", l.told.Word()), zap.Time("since", l.told.Since))
+	case w != nil && (l.told == nil || !l.told.Since.Equal(w.Since)):
+		l.log.Info("job waits", zap.String("for", w.Word()), zap.Time("since", w.Since), zap.Time("until", w.Until),
+			zap.Time("gives_up", w.GivesUp), zap.String("cause", w.Cause))
+	}
+	l.told = w
+}

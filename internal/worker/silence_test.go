@@ -1,0 +1,77 @@
+package worker
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestSilentEndpointIsShown says that nothing comes from an endpoint while a call is under way, in the progress and once in
+// the log, and that it is over.
+func TestSilentEndpointIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		sink, silent := newChunked(nil), true
+		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+			if silent {
+				silent = false
+				time.Sleep(time.Minute)
+			}
+			return nil
+		}
+		j := newJob(t, newChunked(noise(chunkSize)), sink)
+		j.log = zap.New(core)
+		var seen waitsSeen
+		began := time.Now()
+		if err := j.runObserved(t.Context(), nil, &seen); err != nil {
+			t.Fatal(err)
+		}
+		if len(seen.seen) != 1 || seen.seen[0].Word() != "silent" || !strings.Contains(seen.seen[0].Cause, "nothing comes from e") {
+			t.Fatalf("shown was %+v", seen.seen)
+		}
+		if since := seen.seen[0].Since.Sub(began); since < -time.Millisecond || since > time.Second {
+			t.Errorf("silent since %s after the beginning", since)
+		}
+		if n, m := logs.FilterMessage("job waits").Len(), logs.FilterMessage("job goes on").Len(); n != 1 || m != 1 {
+			t.Errorf("logged %d times that it waits, %d that it goes on", n, m)
+		}
+		if w := j.store.at.Progress.Waiting; w != nil {
+			t.Errorf("at the end it waits for %+v", w)
+		}
+	})
+}
+
+// TestBusyIsLogged says of a drive that is busy since when, and until when it is tried.
+func TestBusyIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		sink := newChunked(nil)
+		free := time.Now().Add(2 * time.Minute)
+		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+			if time.Now().Before(free) {
+				return failure(transfer.CodeConflict)
+			}
+			return nil
+		}
+		j := newJob(t, newChunked(noise(chunkSize)), sink)
+		j.log = zap.New(core)
+		j.mustRun()
+		all := logs.FilterMessage("job waits").All()
+		if len(all) != 1 {
+			t.Fatalf("logged %d times", len(all))
+		}
+		fields := all[0].ContextMap()
+		since, _ := fields["since"].(time.Time)
+		if end, _ := fields["gives_up"].(time.Time); fields["for"] != "busy" || end.Sub(since) != flow.DefaultPolicy.Busy {
+			t.Errorf("logged %v", fields)
+		}
+	})
+}
