@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -44,7 +45,15 @@ path, and -c sends keys and values from standard input, one pair a line.
 		if err != nil {
 			return err
 		}
-		answer, err := c.Call(cmd.Context(), strings.Join(args, "/"), keys)
+		path, may := strings.Join(args, "/"), notCarriedOut
+		if api.IsRead(path, keys) {
+			may = anyFailure
+		}
+		var answer []byte
+		err = a.retrying(cmd.Context(), may, func() (err error) {
+			answer, err = c.Call(cmd.Context(), path, keys)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -77,6 +86,8 @@ func (a *app) onlyEndpoint(name string) (string, error) {
 		return name, nil
 	case len(names) == 1:
 		return names[0], nil
+	case len(names) == 0:
+		return "", noEndpoints()
 	}
 	return "", transfer.Errorf(transfer.CodeInvalid, "add --endpoint with one of: "+strings.Join(names, ", "), "the config has %d endpoints", len(names))
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -38,6 +40,9 @@ func (a *app) rootCommand() *cobra.Command {
 			if cmd.HasParent() && cmd.Parent().Name() == "completion" {
 				return nil // a shell that starts asks for it, whatever the config
 			}
+			if cmd.Name() == "doctor" {
+				return nil // what is wrong with the config is what it says
+			}
 			a.cfg, err = config.Load(a.configPath)
 			return err
 		},
@@ -48,7 +53,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "config `file` (default $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml, /etc/transferd/config.yaml)")
 	root.PersistentFlags().StringVarP((*string)(&a.output), "output", "o", string(outputText), "`form` of results: text, json or jsonl")
 	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.cloneCommand(), a.verifyCommand(),
-		a.jobsCommand(), a.drivesCommand(), a.endpointsCommand(), a.apiCommand())
+		a.jobsCommand(), a.drivesCommand(), a.endpointsCommand(), a.apiCommand(), a.doctorCommand())
 	return root
 }
 
@@ -64,16 +69,31 @@ func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 	if a.cfg.Redis != "" {
 		return queue.Dial(ctx, queue.Options{URL: a.cfg.Redis, CAFile: a.cfg.RedisCAFile, Warn: a.warn})
 	}
-	url, ok := embedded.Find(a.queueFolder())
-	if !ok {
+	url, err := embedded.Find(a.queueFolder())
+	switch {
+	case transfer.CodeOf(err) == transfer.CodeForbidden:
+		return nil, &transfer.Error{Op: "find the queue", Code: transfer.CodeForbidden, Err: err, Hint: hintOf(err)}
+	case err != nil:
 		return nil, &transfer.Error{
 			Op: "find the queue", Code: transfer.CodeUnreachable, Err: fmt.Errorf("no transferd with a queue of its own runs on this machine (state folder %s)", a.cfg.State),
 			Hint: "start transferd, set `redis:` in the config, or use --local",
 		}
 	}
-	return queue.Dial(ctx, queue.Options{
+	c, err := queue.Dial(ctx, queue.Options{
 		URL: url, Hint: "start transferd again; it goes on with all jobs that it had", Warn: a.warn,
 	})
+	if errors.Is(err, fs.ErrPermission) {
+		err = &transfer.Error{Code: transfer.CodeForbidden, Hint: "become the user who runs transferd (sudo -u)", Err: err}
+	}
+	return c, err
+}
+
+func hintOf(err error) string {
+	var e *transfer.Error
+	if errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
 }
 
 func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") }

@@ -49,6 +49,8 @@ type endpointCheck struct {
 	Account string            `json:"account,omitempty"` // the profile's UUID
 	Seconds float64           `json:"seconds"`           // of one call, the connection included
 	Error   *transfer.Failure `json:"error,omitempty"`
+
+	clock time.Time // the endpoint's; zero: it did not say
 }
 
 func (a *app) endpointsCheck() *cobra.Command {
@@ -58,6 +60,9 @@ func (a *app) endpointsCheck() *cobra.Command {
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if len(names) == 0 {
 				names = a.cfg.EndpointNames()
+			}
+			if len(names) == 0 {
+				return noEndpoints()
 			}
 			var checks []endpointCheck
 			var first error
@@ -79,11 +84,16 @@ func (a *app) endpointsCheck() *cobra.Command {
 	}
 }
 
+func noEndpoints() error {
+	return transfer.Errorf(transfer.CodeInvalid, "add one to the config under `endpoints:`, with url, user and password_env; or try transferd --dev",
+		"the config has no endpoints")
+}
+
 func (a *app) checkEndpoint(ctx context.Context, name string) (endpointCheck, error) {
 	check, started := endpointCheck{Name: name}, time.Now()
 	c, err := a.opener().Client(ctx, name)
 	if err == nil {
-		check.Account, err = c.Profile(ctx)
+		check.Account, check.clock, err = c.Account(ctx)
 	}
 	check.OK, check.Seconds, check.Error = err == nil, time.Since(started).Seconds(), transfer.FailureOf(err)
 	return check, err

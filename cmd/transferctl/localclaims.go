@@ -93,7 +93,7 @@ func (a *app) queueClaims(job string) *queueClaims {
 // dialIfThere connects to the queue if the config names one, or a transferd with a queue of its own
 // runs here.
 func (a *app) dialIfThere(ctx context.Context) (*queue.Client, error) {
-	if _, runs := embedded.Find(a.queueFolder()); a.cfg.Redis == "" && !runs {
+	if _, err := embedded.Find(a.queueFolder()); a.cfg.Redis == "" && err != nil {
 		return nil, nil
 	}
 	return a.dial(ctx)

@@ -29,7 +29,9 @@ func (a *app) retrying(ctx context.Context, may func(transfer.Code) bool, call f
 	var asked flow.Asked
 	var final error // a failure after which the call is not made again
 	try := func() error {
+		quiet := time.AfterFunc(flow.LongWait, func() { fmt.Fprintln(a.stderr, "no answer yet, waiting for it") })
 		err := call()
+		quiet.Stop()
 		if err != nil && !may(transfer.CodeOf(err)) {
 			final, err = err, nil
 		}

@@ -215,8 +215,17 @@ var everywhere = []string{
 
 // text makes a call that answers keys and values.
 func (c *Client) text(ctx context.Context, op, method, path string, input []byte) (text []byte, err error) {
+	text, _, err = c.textAndHeader(ctx, op, method, path, input)
+	return text, err
+}
+
+// textAndHeader is text with the header of the answer.
+func (c *Client) textAndHeader(
+	ctx context.Context, op, method, path string, input []byte,
+) (text []byte, header http.Header, err error) {
 	r := &request{op: op, method: method, path: path, body: input, kind: "text/plain; charset=utf-8"}
-	r.read = func(_ *http.Response, body io.Reader) error {
+	r.read = func(resp *http.Response, body io.Reader) error {
+		header = resp.Header
 		text, err = io.ReadAll(io.LimitReader(body, maxText+1))
 		switch {
 		case err != nil:
@@ -233,7 +242,7 @@ func (c *Client) text(ctx context.Context, op, method, path string, input []byte
 		err = &transfer.Error{Code: transfer.CodeProtocol, Hint: notAPI, Err: err}
 	}
 	if err != nil {
-		return nil, err
+		return nil, header, err
 	}
-	return text, nil
+	return text, header, nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -176,30 +177,47 @@ func (c *Client) Destroy(ctx context.Context, uuid string) error {
 	return c.do(ctx, &request{op: "destroy drive " + uuid, method: http.MethodPost, path: drivePath(uuid, "destroy")})
 }
 
-// Profile is the UUID of the account that the credentials belong to (manual 6.1).
+// Profile is Account without the endpoint's time.
 func (c *Client) Profile(ctx context.Context) (string, error) {
+	uuid, _, err := c.Account(ctx)
+	return uuid, err
+}
+
+// Account is the UUID of the account that the credentials belong to (manual 6.1), and the endpoint's time, to the second;
+// zero if it does not say.
+func (c *Client) Account(ctx context.Context) (uuid string, clock time.Time, err error) {
 	const op = "look at the profile"
-	text, err := c.text(ctx, op, http.MethodGet, "profile/info", nil)
+	text, header, err := c.textAndHeader(ctx, op, http.MethodGet, "profile/info", nil)
 	if err != nil {
-		return "", err
+		return "", clock, err
 	}
+	clock, _ = http.ParseTime(header.Get("Date")) // RFC 9110, 6.6.1; an endpoint without a clock sends none
 	objects := Decode(text)
 	if len(objects) != 1 || cmp.Or(objects[0]["uuid"], objects[0]["email"]) == "" {
-		return "", &transfer.Error{Op: op, Code: transfer.CodeProtocol, Hint: notAPI, Err: fmt.Errorf("%s did not answer with a profile", c.shared.name)}
+		return "", clock, &transfer.Error{
+			Op: op, Code: transfer.CodeProtocol, Hint: notAPI, Err: fmt.Errorf("%s did not answer with a profile", c.shared.name),
+		}
 	}
-	return cmp.Or(objects[0]["uuid"], objects[0]["email"]), nil
+	return cmp.Or(objects[0]["uuid"], objects[0]["email"]), clock, nil
 }
 
 // needPost is the commands without input that have to be posted all the same.
 var needPost = []string{"destroy", "start", "stop", "shutdown", "reset", "create"}
 
+func wordsOf(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
+
+// IsRead reports whether a call changes nothing, so that it may be made again.
+func IsRead(path string, input []byte) bool {
+	words := wordsOf(path)
+	return input == nil && !slices.Contains(needPost, words[len(words)-1])
+}
+
 // Call makes any call and returns its answer as it is, as the vendor's script does: POST with input, or for a command
 // that changes something, and GET for the others. path is a call's words joined by slashes.
 func (c *Client) Call(ctx context.Context, path string, input []byte) ([]byte, error) {
-	words := strings.Split(strings.Trim(path, "/"), "/")
-	method := http.MethodGet
-	if input != nil || slices.Contains(needPost, words[len(words)-1]) {
-		method = http.MethodPost
+	words, method := wordsOf(path), http.MethodPost
+	if IsRead(path, input) {
+		method = http.MethodGet
 	}
 	for i := range words {
 		words[i] = url.PathEscape(words[i])

@@ -11,7 +11,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -176,10 +178,34 @@ func (r *Redis) Kill() {
 	}
 }
 
-// Find returns the URL of the Redis that a process of this user runs in dir.
-func Find(dir string) (url string, ok bool) {
+// Find returns the URL of the Redis that a process of this user runs in dir. CodeForbidden: dir is another user's;
+// CodeNotFound: none runs there.
+func Find(dir string) (url string, err error) {
 	address, err := os.ReadFile(filepath.Join(dir, addressFile))
-	return string(address), err == nil
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "", transfer.Errorf(transfer.CodeForbidden, "become that user (sudo -u), or set another `state:` folder",
+			"%s belongs to %s, and is closed to others", dir, ownerOf(dir))
+	case err != nil:
+		return "", transfer.Errorf(transfer.CodeNotFound, "", "no queue runs in %s", dir)
+	}
+	return string(address), nil
+}
+
+// ownerOf is the user whose folder keeps others out of dir: that of dir, or of the folder above it that hides it.
+func ownerOf(dir string) string {
+	info, err := os.Stat(dir)
+	for ; errors.Is(err, fs.ErrPermission) && dir != filepath.Dir(dir); info, err = os.Stat(dir) {
+		dir = filepath.Dir(dir)
+	}
+	if err != nil {
+		return "another user"
+	}
+	id := strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid))
+	if u, err := user.LookupId(id); err == nil {
+		return "user " + u.Username
+	}
+	return "the user with ID " + id
 }
 
 // maxSocketPath is the longest name of a Unix socket, in bytes (unix(7)).

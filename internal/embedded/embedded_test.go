@@ -170,9 +170,9 @@ func TestChildOutlives(t *testing.T) {
 	first.abandon(t)
 	second := start(t, dir, redisServer(t))
 	t.Cleanup(func() { stop(t, second) })
-	url, ok := Find(dir)
-	if !ok || url != second.URL() {
-		t.Fatalf("found %v, %v", url, ok)
+	url, err := Find(dir)
+	if err != nil || url != second.URL() {
+		t.Fatalf("found %v, %v", url, err)
 	}
 	rdb = dial(t, url)
 	want(t, rdb, "a", "1")
@@ -191,7 +191,7 @@ func TestLongFolder(t *testing.T) {
 		r := start(t, dir, server)
 		write(t, dial(t, r.URL()), "a", "1")
 		stop(t, r)
-		if _, ok := Find(dir); ok {
+		if _, err := Find(dir); err == nil {
 			t.Error("a Redis that was stopped is found")
 		}
 		r = start(t, dir, server)

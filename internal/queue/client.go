@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,6 +79,34 @@ func notDialed(err error, opts *Options) error {
 
 func badAddress() error {
 	return transfer.Errorf(transfer.CodeInvalid, "write redis://HOST:6379/0, rediss:// or unix:///PATH", "the queue's address cannot be read")
+}
+
+// Durability is what Redis says of how it keeps what it is given.
+type Durability struct {
+	Eviction   string // maxmemory-policy; empty: it has none
+	AppendOnly string // yes or no; empty: it has no such setting
+	Clock      time.Time
+}
+
+// Durability asks Redis for its settings and its clock.
+func (c *Client) Durability(ctx context.Context) (d Durability, err error) {
+	if d.Clock, err = c.rdb.Time(ctx).Result(); err != nil {
+		return d, failed("ask Redis for its time", err)
+	}
+	for name, value := range map[string]*string{"maxmemory-policy": &d.Eviction, "appendonly": &d.AppendOnly} {
+		if *value, err = c.setting(ctx, name); err != nil {
+			return d, failed("read the settings of Redis", err)
+		}
+	}
+	return d, nil
+}
+
+func (c *Client) setting(ctx context.Context, name string) (string, error) {
+	values, err := c.rdb.ConfigGet(ctx, name).Result()
+	if err != nil && strings.HasPrefix(err.Error(), "ERR unknown command") {
+		return "", nil // the embedded queue in memory has no settings
+	}
+	return values[name], err
 }
 
 // Ping fails with CodeUnreachable unless Redis answers.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -272,7 +271,7 @@ func (s *Server) writeOutcome(a *Attempt, outcome error, log *zap.Logger) {
 
 // checkRedis refuses a Redis that may drop what it was given, and warns of one that forgets at a restart.
 func (s *Server) checkRedis(ctx context.Context) error {
-	policy, err := s.setting(ctx, "maxmemory-policy")
+	policy, err := s.client.setting(ctx, "maxmemory-policy")
 	if err != nil {
 		s.cfg.Log.Warn("settings of Redis are not readable; make sure that maxmemory-policy is noeviction and appendonly is on", zap.Error(err))
 		return nil
@@ -280,16 +279,8 @@ func (s *Server) checkRedis(ctx context.Context) error {
 	if policy != "" && policy != "noeviction" {
 		return transfer.Errorf(transfer.CodeInvalid, "set maxmemory-policy noeviction in Redis", "this Redis may drop jobs when its memory is full (maxmemory-policy %s)", policy)
 	}
-	if aof, err := s.setting(ctx, "appendonly"); err == nil && aof == "no" {
+	if aof, err := s.client.setting(ctx, "appendonly"); err == nil && aof == "no" {
 		s.cfg.Log.Warn("Redis runs without appendonly: jobs may be lost when it restarts")
 	}
 	return nil
-}
-
-func (s *Server) setting(ctx context.Context, name string) (string, error) {
-	values, err := s.client.rdb.ConfigGet(ctx, name).Result()
-	if err != nil && strings.HasPrefix(err.Error(), "ERR unknown command") {
-		return "", nil // the embedded queue in memory has no settings
-	}
-	return values[name], err
 }

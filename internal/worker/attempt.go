@@ -93,6 +93,9 @@ func (a *attempt) run(ctx context.Context) error {
 	if err == nil {
 		return a.markComplete(ctx)
 	}
+	if code := transfer.CodeOf(err); code == transfer.CodeDrained || code == transfer.CodeFenced {
+		return err // another attempt goes on
+	}
 	plan := a.state.Plan()
 	if left := plan.Leftover(a.session.ID, a.spec().Target); left != "" {
 		a.log.Info("target drive stays incomplete", zap.String("left", left))

@@ -61,10 +61,13 @@ type waitLog struct {
 func (l *waitLog) note(w *transfer.Waiting) {
 	switch {
 	case w == nil && l.told != nil:
-		l.log.Info("job goes on", zap.String("after", l.told.Word()), zap.Time("since", l.told.Since))
+		l.log.Info("wait is over", zap.String("after", l.told.Word()), zap.Time("since", l.told.Since))
 	case w != nil && (l.told == nil || !l.told.Since.Equal(w.Since)):
-		l.log.Info("job waits", zap.String("for", w.Word()), zap.Time("since", w.Since), zap.Time("until", w.Until),
-			zap.Time("gives_up", w.GivesUp), zap.String("cause", w.Cause))
+		fields := []zap.Field{zap.String("for", w.Word()), zap.String("cause", w.Cause), zap.Time("since", w.Since)}
+		if !w.GivesUp.IsZero() {
+			fields = append(fields, zap.Time("until", w.Until), zap.Time("gives_up", w.GivesUp))
+		}
+		l.log.Info("job waits", fields...)
 	}
 	l.told = w
 }

@@ -40,7 +40,7 @@ func TestSilentEndpointIsShown(t *testing.T) {
 		if since := seen.seen[0].Since.Sub(began); since < -time.Millisecond || since > time.Second {
 			t.Errorf("silent since %s after the beginning", since)
 		}
-		if n, m := logs.FilterMessage("job waits").Len(), logs.FilterMessage("job goes on").Len(); n != 1 || m != 1 {
+		if n, m := logs.FilterMessage("job waits").Len(), logs.FilterMessage("wait is over").Len(); n != 1 || m != 1 {
 			t.Errorf("logged %d times that it waits, %d that it goes on", n, m)
 		}
 		if w := j.store.at.Progress.Waiting; w != nil {

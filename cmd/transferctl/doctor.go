@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/transferd/transferd/internal/config"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// severity is how much a finding matters.
+type severity string
+
+const (
+	fine    severity = "ok"
+	warning severity = "warning" // works, and may not always
+	broken  severity = "error"   // does not work
+)
+
+// finding is what one check found.
+type finding struct {
+	Check    string   `json:"check"`             // config, queue, workers, endpoint, clock, roots, disk, leftovers
+	Subject  string   `json:"subject,omitempty"` // which endpoint, queue, folder …
+	Severity severity `json:"severity"`
+	Message  string   `json:"message"`
+	Remedy   string   `json:"remedy,omitempty"` // of what is not ok
+}
+
+// diagnosis is the JSON of doctor.
+type diagnosis struct {
+	OK       bool      `json:"ok"`
+	Findings []finding `json:"findings"`
+}
+
+// doctor carries out the checks. A check that needs what another one found broken is left out.
+type doctor struct {
+	app      *app
+	findings []finding
+	next     string // the check that is carried out
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Look at config, queue, workers, endpoints, clocks, disk and leftovers: what is wrong, and the remedy",
+		Long: `Look at the config, the queue and how it keeps jobs, the workers of each queue, the endpoints and their clocks, the roots,
+the disk of the state folder, and what jobs have left. Each finding comes with its remedy. The exit status is 0 if all is
+well, and 1 if anything is not.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d := &doctor{app: a}
+			d.run(cmd.Context())
+			return a.report(d.findings)
+		},
+	}
+}
+
+func (d *doctor) run(ctx context.Context) {
+	d.next = "config"
+	cfg, err := config.Load(d.app.configPath)
+	if err != nil {
+		d.fail("", err)
+		return
+	}
+	d.app.cfg = cfg
+	d.ok("", fmt.Sprintf("%d endpoints, state folder %s", len(cfg.Endpoints), cfg.State))
+	q := d.checkQueue(ctx)
+	if q != nil {
+		defer q.Close()
+		d.checkWorkers(ctx, q)
+	}
+	d.checkEndpoints(ctx, q)
+	d.checkRoots()
+	d.checkDisk()
+	d.checkLeftFiles(ctx, q)
+}
+
+func (d *doctor) add(s severity, subject, message, remedy string) {
+	d.findings = append(d.findings, finding{Check: d.next, Subject: subject, Severity: s, Message: message, Remedy: remedy})
+}
+
+func (d *doctor) ok(subject, message string) { d.add(fine, subject, message, "") }
+
+// fail adds an error with its own hint.
+func (d *doctor) fail(subject string, err error) { d.add(broken, subject, err.Error(), hintOf(err)) }
+
+// report prints the findings, and fails if one is not ok.
+func (a *app) report(findings []finding) error {
+	bad := 0
+	for i := range findings {
+		if findings[i].Severity != fine {
+			bad++
+		}
+	}
+	if err := a.print(diagnosis{OK: bad == 0, Findings: findings}, func(w io.Writer) { writeFindings(w, findings) }); err != nil {
+		return err
+	}
+	if bad == 0 {
+		return nil
+	}
+	return transfer.Errorf(transfer.CodeFailed, "each line has its remedy", "%d of %d findings need attention", bad, len(findings))
+}
+
+func writeFindings(w io.Writer, findings []finding) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer t.Flush()
+	for i := range findings {
+		f := &findings[i]
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", f.Severity, f.Check, f.Subject, f.Message)
+		if f.Remedy != "" {
+			fmt.Fprintf(t, "\t\t\tremedy: %s\n", f.Remedy)
+		}
+	}
+}
