@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -62,9 +63,12 @@ func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 }
 
 // build is the spec that the flags and the two addresses make.
-func (f *jobFlags) build(source, target string) (transfer.Spec, error) {
+func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
 	s := f.spec
-	var err error
+	err := firstError(a.checkColon(source), a.checkColon(target))
+	if err != nil {
+		return s, err
+	}
 	if s.Source, err = absolute(source); err != nil {
 		return s, err
 	}
@@ -90,7 +94,38 @@ func (f *jobFlags) build(source, target string) (transfer.Spec, error) {
 			return s, err
 		}
 	}
-	return s, endpoints.Schemes.Check(&s)
+	return s, checkSpec(&s)
+}
+
+// checkSpec is the check of all schemes, with a hint for two addresses in the wrong order.
+func checkSpec(s *transfer.Spec) error {
+	err := endpoints.Schemes.Check(s)
+	if err == nil {
+		return nil
+	}
+	swapped := *s
+	swapped.Source, swapped.Target = s.Target, s.Source
+	if code := transfer.CodeOf(endpoints.Schemes.Check(&swapped)); code != "" && code != transfer.CodeExists {
+		return err
+	}
+	first, second := swapped.Source.Redacted(), swapped.Target.Redacted()
+	if s.Kind == transfer.Verify {
+		first, second = second, first // the drive comes first, and is the target
+	}
+	hint := fmt.Sprintf("write transferctl %s %s %s", s.Kind, first, second)
+	if s.Kind == transfer.Upload && s.Source.Drive != "" {
+		hint += fmt.Sprintf(", or transferctl download %s %s", second, first)
+	}
+	return transfer.Errorf(transfer.CodeInvalid, hint, "the two addresses are the wrong way round")
+}
+
+// checkColon finds an endpoint whose colon is missing, which would be a file's name.
+func (a *app) checkColon(address string) error {
+	if _, ok := a.cfg.Endpoints[address]; !ok {
+		return nil
+	}
+	return transfer.Errorf(transfer.CodeInvalid, "for the endpoint write "+address+": and for a file of that name ./"+address,
+		"%q is the name of an endpoint, and its colon is missing", address)
 }
 
 func absolute(address string) (transfer.Ref, error) {

@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) buildAndSubmit(ctx context.Context, f *jobFlags, source, target string) error {
-	spec, err := f.build(source, target)
+	spec, err := a.build(f, source, target)
 	if err != nil {
 		return err
 	}

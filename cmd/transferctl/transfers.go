@@ -36,7 +36,7 @@ drive's UUID is printed.`,
 		"let standard input end before --size; the rest of the drive is zeros")
 	f.sourceFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		spec, err := f.build(args[0], args[1])
+		spec, err := a.build(f, args[0], args[1])
 		if err != nil {
 			return err
 		}

@@ -166,7 +166,7 @@ func (c *Client) exchange(ctx context.Context, r *request, password string) erro
 func (c *Client) answer(r *request, resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-		return statusError(resp, text)
+		return statusError(resp, text, len(r.body))
 	}
 	if r.read == nil {
 		return drop(resp.Body)

@@ -27,6 +27,7 @@ type Drive struct {
 	uuid    string
 	size    int64
 	codec   *codec.Codec       // nil: only read
+	claimed []string           // by whom, when it was opened
 	created bool               // by the job, so its unwritten places may be left alone
 	seen    [blankSamples]bool // the places that Blank has read
 }
@@ -57,13 +58,16 @@ func OpenDrive(ctx context.Context, c *Client, uuid string) (*Drive, error) {
 			Err: fmt.Errorf("it is being made (imaging %s)", info.Imaging),
 		}
 	}
-	return &Drive{client: c, uuid: uuid, size: info.Size}, nil
+	return &Drive{client: c, uuid: uuid, size: info.Size, claimed: info.Claimed}, nil
 }
 
 // ForWriting is the drive as a sink whose chunks enc encodes. created says that this job made the drive.
 func (d *Drive) ForWriting(enc *codec.Codec, created bool) *Drive {
 	return &Drive{client: d.client, uuid: d.uuid, size: d.size, codec: enc, created: created}
 }
+
+// Claimed is who used the drive when it was opened, as the endpoint says it: servers that have it.
+func (d *Drive) Claimed() []string { return d.claimed }
 
 // Size implements transfer.Source.
 func (d *Drive) Size() int64 { return d.size }

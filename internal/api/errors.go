@@ -32,10 +32,6 @@ var meanings = transport.Meanings{
 			Code: transfer.CodeConflict,
 			Hint: "the drive is busy: being cloned, or in use by a running server",
 		},
-		http.StatusRequestEntityTooLarge: {
-			Code: transfer.CodeRefused,
-			Hint: "try a smaller --chunk-size",
-		},
 		http.StatusTooManyRequests: {
 			Code: transfer.CodeThrottled,
 			Hint: "lower the endpoint's max_in_flight",
@@ -69,10 +65,24 @@ func meaningOf(status int, message string) transport.Meaning {
 	return meanings.Status(status)
 }
 
-// statusError is what an answer that is no success becomes.
-func statusError(resp *http.Response, body []byte) error {
+// tooLarge is what a 413 becomes, whoever says it: mostly it is a proxy on the way, with a page of its own.
+func tooLarge(sent int) error {
+	smaller := int64(transfer.MinChunkSize)
+	for 2*smaller < int64(sent) {
+		smaller *= 2
+	}
+	return transfer.Errorf(transfer.CodeRefused,
+		"begin a new job with smaller chunks, such as --chunk-size "+transfer.FormatSize(smaller)+", or raise the proxy's limit",
+		"413: the endpoint, or a proxy before it, takes no body of %d bytes", sent)
+}
+
+// statusError is what an answer that is no success to a request with a body of so many bytes becomes.
+func statusError(resp *http.Response, body []byte, sent int) error {
 	message := clean(body)
 	m := meaningOf(resp.StatusCode, message)
+	if resp.StatusCode == http.StatusRequestEntityTooLarge {
+		return tooLarge(sent)
+	}
 	if looksForeign(body) {
 		message = "a page that is not API 1.0's"
 		// One that says "later" may be from a proxy on the way.

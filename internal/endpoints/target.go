@@ -94,6 +94,16 @@ func madeTags(s *worker.Session) []string {
 	return []string{transfer.JobTag(s.ID), transfer.IncompleteTag}
 }
 
+// UsedBy implements worker.Opener.
+func (o *Opener) UsedBy(ctx context.Context, s *worker.Session, drive transfer.Ref) ([]string, error) {
+	c, err := o.session(ctx, s, drive.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	info, err := c.Info(ctx, drive.Drive)
+	return info.Claimed, err
+}
+
 // Complete implements worker.Opener.
 func (o *Opener) Complete(ctx context.Context, s *worker.Session, drive string) error {
 	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
@@ -156,6 +166,11 @@ func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.Sink
 		return nil, err
 	}
 	switch writes := s.Spec.Action().Writes; {
+	case writes && len(d.Claimed()) > 0:
+		return nil, &transfer.Error{
+			Op: "open drive " + r.Drive, Code: transfer.CodeConflict, Hint: "stop the server that has it, and the job goes on",
+			Err: fmt.Errorf("it is in use by %s", strings.Join(d.Claimed(), ", ")),
+		}
 	case r.Size <= d.Size() && !writes:
 		return d, nil
 	case r.Size <= d.Size():

@@ -89,7 +89,7 @@ func (a *attempt) storeCall(ctx context.Context, end caller, run func(ctx contex
 
 // run goes through the phases, and tells what of a failed one stays.
 func (a *attempt) run(ctx context.Context) error {
-	err := a.phases(ctx)
+	err := a.inUse(ctx, a.phases(ctx))
 	if err == nil {
 		return a.markComplete(ctx)
 	}

@@ -189,6 +189,7 @@ type twoEnds struct {
 	ready  int           // how often the copy is asked for until it is ready
 	finds  []bool        // what each Provision was told
 	asked  []SinkRequest // what each Sink was told
+	users  map[transfer.Ref][]string
 }
 
 func (e *twoEnds) opening(what string) error {
@@ -218,6 +219,10 @@ func (e *twoEnds) Provision(_ context.Context, _ *Session, _ int64, find bool) (
 
 func (e *twoEnds) Claim(endpoint, drive string) transfer.Claim {
 	return transfer.Claim{Endpoint: endpoint, Drive: drive}
+}
+
+func (e *twoEnds) UsedBy(_ context.Context, _ *Session, drive transfer.Ref) ([]string, error) {
+	return e.users[drive], nil
 }
 
 func (e *twoEnds) Complete(context.Context, *Session, string) error { return e.opening("complete") }

@@ -71,6 +71,8 @@ type Opener interface {
 	// Claim is a claim of a drive on the endpoint of that name, for reading: by where the endpoint
 	// is, not by what it is called.
 	Claim(endpoint, drive string) transfer.Claim
+	// UsedBy is who else uses a drive by what its endpoint says, such as a server that has claimed it.
+	UsedBy(ctx context.Context, s *Session, drive transfer.Ref) ([]string, error)
 	// Complete notes on the target drive that it holds all that it is to hold: Provision marked a new one as incomplete.
 	// It may be called again, and for a drive without that mark.
 	Complete(ctx context.Context, s *Session, drive string) error

@@ -1,0 +1,26 @@
+package worker
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// TestDifferenceOnADriveInUse says that a server has the drive that differs, and not that it was stored wrong.
+func TestDifferenceOnADriveInUse(t *testing.T) {
+	old, origin := transfer.Ref{Endpoint: "e", Drive: "old"}, transfer.Ref{Endpoint: "e", Drive: "origin"}
+	for name, used := range map[string]transfer.Ref{"target": old, "source": origin, "none": {}} {
+		synctest.Test(t, func(t *testing.T) {
+			j := newJob(t, newChunked(noise(3*chunkSize)), newChunked(make([]byte, 3*chunkSize)))
+			j.spec.Kind, j.spec.Source = transfer.Verify, origin
+			j.ends.users = map[transfer.Ref][]string{used: {"server-1"}}
+			f := j.mustFail(transfer.CodeMismatch)
+			said := strings.Contains(f.Message, "drive "+used.Drive+" is in use by server-1: ")
+			if said != (name != "none") || said == strings.Contains(f.Hint, "what is stored is not") || f.Offset == nil {
+				t.Errorf("%s: %+v", name, f)
+			}
+		})
+	}
+}
