@@ -32,7 +32,7 @@ func (a *app) endpoint(ctx context.Context, address string) (c *api.Client, driv
 		drive = r.Drive
 	}
 	if _, ok := a.cfg.Endpoints[name]; !ok {
-		return nil, "", unknownEndpoint(name)
+		return nil, "", unknownEndpoint(name, a.cfg.EndpointNames())
 	}
 	c, err = a.opener().Client(ctx, name)
 	return c, drive, err
@@ -146,7 +146,7 @@ func (a *app) drivesCreate() *cobra.Command {
 		if name == "" || size == "" {
 			return transfer.Errorf(transfer.CodeInvalid, "add --name NAME and --size BYTES", "a drive needs a name and a size")
 		}
-		bytes, err := transfer.ParseSize(size)
+		bytes, err := parseSize("size", size)
 		if err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (a *app) endpointsCheck() *cobra.Command {
 			var first error
 			for _, name := range names {
 				if _, ok := a.cfg.Endpoints[name]; !ok {
-					return unknownEndpoint(name)
+					return unknownEndpoint(name, a.cfg.EndpointNames())
 				}
 				check, err := a.checkEndpoint(cmd.Context(), name)
 				checks = append(checks, check)

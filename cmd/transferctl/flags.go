@@ -9,6 +9,18 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
+// parseSize reads the value of a flag; empty: 0.
+func parseSize(flag, text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := transfer.ParseSize(text)
+	if err != nil {
+		return 0, transfer.Errorf(transfer.CodeOf(err), hintOf(err), "--%s: %q is not a size", flag, text)
+	}
+	return n, nil
+}
+
 // duration is the value of a flag that transfer.ParseDuration reads.
 type duration time.Duration
 

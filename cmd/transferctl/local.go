@@ -20,7 +20,7 @@ import (
 func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) error {
 	for _, r := range []transfer.Ref{spec.Source, spec.Target} {
 		if _, ok := a.cfg.Endpoints[r.Endpoint]; r.IsDrive() && !ok {
-			return unknownEndpoint(r.Endpoint)
+			return unknownEndpoint(r.Endpoint, a.cfg.EndpointNames())
 		}
 	}
 	if spec.Target.IsStd() && a.output != outputText {

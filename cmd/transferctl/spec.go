@@ -81,18 +81,16 @@ func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
 	if s.Concurrency, err = parseConcurrency(f.concurrency); err != nil {
 		return s, err
 	}
-	chunkSize, err := transfer.ParseSize(f.chunkSize)
+	chunkSize, err := parseSize("chunk-size", f.chunkSize)
 	if err != nil {
 		return s, err
 	}
 	s.ChunkSize = int(min(chunkSize, 2*transfer.MaxChunkSize)) // more than the most allowed stays so
-	for text, n := range map[*string]*int64{&f.limitRate: &s.LimitRate, &f.size: &s.Size} {
-		if *text == "" {
-			continue
-		}
-		if *n, err = transfer.ParseSize(*text); err != nil {
-			return s, err
-		}
+	if s.LimitRate, err = parseSize("limit-rate", f.limitRate); err != nil {
+		return s, err
+	}
+	if s.Size, err = parseSize("size", f.size); err != nil {
+		return s, err
 	}
 	return s, checkSpec(&s)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/transferd/transferd/internal/image"
@@ -78,7 +80,7 @@ func (a *app) checkBeforeQueueing(ctx context.Context, c *queue.Client, spec *tr
 	}
 	for _, r := range []transfer.Ref{spec.Source, spec.Target} {
 		if r.IsDrive() && !known[r.Endpoint] {
-			return unknownEndpoint(r.Endpoint)
+			return unknownEndpoint(r.Endpoint, sortedKeys(known))
 		}
 	}
 	if a.cfg.Redis == "" && spec.Kind == transfer.Upload && spec.Source.IsFile() {
@@ -87,8 +89,17 @@ func (a *app) checkBeforeQueueing(ctx context.Context, c *queue.Client, spec *tr
 	return nil
 }
 
-func unknownEndpoint(name string) error {
-	return transfer.Errorf(transfer.CodeInvalid, "transferctl endpoints list shows the known ones; add others to the config under `endpoints:`", "there is no endpoint named %q", name)
+// unknownEndpoint is the error of a name that none of the known endpoints has.
+func unknownEndpoint(name string, known []string) error {
+	hint := "transferctl endpoints list shows the known ones; add others to the config under `endpoints:`"
+	near := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !transfer.Resembles(k, name) })
+	switch {
+	case name == "http" || name == "https":
+		hint = "write the name that an endpoint has in the config, not its URL; " + hint
+	case len(near) > 0:
+		hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
+	}
+	return transfer.Errorf(transfer.CodeInvalid, hint, "there is no endpoint named %q", name)
 }
 
 // watch follows a job to its end and exits with its outcome.

@@ -51,6 +51,11 @@ func daemonCommand(stderr io.Writer, signals *program.Signals) *cobra.Command {
 			if f.jobs < 1 || f.jobs > maxJobs {
 				return transfer.Errorf(transfer.CodeInvalid, fmt.Sprintf("use 1 to %d", maxJobs), "--jobs: %d", f.jobs)
 			}
+			for _, name := range f.queues {
+				if !transfer.ValidEndpointName(name) {
+					return transfer.Errorf(transfer.CodeInvalid, "use letters, digits, dot, dash and underscore", "--queue: %q cannot be a queue's name", name)
+				}
+			}
 			log := newLogger(stderr, f.verbose)
 			err := panics.Catch(func() error { return serve(cmd.Context(), f, signals, log) })
 			if p := panics.Of(err); p != nil {

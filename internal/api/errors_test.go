@@ -165,3 +165,32 @@ func TestClean(t *testing.T) {
 		t.Errorf("%d bytes are left", len(got))
 	}
 }
+
+// TestBodyTooLarge says how large the body was and what to try, whoever answers: a proxy does it with a page of its own.
+func TestBodyTooLarge(t *testing.T) {
+	for _, page := range []string{"", "<html>413 Request Entity Too Large</html>"} {
+		c := served(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			_, _ = w.Write([]byte(page))
+		})
+		err := drive(c, 4<<20, transfer.CompressionNone).WriteChunk(t.Context(), transfer.Chunk{Len: 3 << 20}, make([]byte, 3<<20))
+		want(t, err, transfer.CodeRefused, "413", "3145728 bytes", "--chunk-size 2M")
+		if f := transfer.FailureOf(err); strings.Contains(f.Hint, "API 1.0") {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// TestClock is that of the endpoint, by what it answers.
+func TestClock(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for date, want := range map[string]time.Time{at.Format(http.TimeFormat): at, "noon": {}} {
+		c := served(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", date)
+			_, _ = w.Write([]byte("uuid u\n"))
+		})
+		if uuid, clock, err := c.Account(t.Context()); uuid != "u" || !clock.Equal(want) || err != nil {
+			t.Errorf("%s: %s, %s, %v", date, uuid, clock, err)
+		}
+	}
+}

@@ -1,7 +1,10 @@
 package endpoints_test
 
 import (
+	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -50,5 +53,29 @@ func TestIncompleteTag(t *testing.T) {
 		if transfer.MakerOf(got) == "" || slices.Contains(got, transfer.IncompleteTag) || !slices.Contains(got, "mine") {
 			t.Errorf("a clone %s: %q", where, got)
 		}
+	}
+}
+
+// TestDriveInUse is not written while a server has it, and is named as in use.
+func TestDriveInUse(t *testing.T) {
+	b := newBench(t)
+	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
+	s.Target.Drive = b.mustRun(s).Drive
+	s.Overwrite = true
+	b.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, s.Target.Drive+"/info") {
+			return false
+		}
+		_, _ = fmt.Fprintf(w, "drive %s\nname x\nsize %d\nstatus active\nclaimed server-1:exclusive\n", s.Target.Drive, 1<<20)
+		return true
+	}
+	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
+	_, err := b.opener.Sink(t.Context(), session, worker.SinkRequest{Drive: s.Target.Drive, Size: 1 << 20})
+	if transfer.CodeOf(err) != transfer.CodeConflict || !strings.Contains(err.Error(), "in use by server-1:exclusive") {
+		t.Error(err)
+	}
+	users, err := b.opener.UsedBy(t.Context(), session, s.Target)
+	if err != nil || !slices.Equal(users, []string{"server-1:exclusive"}) {
+		t.Errorf("%q, %v", users, err)
 	}
 }

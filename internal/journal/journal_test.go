@@ -293,3 +293,40 @@ func TestRestart(t *testing.T) {
 		}
 	}
 }
+
+// TestList tells the jobs that run from those that were stopped, and which drives the first ones use.
+func TestList(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "local")
+	if jobs, err := List(dir); len(jobs) != 0 || err != nil {
+		t.Errorf("without a folder: %+v, %v", jobs, err)
+	}
+	reads, writes := transfer.Claim{Endpoint: "zrh", Drive: "r"}, transfer.Claim{Endpoint: "zrh", Drive: "w", Mark: "m"}
+	inUse := func(want bool) {
+		t.Helper()
+		for _, c := range []transfer.Claim{reads, writes} {
+			if used, err := InUse(dir, c); used != want || err != nil {
+				t.Errorf("drive %s is in use: %v, %v", c.Drive, used, err)
+			}
+		}
+	}
+	inUse(false)
+	j := open(t, dir)
+	save(t, j, transfer.Checkpoint{Plan: transfer.Plan{Drive: "w"}})
+	for _, c := range []transfer.Claim{reads, writes} {
+		if _, err := j.Claim(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, running := range []bool{true, false} {
+		jobs, err := List(dir)
+		if err != nil || len(jobs) != 1 || jobs[0].ID != j.ID() || jobs[0].Running != running || jobs[0].Plan.Drive != "w" {
+			t.Errorf("%+v, %v", jobs, err)
+		}
+		inUse(running)
+		if running {
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -208,24 +208,24 @@ func (s *Spec) validateDrive() error {
 
 // BadChunkSize refuses a chunk size of n bytes where most is the largest.
 func BadChunkSize(n int64, most int) error {
-	return invalid("use a multiple of 4k, at most "+FormatSize(int64(most)), "%s is not a chunk size", FormatSize(n))
+	return invalid("use a multiple of 4k, at most "+FormatSize(int64(most)), "--chunk-size: %s is not a chunk size", FormatSize(n))
 }
 
 func (s *Spec) validateTransfer() error {
 	switch s.Verify {
 	case VerifyWritten, VerifyFull, VerifyNone:
 	default:
-		return invalid("use written, full or none", "%q is not a way to verify", s.Verify)
+		return invalid("use written, full or none", "--verify: %q is not a way to verify", s.Verify)
 	}
 	switch s.Priority {
 	case PriorityLow, PriorityDefault, PriorityHigh:
 	default:
-		return invalid("use low, default or high", "%q is not a priority", s.Priority)
+		return invalid("use low, default or high", "--priority: %q is not a priority", s.Priority)
 	}
 	switch s.Format {
 	case "", FormatRaw, FormatGzip, FormatZstd:
 	default:
-		return invalid("use raw, gz or zst", "%q is not a format", s.Format)
+		return invalid("use raw, gz or zst", "--format: %q is not a format", s.Format)
 	}
 	if s.Kind == Clone && s.Format != "" {
 		return invalid("leave --format out", "drives are raw")
@@ -235,7 +235,7 @@ func (s *Spec) validateTransfer() error {
 			"only an upload to a drive of a given size may end early")
 	}
 	if !validChunkSize(s.ChunkSize) {
-		return BadChunkSize(int64(s.ChunkSize), MaxChunkSize)
+		return invalid("use a multiple of 4k, such as 1M or 4M", "--chunk-size: %s is not a chunk size", FormatSize(int64(s.ChunkSize)))
 	}
 	if s.Concurrency < 0 || s.Concurrency > MaxConcurrency {
 		return invalid(fmt.Sprintf("use auto, or 1 to %d", MaxConcurrency), "%d chunks in flight cannot be", s.Concurrency)
@@ -247,10 +247,10 @@ func (s *Spec) validateTransfer() error {
 		return invalid("use a size such as 20M", "a rate cannot be negative")
 	}
 	if !ValidEndpointName(s.Queue) {
-		return invalid("use letters, digits, dot, dash and underscore", "%q cannot be a queue's name", s.Queue)
+		return invalid("use letters, digits, dot, dash and underscore", "--queue: %q cannot be a queue's name", s.Queue)
 	}
 	if raw, err := hex.DecodeString(s.SHA256); s.SHA256 != "" && (err != nil || len(raw) != DigestSize) {
-		return invalid("give the 64 hexadecimal digits that sha256sum prints", "%q is not a SHA-256", s.SHA256)
+		return invalid("give the 64 hexadecimal digits that sha256sum prints", "--sha256: %q is not a SHA-256", s.SHA256)
 	}
 	return nil
 }

@@ -80,3 +80,31 @@ func TestNothingLeft(t *testing.T) {
 type changesLater struct{ *chunked }
 
 func (c *changesLater) Unchanged(context.Context) error { return failure(transfer.CodeSourceChanged) }
+
+// TestMayHaveMade keeps looking for a drive only where a call may have made one: not where the endpoint refused it.
+func TestMayHaveMade(t *testing.T) {
+	for code, want := range map[transfer.Code]bool{
+		transfer.CodeInvalid: false, transfer.CodeRefused: false, transfer.CodeUnauthorized: false, transfer.CodeUnreachable: false,
+		transfer.CodeTimeout: true, transfer.CodeServer: true, transfer.CodeNetwork: true, transfer.CodeProtocol: true,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			j := newJob(t, newChunked(noise(chunkSize)), newChunked(nil))
+			j.ends.drive = "uuid"
+			j.ends.open = func(what string, n int) error {
+				if what != "provision" {
+					return nil
+				}
+				if n > 1 && want {
+					return failure(transfer.CodeRefused) // that the last call was refused says nothing of the first one
+				}
+				return failure(code)
+			}
+			if err := j.run(t.Context(), nil); err == nil {
+				t.Fatalf("%s: no error", code)
+			}
+			if asked := j.store.at.Plan.Asked; asked != want {
+				t.Errorf("%s: may have made a drive: %v", code, asked)
+			}
+		})
+	}
+}

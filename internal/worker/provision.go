@@ -28,7 +28,7 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 	case target.Drive != "": // claimed already
 		return a.noteDrive(ctx, target.Drive, time.Time{})
 	}
-	find := plan.Asked
+	find, mayBeMade := plan.Asked, plan.Asked
 	a.state.updatePlan(func(p *transfer.Plan) { p.Asked = true })
 	if err := a.state.saveSurely(ctx); err != nil {
 		return err
@@ -36,10 +36,11 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 	var drive string
 	err := control(ctx, a.target, func(ctx context.Context) (err error) {
 		drive, err = a.opener.Provision(ctx, a.session, size, find)
-		find = true
+		find, mayBeMade = true, mayBeMade || mayHaveMade(err)
 		return err
 	})
 	if err != nil {
+		a.state.updatePlan(func(p *transfer.Plan) { p.Asked = mayBeMade })
 		return err
 	}
 	a.waits.reached = true // the endpoint has answered
@@ -47,6 +48,16 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 		return err
 	}
 	return a.claimTarget(ctx, drive)
+}
+
+// mayHaveMade reports whether a call that failed may have made a drive: no answer came, or none that says it was refused.
+func mayHaveMade(err error) bool {
+	switch transfer.CodeOf(err) {
+	case transfer.CodeInvalid, transfer.CodeExists, transfer.CodeForbidden, transfer.CodeUnreachable, transfer.CodeUntrusted,
+		transfer.CodeUnauthorized, transfer.CodeNotFound, transfer.CodeConflict, transfer.CodeThrottled, transfer.CodeRefused:
+		return false
+	}
+	return err != nil
 }
 
 // noteDrive saves the target drive. created is when the job made it; zero: it was there before.
