@@ -24,7 +24,7 @@ func unserved(o *queue.Outlook, queueName string) string {
 
 // tellUnserved warns of a job that waits for a transferd that there is not.
 func (a *app) tellUnserved(ctx context.Context, c *queue.Client, j *transfer.Job) error {
-	o, err := c.Outlook(ctx, j, endpointsOf(j))
+	o, err := c.Outlook(ctx, &transfer.Job{Queue: j.Queue}, endpointsOf(j))
 	if why := unserved(&o, j.Queue); err == nil && why != "" && j.State == transfer.Queued {
 		fmt.Fprintf(a.stderr, "job %s waits: %s; start one with transferd --queue %s\n", j.ID, why, j.Queue)
 	}

@@ -20,7 +20,8 @@ type Outlook struct {
 // mostCounted is how many jobs before one are counted.
 const mostCounted = 1000
 
-// Outlook looks who could take up a job, which names these endpoints, and how many others come before it.
+// Outlook looks who could take up a job, which names these endpoints, and how many others come before it; for a job without
+// an ID, only who could take it up.
 func (c *Client) Outlook(ctx context.Context, j *transfer.Job, endpoints []string) (o Outlook, err error) {
 	workers, err := c.Workers(ctx)
 	if err != nil {

@@ -90,7 +90,7 @@ type Waiting struct {
 	Code    Code      `json:"code,omitempty"`    // of what came back
 	Cause   string    `json:"cause"`             // what was tried, and what came back
 	Since   time.Time `json:"since"`             // of the first failure
-	Until   time.Time `json:"until"`             // when the call is made again
+	Until   time.Time `json:"until,omitzero"`    // when the call is made again
 	GivesUp time.Time `json:"gives_up,omitzero"` // when the call is given up if this goes on; zero: never
 }
 

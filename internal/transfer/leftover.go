@@ -25,10 +25,15 @@ func MakerOf(tags []string) (job string) {
 	return job
 }
 
-// Leftover says what drive a job leaves that ends without success; empty: none.
+// Leftover says what drive a job leaves that ends without success: one that it made, or one that was there and that it may
+// have begun to write; empty: none.
 func (p *Plan) Leftover(id string, target Ref) string {
 	switch {
-	case !target.IsDrive() || target.Drive != "":
+	case !target.IsDrive():
+		return ""
+	case target.Drive != "" && p.Drive != "" && p.ChunkSize > 0:
+		return fmt.Sprintf("drive %s may be overwritten in part", target)
+	case target.Drive != "":
 		return ""
 	case p.Drive != "" && !p.Created.IsZero():
 		return fmt.Sprintf("drive %s:%s stays, incomplete", target.Endpoint, p.Drive)
@@ -47,9 +52,12 @@ func (j *Job) NoteLeftover(spec *Spec, p *Plan, remedy string) {
 	}
 	noted := *j.Error
 	noted.Message += "; " + left
+	j.Error = &noted
+	if j.DriveLeft = spec.Target.Drive == ""; !j.DriveLeft {
+		return
+	}
 	if noted.Hint != "" {
 		noted.Hint += "; "
 	}
 	noted.Hint += remedy
-	j.Error, j.DriveLeft = &noted, true
 }

@@ -20,13 +20,14 @@ func TestNoteLeftover(t *testing.T) {
 		"no answer":           {Failed, fresh, Plan{Asked: true}, "why; zrh may have made a drive, which then has the tag transferd:job"},
 		"nothing made":        {Failed, fresh, Plan{}, "why"},
 		"an old drive":        {Failed, old, Plan{Drive: "u"}, "why"},
+		"overwritten":         {Failed, old, Plan{Drive: "u", ChunkSize: 4096}, "why; drive zrh:u may be overwritten in part"},
 		"a file":              {Failed, Ref{Path: "/a"}, Plan{}, "why"},
 		"will be tried again": {Running, fresh, made, "why"},
 	} {
 		failure := &Failure{Message: "why", Hint: "hint"}
 		j := Job{ID: "job", State: tc.state, Error: failure}
 		j.NoteLeftover(&Spec{Target: tc.target}, &tc.plan, "remedy")
-		left := tc.want != "why"
+		left := tc.want != "why" && tc.target == fresh
 		if j.Error.Message != tc.want || j.DriveLeft != left || (j.Error.Hint == "hint; remedy") != left {
 			t.Errorf("%s: %+v, left %v", name, j.Error, j.DriveLeft)
 		}
