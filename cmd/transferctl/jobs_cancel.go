@@ -31,7 +31,9 @@ until the job has stopped and destroys the drive that it made, also of a job tha
 		case (len(args) == 0) == (len(states) == 0):
 			return transfer.Errorf(transfer.CodeInvalid, "name jobs, or give --state queued,running for all", "jobs cancel: which jobs?")
 		case len(states) == 0 && destroy:
-			return a.each(cmd, args, a.cancelAndDestroy)
+			return a.each(cmd, args, func(c *queue.Client, ctx context.Context, id string) (transfer.Job, error) {
+				return a.cancelAndDestroy(ctx, c, id)
+			})
 		case len(states) == 0:
 			return a.each(cmd, args, (*queue.Client).Cancel)
 		}
@@ -59,7 +61,7 @@ func (a *app) cancelAll(ctx context.Context, c *queue.Client, states []transfer.
 		return 0, err
 	}
 	for i := range jobs {
-		if _, err := a.cancelAndDestroy(c, ctx, jobs[i].ID); err != nil {
+		if _, err := a.cancelAndDestroy(ctx, c, jobs[i].ID); err != nil {
 			errs = errors.Join(errs, err)
 			continue
 		}
@@ -73,7 +75,7 @@ func (a *app) cancelAll(ctx context.Context, c *queue.Client, states []transfer.
 const stopWait = time.Minute
 
 // cancelAndDestroy cancels a job, waits until it has stopped, and destroys the drive that it made and did not complete.
-func (a *app) cancelAndDestroy(c *queue.Client, ctx context.Context, id string) (transfer.Job, error) {
+func (a *app) cancelAndDestroy(ctx context.Context, c *queue.Client, id string) (transfer.Job, error) {
 	job, err := c.Cancel(ctx, id)
 	if transfer.CodeOf(err) == transfer.CodeInvalid { // it has ended
 		job, err = c.Job(ctx, id)

@@ -79,7 +79,7 @@ func formOf(t reflect.Type) string {
 }
 
 // instead is what to write for keys that users try.
-var instead = map[string]string{
+var instead = map[string]string{ //nolint:gosec // names of keys
 	"password": "use password_env, password_file or password_command: passwords do not stand in the config",
 	"token":    "use token_env, token_file or token_command: secrets do not stand in the config",
 	"username": "use user", "login": "use user", "email": "use user",
