@@ -159,8 +159,12 @@ func (f *leftoverFinder) job(ctx context.Context, id string) (job transfer.Job, 
 		return job, false, nil
 	}
 	job, err = f.queue.Job(ctx, id)
-	if transfer.CodeOf(err) == transfer.CodeNotFound {
+	switch transfer.CodeOf(err) {
+	case transfer.CodeNotFound:
 		return job, false, nil
+	case transfer.CodeFailed: // its record cannot be read, which is said: it is not known to have ended
+		f.app.warn(err)
+		return transfer.Job{ID: id, State: transfer.Running}, true, nil
 	}
 	return job, err == nil, err
 }
@@ -230,17 +234,21 @@ func (a *app) usersOf(ctx context.Context, q *queue.Client, endpoints []string, 
 			users = append(users, fmt.Sprintf("job %s (%s, %s)", jobs[i].ID, jobs[i].Kind, jobs[i].State))
 		}
 	}
-	for _, name := range endpoints {
-		used, err := journal.InUse(a.localFolder(), transfer.Claim{Endpoint: name, Drive: drive})
+	claim := a.opener().Claim(endpoints[0], drive)
+	if q != nil {
+		holders, err := q.LocalHolders(ctx, claim)
 		if err != nil {
 			return nil, err
 		}
-		if used {
-			users = append(users, "a --local job on this host")
-			break
+		for _, id := range holders {
+			users = append(users, fmt.Sprintf("job %s (--local)", id))
 		}
 	}
-	return users, nil
+	used, err := journal.InUse(a.localFolder(), claim)
+	if used {
+		users = append(users, "a --local job on this host")
+	}
+	return users, err
 }
 
 // remove looks at a leftover once more and destroys it. Before that, the job that made it gives it up, so that a retry

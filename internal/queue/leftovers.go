@@ -2,8 +2,11 @@ package queue
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/xid"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -68,6 +71,35 @@ func (c *Client) UsersOf(ctx context.Context, endpoints []string, drive string) 
 		return true, nil
 	})
 	return users, err
+}
+
+// LocalHolders is the jobs without a record, which run with --local, that have claimed a drive.
+func (c *Client) LocalHolders(ctx context.Context, claim transfer.Claim) (jobs []string, err error) {
+	now, err := c.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range claim.Keys() {
+		keys := driveKeys(key)
+		writer, err := c.rdb.Get(ctx, keys[0]).Result()
+		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
+			return nil, failed("look who writes drive "+claim.Drive, err)
+		}
+		since := redis.ZRangeBy{Min: fmt.Sprint(now.UnixMilli()), Max: "+inf"}
+		holders, err := c.rdb.ZRangeByScore(ctx, keys[1], &since).Result()
+		if err != nil {
+			return nil, failed("look who reads drive "+claim.Drive, err)
+		}
+		for _, id := range append(holders, writer) {
+			if id == "" || slices.Contains(jobs, id) {
+				continue
+			}
+			if _, err := c.record(ctx, id); transfer.CodeOf(err) == transfer.CodeNotFound {
+				jobs = append(jobs, id)
+			}
+		}
+	}
+	return jobs, nil
 }
 
 // uses reports whether a job reads or writes a drive.
