@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -29,7 +30,8 @@ func (a *app) retrying(ctx context.Context, may func(transfer.Code) bool, call f
 	var asked flow.Asked
 	var final error // a failure after which the call is not made again
 	try := func() error {
-		quiet := time.AfterFunc(flow.LongWait, func() { fmt.Fprintln(a.stderr, "no answer yet, waiting for it") })
+		tell := func() { fmt.Fprintln(a.stderr, "no answer yet, waiting for it") }
+		quiet := time.AfterFunc(flow.LongWait, panics.Func(tell, a.warn))
 		err := call()
 		quiet.Stop()
 		if err != nil && !may(transfer.CodeOf(err)) {

@@ -61,6 +61,7 @@ func TestAlone(t *testing.T) {
 	ran := false
 	root = tree()
 	root.Args, root.Run = cobra.NoArgs, func(*cobra.Command, []string) { ran = true }
+	root.SetOut(&out)
 	root.SetArgs([]string{})
 	if status := run(context.Background(), root); status != 0 || !ran {
 		t.Errorf("exit status %d, and the program ran: %v", status, ran)

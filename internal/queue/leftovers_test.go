@@ -14,7 +14,7 @@ import (
 func leave(t *testing.T, c *Client) string {
 	t.Helper()
 	id := enqueue(t, c)
-	a, err := c.acquire(t.Context(), id, "w", quick)
+	a, err := c.acquire(t.Context(), id, "w", quick, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,9 +50,9 @@ func TestLeftover(t *testing.T) {
 		}
 		for state, reach := range map[transfer.State]func(id string){
 			transfer.Queued:  func(string) {},
-			transfer.Running: func(id string) { _, _ = c.acquire(ctx, id, "w", quick) },
+			transfer.Running: func(id string) { _, _ = c.acquire(ctx, id, "w", quick, nil) },
 			transfer.Succeeded: func(id string) {
-				a, _ := c.acquire(ctx, id, "w", quick)
+				a, _ := c.acquire(ctx, id, "w", quick, nil)
 				_ = a.writeOutcome(ctx, nil)
 			},
 		} {
