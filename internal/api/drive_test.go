@@ -11,7 +11,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -418,5 +420,26 @@ func TestRTTLeavesOutConnecting(t *testing.T) {
 	}
 	if rtt := c.shared.rtt.Lowest(); rtt == 0 || rtt >= handshake {
 		t.Errorf("of an endpoint that answers at once the round-trip time is %s", rtt)
+	}
+}
+
+// TestBlankDespiteCorruptReads reads a sample again before it counts as noise.
+func TestBlankDespiteCorruptReads(t *testing.T) {
+	var wrong atomic.Int64
+	c := served(t, func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(path.Base(r.URL.Path))
+		body := make([]byte, n)
+		if wrong.Add(-1) >= 0 {
+			body[7] = 1
+		}
+		_, _ = w.Write(body)
+	})
+	for reads, want := range map[int64]bool{blankReads - 1: true, blankReads * blankSamples: false} {
+		wrong.Store(reads)
+		d := drive(c, 1<<20, transfer.CompressionNone)
+		d.created = true
+		if blank, err := d.Blank(t.Context()); err != nil || blank != want {
+			t.Errorf("%d wrong reads: blank %v, %v", reads, blank, err)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/panics"
@@ -16,13 +17,27 @@ const (
 	rewrites = 5
 	// rereads is how often what is stored is read before it counts as different: the fault may lie on
 	// the way back.
-	rereads = 2
+	rereads = 3
 	// comparisons is how often the source is read at the most before a chunk of the target counts as
-	// different: one read in twenty that is wrong must not fail a sound drive.
-	comparisons = 4
+	// different: with one read in ten that is wrong, of both ends, a sound drive of 10 TiB must not fail.
+	comparisons = 10
 	// sourceReads is how often a chunk of the source is read at the most until two reads agree.
-	sourceReads = 6
+	sourceReads = 12
 )
+
+// Pauses between tries after a difference: what is wrong may pass. The first try again is at once.
+const (
+	firstPause = 50 * time.Millisecond
+	mostPause  = time.Second
+)
+
+// pauseBefore waits before the given try, counted from 0.
+func pauseBefore(ctx context.Context, try int) error {
+	if try < 2 {
+		return nil
+	}
+	return sleep(ctx, min(firstPause<<(try-2), mostPause))
+}
 
 // expected is what a stored chunk should be: its bytes or, where they are not at hand, its digest.
 type expected struct {
@@ -149,7 +164,10 @@ func (c *copier) confirm(ctx context.Context, w work, l *lane, first transfer.Di
 // stored.
 func (c *copier) store(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
 	c.state.ledger.begin(w.Index)
-	for range rewrites {
+	for try := range rewrites {
+		if err := pauseBefore(ctx, try); err != nil {
+			return d, err
+		}
 		d, err = c.storeOnce(ctx, w, p, l)
 		if transfer.CodeOf(err) != transfer.CodeMismatch {
 			break
@@ -264,15 +282,38 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 			want.digest = verify.ZeroDigest(w.Len)
 		}
 	}
-	for tries := 1; ; tries++ {
+	for try := 1; ; try++ {
 		got, err := c.readBack(ctx, w.Chunk, want, l)
-		if transfer.CodeOf(err) != transfer.CodeMismatch || c.ends.random == nil || w.Hole || tries == comparisons {
+		if transfer.CodeOf(err) != transfer.CodeMismatch || try == comparisons {
 			return got, err
+		}
+		if err := pauseBefore(ctx, try); err != nil {
+			return got, err
+		}
+		if c.ends.random == nil {
+			continue // its bytes are not read, or cannot be read again
 		}
 		if want.bytes, err = c.read(ctx, w, l); err != nil {
 			return got, err
 		}
 	}
+}
+
+// judge is readBack for what is not written again if it differs: it is read as often as a chunk that
+// is, with the same pauses.
+func (c *copier) judge(
+	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
+) (got transfer.Digest, err error) {
+	for try := range rewrites {
+		if err := pauseBefore(ctx, try); err != nil {
+			return got, err
+		}
+		got, err = c.readStored(ctx, ch, want, l)
+		if transfer.CodeOf(err) != transfer.CodeMismatch {
+			break
+		}
+	}
+	return got, err
 }
 
 // readBack reads what is stored until it is what was expected, and fails with CodeMismatch if it is not.

@@ -32,7 +32,9 @@ func TestMarkedCompleteAtTheEnd(t *testing.T) {
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		j := newClone(t, noise(3*chunkSize), newChunked(noise(2*chunkSize+1)))
+		differs := noise(3 * chunkSize)
+		differs[chunkSize]++
+		j := newClone(t, noise(3*chunkSize), newChunked(differs))
 		j.mustFail(transfer.CodeMismatch)
 		if j.ends.opened["complete"] != 0 {
 			t.Error("a drive that differs is marked as complete")

@@ -116,7 +116,7 @@ func (c *copier) sampleDiffers(ctx context.Context) (bool, error) {
 		if c.size >= 0 {
 			ch = transfer.ChunkAt(e.Index, c.size, c.chunkSize)
 		}
-		_, err := c.readStored(ctx, ch, expected{digest: e.Digest}, l)
+		_, err := c.judge(ctx, ch, expected{digest: e.Digest}, l)
 		if transfer.CodeOf(err) == transfer.CodeMismatch {
 			return true, nil
 		}

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 
+	"go.uber.org/zap"
+
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
@@ -32,7 +34,7 @@ func (c *copier) verify(ctx context.Context) error {
 	case c.ends.traits.ReadBack != transfer.ReadBackAtOnce:
 		return nil // in the commit, or after it
 	case mode == transfer.VerifyWritten:
-		return c.sampleZeros(ctx)
+		return c.checkZeros(ctx)
 	}
 	if err := c.flush(ctx); err != nil { // before the disk is read
 		return err
@@ -86,21 +88,35 @@ func (c *copier) expectedDigest(w work) transfer.Digest {
 // mended says so.
 func (c *copier) readBackAgain(ctx context.Context, w work, l *lane) (mended bool, err error) {
 	want := expected{digest: c.expectedDigest(w)}
-	_, err = c.readStored(ctx, w.Chunk, want, l)
-	if transfer.CodeOf(err) == transfer.CodeMismatch && c.ends.random != nil {
-		var p []byte
-		if p, err = c.read(ctx, w, l); err == nil {
-			err = c.storeAgain(ctx, w, p, l)
-		}
-		if err == nil && c.ends.disk != nil {
-			_, err = c.readStored(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
-		}
-		mended = true
+	zero := want.digest == verify.ZeroDigest(w.Len)
+	if c.ends.random == nil && !zero {
+		_, err = c.judge(ctx, w.Chunk, want, l) // its bytes are not to be had again
+		return false, err
 	}
-	if err == nil && c.each && c.skipZeros && want.digest == verify.ZeroDigest(w.Len) {
+	_, err = c.readStored(ctx, w.Chunk, want, l)
+	if mended = transfer.CodeOf(err) == transfer.CodeMismatch; mended {
+		err = c.mend(ctx, w, want.digest, l)
+	}
+	if err == nil && c.each && c.skipZeros && zero {
 		c.state.update(func(n *transfer.Progress) { n.Chunks.Verified++ }) // it was not written, and so not read back before
 	}
 	return mended, err
+}
+
+// mend stores a chunk again whose digest was d. A source that differs from d is read until two reads
+// agree: one that is wrong must not replace what is right.
+func (c *copier) mend(ctx context.Context, w work, d transfer.Digest, l *lane) error {
+	p := l.buf[:w.Len]
+	if d == verify.ZeroDigest(w.Len) {
+		clear(p)
+	} else if _, err := c.confirm(ctx, w, l, d); err != nil {
+		return err
+	}
+	if err := c.storeAgain(ctx, w, p, l); err != nil || c.ends.disk == nil {
+		return err
+	}
+	_, err := c.readStored(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
+	return err
 }
 
 func (c *copier) storeAgain(ctx context.Context, w work, p []byte, l *lane) error {
@@ -152,7 +168,21 @@ func (c *copier) readBackFlushed(ctx context.Context) error {
 // readBackAll reads a complete target back, which cannot be mended any more.
 func (c *copier) readBackAll(ctx context.Context) error {
 	return c.run(ctx, c.everything(ctx), func(ctx context.Context, w work, l *lane) error {
-		_, err := c.readBack(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
+		_, err := c.judge(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
+		return err
+	}, false)
+}
+
+// checkZeros samples the places that were left out because they are zeros. If one of them is not, others
+// may not be either: then the whole target is read back, and what is wrong is stored again.
+func (c *copier) checkZeros(ctx context.Context) error {
+	err := c.sampleZeros(ctx)
+	if transfer.CodeOf(err) != transfer.CodeMismatch {
+		return err
+	}
+	c.state.log.Warn("target does not read as zeros where nothing was written, reading all of it back", zap.Error(err))
+	return c.run(ctx, c.everything(ctx), func(ctx context.Context, w work, l *lane) error {
+		_, err := c.readBackAgain(ctx, w, l)
 		return err
 	}, false)
 }
@@ -190,7 +220,7 @@ func (c *copier) areZero(ctx context.Context, places []transfer.Chunk) error {
 }
 
 func (c *copier) isZero(ctx context.Context, ch transfer.Chunk, l *lane) error {
-	_, err := c.readBack(ctx, ch, expected{digest: verify.ZeroDigest(ch.Len)}, l)
+	_, err := c.judge(ctx, ch, expected{digest: verify.ZeroDigest(ch.Len)}, l)
 	return err
 }
 

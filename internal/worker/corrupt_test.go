@@ -1,0 +1,126 @@
+package worker
+
+import (
+	"context"
+	"iter"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+
+	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
+)
+
+// tenth flips a bit in one read of ten. An end calls it under its lock.
+func tenth(seed uint64) func(transfer.Chunk, int, []byte) {
+	rng := rand.New(rand.NewPCG(seed, 10))
+	return func(_ transfer.Chunk, _ int, p []byte) {
+		if rng.IntN(10) == 0 {
+			p[rng.IntN(len(p))] ^= 1 << rng.IntN(8)
+		}
+	}
+}
+
+// digestsOf is a manifest of an image, as a source.
+type digestsOf struct {
+	*chunked
+	chunks map[int64]transfer.Digest
+}
+
+func newDigestsOf(image []byte) struct{ transfer.Digests } {
+	d := digestsOf{newChunked(image), make(map[int64]transfer.Digest)}
+	for i := range transfer.ChunkCount(int64(len(image)), chunkSize) {
+		c := transfer.ChunkAt(i, int64(len(image)), chunkSize)
+		d.chunks[i] = verify.Sum(image[c.Off : c.Off+int64(c.Len)])
+	}
+	return struct{ transfer.Digests }{d}
+}
+
+func (d digestsOf) ChunkSize() int      { return chunkSize }
+func (d digestsOf) ImageDigest() string { return "" }
+func (d digestsOf) ChunkDigest(i int64) (transfer.Digest, bool) {
+	sum, ok := d.chunks[i]
+	return sum, ok
+}
+func (d digestsOf) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
+	return d.chunked.Extents(ctx)
+}
+
+// TestCorruptReads has one read in ten of each drive wrong, which fails no sound drive, whatever is read
+// there: chunks, places that were left out, what an earlier attempt stored, or the rest of a drive.
+func TestCorruptReads(t *testing.T) {
+	const count = 400
+	image := noise(count * chunkSize)
+	for _, hole := range []int{10, 120, 300} {
+		clear(image[hole*chunkSize : (hole+60)*chunkSize])
+	}
+	larger := func() *chunked {
+		sink := newChunked(append(append([]byte(nil), image...), make([]byte, 50*chunkSize)...))
+		sink.capacity = int64(len(sink.data))
+		return sink
+	}
+	for name, tc := range map[string]struct {
+		kind   transfer.Kind
+		mode   transfer.VerifyMode
+		source func(uint64) transfer.Source
+		sink   func() *chunked
+	}{
+		"upload with zeros": {transfer.Upload, transfer.VerifyWritten,
+			func(uint64) transfer.Source { return newChunked(image) },
+			func() *chunked {
+				return &chunked{
+					data: make([]byte, len(image)), blank: true, reads: map[int64]int{}, writes: map[int64]int{},
+				}
+			}},
+		"clone, all read again": {transfer.Clone, transfer.VerifyFull, lying(image), larger},
+		"verify":                {transfer.Verify, transfer.VerifyWritten, lying(image), larger},
+		"verify with a manifest": {transfer.Verify, transfer.VerifyWritten,
+			func(uint64) transfer.Source { return newDigestsOf(image) }, larger},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(20) {
+				synctest.Test(t, func(t *testing.T) {
+					sink := tc.sink()
+					sink.lieRead = tenth(seed)
+					j := newJob(t, tc.source(seed), sink)
+					j.spec.Kind, j.spec.Verify = tc.kind, tc.mode
+					if j.spec.Kind != transfer.Verify {
+						j.ends.drive = "uuid"
+					}
+					if p := j.mustRun(); !p.Verified || p.Retries.Mismatch == 0 {
+						t.Errorf("verified %v, counted %+v", p.Verified, p.Retries)
+					}
+					sink.data = sink.data[:len(image)]
+					equal(t, sink, image)
+				})
+			}
+		})
+	}
+}
+
+func lying(image []byte) func(uint64) transfer.Source {
+	return func(seed uint64) transfer.Source {
+		source := newChunked(image)
+		source.lieRead = tenth(seed + 1000)
+		return source
+	}
+}
+
+// TestCorruptReadsRaiseNoDoubt lets a resumed job trust its ledger, and leave zeros out, though one read
+// in ten is wrong.
+func TestCorruptReadsRaiseNoDoubt(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			image := noise(200 * chunkSize)
+			j, sink, s := halfOf(t, image)
+			sink.lieRead = tenth(seed)
+			if err := runClaiming(t, j, s); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, sink, image)
+			if !j.store.at.Plan.Blank || j.store.at.Plan.Doubted {
+				t.Errorf("the plan is %+v", j.store.at.Plan)
+			}
+		})
+	}
+}
