@@ -148,6 +148,9 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	row("chunks", fmt.Sprintf("%d of %d done, %d zero, %d written, %d read back", j.Chunks.Done, j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified))
 	row("bytes", fmt.Sprintf("%s read, %s sent, %s received", human(j.Bytes.Read), human(j.Bytes.WireOut), human(j.Bytes.WireIn)))
 	row("retries", fmt.Sprintf("%d busy, %d timeouts, %d server, %d network, %d mismatches", j.Retries.Conflict, j.Retries.Timeout, j.Retries.Server, j.Retries.Network, j.Retries.Mismatch))
+	if !j.Tail.IsZero() {
+		row("tail", tail(j)+held(j))
+	}
 	row("verified", j.Verified)
 	if via := readVia[j.ReadVia]; via != "" {
 		row("read back", via)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/cheggaaa/pb/v3"
 	"golang.org/x/term"
@@ -79,8 +80,9 @@ func printList[T any](a *app, list []T, text func(w io.Writer)) error {
 
 // follower shows a job's progress: as lines of JSON on stdout, or as a bar on a terminal's stderr.
 type follower struct {
-	app *app
-	bar *pb.ProgressBar
+	app  *app
+	bar  *pb.ProgressBar
+	told bool // what is lost of the target
 }
 
 func (a *app) follow() *follower { return &follower{app: a} }
@@ -89,6 +91,10 @@ const barTemplate = `{{string . "what"}} {{bar .}} {{percent .}} {{string . "rat
 
 // show takes the job as it is now.
 func (f *follower) show(j *transfer.Job) error {
+	if !f.told && !j.Tail.IsZero() {
+		f.told = true
+		fmt.Fprintf(f.app.stderr, "%s: %s\n", j.Target, tail(j)+held(j))
+	}
 	if f.app.output == outputJSONL && !j.State.Terminal() {
 		return printLine(f.app.stdout, j)
 	}
@@ -152,6 +158,9 @@ func summary(j *transfer.Job) string {
 	if j.Bytes.Read > 0 {
 		s += fmt.Sprintf(", %s of data at %s/s", human(j.Bytes.Read), human(int64(j.Rate)))
 	}
+	if !j.Tail.IsZero() {
+		s += ", " + tail(j)
+	}
 	if n := j.Retries.Sum(); n > 0 {
 		s += fmt.Sprintf(", %d retries", n)
 	}
@@ -171,6 +180,32 @@ var readVia = map[transfer.ReadVia]string{
 	transfer.ReadCached:  "from the host's cache; --verify full reads the disk",
 	transfer.ReadDirect:  "from the disk (O_DIRECT)",
 	transfer.ReadDropped: "from the disk (after sync and POSIX_FADV_DONTNEED)",
+}
+
+// tail says what becomes of what a target holds behind the image.
+func tail(j *transfer.Job) string {
+	t := &j.Tail
+	s := "what it does not fill of the target"
+	if t.Bytes > 0 {
+		s = fmt.Sprintf("%d bytes (%s) behind the image", t.Bytes, human(t.Bytes))
+	}
+	switch {
+	case t.Kept:
+		return s + " stay as they were"
+	case j.State == transfer.Succeeded:
+		s += fmt.Sprintf(" are zeros now, %s of them were not", human(t.Cleared))
+	default:
+		s += " become zeros"
+	}
+	return s
+}
+
+// held says what was recognised in such a target.
+func held(j *transfer.Job) string {
+	if len(j.Tail.Found) == 0 {
+		return ""
+	}
+	return "; the target held: " + strings.Join(j.Tail.Found, ", ")
 }
 
 // human writes a number of bytes for people: three digits and a binary unit.

@@ -62,6 +62,12 @@ func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.spec.NoHoles, "no-holes", false, "read all of a sparse image, also what its file system calls holes")
 }
 
+// keepTailFlag adds the flag of commands that may write to a target which is larger than the image.
+func (f *jobFlags) keepTailFlag(flags *pflag.FlagSet, target string) {
+	flags.BoolVar(&f.spec.KeepTail, "keep-tail", false,
+		"with --overwrite, leave what a larger "+target+" holds behind the image; else it becomes zeros")
+}
+
 // build is the spec that the flags and the two addresses make.
 func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
 	s := f.spec

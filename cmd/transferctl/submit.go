@@ -23,6 +23,7 @@ func (a *app) buildAndSubmit(ctx context.Context, f *jobFlags, source, target st
 
 // submit runs the job here, or puts it into the queue and, if asked, follows it.
 func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error {
+	a.warnOverwrite(&spec)
 	if f.local {
 		return a.runLocal(ctx, f, spec)
 	}
@@ -48,6 +49,18 @@ func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error
 		return a.watch(ctx, c, job.ID, f.timeout)
 	}
 	return a.print(job, func(w io.Writer) { fmt.Fprintln(w, job.ID) })
+}
+
+// warnOverwrite says what is about to be lost, as far as that is known before the job has looked at the drive.
+func (a *app) warnOverwrite(s *transfer.Spec) {
+	if s.Kind != transfer.Upload || s.Target.Drive == "" {
+		return
+	}
+	rest := "what the drive holds behind it becomes zeros (--keep-tail leaves it)"
+	if s.KeepTail {
+		rest = "what the drive holds behind it stays"
+	}
+	fmt.Fprintf(a.stderr, "drive %s is overwritten by the image; %s\n", s.Target.Drive, rest)
 }
 
 // enqueue makes a job of the spec, or finds the one that there is.

@@ -21,7 +21,10 @@ func (a *app) uploadCommand() *cobra.Command {
 SOURCE is a file or block device on the worker's host, an http(s) URL, or - for standard input with --local. Images
 compressed by gzip or zstd are unpacked on the way; what is known to be no raw image is refused. --format raw takes the
 bytes as they are, as does a manifest beside a file, as downloads leave it, that is one of its bytes. With --wait the
-drive's UUID is printed.`,
+drive's UUID is printed.
+
+A drive that exists is written with --overwrite alone. If it is larger than the image, the rest of it becomes zeros, or
+stays as it is with --keep-tail.`,
 		Args: cobra.ExactArgs(2),
 	}
 	f := newJobFlags(cmd, transfer.Upload)
@@ -29,6 +32,7 @@ drive's UUID is printed.`,
 	cmd.Flags().StringArrayVar(&f.spec.Tags, "tag", nil, "`tag` of the new drive (may be repeated; affinity:ssd asks for SSD)")
 	cmd.Flags().StringSliceVar(&f.spec.Readers, "readers", nil, "`UUIDs` of accounts that may read the new drive")
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "write to the drive with this UUID, and replace what it holds")
+	f.keepTailFlag(cmd.Flags(), "drive")
 	cmd.Flags().StringVar(&f.spec.SHA256, "sha256", "",
 		"fail unless the image, or the compressed file that it comes in, has this SHA-256 (`hex`)")
 	f.sourceFormatFlag(cmd.Flags())
@@ -86,6 +90,7 @@ digests to verify it by later. With --wait the path is printed.`,
 	f := newJobFlags(cmd, transfer.Download)
 	cmd.Flags().StringVar((*string)(&f.spec.Format), "format", string(transfer.FormatRaw), "`format` of the image: raw, gz or zst")
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace DEST if it exists")
+	f.keepTailFlag(cmd.Flags(), "block device")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.buildAndSubmit(cmd.Context(), f, args[0], args[1])
 	}

@@ -38,7 +38,8 @@ func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
 	return d, nil
 }
 
-// newDeviceSink makes a sink whose zeros are written, for a device may hold anything.
+// newDeviceSink makes a sink for an image of opts.Size bytes whose zeros are written, for a device may
+// hold anything.
 func newDeviceSink(t target, f *os.File, opts CreateOptions) (*offsetSink, error) {
 	capacity, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -55,7 +56,7 @@ func newDeviceSink(t target, f *os.File, opts CreateOptions) (*offsetSink, error
 			return nil, err
 		}
 	}
-	return &offsetSink{place: d, lease: opts.Lease, size: opts.Size, disk: newDiskReader(f, t.sys)}, nil
+	return &offsetSink{place: d, lease: opts.Lease, size: capacity, disk: newDiskReader(f, t.sys)}, nil
 }
 
 func (d *device) name() string { return d.path }

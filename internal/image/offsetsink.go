@@ -18,7 +18,7 @@ import (
 type offsetSink struct {
 	place  seekable
 	lease  *lease.Lease // asked for right before each system call that changes something
-	size   int64        // of the image, bytes
+	size   int64        // of the image or, if larger, of the device; bytes
 	sparse bool         // what is not written is a hole, or what an earlier attempt left, so Commit looks
 	blank  bool         // what is not written reads as zeros
 	disk   *diskReader
@@ -54,7 +54,7 @@ func (s *offsetSink) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte)
 
 func (s *offsetSink) check(ctx context.Context, c transfer.Chunk, n int) error {
 	if c.Off < 0 || n != c.Len || int64(n) > s.size-c.Off {
-		return invalid("write "+s.place.name(), "", "%d bytes at %d are no chunk of an image of %d bytes", n, c.Off, s.size)
+		return invalid("write "+s.place.name(), "", "%d bytes at %d are no chunk of %d bytes", n, c.Off, s.size)
 	}
 	return ctx.Err()
 }

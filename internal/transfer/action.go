@@ -92,6 +92,9 @@ func (s *Spec) validateEnds() error {
 }
 
 func (s *Spec) validateOverwrite() error {
+	if s.KeepTail && !s.Overwrite {
+		return invalid("give --overwrite too, or leave --keep-tail out", "--keep-tail is for a target that exists")
+	}
 	if s.Kind == Upload && s.Target.Drive != "" && !s.Overwrite {
 		return &Error{
 			Op: "upload", Code: CodeExists,

@@ -15,6 +15,7 @@ func TestCheckpointIsValidated(t *testing.T) {
 		"of a drive asked for": {Checkpoint{Plan: Plan{Asked: true}}, true},
 		"settled":              {Checkpoint{Plan: Plan{ChunkSize: 4 << 20, Size: 10 << 40}, Entries: []Entry{{Index: 0}, {Index: 9}}}, true},
 		"of a stream":          {Checkpoint{Plan: Plan{ChunkSize: 4096}, Entries: []Entry{{Index: 1 << 40}}}, true},
+		"of a tail":            {Checkpoint{Plan: Plan{ChunkSize: 4096}, Entries: []Entry{{Index: TailIndex + 9}}}, true},
 		"negative chunks":      {Checkpoint{Plan: Plan{ChunkSize: -4096}}, false},
 		"odd chunks":           {Checkpoint{Plan: Plan{ChunkSize: 4097}}, false},
 		"huge chunks":          {Checkpoint{Plan: Plan{ChunkSize: 1 << 30}}, false},

@@ -73,7 +73,8 @@ type Progress struct {
 	Encoding Encoding  `json:"encoding"`
 	Retries  Retries   `json:"retries"`
 	Digest   JobDigest `json:"digest"`
-	Verified bool      `json:"verified"` // all that was written has been read back and compared
+	Tail     Tail      `json:"tail,omitzero"` // of a target that was there before
+	Verified bool      `json:"verified"`      // all that was written has been read back and compared
 	// Warnings is what users should know of a job that succeeded, a sentence each.
 	Warnings []string `json:"warnings,omitempty"`
 	// ReadVia is how a file or device on the worker's host was read back; empty for other targets.
@@ -109,9 +110,9 @@ var waitingWords = map[Code]string{
 
 // Chunks counts chunks.
 type Chunks struct {
-	Total    int64 `json:"total"`    // of the whole image, holes included; 0 until known
-	Done     int64 `json:"done"`     // those that need nothing more: Zero and the written ones
-	Zero     int64 `json:"zero"`     // holes and zeros that needed no write
+	Total    int64 `json:"total"`    // of the whole image, holes included, and of a tail to be cleared; 0 until known
+	Done     int64 `json:"done"`     // those that need nothing more: Zero, the written ones, and zeros of a tail
+	Zero     int64 `json:"zero"`     // holes and zeros of the image that needed no write
 	Sent     int64 `json:"sent"`     // written
 	Verified int64 `json:"verified"` // read back and found equal
 }
@@ -122,6 +123,17 @@ type Bytes struct {
 	WireOut int64 `json:"wire_out"` // bodies sent to endpoints, retries included
 	WireIn  int64 `json:"wire_in"`  // bodies received from endpoints, retries included
 }
+
+// Tail is what a target that was there before, and is larger than the image, holds behind it.
+type Tail struct {
+	Bytes   int64    `json:"bytes"`           // from the end of the image to that of the target
+	Kept    bool     `json:"kept"`            // left as it was; else it is zeros when the job has succeeded
+	Cleared int64    `json:"cleared"`         // bytes of chunks that were not zeros, and have become so
+	Found   []string `json:"found,omitempty"` // partition tables and file systems that the target held
+}
+
+// IsZero reports whether there is nothing to say of a tail.
+func (t Tail) IsZero() bool { return t.Bytes == 0 && !t.Kept && t.Cleared == 0 && len(t.Found) == 0 }
 
 // Encoding counts what was written to endpoints, by how it was encoded. A chunk may be several writes.
 type Encoding struct {

@@ -110,6 +110,7 @@ type Spec struct {
 	Format      Format   `json:"format,omitempty"`       // of the image; empty: by its content (of a target: raw)
 	AllowShort  bool     `json:"allow_short,omitempty"`  // a stream may end before Size
 	Overwrite   bool     `json:"overwrite,omitempty"`    // the target may exist, and is replaced
+	KeepTail    bool     `json:"keep_tail,omitempty"`    // what it holds behind the image is left as it is
 	NoHoles     bool     `json:"no_holes,omitempty"`     // what a file system calls holes of the source is read, too
 	// AllowMounted reads a source also while a file system on it is mounted read-write.
 	AllowMounted bool        `json:"allow_mounted,omitempty"`

@@ -157,6 +157,9 @@ func (a *attempt) carry(ctx context.Context, lay layout) error {
 	if err := a.proveSource(ctx, c); err != nil {
 		return err
 	}
+	if err := c.clearTail(ctx); err != nil {
+		return err
+	}
 	if err := c.finishTakeover(ctx); err != nil {
 		return err
 	}

@@ -84,14 +84,14 @@ func (c *checkpointer) updatePlan(change func(p *transfer.Plan)) {
 	change(&c.plan)
 }
 
-// setSize notes the size of the image, bytes; -1: it is not known yet.
-func (c *checkpointer) setSize(size int64) {
+// setSize notes the size of the image, bytes, and how many chunks follow it; -1: it is not known yet.
+func (c *checkpointer) setSize(size, more int64) {
 	if size < 0 {
 		return
 	}
 	c.updatePlan(func(p *transfer.Plan) { p.Size = size })
 	chunkSize := c.Plan().ChunkSize
-	c.update(func(p *transfer.Progress) { p.Size, p.Chunks.Total = size, transfer.ChunkCount(size, chunkSize) })
+	c.update(func(p *transfer.Progress) { p.Size, p.Chunks.Total = size, transfer.ChunkCount(size, chunkSize)+more })
 }
 
 // save writes what is new to the store. What could not be written stays pending.

@@ -71,7 +71,7 @@ func (c *copier) copy(ctx context.Context, r chunkRange) error {
 		return errEmpty
 	}
 	c.size = f.size
-	c.state.setSize(f.size)
+	c.noteSize()
 	return nil
 }
 

@@ -1,14 +1,11 @@
 package worker
 
 import (
-	"context"
-	"iter"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 
 	"github.com/transferd/transferd/internal/transfer"
-	"github.com/transferd/transferd/internal/verify"
 )
 
 // tenth flips a bit in one read of ten. An end calls it under its lock.
@@ -19,31 +16,6 @@ func tenth(seed uint64) func(transfer.Chunk, int, []byte) {
 			p[rng.IntN(len(p))] ^= 1 << rng.IntN(8)
 		}
 	}
-}
-
-// digestsOf is a manifest of an image, as a source.
-type digestsOf struct {
-	*chunked
-	chunks map[int64]transfer.Digest
-}
-
-func newDigestsOf(image []byte) struct{ transfer.Digests } {
-	d := digestsOf{newChunked(image), make(map[int64]transfer.Digest)}
-	for i := range transfer.ChunkCount(int64(len(image)), chunkSize) {
-		c := transfer.ChunkAt(i, int64(len(image)), chunkSize)
-		d.chunks[i] = verify.Sum(image[c.Off : c.Off+int64(c.Len)])
-	}
-	return struct{ transfer.Digests }{d}
-}
-
-func (d digestsOf) ChunkSize() int      { return chunkSize }
-func (d digestsOf) ImageDigest() string { return "" }
-func (d digestsOf) ChunkDigest(i int64) (transfer.Digest, bool) {
-	sum, ok := d.chunks[i]
-	return sum, ok
-}
-func (d digestsOf) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
-	return d.chunked.Extents(ctx)
 }
 
 // TestCorruptReads has one read in ten of each drive wrong, which fails no sound drive, whatever is read
@@ -75,7 +47,7 @@ func TestCorruptReads(t *testing.T) {
 		"clone, all read again": {transfer.Clone, transfer.VerifyFull, lying(image), larger},
 		"verify":                {transfer.Verify, transfer.VerifyWritten, lying(image), larger},
 		"verify with a manifest": {transfer.Verify, transfer.VerifyWritten,
-			func(uint64) transfer.Source { return newDigestsOf(image) }, larger},
+			func(uint64) transfer.Source { return manifestOf(image) }, larger},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(20) {

@@ -192,7 +192,9 @@ func (l *ledger) nonZero(size int64, chunkSize int) map[int64]transfer.Digest {
 	if size < 0 {
 		var last int64
 		for i := range l.done {
-			last = max(last, i)
+			if i < transfer.TailIndex {
+				last = max(last, i)
+			}
 		}
 		size = last * int64(chunkSize)
 	}

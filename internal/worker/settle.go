@@ -53,7 +53,12 @@ func (a *attempt) settle(ctx context.Context, size int64) (lay layout, err error
 	a.state.updatePlan(func(p *transfer.Plan) {
 		p.ChunkSize, p.Source, p.Blank, p.Doubted = plan.ChunkSize, plan.Source, plan.Blank, plan.Doubted
 	})
-	a.state.setSize(size)
+	c := newCopier(a, lay)
+	if c.noteSize(); first {
+		if err := a.announceTail(ctx, c); err != nil {
+			return lay, err
+		}
+	}
 	if err := a.countDone(ctx, lay, plan.Blank); err != nil {
 		return lay, err
 	}

@@ -72,7 +72,7 @@ func TestStreamTooLarge(t *testing.T) {
 	for size, code := range map[int]transfer.Code{
 		3 * chunkSize: "", 3*chunkSize - 1: "", 3*chunkSize + 1: transfer.CodeInvalid, 9 * chunkSize: transfer.CodeInvalid,
 	} {
-		sink := newChunked(nil)
+		sink := newChunked(make([]byte, 3*chunkSize))
 		j := newJob(t, newStream(noise(size)), sink)
 		sink.capacity = 3 * chunkSize
 		err := j.run(t.Context(), nil)

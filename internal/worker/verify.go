@@ -34,12 +34,18 @@ func (c *copier) verify(ctx context.Context) error {
 	case c.ends.traits.ReadBack != transfer.ReadBackAtOnce:
 		return nil // in the commit, or after it
 	case mode == transfer.VerifyWritten:
-		return c.checkZeros(ctx)
+		if err := c.checkZeros(ctx); err != nil {
+			return err
+		}
+		return c.verifyTail(ctx, true)
 	}
 	if err := c.flush(ctx); err != nil { // before the disk is read
 		return err
 	}
-	return c.run(ctx, c.everything(ctx), c.verifyChunk, false)
+	if err := c.run(ctx, c.everything(ctx), c.verifyChunk, false); err != nil || !c.action.RereadsTarget {
+		return err
+	}
+	return c.verifyTail(ctx, false)
 }
 
 // verified reports whether all that the job stored or compared has been read back.
@@ -222,33 +228,4 @@ func (c *copier) areZero(ctx context.Context, places []transfer.Chunk) error {
 func (c *copier) isZero(ctx context.Context, ch transfer.Chunk, l *lane) error {
 	_, err := c.judge(ctx, ch, expected{digest: verify.ZeroDigest(ch.Len)}, l)
 	return err
-}
-
-// tailIsZero looks at what a drive holds beyond the image: it may be larger, but with zeros. All of it
-// is read, unless a sample was asked for.
-func (c *copier) tailIsZero(ctx context.Context, sampled bool) error {
-	end := c.ends.traits.Capacity
-	if end <= c.size {
-		return nil
-	}
-	if sampled {
-		return c.areZero(ctx, c.tailSample(end))
-	}
-	tail := extentsOf(transfer.Extent{Off: c.size, Len: end - c.size})
-	f := newPlanFeed(chunker.Plan(ctx, tail, end, c.chunkSize, false), wholeImage)
-	return c.run(ctx, f, func(ctx context.Context, w work, l *lane) error {
-		ch := w.Chunk
-		if image := c.size - ch.Off; image > 0 {
-			ch.Off, ch.Len = ch.Off+image, ch.Len-int(image)
-		}
-		return c.isZero(ctx, ch, l)
-	}, false)
-}
-
-func (c *copier) tailSample(end int64) (places []transfer.Chunk) {
-	for range zeroSample {
-		off := c.size + rand.Int64N(end-c.size)
-		places = append(places, transfer.Chunk{Index: off / int64(c.chunkSize), Off: off, Len: int(min(sampleSize, end-off))})
-	}
-	return places
 }

@@ -1,0 +1,192 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// oldDrive is a drive that was there before and holds data everywhere but in chunk 20.
+func oldDrive(capacity int) *chunked {
+	sink := newChunked(noise(capacity))
+	if capacity > 21*chunkSize {
+		clear(sink.data[20*chunkSize : 21*chunkSize])
+	}
+	sink.capacity = int64(capacity)
+	return sink
+}
+
+// withTail is the image, and zeros up to the capacity.
+func withTail(image []byte, capacity int) []byte {
+	return append(bytes.Clone(image), make([]byte, capacity-len(image))...)
+}
+
+// TestOldBytesBehindTheImage become zeros, whatever is asked to be verified, and a verify job agrees.
+func TestOldBytesBehindTheImage(t *testing.T) {
+	const capacity = 30*chunkSize + 512
+	for _, size := range []int{1, chunkSize - 512, chunkSize, chunkSize + 512, 10*chunkSize + 1024, capacity - 512, capacity} {
+		for _, mode := range []transfer.VerifyMode{transfer.VerifyNone, transfer.VerifyWritten, transfer.VerifyFull} {
+			for name, source := range map[string]func([]byte) transfer.Source{
+				"file":   func(p []byte) transfer.Source { return newChunked(p) },
+				"stream": func(p []byte) transfer.Source { return newStream(p) },
+			} {
+				image, sink := noise(size), oldDrive(capacity)
+				j := newJob(t, source(image), sink)
+				j.spec.Verify = mode
+				p := j.mustRun()
+				equal(t, sink, withTail(image, capacity))
+				if c := p.Chunks; c.Done != c.Total || mode != transfer.VerifyNone && c.Verified != c.Total {
+					t.Errorf("%s of %d bytes, %s: counted %+v", name, size, mode, c)
+				}
+				if p.Tail.Bytes != int64(capacity-size) || p.Tail.Kept || size < 10*chunkSize && sink.writes[20] != 0 {
+					t.Errorf("%s of %d bytes, %s: tail %+v, zeros written %d times", name, size, mode, p.Tail, sink.writes[20])
+				}
+				check := newJob(t, newChunked(image), sink)
+				check.spec.Kind = transfer.Verify
+				check.mustRun()
+			}
+		}
+	}
+}
+
+// TestTailKept leaves what --keep-tail names, and says so.
+func TestTailKept(t *testing.T) {
+	image, sink := noise(5*chunkSize+512), oldDrive(30*chunkSize)
+	old := bytes.Clone(sink.data)
+	j := newJob(t, newChunked(image), sink)
+	j.spec.KeepTail, j.spec.Verify = true, transfer.VerifyFull
+	p := j.mustRun()
+	equal(t, sink, append(bytes.Clone(image), old[len(image):]...))
+	if p.Tail.Bytes != 25*chunkSize-512 || !p.Tail.Kept || p.Tail.Cleared != 0 || p.Chunks.Total != 6 {
+		t.Errorf("tail %+v, counted %+v", p.Tail, p.Chunks)
+	}
+}
+
+// TestTailOfANewDrive is sampled and not written, unless it does not read as zeros.
+func TestTailOfANewDrive(t *testing.T) {
+	const capacity = 400 * chunkSize
+	for _, mode := range []transfer.VerifyMode{transfer.VerifyWritten, transfer.VerifyFull} {
+		for name, blank := range map[string]bool{"blank": true, "noise": false, "blank by mistake": true} {
+			image, sink := noise(5*chunkSize+512), newChunked(make([]byte, capacity))
+			if sink.blank, sink.capacity = blank, capacity; name != "blank" {
+				copy(sink.data, noise(capacity))
+			}
+			j := newJob(t, newChunked(image), sink)
+			j.spec.Verify, j.ends.drive = mode, "uuid"
+			p := j.mustRun()
+			equal(t, sink, withTail(image, capacity))
+			read, written := sink.total(sink.reads), sink.total(sink.writes)
+			if name == "blank" && (written != 6 || mode == transfer.VerifyWritten && (read < 7 || read > 6+2*zeroSample)) {
+				t.Errorf("%s, %s: %d reads, %d writes", name, mode, read, written)
+			}
+			if !p.Tail.IsZero() || !p.Verified {
+				t.Errorf("%s, %s: tail %+v, verified %v", name, mode, p.Tail, p.Verified)
+			}
+		}
+	}
+}
+
+// TestTailIsResumed where the ledger ends, and read again if another job may have written the drive.
+func TestTailIsResumed(t *testing.T) {
+	const capacity = 150 * chunkSize
+	for _, doubted := range []bool{false, true} {
+		image, sink := noise(20*chunkSize+512), oldDrive(capacity)
+		j := newJob(t, newChunked(image), sink)
+		j.spec.Concurrency = 1
+		s := &claiming{fail: func(int) error { return nil }}
+		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+			if sink.total(sink.writes) > 100 {
+				return failure(transfer.CodeRefused)
+			}
+			return nil
+		}
+		if err := runClaiming(t, j, s); transfer.CodeOf(err) != transfer.CodeRefused {
+			t.Fatal(err)
+		}
+		done := j.store.at.Progress.Chunks.Done
+		sink.onWrite = nil
+		clear(sink.reads)
+		clear(sink.writes)
+		if doubted {
+			s.marks["old"] = "another"
+			sink.data[70*chunkSize] = 1
+		}
+		if err := runClaiming(t, j, s); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, sink, withTail(image, capacity))
+		p := j.store.at.Progress
+		if p.Chunks.Done != p.Chunks.Total || p.Chunks.Total != 151 || done < 90 {
+			t.Errorf("doubted %v: counted %+v after %d", doubted, p.Chunks, done)
+		}
+		if n := sink.reads[70]; (n > 0) != doubted {
+			t.Errorf("doubted %v: a chunk of the tail that is done was read %d times", doubted, n)
+		}
+	}
+}
+
+// TestTailOfAShorterStream clears what an earlier attempt wrote when its stream was longer.
+func TestTailOfAShorterStream(t *testing.T) {
+	const capacity = 30 * chunkSize
+	for _, blank := range []bool{false, true} {
+		sink := newChunked(make([]byte, capacity))
+		sink.capacity, sink.blank = capacity, blank
+		j := newJob(t, newStream(noise(20*chunkSize+512)), sink)
+		sink.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
+			if c.Index == 25 { // the image is written
+				return failure(transfer.CodeRefused)
+			}
+			return nil
+		}
+		s := &claiming{fail: func(int) error { return nil }}
+		_ = runClaiming(t, j, s) // a blank one may not be read there
+		sink.onRead = nil
+		image := noise(10*chunkSize + 512)
+		j.ends.source = newStream(image)
+		if err := runClaiming(t, j, s); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, sink, withTail(image, capacity))
+	}
+}
+
+// TestTailIsAnnounced before the first write: its size, and what the drive held.
+func TestTailIsAnnounced(t *testing.T) {
+	image, sink := noise(5*chunkSize), oldDrive(2<<20)
+	copy(sink.data, mbr())
+	copy(sink.data[1<<20+0x438:], "\x53\xef")
+	copy(sink.data[2<<20-512:], "EFI PART")
+	j := newJob(t, newChunked(image), sink)
+	var before transfer.Tail
+	sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+		if before.IsZero() {
+			j.store.mu.Lock()
+			defer j.store.mu.Unlock()
+			before = j.store.at.Progress.Tail
+		}
+		return nil
+	}
+	p := j.mustRun()
+	if before.Bytes != 2<<20-5*chunkSize || p.Tail.Cleared == 0 || !slices.Equal(before.Found, p.Tail.Found) {
+		t.Errorf("announced %+v, then %+v", before, p.Tail)
+	}
+	for _, want := range []string{
+		"MBR partition table", "partition 1 of 512k at 1048576 (ext2/3/4)", "backup of a GPT partition table",
+	} {
+		if !slices.ContainsFunc(before.Found, func(s string) bool { return strings.Contains(s, want) }) {
+			t.Errorf("%q lacks %q", before.Found, want)
+		}
+	}
+}
+
+// mbr has one partition, of 512 KiB at 1 MiB.
+func mbr() []byte {
+	p := make([]byte, 512)
+	p[446+4], p[510], p[511] = 0x83, 0x55, 0xaa
+	p[446+9], p[446+13] = 2048>>8, 1024>>8
+	return p
+}
