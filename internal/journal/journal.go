@@ -2,7 +2,7 @@
 // earlier one was cut off.
 //
 // A job's folder holds state.json, replaced as a whole, and ledger, which only grows: packed entries, synced before Save
-// returns.
+// returns unless another one follows soon.
 package journal
 
 import (
@@ -31,6 +31,8 @@ type Journal struct {
 	drives *os.File        // with the locks of drives; nil: none
 	locked map[string]bool // the keys of claims that drives has locks for
 	state  state
+	// unsynced says that the ledger has entries which a crash of the host may lose.
+	unsynced bool
 }
 
 var (
@@ -168,8 +170,11 @@ func (j *Journal) Load(context.Context) (transfer.Checkpoint, error) {
 }
 
 // Save implements transfer.Store. The plan is written before the entries that rely on it, and before those that it does not
-// rely on any more are removed.
+// rely on any more are removed. Where another Save follows soon, entries are written and not synced.
 func (j *Journal) Save(_ context.Context, c *transfer.Checkpoint) error {
+	if c.Soon && !c.Reset && c.Plan == j.state.Plan {
+		return j.append(c.Entries)
+	}
 	j.state.Plan, j.state.Progress, j.state.Reset = c.Plan, c.Progress, c.Reset
 	if err := j.writeState(); err != nil {
 		return err
@@ -179,11 +184,22 @@ func (j *Journal) Save(_ context.Context, c *transfer.Checkpoint) error {
 			return err
 		}
 	}
-	if len(c.Entries) == 0 {
+	if err := j.append(c.Entries); err != nil || !j.unsynced {
+		return err
+	}
+	if err := j.ledger.Sync(); err != nil {
+		return errors.Join(failed("write ledger", err), j.trim())
+	}
+	j.unsynced = false
+	return nil
+}
+
+func (j *Journal) append(entries []transfer.Entry) error {
+	if len(entries) == 0 {
 		return nil
 	}
-	_, err := j.ledger.Write(transfer.AppendEntries(nil, c.Entries))
-	if err := errors.Join(err, j.ledger.Sync()); err != nil {
+	j.unsynced = true
+	if _, err := j.ledger.Write(transfer.AppendEntries(nil, entries)); err != nil {
 		return errors.Join(failed("write ledger", err), j.trim())
 	}
 	return nil

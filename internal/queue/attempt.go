@@ -57,11 +57,9 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	if err != nil {
 		return fmt.Errorf("encode progress: %w", err)
 	}
-	reset := 0
-	if c.Reset {
-		reset = 1
-	}
-	return a.proved(ctx, "save job "+a.Job.ID, saveScript, plan, progress, reset, transfer.AppendEntries(nil, c.Entries))
+	flag := map[bool]int{true: 1}
+	return a.proved(ctx, "save job "+a.Job.ID, saveScript,
+		plan, progress, flag[c.Reset], transfer.AppendEntries(nil, c.Entries), flag[!c.Soon])
 }
 
 // proved runs a script that renews the lease, which proves it if the script says ok.

@@ -27,7 +27,8 @@ return 'ok'
 `)
 
 	// save keeps a checkpoint and renews the lease. Crashes count from when the ledger was last longer than ever: days of work
-	// may see many. KEYS: jobKeys. ARGV: epoch, token, lease in ms, plan, progress, reset (1 or 0), packed entries.
+	// may see many. KEYS: jobKeys. ARGV: epoch, token, lease in ms, plan, progress, reset (1 or 0), packed entries,
+	// whether to wake those who watch (1 or 0).
 	saveScript = newScript(mine + `
 if ARGV[6] == '1' then redis.call('DEL', KEYS[2]) end
 if #ARGV[7] > 0 then
@@ -36,7 +37,7 @@ if #ARGV[7] > 0 then
 end
 redis.call('HSET', KEYS[1], 'plan', ARGV[4], 'progress', ARGV[5])
 keepLease()
-notify()
+if ARGV[8] == '1' then notify() end
 if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)

@@ -320,7 +320,10 @@ type Checkpoint struct {
 	Plan     Plan     // as settled when the copy began
 	Progress Progress // counts so far
 	Reset    bool     // Save only: forget the entries saved before these
-	Entries  []Entry  // Load: all chunks done; Save: those done since the last Save
+	// Soon says, to Save only, that another one follows within a second: nobody need be told of this one,
+	// and it has to outlast the process, not the host.
+	Soon    bool
+	Entries []Entry // Load: all chunks done; Save: those done since the last Save
 }
 
 // Plan is what the first attempt of a job settled and later ones must keep.

@@ -37,8 +37,8 @@ type checkpointer struct {
 	*counters
 	ledger *ledger
 
-	saving sync.Mutex // held by the one save that is under way
-	waits  waitLog    // of that save
+	saving chan struct{} // has a token while a save is under way
+	waits  waitLog       // of that save
 
 	mu    sync.Mutex
 	plan  transfer.Plan
@@ -48,7 +48,8 @@ type checkpointer struct {
 func newCheckpointer(store transfer.Store, observe func(transfer.Progress), log *zap.Logger) *checkpointer {
 	return &checkpointer{
 		store: store, lease: leaseOf(store), observe: observe, log: log, waits: waitLog{log: log},
-		counters: new(counters), ledger: newLedger(nil), saved: make(chan struct{}),
+		counters: new(counters), ledger: newLedger(nil),
+		saving: make(chan struct{}, 1), saved: make(chan struct{}),
 	}
 }
 
@@ -95,21 +96,29 @@ func (c *checkpointer) setSize(size, more int64) {
 }
 
 // save writes what is new to the store. What could not be written stays pending.
-func (c *checkpointer) save(ctx context.Context) error {
-	c.saving.Lock()
-	defer c.saving.Unlock()
+func (c *checkpointer) save(ctx context.Context) error { return c.checkpoint(ctx, false) }
+
+// checkpoint is save, or with soon one that another follows within a second.
+func (c *checkpointer) checkpoint(ctx context.Context, soon bool) error {
+	select {
+	case c.saving <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.saving }()
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
+	began := time.Now()
 	entries, reset := c.ledger.take()
-	at := transfer.Checkpoint{Plan: c.Plan(), Progress: c.snapshot(), Reset: reset, Entries: entries}
+	at := transfer.Checkpoint{Plan: c.Plan(), Progress: c.snapshot(), Reset: reset, Entries: entries, Soon: soon}
 	c.waits.note(at.Progress.Waiting)
 	if err := c.store.Save(ctx, &at); err != nil {
 		c.ledger.giveBack(entries, reset)
 		return fmt.Errorf("save progress: %w", err)
 	}
-	c.ledger.kept()
+	c.ledger.kept(time.Since(began))
 	c.wake()
-	if c.observe != nil {
+	if c.observe != nil && !soon {
 		c.observe(at.Progress)
 	}
 	return nil
@@ -156,7 +165,7 @@ func (c *checkpointer) room(ctx context.Context, drain <-chan struct{}) error {
 		saved := c.saved
 		c.mu.Unlock()
 		renewed := c.lease.Renewal()
-		if c.lease.Check() == nil && c.ledger.unsaved() < mostUnsaved {
+		if c.lease.Check() == nil && c.ledger.hasRoom() {
 			return ctx.Err()
 		}
 		select {
@@ -170,20 +179,22 @@ func (c *checkpointer) room(ctx context.Context, drain <-chan struct{}) error {
 	}
 }
 
-// keepSaving saves about once a second, or sooner when many chunks are pending, until ctx ends. When
+// keepSaving saves about once a second, and soon after a few chunks are done, until ctx ends. When
 // the store says that the attempt is over, it calls stop. While the store is away, chunks are done
 // for as long as room allows.
 func (c *checkpointer) keepSaving(ctx context.Context, stop context.CancelCauseFunc) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
 	for {
+		soon := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		case <-c.ledger.full:
+			soon = true
 		}
-		err := c.save(ctx)
+		err := c.checkpoint(ctx, soon)
 		switch {
 		case err == nil || ctx.Err() != nil:
 		case isFinal(err):

@@ -85,7 +85,7 @@ func (c *copier) leftOut(w work, p []byte) bool {
 }
 
 func (c *copier) markSkipped(w work) {
-	if c.state.ledger.mark(w.Index, verify.ZeroDigest(w.Len)) {
+	if c.state.ledger.markFree(w.Index, verify.ZeroDigest(w.Len)) {
 		c.state.update(func(n *transfer.Progress) { n.Chunks.Zero++; n.Chunks.Done++ })
 	}
 }

@@ -179,7 +179,7 @@ func TestUnflushedIsBounded(t *testing.T) {
 		j := newDownload(t, newChunked(noise(300*chunkSize)), sink)
 		j.spec.Concurrency = 8
 		time.AfterFunc(time.Minute, func() {
-			if n := sink.total(sink.writes); n > mostUnsaved+8 {
+			if n := sink.total(sink.writes); n > mostUnflushed+8 {
 				t.Errorf("%d chunks are written and not flushed", n)
 			}
 			close(slow)

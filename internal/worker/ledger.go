@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -19,22 +20,34 @@ type ledger struct {
 	flushes bool             // chunks become pending when they were flushed
 	waiting []transfer.Entry // for that
 	pending []transfer.Entry // to be saved
-	saving  int              // entries that are being saved
+	costs   int              // of pending, those that a crash would have carried again
+	saving  int              // such entries that are being saved
+	saveAt  int              // how many of them are worth a save
 	reset   bool             // the next save replaces what was saved before
 	written chan struct{}    // has a token when enough is waiting to be worth a flush
 	full    chan struct{}    // has a token when enough is pending to be worth a save
 }
 
 const (
-	// mostUnsaved is how many chunks a crash may make us send again, beside those in flight.
-	mostUnsaved = 64
-	// flushAt is how many are saved at once, if that is not due anyway: others are done meanwhile.
-	flushAt = mostUnsaved / 2
+	// mostUnsaved is how many chunks a crash may have carried again, in addition to those in flight.
+	mostUnsaved = 16
+	// A save is due when saveSlow chunks are pending, for others are done while it lasts, and already
+	// with saveQuick where a save takes less than quickSave. A chunk of 4 MiB takes tens of
+	// milliseconds of a core, and such a save less than one.
+	saveSlow  = mostUnsaved / 2
+	saveQuick = mostUnsaved / 4
+	quickSave = 10 * time.Millisecond
+
+	// mostUnflushed is how many more that is of a target which is flushed first: disks are slow.
+	mostUnflushed = 64
+	// flushAt is how many are flushed at once, if that is not due anyway: others are done meanwhile.
+	flushAt = mostUnflushed / 2
 )
 
 func newLedger(entries []transfer.Entry) *ledger {
 	l := &ledger{
 		done: make(map[int64]transfer.Digest, len(entries)), begun: make(map[int64]bool),
+		saveAt:  saveQuick,
 		written: make(chan struct{}, 1), full: make(chan struct{}, 1),
 	}
 	for _, e := range entries {
@@ -65,7 +78,12 @@ func (l *ledger) untouched(index int64) bool {
 }
 
 // mark notes that a chunk is done, and reports whether it was not before.
-func (l *ledger) mark(index int64, d transfer.Digest) bool {
+func (l *ledger) mark(index int64, d transfer.Digest) bool { return l.add(index, d, 1) }
+
+// markFree is mark of a chunk that costs nothing to do again. It waits for a save that is due anyway.
+func (l *ledger) markFree(index int64, d transfer.Digest) bool { return l.add(index, d, 0) }
+
+func (l *ledger) add(index int64, d transfer.Digest, costs int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.begun, index)
@@ -77,7 +95,8 @@ func (l *ledger) mark(index int64, d transfer.Digest) bool {
 		wakeIf(len(l.waiting) >= flushAt, l.written)
 	} else {
 		l.pending = append(l.pending, e)
-		wakeIf(len(l.pending) >= flushAt, l.full)
+		l.costs += costs
+		wakeIf(l.costs >= l.saveAt, l.full)
 	}
 	return !before
 }
@@ -118,7 +137,8 @@ func (l *ledger) flushed(n int) {
 	n = min(n, len(l.waiting)) // fewer if they were cleared meanwhile
 	l.pending = append(l.pending, l.waiting[:n]...)
 	l.waiting = l.waiting[n:]
-	wakeIf(len(l.pending) >= flushAt, l.full)
+	l.costs += n
+	wakeIf(l.costs >= l.saveAt, l.full)
 }
 
 // forget takes a chunk out that is not stored any more. What was saved keeps it until it is marked again: a crash before
@@ -134,7 +154,7 @@ func (l *ledger) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.done)
-	l.waiting, l.pending, l.reset = nil, nil, true
+	l.waiting, l.pending, l.costs, l.reset = nil, nil, 0, true
 }
 
 // indexes is which chunks are done, in any order.
@@ -155,7 +175,7 @@ func (l *ledger) take() (entries []transfer.Entry, reset bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	entries, reset = l.pending, l.reset
-	l.pending, l.saving, l.reset = nil, len(entries), false
+	l.pending, l.saving, l.costs, l.reset = nil, l.costs, 0, false
 	return entries, reset
 }
 
@@ -164,23 +184,28 @@ func (l *ledger) giveBack(entries []transfer.Entry, reset bool) {
 	defer l.mu.Unlock()
 	if !l.reset { // else they were cleared while they were being saved
 		l.pending = append(entries, l.pending...)
+		l.costs += l.saving
 	}
 	l.saving = 0
 	l.reset = l.reset || reset
 }
 
-// kept notes that what take handed out is saved.
-func (l *ledger) kept() {
+// kept notes that what take handed out is saved, and how long that took.
+func (l *ledger) kept(took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.saving = 0
+	l.saving, l.saveAt = 0, saveSlow
+	if took < quickSave {
+		l.saveAt = saveQuick
+	}
 }
 
-// unsaved is how many chunks are done and not saved.
-func (l *ledger) unsaved() int {
+// hasRoom reports whether one more chunk may begin: few are done and not saved, without those that cost
+// nothing.
+func (l *ledger) hasRoom() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.waiting) + len(l.pending) + l.saving
+	return l.costs+l.saving < mostUnsaved && len(l.waiting) < mostUnflushed
 }
 
 // nonZero is the digests of all done chunks that are not zeros, for an image of the given size. With size -1, while a

@@ -10,7 +10,7 @@ import (
 // TestLedgerFull asks for a save once enough is pending, and does not block when nobody saves.
 func TestLedgerFull(t *testing.T) {
 	l := newLedger(nil)
-	for i := range int64(flushAt - 1) {
+	for i := range int64(saveQuick - 1) {
 		l.mark(i, transfer.Digest{1})
 	}
 	select {
@@ -18,9 +18,9 @@ func TestLedgerFull(t *testing.T) {
 		t.Error("a save was asked for early")
 	default:
 	}
-	for i := range int64(flushAt) {
-		if first := l.mark(flushAt-1+i, transfer.Digest{1}); !first {
-			t.Errorf("chunk %d was marked before", flushAt-1+i)
+	for i := range int64(saveQuick) {
+		if first := l.mark(saveQuick-1+i, transfer.Digest{1}); !first {
+			t.Errorf("chunk %d was marked before", saveQuick-1+i)
 		}
 	}
 	select {
@@ -31,7 +31,7 @@ func TestLedgerFull(t *testing.T) {
 	if l.mark(3, transfer.Digest{2}) {
 		t.Error("chunk 3 was not marked before")
 	}
-	if d, ok := l.get(3); !ok || d != (transfer.Digest{2}) || l.len() != 2*flushAt-1 {
+	if d, ok := l.get(3); !ok || d != (transfer.Digest{2}) || l.len() != 2*saveQuick-1 {
 		t.Errorf("chunk 3 is %s, of %d", d, l.len())
 	}
 	if _, ok := l.get(1 << 40); ok {

@@ -179,11 +179,11 @@ func TestCopyOfARange(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.state.updatePlan(func(p *transfer.Plan) { p.ChunkSize = chunkSize })
-		if err := a.state.save(t.Context()); err != nil { // the proof of the lease
-			t.Fatal(err)
-		}
 		lay := layout{size: int64(len(image)), chunkSize: chunkSize}
-		if err := newCopier(a, lay).copy(t.Context(), r); err != nil {
+		err := a.state.whileSaving(t.Context(), func(error) {}, func() error {
+			return newCopier(a, lay).copy(t.Context(), r)
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 		want := int(min(r.end, 21) - r.first)
