@@ -73,8 +73,8 @@ func writeJobs(w io.Writer, jobs []transfer.Job) {
 	for i := range jobs {
 		j := &jobs[i]
 		done := "-"
-		if j.Chunks.Total > 0 {
-			done = fmt.Sprintf("%d%%", j.Chunks.Done*100/j.Chunks.Total)
+		if n, total := far(j); total > 0 {
+			done = fmt.Sprintf("%d%%", percent(n, total))
 		}
 		age := j.AsOf.Sub(j.CreatedAt).Round(time.Second)
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, stateOf(j), done, age, program.OneLine(j.Source), program.OneLine(j.Target))
@@ -146,6 +146,9 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	row("drive", j.Drive)
 	row("size", human(j.Size))
 	row("chunks", fmt.Sprintf("%d of %d done, %d zero, %d written, %d read back", j.Chunks.Done, j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified))
+	if j.State == transfer.Running {
+		row("progress", progress(j))
+	}
 	row("bytes", fmt.Sprintf("%s read, %s sent, %s received", human(j.Bytes.Read), human(j.Bytes.WireOut), human(j.Bytes.WireIn)))
 	row("retries", fmt.Sprintf("%d busy, %d timeouts, %d server, %d network, %d mismatches", j.Retries.Conflict, j.Retries.Timeout, j.Retries.Server, j.Retries.Network, j.Retries.Mismatch))
 	if !j.Tail.IsZero() {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/cheggaaa/pb/v3"
 	"golang.org/x/term"
 
 	"github.com/transferd/transferd/internal/program"
@@ -78,42 +77,6 @@ func printList[T any](a *app, list []T, text func(w io.Writer)) error {
 	return nil
 }
 
-// follower shows a job's progress: as lines of JSON on stdout, or as a bar on a terminal's stderr.
-type follower struct {
-	app  *app
-	bar  *pb.ProgressBar
-	told bool // what is lost of the target
-}
-
-func (a *app) follow() *follower { return &follower{app: a} }
-
-const barTemplate = `{{string . "what"}} {{bar .}} {{percent .}} {{string . "rate"}} {{rtime . "%s left"}}`
-
-// show takes the job as it is now.
-func (f *follower) show(j *transfer.Job) error {
-	if !f.told && !j.Tail.IsZero() {
-		f.told = true
-		fmt.Fprintf(f.app.stderr, "%s: %s\n", j.Target, tail(j)+held(j))
-	}
-	if f.app.output == outputJSONL && !j.State.Terminal() {
-		return printLine(f.app.stdout, j)
-	}
-	if f.app.output == outputText && f.bar == nil && j.Chunks.Total > 0 && isTerminal(f.app.stderr) {
-		f.bar = pb.ProgressBarTemplate(barTemplate).New(0).SetWriter(f.app.stderr).Set("what", j.Kind).Start()
-	}
-	if f.bar != nil {
-		f.bar.SetTotal(j.Chunks.Total).SetCurrent(j.Chunks.Done)
-		f.bar.Set("rate", human(int64(j.Rate))+"/s")
-	}
-	return nil
-}
-
-func (f *follower) stop() {
-	if f.bar != nil {
-		f.bar.Finish()
-	}
-}
-
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
@@ -127,16 +90,20 @@ func (a *app) finish(j *transfer.Job) error {
 		}
 	}
 	if j.Error != nil {
-		return &transfer.Error{Op: fmt.Sprintf("%s %s", j.Kind, j.ID), Code: j.Error.Code, Hint: j.Error.Hint, Offset: j.Error.Offset, Err: j.Error.Err()}
+		if j.Bytes.Done > 0 {
+			fmt.Fprintf(a.stderr, "%s %s: %s, %s\n", j.Kind, j.State, moved(j), took(j))
+		}
+		return &transfer.Error{
+			Op: fmt.Sprintf("%s %s", j.Kind, j.ID), Code: j.Error.Code, Hint: j.Error.Hint,
+			Offset: j.Error.Offset, Err: j.Error.Err(),
+		}
 	}
-	if a.output == outputText {
-		if r := result(j); r != transfer.Std {
-			fmt.Fprintln(a.stdout, r)
-		}
-		fmt.Fprintln(a.stderr, summary(j))
-		for _, w := range j.Warnings {
-			fmt.Fprintln(program.Visible(a.stderr), "warning:", w)
-		}
+	if r := result(j); a.output == outputText && r != transfer.Std {
+		fmt.Fprintln(a.stdout, r)
+	}
+	fmt.Fprintln(a.stderr, summary(j))
+	for _, w := range j.Warnings {
+		fmt.Fprintln(program.Visible(a.stderr), "warning:", w)
 	}
 	return nil
 }
@@ -152,27 +119,46 @@ func result(j *transfer.Job) string {
 	return j.Drive
 }
 
+// summary says what a job that succeeded did.
 func summary(j *transfer.Job) string {
-	s := fmt.Sprintf("%s: %s, %d chunks (%d zero, %d written, %d read back) in %.1f s", j.Kind, human(j.Size),
-		j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified, j.Seconds)
-	if j.Bytes.Read > 0 {
-		s += fmt.Sprintf(", %s of data at %s/s", human(j.Bytes.Read), human(int64(j.Rate)))
-	}
+	s := fmt.Sprintf("%s: %s, %d chunks (%d zero, %d written, %d read back), %s", j.Kind, human(j.Size),
+		j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified, took(j))
 	if !j.Tail.IsZero() {
 		s += ", " + tail(j)
 	}
 	if n := j.Retries.Sum(); n > 0 {
 		s += fmt.Sprintf(", %d retries", n)
 	}
-	if j.Verified {
-		s += ", verified"
-	} else {
-		s += ", not verified"
-	}
+	s += ", " + proof(j)
 	if via := readVia[j.ReadVia]; via != "" {
 		s += "\nread back " + via
 	}
 	return s
+}
+
+// took says how long a job took, and what it moved in that time.
+func took(j *transfer.Job) string {
+	s := fmt.Sprintf("in %.1f s", j.Seconds)
+	if j.Bytes.Read > 0 {
+		s += fmt.Sprintf(", %s of data at %s/s", human(j.Bytes.Read), human(int64(j.Rate)))
+	}
+	if j.Bytes.WireOut+j.Bytes.WireIn > 0 {
+		s += fmt.Sprintf(", %s sent and %s received", human(j.Bytes.WireOut), human(j.Bytes.WireIn))
+	}
+	return s
+}
+
+// proof says how a job was verified.
+func proof(j *transfer.Job) string {
+	switch {
+	case !j.Verified:
+		return "not verified"
+	case j.Chunks.Sent == 0 && (j.Kind == transfer.Verify || j.Kind == transfer.Clone):
+		return "verified: all of it was read and compared"
+	case j.Verify == transfer.VerifyFull:
+		return "verified: all of it was read once more"
+	}
+	return "verified: what was written was read back, zeros were sampled"
 }
 
 // readVia is how a file or device was read back, for people.

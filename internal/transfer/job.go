@@ -38,15 +38,16 @@ func ParseStates(texts []string) (states []State, err error) {
 
 // Job is a job as users see it; its JSON is the contract of `jobs show -o json`.
 type Job struct {
-	ID       string   `json:"id"`
-	Kind     Kind     `json:"kind"`
-	State    State    `json:"state"`
-	Source   string   `json:"source"`
-	Target   string   `json:"target"`
-	Name     string   `json:"name,omitempty"` // of the new drive
-	Endpoint string   `json:"endpoint"`       // the target's, else the source's
-	Queue    string   `json:"queue"`
-	Priority Priority `json:"priority"`
+	ID       string     `json:"id"`
+	Kind     Kind       `json:"kind"`
+	State    State      `json:"state"`
+	Source   string     `json:"source"`
+	Target   string     `json:"target"`
+	Name     string     `json:"name,omitempty"` // of the new drive
+	Endpoint string     `json:"endpoint"`       // the target's, else the source's
+	Queue    string     `json:"queue"`
+	Verify   VerifyMode `json:"verify"`
+	Priority Priority   `json:"priority"`
 	Progress
 	Attempts   int        `json:"attempts"`         // how often a worker took it up
 	Worker     string     `json:"worker,omitempty"` // the one that has it, or had it last
@@ -56,7 +57,6 @@ type Job struct {
 	StartedAt  *time.Time `json:"started_at,omitempty"` // of the first attempt
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 	Seconds    float64    `json:"seconds"` // from StartedAt to FinishedAt, or to now
-	Rate       float64    `json:"rate"`    // bytes of the source read, a second
 	Error      *Failure   `json:"error,omitempty"`
 	// DriveLeft says that the job ended without success and that the drive which it made stays, incomplete.
 	DriveLeft bool `json:"drive_left,omitempty"`
@@ -64,7 +64,7 @@ type Job struct {
 	Stopping bool `json:"stopping,omitempty"`
 }
 
-// Progress is what a job has done so far. Its counts go over all attempts and only ever rise.
+// Progress is what a job has done so far. Its counts go over all attempts.
 type Progress struct {
 	Drive    string    `json:"drive,omitempty"` // the drive worked on, as soon as it is known
 	Size     int64     `json:"size"`            // of the image, bytes; 0 until known
@@ -83,6 +83,9 @@ type Progress struct {
 	Waiting *Waiting `json:"waiting,omitempty"`
 	// Waited is how long endpoints have asked the job to wait (Retry-After), in all.
 	Waited Seconds `json:"waited,omitempty"`
+	// Rate is in bytes a second: of a running job Bytes.Done over the last seconds, 0 when nothing moves; of one
+	// that has ended Bytes.Read over all of its time.
+	Rate float64 `json:"rate"`
 }
 
 // Waiting is what keeps a job from going on: a call that has failed and is made again, where the wait is
@@ -119,6 +122,8 @@ type Chunks struct {
 
 // Bytes counts bytes.
 type Bytes struct {
+	Total   int64 `json:"total"`    // to be carried, compared or read again, holes left out; 0 until known
+	Done    int64 `json:"done"`     // of Total
 	Read    int64 `json:"read"`     // of the source, holes left out
 	WireOut int64 `json:"wire_out"` // bodies sent to endpoints, retries included
 	WireIn  int64 `json:"wire_in"`  // bodies received from endpoints, retries included
@@ -164,7 +169,7 @@ type JobDigest struct {
 func NewJob(id string, spec *Spec, now time.Time) Job {
 	j := Job{
 		ID: id, Kind: spec.Kind, State: Queued, Source: spec.Source.Redacted(), Target: spec.Target.Redacted(), Name: spec.Name,
-		Queue: spec.Queue, Priority: spec.Priority, CreatedAt: now.UTC().Truncate(time.Millisecond),
+		Queue: spec.Queue, Priority: spec.Priority, Verify: spec.Verify, CreatedAt: now.UTC().Truncate(time.Millisecond),
 	}
 	j.Endpoint = spec.Target.Endpoint
 	if j.Endpoint == "" {
@@ -177,10 +182,13 @@ func NewJob(id string, spec *Spec, now time.Time) Job {
 	return j
 }
 
-// Time fills AsOf, Seconds and Rate from the other fields, with now as the end of a job that has
-// not finished.
+// Time fills AsOf, Seconds, and Rate unless the job is running, from the other fields, with now as
+// the end of a job that has not finished.
 func (j *Job) Time(now time.Time) {
 	j.AsOf = now
+	if j.State != Running {
+		j.Rate = 0
+	}
 	if j.StartedAt == nil {
 		return
 	}
@@ -188,7 +196,7 @@ func (j *Job) Time(now time.Time) {
 	if j.FinishedAt != nil {
 		end = *j.FinishedAt
 	}
-	if j.Seconds = end.Sub(*j.StartedAt).Seconds(); j.Seconds > 0 {
+	if j.Seconds = end.Sub(*j.StartedAt).Seconds(); j.Seconds > 0 && j.FinishedAt != nil {
 		j.Rate = float64(j.Bytes.Read) / j.Seconds
 	}
 }

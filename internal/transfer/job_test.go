@@ -18,12 +18,12 @@ func TestJobTime(t *testing.T) {
 		seconds, rate float64
 	}{
 		"not started":  {Job{}, end, 0, 0},
-		"running":      {Job{StartedAt: &start}, start.Add(2 * time.Second), 2, 400},
-		"just started": {Job{StartedAt: &start}, start, 0, 0},
+		"running":      {Job{State: Running, StartedAt: &start}, start.Add(2 * time.Second), 2, 7},
+		"queued again": {Job{State: Queued, StartedAt: &start}, start.Add(2 * time.Second), 2, 0},
 		"finished":     {Job{StartedAt: &start, FinishedAt: &end}, end.Add(time.Hour), 4, 200},
 	} {
 		j := tc.job
-		j.Bytes.Read = 800
+		j.Bytes.Read, j.Rate = 800, 7 // as its worker measured it
 		if j.Time(tc.now); j.Seconds != tc.seconds || j.Rate != tc.rate {
 			t.Errorf("%s: %v s, %v B/s", name, j.Seconds, j.Rate)
 		}

@@ -86,7 +86,11 @@ func (c *copier) leftOut(w work, p []byte) bool {
 
 func (c *copier) markSkipped(w work) {
 	if c.state.ledger.markFree(w.Index, verify.ZeroDigest(w.Len)) {
-		c.state.update(func(n *transfer.Progress) { n.Chunks.Zero++; n.Chunks.Done++ })
+		c.state.update(func(n *transfer.Progress) {
+			n.Chunks.Zero++
+			n.Chunks.Done++
+			n.Bytes.Done += int64(w.Len)
+		})
 	}
 }
 
@@ -103,6 +107,7 @@ func (c *copier) finish(ctx context.Context, w work, p []byte, l *lane) error {
 	}
 	if c.state.ledger.mark(w.Index, d) {
 		c.state.update(func(n *transfer.Progress) {
+			n.Bytes.Done += int64(w.Len)
 			if n.Chunks.Done++; c.each {
 				n.Chunks.Verified++
 			}
@@ -361,6 +366,7 @@ func (c *copier) stillStored(ctx context.Context, w work, known transfer.Digest,
 	c.state.ledger.forget(w.Index)
 	blank := c.state.Plan().Blank
 	c.state.update(func(n *transfer.Progress) {
+		n.Bytes.Done -= int64(w.Len)
 		switch n.Chunks.Done--; {
 		case blank && known == verify.ZeroDigest(w.Len): // as countDone counts it
 			n.Chunks.Zero--

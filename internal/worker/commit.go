@@ -36,6 +36,7 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 	a.state.update(func(p *transfer.Progress) {
 		p.Warnings = warnings
 		p.Digest.Image, p.Digest.ChunksRoot = m.Image, m.ChunksRoot
+		p.Bytes.Total = p.Bytes.Done // which could only be foreseen before
 		if p.Verified = c.verified(); p.Verified && !c.each {
 			p.Chunks.Verified = p.Chunks.Total // all at once
 		}

@@ -72,6 +72,8 @@ func (c *copier) copy(ctx context.Context, r chunkRange) error {
 	}
 	c.size = f.size
 	c.noteSize()
+	total := c.size + c.bytesAfterImage()
+	c.state.update(func(n *transfer.Progress) { n.Bytes.Total = total })
 	return nil
 }
 

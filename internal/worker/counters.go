@@ -15,6 +15,7 @@ type counters struct {
 	p     transfer.Progress
 	waits map[*call]transfer.Waiting // of calls that wait now
 	asked flow.Asked
+	speed speed
 
 	attention attention
 }
@@ -31,6 +32,7 @@ func (c *counters) snapshot() transfer.Progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.p
+	p.Rate = c.speed.measure(time.Now(), &p.Bytes)
 	if w := c.longestWait(); w != (transfer.Waiting{}) {
 		p.Waiting = &w
 	} else {
@@ -74,6 +76,14 @@ func (c *counters) longestWait() (longest transfer.Waiting) {
 		}
 	}
 	return longest
+}
+
+// begin sets what is done before the first chunk of an attempt, which is no speed of its own.
+func (c *counters) begin(change func(p *transfer.Progress)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.p)
+	c.speed = speed{}
 }
 
 // AddWireOut implements transfer.Meter.

@@ -59,7 +59,7 @@ func (a *attempt) settle(ctx context.Context, size int64) (lay layout, err error
 			return lay, err
 		}
 	}
-	if err := a.countDone(ctx, lay, plan.Blank); err != nil {
+	if err := a.countDone(ctx, c, plan.Blank); err != nil {
 		return lay, err
 	}
 	return lay, a.state.saveSurely(ctx)
@@ -133,15 +133,17 @@ func (c *copier) sampleDiffers(ctx context.Context) (bool, error) {
 }
 
 // countDone counts, before the copy, the chunks that it will not touch, so that progress is right from
-// the start.
-func (a *attempt) countDone(ctx context.Context, lay layout, blank bool) error {
-	var holes int64
-	if lay.skipZeros && a.ends.mapper != nil {
-		holes = transfer.ChunkCount(lay.size, lay.chunkSize)
-		for _, err := range chunker.Plan(ctx, a.ends.mapper.Extents(ctx), lay.size, lay.chunkSize, false) {
+// the start. Bytes are counted without holes, which need no time.
+func (a *attempt) countDone(ctx context.Context, c *copier, blank bool) error {
+	lay := c.layout
+	var holes, data int64 // chunks, bytes
+	if data = max(0, lay.size); lay.skipZeros && a.ends.mapper != nil {
+		data, holes = 0, transfer.ChunkCount(lay.size, lay.chunkSize)
+		for step, err := range chunker.Plan(ctx, a.ends.mapper.Extents(ctx), lay.size, lay.chunkSize, false) {
 			if err != nil {
 				return fmt.Errorf("find data: %w", err)
 			}
+			data += int64(step.Len)
 			holes--
 		}
 	}
@@ -149,7 +151,11 @@ func (a *attempt) countDone(ctx context.Context, lay layout, blank bool) error {
 	if blank {
 		skipped = done - int64(len(a.state.ledger.nonZero(lay.size, lay.chunkSize)))
 	}
-	a.state.update(func(n *transfer.Progress) {
+	if lay.size >= 0 {
+		data += c.bytesAfterImage()
+	}
+	a.state.begin(func(n *transfer.Progress) {
+		n.Bytes.Total, n.Bytes.Done = data, min(done*int64(lay.chunkSize), data)
 		n.Chunks.Done, n.Chunks.Zero, n.Chunks.Verified = holes+done, holes+skipped, 0
 		if a.verifiesEach() {
 			n.Chunks.Verified = done - skipped

@@ -49,7 +49,7 @@ func (c *copier) replaces() bool {
 		c.ends.traits.Capacity > max(c.size, 0)
 }
 
-// noteSize notes the size of the image, and of the tail.
+// noteSize notes the size of the image, once it is known, and of the tail.
 func (c *copier) noteSize() {
 	c.state.setSize(c.size, c.tailChunks())
 	if c.replaces() {
@@ -147,6 +147,7 @@ func (c *copier) clearTail(ctx context.Context) error {
 		}
 		if c.state.ledger.mark(transfer.TailIndex+w.Index, verify.ZeroDigest(w.Len)) {
 			c.state.update(func(n *transfer.Progress) {
+				n.Bytes.Done += int64(w.Len)
 				if n.Chunks.Done++; c.each {
 					n.Chunks.Verified++
 				}
@@ -189,7 +190,7 @@ func (c *copier) verifyTail(ctx context.Context, sampled bool) error {
 			return err
 		}
 	}
-	return c.overTail(ctx, c.makeZero)
+	return c.overTail(ctx, c.counted(c.makeZero))
 }
 
 // tailIsZero looks at the tail of a target that is only compared: it may be larger, but with zeros. All
@@ -201,7 +202,9 @@ func (c *copier) tailIsZero(ctx context.Context, sampled bool) (err error) {
 	case sampled:
 		err = c.areZero(ctx, c.tailSample())
 	default:
-		err = c.overTail(ctx, func(ctx context.Context, w work, l *lane) error { return c.isZero(ctx, w.Chunk, l) })
+		err = c.overTail(ctx, c.counted(func(ctx context.Context, w work, l *lane) error {
+			return c.isZero(ctx, w.Chunk, l)
+		}))
 	}
 	var e *transfer.Error
 	if transfer.CodeOf(err) == transfer.CodeMismatch && errors.As(err, &e) {

@@ -42,10 +42,40 @@ func (c *copier) verify(ctx context.Context) error {
 	if err := c.flush(ctx); err != nil { // before the disk is read
 		return err
 	}
-	if err := c.run(ctx, c.everything(ctx), c.verifyChunk, false); err != nil || !c.action.RereadsTarget {
+	if err := c.run(ctx, c.everything(ctx), c.counted(c.verifyChunk), false); err != nil || !c.action.RereadsTarget {
 		return err
 	}
 	return c.verifyTail(ctx, false)
+}
+
+// bytesAfterImage is what is cleared or read after the chunks of the image, bytes.
+func (c *copier) bytesAfterImage() (n int64) {
+	if c.clearsTail() {
+		n = c.tailLen()
+	}
+	full := c.spec.Verify == transfer.VerifyFull
+	switch {
+	case c.ends.readBack == nil || c.ends.traits.ReadBack != transfer.ReadBackAtOnce:
+		return n
+	case !c.action.Writes && (full || c.spec.Verify == transfer.VerifyWritten && !c.action.EndpointCopies):
+		return c.tailLen()
+	case !c.action.Writes || !full:
+		return n
+	case c.action.RereadsTarget && !c.spec.KeepTail:
+		return n + c.size + c.tailLen()
+	}
+	return n + c.size
+}
+
+// counted is a step of a pass after the copy, whose bytes count as they are done.
+func (c *copier) counted(step stepFunc) stepFunc {
+	return func(ctx context.Context, w work, l *lane) error {
+		err := step(ctx, w, l)
+		if err == nil {
+			c.state.update(func(n *transfer.Progress) { n.Bytes.Done += int64(w.Len) })
+		}
+		return err
+	}
 }
 
 // verified reports whether all that the job stored or compared has been read back.
