@@ -53,6 +53,8 @@ func TestReadBackAfterFlush(t *testing.T) {
 			m.lieWrite = flip(wrong)
 			sink := &trait{chunked: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
 			m.onRead = func(context.Context, transfer.Chunk, int) error {
+				sink.mu.Lock()
+				defer sink.mu.Unlock()
 				if sink.flushes == 0 {
 					t.Error("read back before a flush")
 				}
@@ -85,7 +87,9 @@ func TestLedgerHasOnlyWhatIsFlushed(t *testing.T) {
 		return nil
 	}
 	j.store.onSave = func(int) error {
+		sink.mu.Lock()
 		stored := int64(len(sink.flushed)) / chunkSize
+		sink.mu.Unlock()
 		if n := int64(len(j.store.at.Entries)); n > stored {
 			t.Errorf("%d chunks in the ledger, %d are flushed", n, stored)
 		}
