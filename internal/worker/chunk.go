@@ -306,19 +306,17 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 
 // judge is readBack for what is not written again if it differs: it is read as often as a chunk that
 // is, with the same pauses.
-func (c *copier) judge(
-	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
-) (got transfer.Digest, err error) {
+func (c *copier) judge(ctx context.Context, ch transfer.Chunk, want expected, l *lane) (err error) {
 	for try := range rewrites {
 		if err := pauseBefore(ctx, try); err != nil {
-			return got, err
+			return err
 		}
-		got, err = c.readStored(ctx, ch, want, l)
+		_, err = c.readStored(ctx, ch, want, l)
 		if transfer.CodeOf(err) != transfer.CodeMismatch {
 			break
 		}
 	}
-	return got, err
+	return err
 }
 
 // readBack reads what is stored until it is what was expected, and fails with CodeMismatch if it is not.

@@ -121,7 +121,7 @@ func (c *copier) sampleDiffers(ctx context.Context) (bool, error) {
 		if c.size >= 0 {
 			ch = transfer.ChunkAt(e.Index, c.size, c.chunkSize)
 		}
-		_, err := c.judge(ctx, ch, expected{digest: e.Digest}, l)
+		err := c.judge(ctx, ch, expected{digest: e.Digest}, l)
 		if transfer.CodeOf(err) == transfer.CodeMismatch {
 			return true, nil
 		}

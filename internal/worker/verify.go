@@ -126,8 +126,7 @@ func (c *copier) readBackAgain(ctx context.Context, w work, l *lane) (mended boo
 	want := expected{digest: c.expectedDigest(w)}
 	zero := want.digest == verify.ZeroDigest(w.Len)
 	if c.ends.random == nil && !zero {
-		_, err = c.judge(ctx, w.Chunk, want, l) // its bytes are not to be had again
-		return false, err
+		return false, c.judge(ctx, w.Chunk, want, l) // its bytes are not to be had again
 	}
 	_, err = c.readStored(ctx, w.Chunk, want, l)
 	if mended = transfer.CodeOf(err) == transfer.CodeMismatch; mended {
@@ -204,8 +203,7 @@ func (c *copier) readBackFlushed(ctx context.Context) error {
 // readBackAll reads a complete target back, which cannot be mended any more.
 func (c *copier) readBackAll(ctx context.Context) error {
 	return c.run(ctx, c.everything(ctx), func(ctx context.Context, w work, l *lane) error {
-		_, err := c.judge(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
-		return err
+		return c.judge(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
 	}, false)
 }
 
@@ -256,6 +254,5 @@ func (c *copier) areZero(ctx context.Context, places []transfer.Chunk) error {
 }
 
 func (c *copier) isZero(ctx context.Context, ch transfer.Chunk, l *lane) error {
-	_, err := c.judge(ctx, ch, expected{digest: verify.ZeroDigest(ch.Len)}, l)
-	return err
+	return c.judge(ctx, ch, expected{digest: verify.ZeroDigest(ch.Len)}, l)
 }
