@@ -153,12 +153,12 @@ func Cut(bound context.Context, err error) bool {
 	return err != nil && (errors.Is(context.Cause(bound), ErrLapsed) || errors.Is(err, ErrLapsed))
 }
 
-// TookOver notes that the job was taken from a worker that did not hand it over: bytes that it sent may arrive for the
-// given time from now on.
+// TookOver notes that the job was taken from a worker that did not hand it over, or that the queue may not know all that had
+// it: bytes that they sent may arrive for the given time from now on.
 func (l *Lease) TookOver(late time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.late = l.clock() + late
+	l.late = max(l.late, l.clock()+late)
 }
 
 // Late is for how long bytes of a lost worker may still arrive, which may be over. unclean is false if there are none to

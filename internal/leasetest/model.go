@@ -1,6 +1,6 @@
 // Package leasetest is a model of lease, fencing and takeover, small enough to visit every state that it
 // can reach. It has two workers and one job that writes one drive, a user who writes the drive once the
-// job has ended, a Redis that may be restored from an older copy once, processes that are stopped,
+// job has ended, a Redis that may be restored once, to what it was before the job was last taken, processes that are stopped,
 // continued and killed, and writes that arrive late. A worker need not do what it may, so one that is cut off
 // from Redis or from the endpoint is in it too.
 //
@@ -10,8 +10,8 @@
 //   - the drive is as the job's image when the job says succeeded.
 //
 // Each rule of the code that this rests on is a [Guard]. A model without any one of them reaches a state in
-// which one of the two does not hold, so none is there for nothing; and the tests of package queue
-// replay the model's moves of the record against Redis, so that the code has them.
+// which one of the two does not hold, so none is there for nothing. The tests of package queue hold its
+// scripts against the model.
 //
 // Time is counted in ticks; what is due is kept as the ticks that are left, which makes the states finite.
 package leasetest

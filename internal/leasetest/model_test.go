@@ -15,6 +15,7 @@ func TestNothingIsLostWithAllGuards(t *testing.T) {
 func TestEachGuardIsNeeded(t *testing.T) {
 	for _, g := range Guards {
 		t.Run(string(g), func(t *testing.T) {
+			t.Parallel()
 			states, history := New(g).Explore()
 			if history == nil {
 				t.Fatalf("%d states without it, and nothing goes wrong", states)

@@ -111,10 +111,10 @@ func send(s *State, i int, what content) {
 func arrive(s *State, i int) (broken string) {
 	what := s.writes[i].what
 	s.writes[i] = write{}
-	switch {
-	case s.drive == users:
+	switch s.drive {
+	case users:
 		return "a write of the job reached the drive after the user's"
-	case s.drive == gone:
+	case gone:
 		return ""
 	}
 	if s.drive = what; s.Record.Status == Succeeded && what != image {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,13 +65,21 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 
 // proved runs a script that renews the lease, which proves it if the script says ok.
 func (a *Attempt) proved(ctx context.Context, op string, s *script, args ...any) error {
-	sent := a.lease.Now()
-	args = append([]any{a.owner.epoch, a.owner.token, a.timing.lease.Milliseconds()}, args...)
-	err := a.owned(a.client.run(ctx, op, s, a.Job.ID, args...))
-	if err == nil {
-		a.lease.Renewed(sent)
+	args = append([]any{a.owner.epoch, a.owner.token, a.timing.lease.Milliseconds(), a.timing.late.Milliseconds()}, args...)
+	for {
+		sent := a.lease.Now()
+		word, err := a.client.run(ctx, op, s, a.Job.ID, args...)
+		if ms, late := strings.CutPrefix(word, "late "); late && err == nil {
+			if err := expectLate(a.lease, ms); err != nil {
+				return err
+			}
+			continue
+		}
+		if err = a.owned(word, err); err == nil {
+			a.lease.Renewed(sent)
+		}
+		return err
 	}
-	return err
 }
 
 // owned makes an error of a script's word: what says that the attempt is over.

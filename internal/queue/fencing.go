@@ -17,31 +17,43 @@ import (
 //	        restored from an older copy gives one out twice
 //	home    the boot of the host on which it runs (lease.Life); may be empty
 //	lapse   when its lease lapses, in ms by Redis' clock
-//	redis   the Redis that granted the lease (run_id); empty: not known
+//	redis   the Redis that made the record or last granted a lease (run_id); empty: not known
 //	late    until when bytes of lost owners may arrive, in ms by Redis' clock; stays until the job has succeeded
 //
-// takeLease grants a lease to a new owner. An earlier one that did not hand over, and whose process is not proven to have
-// ended, may have sent something that has not arrived. Where the record cannot tell when its lease lapsed, because it is of
-// an older version, or because this Redis has been started since and may have it from an older copy, that is taken to be a
-// whole lease from now: no proof of an owner that Redis knew before holds longer.
-const takeLease = `
+// A Redis that was started, or became the primary, may have a record from an older copy: it does not know who had the
+// job since. No proof that the Redis before it gave holds longer than a lease from then. thisRedis is which Redis this is,
+// and for how long in ms; empty if it does not say.
+const thisRedis = `
 local function redisTime()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
-local function redisRun()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+local function thisRedis()
+  local info = redis.pcall('INFO')
+  if type(info) ~= 'string' then return '', 0 end
+  local function says(pattern) return string.match(info, pattern) or nil end
+  -- After a failover this is the offset at which it happened; when that was is not said.
+  local failed_over = says('second_repl_offset:(%d+)')
+  local seconds = failed_over and 0 or tonumber(says('uptime_in_seconds:(%d+)')) or 0
+  return says('run_id:(%x+)') or '', seconds * 1000
 end
+`
 
+// takeLease grants a lease to a new owner. An earlier one that did not hand over, and whose process is not proven to have
+// ended, may have sent something that has not arrived. Where the record cannot tell when its lease lapsed, because it is of
+// an older version, that is taken to be a whole lease from now.
+const takeLease = `
 local function takeLease(token, lease, wait, ended)
-  local now, run = redisTime(), redisRun()
-  local lapse, owner = tonumber(get('lapse') or nil), get('owner')
-  if (lapse or state == 'running') and not (owner and owner == ended) then
-    if not lapse or run == '' or get('redis') ~= run then lapse = now + lease end
-    set('late', string.format('%d', math.max(tonumber(get('late') or 0), lapse + wait)))
+  local now, run, since = redisTime(), thisRedis()
+  local lapse, owner, late = tonumber(get('lapse') or nil), get('owner'), tonumber(get('late') or nil)
+  if run ~= '' and get('redis') ~= run then
+    late = math.max(late or 0, now - since + lease + wait)
+  elseif (lapse or state == 'running') and not (owner and owner == ended) then
+    if not lapse or run == '' then lapse = now + lease end
+    late = math.max(late or 0, lapse + wait)
   end
+  if late then set('late', string.format('%d', late)) end
   set('lapse', string.format('%d', now + lease))
   set('redis', run)
   redis.call('SET', KEYS[3], token, 'PX', lease)
@@ -54,19 +66,27 @@ local function lateFor()
 end
 `
 
-// mine answers unless the caller is the job's owner and the job is running. ARGV: epoch, token, lease in ms.
-const mine = notify + `
+// mine answers unless the caller is the job's owner and the job is running. To an owner whose record another Redis may have
+// changed since, it answers late, and for how many ms bytes of an owner may arrive that this one does not know; asked again,
+// it goes on. ARGV: epoch, token, lease in ms, for how long after a lapse bytes may arrive in ms.
+const mine = notify + thisRedis + `
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'none' end
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 'fenced' end
 if (redis.call('HGET', KEYS[1], 'owner') or '') ~= ARGV[2] then return 'fenced' end
 if state ~= 'running' then return state end
+local run, since = thisRedis()
+if run ~= '' and redis.call('HGET', KEYS[1], 'redis') ~= run then
+  local now = redisTime()
+  local late = math.max(tonumber(redis.call('HGET', KEYS[1], 'late') or 0), now - since + ARGV[3] + ARGV[4])
+  redis.call('HSET', KEYS[1], 'redis', run, 'late', string.format('%d', late))
+  return string.format('late %d', math.max(0, late - now))
+end
 
 -- keepLease renews the caller's lease, also in a Redis that is full unless it has lapsed.
 local function keepLease()
-  local time = redis.call('TIME')
   if redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
-  redis.call('HSET', KEYS[1], 'lapse', string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3]))
+  redis.call('HSET', KEYS[1], 'lapse', string.format('%d', redisTime() + ARGV[3]))
 end
 `
 
@@ -97,15 +117,22 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life 
 	}
 	held.Renewed(sent)
 	if late != "" {
-		ms, err := strconv.ParseInt(late, 10, 64)
-		if err != nil {
+		if err := expectLate(held, late); err != nil {
 			return nil, fmt.Errorf("take job %s: %w", id, err)
 		}
-		held.TookOver(time.Duration(ms) * time.Millisecond)
 	}
 	return &Attempt{
 		Job: r.job(), Spec: r.spec, client: c, began: time.Now(), worker: worker, owner: owner{r.epoch, token}, lease: held, timing: t,
 	}, nil
+}
+
+// expectLate notes for how many ms a script says that bytes of lost owners may arrive.
+func expectLate(l *lease.Lease, ms string) error {
+	n, err := strconv.ParseInt(ms, 10, 64)
+	if err == nil {
+		l.TookOver(time.Duration(n) * time.Millisecond)
+	}
+	return err
 }
 
 // endedOwner is the token of the job's last owner if it is proven that its process has ended; else "".

@@ -150,9 +150,12 @@ local function set(field, value)
   changes[#changes + 1] = field
   changes[#changes + 1] = value
 end
-` + takeLease + `
+` + thisRedis + takeLease + `
 local holder = redis.call('EXISTS', KEYS[3]) == 1 and 'held' or 'free'
 if epoch ~= '' and state ~= 'none' and (get('epoch') ~= epoch or (get('owner') or '') ~= token) then return {'fenced'} end
+-- Whoever did not renew the lease at this Redis does not know what has to be waited for.
+local run = epoch ~= '' and state == 'running' and thisRedis() or ''
+if run ~= '' and get('redis') ~= run then return {'fenced'} end
 
 local function applies(rule)
   return rule.from == state
@@ -169,6 +172,7 @@ local function apply(rule)
   for _, field in ipairs(rule.set or {}) do set(field, values[field]) end
   for _, field in ipairs(rule.set_once or {}) do set(field, get(field) or values[field]) end
   for _, field in ipairs(rule.zero or {}) do set(field, '0') end
+  if state == 'none' then set('redis', (thisRedis())) end
   for field, n in pairs(rule.add or {}) do set(field, string.format('%d', get(field) + n)) end
   if rule.error then set('error', rule.error) end
   if rule.lease == 'take' then takeLease(token, lease, wait, ended) end

@@ -19,7 +19,7 @@ end
 `
 
 var (
-	// renew renews the lease. KEYS: jobKeys. ARGV: epoch, token, lease in ms.
+	// renew renews the lease. KEYS: jobKeys. ARGV: those of mine.
 	renewScript = newScript(mine + `
 keepLease()
 if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
@@ -27,17 +27,17 @@ return 'ok'
 `)
 
 	// save keeps a checkpoint and renews the lease. Crashes count from when the ledger was last longer than ever: days of work
-	// may see many. KEYS: jobKeys. ARGV: epoch, token, lease in ms, plan, progress, reset (1 or 0), packed entries,
-	// whether to wake those who watch (1 or 0).
+	// may see many. KEYS: jobKeys. ARGV: those of mine, plan, progress, reset (1 or 0), packed entries, whether to wake those
+	// who watch (1 or 0).
 	saveScript = newScript(mine + `
-if ARGV[6] == '1' then redis.call('DEL', KEYS[2]) end
-if #ARGV[7] > 0 then
-  local size = redis.call('APPEND', KEYS[2], ARGV[7])
+if ARGV[7] == '1' then redis.call('DEL', KEYS[2]) end
+if #ARGV[8] > 0 then
+  local size = redis.call('APPEND', KEYS[2], ARGV[8])
   if size > tonumber(redis.call('HGET', KEYS[1], 'farthest') or '0') then redis.call('HSET', KEYS[1], 'crashes', '0', 'farthest', size) end
 end
-redis.call('HSET', KEYS[1], 'plan', ARGV[4], 'progress', ARGV[5])
+redis.call('HSET', KEYS[1], 'plan', ARGV[5], 'progress', ARGV[6])
 keepLease()
-if ARGV[8] == '1' then notify() end
+if ARGV[9] == '1' then notify() end
 if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)

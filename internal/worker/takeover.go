@@ -22,13 +22,21 @@ type takeover struct {
 	lease *lease.Lease
 
 	mu    sync.Mutex
+	known bool    // early has what was written since the attempt began, and before it
 	early []int64 // chunks that were written before the wait was over, by index; may have some twice
 }
 
 // inherits notes what earlier attempts stored.
 func (t *takeover) inherits(l *ledger) {
 	if _, unclean := t.lease.Late(); unclean {
-		t.early = l.indexes()
+		t.known, t.early = true, l.indexes()
+	}
+}
+
+// completes has what this attempt stored before it was known that bytes of another worker may arrive.
+func (t *takeover) completes(l *ledger) {
+	if !t.known {
+		t.known, t.early = true, l.indexes()
 	}
 }
 
@@ -82,6 +90,7 @@ func (c *copier) finishTakeover(ctx context.Context) error {
 		c.spec.Verify == transfer.VerifyFull && c.action.RereadsTarget {
 		return nil // all of it is read back after this
 	}
+	c.takeover.completes(c.state.ledger)
 	nonZero := c.state.ledger.nonZero(c.size, c.chunkSize)
 	early := c.takeover.chunks(c.size, c.chunkSize, func(i int64) bool {
 		_, ok := nonZero[i]
