@@ -25,8 +25,14 @@ type Results struct {
 // NewResults writes to w.
 func NewResults(w io.Writer) *Results { return &Results{w: w, closed: closed(w)} }
 
-// Raw is what is written to, for a stream that is no result.
-func (r *Results) Raw() io.Writer { return r.w }
+// Raw is what is written to, for a stream that is no result; nil: there is no standard output, and what
+// stands in its place would take all of a stream and keep nothing.
+func (r *Results) Raw() io.Writer {
+	if r.closed {
+		return nil
+	}
+	return r.w
+}
 
 // Write implements io.Writer.
 func (r *Results) Write(p []byte) (n int, err error) {

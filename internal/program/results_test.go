@@ -62,6 +62,16 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// TestNoStreamToNowhere gives no writer for a stream that nothing would keep.
+func TestNoStreamToNowhere(t *testing.T) {
+	if w := NewResults(open(t, os.DevNull, os.O_RDWR)).Raw(); w != nil {
+		t.Errorf("without standard output, a stream goes to %v", w)
+	}
+	if w := NewResults(open(t, os.DevNull, os.O_WRONLY)).Raw(); w == nil {
+		t.Error("/dev/null, which a shell opened, takes no stream")
+	}
+}
+
 // TestHelpIsCheckedToo is cobra's own output.
 func TestHelpIsCheckedToo(t *testing.T) {
 	root := &cobra.Command{Use: "program", RunE: func(*cobra.Command, []string) error { return nil }}
