@@ -64,7 +64,29 @@ var formats = []format{
 	{name: "a Parallels image", marks: at(0, "WithoutFreeSpace", "WithouFreSpacExt"), convert: convertByQemu},
 	{name: "a Bochs image", marks: at(0, "Bochs Virtual HD Image"), convert: convertByQemu},
 	{name: "a DMG image", marks: at(-512, "koly\x00\x00\x00\x04"), convert: "qemu-img convert -f dmg -O raw IN OUT"},
-	{name: "an EWF image", marks: at(0, "EVF\x09\x0d\x0a\xff\x00"), convert: "ewfexport -f raw -t OUT IN"},
+	{
+		name: "an EWF image", marks: at(0, "EVF\x09\x0d\x0a\xff\x00", "EVF2\x0d\x0a\x81\x00"), // of EnCase 1 to 6, 7
+		convert: "ewfexport -f raw -t OUT IN",
+	},
+	{name: "an AFF image", marks: at(0, "AFF10\x0d\x0a\x00"), convert: "affconvert -r -o OUT IN"},
+	{
+		// vma_spec.txt of pve-qemu.
+		name: "a VMA archive of a virtual machine, as Proxmox VE backs it up", marks: at(0, "VMA\x00\x00\x00\x00\x01"),
+		convert: "vma extract IN FOLDER, and give the disk in FOLDER",
+	},
+	{name: "a CHD image", marks: at(0, "MComprHD"), convert: "chdman extracthd -i IN -o OUT"},
+	{
+		name: "an Apple sparse image", marks: at(0, "sprs\x00\x00\x00\x03"),
+		convert: "hdiutil convert IN -format UDTO -o OUT (on macOS)",
+	},
+	{
+		name: "an FSArchiver archive", marks: at(0, "FsA0"),
+		advice: "restore it to a disk first, by fsarchiver restfs, and give an image of that",
+	},
+	{
+		name: "a Btrfs send stream", marks: at(0, "btrfs-stream\x00"),
+		advice: "receive it on a disk first, by btrfs receive, and give an image of that",
+	},
 	{name: "an Android sparse image", marks: at(0, "\x3a\xff\x26\xed"), convert: "simg2img IN OUT"},
 	{name: "a Partclone image", marks: at(0, "partclone-image"), convert: "partclone.restore -W -s IN -o OUT"},
 	{name: "an ntfsclone image", marks: at(0, "\x00ntfsclone-image"), convert: "ntfsclone --restore-image -o OUT IN"},
@@ -88,6 +110,10 @@ var formats = []format{
 		convert: "cpio -id <IN, and give the image that was in it",
 	},
 	{name: "a 7z archive", marks: at(0, "7z\xbc\xaf\x27\x1c"), convert: "7z x -so IN >OUT"},
+	{name: "an ar archive or Debian package", marks: at(0, "!<arch>\n"), convert: "ar p IN MEMBER >OUT"},
+	{name: "an RPM package", marks: at(0, "\xed\xab\xee\xdb"), convert: "rpm2archive IN, and give the image that was in it"},
+	{name: "a CAB archive", marks: at(0, "MSCF\x00\x00\x00\x00"), convert: "cabextract IN, and give the image that was in it"},
+	{name: "a xar archive", marks: at(0, "xar!\x00\x1c\x00\x01"), convert: "xar -xf IN, and give the image that was in it"},
 	{name: "a RAR archive", marks: at(0, "Rar!\x1a\x07"), convert: "unrar p -inul IN >OUT"},
 	{name: "an xz file", marks: at(0, "\xfd7zXZ\x00"), endings: []string{".xz"}, convert: "xz -dc IN >OUT"},
 	{
@@ -108,11 +134,17 @@ var formats = []format{
 		convert: "lz4 -dc IN >OUT",
 	},
 	{
+		name: "a file of compress (LZW)", endings: []string{".z"}, convert: "gzip -dc IN >OUT",
+		marks: []mark{{is: isCompress}},
+	},
+	{
 		name: "a file of a Zstandard before 1.0", convert: "zstd -dc IN >OUT",
 		marks: at(0, "\x1e\xb5\x2f\xfd", "\x22\xb5\x2f\xfd", "\x23\xb5\x2f\xfd", "\x24\xb5\x2f\xfd", "\x25\xb5\x2f\xfd",
 			"\x26\xb5\x2f\xfd", "\x27\xb5\x2f\xfd"),
 	},
 	{name: "an lzip file", marks: at(0, "LZIP\x01"), endings: []string{".lz"}, convert: "lzip -dc IN >OUT"},
+	{name: "an lrzip file", marks: at(0, "LRZI\x00"), endings: []string{".lrz"}, convert: "lrzip -d -o OUT IN"},
+	{name: "a Snappy file", marks: at(0, "\xff\x06\x00\x00sNaPpY"), endings: []string{".sz"}, convert: "snzip -dc IN >OUT"},
 	{
 		name: "an lzop file", marks: at(0, "\x89LZO\x00\x0d\x0a\x1a\x0a"), endings: []string{".lzo"},
 		convert: "lzop -dc IN >OUT",
@@ -122,6 +154,8 @@ var formats = []format{
 		name: "an HTML page", advice: adviceOnPages,
 		marks: text("<!doctype html", "<html", "<head", "<body", "<title", "<meta", "<script", "<!--"),
 	},
+	{name: "a PDF document", marks: at(0, "%PDF-"), advice: adviceOnPages},
+	{name: "a JSON document", marks: []mark{{is: isJSON}}, advice: adviceOnPages},
 	{name: "an XML document", marks: text("<?xml"), advice: adviceOnPages},
 	{
 		name: "a Git LFS pointer", marks: text("version https://git-lfs.github.com/spec/"),

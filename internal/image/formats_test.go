@@ -95,7 +95,9 @@ func TestTextMarks(t *testing.T) {
 	for content, want := range map[string]string{
 		"<!DOCTYPE html>\n<html>": "HTML", "\xef\xbb\xbf\r\n  <HTML lang=en>": "HTML", "<head>": "HTML",
 		"<?xml version=\"1.0\"?><Error/>": "XML", "# Disk DescriptorFile\r\nversion=1": "descriptor",
-		"version https://git-lfs.github.com/spec/v1\noid": "LFS", "plain text": "raw", "<": "raw", "": "raw",
+		"version https://git-lfs.github.com/spec/v1\noid": "LFS", "%PDF-1.7\n%\xb5": "PDF", "\x1f\x9d\x90\x64\xca\xd0": "compress",
+		"{\n  \"error\": \"denied\"\n}": "JSON", "[ {\"id\": 1}]": "JSON", "{\"\x00\x01": "raw", "{ 1": "raw", "{": "raw",
+		"plain text": "raw", "<": "raw", "": "raw",
 	} {
 		if f := formatOf(sample{head: []byte(content)}); !strings.Contains(f.name, want) {
 			t.Errorf("%q is taken for %s, want %s", content, f.name, want)

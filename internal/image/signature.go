@@ -88,6 +88,24 @@ func isText(head []byte) bool {
 	})
 }
 
+// isCompress reports whether a file begins as one of compress(1): codes of at most 16 bits in blocks, the
+// first of which, of 9 bits, is a byte. That is 25 bits, so one in 32 million raw images whose first bytes
+// are random is taken for one.
+func isCompress(head []byte) bool {
+	return len(head) > 4 && bytes.HasPrefix(head, []byte("\x1f\x9d\x90")) && head[4]&1 == 0
+}
+
+// isJSON reports whether these are the first bytes of a JSON text whose value is an object, or a list of
+// objects or texts, as the servers of programs send them.
+func isJSON(head []byte) bool {
+	text := trimBlanks(head)
+	if !isText(head) || !bytes.HasPrefix(text, []byte("{")) && !bytes.HasPrefix(text, []byte("[")) {
+		return false
+	}
+	inside := trimBlanks(text[1:])
+	return bytes.HasPrefix(inside, []byte(`"`)) || text[0] == '[' && bytes.HasPrefix(inside, []byte("{"))
+}
+
 // The places in the header of a tar archive's first file (POSIX.1-2017, pax, "ustar Interchange
 // Format"), and in a boot sector.
 const (
