@@ -118,15 +118,20 @@ func (l labels) acceptInside(op string, outer *format, s sample) error {
 // check refuses content, at any depth, that is not an image by what the server says of it. The type
 // alone does not count, for servers send images with any type.
 func (l labels) check(op string, head []byte) error {
-	kind, _, err := mime.ParseMediaType(l.contentType)
-	if err == nil && slices.Contains(pages, kind) && isText(head) {
+	if l.page() && isText(head) {
 		return invalid(op, adviceOnPages+"; or copy it as it is by --format raw",
-			"the server sends a page (Content-Type: %s), not an image", kind)
+			"the server sends a page (Content-Type: %s), not an image", l.contentType)
 	}
 	if !slices.Contains(codings, strings.ToLower(l.contentEncoding)) {
 		return l.errEncoded(op)
 	}
 	return nil
+}
+
+// page reports whether the server says that it sends a page.
+func (l labels) page() bool {
+	kind, _, err := mime.ParseMediaType(l.contentType)
+	return err == nil && slices.Contains(pages, kind)
 }
 
 // fetchDecoded undoes the encoding of a server.

@@ -244,7 +244,7 @@ func TestRangesAreGone(t *testing.T) {
 // TestRangeRefusedAtFirst opens an image in order whose server refuses any range.
 func TestRangeRefusedAtFirst(t *testing.T) {
 	data := random(10_000)
-	for _, code := range []int{400, 403, 416, 501} {
+	for _, code := range []int{400, 403, 416, 500, 501} {
 		s := server(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Range") != "" {
 				w.WriteHeader(code)
@@ -255,6 +255,36 @@ func TestRangeRefusedAtFirst(t *testing.T) {
 		src := open(t, s.URL+"/x.img", Options{})
 		if got, err := readAll(t, src); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%d: %d bytes, %v", code, len(got), err)
+		}
+		closed(t, src)
+	}
+}
+
+// TestPageForAWhile reads on when a server has sent pages for a while in place of an image.
+func TestPageForAWhile(t *testing.T) {
+	data := random(1 << 20)
+	for name, ranges := range map[string]bool{"by offset": true, "in order": false} {
+		var pages, most atomic.Int64
+		most.Store(600 << 10) // of the first response
+		s := server(t, func(w http.ResponseWriter, r *http.Request) {
+			if pages.Add(-1) >= 0 {
+				w.Header().Set("Content-Type", "text/html; charset=utf-8")
+				_, _ = w.Write([]byte("<html>back in a minute"))
+				return
+			}
+			b := &backend{stored: data, etag: `"1"`, ranges: ranges, most: most.Swap(0)}
+			b.ServeHTTP(w, r)
+		})
+		src := open(t, s.URL+"/x.img", Options{Retry: patiently(3)})
+		pages.Store(2)
+		for range 2 {
+			if ranges { // whose reads the copy makes again
+				_, err := readAll(t, src)
+				expect(t, err, transfer.CodeServer, "a page in place of the image")
+			}
+		}
+		if got, err := readAll(t, src); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
 		closed(t, src)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/transferd/transferd/internal/panics"
+	"github.com/transferd/transferd/internal/transfer"
 )
 
 // response is a response with status 200 or 206. Its body is read by one goroutine at a time.
@@ -41,6 +42,9 @@ func (r *remote) get(ctx context.Context, u *url.URL, header http.Header) (*resp
 	}
 	if resp.status != http.StatusOK && resp.status != http.StatusPartialContent {
 		return nil, errors.Join(resp.refused(), resp.Close())
+	}
+	if r.served && resp.labels().page() {
+		return nil, errors.Join(r.failure(transfer.CodeServer, adviceOnPages, errPage), resp.Close())
 	}
 	return resp, nil
 }

@@ -25,6 +25,8 @@ type remote struct {
 	// at is where redirects led at first; nil: they were not followed yet. Mirrors of one image differ in
 	// their ETags, so later requests go there too.
 	at atomic.Pointer[url.URL]
+	// served says that the first response had an image. It is set before other requests are made.
+	served bool
 }
 
 func (r *remote) again(ctx context.Context, op func(ctx context.Context) error) error {
@@ -64,7 +66,8 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error
 // is nil: it has to be asked for as a whole.
 func (r *remote) probe(ctx context.Context) (medium, error) {
 	resp, err := r.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sampleSize-1)}})
-	if rangeRefused(err) {
+	// Some servers fail by what they do not implement. One that fails altogether does so again.
+	if rangeRefused(err) || statusOf(err) == http.StatusInternalServerError {
 		return nil, nil
 	}
 	if err != nil {
@@ -87,7 +90,9 @@ func (r *remote) probe(ctx context.Context) (medium, error) {
 func (r *remote) fetch(ctx context.Context, header http.Header) (*response, error) {
 	if at := r.at.Load(); at != nil {
 		resp, err := r.get(ctx, at, header)
-		if status := statusOf(err); status < 400 || status >= 500 || *at == *r.origin {
+		status := statusOf(err)
+		expired := status >= 400 && status < 500 || errors.Is(err, errPage)
+		if !expired || *at == *r.origin {
 			return resp, err
 		}
 	}
@@ -162,6 +167,7 @@ func (r *remote) body(resp *response) (*urlBody, error) {
 	if resp.length == 0 {
 		return nil, errors.Join(errEmpty("open "+r.name), resp.Close())
 	}
+	r.served = !resp.labels().page()
 	d := r.download(resp.version())
 	d.use(resp)
 	return &urlBody{remote: r, response: resp, download: d, in: newInput(d.Read, nil)}, nil

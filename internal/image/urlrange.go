@@ -40,6 +40,7 @@ func (r *remote) ranged(resp *response) (*URL, error) {
 	if _, err := io.ReadFull(resp, head); err != nil {
 		return nil, r.short(0, err)
 	}
+	r.served = !resp.labels().page()
 	return &URL{remote: r, size: total, version: resp.version(), start: head, said: resp.labels()}, nil
 }
 

@@ -27,6 +27,7 @@ var statuses = map[int]Meaning{
 	http.StatusForbidden:       {transfer.CodeRefused, "the account may not do this"},
 	http.StatusNotFound:        {transfer.CodeNotFound, "check the address"},
 	http.StatusRequestTimeout:  {transfer.CodeTimeout, ""},
+	http.StatusTooEarly:        {transfer.CodeServer, ""}, // once more, as any request (RFC 8470, 5.2)
 	http.StatusTooManyRequests: {transfer.CodeThrottled, ""},
 	http.StatusGatewayTimeout:  {transfer.CodeTimeout, ""},
 }
