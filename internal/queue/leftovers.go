@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -90,7 +91,8 @@ func (c *Client) LocalHolders(ctx context.Context, claim transfer.Claim) (jobs [
 		if err != nil {
 			return nil, failed("look who reads drive "+claim.Drive, err)
 		}
-		for _, id := range append(holders, writer) {
+		for _, holder := range append(holders, writer) {
+			id, _, _ := strings.Cut(holder, " ") // its owner's epoch and token follow
 			if id == "" || slices.Contains(jobs, id) {
 				continue
 			}

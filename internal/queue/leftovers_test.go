@@ -211,3 +211,29 @@ func TestNewest(t *testing.T) {
 		}
 	}
 }
+
+// TestLocalHolders names the jobs that run with --local, by their IDs alone, and none of the queue.
+func TestLocalHolders(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c, ctx := dial(t, o), t.Context()
+		written, read := driveOf("m", "zrh"), driveOf("", "zrh")
+		queued := attempt(t, c)
+		if _, err := queued.Claim(ctx, written); err != nil {
+			t.Fatal(err)
+		}
+		if ids, err := c.LocalHolders(ctx, written); err != nil || len(ids) != 0 {
+			t.Errorf("of a job of the queue: %q, %v", ids, err)
+		}
+		queued.freeClaims(ctx)
+		for _, claim := range []transfer.Claim{read, written} {
+			local := c.Claims("local-1")
+			if _, err := local.Claim(ctx, claim); err != nil {
+				t.Fatal(err)
+			}
+			if ids, err := c.LocalHolders(ctx, claim); err != nil || !slices.Equal(ids, []string{"local-1"}) {
+				t.Errorf("of a local job: %q, %v", ids, err)
+			}
+			local.Free(ctx)
+		}
+	})
+}
