@@ -86,7 +86,10 @@ func readQuery(r *http.Request, known ...string) (url.Values, error) {
 		return nil, transfer.Errorf(transfer.CodeInvalid, "write ?name=value&name=value", "the query cannot be read")
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		if slices.Contains(known, name) {
+		switch n := len(query[name]); {
+		case n > 1:
+			return nil, transfer.Errorf(transfer.CodeInvalid, "give it once", "the parameter %q is there %d times", name, n)
+		case slices.Contains(known, name):
 			continue
 		}
 		hint := "leave it out"

@@ -57,6 +57,7 @@ func TestHandler(t *testing.T) {
 		{"bad limit", "GET", "/jobs?limit=0", two, 400, `{"code":"invalid","message":"limit: \"0\" is not a number of jobs","hint":"use 1 to 10000"}`},
 		{"a parameter that is not known", "GET", "/jobs?limits=1", two, 400, `{"code":"invalid","message":"there is no parameter \"limits\"","hint":"use limit or state"}`},
 		{"a parameter of one job", "GET", "/jobs/a?limit=1", two, 400, `{"code":"invalid","message":"there is no parameter \"limit\"","hint":"leave it out"}`},
+		{"a parameter twice", "GET", "/jobs?state=queued&state=failed", two, 400, `{"code":"invalid","message":"the parameter \"state\" is there 2 times","hint":"give it once"}`},
 		{"a query that is none", "GET", "/jobs?limit=%zz", two, 400, `{"code":"invalid","message":"the query cannot be read","hint":"write ?name=value\u0026name=value"}`},
 		{"a state that is not known", "GET", "/jobs?state=paused", two, 400, `{"code":"invalid","message":"state: \"paused\" is not a state","hint":"use queued, running, succeeded, failed or canceled"}`},
 		{"no job", "GET", "/jobs/c", two, 404, `{"code":"not_found","message":"there is no job c","hint":"look at the list"}`},
