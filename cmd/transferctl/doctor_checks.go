@@ -142,9 +142,10 @@ func (d *doctor) checkEndpoints(ctx context.Context, q *queue.Client) {
 		limited, cancel := context.WithTimeout(ctx, endpointPatience)
 		before := time.Now()
 		check, err := d.app.checkEndpoint(limited, name)
+		late := limited.Err() != nil
 		cancel()
 		if err != nil {
-			if limited.Err() != nil {
+			if late {
 				err = transfer.Errorf(transfer.CodeTimeout, "check the endpoint's url and the network", "%s has not answered after %s", name, endpointPatience)
 			}
 			d.fail(name, err)
