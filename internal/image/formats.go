@@ -111,9 +111,18 @@ var formats = []format{
 	},
 	{name: "a 7z archive", marks: at(0, "7z\xbc\xaf\x27\x1c"), convert: "7z x -so IN >OUT"},
 	{name: "an ar archive or Debian package", marks: at(0, "!<arch>\n"), convert: "ar p IN MEMBER >OUT"},
-	{name: "an RPM package", marks: at(0, "\xed\xab\xee\xdb"), convert: "rpm2archive IN, and give the image that was in it"},
-	{name: "a CAB archive", marks: at(0, "MSCF\x00\x00\x00\x00"), convert: "cabextract IN, and give the image that was in it"},
-	{name: "a xar archive", marks: at(0, "xar!\x00\x1c\x00\x01"), convert: "xar -xf IN, and give the image that was in it"},
+	{
+		name: "an RPM package", marks: at(0, "\xed\xab\xee\xdb"),
+		convert: "rpm2archive IN, and give the image that was in it",
+	},
+	{
+		name: "a CAB archive", marks: at(0, "MSCF\x00\x00\x00\x00"),
+		convert: "cabextract IN, and give the image that was in it",
+	},
+	{
+		name: "a xar archive", marks: at(0, "xar!\x00\x1c\x00\x01"),
+		convert: "xar -xf IN, and give the image that was in it",
+	},
 	{name: "a RAR archive", marks: at(0, "Rar!\x1a\x07"), convert: "unrar p -inul IN >OUT"},
 	{name: "an xz file", marks: at(0, "\xfd7zXZ\x00"), endings: []string{".xz"}, convert: "xz -dc IN >OUT"},
 	{
@@ -144,7 +153,10 @@ var formats = []format{
 	},
 	{name: "an lzip file", marks: at(0, "LZIP\x01"), endings: []string{".lz"}, convert: "lzip -dc IN >OUT"},
 	{name: "an lrzip file", marks: at(0, "LRZI\x00"), endings: []string{".lrz"}, convert: "lrzip -d -o OUT IN"},
-	{name: "a Snappy file", marks: at(0, "\xff\x06\x00\x00sNaPpY"), endings: []string{".sz"}, convert: "snzip -dc IN >OUT"},
+	{
+		name: "a Snappy file", marks: at(0, "\xff\x06\x00\x00sNaPpY"), endings: []string{".sz"},
+		convert: "snzip -dc IN >OUT",
+	},
 	{
 		name: "an lzop file", marks: at(0, "\x89LZO\x00\x0d\x0a\x1a\x0a"), endings: []string{".lzo"},
 		convert: "lzop -dc IN >OUT",

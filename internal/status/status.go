@@ -88,7 +88,8 @@ func readQuery(r *http.Request, known ...string) (url.Values, error) {
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		switch n := len(query[name]); {
 		case n > 1:
-			return nil, transfer.Errorf(transfer.CodeInvalid, "give it once", "the parameter %q is there %d times", name, n)
+			return nil, transfer.Errorf(transfer.CodeInvalid, "give it once",
+				"the parameter %q is there %d times", name, n)
 		case slices.Contains(known, name):
 			continue
 		}
