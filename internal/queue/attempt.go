@@ -138,10 +138,11 @@ func (a *Attempt) renew(ctx context.Context) error {
 
 // writeOutcome records how the attempt ended. It may be called again after an error.
 func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
-	// Claims are the job's: a worker that has lost it would free those of the attempt that has it now.
-	if a.stillOwner(ctx) {
-		a.freeClaims(ctx)
+	late, _ := a.lease.Late()
+	if !a.stillOwner(ctx) { // then bytes of this attempt may arrive
+		late = max(late, a.timing.late)
 	}
+	a.freeClaims(ctx, late)
 	switch code := transfer.CodeOf(err); {
 	case err == nil:
 		return a.finish(ctx, succeedMove)

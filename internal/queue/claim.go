@@ -33,7 +33,8 @@ func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) (last string, err
 	for _, key := range c.Keys() {
 		mark, err := a.claim(ctx, c, key, anyMark)
 		if err != nil {
-			a.free(ctx, slices.DeleteFunc(made, a.holds))
+			late, _ := a.lease.Late()
+			a.free(ctx, slices.DeleteFunc(made, a.holds), late)
 			return "", outage(err)
 		}
 		made = append(made, claimed{c, key, cmp.Or(c.Mark, mark)})
@@ -102,18 +103,17 @@ func (a *Attempt) renewClaims(ctx context.Context) (first error) {
 	return first
 }
 
-// freeClaims frees the drives for other jobs, but not before bytes of a lost owner cannot arrive any more. If it fails, they
-// are free when the claims lapse.
-func (a *Attempt) freeClaims(ctx context.Context) {
+// freeClaims frees the drives for other jobs, but not before bytes of a lost owner, which may be this one, cannot arrive any
+// more. Those that the attempt after it has made its own stay. If it fails, they are free when the claims lapse.
+func (a *Attempt) freeClaims(ctx context.Context, late time.Duration) {
 	a.mu.Lock()
 	claims := a.claims
 	a.claims = nil
 	a.mu.Unlock()
-	a.free(ctx, claims)
+	a.free(ctx, claims, late)
 }
 
-func (a *Attempt) free(ctx context.Context, claims []claimed) {
-	late, _ := a.lease.Late()
+func (a *Attempt) free(ctx context.Context, claims []claimed, late time.Duration) {
 	for _, c := range claims {
 		_ = a.freeDrive(ctx, c.key, late)
 	}
@@ -146,4 +146,4 @@ func (s *Claims) Claim(ctx context.Context, c transfer.Claim) (last string, err 
 func (s *Claims) Renew(ctx context.Context) error { return outage(s.attempt.renewClaims(ctx)) }
 
 // Free gives the drives up.
-func (s *Claims) Free(ctx context.Context) { s.attempt.freeClaims(ctx) }
+func (s *Claims) Free(ctx context.Context) { s.attempt.freeClaims(ctx, 0) }

@@ -31,7 +31,7 @@ func TestClaimsByAccount(t *testing.T) {
 		wantCode(t, err, transfer.CodeConflict)
 		_, err = two.Claim(t.Context(), driveOf("", "zurich", "zrh"))
 		wantCode(t, err, transfer.CodeConflict)
-		one.freeClaims(t.Context())
+		one.freeClaims(t.Context(), 0)
 		if last, err := two.Claim(t.Context(), driveOf("n", "elsewhere")); err != nil || last != "m" {
 			t.Errorf("after that the drive was written by %q, %v", last, err)
 		}
@@ -59,7 +59,7 @@ func TestClaimsAcrossAnUpgrade(t *testing.T) {
 	if last, err := before.Claim(t.Context(), driveOf("again", "zrh", "zurich")); err != nil || last != "old" {
 		t.Errorf("the mark that it left is %q, %v", last, err)
 	}
-	before.freeClaims(t.Context())
+	before.freeClaims(t.Context(), 0)
 	if last, err := now.Claim(t.Context(), driveOf("new", "zrh", "zurich")); err != nil || last != "again" {
 		t.Errorf("the mark is %q, %v", last, err)
 	}
@@ -70,7 +70,7 @@ func TestClaimsAcrossAnUpgrade(t *testing.T) {
 	if err := now.renewClaims(t.Context()); err != nil {
 		t.Error(err)
 	}
-	now.freeClaims(t.Context())
+	now.freeClaims(t.Context(), 0)
 	// A job of the version before writes once more: the drive is nobody's whose mark this version
 	// has.
 	if _, err := before.Claim(t.Context(), old("zrh", "older")); err != nil {

@@ -259,7 +259,7 @@ func TestMarks(t *testing.T) {
 		}
 		reader, one, two := attempt(t, c), attempt(t, c), attempt(t, c)
 		claim(reader, "", "")
-		reader.freeClaims(t.Context())
+		reader.freeClaims(t.Context(), 0)
 		claim(one, "one", "")
 		if err := one.renewClaims(t.Context()); err != nil {
 			t.Error(err)

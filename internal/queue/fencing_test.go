@@ -232,6 +232,26 @@ func TestDriveStaysClosedWhileBytesMayArrive(t *testing.T) {
 	}
 }
 
+// TestLostOwnerFreesWhatIsItsAlone: where the next owner has another URL for the endpoint, nobody else would free the drive under
+// the URL of the lost one for minutes. Bytes of that one may still arrive, so the drive stays closed for as long.
+func TestLostOwnerFreesWhatIsItsAlone(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	lost := takeJob(t, c, enqueue(t, c), "lost", nil)
+	if _, err := lost.Claim(t.Context(), transfer.Claim{Endpoint: "one", Drive: "d", Mark: "m"}); err != nil {
+		t.Fatal(err)
+	}
+	lose(t, c, lost.Job.ID, 0)
+	next := takeJob(t, c, lost.Job.ID, "next", nil)
+	if _, err := next.Claim(t.Context(), transfer.Claim{Endpoint: "two", Drive: "d", Mark: "m"}); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, lost.writeOutcome(t.Context(), transfer.Errorf(transfer.CodeFenced, "", "lost")), "")
+	writer := driveKeys("one:d")[0]
+	if left := c.rdb.PTTL(t.Context(), writer).Val(); left <= 0 || left > lost.timing.late {
+		t.Errorf("the drive is closed for %s, want up to %s", left, lost.timing.late)
+	}
+}
+
 // TestClaimsOfAnOlderVersion are the job alone. They are that job's, and others respect them.
 func TestClaimsOfAnOlderVersion(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {

@@ -224,7 +224,7 @@ func TestLocalHolders(t *testing.T) {
 		if ids, err := c.LocalHolders(ctx, written); err != nil || len(ids) != 0 {
 			t.Errorf("of a job of the queue: %q, %v", ids, err)
 		}
-		queued.freeClaims(ctx)
+		queued.freeClaims(ctx, 0)
 		for _, claim := range []transfer.Claim{read, written} {
 			local := c.Claims("local-1")
 			if _, err := local.Claim(ctx, claim); err != nil {
