@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
@@ -27,8 +28,12 @@ func (l *lab) checkAll(ctx context.Context) {
 		there[jobs[i].ID] = true
 		l.checkJob(&jobs[i])
 	}
-	for _, id := range l.known {
-		if !there[id] {
+	for _, id := range l.history.all() {
+		switch {
+		case there[id]:
+		case l.history.mayBeMissing(id):
+			l.happened("jobs that Redis had forgotten", 1)
+		default:
 			l.wrong("job %s is missing", id)
 		}
 	}
@@ -40,6 +45,8 @@ func (l *lab) checkAll(ctx context.Context) {
 func (l *lab) checkJob(j *transfer.Job) {
 	l.happened(fmt.Sprintf("jobs %s", j.State), 1)
 	switch {
+	case l.history.doubted(j.ID):
+		l.happened("jobs whose end Redis had forgotten", 1)
 	case !j.State.Terminal():
 		l.wrong("job %s is %s", j.ID, j.State)
 	case j.State == transfer.Failed && (!slices.Contains(clearCodes, j.Error.Code) || j.Error.Message == ""):
@@ -59,9 +66,20 @@ func (l *lab) checkJob(j *transfer.Job) {
 	l.happened("retries after 5xx", int(j.Retries.Server))
 	l.happened("retries after cuts", int(j.Retries.Network))
 	l.happened("differences found", int(j.Retries.Mismatch))
-	if j.Kind == transfer.Upload || (j.Kind == transfer.Clone && j.Endpoint != j.Source[:len(j.Endpoint)]) {
+	if j.Kind == transfer.Upload || (j.Kind == transfer.Clone && l.endpointOf(j.Endpoint) != l.endpointOf(j.Source)) {
 		l.happened("chunks to send to drives", int(j.Chunks.Done-j.Chunks.Zero))
 	}
+}
+
+// endpointOf is the endpoint that an address names.
+func (l *lab) endpointOf(address string) *endpoint {
+	name, _, _ := strings.Cut(address, ":")
+	for _, e := range l.endpoints {
+		if slices.Contains(e.names, name) {
+			return e
+		}
+	}
+	return nil
 }
 
 // report prints the figures, and fails if anything is wrong.

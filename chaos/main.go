@@ -71,8 +71,11 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	over := make(chan struct{})
 	var users, killers sync.WaitGroup
+	var all []*someone
 	for i := range o.users {
-		users.Go(func() { newUser(l, i).live(ctx, over) })
+		u := newUser(l, i)
+		all = append(all, u)
+		users.Go(func() { u.live(ctx, over) })
 	}
 	l.unleash(&killers, over)
 	select {
@@ -91,6 +94,9 @@ func run(ctx context.Context, o options) (err error) {
 		return ctx.Err()
 	}
 	l.stopDaemons()
+	for _, u := range all {
+		u.compareAll()
+	}
 	l.checkAll(ctx)
 	return l.report()
 }

@@ -17,16 +17,25 @@ type runs struct {
 	wrong   []string
 	taken   map[string]int // how often each job was taken up
 	doubted []overlap
+	away    map[string]time.Time // the transferds that are cut off, and since when
+	lost    map[string][]string  // daemon → jobs that another has taken up while it was cut off
 }
 
 // overlap is a job that one took up before another said that it had put it down. Who hands a job back says so a moment
 // after it has.
 type overlap struct {
 	job, by, other string
-	at             time.Time
+	until          time.Time // the other has to say so before this
 }
 
-const moment = time.Second
+const (
+	moment = time.Second
+	// learns is how long one that was cut off may take to put down what it has lost.
+	learns = 5 * time.Second
+	// lapses is how long after it was cut off it may lose a job: a lease was renewed up to a third of
+	// it before.
+	lapses = leaseTime / 3 * 2
+)
 
 // logged is what of a log's line counts here.
 type logged struct {
@@ -61,25 +70,60 @@ func (r *runs) saw(daemon string, line logged) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.holders == nil {
-		r.holders, r.taken = make(map[string]string), make(map[string]int)
+		r.holders, r.taken, r.lost = make(map[string]string), make(map[string]int), make(map[string][]string)
 	}
 	switch {
 	case line.Panic != nil:
 		r.wrong = append(r.wrong, fmt.Sprintf("%s panics in job %s: %v", daemon, line.Job, line.Panic))
 	case line.Message == "job taken up":
-		if other := r.holders[line.Job]; other != "" {
-			r.doubted = append(r.doubted, overlap{line.Job, daemon, other, time.Now()})
-		}
+		r.takenUp(line.Job, daemon)
 		r.holders[line.Job] = daemon
 		r.taken[line.Job]++
 	case line.Message == "job put down":
 		r.doubted = slices.DeleteFunc(r.doubted, func(o overlap) bool {
-			return o.job == line.Job && o.other == daemon && time.Since(o.at) < moment
+			return o.job == line.Job && o.other == daemon && time.Now().Before(o.until)
 		})
+		r.lost[daemon] = slices.DeleteFunc(r.lost[daemon], func(job string) bool { return job == line.Job })
 		if r.holders[line.Job] == daemon {
 			delete(r.holders, line.Job)
 		}
 	}
+}
+
+// takenUp notes that a transferd has taken up a job. Called with mu held.
+func (r *runs) takenUp(job, daemon string) {
+	other := r.holders[job]
+	since, away := r.away[other]
+	switch {
+	case other == "":
+	case away && time.Since(since) > lapses:
+		r.lost[other] = append(r.lost[other], job)
+	default:
+		r.doubted = append(r.doubted, overlap{job, daemon, other, time.Now().Add(moment)})
+	}
+}
+
+// cutOff says that a transferd is cut off from its jobs.
+func (r *runs) cutOff(daemon string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.away == nil {
+		r.away = make(map[string]time.Time)
+	}
+	r.away[daemon] = time.Now()
+}
+
+// back says that a transferd is cut off no longer, and returns how many jobs it has lost.
+func (r *runs) back(daemon string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.away, daemon)
+	for _, job := range r.lost[daemon] {
+		r.doubted = append(r.doubted, overlap{job, r.holders[job], daemon, time.Now().Add(learns)})
+	}
+	n := len(r.lost[daemon])
+	delete(r.lost, daemon)
+	return n
 }
 
 // verdict is all that must not be.
@@ -102,6 +146,8 @@ func (r *runs) died(daemon string) {
 			delete(r.holders, job)
 		}
 	}
+	delete(r.lost, daemon)
+	r.doubted = slices.DeleteFunc(r.doubted, func(o overlap) bool { return o.other == daemon && time.Now().Before(o.until) })
 }
 
 // logReader hands out lines. What a killed process left of its last one is dropped.

@@ -24,6 +24,7 @@ type someone struct {
 	dice   *rand.Rand
 	number int
 	files  int
+	names  int
 	drives []owned
 }
 
@@ -32,6 +33,7 @@ type owned struct {
 	at   *endpoint
 	uuid string
 	im   image
+	job  string // the one that wrote it
 }
 
 func newUser(l *lab, number int) *someone {
@@ -47,16 +49,18 @@ func (u *someone) live(ctx context.Context, over <-chan struct{}) {
 			return
 		default:
 		}
-		switch n := u.dice.IntN(10); {
+		switch n := u.dice.IntN(11); {
 		case len(u.drives) == 0 || n < 3:
 			u.upload(ctx)
 		case n < 4:
 			u.uploadTwice(ctx)
-		case n < 6:
+		case n < 5:
+			u.rewrite(ctx)
+		case n < 7:
 			u.download(ctx)
-		case n < 8:
-			u.clone(ctx)
 		case n < 9:
+			u.clone(ctx)
+		case n < 10:
 			u.verify(ctx)
 		default:
 			u.cancel(ctx)
@@ -68,6 +72,17 @@ func (u *someone) live(ctx context.Context, over <-chan struct{}) {
 func (u *someone) image() image        { return u.images[u.dice.IntN(len(u.images))] }
 func (u *someone) endpoint() *endpoint { return u.endpoints[u.dice.IntN(len(u.endpoints))] }
 func (u *someone) drive() owned        { return u.drives[u.dice.IntN(len(u.drives))] }
+
+// address is a drive's, or of a new drive with an empty UUID, by one of its endpoint's names.
+func (u *someone) address(e *endpoint, uuid string) string {
+	return e.names[u.dice.IntN(len(e.names))] + ":" + uuid
+}
+
+// name is one for a new drive: without it, jobs of two users may be one.
+func (u *someone) name() []string {
+	u.names++
+	return []string{"--name", fmt.Sprintf("drive-%d-%d", u.number, u.names)}
+}
 
 // how is random settings of a job. A bit that is wrong when a drive is read shows only to who reads it twice.
 func (u *someone) how(kind string) []string {
@@ -84,60 +99,87 @@ func (u *someone) how(kind string) []string {
 
 func (u *someone) upload(ctx context.Context) {
 	im, e := u.image(), u.endpoint()
-	job, ok := u.do(ctx, "upload", im.path, e.name+":")
+	job, ok := u.do(ctx, append([]string{"upload", im.path, u.address(e, "")}, u.name()...)...)
 	if ok {
 		u.owns(job, e, im)
 	}
+}
+
+// rewrite has a second job write a drive when the first has succeeded. What a worker that lost the
+// first one still sends would differ from the second's image in the end.
+func (u *someone) rewrite(ctx context.Context) {
+	d := u.drive()
+	second := u.fitting(d)
+	job, ok := u.do(ctx, "upload", second.path, u.address(d.at, d.uuid), "--overwrite")
+	if !ok {
+		u.destroy(d) // it may hold a part of either
+		return
+	}
+	d.im, d.job = onDrive(d.im, second), job.ID
+	u.drives = slices.DeleteFunc(u.drives, func(o owned) bool { return o.uuid == d.uuid })
+	u.drives = append(u.drives, d)
+	u.compare(d)
 }
 
 // uploadTwice writes two images to one drive at once: one job waits for the other, and one of them is on the drive in the
 // end.
 func (u *someone) uploadTwice(ctx context.Context) {
 	d := u.drive()
-	other := d.im
-	for _, im := range u.images {
-		if len(im.data) <= len(d.im.data) && im.path != d.im.path {
-			other = im
-		}
-	}
-	address := d.at.name + ":" + d.uuid
-	first := u.enqueue(ctx, "upload", d.im.path, address, "--overwrite")
-	second := u.enqueue(ctx, "upload", other.path, address, "--overwrite")
+	other := u.fitting(d)
+	first := u.enqueue(ctx, "upload", d.im.path, u.address(d.at, d.uuid), "--overwrite")
+	second := u.enqueue(ctx, "upload", other.path, u.address(d.at, d.uuid), "--overwrite")
 	one, two := u.await(ctx, first), u.await(ctx, second)
-	if one.State != transfer.Succeeded || two.State != transfer.Succeeded {
-		u.forget(d) // it may hold a part of either
+	if one.State != transfer.Succeeded || two.State != transfer.Succeeded || u.history.doubted(first) || u.history.doubted(second) {
+		u.destroy(d) // it may hold a part of either
 		return
 	}
-	errOne, errTwo := d.at.driveEquals(d.uuid, d.im), d.at.driveEquals(d.uuid, over(d.im, other))
-	if errOne != nil && errTwo != nil {
+	errOne, errTwo := d.at.driveEquals(d.uuid, d.im), d.at.driveEquals(d.uuid, onDrive(d.im, other))
+	if errOne != nil && errTwo != nil && !u.history.doubted(first) && !u.history.doubted(second) {
 		u.wrong("drive %s holds neither of the images of jobs %s and %s: %v; %v", d.uuid, first, second, errOne, errTwo)
 	}
 	if errOne != nil {
-		u.forget(d)
+		u.destroy(d)
 	}
 }
 
-// over is what a drive holds after a shorter image was written over a longer one.
-func over(long, short image) image {
-	data := slices.Clone(long.data)
+// fitting is another image that fits on a drive, if there is one.
+func (u *someone) fitting(d owned) image {
+	fit := d.im
+	for _, i := range u.dice.Perm(len(u.images)) {
+		if im := u.images[i]; len(im.data) <= len(d.im.data) && im.path != d.im.path {
+			fit = im
+		}
+	}
+	return fit
+}
+
+// onDrive is what a drive of the size of an image holds after a shorter one was written to it: zeros
+// at its end.
+func onDrive(long, short image) image {
+	data := make([]byte, len(long.data))
 	copy(data, short.data)
-	return image{path: short.path + " over " + long.path, data: data}
+	return image{path: short.path, data: data}
 }
 
 func (u *someone) download(ctx context.Context) {
 	d := u.drive()
 	u.files++
 	path := u.path(fmt.Sprintf("download-%d-%d.img", u.number, u.files))
-	args := []string{"download", d.at.name + ":" + d.uuid, path}
+	var format []string
 	if u.dice.IntN(3) == 0 {
 		path += ".gz"
-		args = []string{"download", d.at.name + ":" + d.uuid, path, "--format", "gz"}
+		format = []string{"--format", "gz"}
 	}
-	if _, ok := u.do(ctx, args...); ok {
-		if err := fileEquals(path, d.im); err != nil {
-			u.wrong("%s: %v", path, err)
-		}
-		if left, _ := filepath.Glob(path + ".partial"); len(left) > 0 {
+	job, ok := u.do(ctx, append([]string{"download", u.address(d.at, d.uuid), path}, format...)...)
+	u.history.uses(job.ID, d.job)
+	if ok {
+		err := fileEquals(path, d.im)
+		left, _ := filepath.Glob(path + ".partial")
+		switch u.history.uses(job.ID, d.job); {
+		case u.history.doubted(job.ID):
+		case err != nil:
+			u.wrong("%s of job %s: %v", path, job.ID, err)
+		case len(left) > 0:
 			u.wrong("%s is left", left[0])
 		}
 	}
@@ -150,20 +192,24 @@ func (u *someone) download(ctx context.Context) {
 
 func (u *someone) clone(ctx context.Context) {
 	d, e := u.drive(), u.endpoint()
-	if job, ok := u.do(ctx, "clone", d.at.name+":"+d.uuid, e.name+":"); ok {
+	job, ok := u.do(ctx, append([]string{"clone", u.address(d.at, d.uuid), u.address(e, "")}, u.name()...)...)
+	u.history.uses(job.ID, d.job)
+	if ok {
 		u.owns(job, e, d.im)
 	}
 }
 
+// verify compares a drive with its image: one that a longer image was on before has zeros behind it.
 func (u *someone) verify(ctx context.Context) {
 	d := u.drive()
-	u.do(ctx, "verify", d.at.name+":"+d.uuid, d.im.path)
+	job, _ := u.do(ctx, "verify", u.address(d.at, d.uuid), d.im.path)
+	u.history.uses(job.ID, d.job)
 }
 
 // cancel begins a job and changes its mind.
 func (u *someone) cancel(ctx context.Context) {
 	im, e := u.image(), u.endpoint()
-	id := u.enqueue(ctx, "upload", im.path, e.name+":")
+	id := u.enqueue(ctx, append([]string{"upload", im.path, u.address(e, "")}, u.name()...)...)
 	time.Sleep(atMost(u.dice, 2*time.Second))
 	if _, err := u.queue.Cancel(ctx, id); err != nil {
 		u.tell("job %s is not canceled: %v", id, err)
@@ -171,7 +217,7 @@ func (u *someone) cancel(ctx context.Context) {
 	if job := u.await(ctx, id); job.State == transfer.Succeeded {
 		u.owns(job, e, im)
 	} else if job.Drive != "" {
-		u.forget(owned{at: e, uuid: job.Drive})
+		u.destroy(owned{at: e, uuid: job.Drive})
 	}
 }
 
@@ -185,6 +231,7 @@ func (u *someone) do(ctx context.Context, args ...string) (transfer.Job, bool) {
 func (u *someone) enqueue(ctx context.Context, args ...string) string {
 	args = append(args, u.how(args[0])...)
 	for ctx.Err() == nil {
+		began := time.Now()
 		cmd := exec.CommandContext(ctx, u.path("transferctl"), append(args, "-o", "json")...)
 		var stderr bytes.Buffer
 		cmd.Env, cmd.Stderr = u.env(), &stderr
@@ -194,11 +241,12 @@ func (u *someone) enqueue(ctx context.Context, args ...string) string {
 			if err := json.Unmarshal(out, &job); err != nil {
 				u.wrong("%q prints no job: %v", args, err)
 			}
-			u.acknowledged(job.ID)
+			u.history.enqueued(job.ID, began)
 			u.tell("%s: %s", job.ID, strings.Join(args, " "))
 			return job.ID
 		}
-		if code := cmd.ProcessState.ExitCode(); code != transfer.CodeUnreachable.ExitStatus() && ctx.Err() == nil {
+		full := bytes.Contains(stderr.Bytes(), []byte("the queue's memory is full"))
+		if code := cmd.ProcessState.ExitCode(); code != transfer.CodeUnreachable.ExitStatus() && !full && ctx.Err() == nil {
 			u.wrong("%q exits with %d: %s", args, code, &stderr)
 			return ""
 		}
@@ -208,23 +256,21 @@ func (u *someone) enqueue(ctx context.Context, args ...string) string {
 	return ""
 }
 
-func (u *someone) acknowledged(id string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.known = append(u.known, id)
-}
-
 const pollEvery = 100 * time.Millisecond
 
 // await waits for a job's end.
 func (u *someone) await(ctx context.Context, id string) transfer.Job {
 	for id != "" && ctx.Err() == nil {
+		looked := time.Now()
 		job, err := u.queue.Job(ctx, id)
 		if transfer.CodeOf(err) == transfer.CodeNotFound {
-			u.wrong("job %s is lost", id)
+			if !u.history.mayBeMissing(id) {
+				u.wrong("job %s is lost", id)
+			}
 			break
 		}
 		if err == nil && job.State.Terminal() {
+			u.history.ended(id, looked)
 			u.tell("%s: %s %+v", id, job.State, job.Error)
 			return job
 		}
@@ -235,23 +281,36 @@ func (u *someone) await(ctx context.Context, id string) transfer.Job {
 
 // owns looks at the drive that a job has made.
 func (u *someone) owns(job transfer.Job, e *endpoint, im image) {
-	d := owned{at: e, uuid: job.Drive, im: im}
+	d := owned{at: e, uuid: job.Drive, im: im, job: job.ID}
 	u.drives = append(u.drives, d)
-	if err := e.driveEquals(d.uuid, im); err != nil {
-		u.wrong("drive %s of job %s: %v", d.uuid, job.ID, err)
-	}
+	u.compare(d)
 	w, err := e.plain(http.MethodGet, "/drives/info")
 	if err != nil {
 		u.wrong("%v", err)
 		return
 	}
-	if n := strings.Count(w.Body.String(), "transferd:"+job.ID); n > 1 {
+	if n := strings.Count(w.Body.String(), "transferd:"+job.ID); n > 1 && u.history.undisturbed(job.ID) {
 		u.wrong("job %s has made %d drives", job.ID, n)
 	}
 }
 
-// forget destroys a drive of which nothing is known any more.
-func (u *someone) forget(d owned) {
+// compare finds a drive wrong that is not as its last job has left it.
+func (u *someone) compare(d owned) {
+	if err := d.at.driveEquals(d.uuid, d.im); err != nil && !u.history.doubted(d.job) {
+		u.wrong("drive %s of job %s: %v", d.uuid, d.job, err)
+	}
+}
+
+// compareAll looks at all drives that are left.
+func (u *someone) compareAll() {
+	for _, d := range u.drives {
+		u.happened("drives compared at the end", 1)
+		u.compare(d)
+	}
+}
+
+// destroy destroys a drive.
+func (u *someone) destroy(d owned) {
 	u.drives = slices.DeleteFunc(u.drives, func(o owned) bool { return o.uuid == d.uuid })
 	if _, err := d.at.plain(http.MethodPost, "/drives/"+d.uuid+"/destroy"); err != nil {
 		u.tell("drive %s stays: %v", d.uuid, err) // a canceled clone may still be imaging
@@ -260,8 +319,15 @@ func (u *someone) forget(d owned) {
 
 const keptDrives = 4
 
+// tidy destroys the drives of which nothing is known any more, and the oldest of the others.
 func (u *someone) tidy() {
+	for _, d := range slices.Clone(u.drives) {
+		if u.history.doubted(d.job) {
+			u.destroy(d)
+		}
+	}
 	for len(u.drives) > keptDrives {
-		u.forget(u.drives[0])
+		u.compare(u.drives[0])
+		u.destroy(u.drives[0])
 	}
 }

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/transferd/transferd/internal/sandbox"
+)
+
+// endpoint is a sandbox that can be away.
+type endpoint struct {
+	names   []string // in configs: several names are several spellings of one URL
+	address string
+	server  *sandbox.Server
+	mu      sync.Mutex
+	http    *http.Server
+	writes  int
+}
+
+// faultsOf is every kind of fault, each as strong as the dice say; of corrupt reads those given.
+func faultsOf(dice *rand.Rand, corruptReads float64) (faults []sandbox.Fault, err error) {
+	var specs []string
+	for _, kind := range []string{"409", "504", "500", "reset", "truncate", "corrupt-write"} {
+		specs = append(specs, fmt.Sprintf("%s=%.2f%%", kind, dice.Float64()*3))
+	}
+	specs = append(specs, fmt.Sprintf("corrupt-read=%.2f%%", corruptReads), fmt.Sprintf("latency=%dms", dice.IntN(10)),
+		fmt.Sprintf("bandwidth=%dM", 10+dice.IntN(40)), "imaging=500ms")
+	for _, spec := range specs {
+		f, err := sandbox.ParseFault(spec)
+		if err != nil {
+			return nil, err
+		}
+		faults = append(faults, f)
+	}
+	return faults, nil
+}
+
+func newEndpoint(names []string, dir string, dice *rand.Rand, corruptReads float64) (*endpoint, error) {
+	faults, err := faultsOf(dice, corruptReads)
+	if err != nil {
+		return nil, err
+	}
+	e := &endpoint{names: names, address: freeAddress(dice)}
+	e.server, err = sandbox.New(sandbox.Config{Dir: dir, User: user, Password: password, Faults: faults, Seed: dice.Uint64() | 1, Intercept: e.count})
+	if err != nil {
+		return nil, err
+	}
+	return e, e.up()
+}
+
+func (e *endpoint) name() string { return e.names[0] }
+
+// host is what transferds take for its host; their relays know its address.
+func (e *endpoint) host() string { return e.name() + hostSuffix }
+
+const hostSuffix = ".chaos.test"
+
+// urls is one spelling of its URL for each of its names.
+func (e *endpoint) urls() []string {
+	return []string{"http://" + e.host(), "HTTP://" + strings.ToUpper(e.host()) + ":80/"}[:len(e.names)]
+}
+
+// freeAddress is one that no outgoing connection is given while the endpoint is away: of a port below those (ip(7)).
+func freeAddress(dice *rand.Rand) string {
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+dice.IntN(10_000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
+	}
+}
+
+// count counts the writes that are asked for.
+func (e *endpoint) count(_ http.ResponseWriter, r *http.Request) bool {
+	if strings.Contains(r.URL.Path, "/write") {
+		e.mu.Lock()
+		e.writes++
+		e.mu.Unlock()
+	}
+	return false
+}
+
+func (e *endpoint) up() error {
+	listener, err := net.Listen("tcp", e.address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: e.server.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	e.mu.Lock()
+	e.http = server
+	e.mu.Unlock()
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			fmt.Println("endpoint", e.name(), err)
+		}
+	}()
+	return nil
+}
+
+// down cuts all connections and takes no more.
+func (e *endpoint) down() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_ = e.http.Close()
+}

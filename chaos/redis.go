@@ -1,0 +1,56 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// refuse has Redis refuse for a while. A Redis that is started again refuses nothing.
+func (l *lab) refuse(dice *rand.Rand, how string, begin, end []string) {
+	most := 4 * time.Second
+	if l.time >= longForm && dice.IntN(3) == 0 {
+		most = 2 * leaseTime
+	}
+	l.happened("Redis "+how, 1)
+	l.tell("Redis %s", how)
+	l.redisCommand(begin)
+	time.Sleep(atMost(dice, most))
+	l.redisCommand(end)
+	l.tell("Redis refuses nothing")
+}
+
+func (l *lab) redisCommand(args []string) {
+	out, err := exec.Command("redis-cli", append([]string{"-s", l.path("redis.sock")}, args...)...).CombinedOutput()
+	if err != nil || string(out) != "OK\n" {
+		l.wrong("redis-cli %q: %v %s", args, err, out)
+	}
+}
+
+// restoreRedis kills Redis and copies what it has stored, has it go on for some seconds, and then
+// puts the copy in the place of what it has.
+func (l *lab) restoreRedis(dice *rand.Rand) {
+	stored, older := l.path("appendonlydir"), l.path("older")
+	l.happened("Redis restored from an older copy", 1)
+	l.tell("Redis is copied")
+	lost := span{from: time.Now()}
+	l.redis.end(syscall.SIGKILL)
+	if err := os.CopyFS(older, os.DirFS(stored)); err != nil {
+		l.wrong("copy of Redis: %v", err)
+	}
+	l.startAgain(l.redis)
+	time.Sleep(time.Second + atMost(dice, 5*time.Second))
+	l.redis.end(syscall.SIGKILL)
+	if err := os.RemoveAll(stored); err != nil {
+		l.wrong("%v", err)
+	}
+	if err := os.Rename(older, stored); err != nil {
+		l.wrong("%v", err)
+	}
+	lost.to = time.Now()
+	l.history.forget(lost)
+	l.tell("Redis has forgotten what happened in %s", lost.to.Sub(lost.from))
+	l.startAgain(l.redis)
+}
