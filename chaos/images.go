@@ -92,14 +92,29 @@ func readerEquals(r io.Reader, im image) error {
 	if err != nil {
 		return err
 	}
+	if len(got) != len(im.data) {
+		return fmt.Errorf("it has %d bytes, and %s has %d", len(got), im.path, len(im.data))
+	}
 	if !bytes.Equal(got, im.data) {
-		n := 0
-		for n < len(got) && n < len(im.data) && got[n] == im.data[n] {
-			n++
-		}
-		return fmt.Errorf("it has %d bytes and differs at %d from %s, which has %d", len(got), n, im.path, len(im.data))
+		return fmt.Errorf("of %d bytes %s", len(got), differences(got, im))
 	}
 	return nil
+}
+
+// differences says where bytes differ from an image, by what they are there, and what the image has.
+func differences(got []byte, im image) string {
+	first, last, n := -1, 0, 0
+	for i := range got {
+		if got[i] != im.data[i] {
+			if first < 0 {
+				first = i
+			}
+			last = i
+			n++
+		}
+	}
+	end := min(first+8, len(got))
+	return fmt.Sprintf("%d differ from %s, at %d to %d: %x instead of %x", n, im.path, first, last, got[first:end], im.data[first:end])
 }
 
 // plain makes a call of the endpoint that no fault hits.

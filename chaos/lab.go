@@ -26,7 +26,8 @@ const (
 type lab struct {
 	options
 	dir       string
-	redis     *process
+	redis     *process // nil: the queue is embedded in the first transferd
+	socket    string   // of Redis
 	daemons   []*daemon
 	endpoints []*endpoint
 	images    []image
@@ -49,15 +50,20 @@ func newLab(o options, dir string) (l *lab, err error) {
 	if err := l.startEndpoints(); err != nil {
 		return l, err
 	}
-	if err := l.startRedis(); err != nil {
+	if l.embedded() {
+		err = l.startEmbedded()
+	} else {
+		err = l.startRedis()
+	}
+	if err != nil {
 		return l, err
 	}
-	for i := range o.daemons {
+	for i := len(l.daemons); i < o.daemons; i++ {
 		if err := l.startDaemon(i); err != nil {
 			return l, err
 		}
 	}
-	return l, os.WriteFile(l.path("config.yaml"), []byte(l.config("unix://"+l.path("redis.sock"))), 0o600)
+	return l, os.WriteFile(l.path("config.yaml"), []byte(l.config("redis: unix://"+l.socket)), 0o600)
 }
 
 // startEndpoints starts one endpoint that has two names, and one of which each tenth read is corrupt.
@@ -77,15 +83,37 @@ func (l *lab) startEndpoints() error {
 }
 
 func (l *lab) startRedis() (err error) {
-	socket := l.path("redis.sock")
+	l.socket = l.path("redis.sock")
 	l.redis = &process{kind: "Redis", name: "redis", make: func() *exec.Cmd {
-		return exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--dir", l.dir, "--appendonly", "yes",
+		return exec.Command("redis-server", "--port", "0", "--unixsocket", l.socket, "--dir", l.dir, "--appendonly", "yes",
 			"--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction", "--logfile", l.path("redis.log"))
 	}}
 	if err := l.redis.start(); err != nil {
 		return err
 	}
-	l.queue, err = dialPatiently("unix://" + socket)
+	l.queue, err = dialPatiently("unix://" + l.socket)
+	return err
+}
+
+func (l *lab) embedded() bool { return l.queueKind != queueRedis }
+
+// startEmbedded starts the first transferd with a queue of its own, which the others reach as they do
+// a Redis.
+func (l *lab) startEmbedded() (err error) {
+	if err := l.startDaemon(0); err != nil {
+		return err
+	}
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		url, err := os.ReadFile(filepath.Join(l.state(0), "queue", "address"))
+		if err == nil && len(url) > 0 {
+			l.socket = strings.TrimPrefix(string(url), "unix://")
+			break
+		}
+		if time.Since(began) > 10*time.Second {
+			return fmt.Errorf("the first transferd brings no queue: %w", err)
+		}
+	}
+	l.queue, err = dialPatiently("unix://" + l.socket)
 	return err
 }
 
@@ -99,7 +127,7 @@ type daemon struct {
 // each other one has its own.
 func (l *lab) startDaemon(i int) (err error) {
 	d := &daemon{process: &process{kind: "transferd", name: fmt.Sprintf("transferd %d", i)}}
-	if d.redis, err = newRelay(func(*bufio.Reader) (net.Conn, error) { return net.Dial("unix", l.path("redis.sock")) }); err != nil {
+	if d.redis, err = newRelay(func(*bufio.Reader) (net.Conn, error) { return net.Dial("unix", l.socket) }); err != nil {
 		return err
 	}
 	l.daemons = append(l.daemons, d)
@@ -107,19 +135,28 @@ func (l *lab) startDaemon(i int) (err error) {
 		return err
 	}
 	config := l.path(fmt.Sprintf("config-%d.yaml", i))
-	if err := os.WriteFile(config, []byte(l.config("redis://"+d.redis.address())), 0o600); err != nil {
+	queue, path := "redis: redis://"+d.redis.address(), os.Getenv("PATH")
+	if i == 0 && l.embedded() {
+		queue = ""
+		if l.queueKind == queueMemory {
+			path = "" // where it finds no redis-server
+		}
+	}
+	if err := os.WriteFile(config, []byte(l.config(queue)), 0o600); err != nil {
 		return err
 	}
 	d.make = func() *exec.Cmd {
 		cmd := exec.Command(l.path("transferd"), "--listen", "127.0.0.1:0", "--jobs", strconv.Itoa(l.users/l.options.daemons+1))
 		cmd.Env = append(l.env(), "TRANSFERD_CONFIG="+config, "HTTP_PROXY=http://"+d.endpoints.address(),
-			"TRANSFERD_STATE="+l.path(fmt.Sprintf("state-%d", max(i, 1))))
+			"TRANSFERD_STATE="+l.state(i), "PATH="+path)
 		cmd.Stderr = l.runs.of(d.name)
 		return cmd
 	}
 	d.ended = func() { l.runs.died(d.name) }
 	return d.start()
 }
+
+func (l *lab) state(i int) string { return l.path(fmt.Sprintf("state-%d", max(i, 1))) }
 
 func (l *lab) dialEndpoint(near *bufio.Reader) (net.Conn, error) {
 	host, err := proxiedHost(near)
@@ -141,9 +178,9 @@ func (l *lab) env() []string {
 	return append(os.Environ(), "TRANSFERD_CONFIG="+l.path("config.yaml"), "CHAOS_PASSWORD="+password, "TRANSFERD_STATE="+l.path("state"))
 }
 
-func (l *lab) config(redis string) string {
+func (l *lab) config(queue string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "redis: %s\nroots: [%s]\nendpoints:\n", redis, l.dir)
+	fmt.Fprintf(&b, "%s\nroots: [%s]\nendpoints:\n", queue, l.dir)
 	for _, e := range l.endpoints {
 		for i, url := range e.urls() {
 			fmt.Fprintf(&b, "  %s: {url: \"%s\", user: %s, password_env: CHAOS_PASSWORD, max_in_flight: 8}\n", e.names[i], url, user)
@@ -182,15 +219,19 @@ func (l *lab) tell(format string, args ...any) {
 	}
 }
 
+// stopDaemons stops all but the one that brought the queue.
 func (l *lab) stopDaemons() {
-	for _, d := range l.daemons {
+	for i, d := range l.daemons {
+		if i == 0 && l.embedded() {
+			continue
+		}
 		d.end(syscall.SIGTERM)
 	}
 }
 
 func (l *lab) close() {
-	l.stopDaemons()
 	for _, d := range l.daemons {
+		d.end(syscall.SIGTERM)
 		for _, r := range []*relay{d.redis, d.endpoints} {
 			if r != nil {
 				r.close()

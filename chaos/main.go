@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"sync"
 	"time"
 )
@@ -23,7 +24,16 @@ type options struct {
 	daemons int
 	users   int
 	verbose bool
+
+	queueKind string
 }
+
+// The kinds of queues.
+const (
+	queueRedis    = "redis"    // one that runs by itself
+	queueEmbedded = "embedded" // the redis-server that a transferd brings
+	queueMemory   = "memory"   // the one in a transferd's own process
+)
 
 func main() {
 	o := options{}
@@ -31,10 +41,18 @@ func main() {
 	flag.DurationVar(&o.time, "time", time.Minute, "for how `long` jobs are made and things fail")
 	flag.IntVar(&o.daemons, "daemons", 3, "how `many` transferds")
 	flag.IntVar(&o.users, "users", 6, "how `many` jobs are wanted at once")
+	flag.StringVar(&o.queueKind, "queue", queueRedis, "which `queue`: redis, embedded or memory")
 	flag.BoolVar(&o.verbose, "v", false, "tell of each job and each kill")
 	flag.Parse()
+	if !slices.Contains([]string{queueRedis, queueEmbedded, queueMemory}, o.queueKind) {
+		fmt.Fprintf(os.Stderr, "chaos: -queue %s is none of redis, embedded and memory\n", o.queueKind)
+		os.Exit(2)
+	}
+	if o.queueKind == queueMemory {
+		o.daemons = 1 // it does not keep who has claimed a drive, so all must end with it
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	again := fmt.Sprintf("go run ./chaos -seed %d -time %s -daemons %d -users %d", o.seed, o.time, o.daemons, o.users)
+	again := fmt.Sprintf("go run ./chaos -seed %d -time %s -daemons %d -users %d -queue %s", o.seed, o.time, o.daemons, o.users, o.queueKind)
 	fmt.Println("chaos:", again)
 	err := run(ctx, o)
 	stop()

@@ -23,7 +23,7 @@ func (l *lab) refuse(dice *rand.Rand, how string, begin, end []string) {
 }
 
 func (l *lab) redisCommand(args []string) {
-	out, err := exec.Command("redis-cli", append([]string{"-s", l.path("redis.sock")}, args...)...).CombinedOutput()
+	out, err := exec.Command("redis-cli", append([]string{"-s", l.socket}, args...)...).CombinedOutput()
 	if err != nil || string(out) != "OK\n" {
 		l.wrong("redis-cli %q: %v %s", args, err, out)
 	}

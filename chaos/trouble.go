@@ -20,8 +20,10 @@ func (l *lab) unleash(killers *sync.WaitGroup, over <-chan struct{}) {
 		dice := l.dice(uint64(200 + i))
 		killers.Go(func() { repeatedly(over, dice, 6*time.Second, func() { l.troubleDaemon(d, dice) }) })
 	}
-	dice := l.dice(300)
-	killers.Go(func() { repeatedly(over, dice, 10*time.Second, func() { l.troubleRedis(dice) }) })
+	if l.redis != nil {
+		dice := l.dice(300)
+		killers.Go(func() { repeatedly(over, dice, 10*time.Second, func() { l.troubleRedis(dice) }) })
+	}
 	for i, e := range l.endpoints {
 		dice := l.dice(uint64(400 + i))
 		killers.Go(func() { repeatedly(over, dice, 10*time.Second, func() { l.troubleEndpoint(e, dice) }) })
