@@ -61,9 +61,12 @@ func (r *runs) of(daemon string) io.Writer {
 	}}
 }
 
-// isFarewell reports whether a line is the error of a transferd that finds no Redis when it starts, or the hint below it.
+// farewells is how the last lines of a transferd begin that finds no Redis when it starts, or one that
+// refuses.
+var farewells = []string{"transferd: connect to the queue: ", "transferd: announce this worker: ", "hint: "}
+
 func isFarewell(line []byte) bool {
-	return bytes.HasPrefix(line, []byte("transferd: connect to the queue: ")) || bytes.HasPrefix(line, []byte("hint: is Redis running"))
+	return slices.ContainsFunc(farewells, func(begin string) bool { return bytes.HasPrefix(line, []byte(begin)) })
 }
 
 func (r *runs) saw(daemon string, line logged) {
