@@ -34,9 +34,10 @@ vuln:
 fuzz:
 	scripts/fuzz.sh $(FUZZ)
 
-# Many jobs while endpoints fail and Redis and transferds are killed; SEED=N does again what it did.
+# Many jobs while endpoints fail and Redis and transferds are killed, stopped and cut off; SEED=N does again what it did,
+# QUEUE=embedded or QUEUE=memory has transferd bring the queue.
 chaos: needs
-	go run ./chaos -time $(TIME) $(if $(SEED),-seed $(SEED))
+	go run ./chaos -time $(TIME) $(if $(SEED),-seed $(SEED)) $(if $(QUEUE),-queue $(QUEUE))
 
 # The tests of the queue run against a real redis-server and never pass without one; those of the programs read JSON by jq.
 needs:

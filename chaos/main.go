@@ -1,6 +1,7 @@
 // Command chaos runs many jobs on several transferds while everything that they depend on fails at random: the endpoints
-// in every way that the sandbox knows, Redis and the transferds themselves by being killed. At the end each job must have
-// succeeded with equal bytes, or failed with a clear error; none may be missing, or have been run twice at once.
+// in every way that the sandbox knows; Redis, which is killed, refuses, and is restored from an older copy; and the
+// transferds, which are killed, stopped, and cut off from Redis and the endpoints. At the end each job must have succeeded
+// with equal bytes, or failed with a clear error; none may be missing, or have been run twice at once.
 //
 // All that is chosen at random follows from the seed; what meets what in time does not.
 package main
@@ -40,10 +41,16 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "what all random choices follow from")
 	flag.DurationVar(&o.time, "time", time.Minute, "for how `long` jobs are made and things fail")
 	flag.IntVar(&o.daemons, "daemons", 3, "how `many` transferds")
-	flag.IntVar(&o.users, "users", 6, "how `many` jobs are wanted at once")
+	flag.IntVar(&o.users, "users", 0, "how `many` jobs are wanted at once (default 6, and 20 in runs of a minute and more)")
 	flag.StringVar(&o.queueKind, "queue", queueRedis, "which `queue`: redis, embedded or memory")
 	flag.BoolVar(&o.verbose, "v", false, "tell of each job and each kill")
 	flag.Parse()
+	if o.users == 0 {
+		o.users = 6
+		if o.time >= longForm {
+			o.users = 20
+		}
+	}
 	if !slices.Contains([]string{queueRedis, queueEmbedded, queueMemory}, o.queueKind) {
 		fmt.Fprintf(os.Stderr, "chaos: -queue %s is none of redis, embedded and memory\n", o.queueKind)
 		os.Exit(2)

@@ -69,14 +69,14 @@ func (l *lab) cutOff(d *daemon, dice *rand.Rand, how string, cut func() (heal fu
 
 // troubleRedis kills Redis, restores it from an older copy, or has it refuse.
 func (l *lab) troubleRedis(dice *rand.Rand) {
-	switch n := dice.IntN(8); {
-	case n < 1:
-		l.restoreRedis(dice)
+	switch n := dice.IntN(10); {
 	case n < 2:
-		l.refuse(dice, "is full", []string{"config", "set", "maxmemory", "1"}, []string{"config", "set", "maxmemory", "0"})
+		l.restoreRedis(dice)
 	case n < 3:
-		l.refuse(dice, "refuses writes", []string{"acl", "setuser", "default", "-@write"}, []string{"acl", "setuser", "default", "+@all"})
+		l.refuse(dice, "is full", []string{"config", "set", "maxmemory", "1"}, []string{"config", "set", "maxmemory", "0"})
 	case n < 4:
+		l.refuse(dice, "refuses writes", []string{"acl", "setuser", "default", "-@write"}, []string{"acl", "setuser", "default", "+@all"})
+	case n < 5:
 		l.happened("Redis away for longer than leases last", 1)
 		l.outage(l.redis, syscall.SIGKILL, dice, 40*time.Second)
 	default:
