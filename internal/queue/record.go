@@ -75,14 +75,15 @@ func (r *record) parseTimes(h map[string]string) error {
 }
 
 // parseLedger unpacks the ledger of a job. It is appended to in one step, so anything but whole
-// entries of the plan's chunks is damage, after which no entry can be relied on.
+// entries of chunks of the plan's image, or of the tail behind it, is damage, after which no entry can
+// be relied on.
 func (r *record) parseLedger(packed []byte) ([]transfer.Entry, error) {
 	if len(packed)%transfer.EntrySize != 0 {
 		return nil, unreadable(r.id, "ledger", fmt.Errorf("%d bytes are no whole number of entries", len(packed)))
 	}
 	entries := transfer.ParseEntries(packed)
 	for _, e := range entries {
-		known := r.plan.ChunkSize > 0 && r.plan.Size > 0
+		known := r.plan.ChunkSize > 0 && r.plan.Size > 0 && e.Index < transfer.TailIndex
 		if e.Index < 0 || known && e.Index >= transfer.ChunkCount(r.plan.Size, r.plan.ChunkSize) {
 			return nil, unreadable(r.id, "ledger", fmt.Errorf("it has a chunk %d, and the image has none", e.Index))
 		}

@@ -197,7 +197,8 @@ func TestUnreadableIsNotTaken(t *testing.T) {
 }
 
 // TestUnreadableNeighbours has things around the records be other than they should: a ledger that
-// is no whole number of entries, or has a chunk that the image has not; entries of the index
+// is no whole number of entries, or has a chunk that the image has not, but not one that has a chunk
+// of the tail behind it; entries of the index
 // without a record; a worker's description; the last job of a spec; a job that names no queue.
 func TestUnreadableNeighbours(t *testing.T) {
 	r := startRedis(t)
@@ -211,6 +212,11 @@ func TestUnreadableNeighbours(t *testing.T) {
 		if _, _, err := c.Ledger(t.Context(), id); !errors.Is(err, errUnreadable) || !strings.Contains(err.Error(), id) {
 			t.Errorf("a damaged ledger: %v", err)
 		}
+	}
+	tail := entries(transfer.TailIndex+3, 1)
+	do(t, c, "SET", ledgerKey(id), string(transfer.AppendEntries(nil, append(entries(0, 3), tail...))))
+	if _, at, err := c.Ledger(t.Context(), id); err != nil || len(at.Entries) != 4 {
+		t.Errorf("a ledger with a chunk of the tail: %d entries, %v; want 4", len(at.Entries), err)
 	}
 	do(t, c, "ZADD", keyJobs, "1", "gone", "2", "td:{}", "3", "")
 	for set, ids := range map[string][]string{keyQueued: {"gone-1"}, keyRunning: {"gone-2"}, keyDeadlines: {"gone-3"}} {
