@@ -146,7 +146,7 @@ func (l *lab) startDaemon(i int) (err error) {
 		return err
 	}
 	d.make = func() *exec.Cmd {
-		cmd := exec.Command(l.path("transferd"), "--listen", "127.0.0.1:0", "--jobs", strconv.Itoa(l.users/l.options.daemons+1))
+		cmd := exec.Command(l.path("transferd"), "--listen", "127.0.0.1:0", "--jobs", strconv.Itoa(l.users))
 		cmd.Env = append(l.env(), "TRANSFERD_CONFIG="+config, "HTTP_PROXY=http://"+d.endpoints.address(),
 			"TRANSFERD_STATE="+l.state(i), "PATH="+path)
 		cmd.Stderr = l.runs.of(d.name)

@@ -55,7 +55,7 @@ func (l *lab) troubleDaemon(d *daemon, dice *rand.Rand) {
 func (l *lab) cutOff(d *daemon, dice *rand.Rand, how string, cut func() (heal func())) {
 	duration := atMost(dice, 4*time.Second)
 	if l.time >= longForm {
-		duration = leaseTime + time.Second + atMost(dice, 10*time.Second)
+		duration = leaseTime + 5*time.Second + atMost(dice, 10*time.Second)
 	}
 	l.happened("transferd "+how, 1)
 	l.tell("%s is %s for %s", d.name, how, duration)
