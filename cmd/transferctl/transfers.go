@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/transferd/transferd/internal/image"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -88,10 +89,15 @@ digests to verify it by later. With --wait the path is printed.`,
 		Args: cobra.ExactArgs(2),
 	}
 	f := newJobFlags(cmd, transfer.Download)
-	cmd.Flags().StringVar((*string)(&f.spec.Format), "format", string(transfer.FormatRaw), "`format` of the image: raw, gz or zst")
+	cmd.Flags().StringVar((*string)(&f.spec.Format), "format", "", "`format` of the image: raw, gz or zst (default by DEST's ending, else raw)")
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace DEST if it exists")
 	f.keepTailFlag(cmd.Flags(), "block device")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		if f.spec.Format == "" {
+			if f.spec.Format, err = image.FormatOfName(args[1]); err != nil {
+				return err
+			}
+		}
 		return a.buildAndSubmit(cmd.Context(), f, args[0], args[1])
 	}
 	return cmd
