@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -30,6 +31,8 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(leaseVariable); text != "" {
 		os.Exit(serveWithLease(text))
 	}
+	// Where SIGHUP is ignored, as under nohup, the programs that tests start would ignore it, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	os.Exit(m.Run())
 }
 
@@ -77,9 +80,12 @@ func startProcess(t *testing.T, config string, change func(*exec.Cmd)) *process 
 	return p
 }
 
-// await returns the line of the log with the message.
+// await returns the line of the log with the message, which comes within a minute.
 func (p *process) await(msg string) (line map[string]any) {
 	p.t.Helper()
+	if err := p.logs.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		p.t.Fatal(err)
+	}
 	for p.lines.Scan() {
 		if json.Unmarshal(p.lines.Bytes(), &line) == nil && line["msg"] == msg {
 			return line
