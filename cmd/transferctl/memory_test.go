@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,12 +46,23 @@ func TestMemory(t *testing.T) {
 	for _, level := range []string{"auto", "1"} {
 		cmd := exec.Command(filepath.Join(programs, "transferctl"), "upload", image, "a:", "--local", "--concurrency", fmt.Sprint(inFlight), "--compression", level)
 		cmd.Env = append(os.Environ(), "TRANSFERD_CONFIG="+filepath.Join(dir, "config.yaml"), "TRANSFERD_STATE="+filepath.Join(dir, "state"), "SANDBOX_PASSWORD=p")
+		forgetPeak(t)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		if peak := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10; peak > bound {
 			t.Errorf("compression %s: %d MiB of memory, more than %d", level, peak>>20, bound>>20)
 		}
+	}
+}
+
+// forgetPeak makes this process' peak of memory what it has now: that of a program begins with the one of the process that
+// starts it, whose memory it has until it is loaded.
+func forgetPeak(t *testing.T) {
+	t.Helper()
+	debug.FreeOSMemory()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // proc(5)
+		t.Fatal(err)
 	}
 }
 

@@ -53,7 +53,7 @@ func TestCalls(t *testing.T) {
 		{"POST", "/servers/create", "name x\n", func() error { _, err := c.Call(ctx, "servers/create", []byte("name x\n")); return err }},
 		{"POST", "/servers/1/stop", "", func() error { _, err := c.Call(ctx, "/servers/1/stop/", nil); return err }},
 	} {
-		got.list = nil
+		got.clear()
 		if err := tc.call(); err != nil {
 			t.Errorf("%s %s: %v", tc.method, tc.path, err)
 		}

@@ -88,6 +88,12 @@ func (c *calls) note(r *http.Request) {
 	c.list = append(c.list, got)
 }
 
+func (c *calls) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = nil
+}
+
 func repeat(b byte, n int) []byte { return bytes.Repeat([]byte{b}, n) }
 
 // authority is a file with the certificate of a server.

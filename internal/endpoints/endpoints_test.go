@@ -33,9 +33,14 @@ type bench struct {
 	opener  *endpoints.Opener
 	worker  *worker.Worker
 	last    transfer.Progress
-	// answer, if set, may answer a call in the sandbox's place.
-	answer func(w http.ResponseWriter, r *http.Request) bool
+	answer  atomic.Pointer[answerFunc]
 }
+
+// answerFunc may answer a call in the sandbox's place, and reports whether it did.
+type answerFunc func(w http.ResponseWriter, r *http.Request) bool
+
+// intercept has f asked before the sandbox from now on.
+func (b *bench) intercept(f answerFunc) { b.answer.Store(&f) }
 
 func newBench(t *testing.T, faults ...string) *bench {
 	t.Helper()
@@ -43,7 +48,10 @@ func newBench(t *testing.T, faults ...string) *bench {
 	var url string
 	b.sandbox, url = sandboxtest.Start(t, sandbox.Config{
 		Dir: filepath.Join(b.dir, "sandbox"), User: "u", Password: "p", Seed: 1,
-		Intercept: func(w http.ResponseWriter, r *http.Request) bool { return b.answer != nil && b.answer(w, r) },
+		Intercept: func(w http.ResponseWriter, r *http.Request) bool {
+			f := b.answer.Load()
+			return f != nil && (*f)(w, r)
+		},
 	}, faults...)
 	t.Setenv("BENCH_PASSWORD", "p")
 	e := config.Endpoint{URL: url + "/", User: "u", PasswordEnv: "BENCH_PASSWORD"}
@@ -195,13 +203,13 @@ func TestOneJobMakesOneDrive(t *testing.T) {
 // failOnce answers the next call of a path that ends so with a status.
 func (b *bench) failOnce(suffix string, status int) {
 	var done atomic.Bool
-	b.answer = func(w http.ResponseWriter, r *http.Request) bool {
+	b.intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, suffix) || done.Swap(true) {
 			return false
 		}
 		w.WriteHeader(status)
 		return true
-	}
+	})
 }
 
 // TestTheSameOnAnotherDay makes a drive of its own each time, also when it has to ask twice.
@@ -221,13 +229,13 @@ func TestUnknownForAMoment(t *testing.T) {
 		b := newBench(t)
 		origin := b.mustRun(spec(transfer.Upload, file(b.image(1<<20)), drive("here", "")))
 		var unknown atomic.Int64
-		b.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		b.intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.Contains(r.URL.Path, origin.Drive) || !strings.HasSuffix(r.URL.Path, "/info") || unknown.Add(1) > 3 {
 				return false
 			}
 			w.WriteHeader(http.StatusNotFound)
 			return true
-		}
+		})
 		b.mustRun(spec(transfer.Clone, drive("here", origin.Drive), drive(to, "")))
 		if n := unknown.Load(); n < 4 {
 			t.Errorf("%s: the drive was looked at %d times", to, n)

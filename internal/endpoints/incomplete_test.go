@@ -62,13 +62,13 @@ func TestDriveInUse(t *testing.T) {
 	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
 	s.Target.Drive = b.mustRun(s).Drive
 	s.Overwrite = true
-	b.answer = func(w http.ResponseWriter, r *http.Request) bool {
+	b.intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, s.Target.Drive+"/info") {
 			return false
 		}
 		_, _ = fmt.Fprintf(w, "drive %s\nname x\nsize %d\nstatus active\nclaimed server-1:exclusive\n", s.Target.Drive, 1<<20)
 		return true
-	}
+	})
 	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
 	_, err := b.opener.Sink(t.Context(), session, worker.SinkRequest{Drive: s.Target.Drive, Size: 1 << 20})
 	if transfer.CodeOf(err) != transfer.CodeConflict || !strings.Contains(err.Error(), "in use by server-1:exclusive") {
