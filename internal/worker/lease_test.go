@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,7 +158,7 @@ func TestCallInFlightIsCutAndMadeAgain(t *testing.T) {
 			}
 			return nil
 		}
-		var cut time.Duration
+		var cut atomic.Int64
 		sink.onWrite = func(ctx context.Context, _ transfer.Chunk, n int) error {
 			switch since := time.Since(began); {
 			case since >= away:
@@ -166,13 +167,13 @@ func TestCallInFlightIsCutAndMadeAgain(t *testing.T) {
 				t.Errorf("write %d began after %s", n, since)
 			}
 			err := sleep(ctx, 2*away)
-			cut = time.Since(began)
+			cut.Store(int64(time.Since(began)))
 			return err
 		}
 		p := j.mustRun()
 		equal(t, sink, image)
-		if cut != provenFor || p.Retries.Sum() != 0 {
-			t.Errorf("calls were cut after %s, and %d retries counted", cut, p.Retries.Sum())
+		if got := time.Duration(cut.Load()); got != provenFor || p.Retries.Sum() != 0 {
+			t.Errorf("calls were cut after %s, and %d retries counted", got, p.Retries.Sum())
 		}
 	})
 }
