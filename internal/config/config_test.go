@@ -244,7 +244,7 @@ func FuzzParse(f *testing.F) {
 		if (c == nil) == (err == nil) {
 			t.Fatalf("got %+v and %v", c, err)
 		}
-		if err != nil {
+		if err != nil || c.expandPaths("/etc") != nil {
 			return
 		}
 		for name, e := range c.Endpoints {
