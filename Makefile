@@ -7,6 +7,9 @@ export GOTOOLCHAIN ?= auto
 FUZZ ?= 100000x
 TIME ?= 2m
 
+# Programs of the administrator, such as mkfs, are not on every user's path.
+export PATH := $(PATH):/usr/sbin:/sbin
+
 .PHONY: build demo test race lint vuln fuzz chaos needs bench bench-compare profile
 
 build:
@@ -39,10 +42,13 @@ fuzz:
 chaos: needs
 	go run ./chaos -time $(TIME) $(if $(SEED),-seed $(SEED)) $(if $(QUEUE),-queue $(QUEUE))
 
-# The tests of the queue run against a real redis-server and never pass without one; those of the programs read JSON by jq.
+# Programs that tests run, each with the Debian package that has it. No test passes without one that it needs.
+NEEDS := "redis-server redis-server" "jq jq" "mkfs.ext4 e2fsprogs" "mkfs.xfs xfsprogs" "mkfs.btrfs btrfs-progs" \
+	"mkfs.vfat dosfstools" "mkswap util-linux" "losetup mount" "qemu-img qemu-utils" "zstd zstd" "xz xz-utils" \
+	"bzip2 bzip2" "zip zip"
+
 needs:
-	@scripts/need.sh redis-server redis-server
-	@scripts/need.sh jq jq
+	@for need in $(NEEDS); do scripts/need.sh $$need || exit 1; done
 
 # What users would pick instead, beside transferd: bench/README.md says how to read it.
 bench-compare:
