@@ -60,7 +60,8 @@ const asMeter = "TRANSFERD_TEST_METER"
 func peakOf(t *testing.T, cmd *exec.Cmd) int64 {
 	t.Helper()
 	meter := exec.Command("/proc/self/exe", cmd.Args...)
-	meter.Env, meter.Stderr = append(cmd.Env, asMeter+"=1"), os.Stderr
+	meter.Env = append(cmd.Environ(), asMeter+"=1")
+	meter.Stderr = os.Stderr
 	out, err := meter.Output()
 	if err != nil {
 		t.Fatal(err)
