@@ -36,7 +36,8 @@ type Config struct {
 	URL      string // http or https, without credentials
 	User     string
 	Password string
-	// FetchPassword fetches the password again, for one that may be rotated; nil: it stays. Its errors never hold it.
+	// FetchPassword fetches the password again, for one that may be rotated; nil: it stays. Its
+	// errors never hold it.
 	FetchPassword func(ctx context.Context) (string, error)
 	CAFile        string       // PEM certificates to trust beside the system's; may be empty
 	MaxInFlight   int          // requests at once; 0: DefaultInFlight
@@ -52,7 +53,8 @@ type Client struct {
 	down   *codec.Selector // whether reads are better compressed
 }
 
-// endpoint is what all sessions share. It has the password, so it has no String of its own and is never printed.
+// endpoint is what all sessions share. It has the password, so it has no String of its own and is
+// never printed.
 type endpoint struct {
 	name     string
 	base     string
@@ -90,7 +92,8 @@ func newDown() *codec.Selector {
 	return codec.NewSelector(func(plain float64) float64 { return min(cores*speed, ratio*plain) })
 }
 
-// Job is what the calls of one job have in common; each may be nil. Clients of several endpoints may share it.
+// Job is what the calls of one job have in common; each may be nil. Clients of several endpoints
+// may share it.
 type Job struct {
 	Meter transfer.Meter // counts the bodies that are sent and received
 	Limit *rate.Limiter  // what the bodies take together, in bytes a second; nil: as much as they can

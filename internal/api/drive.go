@@ -230,8 +230,8 @@ func atEnd(body io.Reader) error {
 const (
 	blankSamples    = 16
 	blankSampleSize = 4 << 10
-	// blankReads is how often a sample is read at the most until it is zeros: a read that is wrong now and
-	// then must not have all zeros of an image sent.
+	// blankReads is how often a sample is read at the most until it is zeros: a read that is wrong
+	// now and then must not have all zeros of an image sent.
 	blankReads = 5
 )
 

@@ -157,7 +157,8 @@ func TestWritesAreObserved(t *testing.T) {
 	}
 }
 
-// TestUnsentProbeIsGivenBack: a chunk that is prepared and not written leaves the probe to the next one.
+// TestUnsentProbeIsGivenBack: a chunk that is prepared and not written leaves the probe to the next
+// one.
 func TestUnsentProbeIsGivenBack(t *testing.T) {
 	c := served(t, func(http.ResponseWriter, *http.Request) { t.Error("a call was made") })
 	d, p := drive(c, 4<<20, transfer.CompressionAuto), repeat('z', 4<<20)

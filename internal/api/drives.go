@@ -104,8 +104,8 @@ func (c *Client) postDrive(ctx context.Context, op, path string, keys Object) (D
 	return c.oneDrive(ctx, op, http.MethodPost, path, input)
 }
 
-// Info describes a drive (manual 7.6). What is no UUID, as in the record of a job that others have written to, is CodeInvalid
-// and asked of no endpoint.
+// Info describes a drive (manual 7.6). What is no UUID, as in the record of a job that others have
+// written to, is CodeInvalid and asked of no endpoint.
 func (c *Client) Info(ctx context.Context, uuid string) (DriveInfo, error) {
 	if !ValidUUID(uuid) {
 		return DriveInfo{}, notUUID(uuid)
@@ -183,8 +183,8 @@ func (c *Client) Profile(ctx context.Context) (string, error) {
 	return uuid, err
 }
 
-// Account is the UUID of the account that the credentials belong to (manual 6.1), and the endpoint's time, to the second;
-// zero if it does not say.
+// Account is the UUID of the account that the credentials belong to (manual 6.1), and the
+// endpoint's time, to the second; zero if it does not say.
 func (c *Client) Account(ctx context.Context) (uuid string, clock time.Time, err error) {
 	const op = "look at the profile"
 	text, header, err := c.textAndHeader(ctx, op, http.MethodGet, "profile/info", nil)

@@ -65,7 +65,8 @@ func meaningOf(status int, message string) transport.Meaning {
 	return meanings.Status(status)
 }
 
-// tooLarge is what a 413 becomes, whoever says it: mostly it is a proxy on the way, with a page of its own.
+// tooLarge is what a 413 becomes, whoever says it: mostly it is a proxy on the way, with a page of
+// its own.
 func tooLarge(sent int) error {
 	smaller := int64(transfer.MinChunkSize)
 	for 2*smaller < int64(sent) {
@@ -76,7 +77,8 @@ func tooLarge(sent int) error {
 		"413: the endpoint, or a proxy before it, takes no body of %d bytes", sent)
 }
 
-// statusError is what an answer that is no success to a request with a body of so many bytes becomes.
+// statusError is what an answer that is no success to a request with a body of so many bytes
+// becomes.
 func statusError(resp *http.Response, body []byte, sent int) error {
 	message := clean(body)
 	m := meaningOf(resp.StatusCode, message)

@@ -166,7 +166,8 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// TestBodyTooLarge says how large the body was and what to try, whoever answers: a proxy does it with a page of its own.
+// TestBodyTooLarge says how large the body was and what to try, whoever answers: a proxy does it
+// with a page of its own.
 func TestBodyTooLarge(t *testing.T) {
 	for _, page := range []string{"", "<html>413 Request Entity Too Large</html>"} {
 		c := served(t, func(w http.ResponseWriter, _ *http.Request) {

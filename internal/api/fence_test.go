@@ -21,8 +21,8 @@ func held() (l *lease.Lease, pass func(d time.Duration)) {
 	return l, func(d time.Duration) { now.Add(int64(d)) }
 }
 
-// TestCallThatWaitedForASlotNeedsAProof lets the lease lapse while calls that change something wait for the endpoint's only
-// slot.
+// TestCallThatWaitedForASlotNeedsAProof lets the lease lapse while calls that change something wait
+// for the endpoint's only slot.
 func TestCallThatWaitedForASlotNeedsAProof(t *testing.T) {
 	l, pass := held()
 	var changes atomic.Int64
@@ -62,7 +62,8 @@ func TestCallThatWaitedForASlotNeedsAProof(t *testing.T) {
 	}
 }
 
-// TestRestOfAProbedChunkNeedsAProof lets the lease lapse between the two calls in which a chunk is written.
+// TestRestOfAProbedChunkNeedsAProof lets the lease lapse between the two calls in which a chunk is
+// written.
 func TestRestOfAProbedChunkNeedsAProof(t *testing.T) {
 	l, pass := held()
 	var calls atomic.Int64

@@ -30,8 +30,8 @@ func (l *login) current() string {
 	return l.password
 }
 
-// renew fetches the password, unless another call has done so since refused was the current one, and
-// reports whether it is another one now.
+// renew fetches the password, unless another call has done so since refused was the current one,
+// and reports whether it is another one now.
 func (l *login) renew(ctx context.Context, refused string) (password string, other bool, err error) {
 	if l.fetch == nil {
 		return refused, false, nil

@@ -66,7 +66,8 @@ func TestRotatedPassword(t *testing.T) {
 	}
 }
 
-// TestWrongPassword asks once where the password is the same as before, and says so if none can be fetched.
+// TestWrongPassword asks once where the password is the same as before, and says so if none can be
+// fetched.
 func TestWrongPassword(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fetch func(context.Context) (string, error)

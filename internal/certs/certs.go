@@ -1,6 +1,6 @@
-// Package certs keeps the certificates of the other side of a connection, and of this one, as they are
-// on disk: they are renewed while programs run that last for months, so a file is read again when it
-// has changed.
+// Package certs keeps the certificates of the other side of a connection, and of this one, as they
+// are on disk: they are renewed while programs run that last for months, so a file is read again
+// when it has changed.
 package certs
 
 import (
@@ -36,8 +36,8 @@ func NewTrust(file string) (*Trust, error) {
 }
 
 // Roots is the certificates as they are now: the same pool until the file has changed, and nil, by
-// which crypto/tls means the system's, without a file. While the file is missing or holds none, it is
-// what was read last.
+// which crypto/tls means the system's, without a file. While the file is missing or holds none, it
+// is what was read last.
 func (t *Trust) Roots() *x509.CertPool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,8 +81,8 @@ func NewPair(certFile, keyFile string) (*Pair, error) {
 	return p, nil
 }
 
-// GetCertificate is what tls.Config calls for each connection. While the files do not belong together,
-// as between the renewal of one and the other, it is what was read last.
+// GetCertificate is what tls.Config calls for each connection. While the files do not belong
+// together, as between the renewal of one and the other, it is what was read last.
 func (p *Pair) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,8 +104,8 @@ func (p *Pair) read() error {
 	return nil
 }
 
-// version tells whether a file, or what a link leads to, is still what it was; the zero version is of
-// one that is not there.
+// version tells whether a file, or what a link leads to, is still what it was; the zero version is
+// of one that is not there.
 type version struct {
 	device, inode  uint64
 	size           int64

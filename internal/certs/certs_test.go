@@ -76,8 +76,8 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// TestTrustIsRenewed reads a file again that was written anew, replaced, or is led to by another link,
-// and keeps what it had while there is nothing to read.
+// TestTrustIsRenewed reads a file again that was written anew, replaced, or is led to by another
+// link, and keeps what it had while there is nothing to read.
 func TestTrustIsRenewed(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ca.pem")

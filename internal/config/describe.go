@@ -13,8 +13,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// describe says what is wrong in one line with its place; the library's own text draws the lines around it, which may
-// hold a password.
+// describe says what is wrong in one line with its place; the library's own text draws the lines
+// around it, which may hold a password.
 func describe(err error) error {
 	var (
 		e        yaml.Error

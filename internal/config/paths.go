@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// expand is a path of the config or the environment as an absolute one: ~/ is the user's home, and what is relative is so
-// to base. Whatever else a shell would put into a path is refused, for taken as it is it would name a folder that has a
-// $ or ~ in its name.
+// expand is a path of the config or the environment as an absolute one: ~/ is the user's home, and
+// what is relative is so to base. Whatever else a shell would put into a path is refused, for taken
+// as it is it would name a folder that has a $ or ~ in its name.
 func expand(key, path, base string) (string, error) {
 	home, inHome := strings.CutPrefix(path, "~")
 	switch {

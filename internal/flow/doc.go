@@ -23,6 +23,6 @@
 // A [Split] decides whether chunks are written in pieces, so that a slow link is busy in both
 // directions from the first piece to the last.
 //
-// A [Retry] calls an operation again for as long as its failures may pass, and a [Breaker] holds all
-// calls to a busy drive back but one.
+// A [Retry] calls an operation again for as long as its failures may pass, and a [Breaker] holds
+// all calls to a busy drive back but one.
 package flow

@@ -60,7 +60,8 @@ type Retry struct {
 	Drain   <-chan struct{} // ends the waits when it closes; nil: nothing does
 	Finish  bool            // only waits longer than LongWait that were asked for end with Drain
 	Asked   *Asked          // what endpoints have asked the job to wait
-	// OnFailure is called for each failure with the verdict, before the wait, or before Run gives up.
+	// OnFailure is called for each failure with the verdict, before the wait, or before Run gives
+	// up.
 	OnFailure func(err error, p Pause)
 }
 
@@ -106,8 +107,8 @@ func (r *Retry) drain(asked time.Duration) <-chan struct{} {
 	return r.Drain
 }
 
-// Asked adds up how long endpoints have asked a job to wait; time that several calls wait together counts
-// once. It is safe for concurrent use, and a nil one counts nothing.
+// Asked adds up how long endpoints have asked a job to wait; time that several calls wait together
+// counts once. It is safe for concurrent use, and a nil one counts nothing.
 type Asked struct {
 	mu    sync.Mutex
 	total time.Duration
@@ -128,7 +129,8 @@ func (a *Asked) Total() time.Duration {
 	return a.total
 }
 
-// add counts a wait of d from now on, unless that makes more than limit in all; 0: there is no limit.
+// add counts a wait of d from now on, unless that makes more than limit in all; 0: there is no
+// limit.
 func (a *Asked) add(now time.Time, d, limit time.Duration) bool {
 	if a == nil || d == 0 {
 		return true
@@ -159,8 +161,8 @@ func retryAfter(err error) time.Duration {
 
 var errGaveUp = errors.New("gave up")
 
-// GaveUp reports whether err is of an operation that was tried for as long as the policy allows. One
-// operation within another is not tried for longer.
+// GaveUp reports whether err is of an operation that was tried for as long as the policy allows.
+// One operation within another is not tried for longer.
 func GaveUp(err error) bool { return errors.Is(err, errGaveUp) }
 
 func gaveUp(err error, tries int, failing time.Duration) error {

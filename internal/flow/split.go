@@ -8,27 +8,29 @@ import (
 
 // The constants of a [Split].
 const (
-	// minPiece, probePiece and maxPiece are sizes of the pieces of a chunk, in bytes. Calls of less than
-	// minPiece cost more than a direction gains that idles for less long.
+	// minPiece, probePiece and maxPiece are sizes of the pieces of a chunk, in bytes. Calls of less
+	// than minPiece cost more than a direction gains that idles for less long.
 	minPiece, probePiece, maxPiece = 256 << 10, 512 << 10, 1 << 20
-	// splitSample is how many calls that write pieces of a size are observed before their mean counts.
+	// splitSample is how many calls that write pieces of a size are observed before their mean
+	// counts.
 	splitSample = 8
 	// slowPiece is how long a piece of maxPiece must keep the link busy for chunks to be split. At
-	// 1 Gbit/s it takes 10 to 13 ms, and pieces cost 5 to 15%, for calls cost more than a pipeline gains
-	// that fills and drains in a moment; at 200 Mbit/s it takes 17 ms compressed and 45 ms plain, and
-	// pieces gain 7 to 10%.
+	// 1 Gbit/s it takes 10 to 13 ms, and pieces cost 5 to 15%, for calls cost more than a pipeline
+	// gains that fills and drains in a moment; at 200 Mbit/s it takes 17 ms compressed and 45 ms
+	// plain, and pieces gain 7 to 10%.
 	slowPiece = 14 * time.Millisecond
-	// longPiece is how long a piece keeps the link busy at the most, unless it has minPiece: for as long
-	// as a few of them take, one direction idles at the start of a copy, and the other at its end.
+	// longPiece is how long a piece keeps the link busy at the most, unless it has minPiece: for as
+	// long as a few of them take, one direction idles at the start of a copy, and the other at its
+	// end.
 	longPiece = 30 * time.Millisecond
-	// linkShare is how many times as long as probePiece a piece of maxPiece, twice its size, must take for
-	// chunks to be split: then the link is a third of the longer one's time. Where a call is mostly
-	// latency, pieces would only multiply that.
+	// linkShare is how many times as long as probePiece a piece of maxPiece, twice its size, must
+	// take for chunks to be split: then the link is a third of the longer one's time. Where a call
+	// is mostly latency, pieces would only multiply that.
 	linkShare = 1.2
 	// spareCalls is how many calls more than the latency demands run in each direction.
 	spareCalls = 2
-	// splitFor is for how many chunks a first decision is kept; each repeated one is kept for twice as
-	// long, so that finding out costs less and less.
+	// splitFor is for how many chunks a first decision is kept; each repeated one is kept for twice
+	// as long, so that finding out costs less and less.
 	splitFor = 64
 )
 
@@ -44,8 +46,8 @@ const (
 // A Split decides whether chunks that are written and read back are split into pieces, and of which
 // size. A lane that writes a piece of a slow link while it reads the one before it back keeps both
 // directions busy from the first piece to the last; whole chunks leave one direction idle until the
-// first ones are written, and the other when the last ones are. A nil Split never splits. It is safe for
-// concurrent use.
+// first ones are written, and the other when the last ones are. A nil Split never splits. It is
+// safe for concurrent use.
 //
 //	phase     what was observed                                    next phase
 //	probe     the link is fast                                     settled, whole chunks

@@ -18,8 +18,8 @@ import (
 type Jobs interface {
 	// Job is one job; CodeNotFound if there is none.
 	Job(ctx context.Context, id string) (transfer.Job, error)
-	// Newest is up to limit jobs in the given states, of all if there are none, the newest first, and whether there are
-	// more.
+	// Newest is up to limit jobs in the given states, of all if there are none, the newest first,
+	// and whether there are more.
 	Newest(ctx context.Context, states []transfer.State, limit int) (jobs []transfer.Job, cut bool, err error)
 	// Ping reaches the queue, at no cost to it.
 	Ping(ctx context.Context) error
@@ -33,8 +33,8 @@ const (
 // truncated is the header of a list that is cut.
 const truncated = "X-Truncated"
 
-// NewHandler serves GET /healthz, GET /jobs?limit=N&state=S and GET /jobs/ID. A list that is cut has the header
-// X-Truncated: true. An error is an object with code, message and hint.
+// NewHandler serves GET /healthz, GET /jobs?limit=N&state=S and GET /jobs/ID. A list that is cut
+// has the header X-Truncated: true. An error is an object with code, message and hint.
 func NewHandler(jobs Jobs) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
@@ -78,8 +78,8 @@ func NewHandler(jobs Jobs) http.Handler {
 	return mux
 }
 
-// readQuery refuses parameters that are not known: who mistypes one would take the answer to another question for the
-// one to his own.
+// readQuery refuses parameters that are not known: who mistypes one would take the answer to
+// another question for the one to his own.
 func readQuery(r *http.Request, known ...string) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

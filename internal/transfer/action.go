@@ -10,8 +10,9 @@ type Action struct {
 	// EndpointCopies says that the target's endpoint makes the target from the source by itself, before
 	// the two are compared.
 	EndpointCopies bool
-	// RereadsSource and RereadsTarget say which ends a full verification reads once more: a fault on
-	// the way from a drive shows in no other way, nor one of a disk whose host caches what it stored.
+	// RereadsSource and RereadsTarget say which ends a full verification reads once more: a fault
+	// on the way from a drive shows in no other way, nor one of a disk whose host caches what it
+	// stored.
 	RereadsSource, RereadsTarget bool
 }
 

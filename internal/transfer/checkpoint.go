@@ -3,12 +3,13 @@ package transfer
 // maxImageSize is larger than any image, and small enough that no offset near it overflows.
 const maxImageSize = 1 << 56
 
-// TailIndex is where the indexes of a tail's chunks begin among Entries: it is added to the index that the chunk has in
-// the target. No image has as many chunks, and a chunk that is half image and half tail is two.
+// TailIndex is where the indexes of a tail's chunks begin among Entries: it is added to the index
+// that the chunk has in the target. No image has as many chunks, and a chunk that is half image and
+// half tail is two.
 const TailIndex = 1 << 48
 
-// Validate refuses a checkpoint that no attempt can have saved: where it is kept, others may write, and disks err. Its
-// errors have CodeInvalid.
+// Validate refuses a checkpoint that no attempt can have saved: where it is kept, others may write,
+// and disks err. Its errors have CodeInvalid.
 func (c *Checkpoint) Validate() error {
 	p := &c.Plan
 	switch {

@@ -29,13 +29,15 @@ type Mapper interface {
 	Extents(ctx context.Context) iter.Seq2[Extent, error]
 }
 
-// ErrInOrder is in the chain of an error of a RandomAccess that cannot be read by offset any more. Opened
-// once more with that known, it is a Stream.
+// ErrInOrder is in the chain of an error of a RandomAccess that cannot be read by offset any more.
+// Opened once more with that known, it is a Stream.
 var ErrInOrder = errors.New("it can only be read in order")
 
-// Resembler is a Source that can tell whether it may be another one, though the two differ in identity.
+// Resembler is a Source that can tell whether it may be another one, though the two differ in
+// identity.
 type Resembler interface {
-	// Resembles reports whether only the bytes can tell if the image is the one that had this identity.
+	// Resembles reports whether only the bytes can tell if the image is the one that had this
+	// identity.
 	Resembles(identity string) bool
 }
 
@@ -68,13 +70,14 @@ type Digests interface {
 	ImageDigest() string
 }
 
-// ErrTouched is in the chain of an error of a ChangeDetector whose image may have changed, or only what
-// describes it, such as the permissions of a file. Reading it once more decides.
+// ErrTouched is in the chain of an error of a ChangeDetector whose image may have changed, or only
+// what describes it, such as the permissions of a file. Reading it once more decides.
 var ErrTouched = errors.New("it was touched, and its content may have changed")
 
 // Unwatched is a Source whose image others may change without a trace while it is read.
 type Unwatched interface {
-	// Unseen says, for users, which changes Unchanged cannot find out; empty: none that is known of.
+	// Unseen says, for users, which changes Unchanged cannot find out; empty: none that is known
+	// of.
 	Unseen() string
 	// DropCache has the image be read from where it is stored from now on, not from a cache.
 	DropCache() error
@@ -82,8 +85,8 @@ type Unwatched interface {
 
 // ChangeDetector is a Source that can tell whether its image has changed since it was opened.
 type ChangeDetector interface {
-	// Unchanged returns an error with CodeSourceChanged if the image is not the one that was opened. One with ErrTouched
-	// is returned once for each time that the image was touched.
+	// Unchanged returns an error with CodeSourceChanged if the image is not the one that was
+	// opened. One with ErrTouched is returned once for each time that the image was touched.
 	Unchanged(ctx context.Context) error
 }
 
@@ -94,10 +97,11 @@ type Warner interface {
 	Warnings(m *Manifest) []string
 }
 
-// StoredDigester is a Source whose image is stored in another form than it is read, a compressed one.
+// StoredDigester is a Source whose image is stored in another form than it is read, a compressed
+// one.
 type StoredDigester interface {
-	// StoredSHA256 is the SHA-256 in hexadecimal of the image as it is stored, as sha256sum prints it,
-	// when all of it has been read; empty before, and if it was not asked for.
+	// StoredSHA256 is the SHA-256 in hexadecimal of the image as it is stored, as sha256sum prints
+	// it, when all of it has been read; empty before, and if it was not asked for.
 	StoredSHA256() string
 }
 
@@ -174,7 +178,8 @@ type ReadBacker interface {
 // DiskReader is a ReadBacker on this host, whose memory holds what was written to the disk.
 type DiskReader interface {
 	ReadBacker
-	// ReadDisk is ReadBack from the disk, whatever the host's memory holds. What was not flushed before may be missing.
+	// ReadDisk is ReadBack from the disk, whatever the host's memory holds. What was not flushed
+	// before may be missing.
 	ReadDisk(ctx context.Context, c Chunk, w io.Writer) error
 }
 
@@ -231,11 +236,11 @@ type Clearer interface {
 	ClearChunk(ctx context.Context, c Chunk) error
 }
 
-// Flusher is a Sink that stores writes only with the next flush: the ledger has chunks when they were
-// flushed. It may be flushed while it is written.
+// Flusher is a Sink that stores writes only with the next flush: the ledger has chunks when they
+// were flushed. It may be flushed while it is written.
 type Flusher interface {
-	// Flush makes what was written before it durable. After ErrLost nothing that was written counts, whatever a later
-	// Flush returns.
+	// Flush makes what was written before it durable. After ErrLost nothing that was written
+	// counts, whatever a later Flush returns.
 	Flush(ctx context.Context) error
 }
 
@@ -320,8 +325,8 @@ type Checkpoint struct {
 	Plan     Plan     // as settled when the copy began
 	Progress Progress // counts so far
 	Reset    bool     // Save only: forget the entries saved before these
-	// Soon says, to Save only, that another one follows within a second: nobody need be told of this one,
-	// and it has to outlast the process, not the host.
+	// Soon says, to Save only, that another one follows within a second: nobody need be told of
+	// this one, and it has to outlast the process, not the host.
 	Soon    bool
 	Entries []Entry // Load: all chunks done; Save: those done since the last Save
 }

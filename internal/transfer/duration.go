@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// ParseDuration reads a duration as users type it: a sum of whole or broken numbers with the units s, m, h and d, a day
-// of 24 hours, such as 90s, 1h30m or 7d; also ms, us and ns. Its errors have CodeInvalid.
+// ParseDuration reads a duration as users type it: a sum of whole or broken numbers with the units
+// s, m, h and d, a day of 24 hours, such as 90s, 1h30m or 7d; also ms, us and ns. Its errors have
+// CodeInvalid.
 func ParseDuration(s string) (time.Duration, error) {
 	var days time.Duration
 	rest := s

@@ -117,8 +117,9 @@ type Error struct {
 	Err        error         // the cause; never empty
 }
 
-// ErrLost is wrapped by errors of a target that may have lost any of what was written to it, whatever
-// reads of it return: a disk that could not store it says so once. The next attempt starts over.
+// ErrLost is wrapped by errors of a target that may have lost any of what was written to it,
+// whatever reads of it return: a disk that could not store it says so once. The next attempt starts
+// over.
 var ErrLost = errors.New("what was written may be lost")
 
 // maxRetryAfter bounds what another side can ask for.

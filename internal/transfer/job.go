@@ -21,7 +21,8 @@ const (
 // Terminal reports whether a job in this state has ended.
 func (s State) Terminal() bool { return s == Succeeded || s == Failed || s == Canceled }
 
-// ParseStates reads names of states, in texts that may hold several with commas between them. Its errors have CodeInvalid.
+// ParseStates reads names of states, in texts that may hold several with commas between them. Its
+// errors have CodeInvalid.
 func ParseStates(texts []string) (states []State, err error) {
 	for _, text := range texts {
 		for _, name := range strings.Split(text, ",") {
@@ -58,7 +59,8 @@ type Job struct {
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 	Seconds    float64    `json:"seconds"` // from StartedAt to FinishedAt, or to now
 	Error      *Failure   `json:"error,omitempty"`
-	// DriveLeft says that the job ended without success and that the drive which it made stays, incomplete.
+	// DriveLeft says that the job ended without success and that the drive which it made stays,
+	// incomplete.
 	DriveLeft bool `json:"drive_left,omitempty"`
 	// Stopping says that a running job has been canceled, and that its worker has not stopped yet.
 	Stopping bool `json:"stopping,omitempty"`
@@ -83,13 +85,13 @@ type Progress struct {
 	Waiting *Waiting `json:"waiting,omitempty"`
 	// Waited is how long endpoints have asked the job to wait (Retry-After), in all.
 	Waited Seconds `json:"waited,omitempty"`
-	// Rate is in bytes a second: of a running job Bytes.Done over the last seconds, 0 when nothing moves; of one
-	// that has ended Bytes.Read over all of its time.
+	// Rate is in bytes a second: of a running job Bytes.Done over the last seconds, 0 when nothing
+	// moves; of one that has ended Bytes.Read over all of its time.
 	Rate float64 `json:"rate"`
 }
 
-// Waiting is what keeps a job from going on: a call that has failed and is made again, where the wait is
-// longer than ten seconds or the call has failed for as long.
+// Waiting is what keeps a job from going on: a call that has failed and is made again, where the
+// wait is longer than ten seconds or the call has failed for as long.
 type Waiting struct {
 	Code    Code      `json:"code,omitempty"`    // of what came back
 	Cause   string    `json:"cause"`             // what was tried, and what came back
@@ -140,7 +142,8 @@ type Tail struct {
 // IsZero reports whether there is nothing to say of a tail.
 func (t Tail) IsZero() bool { return t.Bytes == 0 && !t.Kept && t.Cleared == 0 && len(t.Found) == 0 }
 
-// Encoding counts what was written to endpoints, by how it was encoded. A chunk may be several writes.
+// Encoding counts what was written to endpoints, by how it was encoded. A chunk may be several
+// writes.
 type Encoding struct {
 	Raw  int64 `json:"raw"`
 	Gzip int64 `json:"gzip"`

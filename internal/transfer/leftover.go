@@ -4,7 +4,8 @@ import "fmt"
 
 const jobTagPrefix = "transferd:"
 
-// IncompleteTag is the tag of drives that a job makes, for as long as they do not hold all that they are to hold.
+// IncompleteTag is the tag of drives that a job makes, for as long as they do not hold all that
+// they are to hold.
 const IncompleteTag = jobTagPrefix + "incomplete"
 
 // JobTag is the tag of the drives that a job makes.
@@ -25,8 +26,8 @@ func MakerOf(tags []string) (job string) {
 	return job
 }
 
-// Leftover says what drive a job leaves that ends without success: one that it made, or one that was there and that it may
-// have begun to write; empty: none.
+// Leftover says what drive a job leaves that ends without success: one that it made, or one that
+// was there and that it may have begun to write; empty: none.
 func (p *Plan) Leftover(id string, target Ref) string {
 	switch {
 	case !target.IsDrive():
@@ -43,8 +44,8 @@ func (p *Plan) Leftover(id string, target Ref) string {
 	return ""
 }
 
-// NoteLeftover adds to the error of a job that has ended without success what drive it leaves. remedy says how to go on
-// and how to remove the drive.
+// NoteLeftover adds to the error of a job that has ended without success what drive it leaves.
+// remedy says how to go on and how to remove the drive.
 func (j *Job) NoteLeftover(spec *Spec, p *Plan, remedy string) {
 	left := p.Leftover(j.ID, spec.Target)
 	if left == "" || j.Error == nil || j.State != Failed && j.State != Canceled {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// TestNoteLeftover names the drive that a job leaves, whatever ended it, and no drive that was there before.
+// TestNoteLeftover names the drive that a job leaves, whatever ended it, and no drive that was
+// there before.
 func TestNoteLeftover(t *testing.T) {
 	fresh, old := Ref{Endpoint: "zrh"}, Ref{Endpoint: "zrh", Drive: "u"}
 	made := Plan{Asked: true, Drive: "u", Created: time.Now()}

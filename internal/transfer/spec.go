@@ -177,7 +177,8 @@ func (s *Spec) Validate() error {
 	return nil
 }
 
-// validateText refuses what JSON cannot carry: of two paths that differ in bytes that are no UTF-8 it would make one.
+// validateText refuses what JSON cannot carry: of two paths that differ in bytes that are no UTF-8
+// it would make one.
 func (s *Spec) validateText() error {
 	for _, r := range []Ref{s.Source, s.Target} {
 		if !utf8.ValidString(r.Path) {

@@ -50,8 +50,8 @@ type dialer struct {
 	guard  *lease.Guard // watches those
 }
 
-// dial is http.Transport's DialContext. TCP repeats its SYN after 1, 3 and 7 s; the repetition after 15 s is not waited
-// for.
+// dial is http.Transport's DialContext. TCP repeats its SYN after 1, 3 and 7 s; the repetition
+// after 15 s is not waited for.
 func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	plain := net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
 	c, err := plain.DialContext(ctx, network, address)

@@ -57,8 +57,9 @@ func (m *Meanings) Status(status int) Meaning {
 	return Meaning{transfer.CodeProtocol, m.Unexpected}
 }
 
-// Answered is the error of an answer with this meaning. It takes Retry-After from header, a date by the
-// clock of the other side, which says what time it is there (RFC 9110, 6.6.1); err says what it did.
+// Answered is the error of an answer with this meaning. It takes Retry-After from header, a date by
+// the clock of the other side, which says what time it is there (RFC 9110, 6.6.1); err says what it
+// did.
 func (m Meaning) Answered(header http.Header, err error) *transfer.Error {
 	now := time.Now()
 	if there, err := http.ParseTime(header.Get("Date")); err == nil {

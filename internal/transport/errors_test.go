@@ -137,7 +137,8 @@ func TestFailuresOfConnections(t *testing.T) {
 	}
 }
 
-// TestRetryAfterByTheOtherClock takes a date for what it is where it comes from, hours off this clock.
+// TestRetryAfterByTheOtherClock takes a date for what it is where it comes from, hours off this
+// clock.
 func TestRetryAfterByTheOtherClock(t *testing.T) {
 	there := time.Now().Add(-2 * time.Hour)
 	header := http.Header{

@@ -18,12 +18,14 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-// Fence is a RoundTripper for the calls of one job to a pool of connections that write (Config.Writes). A request that
-// changes something at the other end is sent only while the job's lease is proven: the proof is asked for when the call
-// begins and right before each system call that sends a part of it, headers included. When it lapses the call fails with
-// lease.ErrLapsed and its connection is reset. It is safe for concurrent use.
+// Fence is a RoundTripper for the calls of one job to a pool of connections that write
+// (Config.Writes). A request that changes something at the other end is sent only while the job's
+// lease is proven: the proof is asked for when the call begins and right before each system call
+// that sends a part of it, headers included. When it lapses the call fails with lease.ErrLapsed and
+// its connection is reset. It is safe for concurrent use.
 //
-// It may be anywhere in the stack, for it is the connection that asks last, when all waiting is over.
+// It may be anywhere in the stack, for it is the connection that asks last, when all waiting is
+// over.
 type Fence struct {
 	Next  http.RoundTripper
 	Lease *lease.Lease // nil: it always holds
@@ -48,7 +50,8 @@ func (f *Fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	return f.Next.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 }
 
-// fence has a connection ask for the lease. A pool has one request at a time on each of its connections.
+// fence has a connection ask for the lease. A pool has one request at a time on each of its
+// connections.
 func fence(c net.Conn, l *lease.Lease) {
 	if secure, ok := c.(*tls.Conn); ok {
 		c = secure.NetConn()
@@ -61,17 +64,19 @@ func fence(c net.Conn, l *lease.Lease) {
 const (
 	// fencedPiece is what is sent at the most after one proof, in bytes.
 	fencedPiece = 64 << 10
-	// unacknowledged is how long what was sent may stay without an acknowledgement, and what was not sent wait for the other
-	// end to take it, before the kernel gives the connection up: also while this process is stopped.
+	// unacknowledged is how long what was sent may stay without an acknowledgement, and what was
+	// not sent wait for the other end to take it, before the kernel gives the connection up: also
+	// while this process is stopped.
 	unacknowledged = 10 * time.Second
-	// unsent is how much the kernel takes from this process, in bytes, that it cannot send yet. It is not SO_SNDBUF, which
-	// would also bound what is on its way, and so the speed of a link that is long: docs/reliability.md has figures.
+	// unsent is how much the kernel takes from this process, in bytes, that it cannot send yet. It
+	// is not SO_SNDBUF, which would also bound what is on its way, and so the speed of a link that
+	// is long: docs/reliability.md has figures.
 	unsent = 128 << 10
 )
 
-// writingConn is a connection over which a job changes something. When it is closed, by whomever, the kernel drops what
-// is not sent and resets it: nothing follows a call that was cut, or a process that was killed. While the process is
-// stopped, a guard does that.
+// writingConn is a connection over which a job changes something. When it is closed, by whomever,
+// the kernel drops what is not sent and resets it: nothing follows a call that was cut, or a
+// process that was killed. While the process is stopped, a guard does that.
 type writingConn struct {
 	*net.TCPConn
 	raw   syscall.RawConn
@@ -102,8 +107,8 @@ func newWritingConn(c *net.TCPConn, guard *lease.Guard) (*writingConn, error) {
 	return &writingConn{TCPConn: c, raw: raw}, err
 }
 
-// Write implements net.Conn. Between the proof and the system call nothing is waited for, in particular not for room in
-// the kernel's buffer.
+// Write implements net.Conn. Between the proof and the system call nothing is waited for, in
+// particular not for room in the kernel's buffer.
 func (c *writingConn) Write(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var k int

@@ -46,8 +46,8 @@ func posting(t *testing.T, url string, body io.Reader, size int64) *http.Request
 	return req
 }
 
-// TestBodyEndsWithTheProof lets the proof lapse in the middle of a body: not one piece more is sent, and the connection is
-// reset, so that what the kernel holds back is not sent either.
+// TestBodyEndsWithTheProof lets the proof lapse in the middle of a body: not one piece more is
+// sent, and the connection is reset, so that what the kernel holds back is not sent either.
 func TestBodyEndsWithTheProof(t *testing.T) {
 	for name, serve := range map[string]func(http.Handler) *httptest.Server{"plain": httptest.NewServer, "TLS": httptest.NewTLSServer} {
 		t.Run(name, func(t *testing.T) {
@@ -90,8 +90,8 @@ func TestBodyEndsWithTheProof(t *testing.T) {
 	}
 }
 
-// TestEachConnectionIsGivenTheLeaseOfItsCall: reads need no proof, nor do calls of another job on a connection that a lost
-// one had.
+// TestEachConnectionIsGivenTheLeaseOfItsCall: reads need no proof, nor do calls of another job on a
+// connection that a lost one had.
 func TestEachConnectionIsGivenTheLeaseOfItsCall(t *testing.T) {
 	l, pass := held()
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
@@ -124,8 +124,8 @@ func TestEachConnectionIsGivenTheLeaseOfItsCall(t *testing.T) {
 	}
 }
 
-// TestCutConnectionIsReset closes a connection whose other end takes nothing, as kill -9 does: what is in the kernel's
-// buffer is dropped.
+// TestCutConnectionIsReset closes a connection whose other end takes nothing, as kill -9 does: what
+// is in the kernel's buffer is dropped.
 func TestCutConnectionIsReset(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -157,7 +157,8 @@ func TestCutConnectionIsReset(t *testing.T) {
 	}
 }
 
-// TestWritingConnectionsAreBounded reads the options back that bound how long what was sent may still arrive.
+// TestWritingConnectionsAreBounded reads the options back that bound how long what was sent may
+// still arrive.
 func TestWritingConnectionsAreBounded(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()

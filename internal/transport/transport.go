@@ -19,15 +19,16 @@ const connectTimeout = 10 * time.Second
 type Config struct {
 	CAFile  string // PEM certificates to trust in addition to the system's; may be empty
 	MaxIdle int    // connections kept open to each host; more are opened as requests need them
-	// Writes says that jobs change something over them: a Fence holds them back, and what is closed is reset.
+	// Writes says that jobs change something over them: a Fence holds them back, and what is closed
+	// is reset.
 	Writes bool
 	Guard  *lease.Guard // watches them if they write; may be nil
 }
 
 // Pool is a pool of connections, the innermost RoundTripper of each stack. When the file of
 // certificates to trust has changed, new connections trust what it holds now, and old ones end with
-// their calls. A panic of a request's body, which net/http reads in a goroutine of its own, is an error
-// of the call. It is safe for concurrent use.
+// their calls. A panic of a request's body, which net/http reads in a goroutine of its own, is an
+// error of the call. It is safe for concurrent use.
 type Pool struct {
 	cfg   Config
 	trust *certs.Trust
@@ -71,9 +72,9 @@ func (p *Pool) current() *http.Transport {
 	return p.http
 }
 
-// connections speak HTTP/1.1 alone, one connection for each request in flight: one HTTP/2 connection
-// for all chunks was half as fast. They never ask for compression nor inflate: encodings are the
-// client's to choose.
+// connections speak HTTP/1.1 alone, one connection for each request in flight: one HTTP/2
+// connection for all chunks was half as fast. They never ask for compression nor inflate: encodings
+// are the client's to choose.
 func connections(cfg Config, roots *x509.CertPool) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

@@ -169,8 +169,8 @@ func (a *attempt) carry(ctx context.Context, lay layout) error {
 	return a.commit(ctx, c)
 }
 
-// closeSink closes the target at the end of an attempt that met cause: what is done is made durable,
-// and what no later attempt can go on with is removed.
+// closeSink closes the target at the end of an attempt that met cause: what is done is made
+// durable, and what no later attempt can go on with is removed.
 func (a *attempt) closeSink(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()

@@ -90,8 +90,8 @@ func newSourceCalls(e *ends, p *patience, endpoint string) caller {
 	return &retrying{p, &breaking{p, new(flow.Breaker), &attended{p.count, endpoint, &sourceCalls{e}}}}
 }
 
-// newTargetCalls is the way of calls to the target, under the job's lease. made returns when the job made
-// the target drive, zero if it did not.
+// newTargetCalls is the way of calls to the target, under the job's lease. made returns when the
+// job made the target drive, zero if it did not.
 func newTargetCalls(e *ends, p *patience, endpoint string, l *lease.Lease, made func() time.Time) caller {
 	var c caller = &attended{p.count, endpoint, &timed{&targetCalls{e}}}
 	c = &settling{made, p.policy.Young, c}
@@ -122,8 +122,8 @@ func (p *patience) drainOf(c *call) <-chan struct{} {
 	return p.drain
 }
 
-// again makes a call that has failed with err once more, until it succeeds, fails with another verdict
-// or has failed for too long. What it waits for is shown meanwhile.
+// again makes a call that has failed with err once more, until it succeeds, fails with another
+// verdict or has failed for too long. What it waits for is shown meanwhile.
 func (p *patience) again(ctx context.Context, c *call, verdict transfer.Retry, err error, next caller) error {
 	defer p.count.waitEnds(c)
 	r := flow.Retry{
@@ -139,8 +139,8 @@ func (p *patience) again(ctx context.Context, c *call, verdict transfer.Retry, e
 	return r.Run(ctx, err, func() error { return next.do(ctx, c) })
 }
 
-// noteWait shows a wait that is long, or one of many, in the job's progress and, if it is the job's longest
-// one, in the log.
+// noteWait shows a wait that is long, or one of many, in the job's progress and, if it is the job's
+// longest one, in the log.
 func (p *patience) noteWait(c *call, err error, pause flow.Pause) {
 	p.log.Debug("retrying", zap.Time("until", pause.Until), zap.Error(err))
 	if pause.Until.Sub(pause.Since) < flow.LongWait {
@@ -232,11 +232,11 @@ func (d *duplexed) do(ctx context.Context, c *call) error {
 	return d.next.do(ctx, c)
 }
 
-// leased makes a call only while it is proven that the job is still this worker's: a worker that was
-// stopped, or has lost the store, must not touch what another one may have finished. A call is cut when
-// the proof lapses, and made again when there is a new one. That is no failure: nothing counts it, and
-// no time limits it, for a store may be away for long. A call to a target that is written in order
-// cannot be made again; it waits for the proof inside.
+// leased makes a call only while it is proven that the job is still this worker's: a worker that
+// was stopped, or has lost the store, must not touch what another one may have finished. A call is
+// cut when the proof lapses, and made again when there is a new one. That is no failure: nothing
+// counts it, and no time limits it, for a store may be away for long. A call to a target that is
+// written in order cannot be made again; it waits for the proof inside.
 type leased struct {
 	lease *lease.Lease
 	ends  *ends
@@ -284,8 +284,8 @@ func (s *settling) do(ctx context.Context, c *call) error {
 	return &transfer.Error{Op: "wait for the new drive", Code: transfer.CodeConflict, Err: err}
 }
 
-// attended notes which calls to an endpoint are under way, by which a silent endpoint is told from a job that asks nothing
-// of it.
+// attended notes which calls to an endpoint are under way, by which a silent endpoint is told from
+// a job that asks nothing of it.
 type attended struct {
 	count    *counters
 	endpoint string // empty: the end is at none

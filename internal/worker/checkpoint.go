@@ -26,8 +26,8 @@ const (
 )
 
 // checkpointer owns what an attempt remembers: the plan, the progress and the ledger. It saves them
-// about once a second for as long as the attempt runs, which also renews the worker's lease. It is safe
-// for concurrent use.
+// about once a second for as long as the attempt runs, which also renews the worker's lease. It is
+// safe for concurrent use.
 type checkpointer struct {
 	store   transfer.Store
 	lease   *lease.Lease            // on the store's job
@@ -85,7 +85,8 @@ func (c *checkpointer) updatePlan(change func(p *transfer.Plan)) {
 	change(&c.plan)
 }
 
-// setSize notes the size of the image, bytes, and how many chunks follow it; -1: it is not known yet.
+// setSize notes the size of the image, bytes, and how many chunks follow it; -1: it is not known
+// yet.
 func (c *checkpointer) setSize(size, more int64) {
 	if size < 0 {
 		return

@@ -18,8 +18,9 @@ const (
 	// rereads is how often what is stored is read before it counts as different: the fault may lie on
 	// the way back.
 	rereads = 3
-	// comparisons is how often the source is read at the most before a chunk of the target counts as
-	// different: with one read in ten that is wrong, of both ends, a sound drive of 10 TiB must not fail.
+	// comparisons is how often the source is read at the most before a chunk of the target counts
+	// as different: with one read in ten that is wrong, of both ends, a sound drive of 10 TiB must
+	// not fail.
 	comparisons = 10
 	// sourceReads is how often a chunk of the source is read at the most until two reads agree.
 	sourceReads = 12
@@ -78,8 +79,8 @@ func (c *copier) step(ctx context.Context, w work, l *lane) error {
 	return c.finish(ctx, w, p, l)
 }
 
-// leftOut reports whether the chunk is zeros that need not be written. Where the source was read again
-// from its start, some of it may be stored already.
+// leftOut reports whether the chunk is zeros that need not be written. Where the source was read
+// again from its start, some of it may be stored already.
 func (c *copier) leftOut(w work, p []byte) bool {
 	return c.action.Writes && c.skipZeros && (w.Hole || chunker.IsZero(p)) && c.state.ledger.untouched(w.Index)
 }
@@ -304,8 +305,8 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 	}
 }
 
-// judge is readBack for what is not written again if it differs: it is read as often as a chunk that
-// is, with the same pauses.
+// judge is readBack for what is not written again if it differs: it is read as often as a chunk
+// that is, with the same pauses.
 func (c *copier) judge(ctx context.Context, ch transfer.Chunk, want expected, l *lane) (err error) {
 	for try := range rewrites {
 		if err := pauseBefore(ctx, try); err != nil {
@@ -326,8 +327,8 @@ func (c *copier) readBack(
 	return c.readBackBy(ctx, opReadBack, ch, want, l)
 }
 
-// readStored is readBack for what was not written a moment ago: where the target's host caches it, it
-// is read from the disk.
+// readStored is readBack for what was not written a moment ago: where the target's host caches it,
+// it is read from the disk.
 func (c *copier) readStored(
 	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
 ) (got transfer.Digest, err error) {

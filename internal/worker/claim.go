@@ -80,7 +80,8 @@ func (a *attempt) claimTarget(ctx context.Context, drive string) error {
 	a.state.updatePlan(func(p *transfer.Plan) {
 		a.trusted = last != "" && last == p.WriteMark
 		p.WriteMark = mark
-		// In the same save as the mark: an attempt that ends before it settles must not turn doubt into trust.
+		// In the same save as the mark: an attempt that ends before it settles must not turn doubt
+		// into trust.
 		p.Doubted = p.Doubted || !a.trusted
 	})
 	return nil

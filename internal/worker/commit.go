@@ -47,8 +47,8 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 	return a.state.saveSurely(ctx)
 }
 
-// checkDigest compares the image with --sha256. That of a compressed image as it is stored will do as
-// well, for there is one image in it: it is what most publishers sign.
+// checkDigest compares the image with --sha256. That of a compressed image as it is stored will do
+// as well, for there is one image in it: it is what most publishers sign.
 func (a *attempt) checkDigest(m *transfer.Manifest) (warnings []string, err error) {
 	want, stored := a.spec().SHA256, ""
 	if a.ends.stored != nil {
@@ -85,8 +85,8 @@ func (a *attempt) complete(ctx context.Context, c *copier, m *transfer.Manifest)
 	return nil
 }
 
-// markComplete notes on a drive that the job wrote that it is complete. An endpoint that cannot change what it says of a
-// drive is no failure: the job's record says so, too.
+// markComplete notes on a drive that the job wrote that it is complete. An endpoint that cannot
+// change what it says of a drive is no failure: the job's record says so, too.
 func (a *attempt) markComplete(ctx context.Context) error {
 	drive := a.state.Plan().Drive
 	if drive == "" {
@@ -104,8 +104,9 @@ func (a *attempt) markComplete(ctx context.Context) error {
 	return nil
 }
 
-// discard removes a target that this job made and that no later attempt can complete, nor go on with.
-// It asks for a fresh proof of the lease first: another worker may have completed the target meanwhile.
+// discard removes a target that this job made and that no later attempt can complete, nor go on
+// with. It asks for a fresh proof of the lease first: another worker may have completed the target
+// meanwhile.
 func (a *attempt) discard(ctx context.Context, cause error) error {
 	if cause == nil || a.ends.discard == nil || !a.hopeless(cause) && !a.useless(cause) {
 		return nil
@@ -147,8 +148,8 @@ func (a *attempt) hopeless(cause error) bool {
 	return false
 }
 
-// useless reports whether a later attempt can make nothing of what is stored: it may be lost, or it is
-// a file without any chunk that is done.
+// useless reports whether a later attempt can make nothing of what is stored: it may be lost, or it
+// is a file without any chunk that is done.
 func (a *attempt) useless(cause error) bool {
 	return errors.Is(cause, transfer.ErrLost) || !a.spec().Target.IsDrive() && a.state.ledger.len() == 0
 }

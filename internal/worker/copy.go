@@ -152,14 +152,15 @@ func (r *lanes) carryAll(ctx context.Context, l *lane) error {
 		case errors.Is(err, errAllTaken):
 			return nil
 		case errors.Is(err, flow.ErrDrained):
-			// As an error it would end ctx, and with it the chunks that the other lanes have in flight.
+			// As an error it would end ctx, and with it the chunks that the other lanes have in
+			// flight.
 			r.drained.Store(true)
 			return nil
 		case err != nil:
 			return err
 		}
-		// Drained in the middle of a chunk, which then waits for long, is an error: later chunks may have to
-		// wait for this one.
+		// Drained in the middle of a chunk, which then waits for long, is an error: later chunks
+		// may have to wait for this one.
 		if err := r.step(ctx, w, l); err != nil {
 			return err
 		}

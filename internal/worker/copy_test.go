@@ -100,8 +100,8 @@ func TestHoles(t *testing.T) {
 	}
 }
 
-// TestNotBlank is a target that calls itself blank and holds something where nothing was written: all of it
-// becomes zeros, not only what was sampled.
+// TestNotBlank is a target that calls itself blank and holds something where nothing was written:
+// all of it becomes zeros, not only what was sampled.
 func TestNotBlank(t *testing.T) {
 	image := make([]byte, 200*chunkSize)
 	sink := newChunked(bytes.Repeat([]byte{0xee}, len(image)))

@@ -18,8 +18,9 @@ func tenth(seed uint64) func(transfer.Chunk, int, []byte) {
 	}
 }
 
-// TestCorruptReads has one read in ten of each drive wrong, which fails no sound drive, whatever is read
-// there: chunks, places that were left out, what an earlier attempt stored, or the rest of a drive.
+// TestCorruptReads has one read in ten of each drive wrong, which fails no sound drive, whatever is
+// read there: chunks, places that were left out, what an earlier attempt stored, or the rest of a
+// drive.
 func TestCorruptReads(t *testing.T) {
 	const count = 400
 	image := noise(count * chunkSize)
@@ -78,8 +79,8 @@ func lying(image []byte) func(uint64) transfer.Source {
 	}
 }
 
-// TestCorruptReadsRaiseNoDoubt lets a resumed job trust its ledger, and leave zeros out, though one read
-// in ten is wrong.
+// TestCorruptReadsRaiseNoDoubt lets a resumed job trust its ledger, and leave zeros out, though one
+// read in ten is wrong.
 func TestCorruptReadsRaiseNoDoubt(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {

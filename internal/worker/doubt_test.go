@@ -268,7 +268,8 @@ func TestVerifyChanged(t *testing.T) {
 	j.mustFail(transfer.CodeSourceChanged)
 }
 
-// TestDoubtOutlastsAnAttemptThatSettledNothing: its last save has the new mark, and must have the doubt.
+// TestDoubtOutlastsAnAttemptThatSettledNothing: its last save has the new mark, and must have the
+// doubt.
 func TestDoubtOutlastsAnAttemptThatSettledNothing(t *testing.T) {
 	image := noise(120 * chunkSize)
 	j, sink, s := halfOf(t, image)

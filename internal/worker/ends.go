@@ -51,7 +51,8 @@ func ability[T any](end any) T {
 // claimer is the store's ability to keep jobs out of each other's way; nil: it has none.
 func claimer(store transfer.Store) transfer.Claimer { return ability[transfer.Claimer](store) }
 
-// leaseOf is the lease on the store's job; nil, which always holds, if no other process can take the job.
+// leaseOf is the lease on the store's job; nil, which always holds, if no other process can take
+// the job.
 func leaseOf(store transfer.Store) *lease.Lease {
 	if h := ability[lease.Holder](store); h != nil {
 		return h.Lease()

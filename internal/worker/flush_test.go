@@ -94,8 +94,8 @@ func newDownload(t *testing.T, source transfer.Source, sink transfer.Sink) *job 
 
 var errDisk = fmt.Errorf("%w: %w", transfer.ErrLost, unix.EIO)
 
-// TestLostFlushStartsOver: after a flush that failed nothing counts that was written, though the next
-// flush succeeds and every read from memory is right.
+// TestLostFlushStartsOver: after a flush that failed nothing counts that was written, though the
+// next flush succeeds and every read from memory is right.
 func TestLostFlushStartsOver(t *testing.T) {
 	image := noise(200 * chunkSize)
 	for _, nth := range []int{1, 2, 3} {
@@ -188,8 +188,8 @@ func TestUnflushedIsBounded(t *testing.T) {
 	})
 }
 
-// TestResumeReadsTheDisk: what the host holds in memory of what an earlier attempt stored need not be
-// on the disk.
+// TestResumeReadsTheDisk: what the host holds in memory of what an earlier attempt stored need not
+// be on the disk.
 func TestResumeReadsTheDisk(t *testing.T) {
 	image := noise(60 * chunkSize)
 	sink := newCached()
@@ -215,8 +215,8 @@ func TestResumeReadsTheDisk(t *testing.T) {
 	}
 }
 
-// TestFullReadsTheDisk finds and mends what the disk stored wrongly, and fails where it does so again
-// and again. What is written otherwise is not read from the disk.
+// TestFullReadsTheDisk finds and mends what the disk stored wrongly, and fails where it does so
+// again and again. What is written otherwise is not read from the disk.
 func TestFullReadsTheDisk(t *testing.T) {
 	image := noise(20*chunkSize + 7)
 	for _, tc := range []struct {
@@ -266,7 +266,8 @@ func (r *rotten) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Writer) e
 	return err
 }
 
-// TestMendedIsReadFromTheDisk: a chunk that full verification stores again is read from the disk again.
+// TestMendedIsReadFromTheDisk: a chunk that full verification stores again is read from the disk
+// again.
 func TestMendedIsReadFromTheDisk(t *testing.T) {
 	image := noise(20 * chunkSize)
 	sink := newCached()

@@ -8,7 +8,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestMarkedCompleteAtTheEnd takes the mark of an incomplete drive off when all else is done, and not of one that failed.
+// TestMarkedCompleteAtTheEnd takes the mark of an incomplete drive off when all else is done, and
+// not of one that failed.
 func TestMarkedCompleteAtTheEnd(t *testing.T) {
 	for _, kind := range []transfer.Kind{transfer.Upload, transfer.Clone} {
 		synctest.Test(t, func(t *testing.T) {
@@ -64,7 +65,8 @@ func TestMarkStays(t *testing.T) {
 	}
 }
 
-// TestNothingLeft is a job whose drive was removed again: nothing that it asked for may still be there.
+// TestNothingLeft is a job whose drive was removed again: nothing that it asked for may still be
+// there.
 func TestNothingLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := newChunked(noise(3 * chunkSize))
@@ -83,7 +85,8 @@ type changesLater struct{ *chunked }
 
 func (c *changesLater) Unchanged(context.Context) error { return failure(transfer.CodeSourceChanged) }
 
-// TestMayHaveMade keeps looking for a drive only where a call may have made one: not where the endpoint refused it.
+// TestMayHaveMade keeps looking for a drive only where a call may have made one: not where the
+// endpoint refused it.
 func TestMayHaveMade(t *testing.T) {
 	for code, want := range map[transfer.Code]bool{
 		transfer.CodeInvalid: false, transfer.CodeRefused: false, transfer.CodeUnauthorized: false, transfer.CodeUnreachable: false,

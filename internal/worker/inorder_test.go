@@ -24,7 +24,8 @@ func (e *failingRanges) Source(ctx context.Context, s *Session) (transfer.Source
 }
 
 // TestRangesFailInTheMiddle reads the source again from its start, and writes only what it has not
-// written: or all that is another image now, also where a chunk was written in part and is zeros by now.
+// written: or all that is another image now, also where a chunk was written in part and is zeros by
+// now.
 func TestRangesFailInTheMiddle(t *testing.T) {
 	for _, changed := range []bool{false, true} {
 		for _, hash := range []bool{false, true} {
@@ -60,7 +61,8 @@ func TestRangesFailInTheMiddle(t *testing.T) {
 	}
 }
 
-// TestReadsOfAStreamAreMadeAgain has the session's Retry make what a stream does again, as calls are.
+// TestReadsOfAStreamAreMadeAgain has the session's Retry make what a stream does again, as calls
+// are.
 func TestReadsOfAStreamAreMadeAgain(t *testing.T) {
 	j := newJob(t, newStream(noise(chunkSize)), newChunked(nil))
 	tries := 0

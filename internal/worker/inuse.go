@@ -13,8 +13,8 @@ import (
 // useTimeout bounds the question who uses a drive.
 const useTimeout = 10 * time.Second
 
-// inUse says of a difference that it is on a drive which something else uses, and so may write to. It asks once: the job has
-// failed, whatever the answer.
+// inUse says of a difference that it is on a drive which something else uses, and so may write to.
+// It asks once: the job has failed, whatever the answer.
 func (a *attempt) inUse(ctx context.Context, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err

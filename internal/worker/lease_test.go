@@ -144,8 +144,9 @@ func TestLostWorkerTouchesNothing(t *testing.T) {
 	}
 }
 
-// TestCallInFlightIsCutAndMadeAgain loses the store for longer than a save proves the lease, while calls are under way:
-// they are cut when the proof lapses, none begins until there is a new one, and that counts as no retry.
+// TestCallInFlightIsCutAndMadeAgain loses the store for longer than a save proves the lease, while
+// calls are under way: they are cut when the proof lapses, none begins until there is a new one,
+// and that counts as no retry.
 func TestCallInFlightIsCutAndMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image, sink := noise(4*chunkSize), newChunked(nil)

@@ -29,10 +29,11 @@ type ledger struct {
 }
 
 const (
-	// mostUnsaved is how many chunks a crash may have carried again, in addition to those in flight.
+	// mostUnsaved is how many chunks a crash may have carried again, in addition to those in
+	// flight.
 	mostUnsaved = 16
-	// A save is due when saveSlow chunks are pending, for others are done while it lasts, and already
-	// with saveQuick where a save takes less than quickSave. A chunk of 4 MiB takes tens of
+	// A save is due when saveSlow chunks are pending, for others are done while it lasts, and
+	// already with saveQuick where a save takes less than quickSave. A chunk of 4 MiB takes tens of
 	// milliseconds of a core, and such a save less than one.
 	saveSlow  = mostUnsaved / 2
 	saveQuick = mostUnsaved / 4
@@ -40,7 +41,8 @@ const (
 
 	// mostUnflushed is how many more that is of a target which is flushed first: disks are slow.
 	mostUnflushed = 64
-	// flushAt is how many are flushed at once, if that is not due anyway: others are done meanwhile.
+	// flushAt is how many are flushed at once, if that is not due anyway: others are done
+	// meanwhile.
 	flushAt = mostUnflushed / 2
 )
 
@@ -80,7 +82,8 @@ func (l *ledger) untouched(index int64) bool {
 // mark notes that a chunk is done, and reports whether it was not before.
 func (l *ledger) mark(index int64, d transfer.Digest) bool { return l.add(index, d, 1) }
 
-// markFree is mark of a chunk that costs nothing to do again. It waits for a save that is due anyway.
+// markFree is mark of a chunk that costs nothing to do again. It waits for a save that is due
+// anyway.
 func (l *ledger) markFree(index int64, d transfer.Digest) bool { return l.add(index, d, 0) }
 
 func (l *ledger) add(index int64, d transfer.Digest, costs int) bool {
@@ -112,8 +115,8 @@ func wakeIf(enough bool, token chan<- struct{}) {
 	}
 }
 
-// setFlushed says whether chunks are flushed before they are saved. Those that were not when that ends
-// are taken out.
+// setFlushed says whether chunks are flushed before they are saved. Those that were not when that
+// ends are taken out.
 func (l *ledger) setFlushed(flushes bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -200,8 +203,8 @@ func (l *ledger) kept(took time.Duration) {
 	}
 }
 
-// hasRoom reports whether one more chunk may begin: few are done and not saved, without those that cost
-// nothing.
+// hasRoom reports whether one more chunk may begin: few are done and not saved, without those that
+// cost nothing.
 func (l *ledger) hasRoom() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

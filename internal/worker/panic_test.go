@@ -23,8 +23,8 @@ func (brokenMap) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	}
 }
 
-// mustPanic runs a job that panics at one place. It fails, and that alone: what was done is saved, and
-// without the fault the next attempt goes on from there.
+// mustPanic runs a job that panics at one place. It fails, and that alone: what was done is saved,
+// and without the fault the next attempt goes on from there.
 func mustPanic(t *testing.T, j *job, mend func(), stack string) {
 	t.Helper()
 	err := j.run(t.Context(), nil)
@@ -109,7 +109,8 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// TestPanicInPieces panics in the two goroutines that write a chunk and read it back piece by piece.
+// TestPanicInPieces panics in the two goroutines that write a chunk and read it back piece by
+// piece.
 func TestPanicInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, side := range []string{"write", "read back"} {

@@ -44,8 +44,8 @@ func newSlow(t *testing.T, chunks int, rate float64) (*job, *chunked, []byte) {
 	return j, sink, image
 }
 
-// TestPiecesFillASlowLink in both directions from nearly the first byte to nearly the last: the slower
-// the link, the smaller the pieces, so that little is lost.
+// TestPiecesFillASlowLink in both directions from nearly the first byte to nearly the last: the
+// slower the link, the smaller the pieces, so that little is lost.
 func TestPiecesFillASlowLink(t *testing.T) {
 	const mbit = 1e6 / 8
 	for _, rate := range []float64{10 * mbit, 50 * mbit, 100 * mbit, 200 * mbit} {

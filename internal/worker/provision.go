@@ -50,7 +50,8 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 	return a.claimTarget(ctx, drive)
 }
 
-// mayHaveMade reports whether a call that failed may have made a drive: no answer came, or none that says it was refused.
+// mayHaveMade reports whether a call that failed may have made a drive: no answer came, or none
+// that says it was refused.
 func mayHaveMade(err error) bool {
 	switch transfer.CodeOf(err) {
 	case transfer.CodeInvalid, transfer.CodeExists, transfer.CodeForbidden, transfer.CodeUnreachable, transfer.CodeUntrusted,

@@ -15,9 +15,9 @@ import (
 // sourcePasses is how often the source is compared at the most with what was read of it.
 const sourcePasses = 3
 
-// proveSource makes sure that all which was read is of one image. Where the source was touched, perhaps
-// only its permissions, the digests of a second reading decide; so they do, with full verification, of a
-// source that others may change unseen.
+// proveSource makes sure that all which was read is of one image. Where the source was touched,
+// perhaps only its permissions, the digests of a second reading decide; so they do, with full
+// verification, of a source that others may change unseen.
 func (a *attempt) proveSource(ctx context.Context, c *copier) error {
 	unseen := ""
 	if a.ends.unwatch != nil {
@@ -87,7 +87,8 @@ func (a *attempt) rereadStream(ctx context.Context, c *copier) error {
 	return nil
 }
 
-// rereadChunk compares one chunk of the source with what the ledger has; what was left out was zeros.
+// rereadChunk compares one chunk of the source with what the ledger has; what was left out was
+// zeros.
 func (c *copier) rereadChunk(ctx context.Context, w work, l *lane) error {
 	want := c.expectedDigest(w)
 	if w.Hole && want == verify.ZeroDigest(w.Len) {

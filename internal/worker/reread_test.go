@@ -35,8 +35,8 @@ func sparseImage() ([]byte, []transfer.Extent) {
 	return image, []transfer.Extent{{Len: 5 * chunkSize}, {Off: 15 * chunkSize, Len: 5 * chunkSize}}
 }
 
-// TestTouchedSource reads an image again that was touched, as by chmod, and goes on if its bytes are equal;
-// if they are not, be it in what was a hole, the image has changed.
+// TestTouchedSource reads an image again that was touched, as by chmod, and goes on if its bytes
+// are equal; if they are not, be it in what was a hole, the image has changed.
 func TestTouchedSource(t *testing.T) {
 	for name, tc := range map[string]struct {
 		touches int
@@ -76,8 +76,8 @@ func TestTouchedSource(t *testing.T) {
 	}
 }
 
-// TestResumeOfATouchedSource compares what an earlier attempt read with a source that may be another one,
-// in this attempt and, if that does not end, in the next.
+// TestResumeOfATouchedSource compares what an earlier attempt read with a source that may be
+// another one, in this attempt and, if that does not end, in the next.
 func TestResumeOfATouchedSource(t *testing.T) {
 	for _, changed := range []bool{false, true} {
 		image, extents := sparseImage()
@@ -113,8 +113,8 @@ func TestResumeOfATouchedSource(t *testing.T) {
 	}
 }
 
-// TestUnseenChanges are said in the result; with full verification the source is read a second time, past
-// the cache, and a difference ends the job.
+// TestUnseenChanges are said in the result; with full verification the source is read a second
+// time, past the cache, and a difference ends the job.
 func TestUnseenChanges(t *testing.T) {
 	for name, tc := range map[string]struct {
 		verify  transfer.VerifyMode

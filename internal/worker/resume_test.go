@@ -239,8 +239,8 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// TestDamagedRecord is a plan or a ledger that somebody has written, or a disk has damaged: the job fails
-// before its ends are opened.
+// TestDamagedRecord is a plan or a ledger that somebody has written, or a disk has damaged: the job
+// fails before its ends are opened.
 func TestDamagedRecord(t *testing.T) {
 	for name, at := range map[string]transfer.Checkpoint{
 		"chunk size":    {Plan: transfer.Plan{ChunkSize: -1}},

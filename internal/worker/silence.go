@@ -38,8 +38,8 @@ func (c *counters) callEnds(endpoint string) {
 	}
 }
 
-// silent is the endpoint from which nothing has come for long; nil: none. A call that is cut for it is made again, which is
-// then what the job waits for.
+// silent is the endpoint from which nothing has come for long; nil: none. A call that is cut for it
+// is made again, which is then what the job waits for.
 func (a *attention) silent(now time.Time) *transfer.Waiting {
 	if now.Sub(a.moved) < flow.LongWait {
 		return nil
@@ -52,7 +52,8 @@ func (a *attention) silent(now time.Time) *transfer.Waiting {
 	return nil
 }
 
-// waitLog tells an operator what a job waits for: when that begins, and when it is over. It is not safe for concurrent use.
+// waitLog tells an operator what a job waits for: when that begins, and when it is over. It is not
+// safe for concurrent use.
 type waitLog struct {
 	log  *zap.Logger
 	told *transfer.Waiting

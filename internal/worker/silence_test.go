@@ -14,8 +14,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestSilentEndpointIsShown says that nothing comes from an endpoint while a call is under way, in the progress and once in
-// the log, and that it is over.
+// TestSilentEndpointIsShown says that nothing comes from an endpoint while a call is under way, in
+// the progress and once in the log, and that it is over.
 func TestSilentEndpointIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)

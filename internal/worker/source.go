@@ -50,9 +50,9 @@ func (a *attempt) openOnce(ctx context.Context) error {
 	})
 }
 
-// readsHoles reports whether what the source calls holes is read like all else. Full verification and
-// comparisons take no file system's word for it: the target would be compared with zeros that it may have
-// been given by mistake.
+// readsHoles reports whether what the source calls holes is read like all else. Full verification
+// and comparisons take no file system's word for it: the target would be compared with zeros that
+// it may have been given by mistake.
 func (a *attempt) readsHoles() bool {
 	return a.spec().NoHoles || a.spec().Verify == transfer.VerifyFull || !a.action.Writes
 }
@@ -67,9 +67,9 @@ func (d allData) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return extentsOf(transfer.Extent{Len: d.source.Size()})
 }
 
-// reopenInOrder makes a stream of the source. All of it is read and compared with what the ledger has,
-// so it does not matter any more which version of it was read before; but later attempts cannot take it
-// for known that zeros were never written.
+// reopenInOrder makes a stream of the source. All of it is read and compared with what the ledger
+// has, so it does not matter any more which version of it was read before; but later attempts
+// cannot take it for known that zeros were never written.
 func (a *attempt) reopenInOrder(ctx context.Context) error {
 	before := a.ends.source
 	a.session.InOrder = true

@@ -44,7 +44,8 @@ func TestSpeed(t *testing.T) {
 	}
 }
 
-// TestBytesDone begin at 0 whatever is zeros, and end at their total, whatever is read again or cleared.
+// TestBytesDone begin at 0 whatever is zeros, and end at their total, whatever is read again or
+// cleared.
 func TestBytesDone(t *testing.T) {
 	image, extents := sparse()
 	const data, tail = 14 * chunkSize, 9 * chunkSize

@@ -99,8 +99,9 @@ func TestDrainInFlight(t *testing.T) {
 	}
 }
 
-// TestCrashCost saves often enough that a crash costs no more than mostUnsaved chunks and what is in flight, however
-// long a chunk or a save takes; and where a save is quick, half as many at the median.
+// TestCrashCost saves often enough that a crash costs no more than mostUnsaved chunks and what is
+// in flight, however long a chunk or a save takes; and where a save is quick, half as many at the
+// median.
 func TestCrashCost(t *testing.T) {
 	for _, chunk := range []time.Duration{100 * time.Microsecond, 10 * time.Millisecond, time.Second} {
 		for _, save := range []time.Duration{0, 200 * time.Microsecond, 20 * time.Millisecond, 3 * time.Second} {

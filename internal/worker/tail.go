@@ -15,14 +15,15 @@ import (
 	"github.com/transferd/transferd/internal/volume"
 )
 
-// The tail is what a target that is larger than the image holds behind it. On a target that was there
-// before it is old bytes, which become zeros: each chunk is read, and written only if it is not zeros.
-// On a new target it is zeros already, and is sampled.
+// The tail is what a target that is larger than the image holds behind it. On a target that was
+// there before it is old bytes, which become zeros: each chunk is read, and written only if it is
+// not zeros. On a new target it is zeros already, and is sampled.
 
 // namedPartitions is how many partitions are named at the most.
 const namedPartitions = 8
 
-// tailLen is how many bytes the target holds behind the image; 0 as long as the image's size is unknown.
+// tailLen is how many bytes the target holds behind the image; 0 as long as the image's size is
+// unknown.
 func (c *copier) tailLen() int64 {
 	if c.size < 0 {
 		return 0
@@ -30,7 +31,8 @@ func (c *copier) tailLen() int64 {
 	return max(0, c.ends.traits.Capacity-c.size)
 }
 
-// clearsTail reports whether the tail is to become zeros: that of a target on which zeros are written, too.
+// clearsTail reports whether the tail is to become zeros: that of a target on which zeros are
+// written, too.
 func (c *copier) clearsTail() bool {
 	return c.action.Writes && c.ends.readBack != nil && !c.skipZeros && !c.spec.KeepTail && c.tailLen() > 0
 }
@@ -57,8 +59,8 @@ func (c *copier) noteSize() {
 	}
 }
 
-// announceTail says, before anything is written, what is about to be lost of a target that was there
-// before.
+// announceTail says, before anything is written, what is about to be lost of a target that was
+// there before.
 func (a *attempt) announceTail(ctx context.Context, c *copier) error {
 	if !c.replaces() || c.spec.KeepTail {
 		return nil
@@ -73,8 +75,8 @@ func (a *attempt) announceTail(ctx context.Context, c *copier) error {
 	return nil
 }
 
-// inspect names what the target holds: its partition table, the partitions that reach behind an image of
-// size bytes, or a file system.
+// inspect names what the target holds: its partition table, the partitions that reach behind an
+// image of size bytes, or a file system.
 func (a *attempt) inspect(ctx context.Context, size int64) (found []string, err error) {
 	capacity := a.ends.traits.Capacity
 	head, err := a.stored(ctx, 0, min(volume.HeadSize, capacity))
@@ -176,8 +178,8 @@ func (c *copier) makeZero(ctx context.Context, w work, l *lane) error {
 	return nil
 }
 
-// verifyTail looks at the tail of a target that was written: all of it, or a sample where it was zeros
-// from the beginning. What is not zeros becomes so.
+// verifyTail looks at the tail of a target that was written: all of it, or a sample where it was
+// zeros from the beginning. What is not zeros becomes so.
 func (c *copier) verifyTail(ctx context.Context, sampled bool) error {
 	if c.tailLen() == 0 || c.spec.KeepTail {
 		return nil
@@ -193,8 +195,8 @@ func (c *copier) verifyTail(ctx context.Context, sampled bool) error {
 	return c.overTail(ctx, c.counted(c.makeZero))
 }
 
-// tailIsZero looks at the tail of a target that is only compared: it may be larger, but with zeros. All
-// of it is read, unless a sample was asked for.
+// tailIsZero looks at the tail of a target that is only compared: it may be larger, but with zeros.
+// All of it is read, unless a sample was asked for.
 func (c *copier) tailIsZero(ctx context.Context, sampled bool) (err error) {
 	switch {
 	case c.tailLen() == 0:

@@ -25,7 +25,8 @@ func withTail(image []byte, capacity int) []byte {
 	return append(bytes.Clone(image), make([]byte, capacity-len(image))...)
 }
 
-// TestOldBytesBehindTheImage become zeros, whatever is asked to be verified, and a verify job agrees.
+// TestOldBytesBehindTheImage become zeros, whatever is asked to be verified, and a verify job
+// agrees.
 func TestOldBytesBehindTheImage(t *testing.T) {
 	const capacity = 30*chunkSize + 512
 	for _, size := range []int{1, chunkSize - 512, chunkSize, chunkSize + 512, 10*chunkSize + 1024, capacity - 512, capacity} {
@@ -90,7 +91,8 @@ func TestTailOfANewDrive(t *testing.T) {
 	}
 }
 
-// TestTailIsResumed where the ledger ends, and read again if another job may have written the drive.
+// TestTailIsResumed where the ledger ends, and read again if another job may have written the
+// drive.
 func TestTailIsResumed(t *testing.T) {
 	const capacity = 150 * chunkSize
 	for _, doubted := range []bool{false, true} {

@@ -14,10 +14,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// takeover is what an attempt owes to the one before it, if that was lost: its worker neither handed the
-// job over nor is proven to have ended, so what it sent may still arrive. Before the target is completed,
-// the attempt waits until that is over, and reads back what was written before. It is safe for
-// concurrent use.
+// takeover is what an attempt owes to the one before it, if that was lost: its worker neither
+// handed the job over nor is proven to have ended, so what it sent may still arrive. Before the
+// target is completed, the attempt waits until that is over, and reads back what was written
+// before. It is safe for concurrent use.
 type takeover struct {
 	lease *lease.Lease
 
@@ -33,7 +33,8 @@ func (t *takeover) inherits(l *ledger) {
 	}
 }
 
-// completes has what this attempt stored before it was known that bytes of another worker may arrive.
+// completes has what this attempt stored before it was known that bytes of another worker may
+// arrive.
 func (t *takeover) completes(l *ledger) {
 	if !t.known {
 		t.known, t.early = true, l.indexes()

@@ -32,8 +32,8 @@ func (j *job) takeOver(sink *chunked, stored int) {
 	}
 }
 
-// TestLateBytesAreFoundAndMended has the endpoint store what the lost worker sent while the next one works: over what the
-// first has stored, and over what the second has.
+// TestLateBytesAreFoundAndMended has the endpoint store what the lost worker sent while the next
+// one works: over what the first has stored, and over what the second has.
 func TestLateBytesAreFoundAndMended(t *testing.T) {
 	for name, mode := range map[string]transfer.VerifyMode{"written": transfer.VerifyWritten, "full": transfer.VerifyFull, "none": transfer.VerifyNone} {
 		t.Run(name, func(t *testing.T) {
@@ -58,7 +58,8 @@ func TestLateBytesAreFoundAndMended(t *testing.T) {
 	}
 }
 
-// TestWhatIsWrittenAfterTheWaitIsReadOnce: the wait overlaps with the copying, and costs nothing once it is over.
+// TestWhatIsWrittenAfterTheWaitIsReadOnce: the wait overlaps with the copying, and costs nothing
+// once it is over.
 func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const chunks, each = 20, 2 * time.Second
@@ -100,7 +101,8 @@ func TestCleanTakeoverWaitsForNothing(t *testing.T) {
 	})
 }
 
-// TestDrainWhileBytesMayArrive hands the job back at once. The next attempt still owes the second reading.
+// TestDrainWhileBytesMayArrive hands the job back at once. The next attempt still owes the second
+// reading.
 func TestDrainWhileBytesMayArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image, sink := noise(6*chunkSize), newChunked(nil)
@@ -122,7 +124,8 @@ func TestDrainWhileBytesMayArrive(t *testing.T) {
 	})
 }
 
-// TestComparisonWaitsForNothing: a job that only compares has written nothing that could arrive late.
+// TestComparisonWaitsForNothing: a job that only compares has written nothing that could arrive
+// late.
 func TestComparisonWaitsForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := noise(6 * chunkSize)

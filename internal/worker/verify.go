@@ -138,8 +138,8 @@ func (c *copier) readBackAgain(ctx context.Context, w work, l *lane) (mended boo
 	return mended, err
 }
 
-// mend stores a chunk again whose digest was d. A source that differs from d is read until two reads
-// agree: one that is wrong must not replace what is right.
+// mend stores a chunk again whose digest was d. A source that differs from d is read until two
+// reads agree: one that is wrong must not replace what is right.
 func (c *copier) mend(ctx context.Context, w work, d transfer.Digest, l *lane) error {
 	p := l.buf[:w.Len]
 	if d == verify.ZeroDigest(w.Len) {
@@ -207,8 +207,8 @@ func (c *copier) readBackAll(ctx context.Context) error {
 	}, false)
 }
 
-// checkZeros samples the places that were left out because they are zeros. If one of them is not, others
-// may not be either: then the whole target is read back, and what is wrong is stored again.
+// checkZeros samples the places that were left out because they are zeros. If one of them is not,
+// others may not be either: then the whole target is read back, and what is wrong is stored again.
 func (c *copier) checkZeros(ctx context.Context) error {
 	err := c.sampleZeros(ctx)
 	if transfer.CodeOf(err) != transfer.CodeMismatch {

@@ -40,8 +40,8 @@ func (j *job) runObserved(ctx context.Context, drain <-chan struct{}, s *waitsSe
 		Run(ctx, drain, Job{ID: "job", Spec: spec}, j.store)
 }
 
-// TestAskedWaitIsWaitedAndShown has all lanes asked to come back in a quarter of an hour, longer than any
-// call may fail: the job waits that long and no longer, shows it, and counts it once.
+// TestAskedWaitIsWaitedAndShown has all lanes asked to come back in a quarter of an hour, longer
+// than any call may fail: the job waits that long and no longer, shows it, and counts it once.
 func TestAskedWaitIsWaitedAndShown(t *testing.T) {
 	const asked = 15 * time.Minute
 	for _, code := range []transfer.Code{transfer.CodeServer, transfer.CodeThrottled, transfer.CodeConflict} {
@@ -127,8 +127,8 @@ func TestAskedWaitsEnd(t *testing.T) {
 	}
 }
 
-// TestStopInALongWait does not wait for an endpoint that asks for an hour, though a chunk is in flight: on
-// a target that is written in order, too.
+// TestStopInALongWait does not wait for an endpoint that asks for an hour, though a chunk is in
+// flight: on a target that is written in order, too.
 func TestStopInALongWait(t *testing.T) {
 	for _, ordered := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

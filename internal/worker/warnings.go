@@ -10,7 +10,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// warnings is what users should know of an image that has been copied or compared, which m describes.
+// warnings is what users should know of an image that has been copied or compared, which m
+// describes.
 func (a *attempt) warnings(ctx context.Context, m *transfer.Manifest) (list []string) {
 	if a.ends.warner != nil {
 		list = a.ends.warner.Warnings(m)
@@ -25,8 +26,8 @@ func (a *attempt) warnings(ctx context.Context, m *transfer.Manifest) (list []st
 }
 
 // misplacedGPT looks for a partition table on the target whose backup is not where the target ends,
-// as where a drive is larger than its image; empty: there is none. It is read from the target, since
-// a resumed job has not seen all of the image.
+// as where a drive is larger than its image; empty: there is none. It is read from the target,
+// since a resumed job has not seen all of the image.
 func (a *attempt) misplacedGPT(ctx context.Context) string {
 	capacity := a.ends.traits.Capacity
 	if !a.action.Writes && !a.action.EndpointCopies || capacity == 0 ||

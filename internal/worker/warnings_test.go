@@ -21,7 +21,8 @@ type packed struct {
 func (p packed) StoredSHA256() string                 { return p.stored }
 func (p packed) Warnings(*transfer.Manifest) []string { return p.notes }
 
-// TestStoredDigest takes --sha256 for that of the image or, told apart, that of the file it came in.
+// TestStoredDigest takes --sha256 for that of the image or, told apart, that of the file it came
+// in.
 func TestStoredDigest(t *testing.T) {
 	image, stored := noise(3*chunkSize), strings.Repeat("ab", 32)
 	for want, warning := range map[string]string{
@@ -49,7 +50,8 @@ func TestStoredDigest(t *testing.T) {
 	}
 }
 
-// TestWarnings has those of the source and of the target in the result of the attempt that succeeded.
+// TestWarnings has those of the source and of the target in the result of the attempt that
+// succeeded.
 func TestWarnings(t *testing.T) {
 	const size = 5 * chunkSize
 	image := append(transfertest.GPT(512, size), noise(size-1024)...)

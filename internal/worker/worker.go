@@ -40,13 +40,14 @@ type Session struct {
 	Meter transfer.Meter
 	// Limit is what all bodies of the job together take on the wire, bytes a second; nil: no limit.
 	Limit *rate.Limiter
-	// Lease is the proof that the job is this worker's, without which nothing is changed; nil: it always holds.
+	// Lease is the proof that the job is this worker's, without which nothing is changed; nil: it
+	// always holds.
 	Lease *lease.Lease
-	// Retry makes a call to the source again, for a source that cannot leave that to the engine: after a
-	// failure in the middle of a stream, what reads it above could not go on.
+	// Retry makes a call to the source again, for a source that cannot leave that to the engine:
+	// after a failure in the middle of a stream, what reads it above could not go on.
 	Retry func(ctx context.Context, op func(ctx context.Context) error) error
-	// InOrder says that the source cannot be read by offset any more (transfer.ErrInOrder). It is set
-	// before the source is opened again.
+	// InOrder says that the source cannot be read by offset any more (transfer.ErrInOrder). It is
+	// set before the source is opened again.
 	InOrder bool
 }
 
@@ -71,10 +72,11 @@ type Opener interface {
 	// Claim is a claim of a drive on the endpoint of that name, for reading: by where the endpoint
 	// is, not by what it is called.
 	Claim(endpoint, drive string) transfer.Claim
-	// UsedBy is who else uses a drive by what its endpoint says, such as a server that has claimed it.
+	// UsedBy is who else uses a drive by what its endpoint says, such as a server that has claimed
+	// it.
 	UsedBy(ctx context.Context, s *Session, drive transfer.Ref) ([]string, error)
-	// Complete notes on the target drive that it holds all that it is to hold: Provision marked a new one as incomplete.
-	// It may be called again, and for a drive without that mark.
+	// Complete notes on the target drive that it holds all that it is to hold: Provision marked a
+	// new one as incomplete. It may be called again, and for a drive without that mark.
 	Complete(ctx context.Context, s *Session, drive string) error
 	// Ready reports whether the endpoint has finished making a drive.
 	Ready(ctx context.Context, s *Session, drive string) (bool, error)
@@ -110,9 +112,10 @@ func newLimit(bytesPerSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(max(bytesPerSecond/10, least), most)))
 }
 
-// Run carries out one attempt at a job and returns when it has ended. When drain closes, it begins no
-// further chunk, finishes those in flight, saves and returns CodeDrained; when ctx ends, it stops at
-// once, saves, and returns ctx's cause. A panic anywhere in the attempt is an error with CodeInternal.
+// Run carries out one attempt at a job and returns when it has ended. When drain closes, it begins
+// no further chunk, finishes those in flight, saves and returns CodeDrained; when ctx ends, it
+// stops at once, saves, and returns ctx's cause. A panic anywhere in the attempt is an error with
+// CodeInternal.
 func (w *Worker) Run(ctx context.Context, drain <-chan struct{}, job Job, store transfer.Store) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
