@@ -36,7 +36,8 @@ func parseDrive(text string) (r transfer.Ref, ok bool, err error) {
 	}
 	// A mistyped UUID must not quietly become a file of that name.
 	return r, false, transfer.BadAddress(text,
-		"what follows the colon is not a drive UUID: transferctl drives list "+name+" shows them; for a file of this name write ./"+text)
+		"what follows the colon is not a drive UUID: transferctl drives list "+name+
+			" shows them; for a file of this name write ./"+text)
 }
 
 // notUUID is the error of what is no drive's UUID where only a UUID can be.

@@ -195,7 +195,8 @@ func (c *Client) Account(ctx context.Context) (uuid string, clock time.Time, err
 	objects := Decode(text)
 	if len(objects) != 1 || cmp.Or(objects[0]["uuid"], objects[0]["email"]) == "" {
 		return "", clock, &transfer.Error{
-			Op: op, Code: transfer.CodeProtocol, Hint: notAPI, Err: fmt.Errorf("%s did not answer with a profile", c.shared.name),
+			Op: op, Code: transfer.CodeProtocol, Hint: notAPI,
+			Err: fmt.Errorf("%s did not answer with a profile", c.shared.name),
 		}
 	}
 	return cmp.Or(objects[0]["uuid"], objects[0]["email"]), clock, nil

@@ -73,7 +73,8 @@ func tooLarge(sent int) error {
 		smaller *= 2
 	}
 	return transfer.Errorf(transfer.CodeRefused,
-		"begin a new job with smaller chunks, such as --chunk-size "+transfer.FormatSize(smaller)+", or raise the proxy's limit",
+		"begin a new job with smaller chunks, such as --chunk-size "+transfer.FormatSize(smaller)+
+			", or raise the proxy's limit",
 		"413: the endpoint, or a proxy before it, takes no body of %d bytes", sent)
 }
 

@@ -174,7 +174,8 @@ func TestBodyTooLarge(t *testing.T) {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
 			_, _ = w.Write([]byte(page))
 		})
-		err := drive(c, 4<<20, transfer.CompressionNone).WriteChunk(t.Context(), transfer.Chunk{Len: 3 << 20}, make([]byte, 3<<20))
+		d := drive(c, 4<<20, transfer.CompressionNone)
+		err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 3 << 20}, make([]byte, 3<<20))
 		want(t, err, transfer.CodeRefused, "413", "3145728 bytes", "--chunk-size 2M")
 		if f := transfer.FailureOf(err); strings.Contains(f.Hint, "API 1.0") {
 			t.Errorf("%+v", f)

@@ -73,7 +73,8 @@ func (c *Client) authorized(ctx context.Context, r *request) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case fetchErr != nil:
-		return transfer.Errorf(transfer.CodeUnauthorized, transfer.FailureOf(fetchErr).Hint, "%w, and the password cannot be fetched again: %w", err, fetchErr)
+		return transfer.Errorf(transfer.CodeUnauthorized, transfer.FailureOf(fetchErr).Hint,
+			"%w, and the password cannot be fetched again: %w", err, fetchErr)
 	case !other:
 		return err
 	}

@@ -13,7 +13,9 @@ import (
 )
 
 // guardedBy is a client of an endpoint whose password is what current says. asked counts its calls.
-func guardedBy(t *testing.T, current *atomic.Value, asked *atomic.Int64, fetch func(context.Context) (string, error)) *Client {
+func guardedBy(
+	t *testing.T, current *atomic.Value, asked *atomic.Int64, fetch func(context.Context) (string, error),
+) *Client {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
@@ -78,7 +80,8 @@ func TestWrongPassword(t *testing.T) {
 		"the same":   {func(context.Context) (string, error) { return password, nil }, 1, nil},
 		"wrong, too": {func(context.Context) (string, error) { return "wr0ng-pass", nil }, 2, nil},
 		"none": {func(context.Context) (string, error) {
-			return "", transfer.Errorf(transfer.CodeInvalid, "make the file readable", "password_file: %w", errors.New("it is gone"))
+			return "", transfer.Errorf(transfer.CodeInvalid,
+				"make the file readable", "password_file: %w", errors.New("it is gone"))
 		}, 1, []string{"who are you?", "it is gone", "make the file readable"}},
 	} {
 		t.Run(name, func(t *testing.T) {

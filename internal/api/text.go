@@ -41,8 +41,10 @@ func Encode(o Object) ([]byte, error) {
 	var b bytes.Buffer
 	for _, key := range slices.Sorted(maps.Keys(o)) {
 		value := o[key]
-		if key == "" || strings.ContainsFunc(key, unicode.IsSpace) || strings.ContainsAny(value, "\r\n") || !utf8.ValidString(value) {
-			return nil, transfer.Errorf(transfer.CodeInvalid, "use one line of text in UTF-8", "%q cannot be sent as a value of %q", value, key)
+		if key == "" || strings.ContainsFunc(key, unicode.IsSpace) ||
+			strings.ContainsAny(value, "\r\n") || !utf8.ValidString(value) {
+			return nil, transfer.Errorf(transfer.CodeInvalid,
+				"use one line of text in UTF-8", "%q cannot be sent as a value of %q", value, key)
 		}
 		fmt.Fprintf(&b, "%s %s\n", key, value)
 	}

@@ -51,14 +51,16 @@ func (t *Trust) read() error {
 	seen := versionOf(t.file) // before it is read: what changes meanwhile is read again
 	pem, err := os.ReadFile(t.file)
 	if err != nil {
-		return transfer.Errorf(transfer.CodeInvalid, "give the path of a file of certificates in PEM", "read certificates to trust: %w", err)
+		return transfer.Errorf(transfer.CodeInvalid,
+			"give the path of a file of certificates in PEM", "read certificates to trust: %w", err)
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM(pem) {
-		return transfer.Errorf(transfer.CodeInvalid, "give a file of certificates in PEM", "%s holds no certificate", t.file)
+		return transfer.Errorf(transfer.CodeInvalid,
+			"give a file of certificates in PEM", "%s holds no certificate", t.file)
 	}
 	t.pool, t.seen = pool, seen
 	return nil
@@ -98,7 +100,8 @@ func (p *Pair) read() error {
 	seen := p.versions()
 	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
 	if err != nil {
-		return transfer.Errorf(transfer.CodeInvalid, "give the paths of PEM files that belong together", "read certificate and key: %w", err)
+		return transfer.Errorf(transfer.CodeInvalid,
+			"give the paths of PEM files that belong together", "read certificate and key: %w", err)
 	}
 	p.cert, p.seen = &cert, seen
 	return nil

@@ -45,7 +45,8 @@ func newPair(t *testing.T) (cert, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
 // TestTrust trusts the system's certificates alone without a file, those of the file with one, and
@@ -135,8 +136,11 @@ func TestPairIsRenewed(t *testing.T) {
 	serves := func(what string, want []byte) {
 		t.Helper()
 		got, err := pair.GetCertificate(nil)
-		if err != nil || string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: got.Certificate[0]})) != string(want) {
-			t.Errorf("%s: another certificate, %v", what, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: got.Certificate[0]})) != string(want) {
+			t.Errorf("%s: another certificate", what)
 		}
 	}
 	serves("at first", oldCert)

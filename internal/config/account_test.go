@@ -9,14 +9,21 @@ func TestAccount(t *testing.T) {
 		return e.Account()
 	}
 	for _, same := range [][]string{
-		{"https://api.example.com", "HTTPS://API.Example.COM", "https://api.example.com:443", "https://api.example.com:443/",
-			"https://api.example.com//", "https://api.example.com./", "https://api.example.com:/", "https://api.example.com:0443"},
-		{"http://10.0.0.1:80/cloud", "http://10.0.0.1/cloud/", "http://10.0.0.1/./cloud", "http://10.0.0.1/%63loud", "http://[::ffff:10.0.0.1]/cloud"},
+		{
+			"https://api.example.com", "HTTPS://API.Example.COM",
+			"https://api.example.com:443", "https://api.example.com:443/", "https://api.example.com:0443",
+			"https://api.example.com//", "https://api.example.com./", "https://api.example.com:/",
+		},
+		{
+			"http://10.0.0.1:80/cloud", "http://10.0.0.1/cloud/", "http://10.0.0.1/./cloud",
+			"http://10.0.0.1/%63loud", "http://[::ffff:10.0.0.1]/cloud",
+		},
 		{"https://[::1]:8443", "https://[0:0:0:0:0:0:0:1]:8443/"},
 	} {
 		for _, url := range same[1:] {
-			if of(url, "ops@example.com") != of(same[0], "ops@example.com") {
-				t.Errorf("%s is %q, and %s is %q", url, of(url, "ops@example.com"), same[0], of(same[0], "ops@example.com"))
+			got, want := of(url, "ops@example.com"), of(same[0], "ops@example.com")
+			if got != want {
+				t.Errorf("%s is %q, and %s is %q", url, got, same[0], want)
 			}
 		}
 	}
@@ -25,7 +32,8 @@ func TestAccount(t *testing.T) {
 	}
 	seen := make(map[string]string)
 	for _, url := range []string{
-		"https://a", "http://a", "https://b", "https://a:444", "https://a/x", "https://a/X", "https://a/x/y", "http://a:443",
+		"https://a", "http://a", "https://b", "https://a:444", "http://a:443",
+		"https://a/x", "https://a/X", "https://a/x/y",
 	} {
 		for _, user := range []string{"one", "two"} {
 			account := of(url, user)

@@ -87,26 +87,27 @@ func TestLoadReadsAllKeys(t *testing.T) {
 
 func TestLoadRefuses(t *testing.T) {
 	dir := home(t)
+	with := func(replacing, by string) string { return strings.Replace(good, replacing, by, 1) }
 	for name, tc := range map[string]struct{ text, want string }{
 		"an unknown key":           {"redis: x\nlistem: y\n", `line 2: unknown key "listem"`},
-		"an unknown endpoint key":  {strings.Replace(good, "user:", "usr:", 1), `line 7: unknown key "usr"`},
-		"a password in the file":   {strings.Replace(good, "password_env: ZRH_PASSWORD", "password: s3cret", 1), `unknown key "password"`},
+		"an unknown endpoint key":  {with("user:", "usr:"), `line 7: unknown key "usr"`},
+		"a password in the file":   {with("password_env: ZRH_PASSWORD", "password: s3cret"), `unknown key "password"`},
 		"a relative root":          {"roots: [images]\n", "not an absolute path"},
-		"a url with a password":    {strings.Replace(good, "https://", "https://u:s3cret@", 1), "url holds credentials"},
-		"a url with a query":       {strings.Replace(good, "example.com\n    user", "example.com/?q=1\n    user", 1), "more than a host"},
-		"a url with a fragment":    {strings.Replace(good, "example.com\n    user", "example.com/#f\n    user", 1), "more than a host"},
+		"a url with a password":    {with("https://", "https://u:s3cret@"), "url holds credentials"},
+		"a url with a query":       {with("example.com\n    user", "example.com/?q=1\n    user"), "more than a host"},
+		"a url with a fragment":    {with("example.com\n    user", "example.com/#f\n    user"), "more than a host"},
 		"roots in comments":        {"roots:\n# - /var/lib/images\nlisten: 127.0.0.1:1\n", "roots: is empty"},
 		"roots that are null":      {"roots: ~\n", "roots: is empty"},
-		"a url of another kind":    {strings.Replace(good, "https://", "ftp://", 1), "not http(s)"},
-		"no password":              {strings.Replace(good, "    password_env: ZRH_PASSWORD\n", "", 1), "nothing says where"},
+		"a url of another kind":    {with("https://", "ftp://"), "not http(s)"},
+		"no password":              {with("    password_env: ZRH_PASSWORD\n", ""), "nothing says where"},
 		"two passwords":            {good + "    password_file: /x\n", "2 places"},
-		"a bad endpoint name":      {strings.Replace(good, "zrh:", "\"z/h\":", 1), "endpoint's name"},
-		"too many in flight":       {strings.Replace(good, "16", "100000", 1), "max_in_flight"},
+		"a bad endpoint name":      {with("zrh:", "\"z/h\":"), "endpoint's name"},
+		"too many in flight":       {with("16", "100000"), "max_in_flight"},
 		"a list for a mapping":     {"- a\n", ""},
 		"what is not YAML":         {"redis: [\n", ""},
-		"a string for a number":    {strings.Replace(good, "16", "many", 1), "line 9"},
+		"a string for a number":    {with("16", "many"), "line 9"},
 		"the same key twice":       {"listen: a\nlisten: b\n", "line 2"},
-		"an endpoint without user": {strings.Replace(good, "    user: ops@example.com\n", "", 1), "user is missing"},
+		"an endpoint without user": {with("    user: ops@example.com\n", ""), "user is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := write(t, filepath.Join(dir, "bad.yaml"), tc.text)

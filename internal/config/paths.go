@@ -19,9 +19,11 @@ func expand(key, path, base string) (string, error) {
 	case strings.ContainsFunc(path, unicode.IsControl) || !utf8.ValidString(path):
 		return "", invalid("use a path of printable characters in UTF-8", "%s: %q cannot be used", key, path)
 	case strings.HasPrefix(path, "$"):
-		return "", invalid("write the path out; for a name that begins so write ./ before it", "%s: variables are not expanded in %q", key, path)
+		return "", invalid("write the path out; for a name that begins so write ./ before it",
+			"%s: variables are not expanded in %q", key, path)
 	case inHome && home != "" && home[0] != '/':
-		return "", invalid("write the path out; for a name that begins so write ./ before it", "%s: homes of other users are not expanded in %q", key, path)
+		return "", invalid("write the path out; for a name that begins so write ./ before it",
+			"%s: homes of other users are not expanded in %q", key, path)
 	case inHome:
 		dir, err := os.UserHomeDir()
 		if err != nil {

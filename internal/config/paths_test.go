@@ -22,8 +22,9 @@ endpoints:
 func TestPaths(t *testing.T) {
 	dir := home(t)
 	for form, want := range map[string]string{
-		"~": dir, "/etc/x": "/etc/x", "sub": filepath.Join(dir, "conf", "sub"), "./~x": filepath.Join(dir, "conf", "~x"),
-		"../up": filepath.Join(dir, "up"), "./$x": filepath.Join(dir, "conf", "$x"),
+		"~": dir, "/etc/x": "/etc/x", "../up": filepath.Join(dir, "up"),
+		"sub": filepath.Join(dir, "conf", "sub"), "./~x": filepath.Join(dir, "conf", "~x"),
+		"./$x": filepath.Join(dir, "conf", "$x"),
 	} {
 		root := form
 		if form != "~" && form != "/etc/x" {
@@ -82,7 +83,9 @@ func TestStateByEnvironment(t *testing.T) {
 	dir := home(t)
 	t.Chdir(dir)
 	path := write(t, filepath.Join(dir, "conf", "config.yaml"), "state: elsewhere\n")
-	for form, want := range map[string]string{"~/s": filepath.Join(dir, "s"), "s": filepath.Join(dir, "s"), "/s": "/s"} {
+	for form, want := range map[string]string{
+		"~/s": filepath.Join(dir, "s"), "s": filepath.Join(dir, "s"), "/s": "/s",
+	} {
 		t.Setenv("TRANSFERD_STATE", form)
 		if c, err := Load(path); err != nil || c.State != want {
 			t.Errorf("%s: got %v, %v; want %s", form, c, err, want)
@@ -109,7 +112,8 @@ func TestByteOrderMark(t *testing.T) {
 	}
 	e := Endpoint{PasswordFile: filepath.Join(dir, "secret")}
 	for text, want := range map[string]string{
-		mark + "s3cret\r\n": "s3cret", "s\xff3\n": "s\xff3", "\xff\xfes\x00": "", mark + "\n": "", "": "", "\ns3cret": "",
+		mark + "s3cret\r\n": "s3cret", "s\xff3\n": "s\xff3",
+		"\xff\xfes\x00": "", mark + "\n": "", "": "", "\ns3cret": "",
 	} {
 		write(t, e.PasswordFile, text)
 		got, err := e.Password(t.Context())

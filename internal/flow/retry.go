@@ -175,7 +175,8 @@ func gaveUp(err error, tries int, failing time.Duration) error {
 		e.Hint = cause.Hint
 	}
 	if ask := retryAfter(err); ask > 0 && e.Hint == "" {
-		e.Hint = fmt.Sprintf("it asks to be left alone for %s: retry the job after that, or give it a --deadline to wait longer", ask)
+		e.Hint = fmt.Sprintf(
+			"it asks to be left alone for %s: retry the job after that, or give it a --deadline to wait longer", ask)
 	}
 	return e
 }

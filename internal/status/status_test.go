@@ -52,15 +52,40 @@ func TestHandler(t *testing.T) {
 		want               string
 	}{
 		{"healthy", "GET", "/healthz", two, 200, `{"status":"ok"}`},
-		{"queue away", "GET", "/healthz", nil, 502, `{"code":"unreachable","message":"the queue cannot be reached","hint":"transferd's log says more"}`},
+		{
+			"queue away", "GET", "/healthz", nil, 502,
+			`{"code":"unreachable","message":"the queue cannot be reached","hint":"transferd's log says more"}`,
+		},
 		{"no list", "GET", "/jobs", nil, 502, `{"code":"unreachable","message":"the queue is away"}`},
-		{"bad limit", "GET", "/jobs?limit=0", two, 400, `{"code":"invalid","message":"limit: \"0\" is not a number of jobs","hint":"use 1 to 10000"}`},
-		{"a parameter that is not known", "GET", "/jobs?limits=1", two, 400, `{"code":"invalid","message":"there is no parameter \"limits\"","hint":"use limit or state"}`},
-		{"a parameter of one job", "GET", "/jobs/a?limit=1", two, 400, `{"code":"invalid","message":"there is no parameter \"limit\"","hint":"leave it out"}`},
-		{"a parameter twice", "GET", "/jobs?state=queued&state=failed", two, 400, `{"code":"invalid","message":"the parameter \"state\" is there 2 times","hint":"give it once"}`},
-		{"a query that is none", "GET", "/jobs?limit=%zz", two, 400, `{"code":"invalid","message":"the query cannot be read","hint":"write ?name=value\u0026name=value"}`},
-		{"a state that is not known", "GET", "/jobs?state=paused", two, 400, `{"code":"invalid","message":"state: \"paused\" is not a state","hint":"use queued, running, succeeded, failed or canceled"}`},
-		{"no job", "GET", "/jobs/c", two, 404, `{"code":"not_found","message":"there is no job c","hint":"look at the list"}`},
+		{
+			"bad limit", "GET", "/jobs?limit=0", two, 400,
+			`{"code":"invalid","message":"limit: \"0\" is not a number of jobs","hint":"use 1 to 10000"}`,
+		},
+		{
+			"a parameter that is not known", "GET", "/jobs?limits=1", two, 400,
+			`{"code":"invalid","message":"there is no parameter \"limits\"","hint":"use limit or state"}`,
+		},
+		{
+			"a parameter of one job", "GET", "/jobs/a?limit=1", two, 400,
+			`{"code":"invalid","message":"there is no parameter \"limit\"","hint":"leave it out"}`,
+		},
+		{
+			"a parameter twice", "GET", "/jobs?state=queued&state=failed", two, 400,
+			`{"code":"invalid","message":"the parameter \"state\" is there 2 times","hint":"give it once"}`,
+		},
+		{
+			"a query that is none", "GET", "/jobs?limit=%zz", two, 400,
+			`{"code":"invalid","message":"the query cannot be read","hint":"write ?name=value\u0026name=value"}`,
+		},
+		{
+			"a state that is not known", "GET", "/jobs?state=paused", two, 400,
+			`{"code":"invalid","message":"state: \"paused\" is not a state",` +
+				`"hint":"use queued, running, succeeded, failed or canceled"}`,
+		},
+		{
+			"no job", "GET", "/jobs/c", two, 404,
+			`{"code":"not_found","message":"there is no job c","hint":"look at the list"}`,
+		},
 		{"writing", "POST", "/jobs", two, 405, ""},
 		{"elsewhere", "GET", "/", two, 404, ""},
 	} {
@@ -79,7 +104,9 @@ func TestHandler(t *testing.T) {
 
 func TestJobsAreShownAsTheCommandLineShowsThem(t *testing.T) {
 	h := NewHandler(fakeJobs{{ID: "a", State: transfer.Running}, {ID: "b", State: transfer.Queued}})
-	for path, want := range map[string]int{"/jobs": 2, "/jobs?limit=1": 1, "/jobs?limit=2": 2, "/jobs?state=running,failed": 1} {
+	for path, want := range map[string]int{
+		"/jobs": 2, "/jobs?limit=1": 1, "/jobs?limit=2": 2, "/jobs?state=running,failed": 1,
+	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, http.NoBody))
 		var jobs []transfer.Job

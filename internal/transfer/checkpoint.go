@@ -36,7 +36,8 @@ func validChunkSize(n int) bool { return n >= MinChunkSize && n <= MaxChunkSize 
 
 func damaged(format string, args ...any) error {
 	return &Error{
-		Op: "read what the job has done so far", Code: CodeInvalid, Hint: "it is damaged, or somebody has written to it: start a new job",
-		Err: Errorf(CodeInvalid, "", format, args...).Err,
+		Op: "read what the job has done so far", Code: CodeInvalid,
+		Hint: "it is damaged, or something else has written to it: start a new job",
+		Err:  Errorf(CodeInvalid, "", format, args...).Err,
 	}
 }

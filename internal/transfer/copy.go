@@ -335,7 +335,7 @@ type Checkpoint struct {
 type Plan struct {
 	Asked     bool      `json:"asked,omitempty"`      // an endpoint was asked for a new drive, and may have made it
 	Drive     string    `json:"drive,omitempty"`      // the target drive
-	Created   time.Time `json:"created,omitzero"`     // of that drive by the job, by the store's clock; zero: it was there before
+	Created   time.Time `json:"created,omitzero"`     // when the job made it, by the store's clock; zero: it did not
 	Blank     bool      `json:"blank,omitempty"`      // zeros need not be written
 	Source    string    `json:"source,omitempty"`     // the source's identity
 	InOrder   bool      `json:"in_order,omitempty"`   // the source cannot be read by offset any more

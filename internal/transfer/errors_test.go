@@ -104,7 +104,8 @@ func TestFailure(t *testing.T) {
 func TestParseRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for header, want := range map[string]time.Duration{
-		"": 0, "7": 7 * time.Second, "0": 0, "-5": 0, "soon": 0, "1.5": 0, "999999999999": time.Hour, "99999999999999999999": time.Hour, "86400": time.Hour,
+		"": 0, "7": 7 * time.Second, "0": 0, "-5": 0, "soon": 0, "1.5": 0,
+		"999999999999": time.Hour, "99999999999999999999": time.Hour, "86400": time.Hour,
 		now.Add(30 * time.Second).Format(http.TimeFormat): 30 * time.Second, now.Add(-time.Minute).Format(http.TimeFormat): 0,
 	} {
 		if got := ParseRetryAfter(header, now); got != want {

@@ -30,7 +30,8 @@ func ParseStates(texts []string) (states []State, err error) {
 			case Queued, Running, Succeeded, Failed, Canceled:
 				states = append(states, s)
 			default:
-				return nil, invalid("use queued, running, succeeded, failed or canceled", "state: %q is not a state", name)
+				return nil, invalid("use queued, running, succeeded, failed or canceled",
+					"state: %q is not a state", name)
 			}
 		}
 	}
@@ -109,8 +110,8 @@ func (w *Waiting) Word() string {
 }
 
 var waitingWords = map[Code]string{
-	CodeConflict: "busy", CodeTimeout: "silent", CodeThrottled: "throttled", CodeServer: "failing", CodeNetwork: "cut off",
-	CodeUnreachable: "unreachable",
+	CodeConflict: "busy", CodeTimeout: "silent", CodeThrottled: "throttled", CodeServer: "failing",
+	CodeNetwork: "cut off", CodeUnreachable: "unreachable",
 }
 
 // Chunks counts chunks.
@@ -171,8 +172,10 @@ type JobDigest struct {
 // NewJob is the queued job that spec asks for.
 func NewJob(id string, spec *Spec, now time.Time) Job {
 	j := Job{
-		ID: id, Kind: spec.Kind, State: Queued, Source: spec.Source.Redacted(), Target: spec.Target.Redacted(), Name: spec.Name,
-		Queue: spec.Queue, Priority: spec.Priority, Verify: spec.Verify, CreatedAt: now.UTC().Truncate(time.Millisecond),
+		ID: id, Kind: spec.Kind, State: Queued, Name: spec.Name,
+		Source: spec.Source.Redacted(), Target: spec.Target.Redacted(),
+		Queue: spec.Queue, Priority: spec.Priority, Verify: spec.Verify,
+		CreatedAt: now.UTC().Truncate(time.Millisecond),
 	}
 	j.Endpoint = spec.Target.Endpoint
 	if j.Endpoint == "" {

@@ -68,8 +68,11 @@ func TestJobJSON(t *testing.T) {
 	at := time.Unix(0, 0).UTC()
 	off := int64(1)
 	full := Job{
-		Progress: Progress{Drive: uuidA, Warnings: []string{"w"}, Digest: JobDigest{Algorithm: "blake3", Image: "i", ChunksRoot: "r"}},
-		Worker:   "w", StartedAt: &at, FinishedAt: &at, Error: &Failure{Offset: &off},
+		Progress: Progress{
+			Drive: uuidA, Warnings: []string{"w"},
+			Digest: JobDigest{Algorithm: "blake3", Image: "i", ChunksRoot: "r"},
+		},
+		Worker: "w", StartedAt: &at, FinishedAt: &at, Error: &Failure{Offset: &off},
 	}
 	b, err := json.Marshal(full)
 	if err != nil {

@@ -16,12 +16,18 @@ func TestNoteLeftover(t *testing.T) {
 		plan   Plan
 		want   string
 	}{
-		"failed":              {Failed, fresh, made, "why; drive zrh:u stays, incomplete"},
-		"canceled":            {Canceled, fresh, made, "why; drive zrh:u stays, incomplete"},
-		"no answer":           {Failed, fresh, Plan{Asked: true}, "why; zrh may have made a drive, which then has the tag transferd:job"},
-		"nothing made":        {Failed, fresh, Plan{}, "why"},
-		"an old drive":        {Failed, old, Plan{Drive: "u"}, "why"},
-		"overwritten":         {Failed, old, Plan{Drive: "u", ChunkSize: 4096}, "why; drive zrh:u may be overwritten in part"},
+		"failed":   {Failed, fresh, made, "why; drive zrh:u stays, incomplete"},
+		"canceled": {Canceled, fresh, made, "why; drive zrh:u stays, incomplete"},
+		"no answer": {
+			Failed, fresh, Plan{Asked: true},
+			"why; zrh may have made a drive, which then has the tag transferd:job",
+		},
+		"nothing made": {Failed, fresh, Plan{}, "why"},
+		"an old drive": {Failed, old, Plan{Drive: "u"}, "why"},
+		"overwritten": {
+			Failed, old, Plan{Drive: "u", ChunkSize: 4096},
+			"why; drive zrh:u may be overwritten in part",
+		},
 		"a file":              {Failed, Ref{Path: "/a"}, Plan{}, "why"},
 		"will be tried again": {Running, fresh, made, "why"},
 	} {
@@ -43,7 +49,9 @@ func TestMakerOf(t *testing.T) {
 		tags []string
 		want string
 	}{
-		{[]string{"a", "transferd:job", "transferd:incomplete"}, "job"}, {[]string{"transferd:incomplete"}, ""}, {nil, ""},
+		{[]string{"a", "transferd:job", "transferd:incomplete"}, "job"},
+		{[]string{"transferd:incomplete"}, ""},
+		{nil, ""},
 		{[]string{"transferd:"}, ""},
 	} {
 		if got := MakerOf(tc.tags); got != tc.want {

@@ -169,7 +169,9 @@ func (s *Spec) WantsImageDigest() bool { return s.ImageDigest || s.SHA256 != "" 
 // Validate checks that the spec can be carried out as far as that can be known without touching anything. Its errors
 // have CodeInvalid, or CodeExists for a target that may be replaced only on request.
 func (s *Spec) Validate() error {
-	for _, check := range []func() error{s.validateText, s.validateEnds, s.validateDrive, s.validateTransfer, s.validateOverwrite} {
+	for _, check := range []func() error{
+		s.validateText, s.validateEnds, s.validateDrive, s.validateTransfer, s.validateOverwrite,
+	} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -182,10 +184,12 @@ func (s *Spec) Validate() error {
 func (s *Spec) validateText() error {
 	for _, r := range []Ref{s.Source, s.Target} {
 		if !utf8.ValidString(r.Path) {
-			return invalid("rename the file or its folder, or make a link to it that has another name", "%q is not valid UTF-8", r.Redacted())
+			return invalid("rename the file or its folder, or make a link to it that has another name",
+				"%q is not valid UTF-8", r.Redacted())
 		}
 	}
-	for _, text := range slices.Concat([]string{s.Name, s.SHA256, s.Source.Endpoint, s.Target.Endpoint}, s.Tags, s.Readers) {
+	named := []string{s.Name, s.SHA256, s.Source.Endpoint, s.Target.Endpoint}
+	for _, text := range slices.Concat(named, s.Tags, s.Readers) {
 		if !utf8.ValidString(text) {
 			return invalid("use text in UTF-8", "%q is not valid UTF-8", text)
 		}
@@ -200,7 +204,8 @@ func invalid(hint, format string, args ...any) error {
 func (s *Spec) validateDrive() error {
 	makesDrive := s.Target.IsDrive() && s.Target.Drive == ""
 	if !makesDrive && (s.Name != "" || s.Size != 0 || len(s.Tags) > 0 || len(s.Readers) > 0) {
-		return invalid("leave --name, --size, --tag and --readers out, or write ENDPOINT: as the target", "only a new drive takes a name, size, tags or readers")
+		return invalid("leave --name, --size, --tag and --readers out, or write ENDPOINT: as the target",
+			"only a new drive takes a name, size, tags or readers")
 	}
 	if s.Size < 0 {
 		return invalid("use a size such as 10G", "a drive cannot have %d bytes", s.Size)
@@ -210,7 +215,8 @@ func (s *Spec) validateDrive() error {
 
 // BadChunkSize refuses a chunk size of n bytes where most is the largest.
 func BadChunkSize(n int64, most int) error {
-	return invalid("use a multiple of 4k, at most "+FormatSize(int64(most)), "--chunk-size: %s is not a chunk size", FormatSize(n))
+	return invalid("use a multiple of 4k, at most "+FormatSize(int64(most)),
+		"--chunk-size: %s is not a chunk size", FormatSize(n))
 }
 
 func (s *Spec) validateTransfer() error {
@@ -237,7 +243,8 @@ func (s *Spec) validateTransfer() error {
 			"only an upload to a drive of a given size may end early")
 	}
 	if !validChunkSize(s.ChunkSize) {
-		return invalid("use a multiple of 4k, such as 1M or 4M", "--chunk-size: %s is not a chunk size", FormatSize(int64(s.ChunkSize)))
+		return invalid("use a multiple of 4k, such as 1M or 4M",
+			"--chunk-size: %s is not a chunk size", FormatSize(int64(s.ChunkSize)))
 	}
 	if s.Concurrency < 0 || s.Concurrency > MaxConcurrency {
 		return invalid(fmt.Sprintf("use auto, or 1 to %d", MaxConcurrency), "%d chunks in flight cannot be", s.Concurrency)
@@ -252,7 +259,8 @@ func (s *Spec) validateTransfer() error {
 		return invalid("use letters, digits, dot, dash and underscore", "--queue: %q cannot be a queue's name", s.Queue)
 	}
 	if raw, err := hex.DecodeString(s.SHA256); s.SHA256 != "" && (err != nil || len(raw) != DigestSize) {
-		return invalid("give the 64 hexadecimal digits that sha256sum prints", "--sha256: %q is not a SHA-256", s.SHA256)
+		return invalid("give the 64 hexadecimal digits that sha256sum prints",
+			"--sha256: %q is not a SHA-256", s.SHA256)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@
 //	CloseWait        outermost: nothing below reads a request's buffer when the call is over, layers included
 //	Limit            above Watchdog, for what it holds back is not the server's fault
 //	Meter            below Limit: bytes count when they cross the wire, not when they are offered to the limit
-//	Fence            of the job, so above what all jobs share; the connection asks for the lease that it gives
+//	Fence            of the job, so above what all jobs share; gives the connection its lease
 //	Watchdog         sees only the time in which the network or the server is waited for
 //	RTT              below whatever waits, so that it measures the network and the server alone
 //	Pool             of New: connections, TLS with certs.Trust, bodies in pieces of 128 KiB

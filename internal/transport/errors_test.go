@@ -35,7 +35,8 @@ func TestStatusesByTable(t *testing.T) {
 		400: refused, 401: {transfer.CodeUnauthorized, "check the user and password"},
 		403: {transfer.CodeRefused, "the account may not do this"}, 404: {transfer.CodeNotFound, "own"},
 		405: refused, 408: timeout, 409: {transfer.CodeConflict, "own"}, 410: refused,
-		425: server, 429: {transfer.CodeThrottled, ""}, 499: refused, 500: server, 503: server, 504: timeout, 599: server,
+		425: server, 429: {transfer.CodeThrottled, ""}, 499: refused,
+		500: server, 503: server, 504: timeout, 599: server,
 	} {
 		if got := meanings.Status(status); got != want {
 			t.Errorf("%d is %+v, want %+v", status, got, want)

@@ -125,7 +125,10 @@ func (c *writingConn) Write(p []byte) (n int, err error) {
 		n += max(0, k)
 	}
 	if errno := syscall.Errno(0); errors.As(err, &errno) {
-		err = &net.OpError{Op: "write", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("write", errno)}
+		err = &net.OpError{
+			Op: "write", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(),
+			Err: os.NewSyscallError("write", errno),
+		}
 	}
 	return n, err
 }

@@ -49,7 +49,9 @@ func posting(t *testing.T, url string, body io.Reader, size int64) *http.Request
 // TestBodyEndsWithTheProof lets the proof lapse in the middle of a body: not one piece more is
 // sent, and the connection is reset, so that what the kernel holds back is not sent either.
 func TestBodyEndsWithTheProof(t *testing.T) {
-	for name, serve := range map[string]func(http.Handler) *httptest.Server{"plain": httptest.NewServer, "TLS": httptest.NewTLSServer} {
+	for name, serve := range map[string]func(http.Handler) *httptest.Server{
+		"plain": httptest.NewServer, "TLS": httptest.NewTLSServer,
+	} {
 		t.Run(name, func(t *testing.T) {
 			l, pass := held()
 			const before, size = 256 << 10, 4 << 20
@@ -94,7 +96,9 @@ func TestBodyEndsWithTheProof(t *testing.T) {
 // connection that a lost one had.
 func TestEachConnectionIsGivenTheLeaseOfItsCall(t *testing.T) {
 	l, pass := held()
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
 	defer server.Close()
 	f := fenced(t, l)
 	call := func(f *Fence, method string) error {

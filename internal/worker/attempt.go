@@ -51,7 +51,9 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 	}
 	a.source = newSourceCalls(a.ends, a.waits, job.Spec.Source.Endpoint)
 	a.target = newTargetCalls(a.ends, a.waits, job.Spec.Target.Endpoint, state.lease, a.made)
-	a.session.Retry = func(ctx context.Context, op func(ctx context.Context) error) error { return control(ctx, a.source, op) }
+	a.session.Retry = func(ctx context.Context, op func(ctx context.Context) error) error {
+		return control(ctx, a.source, op)
+	}
 	return a
 }
 

@@ -127,7 +127,8 @@ func (p *patience) drainOf(c *call) <-chan struct{} {
 func (p *patience) again(ctx context.Context, c *call, verdict transfer.Retry, err error, next caller) error {
 	defer p.count.waitEnds(c)
 	r := flow.Retry{
-		Policy: &p.policy, Verdict: verdict, Reached: p.reached, Drain: p.drain, Finish: c.pace != nil, Asked: &p.count.asked,
+		Policy: &p.policy, Verdict: verdict, Reached: p.reached,
+		Drain: p.drain, Finish: c.pace != nil, Asked: &p.count.asked,
 		OnFailure: func(err error, pause flow.Pause) {
 			p.count.retry(transfer.CodeOf(err))
 			if c.pace != nil {
@@ -147,7 +148,8 @@ func (p *patience) noteWait(c *call, err error, pause flow.Pause) {
 		return
 	}
 	p.count.waitBegins(c, transfer.Waiting{
-		Code: transfer.CodeOf(err), Cause: err.Error(), Since: shown(pause.Since), Until: shown(pause.Until), GivesUp: shown(pause.GivesUp),
+		Code: transfer.CodeOf(err), Cause: err.Error(),
+		Since: shown(pause.Since), Until: shown(pause.Until), GivesUp: shown(pause.GivesUp),
 	})
 }
 

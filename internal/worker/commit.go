@@ -133,7 +133,8 @@ func (a *attempt) discard(ctx context.Context, cause error) error {
 	if a.state.Plan().Created.IsZero() {
 		return a.state.save(ctx)
 	}
-	a.state.updatePlan(func(p *transfer.Plan) { p.Asked = false }) // the job has left nothing that a later attempt could find
+	// The job has left nothing that a later attempt could find.
+	a.state.updatePlan(func(p *transfer.Plan) { p.Asked = false })
 	return a.forget(ctx)
 }
 

@@ -123,7 +123,8 @@ type need struct {
 func lacking(end any, needs []need) error {
 	for _, n := range needs {
 		if !n.met {
-			return transfer.Errorf(transfer.CodeFailed, "report this as a fault of transferd", "%T lacks %s", end, n.what)
+			return transfer.Errorf(transfer.CodeFailed,
+				"report this as a fault of transferd", "%T lacks %s", end, n.what)
 		}
 	}
 	return nil

@@ -34,7 +34,9 @@ var (
 )
 
 func newCached() *cached {
-	return &cached{chunked: newChunked(nil), onFlush: func(int) error { return nil }, onClose: func() error { return nil }}
+	return &cached{
+		chunked: newChunked(nil), onFlush: func(int) error { return nil }, onClose: func() error { return nil },
+	}
 }
 
 func (c *cached) Flush(context.Context) error {

@@ -89,8 +89,10 @@ func (c *changesLater) Unchanged(context.Context) error { return failure(transfe
 // endpoint refused it.
 func TestMayHaveMade(t *testing.T) {
 	for code, want := range map[transfer.Code]bool{
-		transfer.CodeInvalid: false, transfer.CodeRefused: false, transfer.CodeUnauthorized: false, transfer.CodeUnreachable: false,
-		transfer.CodeTimeout: true, transfer.CodeServer: true, transfer.CodeNetwork: true, transfer.CodeProtocol: true,
+		transfer.CodeInvalid: false, transfer.CodeRefused: false,
+		transfer.CodeUnauthorized: false, transfer.CodeUnreachable: false,
+		transfer.CodeTimeout: true, transfer.CodeServer: true,
+		transfer.CodeNetwork: true, transfer.CodeProtocol: true,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			j := newJob(t, newChunked(noise(chunkSize)), newChunked(nil))

@@ -34,8 +34,9 @@ func (a *attempt) inUse(ctx context.Context, err error) error {
 			continue
 		}
 		used := &transfer.Error{
-			Code: transfer.CodeMismatch, Hint: "a running server changes its drive: stop it, or clone the drive and use the clone",
-			Err: fmt.Errorf("drive %s is in use by %s: %w", drive.Drive, strings.Join(users, ", "), err),
+			Code: transfer.CodeMismatch,
+			Hint: "a running server changes its drive: stop it, or clone the drive and use the clone",
+			Err:  fmt.Errorf("drive %s is in use by %s: %w", drive.Drive, strings.Join(users, ", "), err),
 		}
 		var cause *transfer.Error
 		if errors.As(err, &cause) {

@@ -19,7 +19,8 @@ func TestDifferenceOnADriveInUse(t *testing.T) {
 			j.ends.users = map[transfer.Ref][]string{used: {"server-1"}}
 			f := j.mustFail(transfer.CodeMismatch)
 			said := strings.Contains(f.Message, "drive "+used.Drive+" is in use by server-1: ")
-			if said != (name != "none") || said == strings.Contains(f.Hint, "what is stored is not") || f.Offset == nil {
+			stored := strings.Contains(f.Hint, "what is stored is not")
+			if said != (name != "none") || said == stored || f.Offset == nil {
 				t.Errorf("%s: %+v", name, f)
 			}
 		})

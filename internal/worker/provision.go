@@ -54,8 +54,9 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 // that says it was refused.
 func mayHaveMade(err error) bool {
 	switch transfer.CodeOf(err) {
-	case transfer.CodeInvalid, transfer.CodeExists, transfer.CodeForbidden, transfer.CodeUnreachable, transfer.CodeUntrusted,
-		transfer.CodeUnauthorized, transfer.CodeNotFound, transfer.CodeConflict, transfer.CodeThrottled, transfer.CodeRefused:
+	case transfer.CodeInvalid, transfer.CodeExists, transfer.CodeNotFound, transfer.CodeConflict,
+		transfer.CodeUnreachable, transfer.CodeUntrusted, transfer.CodeUnauthorized, transfer.CodeForbidden,
+		transfer.CodeThrottled, transfer.CodeRefused:
 		return false
 	}
 	return err != nil

@@ -42,8 +42,9 @@ func (a *attempt) proveSource(ctx context.Context, c *copier) error {
 		again, read = false, true
 	}
 	return &transfer.Error{
-		Op: "read the source", Code: transfer.CodeSourceChanged, Hint: "leave the image alone while it is read, then retry the job",
-		Err: fmt.Errorf("it was touched each of %d times that it was read", sourcePasses+1),
+		Op: "read the source", Code: transfer.CodeSourceChanged,
+		Hint: "leave the image alone while it is read, then retry the job",
+		Err:  fmt.Errorf("it was touched each of %d times that it was read", sourcePasses+1),
 	}
 }
 
@@ -109,6 +110,7 @@ func (c *copier) rereadChunk(ctx context.Context, w work, l *lane) error {
 func errReread(off int64, err error) error {
 	return &transfer.Error{
 		Op: "read the source a second time", Code: transfer.CodeSourceChanged, Offset: &off,
-		Hint: "leave the image alone while it is read, and start a new job", Err: fmt.Errorf("the image changed: %w", err),
+		Hint: "leave the image alone while it is read, and start a new job",
+		Err:  fmt.Errorf("the image changed: %w", err),
 	}
 }

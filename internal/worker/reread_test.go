@@ -43,8 +43,12 @@ func TestTouchedSource(t *testing.T) {
 		change  int64 // the chunk that is another one at the second reading; 0: none
 		code    transfer.Code
 	}{
-		"untouched": {}, "touched": {touches: 1}, "touched again": {touches: 2}, "touched all the time": {touches: 9, code: transfer.CodeSourceChanged},
-		"data changed": {1, 3, transfer.CodeSourceChanged}, "a hole changed": {1, 10, transfer.CodeSourceChanged},
+		"untouched":            {},
+		"touched":              {touches: 1},
+		"touched again":        {touches: 2},
+		"touched all the time": {touches: 9, code: transfer.CodeSourceChanged},
+		"data changed":         {1, 3, transfer.CodeSourceChanged},
+		"a hole changed":       {1, 10, transfer.CodeSourceChanged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			image, extents := sparseImage()
@@ -122,8 +126,14 @@ func TestUnseenChanges(t *testing.T) {
 		code    transfer.Code
 		words   string
 	}{
-		"written": {transfer.VerifyWritten, false, "", "it may have been written: --verify full reads it a second time"},
-		"full":    {transfer.VerifyFull, false, "", "it may have been written; a second reading found no difference"},
+		"written": {
+			transfer.VerifyWritten, false, "",
+			"it may have been written: --verify full reads it a second time",
+		},
+		"full": {
+			transfer.VerifyFull, false, "",
+			"it may have been written; a second reading found no difference",
+		},
 		"differs": {transfer.VerifyFull, true, transfer.CodeSourceChanged, ""},
 	} {
 		image := noise(5 * chunkSize)
@@ -168,8 +178,12 @@ func TestTouchedStream(t *testing.T) {
 			return nil
 		}}
 		err := j.runWith(t.Context(), nil, ends, j.store)
-		if code := transfer.CodeOf(err); opened != 2 || changed && code != transfer.CodeSourceChanged || !changed && err != nil {
-			t.Errorf("changed %t: %v, opened %d times", changed, err, opened)
+		var want transfer.Code
+		if changed {
+			want = transfer.CodeSourceChanged
+		}
+		if transfer.CodeOf(err) != want || opened != 2 {
+			t.Errorf("changed %t: got %v, want code %q; opened %d times, want 2", changed, err, want, opened)
 		}
 	}
 }

@@ -46,7 +46,8 @@ func (a *attention) silent(now time.Time) *transfer.Waiting {
 	}
 	for endpoint := range a.calls {
 		return &transfer.Waiting{
-			Code: transfer.CodeTimeout, Cause: "nothing comes from " + endpoint + " or goes to it", Since: shown(a.moved),
+			Code: transfer.CodeTimeout, Since: shown(a.moved),
+			Cause: "nothing comes from " + endpoint + " or goes to it",
 		}
 	}
 	return nil

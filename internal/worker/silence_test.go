@@ -34,7 +34,8 @@ func TestSilentEndpointIsShown(t *testing.T) {
 		if err := j.runObserved(t.Context(), nil, &seen); err != nil {
 			t.Fatal(err)
 		}
-		if len(seen.seen) != 1 || seen.seen[0].Word() != "silent" || !strings.Contains(seen.seen[0].Cause, "nothing comes from e") {
+		if len(seen.seen) != 1 || seen.seen[0].Word() != "silent" ||
+			!strings.Contains(seen.seen[0].Cause, "nothing comes from e") {
 			t.Fatalf("shown was %+v", seen.seen)
 		}
 		if since := seen.seen[0].Since.Sub(began); since < -time.Millisecond || since > time.Second {
@@ -70,7 +71,8 @@ func TestBusyIsLogged(t *testing.T) {
 		}
 		fields := all[0].ContextMap()
 		since, _ := fields["since"].(time.Time)
-		if end, _ := fields["gives_up"].(time.Time); fields["for"] != "busy" || end.Sub(since) != flow.DefaultPolicy.Busy {
+		end, _ := fields["gives_up"].(time.Time)
+		if fields["for"] != "busy" || end.Sub(since) != flow.DefaultPolicy.Busy {
 			t.Errorf("logged %v", fields)
 		}
 	})

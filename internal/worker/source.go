@@ -23,7 +23,8 @@ func (a *attempt) openSource(ctx context.Context) error {
 	case plan.Source == "" || now == "" || plan.Source == now:
 		return nil
 	case a.ends.similar != nil && a.ends.similar.Resembles(plan.Source):
-		a.log.Info("the source may have changed, comparing what was read of it", zap.String("was", plan.Source), zap.String("is", now))
+		a.log.Info("the source may have changed, comparing what was read of it",
+			zap.String("was", plan.Source), zap.String("is", now))
 		a.state.updatePlan(func(p *transfer.Plan) { p.Recheck, p.Source = true, "" })
 		return nil
 	default:
@@ -81,8 +82,9 @@ func (a *attempt) reopenInOrder(ctx context.Context) error {
 	}
 	if size := a.ends.source.Size(); size >= 0 && size != before.Size() {
 		return &transfer.Error{
-			Op: "open the source again", Code: transfer.CodeSourceChanged, Hint: "start a new job for the image as it is now",
-			Err: fmt.Errorf("it had %d bytes, it has %d", before.Size(), size),
+			Op: "open the source again", Code: transfer.CodeSourceChanged,
+			Hint: "start a new job for the image as it is now",
+			Err:  fmt.Errorf("it had %d bytes, it has %d", before.Size(), size),
 		}
 	}
 	return a.state.saveSurely(ctx)

@@ -154,7 +154,9 @@ func (s slow) Save(ctx context.Context, c *transfer.Checkpoint) error {
 // TestStoreAwayCost does no more without the store than it may lose: as many chunks as a crash may cost, and none at all once
 // another worker may have the job.
 func TestStoreAwayCost(t *testing.T) {
-	for took, most := range map[time.Duration]int{time.Millisecond: mostUnsaved, time.Second: int(provenFor/time.Second) * 4} {
+	for took, most := range map[time.Duration]int{
+		time.Millisecond: mostUnsaved, time.Second: int(provenFor/time.Second) * 4,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			const lanes = 4
 			sink := newChunked(nil)

@@ -210,7 +210,8 @@ func (c *copier) tailIsZero(ctx context.Context, sampled bool) (err error) {
 	}
 	var e *transfer.Error
 	if transfer.CodeOf(err) == transfer.CodeMismatch && errors.As(err, &e) {
-		e.Hint = "the drive is larger than the image and holds other bytes behind it; upload --overwrite makes them zeros"
+		e.Hint = "the drive is larger than the image and holds other bytes behind it; " +
+			"upload --overwrite makes them zeros"
 	}
 	return err
 }

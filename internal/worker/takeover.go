@@ -82,7 +82,8 @@ func (c *copier) finishTakeover(ctx context.Context) error {
 		if left == 0 {
 			break
 		}
-		c.log.Info("the worker before this one was lost, waiting until nothing it sent can arrive", zap.Duration("wait", left))
+		c.log.Info("the worker before this one was lost, waiting until nothing it sent can arrive",
+			zap.Duration("wait", left))
 		if err := flow.Wait(ctx, c.drain, left); err != nil {
 			return err
 		}

@@ -35,7 +35,9 @@ func (j *job) takeOver(sink *chunked, stored int) {
 // TestLateBytesAreFoundAndMended has the endpoint store what the lost worker sent while the next
 // one works: over what the first has stored, and over what the second has.
 func TestLateBytesAreFoundAndMended(t *testing.T) {
-	for name, mode := range map[string]transfer.VerifyMode{"written": transfer.VerifyWritten, "full": transfer.VerifyFull, "none": transfer.VerifyNone} {
+	for name, mode := range map[string]transfer.VerifyMode{
+		"written": transfer.VerifyWritten, "full": transfer.VerifyFull, "none": transfer.VerifyNone,
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				image, sink := noise(6*chunkSize), newChunked(nil)
@@ -83,7 +85,8 @@ func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
 				want = 2
 			}
 			if sink.reads[i] < want || written && sink.reads[i] > want {
-				t.Errorf("chunk %d, written after %s (%v), was read %d times, want %d", i, wrote, written, sink.reads[i], want)
+				t.Errorf("chunk %d, written after %s (%v), was read %d times, want %d",
+					i, wrote, written, sink.reads[i], want)
 			}
 		}
 	})
@@ -112,7 +115,8 @@ func TestDrainWhileBytesMayArrive(t *testing.T) {
 		const after = 5 * time.Second
 		time.AfterFunc(after, func() { close(drain) })
 		began := time.Now()
-		if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained || time.Since(began) != after {
+		err := j.run(t.Context(), drain)
+		if transfer.CodeOf(err) != transfer.CodeDrained || time.Since(began) != after {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
 		if sink.commits > 0 {

@@ -68,7 +68,8 @@ func TestAskedWaitIsWaitedAndShown(t *testing.T) {
 				t.Fatalf("%s: shown was %+v", code, seen.seen)
 			}
 			w := seen.seen[0]
-			if w.Since.Before(began.Truncate(time.Second)) || w.Until.Before(open.Add(-time.Second)) || !w.GivesUp.After(w.Until) {
+			if w.Since.Before(began.Truncate(time.Second)) || w.Until.Before(open.Add(-time.Second)) ||
+				!w.GivesUp.After(w.Until) {
 				t.Errorf("%s: shown was %+v, while the endpoint was closed until %s", code, w, open)
 			}
 			p := j.store.at.Progress
@@ -105,7 +106,9 @@ func TestAskedWaitsEnd(t *testing.T) {
 	for _, deadline := range []time.Duration{0, 48 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			sink := newChunked(nil)
-			sink.onWrite = func(context.Context, transfer.Chunk, int) error { return comeBack(transfer.CodeServer, time.Hour) }
+			sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+				return comeBack(transfer.CodeServer, time.Hour)
+			}
 			j := newJob(t, newChunked(noise(8*chunkSize)), sink)
 			j.store.at.Progress.Waited = transfer.Seconds(10 * time.Hour)
 			j.spec.Deadline = transfer.Seconds(deadline)
