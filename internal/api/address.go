@@ -40,7 +40,7 @@ func parseDrive(text string) (r transfer.Ref, ok bool, err error) {
 			" shows them; for a file of this name write ./"+text)
 }
 
-// notUUID is the error of what is no drive's UUID where only a UUID can be.
+// notUUID is the error for text that is not a drive's UUID where only a UUID can be.
 func notUUID(s string) error {
 	return invalid("transferctl drives list shows the UUIDs of drives", "%q is not the UUID of a drive", s)
 }

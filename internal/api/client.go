@@ -39,7 +39,7 @@ type Config struct {
 	// FetchPassword fetches the password again, for one that may be rotated; nil: it stays. Its
 	// errors never hold it.
 	FetchPassword func(ctx context.Context) (string, error)
-	CAFile        string       // PEM certificates to trust beside the system's; may be empty
+	CAFile        string       // PEM certificates to trust in addition to the system's; may be empty
 	MaxInFlight   int          // requests at once; 0: DefaultInFlight
 	Guard         *lease.Guard // ends connections when this process stands still; may be nil
 }
@@ -177,8 +177,8 @@ func (c *Client) answer(r *request, resp *http.Response) error {
 	return r.read(resp, resp.Body)
 }
 
-// drop reads a body of which nothing is wanted to its end, so that the connection can be used again. A page of something
-// that is no endpoint is no success.
+// drop reads a body that is not wanted to its end, so that the connection can be used again. A page of
+// something that is not an endpoint is an error.
 func drop(body io.Reader) error {
 	head, err := io.ReadAll(io.LimitReader(body, 64))
 	if err != nil {

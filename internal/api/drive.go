@@ -27,7 +27,7 @@ type Drive struct {
 	uuid    string
 	size    int64
 	codec   *codec.Codec       // nil: only read
-	claimed []string           // by whom, when it was opened
+	claimed []string           // what used it when it was opened
 	created bool               // by the job, so its unwritten places may be left alone
 	seen    [blankSamples]bool // the places that Blank has read
 }
@@ -66,7 +66,7 @@ func (d *Drive) ForWriting(enc *codec.Codec, created bool) *Drive {
 	return &Drive{client: d.client, uuid: d.uuid, size: d.size, codec: enc, created: created}
 }
 
-// Claimed is who used the drive when it was opened, as the endpoint says it: servers that have it.
+// Claimed is what used the drive when it was opened, by what the endpoint says: servers.
 func (d *Drive) Claimed() []string { return d.claimed }
 
 // Size implements transfer.Source.
@@ -108,7 +108,7 @@ func (d *Drive) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error
 	})
 }
 
-// fill reads p from body, which has to end with it.
+// fill reads p from body, which must end with it.
 func fill(p []byte, body io.Reader) error {
 	if _, err := io.ReadFull(body, p); err != nil {
 		return short(err)

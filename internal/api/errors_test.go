@@ -107,7 +107,7 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// TestUnreachable tells nobody there from somebody who speaks something else.
+// TestUnreachable tells a closed port from a server that speaks another protocol.
 func TestUnreachable(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -36,7 +36,7 @@ func Decode(text []byte) []Object {
 }
 
 // Encode writes one object, keys in order. It refuses with CodeInvalid what the format cannot carry: a key that is empty
-// or has a blank, a line break, and what is no UTF-8.
+// or has a blank, a line break, and text that is not UTF-8.
 func Encode(o Object) ([]byte, error) {
 	var b bytes.Buffer
 	for _, key := range slices.Sorted(maps.Keys(o)) {

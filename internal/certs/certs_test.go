@@ -77,7 +77,7 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// TestTrustIsRenewed reads a file again that was written anew, replaced, or is led to by another
+// TestTrustIsRenewed reads a file again that was written again, replaced, or is led to by another
 // link, and keeps what it had while there is nothing to read.
 func TestTrustIsRenewed(t *testing.T) {
 	dir := t.TempDir()
@@ -103,7 +103,7 @@ func TestTrustIsRenewed(t *testing.T) {
 	}
 	holds("at first", certs[0])
 	write(t, path, certs[1])
-	holds("written anew", certs[1])
+	holds("written again", certs[1])
 	if err := os.Rename(write(t, filepath.Join(dir, "new"), certs[2]), path); err != nil {
 		t.Fatal(err)
 	}

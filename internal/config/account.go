@@ -25,6 +25,6 @@ func (e *Endpoint) Account() string {
 		port = map[string]string{"http": "80", "https": "443"}[scheme]
 	}
 	folder := strings.TrimSuffix(path.Clean("/"+u.Path), "/")
-	// A user is an e-mail address, of which nobody has two that differ in case.
+	// A user is an e-mail address; no two users have addresses that differ only in case.
 	return scheme + "://" + net.JoinHostPort(host, strings.TrimLeft(port, "0")) + folder + " " + strings.ToLower(e.User)
 }

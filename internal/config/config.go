@@ -26,7 +26,7 @@ const DefaultListen = "127.0.0.1:7410"
 type Config struct {
 	// Redis is the queue's address; empty: the embedded queue. It may hold a password, so it is never printed.
 	Redis string `yaml:"redis"`
-	// RedisCAFile is certificates to trust beside the system's, PEM, with rediss://.
+	// RedisCAFile is certificates to trust in addition to the system's, PEM, with rediss://.
 	RedisCAFile string `yaml:"redis_ca_file"`
 	// Listen is the address of the daemon's HTTP face.
 	Listen string `yaml:"listen"`

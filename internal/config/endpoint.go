@@ -14,7 +14,7 @@ type Endpoint struct {
 	PasswordEnv     string `yaml:"password_env,omitempty"`     // name of an environment variable
 	PasswordFile    string `yaml:"password_file,omitempty"`    // path; the file's first line
 	PasswordCommand string `yaml:"password_command,omitempty"` // run by sh; its first line of output
-	CAFile          string `yaml:"ca_file,omitempty"`          // certificates to trust beside the system's, PEM
+	CAFile          string `yaml:"ca_file,omitempty"`          // certificates to trust in addition to the system's, PEM
 	MaxInFlight     int    `yaml:"max_in_flight,omitempty"`    // requests at once, of all jobs of a worker; 0: 16
 }
 

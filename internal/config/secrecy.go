@@ -19,8 +19,8 @@ func (c *Config) secretFiles() []secretFile {
 }
 
 // checkSecrecy refuses a config, at path, that holds a password and that everybody may read; and one that names a secret
-// file which every job may read. The modes of secret files are not looked at: of those that containers are given everybody
-// may read them, and nobody may change that.
+// file which every job may read. The modes of secret files are not checked: everybody may read those that
+// containers are given, and that cannot be changed.
 func checkSecrecy(path string, c *Config) error {
 	if holdsPassword(c.Redis) && everybodyReads(path) {
 		return invalid("chmod 600 it, or give the address by $TRANSFERD_REDIS", "config %s holds a password in `redis:`, and everybody on this host may read it", path)

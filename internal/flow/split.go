@@ -43,7 +43,7 @@ const (
 	splitSettled splitPhase = "settled" // keeps a decision
 )
 
-// A Split decides whether chunks that are written and read back are split into pieces, and of which
+// A Split decides whether chunks that are written and read back are split into pieces, and of what
 // size. A lane that writes a piece of a slow link while it reads the one before it back keeps both
 // directions busy from the first piece to the last; whole chunks leave one direction idle until the
 // first ones are written, and the other when the last ones are. A nil Split never splits. It is

@@ -8,7 +8,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestGuard lets through who may come, and nobody else.
+// TestGuard lets through only requests that may come.
 func TestGuard(t *testing.T) {
 	const token = "0123456789abcdef"
 	open, kept := Guard{}, Guard{Token: token, Hosts: []string{"jobs.example.com"}}

@@ -119,6 +119,6 @@ func answer(w http.ResponseWriter, v any, err error) {
 		w.WriteHeader(transfer.CodeOf(err).HTTPStatus())
 		v = transfer.FailureOf(err)
 	}
-	// The client has gone if this fails; there is nobody to tell.
+	// If this fails the client has gone.
 	_ = json.NewEncoder(w).Encode(v)
 }

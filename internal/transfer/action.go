@@ -41,7 +41,7 @@ func (k Kind) Valid() bool {
 	return ok
 }
 
-// role is what one end of a job has to be.
+// role is what one end of a job must be.
 type role struct {
 	fits         func(Ref) bool
 	hint, format string // of the refusal; format shows the address

@@ -193,7 +193,7 @@ type Local interface {
 type ReadVia string
 
 // The ways of reading back. Of a target that was read in two ways, Direct or Dropped is the way of
-// what had to be read from the disk: all of it with full verification, what earlier attempts stored
+// what must be read from the disk: all of it with full verification, what earlier attempts stored
 // without.
 const (
 	ReadCached  ReadVia = "cached"  // from the host's memory, where that has it
@@ -277,7 +277,7 @@ type Claimer interface {
 // Clock is a Store whose times are not by this host's clock: attempts on other hosts, whose clocks
 // may differ, compare them.
 type Clock interface {
-	// Now is the time by the store's clock. It asks nobody, and may be called often.
+	// Now is the time by the store's clock. It makes no call, and may be called often.
 	Now() time.Time
 }
 
@@ -289,12 +289,12 @@ type Claim struct {
 	// by it.
 	Names []string
 	Drive string
-	// Mark is new with each attempt that writes the drive, by which later ones, and jobs that read it, see whether somebody
-	// else has. Empty: the drive is only read, perhaps by others too.
+	// Mark is new with each attempt that writes the drive, by which later ones, and jobs that read it, see whether another
+	// job has. Empty: the drive is only read, perhaps by others too.
 	Mark string
 }
 
-// Writes reports whether the drive is claimed for writing: nobody else may read or write it.
+// Writes reports whether the drive is claimed for writing: no other job may read or write it.
 func (c Claim) Writes() bool { return c.Mark != "" }
 
 // Keys is what the claim is known by: where the drive is, and then each name of the endpoint.
@@ -308,8 +308,8 @@ func (c Claim) Keys() []string {
 	return keys
 }
 
-// JoinMarks is the mark of a drive that has several: the one that all of them agree on, those that
-// are not known aside; else one that no drive has alone, and so nobody's.
+// JoinMarks is the mark of a drive that has several: the one that all of them agree on, not
+// counting those that are unknown; else one that no single drive has.
 func JoinMarks(marks ...string) string {
 	var known []string
 	for _, mark := range marks {
@@ -325,8 +325,8 @@ type Checkpoint struct {
 	Plan     Plan     // as settled when the copy began
 	Progress Progress // counts so far
 	Reset    bool     // Save only: forget the entries saved before these
-	// Soon says, to Save only, that another one follows within a second: nobody need be told of
-	// this one, and it has to outlast the process, not the host.
+	// Soon says, to Save only, that another one follows within a second: observers need not
+	// see this one, and it must outlast the process, not the host.
 	Soon    bool
 	Entries []Entry // Load: all chunks done; Save: those done since the last Save
 }

@@ -121,7 +121,7 @@ type Spec struct {
 	LimitRate    int64       `json:"limit_rate,omitempty"`  // bytes a second on the wire; 0: none
 	Queue        string      `json:"queue"`
 	Priority     Priority    `json:"priority"`
-	Deadline     Seconds     `json:"deadline,omitempty"` // from when it is enqueued until it has to be done; 0: none
+	Deadline     Seconds     `json:"deadline,omitempty"` // from when it is enqueued until it must be done; 0: none
 }
 
 // Seconds is a duration that JSON has in whole seconds.

@@ -74,7 +74,7 @@ const (
 	unsent = 128 << 10
 )
 
-// writingConn is a connection over which a job changes something. When it is closed, by whomever,
+// writingConn is a connection over which a job changes something. When it is closed, by any caller,
 // the kernel drops what is not sent and resets it: nothing follows a call that was cut, or a
 // process that was killed. While the process is stopped, a guard does that.
 type writingConn struct {

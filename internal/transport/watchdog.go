@@ -116,7 +116,7 @@ type watch struct {
 	n      int64         // bytes moved in this period
 }
 
-// newWatch watches a call that begins now and ends with ctx at the latest. stop has to be called in
+// newWatch watches a call that begins now and ends with ctx at the latest. stop must be called in
 // the end.
 func newWatch(ctx context.Context, p Patience) *watch {
 	due := time.Now().Add(p.Answer)

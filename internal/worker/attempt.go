@@ -32,7 +32,7 @@ type attempt struct {
 	flusher *flusher // nil: the target stores what it is given by itself
 	stop    context.CancelCauseFunc
 	from    *takeover // the worker before this one
-	unseen  string    // what nothing tells of changes of the source; for users
+	unseen  string    // changes of the source that cannot be detected; for users
 	// trusted says that no other job has written the target since this one last claimed it.
 	trusted bool
 }
@@ -89,7 +89,7 @@ func (a *attempt) storeCall(ctx context.Context, end caller, run func(ctx contex
 	}
 }
 
-// run goes through the phases, and tells what of a failed one stays.
+// run goes through the phases, and logs what a failed one leaves behind.
 func (a *attempt) run(ctx context.Context) error {
 	err := a.inUse(ctx, a.phases(ctx))
 	if err == nil {

@@ -40,7 +40,7 @@ func pauseBefore(ctx context.Context, try int) error {
 	return sleep(ctx, min(firstPause<<(try-2), mostPause))
 }
 
-// expected is what a stored chunk should be: its bytes or, where they are not at hand, its digest.
+// expected is what a stored chunk should be: its bytes or, if they are not known, its digest.
 type expected struct {
 	bytes  []byte
 	digest transfer.Digest // if bytes is nil

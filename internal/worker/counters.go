@@ -9,7 +9,7 @@ import (
 )
 
 // counters is a job's progress as it is being made. It is safe for concurrent use; a chunk touches it a few times, so a
-// mutex costs nothing beside the chunk.
+// mutex costs nothing next to the chunk.
 type counters struct {
 	mu    sync.Mutex
 	p     transfer.Progress

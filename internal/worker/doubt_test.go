@@ -79,7 +79,8 @@ func TestDoubtLasts(t *testing.T) {
 	}
 }
 
-// TestVouched believes the ledger of a target that nobody else has claimed: nothing of it is read back but a sample.
+// TestVouched believes the ledger of a target that no other job has claimed: only a sample is
+// read back.
 func TestVouched(t *testing.T) {
 	image := noise(200 * chunkSize)
 	j, sink, s := halfOf(t, image)

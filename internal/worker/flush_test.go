@@ -302,7 +302,7 @@ func (f flushedReads) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Writ
 	return f.cached.ReadDisk(ctx, ch, w)
 }
 
-// TestUselessFileIsRemoved: a file without any chunk that is done is in the way of other jobs.
+// TestUselessFileIsRemoved: a file without any chunk that is done would block other jobs.
 func TestUselessFileIsRemoved(t *testing.T) {
 	for _, written := range []int64{0, 1} {
 		sink := newCached()

@@ -93,7 +93,7 @@ func TestLostWorkerTouchesNothing(t *testing.T) {
 				return slow(transfer.CodeServer)(ctx, transfer.Chunk{}, 0)
 			}
 		},
-		"rename": func(_ *job, _ *flaky, sink *guarded) { // what has to be done before it takes long
+		"rename": func(_ *job, _ *flaky, sink *guarded) { // what must be done before it takes long
 			sink.commit = func(ctx context.Context, owned func(context.Context) error) error {
 				_ = sleep(context.WithoutCancel(ctx), time.Minute)
 				return owned(ctx)

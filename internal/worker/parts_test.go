@@ -7,7 +7,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestLedgerFull asks for a save once enough is pending, and does not block when nobody saves.
+// TestLedgerFull asks for a save once enough is pending, and does not block when there is no saver.
 func TestLedgerFull(t *testing.T) {
 	l := newLedger(nil)
 	for i := range int64(saveQuick - 1) {

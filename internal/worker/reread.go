@@ -48,7 +48,7 @@ func (a *attempt) proveSource(ctx context.Context, c *copier) error {
 	}
 }
 
-// noteUnseen keeps for the result what nothing tells of the source.
+// noteUnseen keeps, for the result, which changes of the source cannot be detected.
 func (a *attempt) noteUnseen(unseen string, read bool) {
 	switch {
 	case unseen == "":

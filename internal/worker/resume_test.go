@@ -60,7 +60,7 @@ func half(t *testing.T, source transfer.Source, sink *chunked) *job {
 	return j
 }
 
-// TestLyingLedger is a target that lost what was stored: everything is stored anew.
+// TestLyingLedger is a target that lost what was stored: everything is stored again.
 func TestLyingLedger(t *testing.T) {
 	image := noise(20 * chunkSize)
 	sink := newChunked(nil)
@@ -239,7 +239,7 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// TestDamagedRecord is a plan or a ledger that somebody has written, or a disk has damaged: the job
+// TestDamagedRecord is a plan or a ledger that was edited, or damaged by a disk: the job
 // fails before its ends are opened.
 func TestDamagedRecord(t *testing.T) {
 	for name, at := range map[string]transfer.Checkpoint{

@@ -9,7 +9,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// attention is what tells an endpoint that is silent: calls are under way, and no byte moves.
+// attention detects an endpoint that is silent: calls are under way, and no byte moves.
 type attention struct {
 	calls map[string]int // under way, by endpoint
 	moved time.Time      // when a byte moved last, or a call began or ended while no other was under way
@@ -53,23 +53,23 @@ func (a *attention) silent(now time.Time) *transfer.Waiting {
 	return nil
 }
 
-// waitLog tells an operator what a job waits for: when that begins, and when it is over. It is not
+// waitLog logs what a job waits for, when that begins and when it is over. It is not
 // safe for concurrent use.
 type waitLog struct {
 	log  *zap.Logger
-	told *transfer.Waiting
+	last *transfer.Waiting // that was logged; nil: none
 }
 
 func (l *waitLog) note(w *transfer.Waiting) {
 	switch {
-	case w == nil && l.told != nil:
-		l.log.Info("wait is over", zap.String("after", l.told.Word()), zap.Time("since", l.told.Since))
-	case w != nil && (l.told == nil || !l.told.Since.Equal(w.Since)):
+	case w == nil && l.last != nil:
+		l.log.Info("wait is over", zap.String("after", l.last.Word()), zap.Time("since", l.last.Since))
+	case w != nil && (l.last == nil || !l.last.Since.Equal(w.Since)):
 		fields := []zap.Field{zap.String("for", w.Word()), zap.String("cause", w.Cause), zap.Time("since", w.Since)}
 		if !w.GivesUp.IsZero() {
 			fields = append(fields, zap.Time("until", w.Until), zap.Time("gives_up", w.GivesUp))
 		}
 		l.log.Info("job waits", fields...)
 	}
-	l.told = w
+	l.last = w
 }

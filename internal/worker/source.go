@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// openSource opens the source, which has to be the one that earlier attempts read.
+// openSource opens the source, which must be the one that earlier attempts read.
 func (a *attempt) openSource(ctx context.Context) error {
 	plan := a.state.Plan()
 	a.session.InOrder = plan.InOrder

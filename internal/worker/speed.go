@@ -9,10 +9,10 @@ import (
 const (
 	// speedWindow is the time over which a job's rate is taken.
 	speedWindow = 10 * time.Second
-	// slowWindow is that of a job of which no chunk is done in speedWindow, though bytes move:
+	// slowWindow is the window of a job that has done no chunk in speedWindow though bytes move:
 	// chunks in flight on a slow link may all be done at once, every half minute.
 	slowWindow = 30 * time.Second
-	// stillAfter is when a job of which no byte moves has the rate 0.
+	// stillAfter is how long no byte may move before the rate is 0.
 	stillAfter = 5 * time.Second
 	// sampleEvery is how far samples are apart at the least.
 	sampleEvery = 500 * time.Millisecond

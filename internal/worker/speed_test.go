@@ -54,7 +54,7 @@ func TestBytesDone(t *testing.T) {
 		kind   transfer.Kind
 		mode   transfer.VerifyMode
 		old    bool // the drive was there before, and is larger
-		stream bool // of which the total is known at its end
+		stream bool // its total is known at its end
 		total  int64
 	}{
 		"holes":          {kind: transfer.Upload, mode: transfer.VerifyWritten, total: data},

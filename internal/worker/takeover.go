@@ -14,8 +14,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// takeover is what an attempt owes to the one before it, if that was lost: its worker neither
-// handed the job over nor is proven to have ended, so what it sent may still arrive. Before the
+// takeover is what an attempt must do after one that was lost: that one's worker neither handed the
+// job over nor is proven to have ended, so what it sent may still arrive. Before the
 // target is completed, the attempt waits until that is over, and reads back what was written
 // before. It is safe for concurrent use.
 type takeover struct {
@@ -51,7 +51,7 @@ func (t *takeover) writes(index int64) {
 	t.early = append(t.early, index)
 }
 
-// chunks is the chunks to read back, of which keep says that they were written.
+// chunks is the chunks to read back: those written early for which keep reports true.
 func (t *takeover) chunks(size int64, chunkSize int, keep func(index int64) bool) iter.Seq2[transfer.Extent, error] {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -104,8 +104,8 @@ func TestCleanTakeoverWaitsForNothing(t *testing.T) {
 	})
 }
 
-// TestDrainWhileBytesMayArrive hands the job back at once. The next attempt still owes the second
-// reading.
+// TestDrainWhileBytesMayArrive hands the job back at once. The next attempt still reads a second
+// time.
 func TestDrainWhileBytesMayArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image, sink := noise(6*chunkSize), newChunked(nil)
