@@ -177,8 +177,8 @@ func (c *Client) answer(r *request, resp *http.Response) error {
 	return r.read(resp, resp.Body)
 }
 
-// drop reads a body that is not wanted to its end, so that the connection can be used again. A page of
-// something that is not an endpoint is an error.
+// drop reads a body that is not wanted to its end, so that the connection can be used again. A page
+// of something that is not an endpoint is an error.
 func drop(body io.Reader) error {
 	head, err := io.ReadAll(io.LimitReader(body, 64))
 	if err != nil {

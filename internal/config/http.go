@@ -9,7 +9,7 @@ type HTTP struct {
 	TokenCommand string   `yaml:"token_command,omitempty"` // run by sh; its first line of output
 	CertFile     string   `yaml:"cert_file,omitempty"`     // certificates, PEM
 	KeyFile      string   `yaml:"key_file,omitempty"`      // their key, PEM
-	Hosts        []string `yaml:"hosts,omitempty"`         // names that it is called by, in addition to localhost and addresses
+	Hosts        []string `yaml:"hosts,omitempty"`         // names it is called by, besides localhost and addresses
 }
 
 // minToken is the shortest token that is no guess, in bytes.

@@ -18,9 +18,9 @@ func (c *Config) secretFiles() []secretFile {
 	return files
 }
 
-// checkSecrecy refuses a config, at path, that holds a password and that everybody may read; and one that names a secret
-// file which every job may read. The modes of secret files are not checked: everybody may read those that
-// containers are given, and that cannot be changed.
+// checkSecrecy refuses a config, at path, that holds a password and that everybody may read; and
+// one that names a secret file which every job may read. The modes of secret files are not checked:
+// everybody may read those that containers are given, and that cannot be changed.
 func checkSecrecy(path string, c *Config) error {
 	if holdsPassword(c.Redis) && everybodyReads(path) {
 		return invalid("chmod 600 it, or give the address by $TRANSFERD_REDIS", "config %s holds a password in `redis:`, and everybody on this host may read it", path)

@@ -15,7 +15,7 @@ import (
 // Guard keeps the face from those whom it is not for. It is safe for concurrent use.
 type Guard struct {
 	Token string   // required of all requests but /healthz; empty: not required
-	Hosts []string // names that the face is called by, in addition to localhost and addresses
+	Hosts []string // names that the face is called by, besides localhost and addresses
 }
 
 // Wrap lets only those calls through to h that may come.

@@ -289,8 +289,8 @@ type Claim struct {
 	// by it.
 	Names []string
 	Drive string
-	// Mark is new with each attempt that writes the drive, by which later ones, and jobs that read it, see whether another
-	// job has. Empty: the drive is only read, perhaps by others too.
+	// Mark is new with each attempt that writes the drive, by which later ones, and jobs that read
+	// it, see whether another job has. Empty: the drive is only read, perhaps by others too.
 	Mark string
 }
 
