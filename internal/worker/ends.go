@@ -60,7 +60,6 @@ func leaseOf(store transfer.Store) *lease.Lease {
 	return nil
 }
 
-// setSource fails for a source that is not exactly one of the three kinds.
 // clock is the clock of what the store keeps.
 func clock(store transfer.Store) func() time.Time {
 	if c := ability[transfer.Clock](store); c != nil {
@@ -69,6 +68,7 @@ func clock(store transfer.Store) func() time.Time {
 	return time.Now
 }
 
+// setSource fails for a source that is not exactly one of the three kinds.
 func (e *ends) setSource(source transfer.Source) error {
 	e.source = source
 	e.stream = ability[transfer.Stream](source)
