@@ -106,15 +106,22 @@ func (c *copier) finish(ctx context.Context, w work, p []byte, l *lane) error {
 	if err != nil {
 		return err
 	}
-	if c.state.ledger.mark(w.Index, d) {
-		c.state.update(func(n *transfer.Progress) {
-			n.Bytes.Done += int64(w.Len)
-			if n.Chunks.Done++; c.each {
-				n.Chunks.Verified++
-			}
-		})
-	}
+	c.markDone(w.Index, d, w.Len)
 	return nil
+}
+
+// markDone notes in the ledger, and in the progress unless it had it before, that the chunk with this
+// index is done.
+func (c *copier) markDone(index int64, d transfer.Digest, size int) {
+	if !c.state.ledger.mark(index, d) {
+		return
+	}
+	c.state.update(func(n *transfer.Progress) {
+		n.Bytes.Done += int64(size)
+		if n.Chunks.Done++; c.each {
+			n.Chunks.Verified++
+		}
+	})
 }
 
 // read returns the chunk's bytes; nil where the source knows only digests.

@@ -147,14 +147,7 @@ func (c *copier) clearTail(ctx context.Context) error {
 		if err := c.makeZero(ctx, w, l); err != nil {
 			return err
 		}
-		if c.state.ledger.mark(transfer.TailIndex+w.Index, verify.ZeroDigest(w.Len)) {
-			c.state.update(func(n *transfer.Progress) {
-				n.Bytes.Done += int64(w.Len)
-				if n.Chunks.Done++; c.each {
-					n.Chunks.Verified++
-				}
-			})
-		}
+		c.markDone(transfer.TailIndex+w.Index, verify.ZeroDigest(w.Len), w.Len)
 		return nil
 	})
 }
