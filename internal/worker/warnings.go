@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 
 	"go.uber.org/zap"
@@ -34,16 +33,12 @@ func (a *attempt) misplacedGPT(ctx context.Context) string {
 		a.ends.readBack == nil || a.ends.traits.ReadBack != transfer.ReadBackAtOnce {
 		return ""
 	}
-	var head bytes.Buffer
-	err := control(ctx, a.target, func(ctx context.Context) error {
-		head.Reset()
-		return a.ends.readBack.ReadBack(ctx, transfer.Chunk{Len: int(min(partition.HeadSize, capacity))}, &head)
-	})
+	head, err := a.stored(ctx, 0, min(partition.HeadSize, capacity))
 	if err != nil {
 		a.log.Warn("read of the target's partition table failed", zap.Error(err))
 		return ""
 	}
-	if t, ok := partition.ReadGPT(head.Bytes()); ok {
+	if t, ok := partition.ReadGPT(head); ok {
 		return t.Misplaced(capacity)
 	}
 	return ""
