@@ -298,7 +298,8 @@ func (a *attended) do(ctx context.Context, c *call) error {
 	if a.endpoint == "" {
 		return a.next.do(ctx, c)
 	}
-	defer a.count.callBegins(a.endpoint)()
+	a.count.callBegins(a.endpoint)
+	defer a.count.callEnds(a.endpoint)
 	return a.next.do(ctx, c)
 }
 

@@ -15,8 +15,8 @@ type attention struct {
 	moved time.Time      // when a byte moved last, or a call began or ended while no other was under way
 }
 
-// callBegins notes a call to an endpoint; ends notes its end.
-func (c *counters) callBegins(endpoint string) (ends func()) {
+// callBegins notes that a call to an endpoint is under way.
+func (c *counters) callBegins(endpoint string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.attention.calls == nil {
@@ -26,9 +26,9 @@ func (c *counters) callBegins(endpoint string) (ends func()) {
 		c.attention.moved = time.Now()
 	}
 	c.attention.calls[endpoint]++
-	return func() { c.callEnds(endpoint) }
 }
 
+// callEnds notes that one such call is over.
 func (c *counters) callEnds(endpoint string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -99,8 +99,5 @@ func (c *copier) finishTakeover(ctx context.Context) error {
 		return ok || !c.skipZeros
 	})
 	f := newPlanFeed(chunker.Plan(ctx, early, c.size, c.chunkSize, false), wholeImage)
-	return c.run(ctx, f, func(ctx context.Context, w work, l *lane) error {
-		_, err := c.readBackAgain(ctx, w, l)
-		return err
-	}, false)
+	return c.run(ctx, f, c.repair, false)
 }

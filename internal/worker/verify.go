@@ -109,8 +109,7 @@ func (c *copier) verifyChunk(ctx context.Context, w work, l *lane) error {
 	if !c.action.RereadsTarget {
 		return nil
 	}
-	_, err := c.readBackAgain(ctx, w, l)
-	return err
+	return c.repair(ctx, w, l)
 }
 
 func (c *copier) expectedDigest(w work) transfer.Digest {
@@ -136,6 +135,12 @@ func (c *copier) readBackAgain(ctx context.Context, w work, l *lane) (mended boo
 		c.state.update(func(n *transfer.Progress) { n.Chunks.Verified++ }) // it was not written, and so not read back before
 	}
 	return mended, err
+}
+
+// repair is readBackAgain as a step.
+func (c *copier) repair(ctx context.Context, w work, l *lane) error {
+	_, err := c.readBackAgain(ctx, w, l)
+	return err
 }
 
 // mend stores a chunk again whose digest was d. A source that differs from d is read until two
@@ -215,10 +220,7 @@ func (c *copier) checkZeros(ctx context.Context) error {
 		return err
 	}
 	c.state.log.Warn("target does not read as zeros where nothing was written, reading all of it back", zap.Error(err))
-	return c.run(ctx, c.everything(ctx), func(ctx context.Context, w work, l *lane) error {
-		_, err := c.readBackAgain(ctx, w, l)
-		return err
-	}, false)
+	return c.run(ctx, c.everything(ctx), c.repair, false)
 }
 
 // sampleZeros looks at places that were never written because they are zeros.
