@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/transferd/transferd/internal/lease"
-	"github.com/transferd/transferd/internal/panics"
 )
 
 // pieceSize is what bodies are sent and taken in, in bytes: small enough to stay in a core's
@@ -36,13 +35,7 @@ type conn struct{ net.Conn }
 var _ io.ReaderFrom = conn{}
 
 // ReadFrom implements io.ReaderFrom, by which net/http sends a body.
-func (c conn) ReadFrom(r io.Reader) (n int64, err error) {
-	err = panics.Catch(func() (err error) {
-		n, err = Copy(c.Conn, r)
-		return err
-	})
-	return n, err
-}
+func (c conn) ReadFrom(r io.Reader) (int64, error) { return Copy(c.Conn, r) }
 
 // dialer connects to addresses.
 type dialer struct {

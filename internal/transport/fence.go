@@ -107,9 +107,19 @@ func newWritingConn(c *net.TCPConn, guard *lease.Guard) (*writingConn, error) {
 	return &writingConn{TCPConn: c, raw: raw}, err
 }
 
-// Write implements net.Conn. Between the proof and the system call nothing is waited for, in
-// particular not for room in the kernel's buffer.
+// Write implements net.Conn. net/http calls it in a goroutine of its own, so a panic is an error of
+// the call.
 func (c *writingConn) Write(p []byte) (n int, err error) {
+	err = panics.Catch(func() (err error) {
+		n, err = c.write(p)
+		return err
+	})
+	return n, err
+}
+
+// write waits for nothing between the proof and the system call, in particular not for room in the
+// kernel's buffer.
+func (c *writingConn) write(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var k int
 		rawErr := c.raw.Write(func(fd uintptr) bool {
@@ -149,10 +159,4 @@ func (c *writingConn) Close() error {
 }
 
 // ReadFrom implements io.ReaderFrom, as that of conn.
-func (c *writingConn) ReadFrom(r io.Reader) (n int64, err error) {
-	err = panics.Catch(func() (err error) {
-		n, err = Copy(c, r)
-		return err
-	})
-	return n, err
-}
+func (c *writingConn) ReadFrom(r io.Reader) (int64, error) { return Copy(c, r) }
