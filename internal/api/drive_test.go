@@ -1,22 +1,23 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -375,53 +376,74 @@ func TestMeter(t *testing.T) {
 // TestRTT takes the quickest answer to a small request for the round-trip time; one to a chunk says
 // nothing of it.
 func TestRTT(t *testing.T) {
-	var delay atomic.Int64
-	c := served(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		time.Sleep(time.Duration(delay.Load()))
-		if r.Method == http.MethodGet {
-			_, _ = io.WriteString(w, "drive "+uuid+"\n")
+	synctest.Test(t, func(t *testing.T) {
+		var delay time.Duration
+		c := distant(t, 0, func(r *http.Request) string {
+			_, _ = io.Copy(io.Discard, r.Body)
+			time.Sleep(delay)
+			return "drive " + uuid + "\n"
+		})
+		if rtt := c.shared.rtt.Lowest(); rtt != 0 {
+			t.Errorf("before any call the round-trip time is %s", rtt)
 		}
-	})
-	if rtt := c.shared.rtt.Lowest(); rtt != 0 {
-		t.Errorf("before any call the round-trip time is %s", rtt)
-	}
-	const near, far = 20 * time.Millisecond, 300 * time.Millisecond
-	for _, d := range []time.Duration{far, near, far} {
-		delay.Store(int64(d))
-		if _, err := c.List(t.Context()); err != nil {
+		const near, far = 20 * time.Millisecond, 300 * time.Millisecond
+		for _, delay = range []time.Duration{far, near, far} {
+			if _, err := c.List(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		delay = 0
+		d := drive(c, 1<<20, transfer.CompressionNone)
+		if err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 1 << 20}, make([]byte, 1<<20)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	delay.Store(0)
-	d := drive(c, 1<<20, transfer.CompressionNone)
-	if err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 1 << 20}, make([]byte, 1<<20)); err != nil {
-		t.Fatal(err)
-	}
-	if rtt := c.shared.rtt.Lowest(); rtt < near || rtt >= far {
-		t.Errorf("of an endpoint that answers after %s and %s the round-trip time is %s", far, near, rtt)
-	}
+		if rtt := c.shared.rtt.Lowest(); rtt != near {
+			t.Errorf("the round-trip time is %s, want %s", rtt, near)
+		}
+	})
 }
 
 // TestRTTLeavesOutConnecting does not count the time that it takes to connect.
 func TestRTTLeavesOutConnecting(t *testing.T) {
-	const handshake = 300 * time.Millisecond
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "uuid 1\n")
-	}))
-	s.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		time.Sleep(handshake)
-		return nil, nil
-	}}
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	c := client(t, Config{URL: s.URL, CAFile: authority(t, s)})
-	if _, err := c.Profile(t.Context()); err != nil {
-		t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		const connect, respond = 300 * time.Millisecond, 20 * time.Millisecond
+		c := distant(t, connect, func(*http.Request) string {
+			time.Sleep(respond)
+			return "uuid 1\n"
+		})
+		if _, err := c.Profile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if rtt := c.shared.rtt.Lowest(); rtt != respond {
+			t.Errorf("the round-trip time is %s, want %s", rtt, respond)
+		}
+	})
+}
+
+// distant is a client of an endpoint in the same process, by which its times are virtual: to connect
+// takes as long as connect, and each connection gets one answer.
+func distant(t *testing.T, connect time.Duration, answer func(r *http.Request) string) *Client {
+	t.Helper()
+	c := client(t, Config{URL: "http://zrh.example.com"})
+	c.shared.rtt.Next = &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			time.Sleep(connect)
+			near, far := net.Pipe()
+			go func() {
+				defer far.Close()
+				r, err := http.ReadRequest(bufio.NewReader(far))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				text := answer(r)
+				_, _ = fmt.Fprintf(far, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+			}()
+			return near, nil
+		},
 	}
-	if rtt := c.shared.rtt.Lowest(); rtt == 0 || rtt >= handshake {
-		t.Errorf("of an endpoint that answers at once the round-trip time is %s", rtt)
-	}
+	return c
 }
 
 // TestBlankDespiteCorruptReads reads a sample again before it counts as noise.
