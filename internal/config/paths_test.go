@@ -1,7 +1,6 @@
 package config
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -120,8 +119,5 @@ func TestByteOrderMark(t *testing.T) {
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: got %q, %v; want %q", text, got, err, want)
 		}
-	}
-	if err := os.Remove(e.PasswordFile); err != nil {
-		t.Fatal(err)
 	}
 }

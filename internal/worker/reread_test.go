@@ -11,14 +11,18 @@ import (
 // watched is a source that is touched now and then, or that others may change unseen.
 type watched struct {
 	*chunked
-	touches int // how often it will have been touched when it is asked
+	touches
 	unseen  string
 	dropped int
 }
 
-func (s *watched) Unchanged(context.Context) error {
-	if s.touches > 0 {
-		s.touches--
+// touches is how often a source will have been touched when it is asked.
+type touches int
+
+// Unchanged implements transfer.ChangeDetector.
+func (n *touches) Unchanged(context.Context) error {
+	if *n > 0 {
+		*n--
 		return transfer.Errorf(transfer.CodeSourceChanged, "", "look: %w", transfer.ErrTouched)
 	}
 	return nil
@@ -52,7 +56,7 @@ func TestTouchedSource(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			image, extents := sparseImage()
-			source := &watched{chunked: newChunked(image), touches: tc.touches}
+			source := &watched{chunked: newChunked(image), touches: touches(tc.touches)}
 			source.extents = extents
 			sink := newChunked(make([]byte, len(image)))
 			sink.blank = true
@@ -191,13 +195,5 @@ func TestTouchedStream(t *testing.T) {
 // touchedStream is a stream that is touched while it is read.
 type touchedStream struct {
 	*stream
-	touches int
-}
-
-func (s *touchedStream) Unchanged(context.Context) error {
-	if s.touches > 0 {
-		s.touches--
-		return transfer.Errorf(transfer.CodeSourceChanged, "", "look: %w", transfer.ErrTouched)
-	}
-	return nil
+	touches
 }

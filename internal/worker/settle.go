@@ -157,7 +157,7 @@ func (a *attempt) countDone(ctx context.Context, c *copier, blank bool) error {
 	a.state.begin(func(n *transfer.Progress) {
 		n.Bytes.Total, n.Bytes.Done = data, min(done*int64(lay.chunkSize), data)
 		n.Chunks.Done, n.Chunks.Zero, n.Chunks.Verified = holes+done, holes+skipped, 0
-		if a.verifiesEach() {
+		if c.each {
 			n.Chunks.Verified = done - skipped
 		}
 	})
