@@ -141,7 +141,10 @@ func TestPanicOfTheProofFailsTheCall(t *testing.T) {
 	l.Renewed(0)
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
-	_, err := fenced(t, l).RoundTrip(posting(t, server.URL, bytes.NewReader([]byte("x")), 1))
+	resp, err := fenced(t, l).RoundTrip(posting(t, server.URL, bytes.NewReader([]byte("x")), 1))
+	if err == nil {
+		_ = resp.Body.Close()
+	}
 	if panics.Of(err) == nil {
 		t.Errorf("got %v after %d questions for the time, want a panic", err, asked.Load())
 	}
