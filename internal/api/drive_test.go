@@ -420,8 +420,8 @@ func TestRTTLeavesOutConnecting(t *testing.T) {
 	})
 }
 
-// distant is a client of an endpoint in the same process, by which its times are virtual: to connect
-// takes as long as connect, and each connection gets one answer.
+// distant is a client of an endpoint in the same process, by which its times are virtual: to
+// connect takes as long as connect, and each connection gets one answer.
 func distant(t *testing.T, connect time.Duration, answer func(r *http.Request) string) *Client {
 	t.Helper()
 	c := client(t, Config{URL: "http://zrh.example.com"})

@@ -110,8 +110,8 @@ func (c *copier) finish(ctx context.Context, w work, p []byte, l *lane) error {
 	return nil
 }
 
-// markDone notes in the ledger, and in the progress unless it had it before, that the chunk with this
-// index is done.
+// markDone notes in the ledger, and in the progress unless it had it before, that the chunk with
+// this index is done.
 func (c *copier) markDone(index int64, d transfer.Digest, size int) {
 	if !c.state.ledger.mark(index, d) {
 		return

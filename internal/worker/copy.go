@@ -70,8 +70,8 @@ func (c *copier) copy(ctx context.Context) error {
 	return nil
 }
 
-// plan is the chunks that touch an extent of the source, and all others too unless zeros need not be
-// written.
+// plan is the chunks that touch an extent of the source, and all others too unless zeros need not
+// be written.
 func (c *copier) plan(ctx context.Context) feed {
 	return newPlanFeed(chunker.Plan(ctx, c.ends.mapper.Extents(ctx), c.size, c.chunkSize, !c.skipZeros))
 }
