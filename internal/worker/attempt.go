@@ -153,7 +153,7 @@ func (a *attempt) transfer(ctx context.Context) (err error) {
 // carry copies or compares, verifies and commits.
 func (a *attempt) carry(ctx context.Context, lay layout) error {
 	c := newCopier(a, lay)
-	if err := c.copy(ctx); err != nil {
+	if err := c.copy(ctx, wholeImage); err != nil {
 		return err
 	}
 	if err := a.proveSource(ctx, c); err != nil {

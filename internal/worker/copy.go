@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -46,14 +47,20 @@ func newCopier(a *attempt, lay layout) *copier {
 	return c
 }
 
-// copy carries the chunks that the ledger does not have. A stream sets the size of the image at its
-// end.
-func (c *copier) copy(ctx context.Context) error {
+// chunkRange is the chunks from first to before end, by index.
+type chunkRange struct{ first, end int64 }
+
+// wholeImage is all chunks of an image of any size.
+var wholeImage = chunkRange{0, math.MaxInt64}
+
+// copy carries the chunks of a range that the ledger does not have. A stream is always carried as a
+// whole, and sets the size of the image at its end.
+func (c *copier) copy(ctx context.Context, r chunkRange) error {
 	if c.ends.stream == nil {
-		if err := c.run(ctx, c.plan(ctx), c.step, c.writesAndReads()); err != nil {
+		if err := c.run(ctx, c.plan(ctx, r), c.step, c.writesAndReads()); err != nil {
 			return err
 		}
-		c.recount()
+		c.recount(r)
 		return nil
 	}
 	f := &streamFeed{src: c.ends.stream, chunkSize: c.chunkSize, capacity: c.ends.traits.Capacity}
@@ -70,10 +77,10 @@ func (c *copier) copy(ctx context.Context) error {
 	return nil
 }
 
-// plan is the chunks that touch an extent of the source, and all others too unless zeros need not
-// be written.
-func (c *copier) plan(ctx context.Context) feed {
-	return newPlanFeed(chunker.Plan(ctx, c.ends.mapper.Extents(ctx), c.size, c.chunkSize, !c.skipZeros))
+// plan is the chunks of a range that touch an extent of the source, and all others too unless zeros
+// need not be written.
+func (c *copier) plan(ctx context.Context, r chunkRange) feed {
+	return newPlanFeed(chunker.Plan(ctx, c.ends.mapper.Extents(ctx), c.size, c.chunkSize, !c.skipZeros), r)
 }
 
 // writesAndReads reports whether each chunk is written, and then read back by another call.
@@ -181,8 +188,8 @@ func (r *lanes) take(ctx context.Context, l *lane) (work, error) {
 
 // recount corrects what countDone could only foresee: a file system may find more or fewer holes a
 // moment later.
-func (c *copier) recount() {
-	if !c.skipZeros {
+func (c *copier) recount(r chunkRange) {
+	if !c.skipZeros || r != wholeImage {
 		return
 	}
 	data := int64(len(c.state.ledger.nonZero(c.size, c.chunkSize)))

@@ -31,17 +31,18 @@ type feed interface {
 	stop()
 }
 
-// planFeed hands out the chunks of a plan; the taker reads them.
+// planFeed hands out the chunks of a plan that lie in a range; the taker reads them.
 type planFeed struct {
-	mu   sync.Mutex
-	next func() (chunker.Step, error, bool)
-	end  func()
-	seq  int64
+	mu     sync.Mutex
+	within chunkRange
+	next   func() (chunker.Step, error, bool)
+	end    func()
+	seq    int64
 }
 
-func newPlanFeed(plan iter.Seq2[chunker.Step, error]) *planFeed {
+func newPlanFeed(plan iter.Seq2[chunker.Step, error], within chunkRange) *planFeed {
 	next, end := iter.Pull2(caught(plan))
-	return &planFeed{next: next, end: end}
+	return &planFeed{within: within, next: next, end: end}
 }
 
 // caught yields a panic of the plan as an error: iter.Pull2 passes it on without its stack.
@@ -63,11 +64,16 @@ func (f *planFeed) take(context.Context, []byte) (work, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	step, err, ok := f.next()
+	for ok && err == nil && step.Index < f.within.first {
+		step, err, ok = f.next()
+	}
 	switch {
 	case !ok:
 		return work{}, errAllTaken
 	case err != nil:
 		return work{}, err
+	case step.Index >= f.within.end:
+		return work{}, errAllTaken
 	}
 	f.seq++
 	return work{Step: step, seq: f.seq - 1}, nil

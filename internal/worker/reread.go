@@ -70,7 +70,7 @@ func (a *attempt) reread(ctx context.Context, c *copier) error {
 		return a.rereadStream(ctx, c)
 	}
 	plan := chunker.Plan(ctx, a.ends.mapper.Extents(ctx), c.size, c.chunkSize, true)
-	return c.run(ctx, newPlanFeed(plan), c.rereadChunk, false)
+	return c.run(ctx, newPlanFeed(plan, wholeImage), c.rereadChunk, false)
 }
 
 // rereadStream opens the source once more, for a stream is read once.

@@ -124,7 +124,7 @@ func (a *attempt) stored(ctx context.Context, off, n int64) ([]byte, error) {
 func (c *copier) overTail(ctx context.Context, step stepFunc) error {
 	end := c.ends.traits.Capacity
 	tail := extentsOf(transfer.Extent{Off: c.size, Len: end - c.size})
-	f := newPlanFeed(chunker.Plan(ctx, tail, end, c.chunkSize, false))
+	f := newPlanFeed(chunker.Plan(ctx, tail, end, c.chunkSize, false), wholeImage)
 	return c.run(ctx, f, func(ctx context.Context, w work, l *lane) error {
 		if image := c.size - w.Off; image > 0 {
 			w.Off, w.Len = w.Off+image, w.Len-int(image)

@@ -98,6 +98,6 @@ func (c *copier) finishTakeover(ctx context.Context) error {
 		_, ok := nonZero[i]
 		return ok || !c.skipZeros
 	})
-	f := newPlanFeed(chunker.Plan(ctx, early, c.size, c.chunkSize, false))
+	f := newPlanFeed(chunker.Plan(ctx, early, c.size, c.chunkSize, false), wholeImage)
 	return c.run(ctx, f, c.repair, false)
 }

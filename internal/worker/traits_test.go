@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -169,4 +170,35 @@ func TestGeometry(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCopyOfARange carries its chunks and no others.
+func TestCopyOfARange(t *testing.T) {
+	image, sink := noise(20*chunkSize+7), newChunked(nil)
+	j := newJob(t, newChunked(image), sink)
+	for _, r := range []chunkRange{{3, 7}, {0, 1}, {20, 21}, {7, 7}, {19, 100}, wholeImage} {
+		sink.order = nil
+		a := newAttempt(New(Config{Opener: j.ends, Policy: j.policy, Log: j.log}), nil, Job{ID: "job", Spec: j.spec}, &remembered{})
+		if err := errors.Join(a.ends.setSource(j.ends.source), a.ends.setSink(sink)); err != nil {
+			t.Fatal(err)
+		}
+		a.state.updatePlan(func(p *transfer.Plan) { p.ChunkSize = chunkSize })
+		lay := layout{size: int64(len(image)), chunkSize: chunkSize}
+		err := a.state.whileSaving(t.Context(), func(error) {}, func() error {
+			return newCopier(a, lay).copy(t.Context(), r)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := int(min(r.end, 21) - r.first)
+		for _, i := range sink.order {
+			if i < r.first || i >= r.end {
+				t.Errorf("%v: chunk %d was written", r, i)
+			}
+		}
+		if len(sink.order) != want {
+			t.Errorf("%v: got %d chunks, want %d", r, len(sink.order), want)
+		}
+	}
+	equal(t, sink, image)
 }

@@ -92,7 +92,7 @@ func (c *copier) verified() bool {
 // everything is the plan of all chunks of the image.
 func (c *copier) everything(ctx context.Context) feed {
 	whole := extentsOf(transfer.Extent{Len: c.size})
-	return newPlanFeed(chunker.Plan(ctx, whole, c.size, c.chunkSize, false))
+	return newPlanFeed(chunker.Plan(ctx, whole, c.size, c.chunkSize, false), wholeImage)
 }
 
 func extentsOf(e transfer.Extent) iter.Seq2[transfer.Extent, error] {
