@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // mbr is a boot record with a partition of type kind.
@@ -36,6 +38,8 @@ func gpt(size int, first, last uint64) []byte {
 	return head
 }
 
+func tableOf(kind string, p Partition) Table { return Table{Kind: kind, Partitions: []Partition{p}} }
+
 func TestParseTable(t *testing.T) {
 	withBoot := mbr(7, 63, 1000)
 	copy(withBoot[3:], "NTFS    ")
@@ -46,11 +50,11 @@ func TestParseTable(t *testing.T) {
 	}{
 		"nothing":       {head: make([]byte, HeadSize)},
 		"short":         {head: make([]byte, 100)},
-		"MBR":           {mbr(0x83, 2048, 4096), Table{"MBR", []Partition{{2, 1 << 20, 2 << 20}}}, true},
+		"MBR":           {mbr(0x83, 2048, 4096), tableOf("MBR", Partition{2, 1 << 20, 2 << 20}), true},
 		"a boot sector": {head: withBoot},
 		"no entry":      {head: mbr(0, 2048, 4096)},
-		"GPT":           {gpt(512, 2048, 4095), Table{"GPT", []Partition{{2, 1 << 20, 1 << 20}}}, true},
-		"GPT, 4k":       {gpt(4096, 256, 511), Table{"GPT", []Partition{{2, 1 << 20, 1 << 20}}}, true},
+		"GPT":           {gpt(512, 2048, 4095), tableOf("GPT", Partition{2, 1 << 20, 1 << 20}), true},
+		"GPT, 4k":       {gpt(4096, 256, 511), tableOf("GPT", Partition{2, 1 << 20, 1 << 20}), true},
 		"GPT, damaged":  {mbr(0xee, 1, 100), Table{Kind: "GPT"}, true},
 	} {
 		if got, ok := ParseTable(tc.head); ok != tc.ok || !reflect.DeepEqual(got, tc.want) {
@@ -70,19 +74,17 @@ func TestEndsWithGPT(t *testing.T) {
 	}
 }
 
-// TestFileSystem recognises what the tools at hand make.
-func TestFileSystem(t *testing.T) {
-	if got := FileSystem(make([]byte, HeadSize)); got != "" {
-		t.Errorf("zeros are %q", got)
-	}
-	for want, command := range map[string]string{
-		"ext2/3/4": "mkfs.ext4 -q", "XFS": "mkfs.xfs -q", "Btrfs": "mkfs.btrfs -q", "FAT": "mkfs.vfat", "swap": "mkswap -q",
+// TestFileSystemsOfMkfs: FileSystem recognises what mkfs makes, and ParseTable takes none of it for a table.
+func TestFileSystemsOfMkfs(t *testing.T) {
+	for want, tc := range map[string]struct{ command, debian string }{
+		"ext2/3/4": {"mkfs.ext4 -q", "e2fsprogs"},
+		"XFS":      {"mkfs.xfs -q", "xfsprogs"},
+		"Btrfs":    {"mkfs.btrfs -q", "btrfs-progs"},
+		"FAT":      {"mkfs.vfat", "dosfstools"},
+		"swap":     {"mkswap -q", "util-linux"},
 	} {
-		args := strings.Fields(command)
-		tool, err := exec.LookPath(args[0])
-		if err != nil {
-			continue
-		}
+		args := strings.Fields(tc.command)
+		transfertest.Program(t, args[0], tc.debian)
 		path := filepath.Join(t.TempDir(), "disk")
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -90,8 +92,9 @@ func TestFileSystem(t *testing.T) {
 		if err := os.Truncate(path, 512<<20); err != nil {
 			t.Fatal(err)
 		}
-		if text, err := exec.CommandContext(t.Context(), tool, append(args[1:], path)...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v: %s", command, err, text)
+		mkfs := exec.CommandContext(t.Context(), args[0], append(args[1:], path)...)
+		if text, err := mkfs.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", tc.command, err, text)
 		}
 		f, err := os.Open(path)
 		if err != nil {
@@ -103,21 +106,33 @@ func TestFileSystem(t *testing.T) {
 		}
 		f.Close()
 		if got := FileSystem(head); got != want {
-			t.Errorf("%s: got %q, want %q", command, got, want)
+			t.Errorf("%s: got %q, want %q", tc.command, got, want)
 		}
 		if table, ok := ParseTable(head); ok {
-			t.Errorf("%s: taken for %+v", command, table)
+			t.Errorf("%s: taken for %+v", tc.command, table)
 		}
 	}
 }
 
-// FuzzParseTable reads any bytes without a panic, and returns no partition outside of what int64 counts.
+func TestZerosAreNoFileSystem(t *testing.T) {
+	if got := FileSystem(make([]byte, HeadSize)); got != "" {
+		t.Errorf("zeros are %q", got)
+	}
+}
+
+// FuzzParseTable reads any bytes without a panic, and returns no partition and no end that overflows an
+// int64.
 func FuzzParseTable(f *testing.F) {
 	f.Add(mbr(0x83, 2048, 4096))
 	f.Add(gpt(512, 2048, 4095))
 	f.Add(gpt(4096, 256, 511))
+	f.Add(transfertest.GPT(512, 1<<20))
+	f.Add(transfertest.GPT(4096, 1<<40))
 	f.Fuzz(func(t *testing.T, head []byte) {
 		table, _ := ParseTable(head)
+		if table.End != 0 && (table.End < 512 || table.End > maxDiskSize) {
+			t.Fatalf("%+v", table)
+		}
 		for _, p := range table.Partitions {
 			if p.Off < 0 || p.Len <= 0 || p.Off+p.Len < 0 {
 				t.Fatalf("%+v", p)

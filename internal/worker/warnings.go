@@ -5,8 +5,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/transferd/transferd/internal/partition"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/volume"
 )
 
 // warnings is what users should know of an image that has been copied or compared, which m
@@ -33,13 +33,11 @@ func (a *attempt) misplacedGPT(ctx context.Context) string {
 		a.ends.readBack == nil || a.ends.traits.ReadBack != transfer.ReadBackAtOnce {
 		return ""
 	}
-	head, err := a.stored(ctx, 0, min(partition.HeadSize, capacity))
+	head, err := a.stored(ctx, 0, min(volume.HeadSize, capacity))
 	if err != nil {
 		a.log.Warn("read of the target's partition table failed", zap.Error(err))
 		return ""
 	}
-	if t, ok := partition.ReadGPT(head); ok {
-		return t.Misplaced(capacity)
-	}
-	return ""
+	table, _ := volume.ParseTable(head)
+	return table.Misplaced(capacity)
 }

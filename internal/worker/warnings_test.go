@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/transferd/transferd/internal/partition"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/transfertest"
+	"github.com/transferd/transferd/internal/volume"
 )
 
 // packed is a stream that is stored in another form, and has something to tell.
@@ -106,7 +106,7 @@ type tableless struct {
 }
 
 func (s tableless) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) error {
-	if c.Len == partition.HeadSize {
+	if c.Len == volume.HeadSize {
 		*s.calls++
 		return failure(transfer.CodeNotFound)
 	}
@@ -115,7 +115,7 @@ func (s tableless) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) 
 
 // TestPartitionTableUnread lets a job succeed whose target cannot be read once more.
 func TestPartitionTableUnread(t *testing.T) {
-	image := noise(3 * chunkSize)
+	image := noise(2 * volume.HeadSize)
 	sink := newChunked(nil)
 	sink.capacity = int64(len(image))
 	calls := 0
