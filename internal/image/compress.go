@@ -17,7 +17,7 @@ import (
 type decoder struct {
 	io.Reader
 	release func()          // of its memory; it is not read after that
-	ignored func() []string // what followed the image and was left out; nil: such a decoder takes nothing but the image
+	ignored func() []string // warnings about ignored bytes after the image; nil: the decoder ignores none
 }
 
 // encoder stores an image. What is written to it is copied, and reaches the writer below it later.

@@ -22,7 +22,7 @@ type CreateOptions struct {
 	Lease     *lease.Lease    // without its proof nothing is written or removed; nil: it always holds
 	// Job is the ID of the job, which marks its .partial: no other job's is written.
 	Job string
-	// FromDisk has a compressed file read back from the disk, whatever the host's memory holds of it.
+	// FromDisk reads a compressed file back from the disk, and not from the page cache.
 	FromDisk bool
 
 	sys *fsx.System // nil: the kernel's
@@ -48,7 +48,7 @@ func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink
 	}
 	f := formatNamed(opts.Format)
 	if f == nil {
-		return nil, invalid("create "+path, "", "%q is not a format", opts.Format)
+		return nil, invalid("create "+path, hintFormats, "%q is not a format", opts.Format)
 	}
 	if opts.sys == nil {
 		opts.sys = fsx.Kernel()
@@ -101,7 +101,9 @@ func resumeRaw(p *partial, size int64) (*offsetSink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &offsetSink{place: p, lease: p.opts.Lease, size: size, sparse: true, blank: fresh, disk: newDiskReader(p.f, p.sys)}, nil
+	return &offsetSink{
+		place: p, lease: p.opts.Lease, size: size, sparse: true, blank: fresh, disk: newDiskReader(p.f, p.sys),
+	}, nil
 }
 
 // beginStream writes an image in order, from the beginning.

@@ -11,18 +11,19 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// reading is how what is on a medium is read.
+// reading is how the content of a medium is read.
 type reading struct {
 	format *format
-	asIs   bool               // what is in the file is the image, whatever it looks like
-	beside *transfer.Manifest // what a manifest beside the file says of the image, without its chunks; nil: nothing
-	notes  []string           // what users should know of the choice
+	asIs   bool // the content is the image, whatever it looks like
+	// manifest is the file's manifest, without its chunks; nil: none.
+	manifest *transfer.Manifest
+	notes    []string // warnings to users about the choice
 }
 
-// warnings is what users should know when the image, which m describes, has been read from a file.
+// warnings are those of an image that has been read from a file; m is the manifest of what was read.
 func (r *reading) warnings(path string, m *transfer.Manifest) []string {
-	b, notes := r.beside, slices.Clone(r.notes)
-	if b != nil && (b.Size != m.Size || b.ChunkSize == m.ChunkSize && b.ChunksRoot != m.ChunksRoot) {
+	own, notes := r.manifest, slices.Clone(r.notes)
+	if own != nil && (own.Size != m.Size || own.ChunkSize == m.ChunkSize && own.ChunksRoot != m.ChunksRoot) {
 		notes = append(notes, ignoredManifest(path))
 	}
 	return notes
@@ -32,13 +33,15 @@ func ignoredManifest(path string) string {
 	return path + manifestSuffix + " is ignored: it describes another image"
 }
 
+const hintFormats = "use raw, gz or zst"
+
 // choose finds how to read a medium: as the job asks, or else by its content.
 func choose(ctx context.Context, m medium, asked transfer.Format) (reading, error) {
 	op, said := "open "+m.name(), m.labels()
 	if asked != "" {
 		f := formatNamed(asked)
 		if f == nil || f.decode == nil {
-			return reading{}, invalid(op, "use raw, gz or zst", "%q is not a format", asked)
+			return reading{}, invalid(op, hintFormats, "%q is not a format", asked)
 		}
 		if said.contentEncoding != "" {
 			return reading{}, said.errEncoded(op)
@@ -53,8 +56,8 @@ func choose(ctx context.Context, m medium, asked transfer.Format) (reading, erro
 	return reading{format: f}, err
 }
 
-// takeSample reads the first bytes of a medium and, where they tell no format, the last ones, if it
-// is read by offset.
+// takeSample reads the first bytes of a medium and, where they have no format's mark, the last ones,
+// if it is read by offset.
 func takeSample(ctx context.Context, m medium) (s sample, err error) {
 	if s.head, err = m.head(ctx, sampleSize); err != nil {
 		return s, err
@@ -73,13 +76,13 @@ var pages = []string{
 	"text/html", "application/xhtml+xml", "text/xml", "application/xml", "application/json", "application/problem+json",
 }
 
-// codings are the content codings by which a body begins with the mark of a format, so that its
-// content tells whether it was encoded. Others leave no trace.
+// codings are the content codings that begin a body with the mark of a format, so that the content
+// shows whether it was encoded. Others leave no trace.
 var codings = []string{"", "identity", "gzip", "x-gzip", "zstd"}
 
 // accept is the format of a file with this content if it is read here. One that is not is
 // CodeInvalid, and so is a file whose name says another format than its content: it is damaged, or
-// an error page that somebody saved.
+// an error page that was saved.
 func (l labels) accept(op string, s sample) (*format, error) {
 	f := formatOf(s)
 	if f.decode == nil {

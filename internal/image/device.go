@@ -46,11 +46,12 @@ func newDeviceSink(t target, f *os.File, opts CreateOptions) (*offsetSink, error
 		return nil, fileError(t.op, err)
 	}
 	if capacity < opts.Size {
-		return nil, invalid(t.op, "give a larger device", "the image has %d bytes, and the device only %d", opts.Size, capacity)
+		return nil, invalid(t.op, "give a larger device",
+			"the image has %d bytes, and the device only %d", opts.Size, capacity)
 	}
 	d := &device{f: f, path: t.resolved, sys: t.sys}
-	// What others wrote, or an earlier attempt, may have failed without anyone being told. The kernel
-	// tells that once, and not as an error of this job's.
+	// A write of another program, or of an earlier attempt, may have failed unreported. The kernel
+	// reports it to the next sync, once; it is no error of this job.
 	if d.sync() != nil {
 		if err := d.sync(); err != nil {
 			return nil, err

@@ -16,17 +16,17 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// diskReader reads an open file from its disk. Reads of the file itself return what the host's memory
-// holds, also where the disk could not store it. It is safe for concurrent use.
+// diskReader reads an open file from its disk. Reads of the file itself are served from the page
+// cache, even where the disk could not store the bytes. It is safe for concurrent use.
 type diskReader struct {
 	f      *os.File
-	direct int         // the same file, opened with O_DIRECT; -1: the file system has no such thing
+	direct int         // the same file, opened with O_DIRECT; -1: the file system does not support it
 	align  int64       // of offsets, lengths and memory, for direct, bytes
 	reads  atomic.Bool // something has been read
 	drops  atomic.Bool // and not by direct
 }
 
-// diskAlign suffices where a file system does not say what it asks for.
+// diskAlign suffices where a file system does not report its alignment.
 const diskAlign = 4096
 
 func newDiskReader(f *os.File, sys *fsx.System) *diskReader {
@@ -102,7 +102,7 @@ func (d *diskReader) readWindow(p []byte, off int64) (n int, err error) {
 		if !fsx.Unsupported(err) {
 			return n, err
 		}
-		// Some file systems find out only now that they cannot.
+		// Some file systems refuse O_DIRECT only now.
 	}
 	d.drops.Store(true)
 	if err := d.drop(off, int64(len(p))); err != nil {
@@ -111,8 +111,7 @@ func (d *diskReader) readWindow(p []byte, off int64) (n int, err error) {
 	return pread(int(d.f.Fd()), p, off)
 }
 
-// drop gives up what the host's memory holds of a range. What is not on the disk stays in it, so that
-// is written first.
+// drop removes a range from the page cache. Dirty pages would stay in it, so they are written first.
 func (d *diskReader) drop(off, n int64) error {
 	fd := int(d.f.Fd())
 	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER

@@ -11,22 +11,22 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// mostRestarts is how often an image is read again from its start at the most, because its server cuts it
-// off and does not continue it.
+// mostRestarts limits how often an image is read again from its start, because its server cuts it off
+// and does not continue it.
 const mostRestarts = 16
 
-// Retry makes op as often as a job makes a call to one of its ends: until it succeeds, fails for good or
-// has failed for too long.
+// Retry repeats op by the retry policy of a job: until it succeeds, fails permanently or has failed for
+// too long.
 type Retry func(ctx context.Context, op func(ctx context.Context) error) error
 
-// download reads an image behind a URL in order. A response that breaks off is continued where it did, at
-// the very next byte, so that what decodes the stream above notices nothing. A server that cannot
-// continue it sends the image again, and what was delivered before is compared by its digest. It is used
-// by one goroutine at a time.
+// download reads an image behind a URL in order. A response that breaks off is continued at the very
+// next byte, so a decoder above it sees one stream. A server that cannot continue sends the image
+// again; the bytes that were delivered before are compared by their digest. It is used by one
+// goroutine at a time.
 type download struct {
 	remote   *remote
 	version  version   // of the image that is read
-	resp     *response // under way; nil: none
+	resp     *response // the current one; nil: none
 	read     readFunc  // of resp
 	off      int64     // bytes delivered
 	sum      *verify.Comparer
@@ -39,7 +39,7 @@ func (r *remote) download(v version) *download {
 	return d
 }
 
-// use makes resp, of which nothing was read, the response under way.
+// use makes resp, whose body has not been read, the current response.
 func (d *download) use(resp *response) { d.resp, d.read = resp, resp.reader() }
 
 // Read is the readFunc of the image.
@@ -51,7 +51,7 @@ func (d *download) Read(ctx context.Context, p []byte) (n int, err error) {
 	return n, err
 }
 
-// once reads what comes next. It reports no failure that came after some bytes: the next call meets it.
+// once makes one read. It does not report a failure after some bytes: the next call does.
 func (d *download) once(ctx context.Context, p []byte) (int, error) {
 	if d.version.size >= 0 && d.off >= d.version.size {
 		return 0, io.EOF
@@ -75,11 +75,11 @@ func (d *download) once(ctx context.Context, p []byte) (int, error) {
 }
 
 func (d *download) drop() {
-	_ = d.resp.Close() // which gives up what has not been read
+	_ = d.resp.Close() // discards the rest of the body
 	d.resp, d.read = nil, nil
 }
 
-// connect requests what has not been delivered or, where that is refused, all of the image.
+// connect requests the rest of the image or, where that is refused, all of it.
 func (d *download) connect(ctx context.Context) error {
 	if d.off > 0 && d.version.validator() != "" {
 		resp, err := d.remote.fetch(ctx, http.Header{
@@ -104,18 +104,19 @@ func (d *download) connect(ctx context.Context) error {
 	return d.restart(ctx, resp)
 }
 
-// continues reports whether a response has the rest of the image of which off bytes were read.
+// continues reports whether a response has the rest of the image, from off.
 func (resp *response) continues(off int64, v version) bool {
 	first, last, total, ok := resp.contentRange()
 	return resp.status == http.StatusPartialContent && ok && first == off && last == total-1 && resp.version().same(v)
 }
 
-// restart goes on with a response that brings the image from its start. What it says of its version does
-// not matter: that all which was delivered is in it makes the whole what this server has.
+// restart continues with a response that has the image from its start. Its version does not matter: it
+// begins with all bytes that were delivered, so the whole is the image that this server has.
 func (d *download) restart(ctx context.Context, resp *response) error {
 	now := resp.version()
 	if d.version.size >= 0 && now.size >= 0 && now.size != d.version.size {
-		return errors.Join(d.remote.changed(d.off, fmt.Errorf("it had %d bytes, it has %d", d.version.size, now.size)), resp.Close())
+		changed := d.remote.changed(d.off, fmt.Errorf("it had %d bytes, it has %d", d.version.size, now.size))
+		return errors.Join(changed, resp.Close())
 	}
 	d.use(resp)
 	if d.off > 0 {
@@ -135,7 +136,7 @@ func (d *download) restart(ctx context.Context, resp *response) error {
 	return nil
 }
 
-// skip reads what was delivered before, and compares it.
+// skip reads the bytes that were delivered before, and compares them.
 func (d *download) skip(ctx context.Context) error {
 	sum, buf := verify.NewComparer(), make([]byte, readSize)
 	sum.Reset(nil)
@@ -147,12 +148,12 @@ func (d *download) skip(ctx context.Context) error {
 		}
 	}
 	if sum.Digest() != d.sum.Digest() {
-		return d.remote.changed(0, fmt.Errorf("its first %d bytes are others than those that were read before", d.off))
+		return d.remote.changed(0, fmt.Errorf("its first %d bytes differ from those that were read before", d.off))
 	}
 	return nil
 }
 
-// Close gives up what has not been read.
+// Close discards the rest.
 func (d *download) Close() error {
 	if d.resp != nil {
 		d.drop()

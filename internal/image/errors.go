@@ -18,7 +18,10 @@ var fileErrors = []struct {
 	code  transfer.Code
 	hint  string
 }{
-	{[]error{fs.ErrNotExist, unix.ENOTDIR, unix.ENXIO, unix.ENODEV}, transfer.CodeNotFound, "check the path: it is one on the host that runs the job"},
+	{
+		[]error{fs.ErrNotExist, unix.ENOTDIR, unix.ENXIO, unix.ENODEV}, transfer.CodeNotFound,
+		"check the path: it is one on the host that runs the job",
+	},
 	{[]error{unix.EROFS}, transfer.CodeForbidden, "the file system is mounted read-only"},
 	{[]error{fs.ErrPermission}, transfer.CodeForbidden, "the user that runs the job has no permission for this"},
 	{[]error{unix.ENOSPC}, transfer.CodeNoSpace, "make room on the disk, then retry the job"},
@@ -58,7 +61,7 @@ func fileErrorAt(op string, off int64, err error) error {
 	return e
 }
 
-// errLost is the error of a file that could not be synced: what of it is on the disk is not known.
+// errLost is the error of a file that could not be synced: how much of it is on the disk is unknown.
 func errLost(op string, err error) error {
 	var e *transfer.Error
 	if errors.As(fileError(op, err), &e) {

@@ -27,9 +27,10 @@ type File struct {
 	ctime    atomic.Int64 // as it was last seen, nanoseconds
 	holes    holes
 
-	exclusive      bool   // nothing else of this host can take the device for itself
-	writer         string // what may write the image all the same, a mounted file system on it; empty: nothing known
-	openForWriting bool   // somebody had the file open for writing when it was opened
+	exclusive bool // nothing else on this host can open the device exclusively
+	// writer names a mounted file system, or swap, on the image that may write it; empty: none is known.
+	writer         string
+	openForWriting bool // another process had the file open for writing when it was opened
 	// seekHoles is SEEK_DATA and SEEK_HOLE of another file system, for tests; nil: that of f.
 	seekHoles func(off int64, whence int) (int64, error)
 }
@@ -161,13 +162,12 @@ func (s *File) reader() readFunc {
 // Size is the image's length in bytes, as it was when it was opened.
 func (s *File) Size() int64 { return s.size }
 
-// Extents yields what the file system has stored, found by SEEK_DATA and SEEK_HOLE (lseek(2)). A
-// file system that cannot tell, or is caught telling wrongly, and a block device, make one extent of
-// everything.
+// Extents yields the data of the file, found by SEEK_DATA and SEEK_HOLE (lseek(2)). A block device is
+// one extent, and so is a file whose file system does not support these calls, or reports data as holes.
 func (s *File) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
-		lie, err := s.holesLie(ctx)
-		if err != nil || lie {
+		misreported, err := s.holesHaveData(ctx)
+		if err != nil || misreported {
 			yield(transfer.Extent{Len: s.size}, err)
 			return
 		}
@@ -175,7 +175,7 @@ func (s *File) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	}
 }
 
-// stored yields what the file system says that it has stored.
+// stored yields the extents that the file system reports as data.
 func (s *File) stored(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
 		for off := int64(0); off < s.size; {
@@ -221,14 +221,14 @@ func (s *File) nextData(off int64) (transfer.Extent, error) {
 	return transfer.Extent{Off: from, Len: max(0, min(to, s.size)-from)}, nil
 }
 
-// Warnings tells of a manifest beside the file that is of another image, and of a file system that calls
-// data holes.
+// Warnings reports a manifest that describes another image, and a file system that reports data as
+// holes.
 func (s *File) Warnings(m *transfer.Manifest) []string {
 	list := s.reading.warnings(s.path, m)
 	s.holes.mu.Lock()
 	defer s.holes.mu.Unlock()
 	if s.holes.untrue {
-		list = append(list, "the file system of "+s.path+" calls data holes (SEEK_DATA), so all of the image was read")
+		list = append(list, "the file system of "+s.path+" reports data as holes (SEEK_DATA), so all of the image was read")
 	}
 	return list
 }

@@ -10,26 +10,26 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Some file systems have called data holes that was not on the disk yet. So places in what is called a
-// hole are read before any is left out: in one hole of 4 GiB a place in each 8 MiB, which takes 14 ms on a
-// busy core, and never more than 8 MiB (75 ms), or a second, however many holes there are.
+// Some file systems have reported data as a hole that was not on the disk yet. So probes are read from
+// the holes before any hole is left out: in one hole of 4 GiB one probe in each 8 MiB, which takes 14 ms
+// on a busy core. All probes together read at most 8 MiB (75 ms) and take at most a second.
 const (
-	holeProbe     = 4 << 10 // bytes read at a place
+	holeProbe     = 4 << 10 // bytes per probe
 	mostProbes    = 2048    // of all holes together
 	probesPerHole = 512     // at most
 	probedHoles   = 256     // picked at random if there are more
 	probingTime   = time.Second
 )
 
-// holes is what is known of the places that the file system calls holes. It is safe for concurrent use.
+// holes is the result of probing what the file system reports as holes. It is safe for concurrent use.
 type holes struct {
 	mu     sync.Mutex
 	probed bool
 	untrue bool
 }
 
-// holesLie reports whether something other than zeros was found in a hole. It looks once.
-func (s *File) holesLie(ctx context.Context) (bool, error) {
+// holesHaveData reports whether a probe found anything but zeros in a hole. It probes once.
+func (s *File) holesHaveData(ctx context.Context) (bool, error) {
 	s.holes.mu.Lock()
 	defer s.holes.mu.Unlock()
 	if s.holes.probed {
@@ -43,7 +43,7 @@ func (s *File) holesLie(ctx context.Context) (bool, error) {
 	return s.holes.untrue, nil
 }
 
-// someHoles is the holes of the file or, if they are many, some of them, each as likely as any other.
+// someHoles is the holes of the file or, if there are more than probedHoles, a uniform sample of them.
 func (s *File) someHoles(ctx context.Context) (picked []transfer.Extent, err error) {
 	end, seen := int64(0), 0
 	pick := func(hole transfer.Extent) {
@@ -67,12 +67,14 @@ func (s *File) someHoles(ctx context.Context) (picked []transfer.Extent, err err
 	return picked, nil
 }
 
-// probe looks into holes for anything but zeros. What cannot be read is left to who reads the image.
+// probe reports whether it finds anything but zeros in the holes. It ignores read errors: the copy
+// reports them.
 func (s *File) probe(holes []transfer.Extent) (found bool) {
 	if len(holes) == 0 {
 		return false
 	}
-	most, buf, until := min(probesPerHole, mostProbes/int64(len(holes))), make([]byte, holeProbe), time.Now().Add(probingTime)
+	most := min(probesPerHole, mostProbes/int64(len(holes)))
+	buf, until := make([]byte, holeProbe), time.Now().Add(probingTime)
 	for _, h := range holes {
 		count := min(most, (h.Len+holeProbe-1)/holeProbe)
 		for i := range count {
@@ -89,7 +91,7 @@ func (s *File) probe(holes []transfer.Extent) (found bool) {
 }
 
 // probeAt is the offset of probe i of count in a hole of size bytes: the first and the last are at its
-// ends, where partition tables are; each other one is anywhere in its share of the rest.
+// ends, where partition tables are; each other one is random within its share of the rest.
 func probeAt(i, count, size int64) int64 {
 	last := max(0, size-holeProbe)
 	switch i {

@@ -12,13 +12,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// jobMark is the extended attribute of a .partial that has the ID of its job. Where a file system has
-// no such attributes (vfat, NFS before 4.2, some of SMB and FUSE), the ID is in the name of the
-// .partial instead. Either is there from the moment at which the name is, whatever is killed when.
+// jobMark is the extended attribute of a .partial that holds the ID of its job. On a file system without
+// extended attributes (vfat, NFS before 4.2, some of SMB and FUSE) the ID is in the name of the
+// .partial instead. The .partial gets its name after its mark, so a crash leaves none unmarked.
 const jobMark = "user.transferd.job"
 
-// claim opens the job's .partial and locks it. With keep it is the one that an earlier attempt made,
-// as long as that is there, else a new one.
+// claim opens the job's .partial and locks it. With keep it is that of an earlier attempt, if there is
+// one; otherwise it is a new one.
 func (p *partial) claim(keep bool) error {
 	marked, named := p.base+partialSuffix, p.base+"."+p.opts.Job+partialSuffix
 	for {
@@ -36,8 +36,8 @@ func (p *partial) claim(keep bool) error {
 	}
 }
 
-// open opens a .partial that the job made, and locks it; nil if there is none, or none any more.
-// Without keep it is removed.
+// open opens a .partial that the job made, and locks it; nil if there is none. Without keep it is
+// removed.
 func (p *partial) open(entry string, ours func(*os.File) bool, keep bool) (f *os.File, err error) {
 	p.entry = entry
 	there, err := p.folder.Lstat(entry)
@@ -65,8 +65,8 @@ func (p *partial) open(entry string, ours func(*os.File) bool, keep bool) (f *os
 	return p.f, nil
 }
 
-// usable reports whether the locked .partial can be gone on with. If it cannot, and it is the job's,
-// its name is free when usable returns.
+// usable reports whether the attempt can continue with the locked .partial. If not, and it is the job's,
+// usable removes it.
 func (p *partial) usable(ours func(*os.File) bool, keep bool) (bool, error) {
 	// The job that had it may have published or removed it before it was locked.
 	if current, err := p.isOurs(); !current || err != nil {
@@ -91,7 +91,7 @@ func (p *partial) usable(ours func(*os.File) bool, keep bool) (bool, error) {
 	return false, p.remove()
 }
 
-// isPublished reports whether the .partial is the target, too: a publication that was cut off between
+// isPublished reports whether the .partial is the target, too: a crash ended a publication between its
 // two steps.
 func (p *partial) isPublished() (bool, error) {
 	info, err := p.f.Stat()
@@ -124,7 +124,7 @@ func (p *partial) maker() string {
 }
 
 // make makes a .partial that is marked by an attribute or else by its name; nil if another process
-// was faster. What the file system cannot do at all shows here, before anything is transferred.
+// was faster. It fails if the file system lacks a feature, before anything is transferred.
 func (p *partial) make(marked, named string) (*os.File, error) {
 	f, temporary, err := fsx.Temporary(p.folder.dir, 0o666) // the user's umask decides, as with cp
 	if err != nil {
@@ -147,7 +147,7 @@ func (p *partial) make(marked, named string) (*os.File, error) {
 	return nil, errors.Join(p.fail("create "+p.entry, err), failed)
 }
 
-// prepare locks and marks a new .partial, and tries whether it can be synced.
+// prepare locks and marks a new .partial, and syncs it once, to find out whether that works.
 func (p *partial) prepare(f *os.File, named string) error {
 	if err := p.lock(f); err != nil {
 		return err

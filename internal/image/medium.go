@@ -27,12 +27,13 @@ type medium interface {
 	stream(ctx context.Context) (*input, error)
 }
 
-// labels is what is said of a medium's content besides its bytes; each is empty if nothing is.
+// labels are statements about a medium's content that are not in its bytes; each is empty if there is
+// none.
 type labels struct {
-	fileName string // a name by whose ending users tell the format
+	fileName string // its ending may name the format
 	// contentType and contentEncoding are the headers of a server's response (RFC 9110, 8.3 and 8.4).
 	contentType, contentEncoding string
-	// endsSilently says that nothing tells a stream that is complete from one that was cut off.
+	// endsSilently says that a stream which was cut off looks like a complete one.
 	endsSilently bool
 }
 
@@ -60,7 +61,7 @@ func (in *input) during(ctx context.Context) { in.source.ctx = ctx }
 // offset is how many bytes have been read of what the medium holds.
 func (in *input) offset() int64 { return in.source.off - int64(in.Buffered()) }
 
-// digest adds to h what is taken from here on.
+// digest adds everything that is read from now on to h.
 func (in *input) digest(h hash.Hash) {
 	ahead, _ := in.Peek(in.Buffered()) // as many as there are
 	h.Write(ahead)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel is where Linux tells of block devices and of what uses them.
+// kernel has the paths at which Linux lists block devices and their users.
 type kernel struct {
 	devices string // /sys/dev/block: a folder for each device, by its number
 	blocks  string // /sys/block: a folder for each device that is no partition, by its name
@@ -23,8 +23,8 @@ type kernel struct {
 
 var linux = kernel{"/sys/dev/block", "/sys/block", "/proc/self/mountinfo", "/proc/swaps"}
 
-// writers are where the devices that may be written are used, by their numbers: mount points of file
-// systems that are mounted read-write, and swap.
+// writers maps the numbers of devices that may be written to their use: the mount point of a file
+// system that is mounted read-write, or swap.
 func (k kernel) writers() (map[string]string, error) {
 	text, err := os.ReadFile(k.mounts)
 	if err != nil {
@@ -39,7 +39,8 @@ func (k kernel) writers() (map[string]string, error) {
 		}
 		where := "mounted read-write on " + unescape(f[4])
 		used[f[2]] = where
-		if number := deviceNumber(unescape(s[1])); number != "" { // a file system of many devices has a number of its own
+		// A file system on several devices has a number of its own, so its source counts, too.
+		if number := deviceNumber(unescape(s[1])); number != "" {
 			used[number] = where
 		}
 	}
@@ -75,8 +76,8 @@ func numberOf(device fs.FileInfo) string {
 	return fmt.Sprintf("%d:%d", unix.Major(rdev), unix.Minor(rdev))
 }
 
-// writer says how the device with that number is used by what may write it, on the device itself, on its
-// partitions, or on what is made of these, such as the volumes of LVM; empty: not at all.
+// writer describes the use of a device, by its number, that may write it: of the device itself, of its
+// partitions, or of devices on top of these, such as LVM volumes. It is empty if there is none.
 func (k kernel) writer(number string) (string, error) {
 	used, err := k.writers()
 	if err != nil || len(used) == 0 {
@@ -102,7 +103,7 @@ func (k kernel) writer(number string) (string, error) {
 	return "", nil
 }
 
-// above is the numbers of a device's partitions, and of the devices that are made of it.
+// above is the numbers of a device's partitions, and of the devices on top of it.
 func (k kernel) above(number string) (numbers []string) {
 	dir, err := filepath.EvalSymlinks(filepath.Join(k.devices, number))
 	if err != nil {
@@ -153,7 +154,7 @@ func (k kernel) fileWriter(file fs.FileInfo) (string, error) {
 	return "", nil
 }
 
-// findWriter says what may write the image, by a mounted file system or swap on it; empty: nothing known.
+// findWriter names a mounted file system, or swap, on the image that may write it; empty: none is known.
 func (s *File) findWriter() (string, error) {
 	if isDevice(s.info) {
 		return linux.writer(numberOf(s.info))
@@ -173,8 +174,8 @@ func (s *File) refuseMounted(allowed bool) (err error) {
 	if s.writer == "" || allowed {
 		return nil
 	}
-	return invalid(op, "unmount it, mount it read-only, or copy a snapshot; with --allow-mounted the copy may be of a file system in the middle of a change",
-		"%s", s.writer)
+	return invalid(op, "unmount it, mount it read-only, or copy a snapshot; with --allow-mounted the copy may be "+
+		"of a file system in the middle of a change", "%s", s.writer)
 }
 
 // openSource opens a file or block device to be read as an image.
@@ -189,8 +190,8 @@ func openSource(path string, opts Options) (*File, error) {
 	return f, nil
 }
 
-// openExclusively opens a device so that nothing of this host can mount it or take it for itself
-// meanwhile; exclusive is false if something has it already (open(2), O_EXCL).
+// openExclusively opens a device so that nothing on this host can mount it or open it exclusively
+// meanwhile; exclusive is false if something has done so already (open(2), O_EXCL).
 func openExclusively(roots Roots, resolved string) (f *os.File, exclusive bool, err error) {
 	f, err = roots.open(resolved, os.O_RDONLY|unix.O_EXCL)
 	if errors.Is(err, unix.EBUSY) {

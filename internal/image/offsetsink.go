@@ -17,10 +17,10 @@ import (
 // concurrent use.
 type offsetSink struct {
 	place  seekable
-	lease  *lease.Lease // asked for right before each system call that changes something
+	lease  *lease.Lease // checked directly before each system call that changes something
 	size   int64        // of the image or, if larger, of the device; bytes
-	sparse bool         // what is not written is a hole, or what an earlier attempt left, so Commit looks
-	blank  bool         // what is not written reads as zeros
+	sparse bool         // unwritten ranges are holes, or data of an earlier attempt, which Commit clears
+	blank  bool         // unwritten ranges read as zeros
 	disk   *diskReader
 
 	// mu is held while bytes are written. The kernel lets one write at a time into a file, and who

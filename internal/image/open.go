@@ -27,18 +27,18 @@ type Options struct {
 	// CodeInvalid. 0: no limit. It keeps a small file that unpacks to more than any drive holds
 	// from being unpacked to its end.
 	MaxSize int64
-	// MinSize is the least size in bytes of a stream whose end does not tell whether it is complete,
-	// such as standard input; one that ends before it is CodeInvalid. 0: none.
+	// MinSize is the least size in bytes of a stream that does not mark its end, such as standard
+	// input; one that ends before it is CodeInvalid. 0: none.
 	MinSize int64
 	// StoredDigest computes the SHA-256 of a compressed image as it is stored, too.
 	StoredDigest bool
 	// Limit is what a URL takes, bytes; nil: as much as it can.
 	Limit *rate.Limiter
-	// Retry makes reads of a URL in order again that fail; nil: none. Those by offset, and opening, are the
-	// caller's to make again.
+	// Retry repeats failed reads of a URL in order; nil: none is repeated. Reads by offset, and Open
+	// itself, are the caller's to retry.
 	Retry Retry
-	// AllowMounted reads a block device or file also while a file system that is on it is mounted
-	// read-write, which is CodeInvalid else.
+	// AllowMounted reads a block device or file also while a file system on it is mounted read-write,
+	// which is CodeInvalid otherwise.
 	AllowMounted bool
 	// InOrder reads a URL in order, whatever ranges its server promises.
 	InOrder bool
@@ -50,9 +50,9 @@ type Options struct {
 // Open opens an image: a regular file or block device, an http or https URL, or "-" for standard
 // input. Its content decides its format, unless the options do: gzip and Zstandard (of one member or
 // frame, or many) make a transfer.Stream, as do standard input and a URL whose server does not
-// support ranges; everything else can be read by offset. What is known to be no raw image, be it
-// stored as it is or compressed, is refused. A manifest beside a file, PATH.manifest.json, that is
-// one of its bytes says that they are the image, whatever they look like.
+// support ranges; everything else can be read by offset. Content that is known to be no raw image,
+// stored as it is or compressed, is refused. If the manifest of a file, PATH.manifest.json, describes
+// its bytes, they are the image, whatever they look like.
 //
 // Errors: CodeNotFound, CodeForbidden (also outside of the roots), CodeInvalid for what cannot be
 // an image, is empty or does not unpack, and for URLs the codes of package transfer that fit the
@@ -97,7 +97,7 @@ func openMedium(ctx context.Context, path string, opts Options) (medium, error) 
 
 // openStored reads the image in a file, which belongs to the source from then on.
 func openStored(ctx context.Context, f *File, opts Options) (transfer.Source, error) {
-	r, err := chooseStored(ctx, f, opts)
+	r, err := chooseForFile(ctx, f, opts)
 	f.reading = r
 	return openImage(ctx, f, r, opts, err)
 }
@@ -120,8 +120,8 @@ func openImage(ctx context.Context, m medium, r reading, opts Options, refusal e
 }
 
 // Check finds what can be wrong with an image file at first glance, without unpacking it. It looks
-// anywhere, whatever the roots, so it is for a user's own files. What the manifest beside a file may
-// allow is left to Open. Its errors are those of Open.
+// anywhere, whatever the roots, so it is for a user's own files. A refusal that the file's manifest may
+// overrule is left to Open. Its errors are those of Open.
 func Check(path string, format transfer.Format) error {
 	f, err := openFile(Roots{string(os.PathSeparator)}, path)
 	if err != nil {

@@ -53,7 +53,7 @@ func openPartial(t target, f *format, opts CreateOptions, keep bool) (*partial, 
 	return p, nil
 }
 
-// withOp is err as one of the operation op, of which what has failed.
+// withOp is err as an error of the operation op, whose step what has failed.
 func withOp(op, what string, err error) error {
 	var e *transfer.Error
 	if !errors.As(err, &e) {
@@ -75,7 +75,8 @@ func (p *partial) stored() *os.File { return p.f }
 // Write implements io.Writer.
 func (p *partial) Write(b []byte) (int, error) { return p.writer.Write(b) }
 
-// during calls write. A file takes what it is given at once, or fails; what may be waited for is the lease.
+// during calls write. A write to a file does not block, but waiting for the lease may: the end of ctx
+// ends that.
 func (p *partial) during(ctx context.Context, write func() error) error {
 	defer context.AfterFunc(ctx, panics.Func(p.stop, func(error) {}))()
 	return write()
@@ -190,7 +191,8 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 		return errors.Join(errManifestExists(p.op), f.Close())
 	}
 	there, err := f.manifest()
-	if err = errors.Join(err, f.Close()); err != nil || there.Size != m.Size || there.ChunkSize != m.ChunkSize || there.ChunksRoot != m.ChunksRoot {
+	err = errors.Join(err, f.Close())
+	if err != nil || there.Size != m.Size || there.ChunkSize != m.ChunkSize || there.ChunksRoot != m.ChunksRoot {
 		return errManifestExists(p.op)
 	}
 	return nil

@@ -57,7 +57,8 @@ func (s *File) isManifest() (bool, error) {
 func (s *File) manifest() (*transfer.Manifest, error) {
 	op := "read manifest " + s.path
 	if s.size > maxManifest {
-		return nil, invalid(op, "is it a manifest? an image is compared by its own path", "it has %d bytes, too many for a manifest", s.size)
+		return nil, invalid(op, "is it a manifest? an image is compared by its own path",
+			"it has %d bytes, too many for a manifest", s.size)
 	}
 	b, err := io.ReadAll(io.NewSectionReader(s.f, 0, s.size))
 	if err != nil {
@@ -65,7 +66,9 @@ func (s *File) manifest() (*transfer.Manifest, error) {
 	}
 	m, err := verify.ParseManifest(b)
 	if err != nil {
-		return nil, &transfer.Error{Op: op, Code: transfer.CodeOf(err), Hint: "the manifest is damaged or was made by another program", Err: err}
+		return nil, &transfer.Error{
+			Op: op, Code: transfer.CodeOf(err), Err: err, Hint: "the manifest is damaged or was made by another program",
+		}
 	}
 	return m, nil
 }

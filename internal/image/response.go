@@ -60,7 +60,8 @@ func (resp *response) send(u *url.URL, header http.Header) error {
 	if err != nil {
 		return resp.callError(err)
 	}
-	resp.status, resp.header, resp.from, resp.length, resp.body = got.StatusCode, got.Header, got.Request.URL, got.ContentLength, got.Body
+	resp.status, resp.header, resp.from = got.StatusCode, got.Header, got.Request.URL
+	resp.length, resp.body = got.ContentLength, got.Body
 	resp.unframed = got.ContentLength < 0 && got.ProtoMajor == 1 && len(got.TransferEncoding) == 0
 	return nil
 }
@@ -90,7 +91,7 @@ func (resp *response) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close gives up what has not been read.
+// Close discards the rest of the body.
 func (resp *response) Close() error {
 	_ = resp.body.Close() // its error says only that the body was cut off
 	resp.release()
@@ -117,7 +118,7 @@ func (resp *response) contentRange() (first, last, total int64, ok bool) {
 	return first, last, total, errors.Join(errs[:]...) == nil && first >= 0 && first <= last && last < total
 }
 
-// labels is what the response says of its body. One of HTTP/1 with neither a length nor chunks ends
+// labels are those of the response's headers. A body of HTTP/1 with neither a length nor chunks ends
 // when the connection does (RFC 9112, 6.3).
 func (resp *response) labels() labels {
 	return labels{

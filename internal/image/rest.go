@@ -9,19 +9,18 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// mostIgnored is how many bytes after a gzip stream are ignored, with a warning: what a signature or
-// other metadata takes. More may be the rest of a file of several members, one of which is damaged
-// where it begins.
+// mostIgnored is how many bytes after a gzip stream are ignored, with a warning: room for a signature or
+// other metadata. More bytes may be further members, the first of them with a damaged header.
 const mostIgnored = 1 << 20
 
-// ignored is what follows a compressed image and is no part of it, in bytes.
+// ignored counts the bytes after a compressed image that are no part of it.
 type ignored struct {
 	zeros int64 // padding right after the image
 	other int64 // all that follows them
 }
 
-// take reads what follows a gzip stream, and does with it what gzip does: zeros, which pad it to
-// whole blocks, count for nothing, and anything else is ignored with a warning.
+// take reads the bytes after a gzip stream and treats them as gzip does: zeros are padding, and
+// anything else is ignored with a warning.
 func (i *ignored) take(in *input) error {
 	end := in.offset()
 	buf := make([]byte, 32<<10)
@@ -51,8 +50,8 @@ func (i *ignored) notes() []string {
 	return []string{fmt.Sprintf("%d bytes after the gzip stream are ignored: they are no gzip and no padding", n)}
 }
 
-// errRest is the error of a compressed stream after whose end, at off of the file, something else
-// follows.
+// errRest is the error of a compressed stream that ends at off of the file and is followed by other
+// bytes.
 func errRest(what string, off int64) error {
 	return transfer.Errorf(transfer.CodeInvalid,
 		fmt.Sprintf("if the image is complete without that, cut it off: head -c %d IN >OUT, and give OUT", off),

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// sampleSize is how many bytes at the start of an image, and at its end, tell its format: at least
-// as many as the table's marks cover, and a sector.
+// sampleSize is how many bytes at the start of an image, and at its end, are searched for a format's
+// marks: at least as many as the marks in the table cover, and a sector.
 const sampleSize = 512
 
-// sample is what is looked at to find a format: the first bytes of the content and the last ones,
-// sampleSize or all there are. The last ones are empty where they are not known.
+// sample is the part of the content that is searched for marks: the first and the last bytes,
+// sampleSize each, or all there are. The last ones are empty where they are unknown.
 type sample struct{ head, tail []byte }
 
-// mark is a signature: bytes by which a format is known.
+// mark is a signature: bytes that identify a format.
 type mark struct {
 	off   int // from the first byte; negative: from the end
 	bytes string
@@ -88,9 +88,9 @@ func isText(head []byte) bool {
 	})
 }
 
-// isCompress reports whether a file begins as one of compress(1): codes of at most 16 bits in blocks, the
-// first of which, of 9 bits, is a byte. That is 25 bits, so one in 32 million raw images whose first bytes
-// are random is taken for one.
+// isCompress reports whether a file begins as one of compress(1): codes of at most 16 bits, in blocks,
+// the first code 9 bits long and a literal byte. That tests 25 bits, so of raw images whose first bytes
+// are random, one in 32 million is taken for such a file.
 func isCompress(head []byte) bool {
 	return len(head) > 4 && bytes.HasPrefix(head, []byte("\x1f\x9d\x90")) && head[4]&1 == 0
 }

@@ -27,7 +27,8 @@ var _ appendable = (*stdout)(nil)
 
 func openStdout(opts CreateOptions) (*stdout, error) {
 	if opts.Stdout == nil {
-		return nil, invalid("open standard output", "run the job with --local, or give a file", "this process has no standard output for jobs")
+		return nil, invalid("open standard output", "run the job with --local, or give a file",
+			"this process has no standard output for jobs")
 	}
 	s := &stdout{w: opts.Stdout}
 	s.stopped, s.cancel = context.WithCancelCause(context.Background())
@@ -53,8 +54,9 @@ func (s *stdout) during(ctx context.Context, write func() error) error {
 	err := write()
 	if errors.Is(err, unix.EPIPE) {
 		return &transfer.Error{
-			Op: "write standard output", Code: transfer.CodeFailed, Hint: "the program that the image was piped into ended early: look there",
-			Err: errors.New("nobody reads it any more"),
+			Op: "write standard output", Code: transfer.CodeFailed,
+			Hint: "the program that the image was piped into ended early: look there",
+			Err:  errors.New("its reader has closed the pipe"),
 		}
 	}
 	return err

@@ -36,7 +36,7 @@ var (
 func openStream(ctx context.Context, m medium, r reading, opts Options) (*stream, error) {
 	size := int64(-1)
 	switch {
-	case r.format.open != nil: // what is stored is the image
+	case r.format.open != nil: // the image is stored as it is
 		size = m.Size()
 	case opts.Measure:
 		var err error
@@ -70,7 +70,7 @@ func measureImage(ctx context.Context, m medium, r reading, opts Options) (int64
 	return size, nil
 }
 
-// decodeMedium begins to decode a medium, and checks what is in it.
+// decodeMedium begins to decode a medium, and checks the format of the decoded content.
 func decodeMedium(ctx context.Context, m medium, r reading, opts Options) (*contents, error) {
 	in, err := m.stream(ctx)
 	if err != nil {
@@ -97,7 +97,8 @@ func decodeMedium(ctx context.Context, m medium, r reading, opts Options) (*cont
 	return image, nil
 }
 
-// orChanged is err, or what explains it: a medium that is changed while it is read looks damaged.
+// orChanged is err or, if the medium has changed, that error: a medium that is changed while it is read
+// looks damaged.
 func orChanged(ctx context.Context, m medium, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeInvalid {
 		return err
@@ -124,7 +125,7 @@ func (s *stream) Next(ctx context.Context, p []byte) (int, error) {
 // Unchanged returns CodeSourceChanged if the medium is known not to be what was opened.
 func (s *stream) Unchanged(ctx context.Context) error { return s.medium.Unchanged(ctx) }
 
-// Warnings tells what was ignored: a manifest of another image, and what follows a compressed one.
+// Warnings reports what was ignored: a manifest of another image, and bytes after a compressed image.
 func (s *stream) Warnings(m *transfer.Manifest) []string {
 	notes := s.reading.warnings(s.medium.labels().fileName, m)
 	if s.image.out.ignored != nil {
@@ -174,7 +175,7 @@ type contents struct {
 	taken int64
 
 	check     func(sample) error // of the image's first and last bytes; nil: it may hold anything
-	sample    sample             // of what was taken
+	sample    sample             // of the bytes taken
 	storedSum string             // of the input, when it has ended; empty: not asked for
 }
 
@@ -221,7 +222,8 @@ func (c *contents) next(ctx context.Context, p []byte) (n int, err error) {
 	c.sample.tail = lastOf(c.sample.tail, p[:n])
 	switch {
 	case c.limit > 0 && c.taken > c.limit:
-		return n, invalid("read "+c.name, "is it the right image? if so, allow for more", "the image is larger than %d bytes", c.limit)
+		return n, invalid("read "+c.name, "is it the right image? if so, allow for more",
+			"the image is larger than %d bytes", c.limit)
 	case errors.Is(err, io.EOF):
 		return n, c.finish()
 	case err != nil:
@@ -250,11 +252,11 @@ func fill(r io.Reader, p []byte) (n int, err error) {
 	return n, err
 }
 
-// finish checks what only the end tells; nothing wrong is io.EOF.
+// finish makes the checks that need the whole image; it returns io.EOF if all of them pass.
 func (c *contents) finish() error {
 	if known := c.size.Swap(c.taken); known >= 0 && known != c.taken {
 		return &transfer.Error{
-			Op: "read " + c.name, Code: transfer.CodeSourceChanged, Hint: "leave the image alone while it is read, and start a new job",
+			Op: "read " + c.name, Code: transfer.CodeSourceChanged, Hint: hintLeaveAlone,
 			Offset: &c.taken, Err: fmt.Errorf("the image ended after %d bytes, not %d", c.taken, known),
 		}
 	}

@@ -19,8 +19,8 @@ type streamSink struct {
 	enc       encoder
 	next      int64 // offset of the chunk that is due
 	published bool
-	fromDisk  *fsx.System      // by which what is stored is read back from the disk; nil: as it is cached
-	via       transfer.ReadVia // empty: nothing has been read back
+	fromDisk  *fsx.System      // reads the stored file back from the disk; nil: through the page cache
+	via       transfer.ReadVia // how it was read back; empty: it was not
 }
 
 var (
@@ -94,14 +94,14 @@ func (s *streamSink) Commit(ctx context.Context, m *transfer.Manifest, owned fun
 	return nil
 }
 
-// verify compares what is stored with the manifest.
+// verify compares the stored image with the manifest.
 func (s *streamSink) verify(ctx context.Context, f *os.File, m *transfer.Manifest) error {
 	op := "verify " + s.place.name()
 	if s.fromDisk == nil {
 		s.via = transfer.ReadCached
 		return verifyStored(ctx, op, (&File{f: f, path: op}).reader(), s.format, m)
 	}
-	if err := s.place.sync(); err != nil { // an error shows here, and not to those who read
+	if err := s.place.sync(); err != nil { // a read after it would not report the error
 		return err
 	}
 	via, err := verifyOnDisk(ctx, op, f, s.fromDisk, s.format, m)

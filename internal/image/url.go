@@ -21,11 +21,11 @@ type remote struct {
 	name   string // for messages, without secrets
 	origin *url.URL
 	client *http.Client
-	retry  Retry // of reads in order; nil: none is made again
-	// at is where redirects led at first; nil: they were not followed yet. Mirrors of one image differ in
-	// their ETags, so later requests go there too.
+	retry  Retry // of reads in order; nil: none is repeated
+	// at is where the redirects of the first request led; nil: there was no request yet. Mirrors of one
+	// image differ in their ETags, so later requests go there, too.
 	at atomic.Pointer[url.URL]
-	// served says that the first response had an image. It is set before other requests are made.
+	// served says that the first response was an image. It is set before other requests are made.
 	served bool
 }
 
@@ -36,8 +36,8 @@ func (r *remote) again(ctx context.Context, op func(ctx context.Context) error) 
 	return r.retry(ctx, op)
 }
 
-// openURL opens an image that is read by offset, if its server can send ranges of it; otherwise one that
-// is read in order.
+// openURL opens an image that is read by offset, if its server supports ranges; otherwise one that is
+// read in order.
 func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error) {
 	r := &remote{name: ref.Redacted(), retry: opts.Retry}
 	var err error
@@ -61,12 +61,12 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error
 	return r.body(resp)
 }
 
-// probe requests the first bytes of the image. If the server responds with just these, the size of the
-// whole and its version, the image is read by offset; if it responds with all of it, in order. Neither
-// is nil: it has to be asked for as a whole.
+// probe requests the first bytes of the image. If the server responds with just these, the total size
+// and a version, the image is read by offset; if it responds with the whole image, in order. Otherwise
+// probe returns nil, and the image is requested as a whole.
 func (r *remote) probe(ctx context.Context) (medium, error) {
 	resp, err := r.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sampleSize-1)}})
-	// Some servers fail by what they do not implement. One that fails altogether does so again.
+	// Some servers answer a request for a range with 500. One that fails at everything fails again.
 	if rangeRefused(err) || statusOf(err) == http.StatusInternalServerError {
 		return nil, nil
 	}
@@ -85,8 +85,8 @@ func (r *remote) probe(ctx context.Context) (medium, error) {
 	return nil, resp.Close()
 }
 
-// fetch requests the image from where redirects led before. If that refuses it, as an address that a
-// redirect gave for a limited time does in the end, the redirects are followed again.
+// fetch requests the image from where redirects led before. If that address refuses it, because it has
+// expired, for instance, the redirects are followed again.
 func (r *remote) fetch(ctx context.Context, header http.Header) (*response, error) {
 	if at := r.at.Load(); at != nil {
 		resp, err := r.get(ctx, at, header)
@@ -131,17 +131,20 @@ func newLayers(opts Options) (rt http.RoundTripper, err error) {
 // pool is the connections of all images, so that they are used again.
 var pool = sync.OnceValues(func() (*transport.Pool, error) { return transport.New(transport.Config{MaxIdle: 16}) })
 
+const hintFinalAddress = "give the address that it leads to"
+
 // checkRedirect follows redirects, as of a public mirror, to http and https alone and never from
 // https to http.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
-		return transfer.Errorf(transfer.CodeProtocol, "give the address that it leads to", "more than %d redirects", maxRedirects)
+		return transfer.Errorf(transfer.CodeProtocol, hintFinalAddress, "more than %d redirects", maxRedirects)
 	}
 	if req.URL.Scheme != "http" && req.URL.Scheme != "https" {
-		return transfer.Errorf(transfer.CodeProtocol, "give the address that it leads to", "redirected to a %s address", req.URL.Scheme)
+		return transfer.Errorf(transfer.CodeProtocol, hintFinalAddress, "redirected to a %s address", req.URL.Scheme)
 	}
 	if req.URL.Scheme == "http" && via[len(via)-1].URL.Scheme == "https" {
-		return transfer.Errorf(transfer.CodeProtocol, "if the image may come without TLS, give the address that it leads to", "redirected from https to http")
+		return transfer.Errorf(transfer.CodeProtocol, "if the image may come without TLS, "+hintFinalAddress,
+			"redirected from https to http")
 	}
 	// The client puts the address there that led here, and with it the query, by which a signed one
 	// is read.
@@ -199,8 +202,8 @@ func (b *urlBody) random() transfer.RandomAccess { return nil }
 
 func (b *urlBody) stream(context.Context) (*input, error) { return b.in, nil }
 
-// Unchanged has nothing to compare: what was read is in one response.
+// Unchanged has nothing to compare: all bytes come from one version of the image (download).
 func (b *urlBody) Unchanged(context.Context) error { return nil }
 
-// Close gives up what has not been read.
+// Close discards the rest.
 func (b *urlBody) Close() error { return b.download.Close() }

@@ -141,7 +141,7 @@ func TestURLRanges(t *testing.T) {
 		"another range":     {rangeOf("bytes 0-99/10000", data[:100]), transfer.CodeServer},
 		"no range":          {rangeOf("", data[:100]), transfer.CodeServer},
 		"all of it":         {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) }, transfer.CodeServer},
-		"not implemented":   {status(http.StatusNotImplemented), transfer.CodeServer},
+		"status 501":        {status(http.StatusNotImplemented), transfer.CodeServer},
 		"a bad request":     {status(http.StatusBadRequest), transfer.CodeServer},
 		"no such range":     {status(http.StatusRequestedRangeNotSatisfiable), transfer.CodeServer},
 		"away":              {status(http.StatusServiceUnavailable), transfer.CodeServer},

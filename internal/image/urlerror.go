@@ -18,7 +18,7 @@ func (r *remote) failure(code transfer.Code, hint string, err error) error {
 	return &transfer.Error{Op: "fetch " + r.name, Code: code, Hint: hint, Err: err}
 }
 
-// meanings is what statuses and failures mean for an image behind a URL. Credentials come with the
+// meanings maps statuses and failures to errors of an image behind a URL. Credentials come with the
 // URL alone, so 401 and 403 are the same to a user.
 var meanings = transport.Meanings{
 	Statuses: map[int]transport.Meaning{
@@ -27,7 +27,7 @@ var meanings = transport.Meanings{
 		http.StatusForbidden:    {Code: transfer.CodeForbidden, Hint: hintForbidden},
 		http.StatusNotFound:     {Code: transfer.CodeNotFound, Hint: "check the URL"},
 		http.StatusGone:         {Code: transfer.CodeNotFound, Hint: "check the URL"},
-		// A server that does not implement something will not do so in a moment.
+		// A later request does not help.
 		http.StatusNotImplemented: {Code: transfer.CodeRefused, Hint: "fetch the image by hand, and give the file"},
 	},
 	Failures: map[transfer.Code]string{
@@ -37,11 +37,11 @@ var meanings = transport.Meanings{
 	},
 }
 
-const hintForbidden = "does the URL need a user and password? if it was signed for a limited time, it may have expired: " +
-	"start a job with a new one that lasts longer, or fetch the image by hand and give the file"
+const hintForbidden = "does the URL need a user and password? if it was signed for a limited time, it may have " +
+	"expired: start a job with a new one that lasts longer, or fetch the image by hand and give the file"
 
-// errPage is of a page that comes with success where the image came before, for a gateway is out of order
-// or an address has expired.
+// errPage is the error of a page with a success status in place of the image: a gateway fails, or the
+// address has expired.
 var errPage = errors.New("the server sends a page in place of the image")
 
 // statusError is the status of a response that brings no image.
@@ -58,8 +58,8 @@ func statusOf(err error) int {
 	return int(s)
 }
 
-// rangeRefused reports whether err is the response to a request for a range by a server that may well
-// send the whole: 416 and 501, but also 400 and 403, by which gateways refuse what they do not know.
+// rangeRefused reports whether err is the response to a request for a range from a server that may
+// still send the whole image: 416 and 501, but also 400 and 403, with which gateways refuse ranges.
 func rangeRefused(err error) bool {
 	switch status := statusOf(err); status {
 	case http.StatusUnauthorized, http.StatusNotFound, http.StatusRequestTimeout, http.StatusGone,
@@ -80,7 +80,7 @@ func (resp *response) callError(err error) error {
 	return err
 }
 
-// refused is what a status that brings no image means.
+// refused is the error of a status other than 200 and 206.
 func (resp *response) refused() error {
 	if resp.status == http.StatusRequestedRangeNotSatisfiable && resp.header.Get("Content-Range") == "bytes */0" {
 		return errEmpty("open " + resp.remote.name)

@@ -18,8 +18,8 @@ type URL struct {
 	*remote
 	size     int64
 	version  version
-	start    []byte       // the first bytes, which tell the format
-	said     labels       // by the response that had them
+	start    []byte       // the first bytes, for the format's mark
+	said     labels       // of the response with the first bytes
 	refusals atomic.Int32 // of ranges
 }
 
@@ -54,13 +54,13 @@ func (u *URL) head(_ context.Context, n int) ([]byte, error) {
 	return u.start[:min(n, len(u.start))], nil
 }
 
-// stream fetches everything in one go, or in as few as the server cuts it into.
+// stream fetches the whole image with one request, and with another each time the server cuts it off.
 func (u *URL) stream(context.Context) (*input, error) {
 	d := u.download(u.version)
 	return newInput(d.Read, d.Close), nil
 }
 
-// Unchanged is known of each response when it is read.
+// Unchanged has nothing to do: each response's version is checked.
 func (u *URL) Unchanged(context.Context) error { return nil }
 
 // Size is the image's length in bytes.
@@ -77,10 +77,10 @@ func (u *URL) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) { yield(transfer.Extent{Len: u.size}, nil) }
 }
 
-// ReadChunk fetches one range, or what is left of it for as long as responses that are cut off bring
-// some of it. An image that is not the one that was opened is CodeSourceChanged (If-Range, RFC 9110,
-// 13.1.5); a response that is cut off before its first byte is CodeNetwork, one that stands still
-// CodeTimeout. If the server sends no ranges any more, the error is transfer.ErrInOrder.
+// ReadChunk fetches one range. After a response that is cut off it requests the rest, as long as each
+// response has at least one byte. An image that is not the one that was opened is CodeSourceChanged
+// (If-Range, RFC 9110, 13.1.5); a response that is cut off before its first byte is CodeNetwork, one
+// that stalls CodeTimeout. If the server stops to send ranges, the error is transfer.ErrInOrder.
 func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	for off := c.Off; len(p) > 0; {
 		n, err := u.readRange(ctx, off, p)
@@ -92,10 +92,12 @@ func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	return ctx.Err()
 }
 
-// readRange makes one request for the bytes at off, of which it reads n.
+// readRange makes one request for the bytes at off, and reads the first n of them.
 func (u *URL) readRange(ctx context.Context, off int64, p []byte) (n int, err error) {
 	last := off + int64(len(p)) - 1
-	resp, err := u.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", off, last)}, "If-Range": {u.version.validator()}})
+	resp, err := u.fetch(ctx, http.Header{
+		"Range": {fmt.Sprintf("bytes=%d-%d", off, last)}, "If-Range": {u.version.validator()},
+	})
 	switch {
 	case rangeRefused(err):
 		return 0, u.refusedRange(fmt.Errorf("asked for bytes %d to %d, %w", off, last, statusError(statusOf(err))))
@@ -111,7 +113,7 @@ func (u *URL) readRange(ctx context.Context, off int64, p []byte) (n int, err er
 	return n, resp.Close()
 }
 
-// check finds out whether a response brings the bytes that were asked for, or the first of them, until to.
+// check verifies that a response has the requested bytes, or the first of them, up to to.
 func (u *URL) check(resp *response, first, last int64) (to int64, err error) {
 	now := resp.version()
 	from, to, _, ok := resp.contentRange()
@@ -128,8 +130,8 @@ func (u *URL) check(resp *response, first, last int64) (to int64, err error) {
 	return to, nil
 }
 
-// refusedRange is the error of a request for a range that the server does not send. Perhaps another
-// server of a cluster does, so the first few are made again; then the image is read in order.
+// refusedRange is the error of a request for a range that the server does not send. Another server of a
+// cluster may, so the first few are retried; then the image is read in order.
 func (u *URL) refusedRange(err error) error {
 	if u.refusals.Add(1) > rangeTries {
 		return u.inOrder(err)
@@ -150,8 +152,8 @@ const (
 // changed is the error of an image that is another one than was opened, found at off.
 func (r *remote) changed(off int64, err error) error {
 	return &transfer.Error{
-		Op: "fetch " + r.name, Code: transfer.CodeSourceChanged, Hint: "start a new job for the image as it is now", Offset: &off,
-		Err: fmt.Errorf("the image changed: %w", err),
+		Op: "fetch " + r.name, Code: transfer.CodeSourceChanged, Offset: &off,
+		Hint: "start a new job for the image as it is now", Err: fmt.Errorf("the image changed: %w", err),
 	}
 }
 
@@ -161,7 +163,8 @@ func (r *remote) short(off int64, err error) error {
 		return err
 	}
 	return &transfer.Error{
-		Op: "fetch " + r.name, Code: transfer.CodeNetwork, Offset: &off, Err: errors.New("the answer is shorter than what was asked for"),
+		Op: "fetch " + r.name, Code: transfer.CodeNetwork, Offset: &off,
+		Err: errors.New("the response is shorter than requested"),
 	}
 }
 

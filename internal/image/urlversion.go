@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// version is what a server says of the image that it sends.
+// version identifies the image that a server sends, by its headers.
 type version struct {
 	size     int64  // bytes; -1: not said
 	etag     string // the strong ETag; empty: none
 	modified string // Last-Modified; empty: not said
 }
 
-// version is that of the whole image, of which the response may bring a part. A weak ETag is none, for
+// version is that of the whole image, also if the response has a part of it. A weak ETag does not count:
 // it does not promise the same bytes (RFC 9110, 8.8.3).
 func (resp *response) version() version {
 	v := version{size: resp.length, modified: resp.header.Get("Last-Modified")}
@@ -29,7 +29,7 @@ func (resp *response) version() version {
 	return v
 }
 
-// validator is what If-Range takes; empty: nothing tells this version from another.
+// validator is the value for If-Range; empty: the server identifies no version.
 func (v version) validator() string {
 	if v.etag != "" {
 		return v.etag

@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// verifyOnDisk is verifyStored for what the disk has of the file f; via says how that was read.
+// verifyOnDisk is verifyStored for the file f, read from its disk; via says how it was read.
 func verifyOnDisk(
 	ctx context.Context, op string, f *os.File, sys *fsx.System, format *format, m *transfer.Manifest,
 ) (via transfer.ReadVia, err error) {
@@ -21,8 +21,8 @@ func verifyOnDisk(
 	return d.via(), errors.Join(err, d.Close())
 }
 
-// verifyStored reads what is stored of an image, from its beginning, decodes it, and compares its
-// chunks with a manifest. A difference, or a stream that cannot be decoded, is CodeMismatch.
+// verifyStored reads a stored image from its beginning, decodes it, and compares its chunks with a
+// manifest. A difference, or a stream that cannot be decoded, is CodeMismatch.
 func verifyStored(ctx context.Context, op string, read readFunc, format *format, m *transfer.Manifest) error {
 	image, err := decode(ctx, op, newInput(read, nil), format)
 	if err != nil {
@@ -42,7 +42,8 @@ func verifyStored(ctx context.Context, op string, read readFunc, format *format,
 			want = verify.ZeroDigest(c.Len)
 		}
 		if got := verify.Sum(buf[:n]); got != want {
-			return mismatch(op, c.Off, fmt.Errorf("chunk %d is not what was written: its digest is %s, not %s", i, got, want))
+			return mismatch(op, c.Off,
+				fmt.Errorf("chunk %d is not what was written: its digest is %s, not %s", i, got, want))
 		}
 	}
 	n, err := image.next(ctx, make([]byte, 1))
@@ -55,7 +56,7 @@ func verifyStored(ctx context.Context, op string, read readFunc, format *format,
 	return nil
 }
 
-// readError tells what is stored wrongly from what could not be read.
+// readError is CodeMismatch for a damaged image, and err if the image could not be read.
 func readError(op string, off int64, err error) error {
 	switch transfer.CodeOf(err) {
 	case transfer.CodeInvalid, transfer.CodeSourceChanged:

@@ -14,10 +14,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// identity is what tells whether an image is still the one it was: of a file its size, time of
-// change and inode, of a device its number and size, since nothing says whether a device was
-// written. The number of the device that a file is on is left out, because hosts that share a file
-// system number it differently.
+// identity changes when the image does: of a file it is size, modification time and inode, of a device
+// its number and size, since writes to a device leave no trace. It does not include the number of the
+// device that a file is on, because hosts that share a file system number it differently.
 func identity(info fs.FileInfo, size int64) string {
 	st := info.Sys().(*syscall.Stat_t)
 	if isDevice(info) {
@@ -26,8 +25,8 @@ func identity(info fs.FileInfo, size int64) string {
 	return fmt.Sprintf("size=%d mtime=%d inode=%d", size, info.ModTime().UnixNano(), st.Ino)
 }
 
-// touched is the time of the last change of a file or of what describes it, which nobody can set back;
-// zero of a device.
+// touched is the time of the last change of a file or its inode (ctime), which programs cannot set; zero
+// of a device.
 func touched(info fs.FileInfo) int64 {
 	if isDevice(info) {
 		return 0
@@ -46,15 +45,15 @@ func (s *File) Identity() string {
 	return fmt.Sprint(s.identity, ctimeMark, touched(s.info))
 }
 
-// Resembles reports whether a file of that identity may have the same content: all but the time at which
-// it was touched is equal.
+// Resembles reports whether a file of that identity may have the same content: all but its ctime is
+// equal.
 func (s *File) Resembles(identity string) bool {
 	known, _, _ := strings.Cut(identity, ctimeMark)
 	return known == s.identity
 }
 
-// Unchanged returns CodeSourceChanged if the file, or what its path leads to, is not what was
-// opened, and an error with transfer.ErrTouched if it may not be.
+// Unchanged returns CodeSourceChanged if the file has changed, or its path leads to another file, and an
+// error with transfer.ErrTouched if the file may have changed.
 func (s *File) Unchanged(context.Context) error {
 	info, size, err := measure(s.f)
 	if err != nil {
@@ -80,24 +79,25 @@ func (s *File) Unchanged(context.Context) error {
 
 const hintLeaveAlone = "leave the image alone while it is read, and start a new job"
 
-// Unseen says what may have changed the image without a trace: of a device nothing tells that, of a file
-// writes through a memory mapping need not.
+// Unseen names what may have changed the image without a trace: writes to a device leave none, and
+// writes to a file through a memory mapping may leave none.
 func (s *File) Unseen() string {
 	switch {
 	case s.writer != "":
-		return fmt.Sprintf("%s was in use while it was read (%s), so the copy may be of a file system in the middle of a change",
-			s.path, s.writer)
+		return fmt.Sprintf("%s was in use while it was read (%s), so the copy may be of a file system in the middle "+
+			"of a change", s.path, s.writer)
 	case isDevice(s.info) && s.exclusive:
-		return "nothing tells whether " + s.path + " was written while it was read; it was not mounted"
+		return "it is unknown whether " + s.path + " was written while it was read; it was not mounted"
 	case isDevice(s.info):
-		return "nothing tells whether " + s.path + " was written while it was read; other programs had it in use"
+		return "it is unknown whether " + s.path + " was written while it was read; other programs had it in use"
 	case s.openForWriting || openForWriting(s.f):
-		return "another program had " + s.path + " open for writing, and what it changed through a memory mapping may not show"
+		return "another program had " + s.path + " open for writing, and changes through a memory mapping may be " +
+			"undetected"
 	}
 	return ""
 }
 
-// DropCache has what is read from now on come from the disk, as far as the kernel does what it is asked.
+// DropCache asks the kernel to drop the file's page cache, so that later reads come from the disk.
 func (s *File) DropCache() error {
 	if err := unix.Fadvise(int(s.f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil && !errors.Is(err, unix.EINVAL) {
 		return fileError("drop the cache of "+s.path, err)
@@ -105,8 +105,8 @@ func (s *File) DropCache() error {
 	return nil
 }
 
-// openForWriting reports whether somebody has the file open for writing, or mapped so. The kernel gives
-// nobody a read lease on such a file (fcntl(2), F_SETLEASE); where it gives none at all, nothing is known.
+// openForWriting reports whether a process has the file open, or mapped, for writing. The kernel grants
+// no read lease on such a file (fcntl(2), F_SETLEASE). On a file system without leases it reports false.
 func openForWriting(f *os.File) bool {
 	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 	if err == nil {

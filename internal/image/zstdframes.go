@@ -13,19 +13,19 @@ import (
 // unasked (RFC 8878, 3.1.1.1.2 asks for 8 MiB at least).
 const maxWindow = 128 << 20
 
-// The marks of frames, little endian (RFC 8878, 3.1.1 and 3.1.2). A skippable frame has one of 16.
+// The magic numbers of frames, little endian (RFC 8878, 3.1.1 and 3.1.2). A skippable frame has one of 16.
 const (
 	zstdFrame     = 0xfd2fb528
 	zstdSkippable = 0x184d2a50
 	skippableMask = 0xfffffff0
 )
 
-// zstdFrames passes a Zstandard stream on, and follows its frames and blocks as far as their lengths
-// say. The library takes whatever follows a frame for the next one, a damaged one; here it is known
-// where the stream ends. A frame that needs more memory, or a dictionary, is refused as such.
+// zstdFrames passes a Zstandard stream on, and follows its frames and blocks by their lengths. The
+// library takes any bytes after a frame for a damaged frame; zstdFrames finds where the stream ends. It
+// refuses a frame that needs too much memory, or a dictionary, with an error that says so.
 type zstdFrames struct {
 	in   *input
-	left int64 // bytes to pass on unseen
+	left int64 // bytes to pass on without a look
 	step func() error
 	// checksum says that the frame ends with one.
 	checksum bool
@@ -47,10 +47,10 @@ func (z *zstdFrames) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// all passes everything on: what is wrong with it is the decoder's to say.
+// all passes everything on: the decoder reports the error.
 func (z *zstdFrames) all() { z.left = math.MaxInt64 }
 
-// frame looks at what begins a frame.
+// frame reads the magic number of a frame.
 func (z *zstdFrames) frame() error {
 	head, err := z.in.Peek(4)
 	if len(head) == 0 {
@@ -81,7 +81,7 @@ func (z *zstdFrames) skippable() error {
 	return nil
 }
 
-// header looks at the header of a frame.
+// header reads the header of a frame.
 func (z *zstdFrames) header() error {
 	const most = 4 + 1 + 1 + 4 + 8
 	head, _ := z.in.Peek(most)
@@ -153,7 +153,7 @@ func (h zstdHeader) check() error {
 
 func mib(n uint64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
 
-// block looks at a block's header (RFC 8878, 3.1.1.2).
+// block reads a block's header (RFC 8878, 3.1.1.2).
 func (z *zstdFrames) block() error {
 	head, err := z.in.Peek(3)
 	if err != nil {

@@ -8,17 +8,17 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// chooseStored is choose for a file. Where its content is not plainly a raw image, a manifest beside
-// it may tell that it is one all the same, as the backup of a drive on which a gzip stream or a
-// qcow2 image was stored. The manifest decides if it is that of the bytes in the file, or of what
-// they unpack to. To know that, all of them are read; so it is done only where the manifest could
-// change something, and its size is right. Else the copy shows whether it is of this image.
-func chooseStored(ctx context.Context, f *File, opts Options) (reading, error) {
+// chooseForFile is choose for a file. Content that looks like another format may still be a raw image:
+// the backup of a drive on which a gzip stream or a qcow2 image was stored. The file's manifest,
+// PATH.manifest.json, decides if it describes the bytes in the file, or what they unpack to. To find
+// that out, all of them are read, so this is done only where the manifest could change the result and
+// has the right size. Otherwise the copy shows whether the manifest describes this image.
+func chooseForFile(ctx context.Context, f *File, opts Options) (reading, error) {
 	r, refusal := choose(ctx, f, opts.Format)
 	if opts.Format != "" || refusal != nil && !isInvalid(refusal) {
 		return r, refusal
 	}
-	m, err := manifestBeside(opts.Roots, f.path)
+	m, err := manifestOf(opts.Roots, f.path)
 	switch {
 	case err != nil:
 		return r.ignoring(refusal, fmt.Sprintf("%s is ignored: %v", f.path+manifestSuffix, err))
@@ -42,15 +42,15 @@ func chooseStored(ctx context.Context, f *File, opts Options) (reading, error) {
 	if refusal != nil {
 		return r.ignoring(refusal, ignoredManifest(f.path))
 	}
-	m.Chunks = nil // they take memory, and the root will do
-	r.beside = m
+	m.Chunks = nil // they take memory, and the root suffices
+	r.manifest = m
 	return r, nil
 }
 
 func isInvalid(err error) bool { return transfer.CodeOf(err) == transfer.CodeInvalid }
 
-// ignoring is the reading without its manifest: the note on that goes into the refusal or, if there
-// is none, to the reading.
+// ignoring is the reading without its manifest. The note that says so is added to the refusal or, if
+// there is none, to the reading.
 func (r reading) ignoring(refusal error, note string) (reading, error) {
 	var e *transfer.Error
 	if !errors.As(refusal, &e) {
@@ -60,7 +60,7 @@ func (r reading) ignoring(refusal error, note string) (reading, error) {
 	return r, &transfer.Error{Op: e.Op, Code: e.Code, Hint: e.Hint, Err: fmt.Errorf("%w; %s", e.Err, note)}
 }
 
-// lookInside checks what is in a file that is read by unpacking it.
+// lookInside checks the content of a compressed file; nil for a raw image.
 func lookInside(ctx context.Context, f *File, r reading) error {
 	if r.format == &raw {
 		return nil
@@ -72,8 +72,8 @@ func lookInside(ctx context.Context, f *File, r reading) error {
 	return image.Close()
 }
 
-// manifestBeside is the manifest beside an image; nil if there is none.
-func manifestBeside(roots Roots, path string) (*transfer.Manifest, error) {
+// manifestOf reads the manifest of the image at path; nil if there is none.
+func manifestOf(roots Roots, path string) (*transfer.Manifest, error) {
 	f, err := openFile(roots, path+manifestSuffix)
 	if transfer.CodeOf(err) == transfer.CodeNotFound {
 		return nil, nil
