@@ -54,7 +54,8 @@ func TestParseuses(t *testing.T) {
 	}
 }
 
-// TestParseRefusesURLs that it cannot read, or that no client fetches, and does not repeat what may be a password.
+// TestParseRefusesURLs: URLs that are malformed, or that no client fetches, are refused without
+// repeating what may be a password.
 func TestParseRefusesURLs(t *testing.T) {
 	for _, in := range []string{
 		"ftp://u:s3cret@h/x", "S3://u:s3cret@h/x", "file://s3cret/x?s3cret", "https://u:s3cret/more@h/x", "https://u:s3cret?more@h/x", "https://u:s3cret#more@h/x",

@@ -111,15 +111,19 @@ func TestBomb(t *testing.T) {
 	}
 }
 
-// TestClaimsOfOneAccount are the same by whatever name the config has for it, on whatever host, and
-// another account's are not.
+// TestClaimsOfOneAccount: claims of one account are equal under every name in the config and on
+// every host, and differ from those of another account.
 func TestClaimsOfOneAccount(t *testing.T) {
 	here := endpoints.New(map[string]config.Endpoint{
-		"zrh": {URL: "https://api.zrh.example.com", User: "ops"}, "zurich": {URL: "HTTPS://API.zrh.example.com:443/", User: "ops"},
-		"dev": {URL: "https://api.zrh.example.com", User: "dev"},
+		"zrh":    {URL: "https://api.zrh.example.com", User: "ops"},
+		"zurich": {URL: "HTTPS://API.zrh.example.com:443/", User: "ops"},
+		"dev":    {URL: "https://api.zrh.example.com", User: "dev"},
 	}, endpoints.Options{})
-	there := endpoints.New(map[string]config.Endpoint{"z": {URL: "https://api.zrh.example.com/", User: "ops"}}, endpoints.Options{})
-	one, two, far, other := here.Claim("zrh", "d"), here.Claim("zurich", "d"), there.Claim("z", "d"), here.Claim("dev", "d")
+	there := endpoints.New(map[string]config.Endpoint{
+		"z": {URL: "https://api.zrh.example.com/", User: "ops"},
+	}, endpoints.Options{})
+	one, two := here.Claim("zrh", "d"), here.Claim("zurich", "d")
+	far, other := there.Claim("z", "d"), here.Claim("dev", "d")
 	if !reflect.DeepEqual(one, two) || !slices.Equal(one.Names, []string{"zrh", "zurich"}) {
 		t.Errorf("%+v by one name, %+v by the other", one, two)
 	}
@@ -127,11 +131,12 @@ func TestClaimsOfOneAccount(t *testing.T) {
 		t.Errorf("%q here, %q there, %q of another user", one.Endpoint, far.Endpoint, other.Endpoint)
 	}
 	if strings.ContainsAny(one.Endpoint, ":{}@") {
-		t.Errorf("%q tells more than that it is the same", one.Endpoint)
+		t.Errorf("%q is not a hash: it contains the account's URL or user", one.Endpoint)
 	}
 }
 
-// TestRotatedPasswordFile is read again when the endpoint refuses what was read of it before, and by Reload.
+// TestRotatedPasswordFile: the password file is read again when the endpoint refuses the password,
+// and by Reload.
 func TestRotatedPasswordFile(t *testing.T) {
 	var asked atomic.Int64
 	var password atomic.Value
@@ -153,7 +158,9 @@ func TestRotatedPasswordFile(t *testing.T) {
 	}
 	write("one")
 	password.Store("one")
-	o := endpoints.New(map[string]config.Endpoint{"zrh": {URL: server.URL, User: "u", PasswordFile: file}}, endpoints.Options{})
+	o := endpoints.New(map[string]config.Endpoint{
+		"zrh": {URL: server.URL, User: "u", PasswordFile: file},
+	}, endpoints.Options{})
 	call := func(code transfer.Code, calls int64) {
 		t.Helper()
 		c, err := o.Client(t.Context(), "zrh")
@@ -179,7 +186,8 @@ func TestRotatedPasswordFile(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Reload(t.Context()); transfer.CodeOf(err) != transfer.CodeInvalid || !strings.Contains(err.Error(), "zrh") {
+	err := o.Reload(t.Context())
+	if transfer.CodeOf(err) != transfer.CodeInvalid || !strings.Contains(err.Error(), "zrh") {
 		t.Errorf("without the file: %v", err)
 	}
 	call("", 1)

@@ -27,7 +27,7 @@ type Options struct {
 	Roots image.Roots  // the only folders that jobs may touch
 	In    io.Reader    // what "-" reads; nil: nothing
 	Out   io.Writer    // what "-" writes; nil: nothing
-	Guard *lease.Guard // ends connections to endpoints when this process stands still; may be nil
+	Guard *lease.Guard // ends connections to endpoints when this process stalls; may be nil
 }
 
 // Opener opens the ends of jobs. It is safe for concurrent use; all jobs share one client, and so one limit of requests
@@ -40,7 +40,7 @@ type Opener struct {
 // endpoint is an endpoint of the config, and its client once it was asked for.
 type endpoint struct {
 	config config.Endpoint
-	names  []string            // of all endpoints of the config that are the same account, in order
+	names  []string            // of all endpoints in the config with the same account, sorted
 	turn   *semaphore.Weighted // of one; whoever has it may use client
 	client *api.Client
 }
@@ -61,8 +61,8 @@ func New(endpoints map[string]config.Endpoint, opts Options) *Opener {
 	return o
 }
 
-// Claim implements worker.Opener. The account is hashed: claims are read by many whom URL and user
-// do not concern.
+// Claim implements worker.Opener. The account is hashed: readers of claims need not see URL and
+// user.
 func (o *Opener) Claim(endpoint, drive string) transfer.Claim {
 	e, ok := o.endpoints[endpoint]
 	if !ok {
@@ -99,8 +99,9 @@ func (o *Opener) Client(ctx context.Context, name string) (*api.Client, error) {
 	return e.client, err
 }
 
-// Reload fetches the passwords of all endpoints that jobs have used, one after the other, and returns the errors of those that keep
-// the one that they have. Certificates are read when they have changed in any case.
+// Reload fetches the passwords of all endpoints that jobs have used, one after the other. An
+// endpoint whose password cannot be fetched keeps the current one, and its error is returned.
+// Changed certificates are read without Reload.
 func (o *Opener) Reload(ctx context.Context) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(o.endpoints)) {

@@ -39,7 +39,7 @@ type bench struct {
 // answerFunc may answer a call in the sandbox's place, and reports whether it did.
 type answerFunc func(w http.ResponseWriter, r *http.Request) bool
 
-// intercept has f asked before the sandbox from now on.
+// intercept calls f before the sandbox from now on.
 func (b *bench) intercept(f answerFunc) { b.answer.Store(&f) }
 
 func newBench(t *testing.T, faults ...string) *bench {

@@ -21,10 +21,9 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
-		t.Skip("only root may mount a small disk")
-	}
-	if err := unix.Mount("none", disk, "tmpfs", 0, "size=2m"); err != nil {
+	if err := unix.Mount("none", disk, "tmpfs", 0, "size=2m"); errors.Is(err, unix.EPERM) {
+		t.Skipf("the kernel refuses a mount: %v", err)
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

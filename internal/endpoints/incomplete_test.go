@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// tags is what an endpoint says of a drive.
+// tags are the tags of a drive on an endpoint.
 func (b *bench) tags(endpoint, uuid string) []string {
 	b.t.Helper()
 	c, err := b.opener.Client(b.t.Context(), endpoint)
@@ -25,7 +25,8 @@ func (b *bench) tags(endpoint, uuid string) []string {
 	return info.Tags
 }
 
-// TestIncompleteTag is on a drive that a job makes until the job has succeeded; what users tag it with stays.
+// TestIncompleteTag: a drive that a job makes has the tag until the job has succeeded, and keeps
+// the user's tags.
 func TestIncompleteTag(t *testing.T) {
 	b := newBench(t)
 	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
@@ -38,7 +39,7 @@ func TestIncompleteTag(t *testing.T) {
 	if got := b.tags("here", uuid); !slices.Equal(got, []string{"mine", "transferd:job", "transferd:incomplete"}) {
 		t.Errorf("while it is written: %q", got)
 	}
-	for range 2 { // again after an answer that was lost
+	for range 2 { // the second time as after a lost response
 		if err := b.opener.Complete(t.Context(), session, uuid); err != nil {
 			t.Fatal(err)
 		}
@@ -50,13 +51,14 @@ func TestIncompleteTag(t *testing.T) {
 	for _, where := range []string{"here", "there"} {
 		clone := b.mustRun(spec(transfer.Clone, drive("here", up.Drive), drive(where, "")))
 		got := b.tags(where, clone.Drive)
-		if transfer.MakerOf(got) == "" || slices.Contains(got, transfer.IncompleteTag) || !slices.Contains(got, "mine") {
+		incomplete := slices.Contains(got, transfer.IncompleteTag)
+		if transfer.MakerOf(got) == "" || incomplete || !slices.Contains(got, "mine") {
 			t.Errorf("a clone %s: %q", where, got)
 		}
 	}
 }
 
-// TestDriveInUse is not written while a server has it, and is named as in use.
+// TestDriveInUse: a drive is not written while a server uses it, and UsedBy names the server.
 func TestDriveInUse(t *testing.T) {
 	b := newBench(t)
 	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
@@ -66,7 +68,8 @@ func TestDriveInUse(t *testing.T) {
 		if !strings.HasSuffix(r.URL.Path, s.Target.Drive+"/info") {
 			return false
 		}
-		_, _ = fmt.Fprintf(w, "drive %s\nname x\nsize %d\nstatus active\nclaimed server-1:exclusive\n", s.Target.Drive, 1<<20)
+		const info = "drive %s\nname x\nsize %d\nstatus active\nclaimed server-1:exclusive\n"
+		_, _ = fmt.Fprintf(w, info, s.Target.Drive, 1<<20)
 		return true
 	})
 	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}

@@ -14,7 +14,7 @@ type place struct {
 	transfer.Scheme
 	source func(o *Opener, ctx context.Context, s *worker.Session) (transfer.Source, error)
 	sink   func(o *Opener, ctx context.Context, s *worker.Session, r worker.SinkRequest) (transfer.Sink, error)
-	// maker is of places where a target has to be made before it is opened.
+	// maker makes a target before it is opened; nil: no target is made in advance.
 	maker *maker
 }
 
@@ -73,7 +73,8 @@ func (o *Opener) Sink(ctx context.Context, s *worker.Session, r worker.SinkReque
 }
 
 func readOnly(r transfer.Ref) error {
-	return transfer.Errorf(transfer.CodeInvalid, "write to a file or a drive", "nothing can be written to %s", r.Redacted())
+	return transfer.Errorf(transfer.CodeInvalid, "write to a file or a drive",
+		"nothing can be written to %s", r.Redacted())
 }
 
 // Provision implements worker.Opener.
@@ -123,8 +124,8 @@ func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.S
 		opts.Measure = true
 		return image.OpenReference(ctx, path, opts)
 	}
-	// A compressed image has to be unpacked once to know its size, but no further than the drive is
-	// large. Who gives the drive's size does without, and learns of a damaged image only on the way.
+	// A compressed image is unpacked once to find its size, up to the size of the drive. With
+	// --size this is left out, and a damaged image is found only during the copy.
 	if opts.Measure = s.Spec.Size == 0; opts.Measure && target.Drive != "" {
 		d, err := o.drive(ctx, s, target.Endpoint, target.Drive)
 		if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// TestTargetsThatCannotBeMade are refused with the reason, at places that have none to make.
+// TestTargetsThatCannotBeMade: Provision and Ready refuse places without a maker.
 func TestTargetsThatCannotBeMade(t *testing.T) {
 	o := New(nil, Options{})
 	for _, target := range []transfer.Ref{{Path: "https://h/x"}, {Path: "/x"}, {Path: "-"}} {
@@ -21,8 +21,8 @@ func TestTargetsThatCannotBeMade(t *testing.T) {
 	}
 }
 
-// TestEveryPlaceIsWhole has an owner, a source, and a sink where targets are made.
-func TestEveryPlaceIsWhole(t *testing.T) {
+// TestEveryPlaceIsComplete: each place has a source, and a sink if it has a maker.
+func TestEveryPlaceIsComplete(t *testing.T) {
 	for _, p := range places {
 		if p.source == nil || p.maker != nil && (p.sink == nil || p.maker.provision == nil || p.maker.ready == nil) {
 			t.Errorf("%T: got %+v", p.Scheme, p)

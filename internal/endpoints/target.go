@@ -168,8 +168,9 @@ func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.Sink
 	switch writes := s.Spec.Action().Writes; {
 	case writes && len(d.Claimed()) > 0:
 		return nil, &transfer.Error{
-			Op: "open drive " + r.Drive, Code: transfer.CodeConflict, Hint: "stop the server that has it, and the job goes on",
-			Err: fmt.Errorf("it is in use by %s", strings.Join(d.Claimed(), ", ")),
+			Op: "open drive " + r.Drive, Code: transfer.CodeConflict,
+			Hint: "stop the server that has it, and the job goes on",
+			Err:  fmt.Errorf("it is in use by %s", strings.Join(d.Claimed(), ", ")),
 		}
 	case r.Size <= d.Size() && !writes:
 		return d, nil

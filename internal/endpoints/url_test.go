@@ -15,9 +15,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestUploadFromABadServer uploads an image, raw and packed, from a server that does what servers do, and
-// compares the drive with the file.
-func TestUploadFromABadServer(t *testing.T) {
+// TestUploadFromBadServer: an upload, raw and compressed, from a server with common faults makes a
+// drive that equals the file.
+func TestUploadFromBadServer(t *testing.T) {
 	b := newBench(t)
 	path := b.image(3<<20 + 512)
 	image, err := os.ReadFile(path)
@@ -62,7 +62,9 @@ func TestUploadFromABadServer(t *testing.T) {
 			}
 			serve(&cutting{ResponseWriter: w, left: 900_000}, r, `"1"`)
 		},
-		"an ETag per backend": func(w http.ResponseWriter, r *http.Request, n int64) { serve(w, r, fmt.Sprintf(`"%d"`, n%2)) },
+		"an ETag per backend": func(w http.ResponseWriter, r *http.Request, n int64) {
+			serve(w, r, fmt.Sprintf(`"%d"`, n%2))
+		},
 		"ignores ranges": func(w http.ResponseWriter, r *http.Request, n int64) {
 			if n > 8 {
 				r.Header.Del("Range")
@@ -74,7 +76,9 @@ func TestUploadFromABadServer(t *testing.T) {
 		for _, file := range []string{"/disk.img", "/disk.img.gz"} {
 			t.Run(name+file, func(t *testing.T) {
 				var asked atomic.Int64
-				s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(w, r, asked.Add(1)) }))
+				s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					serve(w, r, asked.Add(1))
+				}))
 				defer s.Close()
 				up := spec(transfer.Upload, transfer.Ref{Path: s.URL + file}, drive("here", ""))
 				up.Size, up.ChunkSize = 4<<20, 256<<10
