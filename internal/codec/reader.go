@@ -8,7 +8,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// magic is what each member begins with (RFC 1952, 2.3.1).
+// magic is the first two bytes of each member (RFC 1952, 2.3.1).
 const magic = "\x1f\x8b"
 
 // bufferSize is how much of the compressed stream is read at a time, bytes.
@@ -21,8 +21,9 @@ const bufferSize = 64 << 10
 // a later member's header for the end of the whole: of an image in two members, cut off there, half
 // would pass for all of it.
 type Reader struct {
-	// Rest, if it is set before Reset, is given what follows a member where no other one begins. Its
-	// error ends the stream: io.EOF as one that is complete. Without it that is gzip.ErrHeader.
+	// Rest is called with the bytes that follow a member and do not begin another one. Its error
+	// ends the stream, io.EOF as a complete one. It is set before Reset; if it is nil, such bytes
+	// are gzip.ErrHeader.
 	Rest func(src *bufio.Reader) error
 
 	member gzip.Reader

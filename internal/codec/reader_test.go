@@ -73,7 +73,7 @@ func lastOf(complete map[int]string) (last int) {
 	return last
 }
 
-// TestReaderRest hands over what follows a stream and is no member, and nothing else.
+// TestReaderRest: Rest gets the bytes after a stream that are no member, and no others.
 func TestReaderRest(t *testing.T) {
 	ended := errors.New("ended")
 	member := string(packed(t, "content", "", ""))
@@ -93,7 +93,7 @@ func TestReaderRest(t *testing.T) {
 			t.Errorf("%q: got %v, want %v", rest, err, want)
 		}
 		if errors.Is(want, ended) && string(got) != strings.TrimPrefix(rest, member) {
-			t.Errorf("%q: was handed %q", rest, got)
+			t.Errorf("%q: Rest got %q", rest, got)
 		}
 	}
 }

@@ -45,8 +45,9 @@ var tuning = struct {
 	// The lowest sample of the round-trip time has the endpoint's own time in it and may be too long.
 	maxDoubt: 32,
 
-	// A few milliseconds say nothing of a link that may have been cold. A probe takes 21 at 200 Mbit/s: with
-	// 20, chunks went plain there whenever the round-trip time was measured a little too long.
+	// A few milliseconds say nothing of a link that may have been cold. A probe takes 21 ms at 200
+	// Mbit/s: with 20 ms, chunks were sent plain there whenever the measured round-trip time was a
+	// little too long.
 	coldTime: 15 * time.Millisecond,
 	// With less, one chunk explores gzip first: at 1 Gbit/s all were compressed for nothing (8% of 1 GiB).
 	headroom: 4,

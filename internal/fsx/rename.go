@@ -15,10 +15,10 @@ import (
 // set, a file that has the name already stays, and the error wraps fs.ErrExist. The new name is
 // durable once the folder is synced.
 //
-// Without replace it is one step of renameat2(2). Where the file system has no flags (NFS, most of
-// FUSE), the file gets a second name and loses its first one; where it has no hard links either, a
-// file of Rename's own takes the name first, and is then replaced. That one may stay after a crash;
-// the next Rename to the name replaces it.
+// Without replace it is one call of renameat2(2). Where the file system does not support its flags
+// (NFS, most of FUSE), the file gets a second name by a hard link and loses its first one. Where
+// there are no hard links either, Rename reserves the name by a placeholder, a file of its own, and
+// replaces that. A placeholder may stay after a crash; the next Rename to the name replaces it.
 func (s *System) Rename(dir *os.File, from, to string, replace bool) error {
 	at := int(dir.Fd())
 	var err error
@@ -48,9 +48,9 @@ func (s *System) renameNoReplace(at int, from, to string) error {
 	return renameOverPlaceholder(at, from, to)
 }
 
-// renameOverPlaceholder takes the name to with O_EXCL, as a file that says what it is for, and gives
-// it to from. A placeholder is locked for as long as its maker lives, so one that is not is what a
-// crash left. Only a program that writes into the placeholder itself loses what it writes.
+// renameOverPlaceholder reserves the name to by a placeholder, made with O_EXCL, and renames from
+// over it. A placeholder is locked while its process lives, so an unlocked one is left by a crash.
+// Data that another program writes into the placeholder is lost.
 func renameOverPlaceholder(at int, from, to string) error {
 	f, err := openPlaceholder(at, to)
 	if err != nil {
@@ -69,7 +69,7 @@ func renameOverPlaceholder(at int, from, to string) error {
 	return nil
 }
 
-// placeholder is the content of a file that keeps a name for another.
+// placeholder is the content of a file that reserves a name.
 const placeholder = "transferd keeps this name for a file that is about to have it\n"
 
 // openPlaceholder makes a placeholder, or opens the one that is there.
@@ -103,18 +103,19 @@ func isPlaceholder(at int, name string) bool {
 	return err == nil && string(text) == placeholder
 }
 
-// IsPlaceholder reports whether a file in an open folder is what a Rename left that a crash cut off.
+// IsPlaceholder reports whether a file in an open folder is a placeholder that a crash during
+// Rename left.
 func IsPlaceholder(dir *os.File, name string) bool { return isPlaceholder(int(dir.Fd()), name) }
 
-// Temporary makes a file with a temporary name in an open folder, open for reading and writing. perm
-// are its permissions before the umask.
+// Temporary makes a file with a temporary name in an open folder, open for reading and writing.
+// perm are its permissions before the umask.
 func Temporary(dir *os.File, perm fs.FileMode) (f *os.File, name string, err error) {
 	name = temporaryPrefix + rand.Text() + temporarySuffix
 	f, err = openTemporary(dir, name, perm, name)
 	return f, name, err
 }
 
-// openTemporary makes a file that is called called in messages.
+// openTemporary makes a file; called is its name in messages.
 func openTemporary(dir *os.File, name string, perm fs.FileMode, called string) (*os.File, error) {
 	flags := unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC
 	fd, err := unix.Openat(int(dir.Fd()), name, flags, uint32(perm.Perm()))

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// System is the system calls in which file systems differ: some do not have them, and some report
-// through them, once, that they have lost what was written. It is Kernel's but in tests.
+// System is the system calls in which file systems differ: some do not support them, and some
+// report through them, once, that they have lost data. Outside of tests it is that of Kernel.
 type System struct {
 	Fsync, Syncfs, Close func(fd int) error
 	Renameat2            func(fromDir int, from string, toDir int, to string, flags uint) error
@@ -27,16 +27,16 @@ func Kernel() *System {
 	}
 }
 
-// Unsupported reports whether err says that a file system does not have a call at all.
+// Unsupported reports whether err says that a file system does not support a call.
 func Unsupported(err error) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// Sync makes what was written to f durable, and returns what closing f would: some file systems
-// report only then that they have lost something. Where single files cannot be synced, it syncs the
+// Sync makes the data of f durable, and returns the error that closing f would: some file systems
+// report only then that they have lost data. Where single files cannot be synced, it syncs the
 // whole file system (syncfs(2)).
 //
-// An error is final: what of f is stored is not known, reads return what the kernel holds in memory,
+// An error is final: it is unknown how much of f is stored, reads are served from the page cache,
 // and since the kernel reports an error once, another Sync may succeed (fsync(2)).
 func (s *System) Sync(f *os.File) error {
 	fd := int(f.Fd())
@@ -53,8 +53,8 @@ func (s *System) Sync(f *os.File) error {
 	return nil
 }
 
-// closeCopy closes another descriptor of an open file, for which a file system does what it does
-// when any is closed (close(2)).
+// closeCopy closes a duplicate of a descriptor: a file system flushes a file on each close
+// (close(2)).
 func (s *System) closeCopy(fd int) error {
 	other, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *System) closeCopy(fd int) error {
 	return nil
 }
 
-// untilDone makes a call again that a signal interrupted.
+// untilDone repeats a call that a signal interrupts.
 func untilDone(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {

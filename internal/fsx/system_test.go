@@ -27,7 +27,7 @@ func folder(t *testing.T, files map[string]string) (base string, dir *os.File) {
 	return base, dir
 }
 
-// without is a system whose file system has no flags of renameat2 and, with links set, no hard links.
+// without is a system without flags of renameat2 and, with links set, without hard links.
 func without(flags, links error) *System {
 	sys := Kernel()
 	sys.Renameat2 = func(int, string, int, string, uint) error { return flags }
@@ -37,7 +37,8 @@ func without(flags, links error) *System {
 	return sys
 }
 
-// TestRenameNeverReplaces on file systems that lack flags of renameat2, and hard links too.
+// TestRenameNeverReplaces: not on file systems without flags of renameat2 either, and without hard
+// links.
 func TestRenameNeverReplaces(t *testing.T) {
 	for name, sys := range map[string]*System{
 		"all": Kernel(), "no flags": without(unix.EINVAL, nil), "old kernel": without(unix.ENOSYS, nil),
@@ -74,9 +75,9 @@ func TestRenameNeverReplaces(t *testing.T) {
 	}
 }
 
-// TestRenameAfterACrash replaces the placeholder of a Rename that was cut off, and not that of one
-// that goes on.
-func TestRenameAfterACrash(t *testing.T) {
+// TestRenameAfterCrash: Rename replaces the placeholder of a Rename that a crash ended, and not
+// that of a running one.
+func TestRenameAfterCrash(t *testing.T) {
 	base, dir := folder(t, map[string]string{"from": "new", "to": placeholder, "other": placeholder + "x"})
 	sys := without(unix.EINVAL, unix.EPERM)
 	for _, name := range []string{"to", "other", "from", "none"} {
@@ -109,7 +110,8 @@ func TestRenameAfterACrash(t *testing.T) {
 	only(t, base, "other", "to")
 }
 
-// TestSync returns what fsync and close report, and syncs the file system where it cannot sync a file.
+// TestSync: Sync returns the errors of fsync and close, and syncs the whole file system where it
+// cannot sync a file.
 func TestSync(t *testing.T) {
 	fails := func(err error) func(int) error { return func(int) error { return err } }
 	for name, tc := range map[string]struct {
@@ -146,7 +148,9 @@ func TestSync(t *testing.T) {
 			}
 		})
 	}
-	for err, want := range map[error]error{unix.EINVAL: nil, unix.ENOSYS: nil, unix.EOPNOTSUPP: nil, unix.EIO: unix.EIO} {
+	for err, want := range map[error]error{
+		unix.EINVAL: nil, unix.ENOSYS: nil, unix.EOPNOTSUPP: nil, unix.EIO: unix.EIO,
+	} {
 		_, dir := folder(t, nil)
 		sys := Kernel()
 		sys.Fsync = fails(err)
@@ -156,8 +160,8 @@ func TestSync(t *testing.T) {
 	}
 }
 
-// TestSyncIsMadeAgain after a signal.
-func TestSyncIsMadeAgain(t *testing.T) {
+// TestSyncIsRepeatedAfterSignal: a sync that a signal interrupts is repeated.
+func TestSyncIsRepeatedAfterSignal(t *testing.T) {
 	_, dir := folder(t, nil)
 	sys, calls := Kernel(), 0
 	sys.Fsync = func(int) error {

@@ -5,8 +5,8 @@ import (
 	"hash/crc32"
 )
 
-// GPT is the first two sectors, of the given size, of a disk of size bytes with a partition table by
-// GUID without partitions (UEFI Specification 2.10, table 5.5).
+// GPT is the first two sectors, of the given size, of a disk of size bytes whose GUID partition
+// table has no partitions (UEFI Specification 2.10, table 5.5).
 func GPT(sector int, size int64) []byte {
 	const length = 92
 	head := make([]byte, 2*sector)
