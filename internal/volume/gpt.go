@@ -26,7 +26,8 @@ const (
 	maxDiskSize     = 1 << 62
 )
 
-// gptPartitions reads the entries of a GPT that lie in head. size is that of the disk's sectors, bytes.
+// gptPartitions reads the entries of a GPT that lie in head. size is that of the disk's sectors,
+// bytes.
 func gptPartitions(head []byte, size int) (list []Partition) {
 	header := head[size:]
 	first := binary.LittleEndian.Uint64(header[gptEntries:])
@@ -63,7 +64,8 @@ func gptEnd(head []byte) int64 {
 	return 0
 }
 
-// headerEnd is the offset directly after the backup header that the header p names; 0 if p is damaged.
+// headerEnd is the offset directly after the backup header that the header p names; 0 if p is
+// damaged.
 func headerEnd(p []byte, sector uint64) int64 {
 	length := binary.LittleEndian.Uint32(p[gptLength:])
 	if !bytes.HasPrefix(p, []byte(gptSignature)) || length < gptLeast || uint64(length) > min(sector, uint64(len(p))) {
@@ -80,10 +82,11 @@ func headerEnd(p []byte, sector uint64) int64 {
 	return int64((backup + 1) * sector)
 }
 
-// Misplaced says why the backup of a GPT is not at the end of a disk of size bytes, and which command
-// moves it there; empty if it is, or if End is unknown.
+// Misplaced says why the backup of a GPT is not at the end of a disk of size bytes, and which
+// command moves it there; empty if it is, or if End is unknown.
 func (t Table) Misplaced(size int64) string {
-	const remedy = "on a machine that has the disk, move it there by sgdisk -e DEVICE (or parted DEVICE print, then Fix)"
+	const remedy = "on a machine that has the disk, move it there by sgdisk -e DEVICE " +
+		"(or parted DEVICE print, then Fix)"
 	switch {
 	case t.End == 0:
 		return ""

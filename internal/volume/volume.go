@@ -1,6 +1,6 @@
-// Package volume recognises the partition table and the file systems of a disk by its first bytes, so
-// that a job can report them before it overwrites the disk, and warn of a table that does not fit the
-// disk's size. It does no I/O of its own.
+// Package volume recognises the partition table and the file systems of a disk by its first bytes,
+// so that a job can report them before it overwrites the disk, and warn of a table that does not
+// fit the disk's size. It does no I/O of its own.
 package volume
 
 import "encoding/binary"
@@ -19,8 +19,8 @@ type Partition struct {
 type Table struct {
 	Kind       string // "GPT" or "MBR"
 	Partitions []Partition
-	// End is where a GPT says that the disk ends, directly after the backup header; bytes. It is 0 for
-	// an MBR, and where the GPT's first header is damaged.
+	// End is where a GPT says that the disk ends, directly after the backup header; bytes. It is 0
+	// for an MBR, and where the GPT's first header is damaged.
 	End int64
 }
 
@@ -29,8 +29,8 @@ const (
 	sector        = 512
 )
 
-// ParseTable reads the partition table in the first HeadSize bytes of a disk, or all there are (UEFI
-// Specification 2.10, chapter 5); ok is false if there is none. A table that a protective MBR
+// ParseTable reads the partition table in the first HeadSize bytes of a disk, or all there are
+// (UEFI Specification 2.10, chapter 5); ok is false if there is none. A table that a protective MBR
 // announces and that cannot be read is a GPT without partitions.
 func ParseTable(head []byte) (t Table, ok bool) {
 	for _, size := range sectorSizes {
@@ -68,7 +68,8 @@ func mbrTable(head []byte) (t Table, ok bool) {
 	return t, true
 }
 
-// signature is a text that identifies a file system, or other content of a partition, by its offset.
+// signature is a text that identifies a file system, or other content of a partition, by its
+// offset.
 type signature struct {
 	name, text string
 	at         int

@@ -74,7 +74,8 @@ func TestEndsWithGPT(t *testing.T) {
 	}
 }
 
-// TestFileSystemsOfMkfs: FileSystem recognises what mkfs makes, and ParseTable takes none of it for a table.
+// TestFileSystemsOfMkfs: FileSystem recognises what mkfs makes, and ParseTable takes none of it for
+// a table.
 func TestFileSystemsOfMkfs(t *testing.T) {
 	for want, tc := range map[string]struct{ command, debian string }{
 		"ext2/3/4": {"mkfs.ext4 -q", "e2fsprogs"},
@@ -120,8 +121,8 @@ func TestZerosAreNoFileSystem(t *testing.T) {
 	}
 }
 
-// FuzzParseTable reads any bytes without a panic, and returns no partition and no end that overflows an
-// int64.
+// FuzzParseTable reads any bytes without a panic, and returns no partition and no end that
+// overflows an int64.
 func FuzzParseTable(f *testing.F) {
 	f.Add(mbr(0x83, 2048, 4096))
 	f.Add(gpt(512, 2048, 4095))
