@@ -214,7 +214,8 @@ func deviceTarget(t *testing.T, size int64) transfertest.Target {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := newDeviceSink(target{op: "create " + path, resolved: path, sys: fsx.Kernel()}, f, CreateOptions{Size: size})
+			place := target{op: "create " + path, resolved: path, sys: fsx.Kernel()}
+			d, err := newDeviceSink(place, f, CreateOptions{Size: size})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -37,8 +37,8 @@ type CreateOptions struct {
 // zeros must be written.
 //
 // Errors: CodeExists for a target that exists, or its manifest, or a .partial that this job did not
-// make, CodeConflict while another job writes it, CodeInvalid for one that is no file, CodeForbidden
-// (also outside of the roots), CodeNotFound for a missing folder, CodeNoSpace.
+// make, CodeConflict while another job writes it, CodeInvalid for one that is no file,
+// CodeForbidden (also outside of the roots), CodeNotFound for a missing folder, CodeNoSpace.
 func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

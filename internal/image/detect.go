@@ -20,7 +20,8 @@ type reading struct {
 	notes    []string // warnings to users about the choice
 }
 
-// warnings are those of an image that has been read from a file; m is the manifest of what was read.
+// warnings are those of an image that has been read from a file; m is the manifest of what was
+// read.
 func (r *reading) warnings(path string, m *transfer.Manifest) []string {
 	own, notes := r.manifest, slices.Clone(r.notes)
 	if own != nil && (own.Size != m.Size || own.ChunkSize == m.ChunkSize && own.ChunksRoot != m.ChunksRoot) {
@@ -56,8 +57,8 @@ func choose(ctx context.Context, m medium, asked transfer.Format) (reading, erro
 	return reading{format: f}, err
 }
 
-// takeSample reads the first bytes of a medium and, where they have no format's mark, the last ones,
-// if it is read by offset.
+// takeSample reads the first bytes of a medium and, where they have no format's mark, the last
+// ones, if it is read by offset.
 func takeSample(ctx context.Context, m medium) (s sample, err error) {
 	if s.head, err = m.head(ctx, sampleSize); err != nil {
 		return s, err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,28 +11,8 @@ import (
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
-
-// drain reads a source to its end.
-func drain(t testing.TB, src transfer.Source) ([]byte, error) {
-	t.Helper()
-	if r, ok := src.(transfer.RandomAccess); ok {
-		p := make([]byte, r.Size())
-		return p, r.ReadChunk(t.Context(), transfer.Chunk{Len: len(p)}, p)
-	}
-	var all []byte
-	p := make([]byte, 64<<10)
-	for {
-		n, err := src.(transfer.Stream).Next(t.Context(), p)
-		all = append(all, p[:n]...)
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return all, err
-		}
-	}
-}
 
 // openOn opens stored bytes on each medium.
 func openOn(t *testing.T, stored []byte, opts Options) map[string]func() (transfer.Source, error) {
@@ -63,9 +42,9 @@ func read(t *testing.T, open func() (transfer.Source, error)) ([]byte, error) {
 	return drain(t, src)
 }
 
-// TestRefusedAtEveryDepth stores what is no raw image on each medium, as it is and compressed, and
-// finds it before anything is read but its first and last bytes; those of a stream come at its end.
-// With the format given, all of them are images like any other.
+// TestRefusedAtEveryDepth: content that is no raw image is refused on each medium, as it is and
+// compressed, by its first and last bytes; those of a stream come at its end. With the format
+// given, all of them are read.
 func TestRefusedAtEveryDepth(t *testing.T) {
 	footer := append(bytes.Repeat([]byte("data"), 4096), "conectix"...)
 	footer = append(footer, make([]byte, sampleSize-len("conectix"))...)
@@ -117,7 +96,7 @@ func TestMeasuredToTheEnd(t *testing.T) {
 	expect(t, err, transfer.CodeInvalid, "fixed VHD", "head -c -512")
 }
 
-// TestRawImages are what drives hold; none of it is anything else.
+// TestRawImages: content that drives hold is read as a raw image.
 func TestRawImages(t *testing.T) {
 	at := func(off int, text string) []byte {
 		p := make([]byte, 1<<20)
@@ -136,7 +115,8 @@ func TestRawImages(t *testing.T) {
 		"GPT": append(boot("")[:512], at(0, "EFI PART")...),
 		"FAT": boot("\xeb\x3c\x90mkfs.fat"), "NTFS": boot("\xeb\x52\x90NTFS    "),
 		"EFI stub": boot("MZ"), "XFS": at(0, "XFSB"),
-		"ext4": at(1080, "\x53\xef"), "swap": at(4086, "SWAPSPACE2"), "LVM": at(512, "LABELONE"), "ISO": at(32769, "CD001"),
+		"ext4": at(1080, "\x53\xef"), "swap": at(4086, "SWAPSPACE2"),
+		"LVM": at(512, "LABELONE"), "ISO": at(32769, "CD001"),
 		"LUKS": at(0, "LUKS\xba\xbe\x00\x02"), "squashfs": at(0, "hsqs"), "Btrfs": at(65600, "_BHRfS_M"),
 		"text":           []byte("plain text\n"),
 		"gzip by chance": at(0, "\x1f\x8b\x00"), "one byte": {0x1f},
@@ -149,8 +129,14 @@ func TestRawImages(t *testing.T) {
 	}
 }
 
-// TestRealImages has other programs make images of each kind; those that are missing are left out.
-func TestRealImages(t *testing.T) {
+// debian are the Debian packages of the programs that the tests run.
+var debian = map[string]string{
+	"bzip2": "bzip2", "gzip": "gzip", "losetup": "mount", "mkfs.ext4": "e2fsprogs", "mkswap": "util-linux",
+	"mount": "mount", "qemu-img": "qemu-utils", "tar": "tar", "xz": "xz-utils", "zip": "zip", "zstd": "zstd",
+}
+
+// TestImagesOfOtherPrograms: the formats of images that other programs make are recognised.
+func TestImagesOfOtherPrograms(t *testing.T) {
 	dir := tempDir(t)
 	disk := filepath.Join(dir, "disk.img")
 	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 4<<20)); err != nil {
@@ -185,10 +171,7 @@ func TestRealImages(t *testing.T) {
 		{"a gzip file", "gzip", "gzip -c disk.img >OUT"},
 		{"a Zstandard file", "zstd", "zstd -q -c disk.img >OUT"},
 	} {
-		if _, err := exec.LookPath(tc.program); err != nil {
-			t.Logf("%s is missing", tc.program)
-			continue
-		}
+		transfertest.Program(t, tc.program, debian[tc.program])
 		cmd := exec.Command("sh", "-c", "rm -f OUT && "+tc.script)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -247,8 +230,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestContentEncoding meets servers that encode a body although they are asked not to. Some say so
-// of a file that is stored as it is sent.
+// TestContentEncoding is about servers that encode a body although the request forbids it. Some
+// send the header with a file that they send as it is stored.
 func TestContentEncoding(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 1000)
 	gz := gzipped(t, disk)
@@ -258,17 +241,18 @@ func TestContentEncoding(t *testing.T) {
 		format   transfer.Format
 		words    []string // of the refusal; none: it is read
 	}{
-		"packed for the way": {"gzip", gz, "", nil},
-		"a name for what is": {"x-gzip", gz, "", nil},
-		"said, and not done": {"gzip", disk, "", nil},
+		"packed for transfer":  {"gzip", gz, "", nil},
+		"another name of gzip": {"x-gzip", gz, "", nil},
+		"said, and not done":   {"gzip", disk, "", nil},
 		"packed once more": {"gzip", gzipped(t, gz), "",
 			[]string{"packed it for the transfer (Content-Encoding: gzip)", "and give FILE"}},
 		"packed in another way": {"zstd", zstded(t, gz), "", []string{"(Content-Encoding: zstd)", "curl --compressed"}},
 		"a qcow2 image in it": {"gzip", gzipped(t, []byte("QFI\xfb more")), "",
 			[]string{"curl --compressed -o FILE URL && qemu-img convert -O raw FILE OUT"}},
-		"a page in it":            {"gzip", gzipped(t, []byte("<html>")), "", []string{"sign-in"}},
-		"packed without a trace":  {"br", disk, "", []string{"Content-Encoding: br", "curl --compressed"}},
-		"which bytes are the raw": {"gzip", gz, transfer.FormatRaw, []string{"Content-Encoding: gzip", "curl --compressed"}},
+		"a page in it":           {"gzip", gzipped(t, []byte("<html>")), "", []string{"sign-in"}},
+		"packed without a trace": {"br", disk, "", []string{"Content-Encoding: br", "curl --compressed"}},
+		"the format is given": {"gzip", gz, transfer.FormatRaw,
+			[]string{"Content-Encoding: gzip", "curl --compressed"}},
 	} {
 		s := server(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", tc.encoding)
@@ -284,7 +268,7 @@ func TestContentEncoding(t *testing.T) {
 	}
 }
 
-// TestEndsEarly tells what ends where it should from what may have been cut off.
+// TestEndsEarly: a stream that does not mark its end is refused if it is shorter than MinSize.
 func TestEndsEarly(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 1000)
 	unframed := server(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -320,7 +304,7 @@ func TestEndsEarly(t *testing.T) {
 	}
 }
 
-// TestCheck finds at first glance what Open would, unless a manifest may say otherwise.
+// TestCheck: Check refuses what Open would, unless a manifest may overrule that.
 func TestCheck(t *testing.T) {
 	qcow := append([]byte("QFI\xfb"), binary.BigEndian.AppendUint32(nil, 3)...)
 	path := tempFile(t, "x.img", qcow)

@@ -38,8 +38,8 @@ func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
 	return d, nil
 }
 
-// newDeviceSink makes a sink for an image of opts.Size bytes whose zeros are written, for a device may
-// hold anything.
+// newDeviceSink makes a sink for an image of opts.Size bytes whose zeros are written, for a device
+// may hold anything.
 func newDeviceSink(t target, f *os.File, opts CreateOptions) (*offsetSink, error) {
 	capacity, err := f.Seek(0, io.SeekEnd)
 	if err != nil {

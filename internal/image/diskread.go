@@ -111,7 +111,8 @@ func (d *diskReader) readWindow(p []byte, off int64) (n int, err error) {
 	return pread(int(d.f.Fd()), p, off)
 }
 
-// drop removes a range from the page cache. Dirty pages would stay in it, so they are written first.
+// drop removes a range from the page cache. Dirty pages would stay in it, so they are written
+// first.
 func (d *diskReader) drop(off, n int64) error {
 	fd := int(d.f.Fd())
 	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER

@@ -15,7 +15,7 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestDiskReader reads ranges that are aligned to nothing, with O_DIRECT and without.
+// TestDiskReader: unaligned ranges are read correctly, with O_DIRECT and without.
 func TestDiskReader(t *testing.T) {
 	content := transfertest.Image(3*diskWindow+4096+7, chunk)
 	noDirect := fsx.Kernel()
@@ -38,11 +38,11 @@ func TestDiskReader(t *testing.T) {
 				t.Errorf("before it reads it says %q", got)
 			}
 			if d.direct < 0 && tc.want == transfer.ReadDirect {
-				t.Skip("the file system of the tests has no O_DIRECT")
+				t.Skip("the kernel refuses O_DIRECT on the file system of the tests")
 			}
 			for _, r := range [][2]int{
-				{0, len(content)}, {0, 1}, {1, 2}, {4095, 4097}, {diskWindow - 1, diskWindow + 1}, {7, 2*diskWindow + 9},
-				{len(content) - 1, len(content)}, {3 * diskWindow, len(content)},
+				{0, len(content)}, {0, 1}, {1, 2}, {4095, 4097}, {diskWindow - 1, diskWindow + 1},
+				{7, 2*diskWindow + 9}, {len(content) - 1, len(content)}, {3 * diskWindow, len(content)},
 			} {
 				var got bytes.Buffer
 				err := d.read(t.Context(), int64(r[0]), int64(r[1]), func(p []byte) error {
@@ -79,7 +79,7 @@ func TestReadsAreAligned(t *testing.T) {
 	}
 }
 
-// TestCompressedIsReadFromDisk if that is asked for.
+// TestCompressedIsReadFromDisk: with FromDisk, a compressed file is read back from the disk.
 func TestCompressedIsReadFromDisk(t *testing.T) {
 	content := transfertest.Image(64*chunk+5, chunk)
 	for _, format := range []transfer.Format{transfer.FormatGzip, transfer.FormatZstd} {

@@ -11,17 +11,17 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// mostRestarts limits how often an image is read again from its start, because its server cuts it off
-// and does not continue it.
+// mostRestarts limits how often an image is read again from its start, because its server cuts it
+// off and does not continue it.
 const mostRestarts = 16
 
-// Retry repeats op by the retry policy of a job: until it succeeds, fails permanently or has failed for
-// too long.
+// Retry repeats op by the retry policy of a job: until it succeeds, fails permanently or has failed
+// for too long.
 type Retry func(ctx context.Context, op func(ctx context.Context) error) error
 
-// download reads an image behind a URL in order. A response that breaks off is continued at the very
-// next byte, so a decoder above it sees one stream. A server that cannot continue sends the image
-// again; the bytes that were delivered before are compared by their digest. It is used by one
+// download reads an image behind a URL in order. A response that breaks off is continued at the
+// very next byte, so a decoder above it sees one stream. A server that cannot continue sends the
+// image again; the bytes that were delivered before are compared by their digest. It is used by one
 // goroutine at a time.
 type download struct {
 	remote   *remote
@@ -110,8 +110,8 @@ func (resp *response) continues(off int64, v version) bool {
 	return resp.status == http.StatusPartialContent && ok && first == off && last == total-1 && resp.version().same(v)
 }
 
-// restart continues with a response that has the image from its start. Its version does not matter: it
-// begins with all bytes that were delivered, so the whole is the image that this server has.
+// restart continues with a response that has the image from its start. Its version does not matter:
+// it begins with all bytes that were delivered, so the whole is the image that this server has.
 func (d *download) restart(ctx context.Context, resp *response) error {
 	now := resp.version()
 	if d.version.size >= 0 && now.size >= 0 && now.size != d.version.size {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -16,7 +15,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// patiently makes what may pass again at once, as often as tries says.
+// patiently retries an error that may be temporary at once, tries times.
 func patiently(tries int) Retry {
 	return func(ctx context.Context, op func(context.Context) error) error {
 		err := op(ctx)
@@ -65,25 +64,6 @@ func (c *cutting) Write(p []byte) (int, error) {
 	return c.ResponseWriter.Write(p)
 }
 
-// readAll reads an image of which only a stream is left, or any.
-func readAll(t *testing.T, src transfer.Source) ([]byte, error) {
-	t.Helper()
-	if r, ok := src.(transfer.RandomAccess); ok {
-		p := make([]byte, src.Size())
-		return p, r.ReadChunk(t.Context(), transfer.Chunk{Len: len(p)}, p)
-	}
-	var out []byte
-	for buf := make([]byte, 100_000); ; {
-		n, err := src.(transfer.Stream).Next(t.Context(), buf)
-		if out = append(out, buf[:n]...); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			return out, err
-		}
-	}
-}
-
 // random is n bytes that do not compress.
 func random(n int) []byte {
 	p, rng := make([]byte, n), rand.NewChaCha8([32]byte{1})
@@ -91,8 +71,8 @@ func random(n int) []byte {
 	return p
 }
 
-// TestCutStreams reads images in order whose server cuts each response off: it is continued by ranges, or
-// read again, and comes out as it is, packed or not.
+// TestCutStreams: an image whose server cuts each response off is continued by ranges, and is
+// complete, compressed or not.
 func TestCutStreams(t *testing.T) {
 	content := random(2 << 20)
 	const most = 300 << 10
@@ -110,7 +90,7 @@ func TestCutStreams(t *testing.T) {
 			})
 			src := open(t, s.URL+"/x.img"+store.ending, Options{Retry: patiently(1), InOrder: format == "raw"})
 			defer closed(t, src)
-			got, err := readAll(t, src)
+			got, err := drain(t, src)
 			if err != nil || !bytes.Equal(got, content) {
 				t.Fatalf("got %d bytes, %v", len(got), err)
 			}
@@ -121,26 +101,31 @@ func TestCutStreams(t *testing.T) {
 	}
 }
 
-// TestCutWithoutRanges reads an image again from its start where its server can do nothing else, or
-// refuses the range that it promised.
+// TestCutWithoutRanges: an image is read again from its start where its server has no ranges, or
+// refuses one after it has sent others.
 func TestCutWithoutRanges(t *testing.T) {
 	content := random(1 << 20)
 	stored := gzipped(t, content)
 	modified := time.Now().Add(-time.Hour)
 	whole := &backend{stored: stored, etag: `"1"`, modified: modified}
 	for name, later := range map[string]http.Handler{
-		"no ranges": whole, "416": status(416), "400": status(400), "501": status(501), "403": status(403), "405": status(405),
-		"another range":        rangeOf("bytes 0-99/1000", make([]byte, 100)),
-		"no version":           &backend{stored: stored, ranges: true},
-		"an ETag per backend":  &backend{stored: stored, etag: `"2"`, modified: modified, ranges: true},
-		"another modification": &backend{stored: stored, etag: `"1"`, modified: modified.Add(time.Second), ranges: true},
+		"no ranges": whole,
+		"416":       status(416), "400": status(400), "501": status(501), "403": status(403), "405": status(405),
+		"another range":       rangeOf("bytes 0-99/1000", make([]byte, 100)),
+		"no version":          &backend{stored: stored, ranges: true},
+		"an ETag per backend": &backend{stored: stored, etag: `"2"`, modified: modified, ranges: true},
+		"another modification": &backend{
+			stored: stored, etag: `"1"`, modified: modified.Add(time.Second), ranges: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked atomic.Int32
+			first := &backend{stored: stored, etag: `"1"`, modified: modified, most: 500 << 10}
+			first.ranges = name != "no ranges"
 			s := server(t, func(w http.ResponseWriter, r *http.Request) {
 				switch n := asked.Add(1); {
 				case n <= 2:
-					(&backend{stored: stored, etag: `"1"`, modified: modified, ranges: name != "no ranges", most: 500 << 10}).ServeHTTP(w, r)
+					first.ServeHTTP(w, r)
 				case r.Header.Get("Range") != "":
 					later.ServeHTTP(w, r)
 				default:
@@ -149,14 +134,14 @@ func TestCutWithoutRanges(t *testing.T) {
 			})
 			src := open(t, s.URL+"/x.img.gz", Options{Retry: patiently(3)})
 			defer closed(t, src)
-			if got, err := readAll(t, src); err != nil || !bytes.Equal(got, content) {
+			if got, err := drain(t, src); err != nil || !bytes.Equal(got, content) {
 				t.Fatalf("got %d bytes, %v", len(got), err)
 			}
 		})
 	}
 }
 
-// TestReplacedWhileCut does not go on with another image, even if it has the same length.
+// TestReplacedWhileCut: a download does not continue with another image, even of the same length.
 func TestReplacedWhileCut(t *testing.T) {
 	stored := gzipped(t, random(1<<20))
 	other := bytes.Clone(stored)
@@ -171,7 +156,7 @@ func TestReplacedWhileCut(t *testing.T) {
 			(&backend{stored: later, etag: `"2"`, ranges: true}).ServeHTTP(w, r)
 		})
 		src := open(t, s.URL+"/x.img.gz", Options{Retry: patiently(3)})
-		_, err := readAll(t, src)
+		_, err := drain(t, src)
 		if expect(t, err, transfer.CodeSourceChanged, "start a new job"); !strings.Contains(err.Error(), "changed") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -188,15 +173,15 @@ func TestCutForEver(t *testing.T) {
 	})
 	src := open(t, s.URL+"/x.img.gz", Options{Retry: patiently(3)})
 	defer closed(t, src)
-	_, err := readAll(t, src)
+	_, err := drain(t, src)
 	expect(t, err, transfer.CodeProtocol, "cut it off", "by hand")
 	if n := asked.Load(); n > mostRestarts+3 {
 		t.Errorf("it was asked for %d times", n)
 	}
 }
 
-// TestRangesAreGone says that an image is to be read in order when its server sends ranges no more: not
-// for one response, but for the fourth; and at once when its servers disagree on the ETag.
+// TestRangesAreGone: ReadChunk returns ErrInOrder when the server stops to send ranges, at the
+// fourth such response; and at the first one when the servers of a cluster disagree on the ETag.
 func TestRangesAreGone(t *testing.T) {
 	data, modified := random(10_000), time.Now().Add(-time.Hour)
 	for name, tc := range map[string]struct {
@@ -216,7 +201,7 @@ func TestRangesAreGone(t *testing.T) {
 			defer closed(t, src)
 			set(tc.later)
 			for try := 0; ; try++ {
-				_, err := readAll(t, src)
+				_, err := drain(t, src)
 				if try < tc.tries {
 					expect(t, err, transfer.CodeServer)
 					continue
@@ -231,7 +216,7 @@ func TestRangesAreGone(t *testing.T) {
 			}
 			again := open(t, s.URL+"/x.img", Options{InOrder: true})
 			defer closed(t, again)
-			if got, err := readAll(t, again); err != nil || !bytes.Equal(got, data) {
+			if got, err := drain(t, again); err != nil || !bytes.Equal(got, data) {
 				t.Errorf("in order: %d bytes, %v", len(got), err)
 			}
 			if r := again.(transfer.Stream); r.Size() != src.Size() {
@@ -253,7 +238,7 @@ func TestRangeRefusedAtFirst(t *testing.T) {
 			(&backend{stored: data}).ServeHTTP(w, r)
 		})
 		src := open(t, s.URL+"/x.img", Options{})
-		if got, err := readAll(t, src); err != nil || !bytes.Equal(got, data) {
+		if got, err := drain(t, src); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%d: %d bytes, %v", code, len(got), err)
 		}
 		closed(t, src)
@@ -279,19 +264,19 @@ func TestPageForAWhile(t *testing.T) {
 		pages.Store(2)
 		for range 2 {
 			if ranges { // whose reads the copy makes again
-				_, err := readAll(t, src)
+				_, err := drain(t, src)
 				expect(t, err, transfer.CodeServer, "a page in place of the image")
 			}
 		}
-		if got, err := readAll(t, src); err != nil || !bytes.Equal(got, data) {
+		if got, err := drain(t, src); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
 		closed(t, src)
 	}
 }
 
-// TestSignedURLExpires follows the redirect again that gave an address for a limited time; of one that
-// was given so, it says what to do.
+// TestSignedURLExpires: when an address from a redirect expires, the redirect is followed again;
+// when the given address itself has expired, the hint says so.
 func TestSignedURLExpires(t *testing.T) {
 	data := random(10_000)
 	for _, code := range []int{400, 403} {
@@ -309,7 +294,7 @@ func TestSignedURLExpires(t *testing.T) {
 		})
 		src := open(t, origin.URL+"/x.img", Options{})
 		valid.Add(1)
-		if got, err := readAll(t, src); err != nil || !bytes.Equal(got, data) {
+		if got, err := drain(t, src); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%d: %d bytes, %v", code, len(got), err)
 		}
 		if given.Load() != 2 {
@@ -317,14 +302,15 @@ func TestSignedURLExpires(t *testing.T) {
 		}
 		closed(t, src)
 		_, err := Open(t.Context(), files.URL+"/x.img?n=0", Options{})
-		if f := transfer.FailureOf(err); f == nil || !strings.Contains(f.Hint, "expired") || !strings.Contains(f.Hint, "new one") {
+		f := transfer.FailureOf(err)
+		if f == nil || !strings.Contains(f.Hint, "expired") || !strings.Contains(f.Hint, "new one") {
 			t.Errorf("%d: %v, %+v", code, err, f)
 		}
 	}
 }
 
-// TestCutRanges reads a chunk that no response brings in one piece, because each is cut off, or because the
-// server sends less than was asked for.
+// TestCutRanges: a chunk is complete although each response has a part of it, because each is cut
+// off, or because the server sends less than requested.
 func TestCutRanges(t *testing.T) {
 	data := random(1 << 20)
 	b := &backend{stored: data, etag: `"1"`, ranges: true, most: 100 << 10}
@@ -340,7 +326,7 @@ func TestCutRanges(t *testing.T) {
 		},
 	} {
 		src := open(t, server(t, h).URL+"/x.img", Options{})
-		if got, err := readAll(t, src); err != nil || !bytes.Equal(got, data) {
+		if got, err := drain(t, src); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
 		closed(t, src)

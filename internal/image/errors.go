@@ -61,7 +61,8 @@ func fileErrorAt(op string, off int64, err error) error {
 	return e
 }
 
-// errLost is the error of a file that could not be synced: how much of it is on the disk is unknown.
+// errLost is the error of a file that could not be synced: how much of it is on the disk is
+// unknown.
 func errLost(op string, err error) error {
 	var e *transfer.Error
 	if errors.As(fileError(op, err), &e) {

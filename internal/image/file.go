@@ -28,7 +28,8 @@ type File struct {
 	holes    holes
 
 	exclusive bool // nothing else on this host can open the device exclusively
-	// writer names a mounted file system, or swap, on the image that may write it; empty: none is known.
+	// writer names a mounted file system, or swap, on the image that may write it; empty: none is
+	// known.
 	writer         string
 	openForWriting bool // another process had the file open for writing when it was opened
 	// seekHoles is SEEK_DATA and SEEK_HOLE of another file system, for tests; nil: that of f.
@@ -162,8 +163,9 @@ func (s *File) reader() readFunc {
 // Size is the image's length in bytes, as it was when it was opened.
 func (s *File) Size() int64 { return s.size }
 
-// Extents yields the data of the file, found by SEEK_DATA and SEEK_HOLE (lseek(2)). A block device is
-// one extent, and so is a file whose file system does not support these calls, or reports data as holes.
+// Extents yields the data of the file, found by SEEK_DATA and SEEK_HOLE (lseek(2)). A block device
+// is one extent, and so is a file whose file system does not support these calls, or reports data
+// as holes.
 func (s *File) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
 		misreported, err := s.holesHaveData(ctx)
@@ -228,7 +230,8 @@ func (s *File) Warnings(m *transfer.Manifest) []string {
 	s.holes.mu.Lock()
 	defer s.holes.mu.Unlock()
 	if s.holes.untrue {
-		list = append(list, "the file system of "+s.path+" reports data as holes (SEEK_DATA), so all of the image was read")
+		list = append(list,
+			"the file system of "+s.path+" reports data as holes (SEEK_DATA), so all of the image was read")
 	}
 	return list
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// nothing is said of a content.
+// nothing is the labels of a medium without any.
 var nothing labels
 
 // contentOf is content that begins, or ends, with a mark.
@@ -26,8 +26,8 @@ func contentOf(m mark) sample {
 	return s
 }
 
-// TestMarks begins a file with each mark of each format, and finds it in a file, in a gzip stream and
-// in a Zstandard frame.
+// TestMarks: each mark of each format is found in a file, in a gzip stream and in a Zstandard
+// frame.
 func TestMarks(t *testing.T) {
 	for i := range formats {
 		f := &formats[i]
@@ -39,7 +39,7 @@ func TestMarks(t *testing.T) {
 				t.Errorf("%s has a mark of %d bits, which raw images have by chance", f.name, bits)
 			}
 			if len(m.bytes)+max(m.off, -m.off-len(m.bytes)) > sampleSize {
-				t.Errorf("%s: a mark lies outside of what is looked at", f.name)
+				t.Errorf("%s: a mark is outside of the sample", f.name)
 			}
 			s := contentOf(m)
 			if f.decode != nil {
@@ -48,7 +48,8 @@ func TestMarks(t *testing.T) {
 				}
 			} else {
 				_, err := nothing.accept("open x", s)
-				expect(t, err, transfer.CodeInvalid, "this is "+f.name+", not a raw image", f.convert, f.advice, "--format raw")
+				expect(t, err, transfer.CodeInvalid,
+					"this is "+f.name+", not a raw image", f.convert, f.advice, "--format raw")
 			}
 			for _, outer := range []transfer.Format{transfer.FormatGzip, transfer.FormatZstd} {
 				err := nothing.acceptInside("open x", formatNamed(outer), s)
@@ -95,8 +96,9 @@ func TestTextMarks(t *testing.T) {
 	for content, want := range map[string]string{
 		"<!DOCTYPE html>\n<html>": "HTML", "\xef\xbb\xbf\r\n  <HTML lang=en>": "HTML", "<head>": "HTML",
 		"<?xml version=\"1.0\"?><Error/>": "XML", "# Disk DescriptorFile\r\nversion=1": "descriptor",
-		"version https://git-lfs.github.com/spec/v1\noid": "LFS", "%PDF-1.7\n%\xb5": "PDF", "\x1f\x9d\x90\x64\xca\xd0": "compress",
-		"{\n  \"error\": \"denied\"\n}": "JSON", "[ {\"id\": 1}]": "JSON", "{\"\x00\x01": "raw", "{ 1": "raw", "{": "raw",
+		"version https://git-lfs.github.com/spec/v1\noid": "LFS", "%PDF-1.7\n%\xb5": "PDF",
+		"\x1f\x9d\x90\x64\xca\xd0": "compress", "{\n  \"error\": \"denied\"\n}": "JSON", "[ {\"id\": 1}]": "JSON",
+		"{\"\x00\x01": "raw", "{ 1": "raw", "{": "raw",
 		"plain text": "raw", "<": "raw", "": "raw",
 	} {
 		if f := formatOf(sample{head: []byte(content)}); !strings.Contains(f.name, want) {
@@ -105,7 +107,8 @@ func TestTextMarks(t *testing.T) {
 	}
 }
 
-// TestTarOrDisk tells archives of every kind from a boot sector whose code has the magic of tar.
+// TestTarOrDisk: tar archives of every kind are recognised, and a boot sector with the magic of tar
+// is a raw image.
 func TestTarOrDisk(t *testing.T) {
 	archive := func(name string) []byte {
 		var b bytes.Buffer
@@ -165,8 +168,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// FuzzFormat finds the format of anything, never refuses what is zeros in its first and last sector,
-// and says why it refuses what it does.
+// FuzzFormat finds the format of anything, never refuses what is zeros in its first and last
+// sector, and says why it refuses what it does.
 func FuzzFormat(f *testing.F) {
 	for i := range formats {
 		for _, m := range formats[i].marks {

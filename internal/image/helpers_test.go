@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,27 @@ func open(t testing.TB, path string, opts Options) transfer.Source {
 		t.Fatal(err)
 	}
 	return src
+}
+
+// drain reads a source to its end.
+func drain(t testing.TB, src transfer.Source) ([]byte, error) {
+	t.Helper()
+	if r, ok := src.(transfer.RandomAccess); ok {
+		p := make([]byte, r.Size())
+		return p, r.ReadChunk(t.Context(), transfer.Chunk{Len: len(p)}, p)
+	}
+	var all []byte
+	p := make([]byte, 64<<10)
+	for {
+		n, err := src.(transfer.Stream).Next(t.Context(), p)
+		all = append(all, p[:n]...)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+	}
 }
 
 func closed(t testing.TB, c interface{ Close() error }) {

@@ -10,9 +10,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Some file systems have reported data as a hole that was not on the disk yet. So probes are read from
-// the holes before any hole is left out: in one hole of 4 GiB one probe in each 8 MiB, which takes 14 ms
-// on a busy core. All probes together read at most 8 MiB (75 ms) and take at most a second.
+// Some file systems have reported data as a hole that was not on the disk yet. So probes are read
+// from the holes before any hole is left out: in one hole of 4 GiB one probe in each 8 MiB, which
+// takes 14 ms on a busy core. All probes together read at most 8 MiB (75 ms) and take at most a
+// second.
 const (
 	holeProbe     = 4 << 10 // bytes per probe
 	mostProbes    = 2048    // of all holes together
@@ -21,7 +22,8 @@ const (
 	probingTime   = time.Second
 )
 
-// holes is the result of probing what the file system reports as holes. It is safe for concurrent use.
+// holes is the result of probing what the file system reports as holes. It is safe for concurrent
+// use.
 type holes struct {
 	mu     sync.Mutex
 	probed bool
@@ -43,7 +45,8 @@ func (s *File) holesHaveData(ctx context.Context) (bool, error) {
 	return s.holes.untrue, nil
 }
 
-// someHoles is the holes of the file or, if there are more than probedHoles, a uniform sample of them.
+// someHoles is the holes of the file or, if there are more than probedHoles, a uniform sample of
+// them.
 func (s *File) someHoles(ctx context.Context) (picked []transfer.Extent, err error) {
 	end, seen := int64(0), 0
 	pick := func(hole transfer.Extent) {
@@ -90,8 +93,8 @@ func (s *File) probe(holes []transfer.Extent) (found bool) {
 	return false
 }
 
-// probeAt is the offset of probe i of count in a hole of size bytes: the first and the last are at its
-// ends, where partition tables are; each other one is random within its share of the rest.
+// probeAt is the offset of probe i of count in a hole of size bytes: the first and the last are at
+// its ends, where partition tables are; each other one is random within its share of the rest.
 func probeAt(i, count, size int64) int64 {
 	last := max(0, size-holeProbe)
 	switch i {

@@ -43,8 +43,8 @@ func extents(t testing.TB, s *File) (list []transfer.Extent) {
 	return list
 }
 
-// TestHolesThatAreNone reads all of a file whose file system calls everything a hole that is not on the
-// disk yet, wherever the data lies.
+// TestHolesThatAreNone: all of a file is read if its file system reports data as holes, wherever
+// the data is.
 func TestHolesThatAreNone(t *testing.T) {
 	const size = 1 << 30
 	places := map[string][]int64{
@@ -75,8 +75,8 @@ func TestHolesThatAreNone(t *testing.T) {
 	}
 }
 
-// TestHolesAreLeftOut of a file whose file system tells the truth, with few holes and with many, of which
-// some are looked into.
+// TestHolesAreLeftOut: holes are not read if the probes find only zeros, whether all holes are
+// probed or, of many, a sample.
 func TestHolesAreLeftOut(t *testing.T) {
 	for _, count := range []int64{1, 3000} {
 		var places []int64
@@ -95,7 +95,7 @@ func TestHolesAreLeftOut(t *testing.T) {
 	}
 }
 
-// TestProbesLieWithin holds the places that are looked at to the hole, whatever its size.
+// TestProbesLieWithin: probes are within the hole, whatever its size.
 func TestProbesLieWithin(t *testing.T) {
 	for range 1000 {
 		size := 1 + rand.Int64N(rand.Int64N(1<<40)+1)

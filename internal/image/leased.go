@@ -8,8 +8,8 @@ import (
 	"github.com/transferd/transferd/internal/lease"
 )
 
-// writeAt is f.WriteAt in pieces of 256 KiB. It checks the lease directly before each piece: the kernel
-// does not stop a process within such a write.
+// writeAt is f.WriteAt in pieces of 256 KiB. It checks the lease directly before each piece: the
+// kernel does not stop a process within such a write.
 func writeAt(l *lease.Lease, f *os.File, p []byte, off int64) (n int, err error) {
 	for n < len(p) && err == nil {
 		if err = l.Check(); err == nil {
@@ -21,8 +21,8 @@ func writeAt(l *lease.Lease, f *os.File, p []byte, off int64) (n int, err error)
 	return n, err
 }
 
-// leasedWriter writes to a file in order, while the lease is valid. It waits for a renewal, because an
-// encoder above it cannot repeat a write that failed. stop ends the waiting permanently.
+// leasedWriter writes to a file in order, while the lease is valid. It waits for a renewal, because
+// an encoder above it cannot repeat a write that failed. stop ends the waiting permanently.
 type leasedWriter struct {
 	place seekable
 	lease *lease.Lease

@@ -12,10 +12,11 @@ import (
 
 	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// held is a lease, and what makes its clock pass.
+// held is a lease, and a function that advances its clock.
 func held() (l *lease.Lease, pass func(d time.Duration)) {
 	var now atomic.Int64
 	l = lease.New(func() time.Duration { return time.Duration(now.Load()) }, 15*time.Second)
@@ -27,7 +28,8 @@ func leasedSink(t *testing.T, f transfer.Format, l *lease.Lease, size int64) (si
 	t.Helper()
 	dir := t.TempDir()
 	path = filepath.Join(dir, "out.img")
-	sink, err := Create(t.Context(), path, CreateOptions{Format: f, Size: size, Resume: true, Roots: Roots{dir}, Lease: l})
+	opts := CreateOptions{Format: f, Size: size, Resume: true, Roots: Roots{dir}, Lease: l}
+	sink, err := Create(t.Context(), path, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +44,7 @@ func wantLapsed(t *testing.T, what string, err error) {
 	}
 }
 
-// TestNothingIsChangedWithoutTheLease tries all that changes a file when the proof has lapsed, and finds it as it was.
+// TestNothingIsChangedWithoutTheLease: no operation changes a file after the lease has lapsed.
 func TestNothingIsChangedWithoutTheLease(t *testing.T) {
 	l, pass := held()
 	const size = 1 << 20
@@ -69,7 +71,7 @@ func TestNothingIsChangedWithoutTheLease(t *testing.T) {
 	}
 }
 
-// TestCommitAsksBeforeItClears ends a commit before it changes the file, when another worker has the job.
+// TestCommitAsksBeforeItClears: a commit does not change the file when another worker has the job.
 func TestCommitAsksBeforeItClears(t *testing.T) {
 	const size = 1 << 20
 	sink, path := leasedSink(t, transfer.FormatRaw, nil, size)
@@ -88,8 +90,8 @@ func TestCommitAsksBeforeItClears(t *testing.T) {
 	}
 }
 
-// TestStreamWaitsForTheLease: what is written in order cannot be written again, so it waits for a proof; and a target of
-// which it is not known whose it is stays.
+// TestStreamWaitsForTheLease: a write in order cannot be repeated, so it waits for a renewal of the
+// lease. Close does not remove the target, which may be another worker's by then.
 func TestStreamWaitsForTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, pass := held()
@@ -101,7 +103,7 @@ func TestStreamWaitsForTheLease(t *testing.T) {
 		go func() {
 			err := sink.WriteChunk(ctx, transfer.Chunk{Len: size}, make([]byte, size))
 			if err == nil {
-				err = sink.Commit(ctx, verify.NewManifest(size, size, nil, ""), func(context.Context) error { return nil })
+				err = sink.Commit(ctx, verify.NewManifest(size, size, nil, ""), transfertest.Owned)
 			}
 			ended <- err
 		}()

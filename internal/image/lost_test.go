@@ -39,7 +39,7 @@ func newFailing(closing bool) *failing {
 	return f
 }
 
-// TestLost publishes nothing after a sync that failed, and says that it is no matter of trying again.
+// TestLost: nothing is published after a sync that failed, and the error is not retried.
 func TestLost(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for _, closing := range []bool{false, true} {
@@ -64,7 +64,8 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestLostFlush reports it for a file and for a device, and as the disk's.
+// TestLostFlush: a failed sync in Flush is ErrLost and the disk's error, for a file and for a
+// device.
 func TestLostFlush(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	sys := newFailing(false)
@@ -74,7 +75,8 @@ func TestLostFlush(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := newDeviceSink(target{op: "create device", resolved: f.Name(), sys: sys.System}, f, CreateOptions{Size: int64(len(content))})
+	place := target{op: "create device", resolved: f.Name(), sys: sys.System}
+	device, err := newDeviceSink(place, f, CreateOptions{Size: int64(len(content))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,13 +86,15 @@ func TestLostFlush(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		sys.armed = true
-		if err := dst.(transfer.Flusher).Flush(t.Context()); !errors.Is(err, transfer.ErrLost) || !errors.Is(err, unix.EIO) {
+		err := dst.(transfer.Flusher).Flush(t.Context())
+		if !errors.Is(err, transfer.ErrLost) || !errors.Is(err, unix.EIO) {
 			t.Errorf("%s: got %v, want ErrLost and EIO", name, err)
 		}
 	}
 }
 
-// TestOldErrorOfADevice concerns what others wrote; one that stays is refused before the transfer.
+// TestOldErrorOfADevice: the kernel's report of an earlier failed write is ignored; a device that
+// keeps failing is refused before the transfer.
 func TestOldErrorOfADevice(t *testing.T) {
 	for _, errs := range []int{1, 2} {
 		f, err := os.OpenFile(tempFile(t, "device", make([]byte, chunk)), os.O_RDWR, 0)

@@ -8,11 +8,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// chooseForFile is choose for a file. Content that looks like another format may still be a raw image:
-// the backup of a drive on which a gzip stream or a qcow2 image was stored. The file's manifest,
-// PATH.manifest.json, decides if it describes the bytes in the file, or what they unpack to. To find
-// that out, all of them are read, so this is done only where the manifest could change the result and
-// has the right size. Otherwise the copy shows whether the manifest describes this image.
+// chooseForFile is choose for a file. Content that looks like another format may still be a raw
+// image: the backup of a drive on which a gzip stream or a qcow2 image was stored. The file's
+// manifest, PATH.manifest.json, decides if it describes the bytes in the file, or what they unpack
+// to. To find that out, all of them are read, so this is done only where the manifest could change
+// the result and has the right size. Otherwise the copy shows whether the manifest describes this
+// image.
 func chooseForFile(ctx context.Context, f *File, opts Options) (reading, error) {
 	r, refusal := choose(ctx, f, opts.Format)
 	if opts.Format != "" || refusal != nil && !isInvalid(refusal) {
@@ -49,8 +50,8 @@ func chooseForFile(ctx context.Context, f *File, opts Options) (reading, error) 
 
 func isInvalid(err error) bool { return transfer.CodeOf(err) == transfer.CodeInvalid }
 
-// ignoring is the reading without its manifest. The note that says so is added to the refusal or, if
-// there is none, to the reading.
+// ignoring is the reading without its manifest. The note that says so is added to the refusal or,
+// if there is none, to the reading.
 func (r reading) ignoring(refusal error, note string) (reading, error) {
 	var e *transfer.Error
 	if !errors.As(refusal, &e) {

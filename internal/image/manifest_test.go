@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// describe puts the manifest of content beside the file at path.
+// describe writes the manifest of content for the file at path.
 func describe(t *testing.T, path string, content []byte) {
 	t.Helper()
 	var text bytes.Buffer
@@ -21,33 +21,35 @@ func describe(t *testing.T, path string, content []byte) {
 	writeFile(t, path+manifestSuffix, text.Bytes())
 }
 
-// TestManifestDecides reads backups of drives that hold what looks like another format.
+// TestManifestDecides: the manifest decides how a backup of a drive is read that looks like another
+// format.
 func TestManifestDecides(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 5000)
 	qcow := append([]byte("QFI\xfb\x00\x00\x00\x03"), disk...)
 	const another = "it describes another image"
+	gz := gzipped(t, disk)
 	vhd := append(append(bytes.Clone(disk), "conectix"...), make([]byte, sampleSize-8)...)
 	for name, tc := range map[string]struct {
 		file            string
-		stored, of, got []byte // what is stored, what the manifest is of, what is read
+		stored, of, got []byte // the file, the content that the manifest describes, the image that is read
 		warning         string // of what is read; empty: none
 		refusal         string
 	}{
-		"a gzip stream on a drive":       {"x.img", gzipped(t, disk), gzipped(t, disk), gzipped(t, disk), "", ""},
+		"a gzip stream on a drive":       {"x.img", gz, gz, gz, "", ""},
 		"a qcow2 image on a drive":       {"x.img", qcow, qcow, qcow, "", ""},
 		"a footer on a drive":            {"x.img", vhd, vhd, vhd, "", ""},
 		"a name of another format":       {"x.img.gz", disk, disk, disk, "", ""},
-		"a compressed backup":            {"x.img.gz", gzipped(t, disk), disk, disk, "", ""},
+		"a compressed backup":            {"x.img.gz", gz, disk, disk, "", ""},
 		"a compressed backup of a qcow2": {"x.img.gz", gzipped(t, qcow), qcow, qcow, "", ""},
-		"a Zstandard backup of a gzip":   {"x.img.zst", zstded(t, gzipped(t, disk)), gzipped(t, disk), gzipped(t, disk), "", ""},
+		"a Zstandard backup of a gzip":   {"x.img.zst", zstded(t, gz), gz, gz, "", ""},
 		"a raw image":                    {"x.img", disk, disk, disk, "", ""},
 		"a raw image that was changed":   {"x.img", disk, flipped(disk), disk, another, ""},
 		"a raw image that has grown":     {"x.img", disk, disk[1:], disk, another, ""},
-		"another gzip stream":            {"x.img", gzipped(t, disk), gzipped(t, vhd[4:]), disk, another, ""},
-		"one of the same size":           {"x.img", gzipped(t, disk), flipped(gzipped(t, disk)), disk, another, ""},
+		"another gzip stream":            {"x.img", gz, gzipped(t, vhd[4:]), disk, another, ""},
+		"one of the same size":           {"x.img", gz, flipped(gz), disk, another, ""},
 		"another qcow2 image":            {"x.img", qcow, flipped(qcow), nil, "", another},
 		"another compressed qcow2":       {"x.img.gz", gzipped(t, qcow), flipped(qcow), nil, "", another},
-		"a damaged manifest":             {"x.img", gzipped(t, disk), nil, disk, "is ignored", ""},
+		"a damaged manifest":             {"x.img", gz, nil, disk, "is ignored", ""},
 		"a qcow2, a damaged manifest":    {"x.img", qcow, nil, nil, "", "is ignored"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +93,8 @@ func checkWarning(t *testing.T, src transfer.Source, content []byte, want string
 	}
 }
 
-// TestManifestInOtherChunks is of another image if it is of another size; its root tells nothing.
+// TestManifestInOtherChunks: the root of a manifest with another chunk size is not compared, its
+// size is.
 func TestManifestInOtherChunks(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 5000)
 	path := tempFile(t, "x.img", disk)
@@ -109,7 +112,7 @@ func TestManifestInOtherChunks(t *testing.T) {
 	}
 }
 
-// TestManifestOutside is not read outside of the roots.
+// TestManifestOutside: a manifest outside of the roots is not read.
 func TestManifestOutside(t *testing.T) {
 	inside, outside := tempFile(t, "x.img", []byte("QFI\xfb and more")), tempFile(t, "m.json", []byte("{}"))
 	if err := os.Symlink(outside, inside+manifestSuffix); err != nil {

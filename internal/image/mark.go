@@ -12,13 +12,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// jobMark is the extended attribute of a .partial that holds the ID of its job. On a file system without
-// extended attributes (vfat, NFS before 4.2, some of SMB and FUSE) the ID is in the name of the
-// .partial instead. The .partial gets its name after its mark, so a crash leaves none unmarked.
+// jobMark is the extended attribute of a .partial that holds the ID of its job. On a file system
+// without extended attributes (vfat, NFS before 4.2, some of SMB and FUSE) the ID is in the name of
+// the .partial instead. The .partial gets its name after its mark, so a crash leaves none unmarked.
 const jobMark = "user.transferd.job"
 
-// claim opens the job's .partial and locks it. With keep it is that of an earlier attempt, if there is
-// one; otherwise it is a new one.
+// claim opens the job's .partial and locks it. With keep it is that of an earlier attempt, if there
+// is one; otherwise it is a new one.
 func (p *partial) claim(keep bool) error {
 	marked, named := p.base+partialSuffix, p.base+"."+p.opts.Job+partialSuffix
 	for {
@@ -65,8 +65,8 @@ func (p *partial) open(entry string, ours func(*os.File) bool, keep bool) (f *os
 	return p.f, nil
 }
 
-// usable reports whether the attempt can continue with the locked .partial. If not, and it is the job's,
-// usable removes it.
+// usable reports whether the attempt can continue with the locked .partial. If not, and it is the
+// job's, usable removes it.
 func (p *partial) usable(ours func(*os.File) bool, keep bool) (bool, error) {
 	// The job that had it may have published or removed it before it was locked.
 	if current, err := p.isOurs(); !current || err != nil {
@@ -91,8 +91,8 @@ func (p *partial) usable(ours func(*os.File) bool, keep bool) (bool, error) {
 	return false, p.remove()
 }
 
-// isPublished reports whether the .partial is the target, too: a crash ended a publication between its
-// two steps.
+// isPublished reports whether the .partial is the target, too: a crash ended a publication between
+// its two steps.
 func (p *partial) isPublished() (bool, error) {
 	info, err := p.f.Stat()
 	if err != nil {

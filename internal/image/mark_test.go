@@ -34,7 +34,7 @@ func withoutAttributes() *fsx.System {
 	return sys
 }
 
-// TestForeignPartial leaves alone whatever this job did not make.
+// TestForeignPartial: a .partial that this job did not make is not changed.
 func TestForeignPartial(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for name, begin := range map[string]func(t *testing.T, path string){
@@ -58,7 +58,8 @@ func TestForeignPartial(t *testing.T) {
 	} {
 		for _, opts := range []CreateOptions{
 			{}, {Resume: true}, {Overwrite: true}, {Resume: true, Overwrite: true}, {Format: transfer.FormatGzip},
-			{Format: transfer.FormatGzip, Resume: true}, {sys: withoutAttributes()}, {sys: withoutAttributes(), Resume: true},
+			{Format: transfer.FormatGzip, Resume: true},
+			{sys: withoutAttributes()}, {sys: withoutAttributes(), Resume: true},
 		} {
 			t.Run(name, func(t *testing.T) {
 				path := filepath.Join(tempDir(t), "disk.img")
@@ -81,9 +82,9 @@ func TestForeignPartial(t *testing.T) {
 	}
 }
 
-// TestPartialIsGoneOnWith by its own job, on file systems with and without extended attributes, and
-// leaves nothing but the target.
-func TestPartialIsGoneOnWith(t *testing.T) {
+// TestPartialIsResumed: a job continues its .partial, on file systems with and without extended
+// attributes, and leaves nothing but the target and its manifest.
+func TestPartialIsResumed(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for name, sys := range map[string]*fsx.System{"attributes": fsx.Kernel(), "none": withoutAttributes()} {
 		t.Run(name, func(t *testing.T) {
@@ -125,9 +126,8 @@ func TestPartialIsGoneOnWith(t *testing.T) {
 	}
 }
 
-// TestStartingOverMakesANewFile: who holds the old one, by a name or a descriptor, keeps what it has,
-// and an error of the disk that concerned the old one is not taken for one of the new one.
-func TestStartingOverMakesANewFile(t *testing.T) {
+// TestStartingOverMakesNewFile: the old file stays unchanged for a process that has it open.
+func TestStartingOverMakesNewFile(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	path := filepath.Join(tempDir(t), "disk.img")
 	partialOf(t, path, "job", content, nil)
@@ -144,8 +144,8 @@ func TestStartingOverMakesANewFile(t *testing.T) {
 	}
 }
 
-// TestPublicationCutOff is a file system without flags of renameat2: a crash between the two steps of a
-// rename leaves the target with two names. The target is not written any more.
+// TestPublicationCutOff: without flags of renameat2 a crash between the two steps of a rename
+// leaves the target with two names. A later attempt removes one and does not write the target.
 func TestPublicationCutOff(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	path := filepath.Join(tempDir(t), "disk.img")
@@ -172,7 +172,7 @@ func TestPublicationCutOff(t *testing.T) {
 	}
 }
 
-// TestPartialIsReplaced by another file while it is written: that one is neither published nor removed.
+// TestPartialIsReplaced: another file that replaces the .partial is neither published nor removed.
 func TestPartialIsReplaced(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatZstd} {
@@ -194,8 +194,8 @@ func TestPartialIsReplaced(t *testing.T) {
 	}
 }
 
-// TestFileSystemsWithout what others have take an image all the same, and never replace a file.
-func TestFileSystemsWithout(t *testing.T) {
+// TestFileSystemsWithLessAbilities: an image is stored on them, too, and never replaces a file.
+func TestFileSystemsWithLessAbilities(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	refuse := func(sys *fsx.System, err error) *fsx.System {
 		sys.Renameat2 = func(int, string, int, string, uint) error { return unix.EINVAL }
@@ -226,7 +226,8 @@ func TestFileSystemsWithout(t *testing.T) {
 			if err := os.Rename(path+"3", path+"4"); err != nil {
 				t.Fatal(err)
 			}
-			expect(t, dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned), transfer.CodeExists)
+			err = dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
+			expect(t, err, transfer.CodeExists)
 			closed(t, dst)
 			if b, err := os.ReadFile(path + "4"); err != nil || string(b) != "precious" {
 				t.Errorf("%s, %s: a file was replaced (%v)", name, format, err)
@@ -235,7 +236,7 @@ func TestFileSystemsWithout(t *testing.T) {
 	}
 }
 
-// TestUnusableFileSystem is found out before anything is transferred.
+// TestUnusableFileSystem: a file system without a needed ability is refused before the transfer.
 func TestUnusableFileSystem(t *testing.T) {
 	for name, change := range map[string]func(*fsx.System){
 		"fsync": func(sys *fsx.System) { sys.Fsync = func(int) error { return unix.EIO } },

@@ -27,11 +27,12 @@ type medium interface {
 	stream(ctx context.Context) (*input, error)
 }
 
-// labels are statements about a medium's content that are not in its bytes; each is empty if there is
-// none.
+// labels are statements about a medium's content that are not in its bytes; each is empty if there
+// is none.
 type labels struct {
 	fileName string // its ending may name the format
-	// contentType and contentEncoding are the headers of a server's response (RFC 9110, 8.3 and 8.4).
+	// contentType and contentEncoding are the headers of a server's response (RFC 9110, 8.3 and
+	// 8.4).
 	contentType, contentEncoding string
 	// endsSilently says that a stream which was cut off looks like a complete one.
 	endsSilently bool

@@ -76,8 +76,8 @@ func numberOf(device fs.FileInfo) string {
 	return fmt.Sprintf("%d:%d", unix.Major(rdev), unix.Minor(rdev))
 }
 
-// writer describes the use of a device, by its number, that may write it: of the device itself, of its
-// partitions, or of devices on top of these, such as LVM volumes. It is empty if there is none.
+// writer describes the use of a device, by its number, that may write it: of the device itself, of
+// its partitions, or of devices on top of these, such as LVM volumes. It is empty if there is none.
 func (k kernel) writer(number string) (string, error) {
 	used, err := k.writers()
 	if err != nil || len(used) == 0 {
@@ -154,7 +154,8 @@ func (k kernel) fileWriter(file fs.FileInfo) (string, error) {
 	return "", nil
 }
 
-// findWriter names a mounted file system, or swap, on the image that may write it; empty: none is known.
+// findWriter names a mounted file system, or swap, on the image that may write it; empty: none is
+// known.
 func (s *File) findWriter() (string, error) {
 	if isDevice(s.info) {
 		return linux.writer(numberOf(s.info))

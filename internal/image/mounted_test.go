@@ -9,10 +9,11 @@ import (
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestWritersOfDevices finds what is mounted read-write on a disk, on its partitions, and on what is made
-// of them, in trees as the kernel shows them.
+// TestWritersOfDevices: file systems that are mounted read-write on a disk, on its partitions, or
+// on devices on top of these, are found in trees as the kernel shows them.
 func TestWritersOfDevices(t *testing.T) {
 	const disk, part1, part2, volume, snapshot, other = "8:0", "8:1", "8:2", "253:0", "253:1", "8:16"
 	dir := tempDir(t)
@@ -51,7 +52,8 @@ func TestWritersOfDevices(t *testing.T) {
 		"a partition, read-only": {part1, "ro", nil},
 		"a volume":               {volume, "rw", []string{disk, part2, volume}},
 	} {
-		writeFile(t, k.mounts, fmt.Appendf(nil, "36 35 %s / /mnt/a\\040b %s shared:1 - ext4 /dev/none %s,errors=continue\n", tc.mounted, tc.options, tc.options))
+		const line = "36 35 %s / /mnt/a\\040b %s shared:1 - ext4 /dev/none %s,errors=continue\n"
+		writeFile(t, k.mounts, fmt.Appendf(nil, line, tc.mounted, tc.options, tc.options))
 		for _, number := range []string{disk, part1, part2, volume, snapshot, other} {
 			how, err := k.writer(number)
 			if err != nil {
@@ -68,12 +70,13 @@ func TestWritersOfDevices(t *testing.T) {
 	}
 }
 
-// loop attaches a file to a loop device, or skips the test where that is not allowed.
+// loop attaches a file to a loop device, or skips the test where the kernel refuses.
 func loop(t *testing.T, path string) string {
 	t.Helper()
+	transfertest.Program(t, "losetup", debian["losetup"])
 	out, err := exec.Command("losetup", "--find", "--show", path).Output()
 	if err != nil {
-		t.Skipf("no loop devices here: %v", err)
+		t.Skipf("the kernel refuses a loop device: %v", err)
 	}
 	dev := strings.TrimSpace(string(out))
 	t.Cleanup(func() {
@@ -84,12 +87,16 @@ func loop(t *testing.T, path string) string {
 	return dev
 }
 
-// TestMountedDevice refuses a device, and the file behind it, while a file system on it is mounted
-// read-write, and reads it read-only or where that is allowed. One that nobody uses is opened exclusively.
+// TestMountedDevice: a device, and the file behind it, is refused while a file system on it is
+// mounted read-write, unless that is allowed, and is read while it is mounted read-only. A device
+// that is not in use is opened exclusively.
 func TestMountedDevice(t *testing.T) {
 	path := sparse(t, 8<<20)
+	for _, program := range []string{"mkfs.ext4", "mount"} {
+		transfertest.Program(t, program, debian[program])
+	}
 	if err := exec.Command("mkfs.ext4", "-q", path).Run(); err != nil {
-		t.Skipf("no ext4 here: %v", err)
+		t.Fatal(err)
 	}
 	dev, at := loop(t, path), tempDir(t)
 	for _, p := range []string{dev, path} {
@@ -107,7 +114,7 @@ func TestMountedDevice(t *testing.T) {
 	}
 	for _, mode := range []string{"ro", "rw"} {
 		if err := exec.Command("mount", "-o", mode, dev, at).Run(); err != nil {
-			t.Skipf("no mounts here: %v", err)
+			t.Skipf("the kernel refuses a mount: %v", err)
 		}
 		for _, p := range []string{dev, path} {
 			src, err := Open(t.Context(), p, Options{Roots: everywhere})

@@ -8,13 +8,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// diskEndings are the file name endings of image formats that are not written here, in addition to those
-// in the table of formats.
+// diskEndings are the file name endings of image formats that are not written here, in addition to
+// those in the table of formats.
 var diskEndings = []string{".qcow", ".qcow2", ".qed", ".vmdk", ".vhd", ".vhdx", ".vdi", ".ova", ".dmg", ".zip", ".tar"}
 
 // FormatOfName is the format for writing an image of that name: the one that the ending of the name
-// says, otherwise raw. A format that is not written here is CodeInvalid, because a raw image with such
-// a name would be taken for that format.
+// says, otherwise raw. A format that is not written here is CodeInvalid, because a raw image with
+// such a name would be taken for that format.
 func FormatOfName(name string) (transfer.Format, error) {
 	ending := strings.ToLower(path.Ext(name))
 	for i := range formats {
@@ -33,5 +33,6 @@ func FormatOfName(name string) (transfer.Format, error) {
 
 func notWritten(name, format string) error {
 	return invalid("create "+name, "download to a name that ends in .img, .gz or .zst, and convert that; "+
-		"--format raw writes a raw image of this name", "its name says that it is %s, which is not written here", format)
+		"--format raw writes a raw image of this name",
+		"its name says that it is %s, which is not written here", format)
 }

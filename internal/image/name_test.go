@@ -6,13 +6,15 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestFormatOfName writes what a name says, and refuses what it cannot write.
+// TestFormatOfName: the format follows from the name; a name of a format that is not written is
+// refused.
 func TestFormatOfName(t *testing.T) {
 	for name, want := range map[string]transfer.Format{
 		"/a/disk": transfer.FormatRaw, "/a/disk.img": transfer.FormatRaw, "/a.qcow2/disk.raw": transfer.FormatRaw,
 		"/dev/sdb": transfer.FormatRaw, "/a/disk.img.gz": transfer.FormatGzip, "/a/DISK.GZ": transfer.FormatGzip,
 		"/a/disk.zst":   transfer.FormatZstd,
-		"/a/disk.qcow2": "", "/a/disk.VMDK": "", "/a/disk.vhd": "", "/a/disk.img.xz": "", "/a/disk.bz2": "", "/a/disk.ova": "",
+		"/a/disk.qcow2": "", "/a/disk.VMDK": "", "/a/disk.vhd": "", "/a/disk.img.xz": "",
+		"/a/disk.bz2": "", "/a/disk.ova": "",
 	} {
 		got, err := FormatOfName(name)
 		if got != want || (err == nil) != (want != "") || err != nil && transfer.CodeOf(err) != transfer.CodeInvalid {

@@ -17,7 +17,8 @@ import (
 type Options struct {
 	Roots Roots     // the folders that files may be in
 	Stdin io.Reader // what "-" reads; nil: nothing
-	// Format is how the image is stored, whatever its content looks like; empty: the content decides.
+	// Format is how the image is stored, whatever its content looks like; empty: the content
+	// decides.
 	Format transfer.Format
 	// Measure unpacks a compressed file once when it is opened, so that its size is known and a
 	// damaged one is found before anything is created. Without it the size is -1 until the end.
@@ -34,11 +35,11 @@ type Options struct {
 	StoredDigest bool
 	// Limit is what a URL takes, bytes; nil: as much as it can.
 	Limit *rate.Limiter
-	// Retry repeats failed reads of a URL in order; nil: none is repeated. Reads by offset, and Open
-	// itself, are the caller's to retry.
+	// Retry repeats failed reads of a URL in order; nil: none is repeated. Reads by offset, and
+	// Open itself, are the caller's to retry.
 	Retry Retry
-	// AllowMounted reads a block device or file also while a file system on it is mounted read-write,
-	// which is CodeInvalid otherwise.
+	// AllowMounted reads a block device or file also while a file system on it is mounted
+	// read-write, which is CodeInvalid otherwise.
 	AllowMounted bool
 	// InOrder reads a URL in order, whatever ranges its server promises.
 	InOrder bool
@@ -48,11 +49,11 @@ type Options struct {
 }
 
 // Open opens an image: a regular file or block device, an http or https URL, or "-" for standard
-// input. Its content decides its format, unless the options do: gzip and Zstandard (of one member or
-// frame, or many) make a transfer.Stream, as do standard input and a URL whose server does not
+// input. Its content decides its format, unless the options do: gzip and Zstandard (of one member
+// or frame, or many) make a transfer.Stream, as do standard input and a URL whose server does not
 // support ranges; everything else can be read by offset. Content that is known to be no raw image,
-// stored as it is or compressed, is refused. If the manifest of a file, PATH.manifest.json, describes
-// its bytes, they are the image, whatever they look like.
+// stored as it is or compressed, is refused. If the manifest of a file, PATH.manifest.json,
+// describes its bytes, they are the image, whatever they look like.
 //
 // Errors: CodeNotFound, CodeForbidden (also outside of the roots), CodeInvalid for what cannot be
 // an image, is empty or does not unpack, and for URLs the codes of package transfer that fit the
@@ -102,8 +103,8 @@ func openStored(ctx context.Context, f *File, opts Options) (transfer.Source, er
 	return openImage(ctx, f, r, opts, err)
 }
 
-// openImage reads what is on a medium. The medium belongs to the source from then on; with an error,
-// one before it or refusal, it is closed.
+// openImage reads what is on a medium. The medium belongs to the source from then on; with an
+// error, one before it or refusal, it is closed.
 func openImage(ctx context.Context, m medium, r reading, opts Options, refusal error) (src transfer.Source, err error) {
 	if refusal != nil {
 		return nil, errors.Join(refusal, m.Close())
@@ -120,8 +121,8 @@ func openImage(ctx context.Context, m medium, r reading, opts Options, refusal e
 }
 
 // Check finds what can be wrong with an image file at first glance, without unpacking it. It looks
-// anywhere, whatever the roots, so it is for a user's own files. A refusal that the file's manifest may
-// overrule is left to Open. Its errors are those of Open.
+// anywhere, whatever the roots, so it is for a user's own files. A refusal that the file's manifest
+// may overrule is left to Open. Its errors are those of Open.
 func Check(path string, format transfer.Format) error {
 	f, err := openFile(Roots{string(os.PathSeparator)}, path)
 	if err != nil {

@@ -13,7 +13,7 @@ type broken struct{}
 func (broken) Read([]byte) (int, error)  { panic("a mistake") }
 func (broken) Write([]byte) (int, error) { panic("a mistake") }
 
-// TestPanicOfStdin panics in the goroutine that reads standard input.
+// TestPanicOfStdin: a panic in the goroutine that reads standard input is CodeInternal.
 func TestPanicOfStdin(t *testing.T) {
 	_, err := Open(t.Context(), transfer.Std, Options{Stdin: broken{}})
 	if transfer.CodeOf(err) != transfer.CodeInternal {
@@ -21,8 +21,8 @@ func TestPanicOfStdin(t *testing.T) {
 	}
 }
 
-// TestPanicOfStdout panics in the goroutine that writes standard output, and so within those in which
-// libraries compress.
+// TestPanicOfStdout: a panic in the goroutine that writes standard output, and with it in the
+// goroutines of the compression libraries, is CodeInternal.
 func TestPanicOfStdout(t *testing.T) {
 	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatGzip, transfer.FormatZstd} {
 		sink, err := Create(t.Context(), transfer.Std, CreateOptions{Format: format, Stdout: broken{}})

@@ -75,8 +75,8 @@ func (p *partial) stored() *os.File { return p.f }
 // Write implements io.Writer.
 func (p *partial) Write(b []byte) (int, error) { return p.writer.Write(b) }
 
-// during calls write. A write to a file does not block, but waiting for the lease may: the end of ctx
-// ends that.
+// during calls write. A write to a file does not block, but waiting for the lease may: the end of
+// ctx ends that.
 func (p *partial) during(ctx context.Context, write func() error) error {
 	defer context.AfterFunc(ctx, panics.Func(p.stop, func(error) {}))()
 	return write()

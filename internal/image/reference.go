@@ -67,7 +67,8 @@ func (s *File) manifest() (*transfer.Manifest, error) {
 	m, err := verify.ParseManifest(b)
 	if err != nil {
 		return nil, &transfer.Error{
-			Op: op, Code: transfer.CodeOf(err), Err: err, Hint: "the manifest is damaged or was made by another program",
+			Op: op, Code: transfer.CodeOf(err), Err: err,
+			Hint: "the manifest is damaged or was made by another program",
 		}
 	}
 	return m, nil

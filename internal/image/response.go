@@ -118,8 +118,8 @@ func (resp *response) contentRange() (first, last, total int64, ok bool) {
 	return first, last, total, errors.Join(errs[:]...) == nil && first >= 0 && first <= last && last < total
 }
 
-// labels are those of the response's headers. A body of HTTP/1 with neither a length nor chunks ends
-// when the connection does (RFC 9112, 6.3).
+// labels are those of the response's headers. A body of HTTP/1 with neither a length nor chunks
+// ends when the connection does (RFC 9112, 6.3).
 func (resp *response) labels() labels {
 	return labels{
 		fileName: resp.remote.origin.Path, endsSilently: resp.unframed,

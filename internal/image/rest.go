@@ -9,8 +9,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// mostIgnored is how many bytes after a gzip stream are ignored, with a warning: room for a signature or
-// other metadata. More bytes may be further members, the first of them with a damaged header.
+// mostIgnored is how many bytes after a gzip stream are ignored, with a warning: room for a
+// signature or other metadata. More bytes may be further members, the first of them with a damaged
+// header.
 const mostIgnored = 1 << 20
 
 // ignored counts the bytes after a compressed image that are no part of it.

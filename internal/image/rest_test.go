@@ -7,24 +7,27 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// cutOff is what a refusal says of a sound stream with something behind it.
+// cutOff is the text of a refusal of a sound stream with other bytes after it.
 func cutOff(stream []byte) []string {
-	return []string{fmt.Sprintf("is sound and ends at byte %d", len(stream)), fmt.Sprintf("head -c %d IN >OUT", len(stream))}
+	n := len(stream)
+	return []string{fmt.Sprintf("is sound and ends at byte %d", n), fmt.Sprintf("head -c %d IN >OUT", n)}
 }
 
-// TestRest puts something behind a compressed image, and does with it what gzip and zstd do, or says
-// that it is no damage.
+// TestRest: bytes after a compressed image are treated as gzip and zstd treat them, and an error
+// says that the image itself is not damaged.
 func TestRest(t *testing.T) {
 	disk := bytes.Repeat([]byte("data of a disk "), 10_000)
 	gz, zst := gzipped(t, disk), zstded(t, disk)
-	skippable := []byte("\x5f\x2a\x4d\x18\x04\x00\x00\x00meta")
+	const skippable = "\x5f\x2a\x4d\x18\x04\x00\x00\x00meta"
 	for name, tc := range map[string]struct {
 		stored []byte
 		rest   string
@@ -36,15 +39,15 @@ func TestRest(t *testing.T) {
 		"gzip, garbage":              {gz, "garbage", "7 bytes after the gzip stream are ignored", nil},
 		"gzip, one byte":             {gz, "x", "1 bytes after", nil},
 		"gzip, zeros and garbage":    {gz, "\x00\x00\x00x", "4 bytes after", nil},
-		"gzip, most garbage":         {gz, string(bytes.Repeat([]byte("x"), mostIgnored)), fmt.Sprint(mostIgnored), nil},
-		"gzip, too much garbage":     {gz, string(bytes.Repeat([]byte("x"), mostIgnored+1)), "", cutOff(gz)},
+		"gzip, most garbage":         {gz, strings.Repeat("x", mostIgnored), fmt.Sprint(mostIgnored), nil},
+		"gzip, too much garbage":     {gz, strings.Repeat("x", mostIgnored+1), "", cutOff(gz)},
 		"gzip, a torn member":        {gz, "\x1f", "", []string{"truncated"}},
 		"gzip, a torn header":        {gz, "\x1f\x8b\x08", "", []string{"truncated"}},
 		"gzip, a damaged member":     {gz, "\x1f\x8b\x07 and more than a header takes", "", []string{"damaged"}},
 		"gzip, a member and garbage": {append(bytes.Clone(gz), gzipped(t, nil)...), "x", "1 bytes after", nil},
-		"Zstandard, skippable":       {zst, string(skippable), "", nil},
-		"Zstandard, skippable twice": {append(bytes.Clone(skippable), zst...), string(skippable) + string(skippable), "", nil},
-		"Zstandard, torn skippable":  {zst, string(skippable[:9]), "", []string{"truncated"}},
+		"Zstandard, skippable":       {zst, skippable, "", nil},
+		"Zstandard, skippable twice": {append([]byte(skippable), zst...), skippable + skippable, "", nil},
+		"Zstandard, torn skippable":  {zst, skippable[:9], "", []string{"truncated"}},
 		"Zstandard, zeros":           {zst, string(make([]byte, 100_000)), "", cutOff(zst)},
 		"Zstandard, garbage":         {zst, "garbage", "", cutOff(zst)},
 		"Zstandard, one byte":        {zst, "x", "", cutOff(zst)},
@@ -71,7 +74,7 @@ func TestRest(t *testing.T) {
 	}
 }
 
-// TestZstdMemory refuses what the zstd program refuses unasked, and says so.
+// TestZstdMemory: frames that the zstd program refuses by default are refused with the reason.
 func TestZstdMemory(t *testing.T) {
 	header := func(flags byte, more ...byte) []byte {
 		return append(append([]byte("\x28\xb5\x2f\xfd"), flags), more...)
@@ -93,14 +96,13 @@ func TestZstdMemory(t *testing.T) {
 	}
 }
 
-// TestZstdProgram reads what the program makes of an image in ways that are not the library's.
+// TestZstdProgram: files that the zstd program makes with options that the library lacks are read.
 func TestZstdProgram(t *testing.T) {
-	if _, err := exec.LookPath("zstd"); err != nil {
-		t.Skip(err)
-	}
+	transfertest.Program(t, "zstd", debian["zstd"])
 	disk := bytes.Repeat([]byte("data of a disk "), 100_000)
 	for _, flags := range [][]string{
-		{"--ultra", "-22"}, {"--long=27"}, {"--no-check"}, {"--no-content-size"}, {"-T2", "-B100KB"}, {"--stream-size=1500000"},
+		{"--ultra", "-22"}, {"--long=27"}, {"--no-check"}, {"--no-content-size"}, {"-T2", "-B100KB"},
+		{"--stream-size=1500000"},
 	} {
 		var packed bytes.Buffer
 		cmd := exec.Command("zstd", append([]string{"-q", "-c"}, flags...)...)
@@ -117,11 +119,13 @@ func TestZstdProgram(t *testing.T) {
 	}
 }
 
-// FuzzZstdFrames follows the frames of anything that begins as a stream: what the library takes for
-// complete passes unchanged and complete, and nothing else does.
+// FuzzZstdFrames: a stream that the library takes for complete passes through zstdFrames unchanged
+// and complete, and no other stream does.
 func FuzzZstdFrames(f *testing.F) {
 	zst := zstded(f, []byte("content"))
-	for _, rest := range []string{"", "x", "\x00\x00\x00\x00\x00", "\x28\xb5", "\x50\x2a\x4d\x18\x01\x00\x00\x00x", string(zst)} {
+	for _, rest := range []string{
+		"", "x", "\x00\x00\x00\x00\x00", "\x28\xb5", "\x50\x2a\x4d\x18\x01\x00\x00\x00x", string(zst),
+	} {
 		f.Add(append(bytes.Clone(zst), rest...))
 	}
 	f.Fuzz(func(t *testing.T, stored []byte) {
@@ -152,7 +156,7 @@ func FuzzZstdFrames(f *testing.F) {
 	})
 }
 
-// TestStoredDigest takes the SHA-256 of all that is stored of an image, be it more than is unpacked.
+// TestStoredDigest: the SHA-256 of a compressed file covers all of it, also bytes after the image.
 func TestStoredDigest(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 10_000)
 	for _, stored := range [][]byte{gzipped(t, disk), append(gzipped(t, disk), "garbage"...), zstded(t, disk)} {
@@ -174,6 +178,6 @@ func TestStoredDigest(t *testing.T) {
 	src := open(t, tempFile(t, "x.gz", gzipped(t, disk)), Options{})
 	defer closed(t, src)
 	if _, err := drain(t, src); err != nil || src.(transfer.StoredDigester).StoredSHA256() != "" {
-		t.Errorf("%v; nobody asked for a digest", err)
+		t.Errorf("%v; a digest was computed without StoredDigest", err)
 	}
 }

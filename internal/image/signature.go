@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// sampleSize is how many bytes at the start of an image, and at its end, are searched for a format's
-// marks: at least as many as the marks in the table cover, and a sector.
+// sampleSize is how many bytes at the start of an image, and at its end, are searched for a
+// format's marks: at least as many as the marks in the table cover, and a sector.
 const sampleSize = 512
 
 // sample is the part of the content that is searched for marks: the first and the last bytes,
@@ -88,15 +88,15 @@ func isText(head []byte) bool {
 	})
 }
 
-// isCompress reports whether a file begins as one of compress(1): codes of at most 16 bits, in blocks,
-// the first code 9 bits long and a literal byte. That tests 25 bits, so of raw images whose first bytes
-// are random, one in 32 million is taken for such a file.
+// isCompress reports whether a file begins as one of compress(1): codes of at most 16 bits, in
+// blocks, the first code 9 bits long and a literal byte. That tests 25 bits, so of raw images whose
+// first bytes are random, one in 32 million is taken for such a file.
 func isCompress(head []byte) bool {
 	return len(head) > 4 && bytes.HasPrefix(head, []byte("\x1f\x9d\x90")) && head[4]&1 == 0
 }
 
-// isJSON reports whether these are the first bytes of a JSON text whose value is an object, or a list of
-// objects or texts, as the servers of programs send them.
+// isJSON reports whether these are the first bytes of a JSON text whose value is an object, or a
+// list of objects or texts, as the servers of programs send them.
 func isJSON(head []byte) bool {
 	text := trimBlanks(head)
 	if !isText(head) || !bytes.HasPrefix(text, []byte("{")) && !bytes.HasPrefix(text, []byte("[")) {
@@ -118,9 +118,9 @@ const (
 )
 
 // isTar reports whether a file begins with the header of a tar archive: its checksum is right, as
-// also that of archives older than the magic is, or it has the magic and is not the boot sector of a
-// disk, whose code may have anything at that place. The end of a header is zeros, so no archive has
-// the signature of a boot sector there.
+// also that of archives older than the magic is, or it has the magic and is not the boot sector of
+// a disk, whose code may have anything at that place. The end of a header is zeros, so no archive
+// has the signature of a boot sector there.
 func isTar(head []byte) bool {
 	if len(head) < tarHeader {
 		return false
@@ -143,8 +143,8 @@ func tarSumRight(header []byte) bool {
 	return got == want
 }
 
-// isOVA reports whether a file begins as a tar archive whose first file is an OVF descriptor, as the
-// OVF specification demands (DSP0243, 7).
+// isOVA reports whether a file begins as a tar archive whose first file is an OVF descriptor, as
+// the OVF specification demands (DSP0243, 7).
 func isOVA(head []byte) bool {
 	if !isTar(head) {
 		return false

@@ -97,8 +97,8 @@ func decodeMedium(ctx context.Context, m medium, r reading, opts Options) (*cont
 	return image, nil
 }
 
-// orChanged is err or, if the medium has changed, that error: a medium that is changed while it is read
-// looks damaged.
+// orChanged is err or, if the medium has changed, that error: a medium that is changed while it is
+// read looks damaged.
 func orChanged(ctx context.Context, m medium, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeInvalid {
 		return err
@@ -125,7 +125,8 @@ func (s *stream) Next(ctx context.Context, p []byte) (int, error) {
 // Unchanged returns CodeSourceChanged if the medium is known not to be what was opened.
 func (s *stream) Unchanged(ctx context.Context) error { return s.medium.Unchanged(ctx) }
 
-// Warnings reports what was ignored: a manifest of another image, and bytes after a compressed image.
+// Warnings reports what was ignored: a manifest of another image, and bytes after a compressed
+// image.
 func (s *stream) Warnings(m *transfer.Manifest) []string {
 	notes := s.reading.warnings(s.medium.labels().fileName, m)
 	if s.image.out.ignored != nil {

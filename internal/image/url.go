@@ -22,8 +22,8 @@ type remote struct {
 	origin *url.URL
 	client *http.Client
 	retry  Retry // of reads in order; nil: none is repeated
-	// at is where the redirects of the first request led; nil: there was no request yet. Mirrors of one
-	// image differ in their ETags, so later requests go there, too.
+	// at is where the redirects of the first request led; nil: there was no request yet. Mirrors of
+	// one image differ in their ETags, so later requests go there, too.
 	at atomic.Pointer[url.URL]
 	// served says that the first response was an image. It is set before other requests are made.
 	served bool
@@ -36,8 +36,8 @@ func (r *remote) again(ctx context.Context, op func(ctx context.Context) error) 
 	return r.retry(ctx, op)
 }
 
-// openURL opens an image that is read by offset, if its server supports ranges; otherwise one that is
-// read in order.
+// openURL opens an image that is read by offset, if its server supports ranges; otherwise one that
+// is read in order.
 func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error) {
 	r := &remote{name: ref.Redacted(), retry: opts.Retry}
 	var err error
@@ -61,9 +61,9 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error
 	return r.body(resp)
 }
 
-// probe requests the first bytes of the image. If the server responds with just these, the total size
-// and a version, the image is read by offset; if it responds with the whole image, in order. Otherwise
-// probe returns nil, and the image is requested as a whole.
+// probe requests the first bytes of the image. If the server responds with just these, the total
+// size and a version, the image is read by offset; if it responds with the whole image, in order.
+// Otherwise probe returns nil, and the image is requested as a whole.
 func (r *remote) probe(ctx context.Context) (medium, error) {
 	resp, err := r.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sampleSize-1)}})
 	// Some servers answer a request for a range with 500. One that fails at everything fails again.
@@ -85,8 +85,8 @@ func (r *remote) probe(ctx context.Context) (medium, error) {
 	return nil, resp.Close()
 }
 
-// fetch requests the image from where redirects led before. If that address refuses it, because it has
-// expired, for instance, the redirects are followed again.
+// fetch requests the image from where redirects led before. If that address refuses it, because it
+// has expired, for instance, the redirects are followed again.
 func (r *remote) fetch(ctx context.Context, header http.Header) (*response, error) {
 	if at := r.at.Load(); at != nil {
 		resp, err := r.get(ctx, at, header)

@@ -131,6 +131,7 @@ func TestURLUntrusted(t *testing.T) {
 // TestURLRanges meets servers that answer something else than was asked for.
 func TestURLRanges(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789"), 1000)
+	whole := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) }
 	for name, tc := range map[string]struct {
 		later http.HandlerFunc
 		code  transfer.Code
@@ -140,7 +141,7 @@ func TestURLRanges(t *testing.T) {
 		"gone":              {http.NotFound, transfer.CodeNotFound},
 		"another range":     {rangeOf("bytes 0-99/10000", data[:100]), transfer.CodeServer},
 		"no range":          {rangeOf("", data[:100]), transfer.CodeServer},
-		"all of it":         {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) }, transfer.CodeServer},
+		"all of it":         {whole, transfer.CodeServer},
 		"status 501":        {status(http.StatusNotImplemented), transfer.CodeServer},
 		"a bad request":     {status(http.StatusBadRequest), transfer.CodeServer},
 		"no such range":     {status(http.StatusRequestedRangeNotSatisfiable), transfer.CodeServer},
@@ -269,7 +270,8 @@ func TestURLTrickle(t *testing.T) {
 	}
 }
 
-// TestURLLeftAlone is not given up for the time that its reader is away.
+// TestURLLeftAlone: the watchdog does not count the time in which the image is not read. A second
+// source of the same server is read meanwhile, until the watchdog gives it up.
 func TestURLLeftAlone(t *testing.T) {
 	released := make(chan struct{})
 	s := server(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -281,10 +283,15 @@ func TestURLLeftAlone(t *testing.T) {
 	patience := transport.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 10 * time.Second}
 	src := open(t, s.URL, Options{patience: patience})
 	defer closed(t, src)
-	if _, err := src.(transfer.Stream).Next(t.Context(), make([]byte, 1000)); err != nil {
-		t.Fatal(err)
+	stalled := open(t, s.URL, Options{patience: patience})
+	defer closed(t, stalled)
+	for _, s := range []transfer.Source{src, stalled} {
+		if _, err := s.(transfer.Stream).Next(t.Context(), make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	time.Sleep(3 * patience.Period) // nothing tells that nothing has happened
+	_, err := stalled.(transfer.Stream).Next(t.Context(), make([]byte, 1000))
+	expect(t, err, transfer.CodeTimeout)
 	close(released)
 	if _, err := src.(transfer.Stream).Next(t.Context(), make([]byte, 1000)); err != nil && !errors.Is(err, io.EOF) {
 		t.Error(err)

@@ -40,8 +40,8 @@ var meanings = transport.Meanings{
 const hintForbidden = "does the URL need a user and password? if it was signed for a limited time, it may have " +
 	"expired: start a job with a new one that lasts longer, or fetch the image by hand and give the file"
 
-// errPage is the error of a page with a success status in place of the image: a gateway fails, or the
-// address has expired.
+// errPage is the error of a page with a success status in place of the image: a gateway fails, or
+// the address has expired.
 var errPage = errors.New("the server sends a page in place of the image")
 
 // statusError is the status of a response that brings no image.

@@ -54,7 +54,8 @@ func (u *URL) head(_ context.Context, n int) ([]byte, error) {
 	return u.start[:min(n, len(u.start))], nil
 }
 
-// stream fetches the whole image with one request, and with another each time the server cuts it off.
+// stream fetches the whole image with one request, and with another each time the server cuts it
+// off.
 func (u *URL) stream(context.Context) (*input, error) {
 	d := u.download(u.version)
 	return newInput(d.Read, d.Close), nil
@@ -77,10 +78,11 @@ func (u *URL) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) { yield(transfer.Extent{Len: u.size}, nil) }
 }
 
-// ReadChunk fetches one range. After a response that is cut off it requests the rest, as long as each
-// response has at least one byte. An image that is not the one that was opened is CodeSourceChanged
-// (If-Range, RFC 9110, 13.1.5); a response that is cut off before its first byte is CodeNetwork, one
-// that stalls CodeTimeout. If the server stops to send ranges, the error is transfer.ErrInOrder.
+// ReadChunk fetches one range. After a response that is cut off it requests the rest, as long as
+// each response has at least one byte. An image that is not the one that was opened is
+// CodeSourceChanged (If-Range, RFC 9110, 13.1.5); a response that is cut off before its first byte
+// is CodeNetwork, one that stalls CodeTimeout. If the server stops to send ranges, the error is
+// transfer.ErrInOrder.
 func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	for off := c.Off; len(p) > 0; {
 		n, err := u.readRange(ctx, off, p)
@@ -130,8 +132,8 @@ func (u *URL) check(resp *response, first, last int64) (to int64, err error) {
 	return to, nil
 }
 
-// refusedRange is the error of a request for a range that the server does not send. Another server of a
-// cluster may, so the first few are retried; then the image is read in order.
+// refusedRange is the error of a request for a range that the server does not send. Another server
+// of a cluster may, so the first few are retried; then the image is read in order.
 func (u *URL) refusedRange(err error) error {
 	if u.refusals.Add(1) > rangeTries {
 		return u.inOrder(err)

@@ -13,8 +13,8 @@ type version struct {
 	modified string // Last-Modified; empty: not said
 }
 
-// version is that of the whole image, also if the response has a part of it. A weak ETag does not count:
-// it does not promise the same bytes (RFC 9110, 8.8.3).
+// version is that of the whole image, also if the response has a part of it. A weak ETag does not
+// count: it does not promise the same bytes (RFC 9110, 8.8.3).
 func (resp *response) version() version {
 	v := version{size: resp.length, modified: resp.header.Get("Last-Modified")}
 	if resp.status == http.StatusPartialContent {
@@ -37,8 +37,8 @@ func (v version) validator() string {
 	return v.modified
 }
 
-// same reports whether v and o are versions with the same bytes, as far as the server says. A response
-// need not repeat Last-Modified where it has an ETag (RFC 9110, 15.3.7).
+// same reports whether v and o are versions with the same bytes, as far as the server says. A
+// response need not repeat Last-Modified where it has an ETag (RFC 9110, 15.3.7).
 func (v version) same(o version) bool {
 	if v.etag != "" && o.etag != "" {
 		return v.size == o.size && v.etag == o.etag
@@ -54,8 +54,8 @@ func (v version) differs(o version) bool {
 	return v.modified != "" && o.modified != "" && v.modified != o.modified
 }
 
-// resembles reports whether all but the ETags agree, which each server of a cluster may make for itself:
-// then only the bytes can tell whether it is the same image.
+// resembles reports whether all but the ETags agree, which each server of a cluster may make for
+// itself: then only the bytes can tell whether it is the same image.
 func (v version) resembles(o version) bool {
 	return v.size >= 0 && v.size == o.size && v.modified != "" && v.modified == o.modified
 }
@@ -69,7 +69,8 @@ func (v version) String() string {
 	return s
 }
 
-// resemblesIdentity is resembles for an identity that String made, of this attempt or an earlier one.
+// resemblesIdentity is resembles for an identity that String made, of this attempt or an earlier
+// one.
 func (v version) resemblesIdentity(identity string) bool {
 	_, modified, ok := strings.Cut(identity, " modified=")
 	return ok && v.modified == modified && strings.HasPrefix(identity, fmt.Sprintf("size=%d version=", v.size))

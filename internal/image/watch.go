@@ -14,9 +14,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// identity changes when the image does: of a file it is size, modification time and inode, of a device
-// its number and size, since writes to a device leave no trace. It does not include the number of the
-// device that a file is on, because hosts that share a file system number it differently.
+// identity changes when the image does: of a file it is size, modification time and inode, of a
+// device its number and size, since writes to a device leave no trace. It does not include the
+// number of the device that a file is on, because hosts that share a file system number it
+// differently.
 func identity(info fs.FileInfo, size int64) string {
 	st := info.Sys().(*syscall.Stat_t)
 	if isDevice(info) {
@@ -25,8 +26,8 @@ func identity(info fs.FileInfo, size int64) string {
 	return fmt.Sprintf("size=%d mtime=%d inode=%d", size, info.ModTime().UnixNano(), st.Ino)
 }
 
-// touched is the time of the last change of a file or its inode (ctime), which programs cannot set; zero
-// of a device.
+// touched is the time of the last change of a file or its inode (ctime), which programs cannot set;
+// zero of a device.
 func touched(info fs.FileInfo) int64 {
 	if isDevice(info) {
 		return 0
@@ -36,8 +37,8 @@ func touched(info fs.FileInfo) int64 {
 
 const ctimeMark = " ctime="
 
-// Identity is made of size, both times of change in nanoseconds and inode; of a block device, of its
-// number and size.
+// Identity is made of size, both times of change in nanoseconds and inode; of a block device, of
+// its number and size.
 func (s *File) Identity() string {
 	if isDevice(s.info) {
 		return s.identity
@@ -52,8 +53,8 @@ func (s *File) Resembles(identity string) bool {
 	return known == s.identity
 }
 
-// Unchanged returns CodeSourceChanged if the file has changed, or its path leads to another file, and an
-// error with transfer.ErrTouched if the file may have changed.
+// Unchanged returns CodeSourceChanged if the file has changed, or its path leads to another file,
+// and an error with transfer.ErrTouched if the file may have changed.
 func (s *File) Unchanged(context.Context) error {
 	info, size, err := measure(s.f)
 	if err != nil {
@@ -105,8 +106,9 @@ func (s *File) DropCache() error {
 	return nil
 }
 
-// openForWriting reports whether a process has the file open, or mapped, for writing. The kernel grants
-// no read lease on such a file (fcntl(2), F_SETLEASE). On a file system without leases it reports false.
+// openForWriting reports whether a process has the file open, or mapped, for writing. The kernel
+// grants no read lease on such a file (fcntl(2), F_SETLEASE). On a file system without leases it
+// reports false.
 func openForWriting(f *os.File) bool {
 	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 	if err == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestTouchedFile tells a file that was written and had its time set back from one that was not touched,
-// and says so once each time.
+// TestTouchedFile: Unchanged reports a change of the ctime once, also if the modification time was
+// set back.
 func TestTouchedFile(t *testing.T) {
 	path := tempFile(t, "x.img", random(100_000))
 	old := time.Now().Add(-time.Hour)
@@ -66,7 +66,8 @@ func TestTouchedFile(t *testing.T) {
 	defer closed(t, s)
 	before := s.Identity()
 	writeFile(t, path, random(100_000))
-	if err := s.Unchanged(t.Context()); transfer.CodeOf(err) != transfer.CodeSourceChanged || errors.Is(err, transfer.ErrTouched) {
+	err = s.Unchanged(t.Context())
+	if transfer.CodeOf(err) != transfer.CodeSourceChanged || errors.Is(err, transfer.ErrTouched) {
 		t.Errorf("a file that was written: %v", err)
 	}
 	again, err := openFile(everywhere, path)
@@ -79,7 +80,8 @@ func TestTouchedFile(t *testing.T) {
 	}
 }
 
-// TestMappedFile says that somebody may write the file unseen, and nothing of one that nobody has open.
+// TestMappedFile: Unseen reports a file that was mapped for writing when it was opened, and no
+// other.
 func TestMappedFile(t *testing.T) {
 	path := tempFile(t, "x.img", random(100_000))
 	w, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -99,7 +101,7 @@ func TestMappedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.Unseen() == "" {
-		t.Error("nothing is said of a file that was mapped when it was opened")
+		t.Error("got no report of a file that was mapped when it was opened")
 	}
 	quiet, err := openFile(everywhere, path)
 	if err != nil {
@@ -107,6 +109,6 @@ func TestMappedFile(t *testing.T) {
 	}
 	defer closed(t, quiet)
 	if said := quiet.Unseen(); said != "" {
-		t.Errorf("of a file that nobody has open it is said that %s", said)
+		t.Errorf("got %q for a file that is not open elsewhere, want none", said)
 	}
 }

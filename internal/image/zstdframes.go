@@ -13,7 +13,8 @@ import (
 // unasked (RFC 8878, 3.1.1.1.2 asks for 8 MiB at least).
 const maxWindow = 128 << 20
 
-// The magic numbers of frames, little endian (RFC 8878, 3.1.1 and 3.1.2). A skippable frame has one of 16.
+// The magic numbers of frames, little endian (RFC 8878, 3.1.1 and 3.1.2). A skippable frame has one
+// of 16.
 const (
 	zstdFrame     = 0xfd2fb528
 	zstdSkippable = 0x184d2a50
@@ -21,8 +22,8 @@ const (
 )
 
 // zstdFrames passes a Zstandard stream on, and follows its frames and blocks by their lengths. The
-// library takes any bytes after a frame for a damaged frame; zstdFrames finds where the stream ends. It
-// refuses a frame that needs too much memory, or a dictionary, with an error that says so.
+// library takes any bytes after a frame for a damaged frame; zstdFrames finds where the stream
+// ends. It refuses a frame that needs too much memory, or a dictionary, with an error that says so.
 type zstdFrames struct {
 	in   *input
 	left int64 // bytes to pass on without a look
