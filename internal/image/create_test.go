@@ -22,11 +22,8 @@ func begun(t *testing.T, path string, content []byte, opts CreateOptions) transf
 	t.Helper()
 	opts.Size, opts.Roots = int64(len(content)), everywhere
 	dst := create(t, path, opts)
-	for off := 0; off < len(content); off += chunk {
-		c := transfer.ChunkAt(int64(off/chunk), opts.Size, chunk)
-		if err := dst.WriteChunk(t.Context(), c, content[off:off+c.Len]); err != nil {
-			t.Fatal(err)
-		}
+	for i := range transfer.ChunkCount(opts.Size, chunk) {
+		writeChunks(t, dst, content, i)
 	}
 	return dst
 }
@@ -211,12 +208,7 @@ func TestStaleChunks(t *testing.T) {
 	if blank, err := dst.(transfer.BlankChecker).Blank(t.Context()); blank || err != nil {
 		t.Errorf("a file with data in it is called blank (%v)", err)
 	}
-	for _, i := range []int64{0, 2, 3} {
-		c := transfer.ChunkAt(i, int64(len(content)), chunk)
-		if err := dst.WriteChunk(t.Context(), c, content[c.Off:c.Off+int64(c.Len)]); err != nil {
-			t.Fatal(err)
-		}
-	}
+	writeChunks(t, dst, content, 0, 2, 3)
 	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
 		t.Fatal(err)
 	}

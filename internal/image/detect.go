@@ -101,7 +101,7 @@ func (l labels) accept(op string, s sample) (*format, error) {
 	return f, nil
 }
 
-// acceptInside checks what is in a file of format outer: only a raw image is read.
+// acceptInside checks the content of a file of format outer: only a raw image is accepted.
 func (l labels) acceptInside(op string, outer *format, s sample) error {
 	f := formatOf(s)
 	if f == &raw {

@@ -7,8 +7,8 @@
 //     no format.
 //   - A format is a row of one table: the signatures of its files, what their names end in, and how
 //     an image is read from a medium, or the command that converts it. The content decides, in one
-//     place, unless a job or the manifest of the file says how the image is stored. What is in a
-//     compressed file is looked at by the same table.
+//     place, unless a job or the manifest of the file says how the image is stored. The
+//     content of a compressed file is checked by the same table.
 //
 // Open puts the two together. A raw image on a medium with offsets makes a transfer.RandomAccess,
 // every other combination a transfer.Stream. OpenReference opens manifests as well, which make

@@ -164,8 +164,8 @@ func TestReplacedWhileCut(t *testing.T) {
 	}
 }
 
-// TestCutForEver gives up a server that never sends more than the beginning.
-func TestCutForEver(t *testing.T) {
+// TestCutEachTime: a download fails after mostRestarts if the server never sends the whole image.
+func TestCutEachTime(t *testing.T) {
 	var asked atomic.Int64
 	stored := gzipped(t, random(1<<20))
 	s := server(t, func(w http.ResponseWriter, r *http.Request) {

@@ -9,8 +9,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// format is a way to store an image, or something that is no image. What is stored may be on any
-// medium, and may be written to any place.
+// format is a way to store an image, or a kind of file that is no image. It does not depend on the
+// medium that is read, nor on the place that is written.
 type format struct {
 	name    string          // in messages, with its article
 	id      transfer.Format // as jobs name it; empty: jobs cannot ask for it

@@ -168,8 +168,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// FuzzFormat finds the format of anything, never refuses what is zeros in its first and last
-// sector, and says why it refuses what it does.
+// FuzzFormat: the format of any content is found, content whose first and last sector are zeros is
+// accepted, and each refusal has a reason.
 func FuzzFormat(f *testing.F) {
 	for i := range formats {
 		for _, m := range formats[i].marks {

@@ -101,6 +101,17 @@ func drain(t testing.TB, src transfer.Source) ([]byte, error) {
 	}
 }
 
+// writeChunks writes the chunks of content with these indexes.
+func writeChunks(t testing.TB, dst transfer.Sink, content []byte, indexes ...int64) {
+	t.Helper()
+	for _, i := range indexes {
+		c := transfer.ChunkAt(i, int64(len(content)), chunk)
+		if err := dst.WriteChunk(t.Context(), c, content[c.Off:c.Off+int64(c.Len)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func closed(t testing.TB, c interface{ Close() error }) {
 	t.Helper()
 	if err := c.Close(); err != nil {

@@ -115,7 +115,7 @@ func markOf(f *os.File) (job string, ok bool) {
 	return string(value[:max(n, 0)]), err == nil
 }
 
-// maker says who made a .partial that is not this job's.
+// maker names the job that made a .partial of another job.
 func (p *partial) maker() string {
 	if job, ok := markOf(p.f); ok {
 		return fmt.Sprintf("job %q made it", job)

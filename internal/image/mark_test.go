@@ -2,7 +2,6 @@ package image
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,11 +17,8 @@ import (
 func partialOf(t *testing.T, path, job string, content []byte, sys *fsx.System) {
 	t.Helper()
 	dst := create(t, path, CreateOptions{Size: int64(len(content)), Roots: everywhere, Job: job, sys: sys})
-	for off := 0; off < len(content)/2; off += chunk {
-		c := transfer.ChunkAt(int64(off/chunk), int64(len(content)), chunk)
-		if err := dst.WriteChunk(t.Context(), c, content[off:off+c.Len]); err != nil {
-			t.Fatal(err)
-		}
+	for i := range int64(len(content) / 2 / chunk) {
+		writeChunks(t, dst, content, i)
 	}
 	closed(t, dst)
 }
@@ -102,12 +98,7 @@ func TestPartialIsResumed(t *testing.T) {
 			if err != nil || !bytes.Equal(half.Bytes(), content[:c.Len]) {
 				t.Errorf("what was stored is not there (%v)", err)
 			}
-			for i := int64(len(content) / 2 / chunk); i < int64(len(content)/chunk); i++ {
-				c := transfer.ChunkAt(i, int64(len(content)), chunk)
-				if err := dst.WriteChunk(t.Context(), c, content[c.Off:c.Off+int64(c.Len)]); err != nil {
-					t.Fatal(err)
-				}
-			}
+			writeChunks(t, dst, content, 4, 5, 6, 7)
 			if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
 				t.Fatal(err)
 			}
@@ -260,8 +251,8 @@ func TestUnusableFileSystem(t *testing.T) {
 			if err == nil {
 				t.Fatal("a target was opened")
 			}
-			entries, readErr := os.ReadDir(dir)
-			if err := errors.Join(readErr); err != nil || len(entries) > 0 {
+			entries, err := os.ReadDir(dir)
+			if err != nil || len(entries) > 0 {
 				t.Errorf("%v is left (%v)", entries, err)
 			}
 		})

@@ -87,7 +87,7 @@ func reopen(ctx context.Context, m medium, path string, opts Options) (transfer.
 	return Open(ctx, path, opts)
 }
 
-// openMedium opens what is not a file.
+// openMedium opens a URL or standard input.
 func openMedium(ctx context.Context, path string, opts Options) (medium, error) {
 	ref := transfer.Ref{Path: path}
 	if ref.IsStd() {
@@ -103,8 +103,8 @@ func openStored(ctx context.Context, f *File, opts Options) (transfer.Source, er
 	return openImage(ctx, f, r, opts, err)
 }
 
-// openImage reads what is on a medium. The medium belongs to the source from then on; with an
-// error, one before it or refusal, it is closed.
+// openImage makes the source of the image on a medium. The medium belongs to the source from then
+// on; with an error, one before it or refusal, it is closed.
 func openImage(ctx context.Context, m medium, r reading, opts Options, refusal error) (src transfer.Source, err error) {
 	if refusal != nil {
 		return nil, errors.Join(refusal, m.Close())

@@ -30,7 +30,7 @@ type ownership func(ctx context.Context) error
 type seekable interface {
 	place
 	file() *os.File
-	// sync makes durable what was written. Its errors wrap transfer.ErrLost.
+	// sync makes the written data durable. Its errors wrap transfer.ErrLost.
 	sync() error
 }
 
@@ -43,8 +43,9 @@ type appendable interface {
 	during(ctx context.Context, write func() error) error
 	// stop makes writes fail, also those that wait.
 	stop()
-	// stored is the file that has what was written; nil if it cannot be read back, nor synced.
+	// stored is the file with the written data; nil if the place can be neither read back nor
+	// synced.
 	stored() *os.File
-	// sync makes durable what was written. Its errors wrap transfer.ErrLost.
+	// sync makes the written data durable. Its errors wrap transfer.ErrLost.
 	sync() error
 }

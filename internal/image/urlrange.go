@@ -119,15 +119,16 @@ func (u *URL) readRange(ctx context.Context, off int64, p []byte) (n int, err er
 func (u *URL) check(resp *response, first, last int64) (to int64, err error) {
 	now := resp.version()
 	from, to, _, ok := resp.contentRange()
-	switch asked := fmt.Sprintf("asked for bytes %d to %d, the server answers %d", first, last, resp.status); {
+	const asked = "asked for bytes %d to %d, the server answers %d"
+	switch {
 	case !now.same(u.version) && now.resembles(u.version):
 		return 0, u.inOrder(fmt.Errorf("its servers disagree on the version: it was %s, it is %s", u.version, now))
 	case now.differs(u.version):
 		return 0, u.changed(first, fmt.Errorf("it was %s, it is %s", u.version, now))
 	case resp.status != http.StatusPartialContent:
-		return 0, u.refusedRange(errors.New(asked))
+		return 0, u.refusedRange(fmt.Errorf(asked, first, last, resp.status))
 	case !ok || !now.same(u.version) || from != first || to > last:
-		return 0, u.refusedRange(fmt.Errorf("%s with %q", asked, resp.header.Get("Content-Range")))
+		return 0, u.refusedRange(fmt.Errorf(asked+" with %q", first, last, resp.status, resp.header.Get("Content-Range")))
 	}
 	return to, nil
 }
