@@ -17,8 +17,8 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-// child is a redis-server that this process runs by a keeper. If it dies it is started again; if this
-// process is killed it lives on, and the next transferd takes it over.
+// child is a redis-server that this process runs by a keeper. If it dies it is started again; if
+// this process is killed it lives on, and the next transferd takes it over.
 type child struct {
 	cfg    *Config
 	socket string

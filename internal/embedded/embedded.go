@@ -34,8 +34,8 @@ type Config struct {
 	// Schema says what the journal of a server in this process keeps.
 	Schema Schema
 	Log    *zap.Logger
-	// Failed, if set, is called by goroutines of the Redis when it cannot go on: its folder was removed, say. It may be called
-	// several times.
+	// Failed, if set, is called by goroutines of the Redis when it cannot go on: its folder was
+	// removed, say. It may be called several times.
 	Failed func(error)
 
 	adoption time.Duration // how long a redis-server waits for an owner
@@ -67,8 +67,8 @@ const (
 	serverLog   = "redis.log"
 )
 
-// Start starts the Redis in cfg.Dir with all data that it held. CodeConflict: another process runs it. The program has
-// called KeepIfAsked.
+// Start starts the Redis in cfg.Dir with all data that it held. CodeConflict: another process runs
+// it. The program has called KeepIfAsked.
 func Start(ctx context.Context, cfg Config) (*Redis, error) {
 	cfg.adoption = cmp.Or(cfg.adoption, adoption)
 	if cfg.Failed == nil {
@@ -170,16 +170,16 @@ func (r *Redis) Close() error {
 	return errors.Join(err, r.lock.Unlock())
 }
 
-// Kill is for a process that ends at once: nothing of the Redis outlives it. It does not wait, may be called at any time,
-// and nothing else may be called after it.
+// Kill is for a process that ends at once: nothing of the Redis outlives it. It does not wait, may
+// be called at any time, and nothing else may be called after it.
 func (r *Redis) Kill() {
 	if r.engine != nil {
 		r.engine.kill()
 	}
 }
 
-// Find returns the URL of the Redis that a process of this user runs in dir. CodeForbidden: dir is another user's;
-// CodeNotFound: none runs there.
+// Find returns the URL of the Redis that a process of this user runs in dir. CodeForbidden: dir is
+// another user's; CodeNotFound: none runs there.
 func Find(dir string) (url string, err error) {
 	address, err := os.ReadFile(filepath.Join(dir, addressFile))
 	switch {
@@ -192,7 +192,8 @@ func Find(dir string) (url string, err error) {
 	return string(address), nil
 }
 
-// ownerOf is the user whose folder keeps others out of dir: that of dir, or of the folder above it that hides it.
+// ownerOf is the user whose folder keeps others out of dir: that of dir, or of the folder above it
+// that hides it.
 func ownerOf(dir string) string {
 	info, err := os.Stat(dir)
 	for ; errors.Is(err, fs.ErrPermission) && dir != filepath.Dir(dir); info, err = os.Stat(dir) {
@@ -249,8 +250,8 @@ var (
 	errLoading = errors.New("redis-server is loading its data")
 )
 
-// await waits until a server on the socket serves; ended closes, or gone returns true, if it never will. One that loads
-// its data may take as long as it likes.
+// await waits until a server on the socket serves; ended closes, or gone returns true, if it never
+// will. One that loads its data may take as long as it likes.
 func await(ctx context.Context, socket string, ended <-chan struct{}, gone func() bool) error {
 	for silent := time.Now(); ; {
 		err := ping(socket)

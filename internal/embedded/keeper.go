@@ -17,15 +17,15 @@ import (
 )
 
 // The keeper is a process between transferd and its redis-server. A transferd that is killed cannot
-// end its redis-server, which shall live on for the next transferd, but not for ever. So its parent is
-// this program once more, which ends it when no transferd has owned the folder for some minutes, or at
-// once if the folder is gone and no other can find it.
+// end its redis-server, which shall live on for the next transferd, but not for ever. So its parent
+// is this program once more, which ends it when no transferd has owned the folder for some minutes,
+// or at once if the folder is gone and no other can find it.
 //
-// Who owns the folder holds a shared lock of a file in it for as long as its process lives, which the
-// kernel sees to. The keeper looks whether it could have the lock for itself.
+// Who owns the folder holds a shared lock of a file in it for as long as its process lives, which
+// the kernel sees to. The keeper looks whether it could have the lock for itself.
 
-// keeperName is the name of the keeper's process. It is not transferd, so that who kills all processes
-// of that name leaves it.
+// keeperName is the name of the keeper's process. It is not transferd, so that who kills all
+// processes of that name leaves it.
 const keeperName = "queue-keeper"
 
 const (
@@ -44,8 +44,8 @@ func keeperCommand(server, dir, socket string, wait time.Duration) *exec.Cmd {
 	}
 }
 
-// KeepIfAsked runs the keeper and ends the process, if that was started as one. A program that calls
-// Start calls it before anything else.
+// KeepIfAsked runs the keeper and ends the process, if that was started as one. A program that
+// calls Start calls it before anything else.
 func KeepIfAsked() {
 	const args = 4
 	if os.Args[0] != keeperName || len(os.Args) != args {
@@ -71,8 +71,8 @@ func keep(server, socket string, wait time.Duration) error {
 	}
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGTERM)
-	// redis-server ends with this process, however that ends. The kernel takes the thread that started
-	// it for the parent, so this goroutine keeps its thread until then.
+	// redis-server ends with this process, however that ends. The kernel takes the thread that
+	// started it for the parent, so this goroutine keeps its thread until then.
 	runtime.LockOSThread()
 	cmd := serverCommand(server, socket)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
@@ -134,8 +134,8 @@ func (k *keeper) folderGone() bool {
 	return err == nil && info.Sys().(*syscall.Stat_t).Nlink == 0
 }
 
-// own takes the lock by which the keeper knows that the folder has an owner. It waits while a keeper
-// ends its redis-server.
+// own takes the lock by which the keeper knows that the folder has an owner. It waits while a
+// keeper ends its redis-server.
 func own(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, ownerFile), os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {

@@ -47,7 +47,8 @@ func parent(t *testing.T, pid int) (ppid int) {
 	return ppid
 }
 
-// TestAdoptionEnds ends a redis-server whose transferd was killed, when the wait for another one is over.
+// TestAdoptionEnds ends a redis-server whose transferd was killed, when the wait for another one is
+// over.
 func TestAdoptionEnds(t *testing.T) {
 	cfg := config(t.TempDir(), redisServer(t))
 	cfg.adoption = 2 * ownerCheck
@@ -85,8 +86,8 @@ func TestAdoptedStays(t *testing.T) {
 	wait(30 * time.Second)
 }
 
-// TestFolderRemoved is told to whoever started it, and nothing is left behind: neither by a Redis that
-// is closed then, nor by one whose process is killed, where no other can find what lives on.
+// TestFolderRemoved is told to whoever started it, and nothing is left behind: neither by a Redis
+// that is closed then, nor by one whose process is killed, where no other can find what lives on.
 func TestFolderRemoved(t *testing.T) {
 	for _, closed := range []bool{true, false} {
 		failed := make(chan error, 1)

@@ -294,7 +294,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestList tells the jobs that run from those that were stopped, and which drives the first ones use.
+// TestList tells the jobs that run from those that were stopped, and which drives the first ones
+// use.
 func TestList(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "local")
 	if jobs, err := List(dir); len(jobs) != 0 || err != nil {

@@ -20,7 +20,8 @@ type Summary struct {
 	Running  bool // a process runs the job
 }
 
-// List is the jobs that have journals in dir: those that run, and those that were stopped or failed and can be resumed.
+// List is the jobs that have journals in dir: those that run, and those that were stopped or failed
+// and can be resumed.
 func List(dir string) ([]Summary, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -62,7 +63,8 @@ func isLocked(path string) bool {
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// InUse reports whether a job without a queue, of this user on this host, reads or writes a drive. dir is that of Open.
+// InUse reports whether a job without a queue, of this user on this host, reads or writes a drive.
+// dir is that of Open.
 func InUse(dir string, c transfer.Claim) (bool, error) {
 	f, err := os.Open(dir + ".lock")
 	if errors.Is(err, fs.ErrNotExist) {

@@ -15,10 +15,11 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-// Guard ends the connections over which this process writes when it stands still, as after SIGSTOP. The kernel keeps
-// them open then, for as long as the process is stopped, and an endpoint may keep what came of a body for as long, and
-// store it only when the connection ends: over what others have written by then. So a process of its own, which is
-// stopped by nobody, has them too, and resets them when it gets no sign of life for a while.
+// Guard ends the connections over which this process writes when it stands still, as after SIGSTOP.
+// The kernel keeps them open then, for as long as the process is stopped, and an endpoint may keep
+// what came of a body for as long, and store it only when the connection ends: over what others
+// have written by then. So a process of its own, which is stopped by nobody, has them too, and
+// resets them when it gets no sign of life for a while.
 //
 // It is safe for concurrent use. A nil Guard watches nothing.
 type Guard struct {
@@ -28,14 +29,15 @@ type Guard struct {
 	wait  func()        // until no more signs of life are sent
 }
 
-// beatsPerPatience is how many signs of life are sent in the time after whose silence connections are reset.
+// beatsPerPatience is how many signs of life are sent in the time after whose silence connections
+// are reset.
 const beatsPerPatience = 5
 
 // guardFile is the descriptor of the guard's end of the connection.
 const guardFile = 3
 
-// StartGuard starts the guard as a command that calls RunGuard. It also gets life, so that this process counts as ended
-// only when its connections have been reset.
+// StartGuard starts the guard as a command that calls RunGuard. It also gets life, so that this
+// process counts as ended only when its connections have been reset.
 func StartGuard(command *exec.Cmd, patience time.Duration, life *Life) (*Guard, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -99,7 +101,8 @@ func (g *Guard) Close() error {
 	return errors.Join(g.conn.Close(), g.child.Wait())
 }
 
-// RunGuard is the guard: it returns when the process that started it has ended, or closed the guard.
+// RunGuard is the guard: it returns when the process that started it has ended, or closed the
+// guard.
 func RunGuard(patience time.Duration) error {
 	conn, err := net.FileConn(os.NewFile(guardFile, "guarded"))
 	if err != nil {
@@ -183,8 +186,8 @@ func (w *watched) reset() {
 	w.fds = nil
 }
 
-// Reset ends a connection at once, whoever has it too: the kernel drops what is not sent, and sends a reset. It is what
-// connect(2) does with an address of no family.
+// Reset ends a connection at once, whoever has it too: the kernel drops what is not sent, and sends
+// a reset. It is what connect(2) does with an address of no family.
 func Reset(fd int) error {
 	none := unix.RawSockaddr{Family: unix.AF_UNSPEC}
 	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), unsafe.Sizeof(none)) //nolint:gosec // there is no other way to pass it

@@ -64,8 +64,9 @@ func exchange(t *testing.T, near, far net.Conn) {
 	}
 }
 
-// TestGuardResetsConnectionsOfASilentProcess stops the signs of life, as SIGSTOP does, while what was sent before has all been
-// taken: the other end finds the connection reset. Then the process goes on, with other connections.
+// TestGuardResetsConnectionsOfASilentProcess stops the signs of life, as SIGSTOP does, while what
+// was sent before has all been taken: the other end finds the connection reset. Then the process
+// goes on, with other connections.
 func TestGuardResetsConnectionsOfASilentProcess(t *testing.T) {
 	g := startGuard(t)
 	near, far := guarded(t, g)

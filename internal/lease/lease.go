@@ -14,15 +14,15 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// ErrLapsed is in the chain of errors of calls that were not made, or cut, for want of a proof. The worker may still
-// have the job: the next renewal tells.
+// ErrLapsed is in the chain of errors of calls that were not made, or cut, for want of a proof. The
+// worker may still have the job: the next renewal tells.
 var ErrLapsed = transfer.Errorf(transfer.CodeFenced, "", "it is not proven that the job is still this worker's")
 
 // Clock is the time since some fixed moment.
 type Clock func() time.Duration
 
-// Boottime is the time since the host was started, during which it may have been suspended (CLOCK_BOOTTIME,
-// clock_gettime(2)). A call takes 0.4 µs.
+// Boottime is the time since the host was started, during which it may have been suspended
+// (CLOCK_BOOTTIME, clock_gettime(2)). A call takes 0.4 µs.
 func Boottime() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
@@ -31,15 +31,15 @@ func Boottime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// Holder is a transfer.Store whose job another process may take when it is silent for too long. Each save renews the
-// lease.
+// Holder is a transfer.Store whose job another process may take when it is silent for too long.
+// Each save renews the lease.
 type Holder interface {
 	// Lease is the attempt's hold on the job. It is always the same one.
 	Lease() *Lease
 }
 
-// Lease is one attempt's hold on a job. It is safe for concurrent use. A nil Lease always holds: it is that of a job
-// which no other process can take, for a lock of the kernel keeps it.
+// Lease is one attempt's hold on a job. It is safe for concurrent use. A nil Lease always holds: it
+// is that of a job which no other process can take, for a lock of the kernel keeps it.
 type Lease struct {
 	clock  Clock
 	proves time.Duration // how long a renewal proves, from when it was sent
@@ -50,7 +50,8 @@ type Lease struct {
 	late    time.Duration // by clock: until when bytes of a lost worker may arrive; 0: there are none
 }
 
-// New makes a lease that nothing proves yet. lasts is how long the queue grants it with each renewal.
+// New makes a lease that nothing proves yet. lasts is how long the queue grants it with each
+// renewal.
 func New(clock Clock, lasts time.Duration) *Lease {
 	return &Lease{clock: clock, proves: lasts / 3 * 2, renewed: make(chan struct{})}
 }
@@ -103,8 +104,8 @@ func (l *Lease) Renewal() <-chan struct{} {
 	return l.renewed
 }
 
-// Bind is ctx for a call that must not outlive the proof: it is canceled, with ErrLapsed as its cause, when the proof
-// lapses. release has to be called when the call is over.
+// Bind is ctx for a call that must not outlive the proof: it is canceled, with ErrLapsed as its
+// cause, when the proof lapses. release has to be called when the call is over.
 func (l *Lease) Bind(ctx context.Context) (bound context.Context, release context.CancelFunc) {
 	if l == nil {
 		return ctx, func() {}
@@ -117,8 +118,8 @@ func (l *Lease) Bind(ctx context.Context) (bound context.Context, release contex
 	return bound, b.release
 }
 
-// binding ends one call when the proof lapses. Renewals only move that on, so it does not follow them: when its timer
-// fires it looks again.
+// binding ends one call when the proof lapses. Renewals only move that on, so it does not follow
+// them: when its timer fires it looks again.
 type binding struct {
 	lease  *Lease
 	cancel context.CancelCauseFunc
@@ -153,16 +154,16 @@ func Cut(bound context.Context, err error) bool {
 	return err != nil && (errors.Is(context.Cause(bound), ErrLapsed) || errors.Is(err, ErrLapsed))
 }
 
-// TookOver notes that the job was taken from a worker that did not hand it over, or that the queue may not know all that had
-// it: bytes that they sent may arrive for the given time from now on.
+// TookOver notes that the job was taken from a worker that did not hand it over, or that the queue
+// may not know all that had it: bytes that they sent may arrive for the given time from now on.
 func (l *Lease) TookOver(late time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.late = max(l.late, l.clock()+late)
 }
 
-// Late is for how long bytes of a lost worker may still arrive, which may be over. unclean is false if there are none to
-// expect: then nothing has to be read back for their sake.
+// Late is for how long bytes of a lost worker may still arrive, which may be over. unclean is false
+// if there are none to expect: then nothing has to be read back for their sake.
 func (l *Lease) Late() (left time.Duration, unclean bool) {
 	if l == nil {
 		return 0, false

@@ -11,8 +11,8 @@ import (
 
 const lasts = 15 * time.Second // so that a renewal proves for 10
 
-// virtual is a lease on the virtual clock of a synctest bubble, and how far that clock is ahead of the bubble's: the time
-// for which the host was suspended.
+// virtual is a lease on the virtual clock of a synctest bubble, and how far that clock is ahead of
+// the bubble's: the time for which the host was suspended.
 func virtual() (l *Lease, suspended *atomic.Int64) {
 	began := time.Now()
 	suspended = new(atomic.Int64)

@@ -17,19 +17,21 @@ import (
 // bootIDFile is the kernel's name for this boot of this host (random(4)).
 const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
-// kept is for how long the file of a process that has ended is kept: longer than jobs are left unfinished.
+// kept is for how long the file of a process that has ended is kept: longer than jobs are left
+// unfinished.
 const kept = 90 * 24 * time.Hour
 
-// Life proves to other processes on this host that a process has ended: a file that it keeps locked (flock(2)) for as
-// long as it lives. It is opened before the first connection: the kernel closes the descriptors of a process that ends
-// within the same call, those that were opened last first (task_work_add runs last in, first out).
+// Life proves to other processes on this host that a process has ended: a file that it keeps locked
+// (flock(2)) for as long as it lives. It is opened before the first connection: the kernel closes
+// the descriptors of a process that ends within the same call, those that were opened last first
+// (task_work_add runs last in, first out).
 type Life struct {
 	dir, boot string
 	file      *os.File
 }
 
-// OpenLife begins the life of the process of that name, which is no other's at any time, in a folder that all processes
-// share which are to prove something to each other.
+// OpenLife begins the life of the process of that name, which is no other's at any time, in a
+// folder that all processes share which are to prove something to each other.
 func OpenLife(dir, name string) (*Life, error) {
 	boot, err := os.ReadFile(bootIDFile)
 	if err != nil {
@@ -80,8 +82,8 @@ func (l *Life) Boot() string {
 	return l.boot
 }
 
-// Ended reports whether it is proven that the process of that name, which ran in the given boot, has ended. False proves
-// nothing. A nil Life proves nothing.
+// Ended reports whether it is proven that the process of that name, which ran in the given boot,
+// has ended. False proves nothing. A nil Life proves nothing.
 func (l *Life) Ended(boot, name string) bool {
 	return l != nil && boot != "" && boot == l.boot && free(l.path(name))
 }

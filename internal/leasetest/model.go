@@ -1,19 +1,21 @@
-// Package leasetest is a model of lease, fencing and takeover, small enough to visit every state that it
-// can reach. It has two workers and one job that writes one drive, a user who writes the drive once the
-// job has ended, a Redis that may be restored once, to what it was before the job was last taken, processes that are stopped,
-// continued and killed, and writes that arrive late. A worker need not do what it may, so one that is cut off
-// from Redis or from the endpoint is in it too.
+// Package leasetest is a model of lease, fencing and takeover, small enough to visit every state
+// that it can reach. It has two workers and one job that writes one drive, a user who writes the
+// drive once the job has ended, a Redis that may be restored once, to what it was before the job
+// was last taken, processes that are stopped, continued and killed, and writes that arrive late. A
+// worker need not do what it may, so one that is cut off from Redis or from the endpoint is in it
+// too.
 //
 // What must hold in every state:
 //
 //   - nothing of the job reaches the drive after the user has written it;
 //   - the drive is as the job's image when the job says succeeded.
 //
-// Each rule of the code that this rests on is a [Guard]. A model without any one of them reaches a state in
-// which one of the two does not hold, so none is there for nothing. The tests of package queue hold its
-// scripts against the model.
+// Each rule of the code that this rests on is a [Guard]. A model without any one of them reaches a
+// state in which one of the two does not hold, so none is there for nothing. The tests of package
+// queue hold its scripts against the model.
 //
-// Time is counted in ticks; what is due is kept as the ticks that are left, which makes the states finite.
+// Time is counted in ticks; what is due is kept as the ticks that are left, which makes the states
+// finite.
 package leasetest
 
 import (
@@ -160,8 +162,8 @@ func New(without ...Guard) *Model {
 
 func (m *Model) has(g Guard) bool { return !m.without[g] }
 
-// Explore visits every state that can be reached. It returns how many there are, and how one is reached in
-// which something does not hold, in the fewest steps; nil if there is none.
+// Explore visits every state that can be reached. It returns how many there are, and how one is
+// reached in which something does not hold, in the fewest steps; nil if there is none.
 func (m *Model) Explore() (states int, history []string) {
 	type origin struct {
 		from   State

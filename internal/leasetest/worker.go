@@ -1,11 +1,11 @@
 package leasetest
 
-// adder adds a step if it is possible. change makes the state after it and returns what does not hold any
-// more, if anything.
+// adder adds a step if it is possible. change makes the state after it and returns what does not
+// hold any more, if anything.
 type adder func(name string, ok bool, change func(s *State) (broken string))
 
-// workerSteps is what a worker may do, and what may be done to it. A process that is stopped while it is
-// about to send nothing is one that does nothing.
+// workerSteps is what a worker may do, and what may be done to it. A process that is stopped while
+// it is about to send nothing is one that does nothing.
 func (m *Model) workerSteps(s State, i int, add adder) {
 	w := s.workers[i]
 	acts := w.has && w.sending < stopped
@@ -22,7 +22,8 @@ func (m *Model) workerSteps(s State, i int, add adder) {
 
 	mayWrite := w.proof > 0 || !m.has(ProvePieces)
 	add("is about to send", quiet && mayWrite, func(s *State) string { s.workers[i].sending = proven; return "" })
-	// A process that is continued sends at once: to stop it over and over between two of its instructions is left out.
+	// A process that is continued sends at once: to stop it over and over between two of its
+	// instructions is left out.
 	add("sends the image", w.sending != idle, func(s *State) string { send(s, i, image); return "" })
 	add("sends something wrong", w.sending != idle, func(s *State) string { send(s, i, wrong); return "" })
 	mayDestroy := owns && w.proof > 0 || !m.has(FreshForDestroy)
@@ -45,8 +46,8 @@ func (m *Model) takes(r Record) bool {
 	return r.Epoch < attempts && (r.Status == Queued || r.Status == Running && r.Lapse <= 0)
 }
 
-// Take is the record after worker owner took the job. ended says that the process of the owner before is
-// proven to have ended.
+// Take is the record after worker owner took the job. ended says that the process of the owner
+// before is proven to have ended.
 func (m *Model) Take(r Record, owner int8, ended bool) Record {
 	switch {
 	case !m.has(WaitWhenLost):
@@ -139,8 +140,8 @@ func end(s *State, i int, to Status) (broken string) {
 	return ""
 }
 
-// kill ends a process: the kernel resets its connections, so what it sent arrives within a round trip, which
-// is nothing beside a tick, or never.
+// kill ends a process: the kernel resets its connections, so what it sent arrives within a round
+// trip, which is nothing beside a tick, or never.
 func kill(s *State, i int, arrives bool) (broken string) {
 	if s.writes[i].from != 0 && arrives {
 		broken = arrive(s, i)

@@ -2,9 +2,9 @@
 //
 // A panic ends the process unless the goroutine that it is in recovers it. So all goroutines and
 // callbacks of the project are started by this package, which makes an error with CodeInternal of a
-// panic; TestNoOtherGoroutines refuses any other go statement. What is beyond its reach is code of a
-// library in a goroutine of that library; where such code calls ours, as net/http reads a request's
-// body, ours is guarded by Catch.
+// panic; TestNoOtherGoroutines refuses any other go statement. What is beyond its reach is code of
+// a library in a goroutine of that library; where such code calls ours, as net/http reads a
+// request's body, ours is guarded by Catch.
 package panics
 
 import (
@@ -54,7 +54,8 @@ func Catch(f func() error) (err error) {
 	return f()
 }
 
-// place is the file, with its folder, and the line at which the panic that is being recovered began.
+// place is the file, with its folder, and the line at which the panic that is being recovered
+// began.
 func place() string {
 	pcs := make([]uintptr, 64)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(0, pcs)])
@@ -83,8 +84,8 @@ func Func(f func(), failed func(error)) func() {
 	}
 }
 
-// Go calls f in a goroutine; if f panics, failed is called there with the error. wait returns when f
-// and failed have returned. It may be called by any number of goroutines.
+// Go calls f in a goroutine; if f panics, failed is called there with the error. wait returns when
+// f and failed have returned. It may be called by any number of goroutines.
 func Go(f func(), failed func(error)) (wait func()) {
 	ended := make(chan struct{})
 	go func() {
@@ -112,7 +113,8 @@ func (g *Group) Go(f func() error) { g.group.Go(func() error { return Catch(f) }
 // Wait waits for all goroutines of the group and returns the first error.
 func (g *Group) Wait() error { return g.group.Wait() }
 
-// Writer is w for a library that writes in a goroutine of its own: a panic of w is an error of Write.
+// Writer is w for a library that writes in a goroutine of its own: a panic of w is an error of
+// Write.
 func Writer(w io.Writer) io.Writer { return writer{w} }
 
 type writer struct{ w io.Writer }

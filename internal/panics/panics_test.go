@@ -32,7 +32,8 @@ func wantPanic(t *testing.T, err error) {
 	}
 }
 
-// TestCatch leaves errors as they are, and makes one of a panic, also of one whose value is an error.
+// TestCatch leaves errors as they are, and makes one of a panic, also of one whose value is an
+// error.
 func TestCatch(t *testing.T) {
 	if err := Catch(func() error { return io.EOF }); err != io.EOF { //nolint:errorlint // as it is
 		t.Errorf("got %v, want %v", err, io.EOF)

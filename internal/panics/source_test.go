@@ -24,9 +24,9 @@ var exempt = map[string]string{
 	"internal/transport/closewait.go": "starts no goroutine",
 }
 
-// TestNoOtherGoroutines refuses what runs code of ours in another goroutine and bypasses this package:
-// go statements, errgroups, WaitGroups, which have a Go of their own, and callbacks after a time or a
-// context that Func does not guard.
+// TestNoOtherGoroutines refuses what runs code of ours in another goroutine and bypasses this
+// package: go statements, errgroups, WaitGroups, which have a Go of their own, and callbacks after
+// a time or a context that Func does not guard.
 func TestNoOtherGoroutines(t *testing.T) {
 	root := filepath.Join("..", "..")
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

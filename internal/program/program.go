@@ -13,9 +13,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Main runs the command that the process's arguments name and ends the process with its outcome. The first SIGINT or
-// SIGTERM ends the command's context, and so does a terminal that closes; a second SIGINT or SIGTERM ends the process at
-// once. s is told of the other signals; nil: nothing is reloaded.
+// Main runs the command that the process's arguments name and ends the process with its outcome.
+// The first SIGINT or SIGTERM ends the command's context, and so does a terminal that closes; a
+// second SIGINT or SIGTERM ends the process at once. s is told of the other signals; nil: nothing
+// is reloaded.
 func Main(root *cobra.Command, s *Signals) {
 	if s == nil {
 		s = new(Signals)
@@ -23,8 +24,8 @@ func Main(root *cobra.Command, s *Signals) {
 	os.Exit(run(s.handle(), root))
 }
 
-// run returns the exit status. What went wrong, and what to do about it, goes to the command's stderr, as does what its
-// stdout has not taken.
+// run returns the exit status. What went wrong, and what to do about it, goes to the command's
+// stderr, as does what its stdout has not taken.
 func run(ctx context.Context, root *cobra.Command) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.InitDefaultHelpCmd()

@@ -12,9 +12,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Results is standard output as results are written to it. What it does not take, for the disk is full, say, or its reader
-// gone, is repeated on standard error when the program ends, which then fails: a script waits for what is written, and it
-// may be all that there is to find a drive by. Its methods are not safe for concurrent use.
+// Results is standard output as results are written to it. What it does not take, for the disk is
+// full, say, or its reader gone, is repeated on standard error when the program ends, which then
+// fails: a script waits for what is written, and it may be all that there is to find a drive by.
+// Its methods are not safe for concurrent use.
 type Results struct {
 	w      io.Writer
 	closed bool  // there is no standard output
@@ -25,8 +26,8 @@ type Results struct {
 // NewResults writes to w.
 func NewResults(w io.Writer) *Results { return &Results{w: w, closed: closed(w)} }
 
-// Raw is what is written to, for a stream that is no result; nil: there is no standard output, and what
-// stands in its place would take all of a stream and keep nothing.
+// Raw is what is written to, for a stream that is no result; nil: there is no standard output, and
+// what stands in its place would take all of a stream and keep nothing.
 func (r *Results) Raw() io.Writer {
 	if r.closed {
 		return nil
@@ -46,11 +47,12 @@ func (r *Results) Write(p []byte) (n int, err error) {
 	return n, r.err
 }
 
-// maxRepeated is how many lost bytes are repeated: more than that are no result that can be had by no other way.
+// maxRepeated is how many lost bytes are repeated: more than that are no result that can be had by
+// no other way.
 const maxRepeated = 4 << 10
 
-// finish returns the error of the first write that failed, or of closing, by which some file systems tell what became of
-// writes. Before that it repeats on stderr what was lost.
+// finish returns the error of the first write that failed, or of closing, by which some file
+// systems tell what became of writes. Before that it repeats on stderr what was lost.
 func (r *Results) finish(stderr io.Writer) error {
 	if f, ok := r.w.(*os.File); ok && r.err == nil {
 		r.err = f.Close()
@@ -82,8 +84,9 @@ func bare(err error) error {
 	return err
 }
 
-// closed reports whether w was closed when the program began: Go's runtime then opens /dev/null in its place, for reading
-// and writing, where a shell opens it for writing alone. Others that start programs may open it so, too.
+// closed reports whether w was closed when the program began: Go's runtime then opens /dev/null in
+// its place, for reading and writing, where a shell opens it for writing alone. Others that start
+// programs may open it so, too.
 func closed(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

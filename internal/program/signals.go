@@ -12,33 +12,36 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-// Signals is what a program does at signals beyond ending its command's context. The zero Signals is ready for use. It is
-// safe for concurrent use.
+// Signals is what a program does at signals beyond ending its command's context. The zero Signals
+// is ready for use. It is safe for concurrent use.
 type Signals struct {
 	mu   sync.Mutex
 	hup  func()
 	last []func()
 }
 
-// OnReload has SIGHUP call f, one call at a time, and not end the program, unless it is its terminal that has closed.
+// OnReload has SIGHUP call f, one call at a time, and not end the program, unless it is its
+// terminal that has closed.
 func (s *Signals) OnReload(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hup = f
 }
 
-// BeforeExit has f called before a second signal ends the process at once. It must not wait for anything.
+// BeforeExit has f called before a second signal ends the process at once. It must not wait for
+// anything.
 func (s *Signals) BeforeExit(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = append(s.last, f)
 }
 
-// handle takes the process's signals from now on. The context ends with the first that tells it to end.
+// handle takes the process's signals from now on. The context ends with the first that tells it to
+// end.
 func (s *Signals) handle() context.Context {
 	ctx, stop := context.WithCancel(context.Background())
-	// A write to a pipe that has no reader any more is an error of the write. Ignored, it would be so for all programs
-	// that this one starts, too.
+	// A write to a pipe that has no reader any more is an error of the write. Ignored, it would be
+	// so for all programs that this one starts, too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	received := make(chan os.Signal, 8)
 	signal.Notify(received, os.Interrupt, syscall.SIGTERM)
@@ -83,7 +86,8 @@ func openTerminal() terminal {
 	return terminal{f}
 }
 
-// closed reports whether there was a terminal that has hung up: then all that can be asked of it is EIO.
+// closed reports whether there was a terminal that has hung up: then all that can be asked of it is
+// EIO.
 func (t terminal) closed() bool {
 	if t.f == nil {
 		return false

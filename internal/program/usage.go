@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// explainUsage has a command and those below it say what is wrong with a command line in one line, and how the command
-// is written. It is called once, when the tree is complete.
+// explainUsage has a command and those below it say what is wrong with a command line in one line,
+// and how the command is written. It is called once, when the tree is complete.
 func explainUsage(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(flagError)
 	if check := cmd.Args; cmd.HasSubCommands() {
@@ -56,8 +56,8 @@ func commandName(cmd *cobra.Command) string {
 	return strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()))
 }
 
-// groupArgs is the check of commands that hold others. alone: the command does something by itself. If not, it is a
-// mistake without one of the others; of a program, a question for help.
+// groupArgs is the check of commands that hold others. alone: the command does something by itself.
+// If not, it is a mistake without one of the others; of a program, a question for help.
 func groupArgs(cmd *cobra.Command, args []string, alone bool) error {
 	hint := cmd.CommandPath() + " --help lists the commands"
 	switch {

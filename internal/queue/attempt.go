@@ -157,7 +157,8 @@ func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
 	}
 }
 
-// stillOwner reports whether the job is this attempt's for as long as the lease lasts that it renews.
+// stillOwner reports whether the job is this attempt's for as long as the lease lasts that it
+// renews.
 func (a *Attempt) stillOwner(ctx context.Context) bool {
 	err := a.proved(ctx, "renew lease of job "+a.Job.ID, renewScript)
 	return err == nil || transfer.CodeOf(err) == transfer.CodeCanceled

@@ -103,8 +103,9 @@ func (a *Attempt) renewClaims(ctx context.Context) (first error) {
 	return first
 }
 
-// freeClaims frees the drives for other jobs, but not before bytes of a lost owner, which may be this one, cannot arrive any
-// more. Those that the attempt after it has made its own stay. If it fails, they are free when the claims lapse.
+// freeClaims frees the drives for other jobs, but not before bytes of a lost owner, which may be
+// this one, cannot arrive any more. Those that the attempt after it has made its own stay. If it
+// fails, they are free when the claims lapse.
 func (a *Attempt) freeClaims(ctx context.Context, late time.Duration) {
 	a.mu.Lock()
 	claims := a.claims

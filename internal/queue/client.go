@@ -125,8 +125,9 @@ const (
 // dialFunc is go-redis' Dialer.
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// adjust sets what the three kinds of address have in common: TLS, if the address says so, by what is to be trusted when
-// a connection is made; that commands end with their context; and how long they last without one.
+// adjust sets what the three kinds of address have in common: TLS, if the address says so, by what
+// is to be trusted when a connection is made; that commands end with their context; and how long
+// they last without one.
 func adjust(
 	trust *certs.Trust, c *tls.Config, dialer *dialFunc, byContext *bool, dialerRetries *int, backoff *time.Duration,
 ) {

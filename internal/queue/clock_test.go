@@ -92,7 +92,8 @@ func TestClock(t *testing.T) {
 			isNow("started", job.StartedAt)
 			isNow("finished", job.FinishedAt)
 			isNow("read", &job.AsOf)
-			// This Redis' clock moves in steps, which come late on a busy machine: half of the deadline will do.
+			// This Redis' clock moves in steps, which come late on a busy machine: half of the
+			// deadline will do.
 			for _, late := range []string{hangs.ID, idles.ID} {
 				job := await(t, c, late, transfer.Failed)
 				if job.Error.Code != transfer.CodeDeadline || job.FinishedAt.Sub(job.CreatedAt) < deadline/2 || job.Seconds > 60 {

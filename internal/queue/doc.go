@@ -17,8 +17,8 @@
 //	td:{ID}:lease    string with a time to live: the worker that owns the job
 //	td:{ID}:events   stream: an entry for each change of the record
 //
-// Those of a drive are the claims of jobs on it, and hash to one slot too. CLAIM is each of transfer.Claim's Keys, so that a
-// drive has several:
+// Those of a drive are the claims of jobs on it, and hash to one slot too. CLAIM is each of
+// transfer.Claim's Keys, so that a drive has several:
 //
 //	td:drive:{CLAIM}:writer   string with a time to live: the job that writes it
 //	td:drive:{CLAIM}:readers  sorted set with a time to live: the jobs that read it, by when their claims lapse

@@ -10,8 +10,8 @@ import (
 	"github.com/transferd/transferd/internal/lease"
 )
 
-// What a record has of its owner. An owner that hands the job over, or ends it, deletes lapse; so a lapse that is there
-// when the job is taken is that of an owner that was lost.
+// What a record has of its owner. An owner that hands the job over, or ends it, deletes lapse; so a
+// lapse that is there when the job is taken is that of an owner that was lost.
 //
 //	owner   the random token of the attempt that has the job, or had it last; the epoch only orders attempts, for a Redis
 //	        restored from an older copy gives one out twice
@@ -20,9 +20,9 @@ import (
 //	redis   the Redis that made the record or last granted a lease (run_id); empty: not known
 //	late    until when bytes of lost owners may arrive, in ms by Redis' clock; stays until the job has succeeded
 //
-// A Redis that was started, or became the primary, may have a record from an older copy: it does not know who had the
-// job since. No proof that the Redis before it gave holds longer than a lease from then. thisRedis is which Redis this is,
-// and for how long in ms; empty if it does not say.
+// A Redis that was started, or became the primary, may have a record from an older copy: it does
+// not know who had the job since. No proof that the Redis before it gave holds longer than a lease
+// from then. thisRedis is which Redis this is, and for how long in ms; empty if it does not say.
 const thisRedis = `
 local function redisTime()
   local time = redis.call('TIME')
@@ -40,9 +40,10 @@ local function thisRedis()
 end
 `
 
-// takeLease grants a lease to a new owner. An earlier one that did not hand over, and whose process is not proven to have
-// ended, may have sent something that has not arrived. Where the record cannot tell when its lease lapsed, because it is of
-// an older version, that is taken to be a whole lease from now.
+// takeLease grants a lease to a new owner. An earlier one that did not hand over, and whose process
+// is not proven to have ended, may have sent something that has not arrived. Where the record
+// cannot tell when its lease lapsed, because it is of an older version, that is taken to be a whole
+// lease from now.
 const takeLease = `
 local function takeLease(token, lease, wait, ended)
   local now, run, since = redisTime(), thisRedis()
@@ -66,9 +67,10 @@ local function lateFor()
 end
 `
 
-// mine answers unless the caller is the job's owner and the job is running. To an owner whose record another Redis may have
-// changed since, it answers late, and for how many ms bytes of an owner may arrive that this one does not know; asked again,
-// it goes on. ARGV: epoch, token, lease in ms, for how long after a lapse bytes may arrive in ms.
+// mine answers unless the caller is the job's owner and the job is running. To an owner whose
+// record another Redis may have changed since, it answers late, and for how many ms bytes of an
+// owner may arrive that this one does not know; asked again, it goes on. ARGV: epoch, token, lease
+// in ms, for how long after a lapse bytes may arrive in ms.
 const mine = notify + thisRedis + `
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'none' end
@@ -99,8 +101,8 @@ type owner struct {
 // claimant is how an owner stands in the claims of drives.
 func (o owner) claimant(job string) []any { return []any{job, o.epoch, o.token} }
 
-// acquire makes this worker the owner of a job. life proves to others, and others' lives to it, that a process has ended;
-// it may be nil. No attempt and no error: there is nothing to do.
+// acquire makes this worker the owner of a job. life proves to others, and others' lives to it,
+// that a process has ended; it may be nil. No attempt and no error: there is nothing to do.
 func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life *lease.Life) (*Attempt, error) {
 	ended, err := c.endedOwner(ctx, id, life)
 	if err != nil {
@@ -135,7 +137,8 @@ func expectLate(l *lease.Lease, ms string) error {
 	return err
 }
 
-// endedOwner is the token of the job's last owner if it is proven that its process has ended; else "".
+// endedOwner is the token of the job's last owner if it is proven that its process has ended; else
+// "".
 func (c *Client) endedOwner(ctx context.Context, id string, life *lease.Life) (token string, err error) {
 	fields, err := c.rdb.HMGet(ctx, recordKey(id), "owner", "home", "worker").Result()
 	if err != nil {

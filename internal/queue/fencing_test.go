@@ -36,8 +36,8 @@ func lose(t *testing.T, c *Client, id string, ago time.Duration) {
 	}
 }
 
-// TestRestoredRedisFencesByToken gives one epoch out twice, as a Redis does that was restored from an older copy: whoever
-// took the job after that has it, and the other may do nothing more.
+// TestRestoredRedisFencesByToken gives one epoch out twice, as a Redis does that was restored from
+// an older copy: whoever took the job after that has it, and the other may do nothing more.
 func TestRestoredRedisFencesByToken(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()
@@ -76,8 +76,8 @@ func TestRestoredRedisFencesByToken(t *testing.T) {
 	})
 }
 
-// TestTakeoverWaitsUnlessItIsClean takes a job over in each way that there is. late is for how long bytes of the earlier owner
-// are expected, from now on; negative: none are.
+// TestTakeoverWaitsUnlessItIsClean takes a job over in each way that there is. late is for how long
+// bytes of the earlier owner are expected, from now on; negative: none are.
 func TestTakeoverWaitsUnlessItIsClean(t *testing.T) {
 	const none = -1
 	dir := t.TempDir()
@@ -187,8 +187,8 @@ func TestRenewalMovesTheLapse(t *testing.T) {
 	})
 }
 
-// TestClaimIsTheLaterOwners: an owner that was lost neither renews nor frees what a later one of its job has claimed, be it to
-// read or to write.
+// TestClaimIsTheLaterOwners: an owner that was lost neither renews nor frees what a later one of
+// its job has claimed, be it to read or to write.
 func TestClaimIsTheLaterOwners(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		for _, mark := range []string{"", "m"} {
@@ -212,8 +212,8 @@ func TestClaimIsTheLaterOwners(t *testing.T) {
 	})
 }
 
-// TestDriveStaysClosedWhileBytesMayArrive: a job that failed after an unclean takeover leaves its drive to others when the
-// wait is over, and not before.
+// TestDriveStaysClosedWhileBytesMayArrive: a job that failed after an unclean takeover leaves its
+// drive to others when the wait is over, and not before.
 func TestDriveStaysClosedWhileBytesMayArrive(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	lost, other := takeJob(t, c, enqueue(t, c), "lost", nil), takeJob(t, c, enqueue(t, c), "other", nil)
@@ -232,8 +232,9 @@ func TestDriveStaysClosedWhileBytesMayArrive(t *testing.T) {
 	}
 }
 
-// TestLostOwnerFreesWhatIsItsAlone: where the next owner has another URL for the endpoint, nobody else would free the drive under
-// the URL of the lost one for minutes. Bytes of that one may still arrive, so the drive stays closed for as long.
+// TestLostOwnerFreesWhatIsItsAlone: where the next owner has another URL for the endpoint, nobody
+// else would free the drive under the URL of the lost one for minutes. Bytes of that one may still
+// arrive, so the drive stays closed for as long.
 func TestLostOwnerFreesWhatIsItsAlone(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	lost := takeJob(t, c, enqueue(t, c), "lost", nil)
@@ -267,7 +268,8 @@ func TestClaimsOfAnOlderVersion(t *testing.T) {
 	})
 }
 
-// TestRecordOfAnOlderVersion runs a job that an older version has queued, and one that it ran when it was killed.
+// TestRecordOfAnOlderVersion runs a job that an older version has queued, and one that it ran when
+// it was killed.
 func TestRecordOfAnOlderVersion(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
@@ -291,7 +293,8 @@ func TestRecordOfAnOlderVersion(t *testing.T) {
 	})
 }
 
-// TestShortLeaseScalesAllThatFollowsIt keeps the order of the intervals, by which a takeover is safe.
+// TestShortLeaseScalesAllThatFollowsIt keeps the order of the intervals, by which a takeover is
+// safe.
 func TestShortLeaseScalesAllThatFollowsIt(t *testing.T) {
 	s := NewServer(nil, ServerConfig{Jobs: 1, Lease: 3 * time.Second})
 	if s.timing.lease != 3*time.Second || s.timing.late != 3*time.Second || s.timing.renew != time.Second/5 || s.timing.drain != time.Minute {

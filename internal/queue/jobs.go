@@ -178,8 +178,8 @@ func (c *Client) CancelAll(ctx context.Context, states []transfer.State) (int, e
 	return n, err
 }
 
-// stopPatience is how long Retry waits for a job that is being canceled: longer than a lease, after which a dead worker
-// keeps nobody waiting.
+// stopPatience is how long Retry waits for a job that is being canceled: longer than a lease, after
+// which a dead worker keeps nobody waiting.
 const stopPatience = time.Minute
 
 // stopped waits for a job that has been canceled to stop.
@@ -198,8 +198,9 @@ func (c *Client) stopped(ctx context.Context, id string) error {
 	return context.Cause(limited)
 }
 
-// Retry queues a job again that failed or was canceled; it goes on where it stopped, with a new deadline. It waits for a job
-// that is being canceled. CodeInvalid: the job is in another state; CodeNotFound: there is none of that ID.
+// Retry queues a job again that failed or was canceled; it goes on where it stopped, with a new
+// deadline. It waits for a job that is being canceled. CodeInvalid: the job is in another state;
+// CodeNotFound: there is none of that ID.
 func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 	r, err := c.record(ctx, id)
 	if err != nil {

@@ -13,8 +13,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// disownScript takes the drive that a job made from a job that failed or was canceled. KEYS: jobKeys. ARGV: the epoch that
-// was read, the plan and the progress without the drive. It answers ok, or why the job keeps its drive.
+// disownScript takes the drive that a job made from a job that failed or was canceled. KEYS:
+// jobKeys. ARGV: the epoch that was read, the plan and the progress without the drive. It answers
+// ok, or why the job keeps its drive.
 var disownScript = newScript(notify + `
 local state = redis.call('HGET', KEYS[1], 'state') or 'none'
 if state ~= 'failed' and state ~= 'canceled' then return state end
@@ -25,9 +26,10 @@ notify()
 return 'ok'
 `)
 
-// Disown takes the drive that a job made from the job, for it is about to be destroyed: a retry makes another one, and never
-// writes to this one again. It reports false for a job that has not ended, or has succeeded: its drive is to stay. A job
-// that there is not, or not any more, owns nothing.
+// Disown takes the drive that a job made from the job, for it is about to be destroyed: a retry
+// makes another one, and never writes to this one again. It reports false for a job that has not
+// ended, or has succeeded: its drive is to stay. A job that there is not, or not any more, owns
+// nothing.
 func (c *Client) Disown(ctx context.Context, id string) (bool, error) {
 	r, err := c.record(ctx, id)
 	if transfer.CodeOf(err) == transfer.CodeNotFound {
@@ -59,8 +61,8 @@ func TimeOf(id string) (made time.Time, ok bool) {
 	return x.Time(), err == nil
 }
 
-// UsersOf is the jobs that have not ended and read or write a drive, as far as they know it already. endpoints is the names
-// that jobs may have for the drive's endpoint.
+// UsersOf is the jobs that have not ended and read or write a drive, as far as they know it
+// already. endpoints is the names that jobs may have for the drive's endpoint.
 func (c *Client) UsersOf(ctx context.Context, endpoints []string, drive string) ([]transfer.Job, error) {
 	var users []transfer.Job
 	err := c.eachPage(ctx, func(records []*record) (bool, error) {

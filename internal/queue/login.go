@@ -14,8 +14,8 @@ type login struct {
 	user, password string
 }
 
-// Relogin has connections that are made from now on log in as the address says, which is otherwise the one that was
-// dialed. Its errors have CodeInvalid.
+// Relogin has connections that are made from now on log in as the address says, which is otherwise
+// the one that was dialed. Its errors have CodeInvalid.
 func (c *Client) Relogin(address string) error { return c.login.set(address) }
 
 func (l *login) set(address string) error {

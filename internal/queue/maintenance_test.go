@@ -206,7 +206,8 @@ func TestManyWithoutTrigger(t *testing.T) {
 	}
 }
 
-// TestDeadlineOfALostJob ends a job in time whose worker died, though no worker is there to take it up.
+// TestDeadlineOfALostJob ends a job in time whose worker died, though no worker is there to take it
+// up.
 func TestDeadlineOfALostJob(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)

@@ -13,8 +13,8 @@ import (
 // tick is a tick of the model, of which a lease has three and the wait after a lapse has one.
 const tick = 10 * time.Second
 
-// TestTakeoverIsThatOfTheModel takes jobs in every state of the record that the model has, and compares what
-// is waited for. TestMoveTable holds who may take, renew and end a job.
+// TestTakeoverIsThatOfTheModel takes jobs in every state of the record that the model has, and
+// compares what is waited for. TestMoveTable holds who may take, renew and end a job.
 func TestTakeoverIsThatOfTheModel(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	model := leasetest.New()
@@ -40,7 +40,8 @@ func TestTakeoverIsThatOfTheModel(t *testing.T) {
 	}
 }
 
-// takeLate takes a job whose record is as the model's, and returns for how long bytes of lost owners may arrive.
+// takeLate takes a job whose record is as the model's, and returns for how long bytes of lost
+// owners may arrive.
 func takeLate(t *testing.T, c *Client, r leasetest.Record, ended bool) time.Duration {
 	t.Helper()
 	id := enqueue(t, c)
@@ -80,8 +81,8 @@ func takeLate(t *testing.T, c *Client, r leasetest.Record, ended bool) time.Dura
 	return time.Duration(left) * time.Millisecond
 }
 
-// TestOwnersLearnThatRedisIsAnother has a renewal say, once, what has to be waited for, so that the owner does not end the job
-// before.
+// TestOwnersLearnThatRedisIsAnother has a renewal say, once, what has to be waited for, so that the
+// owner does not end the job before.
 func TestOwnersLearnThatRedisIsAnother(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	a, err := c.acquire(t.Context(), enqueue(t, c), "w", defaultTiming, nil)

@@ -66,9 +66,10 @@ var (
 // newOwner is the fields that say who has the job.
 var newOwner = fields{"worker", "owner", "home"}
 
-// The table of moves. An owner that hands the job over or ends it deletes lapse (fencing.go). What takes a job from its owner raises the epoch, which fences the owner. A Redis that is full refuses
-// a script at its first command that takes room, but not one that has deleted something before: so what ends a job deletes
-// a lease or a field, if only one that is not there.
+// The table of moves. An owner that hands the job over or ends it deletes lapse (fencing.go). What
+// takes a job from its owner raises the epoch, which fences the owner. A Redis that is full refuses
+// a script at its first command that takes room, but not one that has deleted something before: so
+// what ends a job deletes a lease or a field, if only one that is not there.
 var (
 	createMove = newMove("create", rule{From: none, To: transfer.Queued,
 		Set: fields{"spec", "created", "due"}, Zero: fields{"epoch", "attempts", "crashes"}})
@@ -133,10 +134,11 @@ const notify = `
 local function notify() redis.call('XADD', KEYS[4], 'MAXLEN', '~', '256', '*', 'e', '1') end
 `
 
-// moveScript carries a move out. KEYS: jobKeys. ARGV: the rules, the caller's epoch or empty for a move that is not the
-// owner's, its token, now, the lease in ms, for how long after a lapse bytes may arrive in ms, the token of an owner that is
-// proven to have ended, 1 for an answer with the record, then fields and their values. It answers ok and, if asked, the record
-// and for how many ms bytes of lost owners may arrive; or why the record stays as it is: fenced, or the job's state.
+// moveScript carries a move out. KEYS: jobKeys. ARGV: the rules, the caller's epoch or empty for a
+// move that is not the owner's, its token, now, the lease in ms, for how long after a lapse bytes
+// may arrive in ms, the token of an owner that is proven to have ended, 1 for an answer with the
+// record, then fields and their values. It answers ok and, if asked, the record and for how many ms
+// bytes of lost owners may arrive; or why the record stays as it is: fenced, or the job's state.
 var moveScript = newScript(notify + `
 local rules, epoch, token, now, reply = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[8]
 local lease, wait, ended = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -225,8 +227,8 @@ func (c *Client) move(ctx context.Context, m *move, id string, a moveArgs) (answ
 	return answer, r, err
 }
 
-// take carries acquireMove out. It returns the record if this worker has the job now, and for how many ms bytes of lost
-// owners may arrive; empty: there are none.
+// take carries acquireMove out. It returns the record if this worker has the job now, and for how
+// many ms bytes of lost owners may arrive; empty: there are none.
 func (c *Client) take(ctx context.Context, id string, a moveArgs) (r *record, late string, err error) {
 	_, r, late, err = c.carryOut(ctx, acquireMove, id, a)
 	if r != nil && r.state != transfer.Running {

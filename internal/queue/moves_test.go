@@ -72,7 +72,8 @@ var values = map[string]string{
 	"spec": mustJSON(newSpec()), "due": "99", "worker": "w", "owner": "w's", "home": "boot", "error": failureDue, "cancel": "1", "created": "now", "started": "now", "finished": "now",
 }
 
-// isFenced reports whether the caller of a move is not the owner, or does not know of what this Redis distrusts.
+// isFenced reports whether the caller of a move is not the owner, or does not know of what this
+// Redis distrusts.
 func (s *situation) isFenced(m *move) bool {
 	return m.owner && s.fenced != "" && s.state != none && (s.fenced != "redis" || s.state == transfer.Running)
 }

@@ -11,7 +11,8 @@ import (
 // Outlook is what a job that is queued has to expect.
 type Outlook struct {
 	Served bool // a transferd serves its queue
-	// Lacking is the endpoint that no transferd which serves the queue has in its config; empty: none.
+	// Lacking is the endpoint that no transferd which serves the queue has in its config; empty:
+	// none.
 	Lacking string
 	Before  int  // how many jobs of its queue and priority are taken up before it, as far as they are counted
 	Many    bool // there are more than Before
@@ -20,8 +21,8 @@ type Outlook struct {
 // mostCounted is how many jobs before one are counted.
 const mostCounted = 1000
 
-// Outlook looks who could take up a job, which names these endpoints, and how many others come before it; for a job without
-// an ID, only who could take it up.
+// Outlook looks who could take up a job, which names these endpoints, and how many others come
+// before it; for a job without an ID, only who could take it up.
 func (c *Client) Outlook(ctx context.Context, j *transfer.Job, endpoints []string) (o Outlook, err error) {
 	workers, err := c.Workers(ctx)
 	if err != nil {
@@ -54,11 +55,12 @@ func serving(workers []Worker, queue string, endpoints []string) (served bool, l
 	return served, ""
 }
 
-// pendingKey is where asynq keeps the triggers of a queue; the one that is delivered next is the last.
+// pendingKey is where asynq keeps the triggers of a queue; the one that is delivered next is the
+// last.
 func pendingKey(queue string) string { return "asynq:{" + queue + "}:pending" }
 
-// before counts the jobs whose triggers are delivered before that of a job: those that wait still. A job whose own trigger
-// is not there is being taken up.
+// before counts the jobs whose triggers are delivered before that of a job: those that wait still.
+// A job whose own trigger is not there is being taken up.
 func (c *Client) before(ctx context.Context, j *transfer.Job) (n int, many bool, err error) {
 	tasks, err := c.rdb.LRange(ctx, pendingKey(queueName(j.Queue, j.Priority)), -mostCounted-1, -1).Result()
 	if err != nil {

@@ -75,8 +75,8 @@ func (r *record) parseTimes(h map[string]string) error {
 }
 
 // parseLedger unpacks the ledger of a job. It is appended to in one step, so anything but whole
-// entries of chunks of the plan's image, or of the tail behind it, is damage, after which no entry can
-// be relied on.
+// entries of chunks of the plan's image, or of the tail behind it, is damage, after which no entry
+// can be relied on.
 func (r *record) parseLedger(packed []byte) ([]transfer.Entry, error) {
 	if len(packed)%transfer.EntrySize != 0 {
 		return nil, unreadable(r.id, "ledger", fmt.Errorf("%d bytes are no whole number of entries", len(packed)))

@@ -2,10 +2,11 @@ package queue
 
 // What does not fit into the table of moves.
 
-// claimant is how the caller stands in a claim, and whose a claim is: fenced if it is that of a later owner of the caller's
-// job, empty if it is the caller's or that of an earlier one, else the job that has it. Two owners of one epoch are told apart
-// by their tokens alone; neither is the later one, so it is the job that has it. Versions before this one wrote no more than
-// the job. ARGV: the job, its epoch, its owner's token.
+// claimant is how the caller stands in a claim, and whose a claim is: fenced if it is that of a
+// later owner of the caller's job, empty if it is the caller's or that of an earlier one, else the
+// job that has it. Two owners of one epoch are told apart by their tokens alone; neither is the
+// later one, so it is the job that has it. Versions before this one wrote no more than the job.
+// ARGV: the job, its epoch, its owner's token.
 const claimant = `
 local self = ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
 local function whose(claim)
@@ -26,9 +27,9 @@ if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)
 
-	// save keeps a checkpoint and renews the lease. Crashes count from when the ledger was last longer than ever: days of work
-	// may see many. KEYS: jobKeys. ARGV: those of mine, plan, progress, reset (1 or 0), packed entries, whether to wake those
-	// who watch (1 or 0).
+	// save keeps a checkpoint and renews the lease. Crashes count from when the ledger was last
+	// longer than ever: days of work may see many. KEYS: jobKeys. ARGV: those of mine, plan,
+	// progress, reset (1 or 0), packed entries, whether to wake those who watch (1 or 0).
 	saveScript = newScript(mine + `
 if ARGV[7] == '1' then redis.call('DEL', KEYS[2]) end
 if #ARGV[8] > 0 then
@@ -60,10 +61,12 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return ''
 `)
 
-	// claimDrive has a job read a drive with others, or write it alone. KEYS: its writer, its readers by when they lapse, its
-	// mark. ARGV: the job, its epoch, its owner's token, how long in ms, the mark that a writer leaves or empty, the mark that
-	// is expected or -, how long marks last in ms. It answers an empty word and the mark that was there; or fenced, if a later
-	// owner of the job has claimed the drive; or mark, if that is not the expected one; or the job that has the drive.
+	// claimDrive has a job read a drive with others, or write it alone. KEYS: its writer, its
+	// readers by when they lapse, its mark. ARGV: the job, its epoch, its owner's token, how long
+	// in ms, the mark that a writer leaves or empty, the mark that is expected or -, how long marks
+	// last in ms. It answers an empty word and the mark that was there; or fenced, if a later owner
+	// of the job has claimed the drive; or mark, if that is not the expected one; or the job that
+	// has the drive.
 	claimDriveScript = newScript(claimant + `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -88,8 +91,8 @@ redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[7])
 return {'', mark}
 `)
 
-	// freeDrive ends that, after a while in which nobody may have the drive. KEYS: as above. ARGV: the job, its epoch, its
-	// owner's token, that while in ms.
+	// freeDrive ends that, after a while in which nobody may have the drive. KEYS: as above. ARGV:
+	// the job, its epoch, its owner's token, that while in ms.
 	freeDriveScript = newScript(claimant + `
 if tonumber(ARGV[4]) > 0 then
   if redis.call('GET', KEYS[1]) == self then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end

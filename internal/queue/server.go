@@ -22,9 +22,11 @@ type ServerConfig struct {
 	Queues    []string // served in all three priorities
 	Endpoints []string // configured here; shown to those who enqueue
 	Jobs      int      // run at once
-	// Lease is how long a worker that is silent keeps its job; 0: DefaultLease. All other intervals follow it. No user sets it.
+	// Lease is how long a worker that is silent keeps its job; 0: DefaultLease. All other intervals
+	// follow it. No user sets it.
 	Lease time.Duration
-	// Life proves to other servers on this host when this process has ended, and theirs to this one; nil: nothing does.
+	// Life proves to other servers on this host when this process has ended, and theirs to this
+	// one; nil: nothing does.
 	Life *lease.Life
 	// Run carries out an attempt. When drain closes it returns an error with CodeDrained soon; when ctx ends, at once.
 	Run func(ctx context.Context, drain <-chan struct{}, a *Attempt) error

@@ -197,9 +197,9 @@ func TestUnreadableIsNotTaken(t *testing.T) {
 }
 
 // TestUnreadableNeighbours has things around the records be other than they should: a ledger that
-// is no whole number of entries, or has a chunk that the image has not, but not one that has a chunk
-// of the tail behind it; entries of the index
-// without a record; a worker's description; the last job of a spec; a job that names no queue.
+// is no whole number of entries, or has a chunk that the image has not, but not one that has a
+// chunk of the tail behind it; entries of the index without a record; a worker's description; the
+// last job of a spec; a job that names no queue.
 func TestUnreadableNeighbours(t *testing.T) {
 	r := startRedis(t)
 	named := new(warnings)
