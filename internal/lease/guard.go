@@ -15,29 +15,29 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-// Guard ends the connections over which this process writes when it stands still, as after SIGSTOP.
-// The kernel keeps them open then, for as long as the process is stopped, and an endpoint may keep
-// what came of a body for as long, and store it only when the connection ends: over what others
-// have written by then. So a process of its own, which is stopped by nobody, has them too, and
-// resets them when it gets no sign of life for a while.
+// Guard resets the connections over which this process writes when the process is stopped, as by
+// SIGSTOP. The kernel keeps the connections of a stopped process open. Meanwhile an endpoint may
+// buffer part of a body, and store it only when the connection ends, over what others have written
+// by then. The guard is a separate process that shares the connections, and resets them when it
+// gets no heartbeats for a while.
 //
 // It is safe for concurrent use. A nil Guard watches nothing.
 type Guard struct {
 	child *exec.Cmd
-	conn  *net.UnixConn // one message for each sign of life, with or without a connection
+	conn  *net.UnixConn // one message for each heartbeat, with or without a connection
 	over  chan struct{} // closed by Close
-	wait  func()        // until no more signs of life are sent
+	wait  func()        // until no more heartbeats are sent
 }
 
-// beatsPerPatience is how many signs of life are sent in the time after whose silence connections
-// are reset.
+// beatsPerPatience is how many heartbeats are sent within patience. Without one for as long, the
+// guard resets the connections.
 const beatsPerPatience = 5
 
 // guardFile is the descriptor of the guard's end of the connection.
 const guardFile = 3
 
-// StartGuard starts the guard as a command that calls RunGuard. It also gets life, so that this
-// process counts as ended only when its connections have been reset.
+// StartGuard starts the guard: command must call RunGuard. The guard shares life, so that this
+// process counts as ended only after its connections have been reset.
 func StartGuard(command *exec.Cmd, patience time.Duration, life *Life) (*Guard, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -53,13 +53,13 @@ func StartGuard(command *exec.Cmd, patience time.Duration, life *Life) (*Guard, 
 	if life != nil {
 		command.ExtraFiles = append(command.ExtraFiles, life.file)
 	}
-	// What stops or ends this process's group is not for the guard.
+	// A signal to this process's group must not reach the guard.
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := command.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start guard: %w", err), conn.Close())
 	}
 	g := &Guard{child: command, conn: conn.(*net.UnixConn), over: make(chan struct{})}
-	// Without signs of life the guard ends connections, which costs retries and nothing else.
+	// Without heartbeats the guard resets connections, which costs only retries.
 	g.wait = panics.Go(func() { g.beat(patience / beatsPerPatience) }, func(error) {})
 	return g, nil
 }
@@ -72,7 +72,7 @@ func (g *Guard) beat(every time.Duration) {
 		case <-g.over:
 			return
 		case <-tick.C:
-			_ = g.send(nil) // if the guard has ended, nothing is guarded
+			_ = g.send(nil) // fails if the guard has ended; then nothing is guarded
 		}
 	}
 }
@@ -101,8 +101,8 @@ func (g *Guard) Close() error {
 	return errors.Join(g.conn.Close(), g.child.Wait())
 }
 
-// RunGuard is the guard: it returns when the process that started it has ended, or closed the
-// guard.
+// RunGuard runs the guard. It returns when the process that started it has ended or has closed the
+// guard. Without a heartbeat for patience, it resets the connections.
 func RunGuard(patience time.Duration) error {
 	conn, err := net.FileConn(os.NewFile(guardFile, "guarded"))
 	if err != nil {
@@ -120,15 +120,16 @@ func RunGuard(patience time.Duration) error {
 	return nil
 }
 
-// watched is the connections that a guard has.
+// watched is the connections that a guard shares.
 type watched struct {
 	conn     *net.UnixConn
 	patience time.Duration
-	alive    time.Duration // when the last sign of life came, by CLOCK_BOOTTIME
+	alive    time.Duration // when the last heartbeat came, by CLOCK_BOOTTIME
 	fds      []int
 }
 
-// look takes a message, or what is due without one, and reports whether there may be more.
+// look waits for one heartbeat, resets the connections if it is overdue, and reports whether there
+// may be more.
 func (w *watched) look() bool {
 	message, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
 	if err := w.conn.SetReadDeadline(time.Now().Add(w.patience / beatsPerPatience)); err != nil {
@@ -162,11 +163,12 @@ func (w *watched) take(rights []byte) {
 	}
 }
 
-// drop closes the connections that are over.
+// drop closes the descriptors of connections that have ended.
 func (w *watched) drop() {
 	kept := w.fds[:0]
 	for _, fd := range w.fds {
-		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && info.State != tcpClose {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil && info.State != tcpClose {
 			kept = append(kept, fd)
 			continue
 		}
@@ -175,7 +177,7 @@ func (w *watched) drop() {
 	w.fds = kept
 }
 
-// tcpClose is the state of a connection that is over (TCP_CLOSE, linux/tcp.h).
+// tcpClose is the state of a connection that has ended (TCP_CLOSE, linux/tcp.h).
 const tcpClose = 7
 
 func (w *watched) reset() {
@@ -186,11 +188,12 @@ func (w *watched) reset() {
 	w.fds = nil
 }
 
-// Reset ends a connection at once, whoever has it too: the kernel drops what is not sent, and sends
-// a reset. It is what connect(2) does with an address of no family.
+// Reset ends a connection at once, for every process that shares it: the kernel drops unsent bytes
+// and sends a reset. connect(2) with AF_UNSPEC does so.
 func Reset(fd int) error {
 	none := unix.RawSockaddr{Family: unix.AF_UNSPEC}
-	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), unsafe.Sizeof(none)) //nolint:gosec // there is no other way to pass it
+	address := unsafe.Pointer(&none) //nolint:gosec // package unix has no sockaddr of AF_UNSPEC
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(address), unsafe.Sizeof(none))
 	if errno != 0 {
 		return os.NewSyscallError("connect", errno)
 	}

@@ -15,7 +15,7 @@ import (
 
 const guardPatience = 500 * time.Millisecond
 
-// guarded is a connection that a guard watches, and its other end.
+// guarded makes a connection that a guard watches, and returns both of its ends.
 func guarded(t *testing.T, g *Guard) (near *net.TCPConn, far net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,6 +42,20 @@ func guarded(t *testing.T, g *Guard) (near *net.TCPConn, far net.Conn) {
 	return near, far
 }
 
+// staysOpen fails if a connection on which nothing is sent ends within the given time.
+func staysOpen(t *testing.T, c net.Conn, atLeast time.Duration) {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(atLeast)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the connection ended within %s: %v", atLeast, err)
+	}
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func startGuard(t *testing.T) *Guard {
 	t.Helper()
 	child := exec.Command(os.Args[0])
@@ -64,9 +78,9 @@ func exchange(t *testing.T, near, far net.Conn) {
 	}
 }
 
-// TestGuardResetsConnectionsOfASilentProcess stops the signs of life, as SIGSTOP does, while what
-// was sent before has all been taken: the other end finds the connection reset. Then the process
-// goes on, with other connections.
+// TestGuardResetsConnectionsOfASilentProcess stops the heartbeats, as SIGSTOP does, when all bytes
+// sent before have been read: the other end sees a reset. Then the process continues with another
+// connection, which stays open.
 func TestGuardResetsConnectionsOfASilentProcess(t *testing.T) {
 	g := startGuard(t)
 	near, far := guarded(t, g)
@@ -82,7 +96,7 @@ func TestGuardResetsConnectionsOfASilentProcess(t *testing.T) {
 	g.over = make(chan struct{})
 	g.wait = panics.Go(func() { g.beat(guardPatience / beatsPerPatience) }, func(err error) { t.Error(err) })
 	near, far = guarded(t, g)
-	<-time.After(2 * guardPatience) // it stays for longer than the silence that ends it
+	staysOpen(t, far, 2*guardPatience)
 	exchange(t, near, far)
 	if err := g.Close(); err != nil {
 		t.Error(err)
@@ -92,8 +106,8 @@ func TestGuardResetsConnectionsOfASilentProcess(t *testing.T) {
 	}
 }
 
-// TestResetEndsAConnectionThatOthersHaveToo, and drops what is not sent.
-func TestResetEndsAConnectionThatOthersHaveToo(t *testing.T) {
+// TestResetEndsASharedConnection resets a connection that the guard shares.
+func TestResetEndsASharedConnection(t *testing.T) {
 	g := startGuard(t)
 	defer g.Close()
 	near, far := guarded(t, g)

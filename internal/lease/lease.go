@@ -14,8 +14,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// ErrLapsed is in the chain of errors of calls that were not made, or cut, for want of a proof. The
-// worker may still have the job: the next renewal tells.
+// ErrLapsed is in the chain of errors of calls that were not made, or were canceled, because the
+// proof had lapsed. The worker may still have the job; the next renewal shows it.
 var ErrLapsed = transfer.Errorf(transfer.CodeFenced, "", "it is not proven that the job is still this worker's")
 
 // Clock is the time since some fixed moment.
@@ -26,20 +26,20 @@ type Clock func() time.Duration
 func Boottime() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		return math.MaxInt64 // every lease has lapsed by then; Linux has had this clock since 2.6.39
+		return math.MaxInt64 // so that every lease has lapsed; Linux has had this clock since 2.6.39
 	}
 	return time.Duration(t.Nano())
 }
 
-// Holder is a transfer.Store whose job another process may take when it is silent for too long.
-// Each save renews the lease.
+// Holder is a transfer.Store with a lease on its job: another process may take the job when the
+// lease has lapsed. Each save renews the lease.
 type Holder interface {
 	// Lease is the attempt's hold on the job. It is always the same one.
 	Lease() *Lease
 }
 
-// Lease is one attempt's hold on a job. It is safe for concurrent use. A nil Lease always holds: it
-// is that of a job which no other process can take, for a lock of the kernel keeps it.
+// Lease is one attempt's hold on a job. It is safe for concurrent use. A nil Lease always holds. It
+// stands for a job that no other process can take, because a lock of the kernel protects it.
 type Lease struct {
 	clock  Clock
 	proves time.Duration // how long a renewal proves, from when it was sent
@@ -47,19 +47,18 @@ type Lease struct {
 
 	mu      sync.Mutex
 	renewed chan struct{} // closed and replaced with each renewal
-	late    time.Duration // by clock: until when bytes of a lost worker may arrive; 0: there are none
+	late    time.Duration // by clock: until when bytes of a lost worker may arrive; 0: no worker was lost
 }
 
-// New makes a lease that nothing proves yet. lasts is how long the queue grants it with each
-// renewal.
+// New makes a lease without a proof. lasts is how long the queue grants it with each renewal.
 func New(clock Clock, lasts time.Duration) *Lease {
 	return &Lease{clock: clock, proves: lasts / 3 * 2, renewed: make(chan struct{})}
 }
 
-// Now is the reading of the clock that Renewed wants. It is taken before the renewal is sent.
+// Now reads the lease's clock. Call it before the renewal is sent, and pass the result to Renewed.
 func (l *Lease) Now() time.Duration { return l.clock() }
 
-// Renewed notes that the queue granted a renewal that was sent at the given time.
+// Renewed records that the queue granted a renewal, which was sent at the given time.
 func (l *Lease) Renewed(sent time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +67,7 @@ func (l *Lease) Renewed(sent time.Duration) {
 	l.renewed = make(chan struct{})
 }
 
-// left is how long the proof holds still; not positive: it has lapsed.
+// left is how long the proof still holds; 0 or negative: it has lapsed.
 func (l *Lease) left() time.Duration { return time.Duration(l.until.Load()) - l.clock() }
 
 // Check fails with ErrLapsed unless the last renewal proves that the job is this worker's.
@@ -94,7 +93,7 @@ func (l *Lease) Await(ctx context.Context) error {
 	}
 }
 
-// Renewal is closed at the next renewal; nil, which never is, of a nil Lease.
+// Renewal returns a channel that is closed at the next renewal; for a nil Lease it is nil.
 func (l *Lease) Renewal() <-chan struct{} {
 	if l == nil {
 		return nil
@@ -104,8 +103,8 @@ func (l *Lease) Renewal() <-chan struct{} {
 	return l.renewed
 }
 
-// Bind is ctx for a call that must not outlive the proof: it is canceled, with ErrLapsed as its
-// cause, when the proof lapses. release has to be called when the call is over.
+// Bind derives a context for a call that must not outlive the proof: it is canceled, with ErrLapsed
+// as its cause, when the proof lapses. The caller calls release when the call has ended.
 func (l *Lease) Bind(ctx context.Context) (bound context.Context, release context.CancelFunc) {
 	if l == nil {
 		return ctx, func() {}
@@ -118,8 +117,8 @@ func (l *Lease) Bind(ctx context.Context) (bound context.Context, release contex
 	return bound, b.release
 }
 
-// binding ends one call when the proof lapses. Renewals only move that on, so it does not follow
-// them: when its timer fires it looks again.
+// binding cancels one call when the proof lapses. A renewal only extends the proof, so binding
+// ignores renewals and checks the proof again when its timer fires.
 type binding struct {
 	lease  *Lease
 	cancel context.CancelCauseFunc
@@ -154,16 +153,17 @@ func Cut(bound context.Context, err error) bool {
 	return err != nil && (errors.Is(context.Cause(bound), ErrLapsed) || errors.Is(err, ErrLapsed))
 }
 
-// TookOver notes that the job was taken from a worker that did not hand it over, or that the queue
-// may not know all that had it: bytes that they sent may arrive for the given time from now on.
+// TookOver records that bytes of other workers may arrive for the given time from now. Either the
+// job was taken from a worker that did not hand it over, or the queue may not know all workers that
+// had it.
 func (l *Lease) TookOver(late time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.late = max(l.late, l.clock()+late)
 }
 
-// Late is for how long bytes of a lost worker may still arrive, which may be over. unclean is false
-// if there are none to expect: then nothing has to be read back for their sake.
+// Late is for how long bytes of a lost worker may still arrive; 0: that time has passed. unclean is
+// false if no worker was lost: then nothing needs to be read back.
 func (l *Lease) Late() (left time.Duration, unclean bool) {
 	if l == nil {
 		return 0, false

@@ -11,8 +11,8 @@ import (
 
 const lasts = 15 * time.Second // so that a renewal proves for 10
 
-// virtual is a lease on the virtual clock of a synctest bubble, and how far that clock is ahead of
-// the bubble's: the time for which the host was suspended.
+// virtual is a lease on the virtual clock of a synctest bubble. suspended is how far the lease's
+// clock is ahead of the bubble's, in ns: the time for which the host was suspended.
 func virtual() (l *Lease, suspended *atomic.Int64) {
 	began := time.Now()
 	suspended = new(atomic.Int64)
@@ -53,7 +53,7 @@ func TestLateAnswerDoesNotShortenTheProof(t *testing.T) {
 	})
 }
 
-func TestSuspensionCounts(t *testing.T) {
+func TestProofLapsesWhileTheHostIsSuspended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, suspended := virtual()
 		l.Renewed(l.Now())
@@ -117,11 +117,11 @@ func TestAwaitWaitsForARenewal(t *testing.T) {
 	})
 }
 
-func TestLate(t *testing.T) {
+func TestLateCountsDownAndStaysUnclean(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := virtual()
 		if left, unclean := l.Late(); left != 0 || unclean {
-			t.Errorf("of a job that nobody lost: %s, %v", left, unclean)
+			t.Errorf("of a job that was not taken over: %s, %v", left, unclean)
 		}
 		l.TookOver(20 * time.Second)
 		time.Sleep(5 * time.Second)

@@ -17,27 +17,26 @@ import (
 // bootIDFile is the kernel's name for this boot of this host (random(4)).
 const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
-// kept is for how long the file of a process that has ended is kept: longer than jobs are left
-// unfinished.
+// kept is how long the file of an ended process is kept: longer than jobs stay unfinished.
 const kept = 90 * 24 * time.Hour
 
-// Life proves to other processes on this host that a process has ended: a file that it keeps locked
-// (flock(2)) for as long as it lives. It is opened before the first connection: the kernel closes
-// the descriptors of a process that ends within the same call, those that were opened last first
-// (task_work_add runs last in, first out).
+// Life proves to other processes on this host that a process has ended: the process locks a file
+// (flock(2)) until it ends. It opens the file before its first connection. When a process ends, the
+// kernel closes its descriptors in reverse order of opening (task_work_add runs last in, first
+// out), so the connections end before the lock.
 type Life struct {
 	dir, boot string
 	file      *os.File
 }
 
-// OpenLife begins the life of the process of that name, which is no other's at any time, in a
-// folder that all processes share which are to prove something to each other.
+// OpenLife creates and locks the file of this process. name must be unique among all processes,
+// also past ones. The processes that prove their end to each other share dir.
 func OpenLife(dir, name string) (*Life, error) {
 	boot, err := os.ReadFile(bootIDFile)
 	if err != nil {
 		return nil, fmt.Errorf("read boot ID: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // where the state folder is, is the user's to say
+	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the user chooses the state folder
 		return nil, fmt.Errorf("make folder of locks: %w", err)
 	}
 	l := &Life{dir: dir, boot: strings.TrimSpace(string(boot))}
@@ -50,13 +49,14 @@ func OpenLife(dir, name string) (*Life, error) {
 	return l, l.tidy()
 }
 
-// path is the file of a process. Its name may come from a queue, so it names no file by itself.
+// path is the file of a process. The name may come from a queue, so it is hashed and not used as a
+// file name.
 func (l *Life) path(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return filepath.Join(l.dir, hex.EncodeToString(sum[:16])+".lock")
 }
 
-// tidy removes files that prove nothing any more.
+// tidy removes the files of processes that ended long ago.
 func (l *Life) tidy() error {
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
@@ -74,7 +74,7 @@ func (l *Life) tidy() error {
 	return nil
 }
 
-// Boot is this boot of this host; "" of a nil Life.
+// Boot is the ID of this boot of this host; "" for a nil Life.
 func (l *Life) Boot() string {
 	if l == nil {
 		return ""
@@ -82,13 +82,13 @@ func (l *Life) Boot() string {
 	return l.boot
 }
 
-// Ended reports whether it is proven that the process of that name, which ran in the given boot,
-// has ended. False proves nothing. A nil Life proves nothing.
+// Ended reports whether the process of that name, which ran in the given boot, has provably ended.
+// False proves nothing. For a nil Life it is always false.
 func (l *Life) Ended(boot, name string) bool {
 	return l != nil && boot != "" && boot == l.boot && free(l.path(name))
 }
 
-// free reports whether a lock's file is there and nobody holds the lock.
+// free reports whether a lock's file exists and no process holds the lock.
 func free(path string) bool {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -98,7 +98,7 @@ func free(path string) bool {
 	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
 }
 
-// Close ends the life. The file stays, for it proves to others that the process has ended.
+// Close unlocks the file. It stays, because it proves to others that the process has ended.
 func (l *Life) Close() error {
 	if l == nil {
 		return nil

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,7 +10,7 @@ import (
 	"time"
 )
 
-// TestMain is also the process whose life the tests follow, and a guard.
+// TestMain also runs as the process whose end the tests observe, and as a guard.
 func TestMain(m *testing.M) {
 	if os.Getenv("LEASE_TEST_GUARD") != "" {
 		if err := RunGuard(guardPatience); err != nil {
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	os.Stdout.WriteString("locked\n")
-	time.Sleep(time.Hour)
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the test kills this process, or ends
 }
 
 func life(t *testing.T, dir, name string) *Life {
@@ -45,6 +46,9 @@ func TestKilledProcessHasEnded(t *testing.T) {
 	child.Env = append(os.Environ(), "LEASE_TEST_DIR="+dir)
 	out, err := child.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := child.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := child.Start(); err != nil {

@@ -1,21 +1,20 @@
-// Package leasetest is a model of lease, fencing and takeover, small enough to visit every state
-// that it can reach. It has two workers and one job that writes one drive, a user who writes the
-// drive once the job has ended, a Redis that may be restored once, to what it was before the job
-// was last taken, processes that are stopped, continued and killed, and writes that arrive late. A
-// worker need not do what it may, so one that is cut off from Redis or from the endpoint is in it
-// too.
+// Package leasetest is a model of lease, fencing and takeover, small enough to visit every
+// reachable state. It has two workers, and one job that writes one drive. A user writes the drive
+// once the job has ended. Redis may be restored once, to its state before the job was last taken.
+// Processes are stopped, continued and killed, and writes arrive late. Every step of a worker is
+// optional, so the model includes workers that are cut off from Redis or from the endpoint.
 //
 // What must hold in every state:
 //
 //   - nothing of the job reaches the drive after the user has written it;
-//   - the drive is as the job's image when the job says succeeded.
+//   - the drive equals the job's image when the job has succeeded.
 //
-// Each rule of the code that this rests on is a [Guard]. A model without any one of them reaches a
-// state in which one of the two does not hold, so none is there for nothing. The tests of package
-// queue hold its scripts against the model.
+// Each rule of the code that this depends on is a [Guard]. Without any one of them the model
+// reaches a state that violates one of the two, so each rule is needed. The tests of package queue
+// compare its scripts with the model.
 //
-// Time is counted in ticks; what is due is kept as the ticks that are left, which makes the states
-// finite.
+// Time is counted in ticks. States hold the ticks that are left until an event, so the number of
+// states is finite.
 package leasetest
 
 import (
@@ -35,17 +34,17 @@ const (
 // Guard is a rule of the code.
 type Guard string
 
-// The rules. The comment of each says what is done without it.
+// The rules. The comment of each says what happens without it.
 const (
 	ProvePieces     Guard = "prove before each piece"           // a worker sends for as long as it likes
 	ProofFromSent   Guard = "a proof counts from its request"   // it counts from the answer
 	ProofIsShorter  Guard = "a proof ends before the lease"     // it lasts as long
-	ResetStopped    Guard = "reset a stopped process"           // what it was about to send goes out when it is continued
-	WaitWhenLost    Guard = "wait after a lost worker"          // the job says succeeded at once
-	ReadBackAfter   Guard = "read back after the wait"          // what was read back before counts
+	ResetStopped    Guard = "reset a stopped process"           // it sends after it is continued
+	WaitWhenLost    Guard = "wait after a lost worker"          // the job succeeds at once
+	ReadBackAfter   Guard = "read back after the wait"          // what was read back before the wait counts
 	HoldDrive       Guard = "hold the drive until then"         // a job that fails frees the drive at once
 	CompareToken    Guard = "compare the token"                 // only the epoch is compared
-	DistrustCopies  Guard = "distrust a Redis that was started" // what its record says of the owner before is believed
+	DistrustCopies  Guard = "distrust a Redis that was started" // its record of the previous owner is trusted
 	FreshForDestroy Guard = "destroy with a fresh proof"        // a worker destroys what it made whenever it fails
 )
 
@@ -71,7 +70,7 @@ type Record struct {
 	Status Status
 	Owner  int8 // the worker whose current attempt has the job, or had it last; -1: none, -2: an attempt before
 	Epoch  int8
-	Lapse  int8 // ticks until the lease lapses; -1: nobody has one, for none was taken or it was handed over
+	Lapse  int8 // ticks until the lease lapses; -1: there is none, or it was handed over
 	Late   int8 // ticks until nothing of lost owners can arrive
 	Copy   bool // it was in Redis before Redis was restored
 }
@@ -82,31 +81,31 @@ type worker struct {
 	has      bool // an attempt
 	epoch    int8 // of it
 	proof    int8 // ticks that the proof lasts
-	asked    int8 // ticks since a renewal was granted whose answer is under way; -1: there is none
+	asked    int8 // ticks since the grant of a renewal whose answer has yet to arrive; -1: there is none
 	sending  sending
 	verified verified
 }
 
-// sending is how far a piece is that is sent.
+// sending is the phase of a piece that a worker sends.
 type sending int8
 
 const (
 	idle    sending = iota
 	proven          // it has passed the proof and is sent at once
-	stopped         // the process was stopped in between
+	stopped         // the process was stopped between the proof and the send
 	still           // it has been stopped for a tick: its connections are reset before the next one
 )
 
-// verified is what a worker knows of the drive.
+// verified is what a worker has read back of the drive.
 type verified int8
 
 const (
 	unverified verified = iota
 	early               // it was the image, and this worker has written nothing since
-	late                // the same, after nothing of lost owners could arrive
+	late                // the same, read after the last bytes of lost owners could arrive
 )
 
-// write is on its way to the drive.
+// write is a write that has yet to reach the drive.
 type write struct {
 	from int8 // 0: there is none; else a worker's number + 1
 	left int8 // ticks in which it arrives
@@ -123,7 +122,7 @@ const (
 	users           // what the user has written
 )
 
-// State is one state of everything. It is comparable.
+// State is one state of the model. It is comparable.
 type State struct {
 	Record   Record
 	snapshot Record // of the moment before the job was taken last
@@ -145,10 +144,10 @@ func initial() State {
 type Step struct {
 	Action string
 	State  State
-	broken string // what does not hold any more; "": all does
+	broken string // the violation; "": there is none
 }
 
-// Model is the model with all guards but some.
+// Model is the model without some of the guards.
 type Model struct{ without map[Guard]bool }
 
 // New makes a model without the given guards.
@@ -162,8 +161,8 @@ func New(without ...Guard) *Model {
 
 func (m *Model) has(g Guard) bool { return !m.without[g] }
 
-// Explore visits every state that can be reached. It returns how many there are, and how one is
-// reached in which something does not hold, in the fewest steps; nil if there is none.
+// Explore visits every reachable state. It returns their number, and the shortest history that ends
+// in a violation; nil if there is none.
 func (m *Model) Explore() (states int, history []string) {
 	type origin struct {
 		from   State
@@ -209,13 +208,13 @@ func (m *Model) Next(s State) (steps []Step) {
 		})
 	}
 	add("the user writes", m.free(s), func(s *State) string { s.drive = users; return "" })
-	restores := !s.restored && s.Record.Status == Running // after its end the user knows of that
+	restores := !s.restored && s.Record.Status == Running // once the job has ended, the user sees its outcome
 	add("Redis is restored", restores, func(s *State) string { restore(s); return "" })
 	add("tick", !urgent(s), func(s *State) string { m.tick(s); return "" })
 	return steps
 }
 
-// free reports whether the drive is the user's: the job has ended, and its claim too.
+// free reports whether the user may write the drive: the job and its claim have ended.
 func (m *Model) free(s State) bool {
 	switch s.Record.Status {
 	case Succeeded:
@@ -231,8 +230,8 @@ func restore(s *State) {
 	s.Record.Copy = true
 }
 
-// urgent reports whether something happens before time goes on: a write that is due arrives, and a
-// process that runs sends at once what it is about to send.
+// urgent reports whether a step must happen before the next tick: a write that is due arrives, and
+// a running process sends what it is about to send.
 func urgent(s State) bool {
 	for i := range s.workers {
 		w, sent := s.workers[i], s.writes[i]
@@ -266,7 +265,7 @@ func (m *Model) tick(s *State) {
 	}
 }
 
-// less is the ticks that are left after one more.
+// less is the ticks that are left after one more tick.
 func less(n int8) int8 {
 	if n > 0 {
 		return n - 1

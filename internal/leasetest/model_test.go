@@ -2,8 +2,8 @@ package leasetest
 
 import "testing"
 
-// TestNothingIsLostWithAllGuards visits every state.
-func TestNothingIsLostWithAllGuards(t *testing.T) {
+// TestNoViolationWithAllGuards visits every reachable state.
+func TestNoViolationWithAllGuards(t *testing.T) {
 	states, history := New().Explore()
 	if history != nil {
 		t.Fatalf("after %d states:\n%s", states, String(history))
@@ -11,14 +11,14 @@ func TestNothingIsLostWithAllGuards(t *testing.T) {
 	t.Logf("%d states", states)
 }
 
-// TestEachGuardIsNeeded finds what goes wrong without it.
+// TestEachGuardIsNeeded finds a violation in the model without each guard.
 func TestEachGuardIsNeeded(t *testing.T) {
 	for _, g := range Guards {
 		t.Run(string(g), func(t *testing.T) {
 			t.Parallel()
 			states, history := New(g).Explore()
 			if history == nil {
-				t.Fatalf("%d states without it, and nothing goes wrong", states)
+				t.Fatalf("%d states without it, and no violation", states)
 			}
 			t.Logf("after %d states:\n%s", states, String(history))
 		})

@@ -1,11 +1,10 @@
 package leasetest
 
-// adder adds a step if it is possible. change makes the state after it and returns what does not
-// hold any more, if anything.
+// adder adds a step if ok. change applies it to s and returns the violation, if any.
 type adder func(name string, ok bool, change func(s *State) (broken string))
 
-// workerSteps is what a worker may do, and what may be done to it. A process that is stopped while
-// it is about to send nothing is one that does nothing.
+// workerSteps is the steps of a worker, and the events that affect it. Stopping a process that is
+// not about to send is left out: it equals a process that does nothing.
 func (m *Model) workerSteps(s State, i int, add adder) {
 	w := s.workers[i]
 	acts := w.has && w.sending < stopped
@@ -16,14 +15,20 @@ func (m *Model) workerSteps(s State, i int, add adder) {
 	add("takes the job", !w.dead && !w.has && m.takes(s.Record), func(s *State) string { m.take(s, i); return "" })
 	add("learns that Redis is another", owns && distrusts, func(s *State) string { m.distrust(s, i); return "" })
 	owns = owns && !distrusts
-	add("renews the lease", owns && w.asked < 0, func(s *State) string { s.Record.Lapse, s.workers[i].asked = lease, 0; return "" })
+	add("renews the lease", owns && w.asked < 0, func(s *State) string {
+		s.Record.Lapse, s.workers[i].asked = lease, 0
+		return ""
+	})
 	add("has the proof", acts && w.asked >= 0, func(s *State) string { m.prove(s, i); return "" })
-	add("learns that it lost the job", acts && !m.owns(s, i), func(s *State) string { s.workers[i] = worker{asked: -1}; return "" })
+	add("learns that it lost the job", acts && !m.owns(s, i), func(s *State) string {
+		s.workers[i] = worker{asked: -1}
+		return ""
+	})
 
 	mayWrite := w.proof > 0 || !m.has(ProvePieces)
 	add("is about to send", quiet && mayWrite, func(s *State) string { s.workers[i].sending = proven; return "" })
-	// A process that is continued sends at once: to stop it over and over between two of its
-	// instructions is left out.
+	// A process that is continued sends at once. Stopping it repeatedly between two instructions is
+	// left out.
 	add("sends the image", w.sending != idle, func(s *State) string { send(s, i, image); return "" })
 	add("sends something wrong", w.sending != idle, func(s *State) string { send(s, i, wrong); return "" })
 	mayDestroy := owns && w.proof > 0 || !m.has(FreshForDestroy)
@@ -38,7 +43,9 @@ func (m *Model) workerSteps(s State, i int, add adder) {
 
 	add("is stopped", w.sending == proven, func(s *State) string { s.workers[i].sending = stopped; return "" })
 	add("is killed, and what it sent is lost", !w.dead, func(s *State) string { return kill(s, i, false) })
-	add("is killed, and what it sent arrives", !w.dead && s.writes[i].from != 0, func(s *State) string { return kill(s, i, true) })
+	add("is killed, and what it sent arrives", !w.dead && s.writes[i].from != 0, func(s *State) string {
+		return kill(s, i, true)
+	})
 }
 
 // takes reports whether a worker may take the job.
@@ -46,8 +53,8 @@ func (m *Model) takes(r Record) bool {
 	return r.Epoch < attempts && (r.Status == Queued || r.Status == Running && r.Lapse <= 0)
 }
 
-// Take is the record after worker owner took the job. ended says that the process of the owner
-// before is proven to have ended.
+// Take is the record after worker owner took the job. ended: the process of the previous owner has
+// provably ended.
 func (m *Model) Take(r Record, owner int8, ended bool) Record {
 	switch {
 	case !m.has(WaitWhenLost):
@@ -79,13 +86,13 @@ func (m *Model) proves() int8 {
 	return lease
 }
 
-// owns is what Redis says when a worker renews, finishes or fails.
+// owns is the answer of Redis when a worker renews the lease or ends the job.
 func (m *Model) owns(s State, i int) bool {
 	return s.Record.Status == Running && s.Record.Epoch == s.workers[i].epoch &&
 		(s.Record.Owner == int8(i) || !m.has(CompareToken))
 }
 
-// distrust notes that there may be an owner which this copy of the record does not have.
+// distrust records that an owner may be missing in this copy of the record.
 func (m *Model) distrust(s *State, i int) {
 	s.Record.Copy = false
 	if m.has(WaitWhenLost) {
@@ -93,7 +100,7 @@ func (m *Model) distrust(s *State, i int) {
 	}
 }
 
-// prove takes in the answer to a renewal.
+// prove handles the answer to a renewal.
 func (m *Model) prove(s *State, i int) {
 	w := &s.workers[i]
 	lasts := m.proves()
@@ -140,8 +147,8 @@ func end(s *State, i int, to Status) (broken string) {
 	return ""
 }
 
-// kill ends a process: the kernel resets its connections, so what it sent arrives within a round
-// trip, which is nothing beside a tick, or never.
+// kill ends a process. The kernel resets its connections, so what it sent arrives within a round
+// trip, which is much shorter than a tick, or never.
 func kill(s *State, i int, arrives bool) (broken string) {
 	if s.writes[i].from != 0 && arrives {
 		broken = arrive(s, i)
