@@ -17,8 +17,9 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-// child is a redis-server that this process runs by a keeper. If it dies it is started again; if
-// this process is killed it lives on, and the next transferd takes it over.
+// child is a redis-server that a keeper runs for this process. If redis-server dies, child starts
+// it again. If this process is killed, redis-server keeps running, and the next transferd takes it
+// over.
 type child struct {
 	cfg    *Config
 	socket string
@@ -57,7 +58,7 @@ func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
 	return ended, nil
 }
 
-// adopt waits until a redis-server that listens already answers, or has ended: a second one would
+// adopt waits until a redis-server that already listens answers or has ended: a second one would
 // write to the same files.
 func (c *child) adopt(ctx context.Context) (bool, error) {
 	if !c.listening() {
@@ -71,7 +72,7 @@ func (c *child) adopt(ctx context.Context) (bool, error) {
 	return err == nil, errors.Join(err, c.identify())
 }
 
-// listening reports whether a redis-server of ours accepts connections, whatever it answers.
+// listening reports whether a process accepts connections on the socket.
 func (c *child) listening() bool {
 	conn, err := net.Dial("unix", c.socket)
 	if err != nil {
@@ -81,8 +82,8 @@ func (c *child) listening() bool {
 	return true
 }
 
-// identify notes the process that listens on the socket, which is told to end even when the socket
-// has been removed.
+// identify finds the process that listens on the socket, so that it can be signaled after the
+// socket has been removed.
 func (c *child) identify() error {
 	pid, err := listener(c.socket)
 	if err != nil {
@@ -118,8 +119,8 @@ func listener(socket string) (pid int, err error) {
 	return int(peer.Pid), nil
 }
 
-// spawn starts a keeper with a redis-server, and waits until that answers. What does not answer is
-// ended again.
+// spawn starts a keeper with a redis-server, and waits until redis-server answers. If it does not,
+// spawn ends both.
 func (c *child) spawn(ctx context.Context) (<-chan struct{}, error) {
 	log, err := os.OpenFile(filepath.Join(c.cfg.Dir, serverLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -150,7 +151,7 @@ func (c *child) spawn(ctx context.Context) (<-chan struct{}, error) {
 
 const adoptedCheck = time.Second
 
-// watchAdopted notices by looking that a redis-server which is not our child has ended.
+// watchAdopted polls for the end of a redis-server that is not a child of this process.
 func (c *child) watchAdopted() <-chan struct{} {
 	ended := make(chan struct{})
 	panics.Go(func() {
@@ -213,8 +214,8 @@ func (c *child) stopping() bool {
 	}
 }
 
-// close has redis-server write what it holds and end. One that does not end is killed: what it has
-// acknowledged is on disk.
+// close ends redis-server. If redis-server does not end, close kills it: what it has acknowledged
+// is on disk.
 func (c *child) close() error {
 	close(c.stop)
 	c.kept()
@@ -227,5 +228,5 @@ func (c *child) close() error {
 	return nil
 }
 
-// kill has redis-server end, and does not wait for it.
+// kill signals redis-server to end, and does not wait for it.
 func (c *child) kill() { _ = c.signal(syscall.SIGTERM) }

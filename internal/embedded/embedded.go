@@ -34,19 +34,19 @@ type Config struct {
 	// Schema says what the journal of a server in this process keeps.
 	Schema Schema
 	Log    *zap.Logger
-	// Failed, if set, is called by goroutines of the Redis when it cannot go on: its folder was
-	// removed, say. It may be called several times.
+	// Failed, if set, is called by goroutines of the Redis when it cannot continue, for example
+	// because its folder was removed. It may be called several times.
 	Failed func(error)
 
 	adoption time.Duration // how long a redis-server waits for an owner
 }
 
-// Redis is a running Redis. But for Kill, its methods are not safe for concurrent use.
+// Redis is a running Redis. Except Kill, its methods are not safe for concurrent use.
 type Redis struct {
 	url     string
 	cfg     Config
 	lock    *flock.Flock
-	owner   *os.File // by which the keeper knows of this process
+	owner   *os.File // locked, which shows the keeper that this process runs
 	engine  engine
 	stop    chan struct{}
 	watched func() // waits for watchFolder
@@ -55,7 +55,7 @@ type Redis struct {
 // engine is what serves: a child or this process.
 type engine interface {
 	close() error
-	kill() // ends what would outlive this process
+	kill() // signals child processes to end
 }
 
 // The files in the folder of an embedded Redis.
@@ -68,7 +68,7 @@ const (
 )
 
 // Start starts the Redis in cfg.Dir with all data that it held. CodeConflict: another process runs
-// it. The program has called KeepIfAsked.
+// it. The program must call KeepIfAsked before.
 func Start(ctx context.Context, cfg Config) (*Redis, error) {
 	cfg.adoption = cmp.Or(cfg.adoption, adoption)
 	if cfg.Failed == nil {
@@ -77,7 +77,8 @@ func Start(ctx context.Context, cfg Config) (*Redis, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make queue folder: %w", err)
 	}
-	r := &Redis{cfg: cfg, stop: make(chan struct{}), lock: flock.New(filepath.Join(cfg.Dir, lockFile), flock.SetPermissions(0o600))}
+	lock := flock.New(filepath.Join(cfg.Dir, lockFile), flock.SetPermissions(0o600))
+	r := &Redis{cfg: cfg, stop: make(chan struct{}), lock: lock}
 	ok, err := r.lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock queue folder: %w", err)
@@ -107,10 +108,10 @@ func (r *Redis) start(ctx context.Context) (err error) {
 	return os.WriteFile(filepath.Join(r.cfg.Dir, addressFile), []byte(r.url), 0o600)
 }
 
-// folderCheck is how often it is looked whether the folder is still there.
+// folderCheck is how often watchFolder checks the folder.
 const folderCheck = time.Second
 
-// watchFolder notices that the folder was removed, or another put in its place.
+// watchFolder reports to Failed when the folder was removed or replaced.
 func (r *Redis) watchFolder() {
 	tick := time.NewTicker(folderCheck)
 	defer tick.Stop()
@@ -126,7 +127,8 @@ func (r *Redis) watchFolder() {
 		}
 		there, err := os.Stat(r.owner.Name())
 		if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(held, there) {
-			r.cfg.Failed(transfer.Errorf(transfer.CodeFailed, "start transferd again, with an empty queue; leave its `state:` folder alone while it runs",
+			r.cfg.Failed(transfer.Errorf(transfer.CodeFailed,
+				"start transferd again, with an empty queue; leave its `state:` folder alone while it runs",
 				"the folder of the queue, %s, was removed", r.cfg.Dir))
 			return
 		}
@@ -170,16 +172,16 @@ func (r *Redis) Close() error {
 	return errors.Join(err, r.lock.Unlock())
 }
 
-// Kill is for a process that ends at once: nothing of the Redis outlives it. It does not wait, may
-// be called at any time, and nothing else may be called after it.
+// Kill ends the Redis of a process that is about to exit, so that no child outlives it. It does not
+// wait. It may be called at any time, also concurrently; no other method may be called after it.
 func (r *Redis) Kill() {
 	if r.engine != nil {
 		r.engine.kill()
 	}
 }
 
-// Find returns the URL of the Redis that a process of this user runs in dir. CodeForbidden: dir is
-// another user's; CodeNotFound: none runs there.
+// Find returns the URL of the Redis that a process of this user runs in dir. CodeForbidden: dir
+// belongs to another user; CodeNotFound: no Redis runs there.
 func Find(dir string) (url string, err error) {
 	address, err := os.ReadFile(filepath.Join(dir, addressFile))
 	switch {
@@ -192,8 +194,7 @@ func Find(dir string) (url string, err error) {
 	return string(address), nil
 }
 
-// ownerOf is the user whose folder keeps others out of dir: that of dir, or of the folder above it
-// that hides it.
+// ownerOf is the user who owns dir, or the folder above it that is closed to this user.
 func ownerOf(dir string) string {
 	info, err := os.Stat(dir)
 	for ; errors.Is(err, fs.ErrPermission) && dir != filepath.Dir(dir); info, err = os.Stat(dir) {
@@ -250,8 +251,8 @@ var (
 	errLoading = errors.New("redis-server is loading its data")
 )
 
-// await waits until a server on the socket serves; ended closes, or gone returns true, if it never
-// will. One that loads its data may take as long as it likes.
+// await waits until a server on the socket serves. It fails with errEnded when ended closes or gone
+// returns true. There is no time limit while the server loads its data.
 func await(ctx context.Context, socket string, ended <-chan struct{}, gone func() bool) error {
 	for silent := time.Now(); ; {
 		err := ping(socket)

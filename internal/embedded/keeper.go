@@ -17,26 +17,26 @@ import (
 )
 
 // The keeper is a process between transferd and its redis-server. A transferd that is killed cannot
-// end its redis-server, which shall live on for the next transferd, but not for ever. So its parent
-// is this program once more, which ends it when no transferd has owned the folder for some minutes,
-// or at once if the folder is gone and no other can find it.
+// end its redis-server, which the next transferd may take over, but which must not run forever. So
+// a second process of this program, the keeper, is the parent of redis-server. It ends redis-server
+// when no transferd has owned the folder for 5 minutes, or at once if the folder is gone.
 //
-// Who owns the folder holds a shared lock of a file in it for as long as its process lives, which
-// the kernel sees to. The keeper looks whether it could have the lock for itself.
+// The owner of the folder holds a shared lock of a file in it; the kernel releases the lock when
+// the owner ends. The keeper tries to take an exclusive lock of the same file.
 
-// keeperName is the name of the keeper's process. It is not transferd, so that who kills all
-// processes of that name leaves it.
+// keeperName is the name of the keeper's process. It is not transferd, so that killing all
+// processes of that name does not kill the keeper.
 const keeperName = "queue-keeper"
 
 const (
-	// ownerCheck is how often the keeper looks whether the folder has an owner.
+	// ownerCheck is how often the keeper checks whether the folder has an owner.
 	ownerCheck = time.Second
 	// adoption is how long a redis-server without an owner waits for the next one.
 	adoption = 5 * time.Minute
 )
 
-// keeperCommand runs redis-server in dir by a keeper, which is out of reach of what happens to
-// transferd's terminal.
+// keeperCommand runs a keeper with a redis-server in dir. The keeper has a session of its own, so
+// signals of transferd's terminal do not reach it.
 func keeperCommand(server, dir, socket string, wait time.Duration) *exec.Cmd {
 	return &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{keeperName, server, socket, wait.String()}, Dir: dir,
@@ -44,8 +44,8 @@ func keeperCommand(server, dir, socket string, wait time.Duration) *exec.Cmd {
 	}
 }
 
-// KeepIfAsked runs the keeper and ends the process, if that was started as one. A program that
-// calls Start calls it before anything else.
+// KeepIfAsked runs the keeper and exits, if this process was started as a keeper. A program that
+// calls Start must call it before anything else.
 func KeepIfAsked() {
 	const args = 4
 	if os.Args[0] != keeperName || len(os.Args) != args {
@@ -64,22 +64,22 @@ func KeepIfAsked() {
 
 // keep runs redis-server in this process's folder until it ends.
 func keep(server, socket string, wait time.Duration) error {
-	_ = os.WriteFile("/proc/self/comm", []byte(keeperName), 0) // else it is "exe"
+	_ = os.WriteFile("/proc/self/comm", []byte(keeperName), 0) // the default is "exe"
 	owner, err := os.Open(ownerFile)
 	if err != nil {
 		return fmt.Errorf("open owner's lock: %w", err)
 	}
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, syscall.SIGTERM)
-	// redis-server ends with this process, however that ends. The kernel takes the thread that
-	// started it for the parent, so this goroutine keeps its thread until then.
+	terminate := make(chan os.Signal, 1)
+	signal.Notify(terminate, syscall.SIGTERM)
+	// redis-server gets a signal when this process ends in any way. For the kernel the parent is
+	// the thread that started redis-server, so this goroutine keeps its thread until then.
 	runtime.LockOSThread()
 	cmd := serverCommand(server, socket)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start redis-server: %w", err)
 	}
-	k := &keeper{owner: owner, wait: wait, told: told, process: cmd.Process}
+	k := &keeper{owner: owner, wait: wait, terminate: terminate, process: cmd.Process}
 	panics.Go(k.watch, func(err error) { fmt.Fprintf(os.Stderr, "%s: %v\n", keeperName, err) })
 	return cmd.Wait()
 }
@@ -87,26 +87,27 @@ func keep(server, socket string, wait time.Duration) error {
 // serverCommand runs redis-server in this process's folder. Only this process's user may reach the
 // socket. Every acknowledged write is on disk, and nothing is ever dropped.
 func serverCommand(server, socket string) *exec.Cmd {
-	return exec.Command(server, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", ".", //nolint:gosec // found on the PATH
+	return exec.Command(server, "--port", "0", //nolint:gosec // found on the PATH
+		"--unixsocket", socket, "--unixsocketperm", "700", "--dir", ".",
 		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
 		"--daemonize", "no", "--logfile", serverLog)
 }
 
 type keeper struct {
-	owner   *os.File      // whose lock the owner of the folder has
-	wait    time.Duration // for the next owner
-	told    <-chan os.Signal
-	process *os.Process // redis-server
+	owner     *os.File      // the file that the owner of the folder locks
+	wait      time.Duration // for the next owner
+	terminate <-chan os.Signal
+	process   *os.Process // redis-server
 }
 
-// watch tells redis-server to end when it is time, and again until it has: at the second signal it
-// gives up what else it is doing.
+// watch signals redis-server to end when it is time, and repeats the signal until redis-server has
+// ended: at the second signal it aborts what it is doing.
 func (k *keeper) watch() {
 	tick := time.NewTicker(ownerCheck)
 	defer tick.Stop()
 	for alone := time.Duration(0); ; {
 		select {
-		case <-k.told:
+		case <-k.terminate:
 			_ = k.process.Signal(syscall.SIGTERM)
 			continue
 		case <-tick.C:
@@ -119,12 +120,12 @@ func (k *keeper) watch() {
 			_ = unix.Flock(int(k.owner.Fd()), unix.LOCK_UN)
 			continue
 		}
-		// The lock is kept: the next owner comes when redis-server has ended.
+		// The keeper holds the lock, so the next owner waits until redis-server has ended.
 		_ = k.process.Signal(syscall.SIGTERM)
 	}
 }
 
-// lock reports whether the folder has no owner; then the lock is the keeper's.
+// lock takes the lock if the folder has no owner, and reports whether it did.
 func (k *keeper) lock() bool {
 	return unix.Flock(int(k.owner.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
 }
@@ -134,8 +135,8 @@ func (k *keeper) folderGone() bool {
 	return err == nil && info.Sys().(*syscall.Stat_t).Nlink == 0
 }
 
-// own takes the lock by which the keeper knows that the folder has an owner. It waits while a
-// keeper ends its redis-server.
+// own takes the lock that shows the keeper that the folder has an owner. It waits while a keeper
+// ends its redis-server.
 func own(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, ownerFile), os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {

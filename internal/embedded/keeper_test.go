@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -14,7 +15,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// ends returns when the redis-server at the socket that url names ends: then its connections do.
+// ends connects to the redis-server at url. wait fails unless the redis-server closes the
+// connection, and so has ended, within patience.
 func ends(t *testing.T, url string) (wait func(patience time.Duration)) {
 	t.Helper()
 	conn, err := net.Dial("unix", strings.TrimPrefix(url, "unix://"))
@@ -33,6 +35,22 @@ func ends(t *testing.T, url string) (wait func(patience time.Duration)) {
 	}
 }
 
+// staysUp fails if the redis-server at url ends within the given time.
+func staysUp(t *testing.T, url string, atLeast time.Duration) {
+	t.Helper()
+	conn, err := net.Dial("unix", strings.TrimPrefix(url, "unix://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(atLeast)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("redis-server ended within %s: %v", atLeast, err)
+	}
+}
+
 // parent is the process that started another one.
 func parent(t *testing.T, pid int) (ppid int) {
 	t.Helper()
@@ -47,9 +65,9 @@ func parent(t *testing.T, pid int) (ppid int) {
 	return ppid
 }
 
-// TestAdoptionEnds ends a redis-server whose transferd was killed, when the wait for another one is
-// over.
-func TestAdoptionEnds(t *testing.T) {
+// TestAbandonedServerEndsAfterTheWait kills a transferd: its redis-server ends when no other
+// transferd comes.
+func TestAbandonedServerEndsAfterTheWait(t *testing.T) {
 	cfg := config(t.TempDir(), redisServer(t))
 	cfg.adoption = 2 * ownerCheck
 	r, err := Start(t.Context(), cfg)
@@ -65,9 +83,9 @@ func TestAdoptionEnds(t *testing.T) {
 	want(t, dial(t, next.URL()), "a", "1")
 }
 
-// TestAdoptedStays is a redis-server that was taken over, and whose wait begins again when it is
-// abandoned once more.
-func TestAdoptedStays(t *testing.T) {
+// TestAdoptedServerStays takes a redis-server over: it runs for longer than the wait, which begins
+// again when it is abandoned once more.
+func TestAdoptedServerStays(t *testing.T) {
 	cfg := config(t.TempDir(), redisServer(t))
 	cfg.adoption = 3 * ownerCheck
 	first, err := Start(t.Context(), cfg)
@@ -78,7 +96,7 @@ func TestAdoptedStays(t *testing.T) {
 	first.abandon(t)
 	second := start(t, cfg.Dir, cfg.Server)
 	wait := ends(t, second.URL())
-	<-time.After(2 * cfg.adoption)
+	staysUp(t, second.URL(), 2*cfg.adoption)
 	if got := processID(t, dial(t, second.URL())); got != pid {
 		t.Errorf("got process %d, want %d", got, pid)
 	}
@@ -86,9 +104,9 @@ func TestAdoptedStays(t *testing.T) {
 	wait(30 * time.Second)
 }
 
-// TestFolderRemoved is told to whoever started it, and nothing is left behind: neither by a Redis
-// that is closed then, nor by one whose process is killed, where no other can find what lives on.
-func TestFolderRemoved(t *testing.T) {
+// TestFolderRemovedEndsTheServer removes the folder: Failed is called, and redis-server ends, both
+// when the Redis is closed and when its process is killed.
+func TestFolderRemovedEndsTheServer(t *testing.T) {
 	for _, closed := range []bool{true, false} {
 		failed := make(chan error, 1)
 		cfg := config(t.TempDir()+"/queue", redisServer(t))
@@ -102,7 +120,7 @@ func TestFolderRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-failed; !strings.Contains(err.Error(), "removed") {
-			t.Errorf("told %v", err)
+			t.Errorf("Failed got %v", err)
 		}
 		if closed {
 			stop(t, r)
@@ -113,8 +131,8 @@ func TestFolderRemoved(t *testing.T) {
 	}
 }
 
-// TestFolderRemovedOfMemory is told, too.
-func TestFolderRemovedOfMemory(t *testing.T) {
+// TestFolderRemovedFailsMemory removes the folder of a server in this process: Failed is called.
+func TestFolderRemovedFailsMemory(t *testing.T) {
 	failed := make(chan error, 1)
 	cfg := config(t.TempDir()+"/queue", "")
 	cfg.Failed = func(err error) { failed <- err }
@@ -129,8 +147,8 @@ func TestFolderRemovedOfMemory(t *testing.T) {
 	wantCode(t, <-failed, transfer.CodeFailed)
 }
 
-// TestKill is the last that a process does that ends at once.
-func TestKill(t *testing.T) {
+// TestKillEndsTheServer kills a Redis as a process does that is about to exit.
+func TestKillEndsTheServer(t *testing.T) {
 	r := start(t, t.TempDir(), redisServer(t))
 	wait := ends(t, r.URL())
 	r.Kill()
@@ -138,15 +156,17 @@ func TestKill(t *testing.T) {
 	stop(t, r)
 }
 
-// TestKeeperDies takes its redis-server with it, and both are started again.
-func TestKeeperDies(t *testing.T) {
+// TestKilledKeeperIsStartedAgain kills a keeper: its redis-server ends with it, and both are
+// started again.
+func TestKilledKeeperIsStartedAgain(t *testing.T) {
 	r := start(t, t.TempDir(), redisServer(t))
 	t.Cleanup(func() { stop(t, r) })
 	rdb := dial(t, r.URL())
 	write(t, rdb, "a", "1")
 	pid := processID(t, rdb)
 	keeper := parent(t, pid)
-	if name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(keeper), "comm")); string(name) != keeperName+"\n" || err != nil {
+	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(keeper), "comm"))
+	if string(name) != keeperName+"\n" || err != nil {
 		t.Fatalf("the parent of redis-server is %q, %v", name, err)
 	}
 	wait := ends(t, r.URL())
@@ -154,7 +174,8 @@ func TestKeeperDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(30 * time.Second)
-	if err := await(t.Context(), strings.TrimPrefix(r.URL(), "unix://"), nil, func() bool { return false }); err != nil {
+	socket := strings.TrimPrefix(r.URL(), "unix://")
+	if err := await(t.Context(), socket, nil, func() bool { return false }); err != nil {
 		t.Fatal(err)
 	}
 	rdb = dial(t, r.URL())

@@ -76,7 +76,8 @@ func startMemory(journalPath, socket string, cfg *Config) (engine, error) {
 	}
 	m.listener, m.stopped = l, make(chan struct{})
 	m.others = []func(){panics.Go(m.accept, cfg.Failed), panics.Go(m.passTime, cfg.Failed)}
-	m.log.Warn("embedded queue: in this process, for there is no redis-server; fit for one host and some hundreds of jobs", zap.String("journal", journalPath))
+	m.log.Warn("embedded queue: in this process, because redis-server is missing; "+
+		"fit for one host and some hundreds of jobs", zap.String("journal", journalPath))
 	return m, nil
 }
 
@@ -279,5 +280,5 @@ func (m *memory) close() error {
 	return errors.Join(err, m.stop())
 }
 
-// kill has nothing to do: all ends with this process.
+// kill has nothing to do: the server ends with this process.
 func (m *memory) kill() {}
