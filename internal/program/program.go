@@ -13,10 +13,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Main runs the command that the process's arguments name and ends the process with its outcome.
-// The first SIGINT or SIGTERM ends the command's context, and so does a terminal that closes; a
-// second SIGINT or SIGTERM ends the process at once. s is told of the other signals; nil: nothing
-// is reloaded.
+// Main runs the command that the process's arguments name and exits with its status. The first
+// SIGINT or SIGTERM ends the command's context, and so does SIGHUP from a terminal that closes; a
+// second SIGINT or SIGTERM ends the process at once. s says what else signals do; it may be nil.
 func Main(root *cobra.Command, s *Signals) {
 	if s == nil {
 		s = new(Signals)
@@ -24,8 +23,8 @@ func Main(root *cobra.Command, s *Signals) {
 	os.Exit(run(s.handle(), root))
 }
 
-// run returns the exit status. What went wrong, and what to do about it, goes to the command's
-// stderr, as does what its stdout has not taken.
+// run returns the exit status. It writes the error and its hint to the command's stderr, and before
+// them the output that stdout did not accept.
 func run(ctx context.Context, root *cobra.Command) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.InitDefaultHelpCmd()

@@ -12,10 +12,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Results is standard output as results are written to it. What it does not take, for the disk is
-// full, say, or its reader gone, is repeated on standard error when the program ends, which then
-// fails: a script waits for what is written, and it may be all that there is to find a drive by.
-// Its methods are not safe for concurrent use.
+// Results is standard output for results. Output that could not be written, because the disk is
+// full or the reader is gone, is repeated on standard error when the program ends, and the program
+// fails: the output may be the only record of the UUID of a drive. Its methods are not safe for
+// concurrent use.
 type Results struct {
 	w      io.Writer
 	closed bool  // there is no standard output
@@ -26,8 +26,8 @@ type Results struct {
 // NewResults writes to w.
 func NewResults(w io.Writer) *Results { return &Results{w: w, closed: closed(w)} }
 
-// Raw is what is written to, for a stream that is no result; nil: there is no standard output, and
-// what stands in its place would take all of a stream and keep nothing.
+// Raw is the underlying writer, for a stream that is not a result. nil: standard output is closed,
+// and Go's runtime has opened /dev/null in its place, which would discard the stream.
 func (r *Results) Raw() io.Writer {
 	if r.closed {
 		return nil
@@ -47,12 +47,12 @@ func (r *Results) Write(p []byte) (n int, err error) {
 	return n, r.err
 }
 
-// maxRepeated is how many lost bytes are repeated: more than that are no result that can be had by
-// no other way.
+// maxRepeated is how many lost bytes are repeated at the most. Longer output is not the result of a
+// job and can be had again.
 const maxRepeated = 4 << 10
 
-// finish returns the error of the first write that failed, or of closing, by which some file
-// systems tell what became of writes. Before that it repeats on stderr what was lost.
+// finish repeats lost output on stderr. It returns the error of the first write that failed, or
+// else of closing, which is when some file systems report errors of writes.
 func (r *Results) finish(stderr io.Writer) error {
 	if f, ok := r.w.(*os.File); ok && r.err == nil {
 		r.err = f.Close()
@@ -75,7 +75,7 @@ func (r *Results) finish(stderr io.Writer) error {
 	return nil
 }
 
-// bare is err without the name by which this process knows the file.
+// bare is err without the file's name, which is not the user's name for it.
 func bare(err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {
@@ -84,9 +84,9 @@ func bare(err error) error {
 	return err
 }
 
-// closed reports whether w was closed when the program began: Go's runtime then opens /dev/null in
-// its place, for reading and writing, where a shell opens it for writing alone. Others that start
-// programs may open it so, too.
+// closed reports whether w was closed when the program began. Go's runtime then opens /dev/null in
+// its place for reading and writing; a shell opens /dev/null for writing only. A parent process
+// that opens it for reading and writing looks the same.
 func closed(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -21,8 +21,9 @@ func open(t *testing.T, path string, flags int) *os.File {
 	return f
 }
 
-// TestResults fails a program whose standard output takes nothing, and repeats what it lost.
-func TestResults(t *testing.T) {
+// TestLostResultsAreRepeated: a program whose standard output refuses writes fails, and repeats on
+// standard error what was lost.
+func TestLostResultsAreRepeated(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -36,17 +37,26 @@ func TestResults(t *testing.T) {
 		out    *os.File
 		err    error
 		status int
-		words  string // of stderr; empty: nothing is there
+		words  string // of stderr; empty: stderr is empty
 	}{
-		"taken":              {out: open(t, os.DevNull, os.O_WRONLY)},
-		"disk full":          {out: open(t, "/dev/full", os.O_WRONLY), status: 1, words: "the-uuid\nprogram: write standard output: no space left"},
-		"no reader":          {out: w, status: 1, words: "the-uuid"},
-		"closed meanwhile":   {out: gone, status: 1, words: "the-uuid"},
-		"closed at start":    {out: open(t, os.DevNull, os.O_RDWR), words: "the-uuid"},
-		"failed, and a full": {out: open(t, "/dev/full", os.O_WRONLY), err: errors.New("broken"), status: 1, words: "program: broken"},
+		"taken": {out: open(t, os.DevNull, os.O_WRONLY)},
+		"disk full": {
+			out:    open(t, "/dev/full", os.O_WRONLY),
+			status: 1,
+			words:  "the-uuid\nprogram: write standard output: no space left",
+		},
+		"no reader":        {out: w, status: 1, words: "the-uuid"},
+		"closed meanwhile": {out: gone, status: 1, words: "the-uuid"},
+		"closed at start":  {out: open(t, os.DevNull, os.O_RDWR), words: "the-uuid"},
+		"command fails, and disk full": {
+			out:    open(t, "/dev/full", os.O_WRONLY),
+			err:    errors.New("broken"),
+			status: 1,
+			words:  "program: broken",
+		},
 	} {
 		root := &cobra.Command{Use: "program", RunE: func(cmd *cobra.Command, _ []string) error {
-			fmt.Fprintln(cmd.OutOrStdout(), "the-uuid") // whose error is not looked at
+			fmt.Fprintln(cmd.OutOrStdout(), "the-uuid") // ignores the error, as commands do
 			return tc.err
 		}}
 		var stderr strings.Builder
@@ -62,8 +72,8 @@ func TestResults(t *testing.T) {
 	}
 }
 
-// TestNoStreamToNowhere gives no writer for a stream that nothing would keep.
-func TestNoStreamToNowhere(t *testing.T) {
+// TestNoStreamToClosedOutput: Raw is nil if standard output was closed when the program began.
+func TestNoStreamToClosedOutput(t *testing.T) {
 	if w := NewResults(open(t, os.DevNull, os.O_RDWR)).Raw(); w != nil {
 		t.Errorf("without standard output, a stream goes to %v", w)
 	}
@@ -72,8 +82,8 @@ func TestNoStreamToNowhere(t *testing.T) {
 	}
 }
 
-// TestHelpIsCheckedToo is cobra's own output.
-func TestHelpIsCheckedToo(t *testing.T) {
+// TestLostHelpFails: a write error of cobra's own output fails the program, too.
+func TestLostHelpFails(t *testing.T) {
 	root := &cobra.Command{Use: "program", RunE: func(*cobra.Command, []string) error { return nil }}
 	root.SetOut(open(t, "/dev/full", os.O_WRONLY))
 	root.SetErr(new(strings.Builder))
@@ -83,7 +93,7 @@ func TestHelpIsCheckedToo(t *testing.T) {
 	}
 }
 
-// TestPanicIsAnError tells no stack.
+// TestPanicIsAnError: the program reports a panic as an error, without its stack.
 func TestPanicIsAnError(t *testing.T) {
 	root := &cobra.Command{Use: "program", RunE: func(*cobra.Command, []string) error { panic("a mistake") }}
 	var stderr strings.Builder

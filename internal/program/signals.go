@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-// Signals is what a program does at signals beyond ending its command's context. The zero Signals
+// Signals is what a program does on signals in addition to ending its command's context. The zero Signals
 // is ready for use. It is safe for concurrent use.
 type Signals struct {
 	mu   sync.Mutex
@@ -20,32 +20,31 @@ type Signals struct {
 	last []func()
 }
 
-// OnReload has SIGHUP call f, one call at a time, and not end the program, unless it is its
-// terminal that has closed.
+// OnReload makes SIGHUP call f, one call at a time, instead of ending the program. SIGHUP from a
+// terminal that has closed still ends it.
 func (s *Signals) OnReload(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hup = f
 }
 
-// BeforeExit has f called before a second signal ends the process at once. It must not wait for
-// anything.
+// BeforeExit registers f, which is called before a second signal ends the process at once. f must
+// not block.
 func (s *Signals) BeforeExit(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = append(s.last, f)
 }
 
-// handle takes the process's signals from now on. The context ends with the first that tells it to
-// end.
+// handle handles the process's signals from now on. The context ends with the first signal to end.
 func (s *Signals) handle() context.Context {
 	ctx, stop := context.WithCancel(context.Background())
-	// A write to a pipe that has no reader any more is an error of the write. Ignored, it would be
-	// so for all programs that this one starts, too.
+	// A write to a pipe without a reader must be an error of the write. Ignoring SIGPIPE would do
+	// that too, but programs that this one starts would inherit it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	received := make(chan os.Signal, 8)
 	signal.Notify(received, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signal.Notify(received, syscall.SIGHUP)
 	}
 	terminal := openTerminal()
@@ -86,7 +85,7 @@ func openTerminal() terminal {
 	return terminal{f}
 }
 
-// closed reports whether there was a terminal that has hung up: then all that can be asked of it is
+// closed reports whether there was a terminal that has hung up: then every ioctl on it fails with
 // EIO.
 func (t terminal) closed() bool {
 	if t.f == nil {

@@ -11,15 +11,15 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// explainUsage has a command and those below it say what is wrong with a command line in one line,
-// and how the command is written. It is called once, when the tree is complete.
+// explainUsage makes a command and its subcommands report a wrong command line in one line, with
+// the correct usage as the hint. It is called once, when the tree is complete.
 func explainUsage(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(flagError)
 	if check := cmd.Args; cmd.HasSubCommands() {
 		alone := cmd.Runnable()
 		cmd.Args = func(cmd *cobra.Command, args []string) error { return groupArgs(cmd, args, alone) }
 		if !alone {
-			cmd.RunE = func(*cobra.Command, []string) error { return nil } // groupArgs lets no command line through
+			cmd.RunE = func(*cobra.Command, []string) error { return nil } // groupArgs refuses every command line
 		}
 	} else if check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -56,8 +56,9 @@ func commandName(cmd *cobra.Command) string {
 	return strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()))
 }
 
-// groupArgs is the check of commands that hold others. alone: the command does something by itself.
-// If not, it is a mistake without one of the others; of a program, a question for help.
+// groupArgs checks the arguments of a command that has subcommands. alone: the command can run
+// without one. If it cannot, a missing subcommand is an error; for the program itself it prints the
+// help.
 func groupArgs(cmd *cobra.Command, args []string, alone bool) error {
 	hint := cmd.CommandPath() + " --help lists the commands"
 	switch {
@@ -65,7 +66,8 @@ func groupArgs(cmd *cobra.Command, args []string, alone bool) error {
 		return nil
 	case len(args) > 0:
 		meant := subcommands(cmd, func(name string) bool { return transfer.Resembles(name, args[0]) })
-		return invalid(hint, "there is no command %q%s", strings.TrimSpace(commandName(cmd)+" "+args[0]), didYouMean(meant, ""))
+		name := strings.TrimSpace(commandName(cmd) + " " + args[0])
+		return invalid(hint, "there is no command %q%s", name, didYouMean(meant, ""))
 	case cmd.HasParent():
 		all := subcommands(cmd, func(string) bool { return true })
 		return invalid(hint, "%s needs one of its commands: %s", commandName(cmd), strings.Join(all, ", "))
@@ -73,7 +75,7 @@ func groupArgs(cmd *cobra.Command, args []string, alone bool) error {
 	return pflag.ErrHelp
 }
 
-// subcommands is the names of those of the command's own commands that are wanted.
+// subcommands is the names of the command's subcommands for which wanted returns true.
 func subcommands(cmd *cobra.Command, wanted func(name string) bool) (names []string) {
 	for _, sub := range cmd.Commands() {
 		if sub.IsAvailableCommand() && wanted(sub.Name()) {
@@ -83,7 +85,7 @@ func subcommands(cmd *cobra.Command, wanted func(name string) bool) (names []str
 	return names
 }
 
-// didYouMean names what may have been meant; empty if nothing comes near.
+// didYouMean is a suggestion of similar names; empty if there are none.
 func didYouMean(names []string, prefix string) string {
 	if len(names) == 0 {
 		return ""
@@ -107,7 +109,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	case errors.As(err, &missing):
 		return invalid(hint, "--%s needs a value", missing.GetFlag().Name)
 	case errors.As(err, &bad):
-		return badValue(bad.GetFlag(), bad.GetValue(), bad.Unwrap())
+		return badValue(bad.GetFlag(), bad.GetValue(), bad.Unwrap(), hint)
 	}
 	return invalid(hint, "%w", err)
 }
@@ -136,7 +138,7 @@ func usersOf(cmd *cobra.Command, name string) (users []string) {
 	return users
 }
 
-// near is the names of the command's flags that may have been meant by name.
+// near is the names of the command's flags that resemble name.
 func near(cmd *cobra.Command, name string) (names []string) {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden && transfer.Resembles(f.Name, name) {
@@ -153,14 +155,15 @@ var forms = map[string]struct{ noun, hint string }{
 	"uint64": {"a whole number", "use digits alone"},
 }
 
-// badValue says of the types of cobra's own what they take; others say so themselves.
-func badValue(f *pflag.Flag, value string, cause error) error {
+// badValue explains what a flag of one of cobra's own types accepts. The project's types have
+// errors with hints of their own.
+func badValue(f *pflag.Flag, value string, cause error, hint string) error {
 	if form, ok := forms[f.Value.Type()]; ok {
 		return invalid(form.hint, "--%s: %q is not %s", f.Name, value, form.noun)
 	}
 	var e *transfer.Error
 	if errors.As(cause, &e) {
-		return invalid(e.Hint, "--%s: %w", f.Name, cause)
+		return invalid(cmp.Or(e.Hint, hint), "--%s: %w", f.Name, cause)
 	}
-	return invalid("", "--%s: %q: %w", f.Name, value, cause)
+	return invalid(hint, "--%s: %q: %w", f.Name, value, cause)
 }

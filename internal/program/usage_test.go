@@ -11,32 +11,48 @@ import (
 // tree is a program with a command, a group of commands and flags.
 func tree() *cobra.Command {
 	root := &cobra.Command{Use: "ctl"}
-	upload := &cobra.Command{Use: "upload SOURCE TARGET", Args: cobra.ExactArgs(2), Run: func(*cobra.Command, []string) {}}
+	idle := func(*cobra.Command, []string) {}
+	upload := &cobra.Command{Use: "upload SOURCE TARGET", Args: cobra.ExactArgs(2), Run: idle}
 	upload.Flags().Bool("wait", false, "")
 	upload.Flags().Int("limit", 0, "")
 	jobs := &cobra.Command{Use: "jobs"}
-	jobs.AddCommand(&cobra.Command{Use: "list", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {}})
+	jobs.AddCommand(&cobra.Command{Use: "list", Args: cobra.NoArgs, Run: idle})
 	root.AddCommand(upload, jobs)
 	return root
 }
 
-// TestUsage says in one line what is wrong with a command line, and in a hint how it is written.
+// TestUsage: an error says in one line what is wrong with a command line, and its hint how to write
+// it.
 func TestUsage(t *testing.T) {
 	for line, want := range map[string]string{
-		"upload a":                 "ctl: upload takes SOURCE TARGET, and 1 argument was given\nhint: usage: ctl upload SOURCE TARGET [flags]\n",
-		"upload":                   "ctl: upload takes SOURCE TARGET, and 0 arguments were given\nhint: usage: ctl upload SOURCE TARGET [flags]\n",
-		"jobs list x":              "ctl: jobs list takes no arguments, and 1 argument was given\nhint: usage: ctl jobs list [flags]\n",
-		"uplaod a b":               "ctl: there is no command \"uplaod\"; did you mean upload?\nhint: ctl --help lists the commands\n",
-		"jobs lst":                 "ctl: there is no command \"jobs lst\"; did you mean list?\nhint: ctl jobs --help lists the commands\n",
-		"jobs":                     "ctl: jobs needs one of its commands: list\nhint: ctl jobs --help lists the commands\n",
-		"xyzzy":                    "ctl: there is no command \"xyzzy\"\nhint: ctl --help lists the commands\n",
-		"upload a b --wiat":        "ctl: upload has no flag --wiat; did you mean --wait?\nhint: ctl upload --help lists the flags\n",
-		"upload a b -wait":         "ctl: upload has no flag -wait; did you mean --wait?\nhint: ctl upload --help lists the flags\n",
-		"--wait upload a b":        "ctl: --wait is a flag of upload\nhint: write it after the command: ctl upload … --wait\n",
-		"upload a b --limit":       "ctl: --limit needs a value\nhint: ctl upload --help lists the flags\n",
-		"upload a b --limit x":     "ctl: --limit: \"x\" is not a whole number\nhint: use digits alone\n",
-		"upload a b --wait=maybe":  "ctl: --wait: \"maybe\" is not true or false\nhint: leave the value out, or write =true or =false\n",
-		"upload a b --no-such-one": "ctl: upload has no flag --no-such-one\nhint: ctl upload --help lists the flags\n",
+		"upload a": "ctl: upload takes SOURCE TARGET, and 1 argument was given\n" +
+			"hint: usage: ctl upload SOURCE TARGET [flags]\n",
+		"upload": "ctl: upload takes SOURCE TARGET, and 0 arguments were given\n" +
+			"hint: usage: ctl upload SOURCE TARGET [flags]\n",
+		"jobs list x": "ctl: jobs list takes no arguments, and 1 argument was given\n" +
+			"hint: usage: ctl jobs list [flags]\n",
+		"uplaod a b": "ctl: there is no command \"uplaod\"; did you mean upload?\n" +
+			"hint: ctl --help lists the commands\n",
+		"jobs lst": "ctl: there is no command \"jobs lst\"; did you mean list?\n" +
+			"hint: ctl jobs --help lists the commands\n",
+		"jobs": "ctl: jobs needs one of its commands: list\n" +
+			"hint: ctl jobs --help lists the commands\n",
+		"xyzzy": "ctl: there is no command \"xyzzy\"\n" +
+			"hint: ctl --help lists the commands\n",
+		"upload a b --wiat": "ctl: upload has no flag --wiat; did you mean --wait?\n" +
+			"hint: ctl upload --help lists the flags\n",
+		"upload a b -wait": "ctl: upload has no flag -wait; did you mean --wait?\n" +
+			"hint: ctl upload --help lists the flags\n",
+		"--wait upload a b": "ctl: --wait is a flag of upload\n" +
+			"hint: write it after the command: ctl upload … --wait\n",
+		"upload a b --limit": "ctl: --limit needs a value\n" +
+			"hint: ctl upload --help lists the flags\n",
+		"upload a b --limit x": "ctl: --limit: \"x\" is not a whole number\n" +
+			"hint: use digits alone\n",
+		"upload a b --wait=maybe": "ctl: --wait: \"maybe\" is not true or false\n" +
+			"hint: leave the value out, or write =true or =false\n",
+		"upload a b --no-such-one": "ctl: upload has no flag --no-such-one\n" +
+			"hint: ctl upload --help lists the flags\n",
 	} {
 		root := tree()
 		var stderr strings.Builder
@@ -49,8 +65,9 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestAlone: a program alone shows its help, and does what it does alone if there is something.
-func TestAlone(t *testing.T) {
+// TestProgramWithoutCommand: without a command, a program runs its own function, or shows its help
+// if it has none.
+func TestProgramWithoutCommand(t *testing.T) {
 	root := tree()
 	var out strings.Builder
 	root.SetOut(&out)

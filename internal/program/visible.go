@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// OneLine is s as Visible writes it, with line breaks shown, too: the name of a file may have some.
+// OneLine is s as Visible writes it, and with line breaks quoted: the name of a file may have some.
 func OneLine(s string) string {
 	var b strings.Builder
 	for _, r := range s {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestOneLine shows line breaks, too.
+// TestOneLine: line breaks are quoted, too.
 func TestOneLine(t *testing.T) {
 	if got, want := OneLine("a\nb\r „ö“\x1b"), `a\nb\r „ö“\x1b`; got != want {
 		t.Errorf("got %q, want %q", got, want)
