@@ -1,10 +1,10 @@
 // Package panics keeps a panic from ending the process: one in a job must not end all other jobs.
 //
-// A panic ends the process unless the goroutine that it is in recovers it. So all goroutines and
-// callbacks of the project are started by this package, which makes an error with CodeInternal of a
-// panic; TestNoOtherGoroutines refuses any other go statement. What is beyond its reach is code of
-// a library in a goroutine of that library; where such code calls ours, as net/http reads a
-// request's body, ours is guarded by Catch.
+// A panic ends the process unless its own goroutine recovers it. So this package starts all
+// goroutines and callbacks of the project, and converts a panic to an error with CodeInternal.
+// TestNoOtherGoroutines refuses any other go statement. This package cannot recover a panic of a
+// library in a goroutine of that library. Where such a goroutine calls our code, as when net/http
+// reads a request's body, Catch guards our code.
 package panics
 
 import (
@@ -22,8 +22,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Panic is a panic that was recovered. As an error it tells only where it came from: its value may
-// hold anything, and the stack is for a log.
+// Panic is a recovered panic. Its error text holds only the place of the panic, because the value
+// may hold anything and the stack belongs in a log.
 type Panic struct {
 	Value any
 	Stack []byte // of the goroutine, as debug.Stack formats it
@@ -39,9 +39,11 @@ func Of(err error) *Panic {
 	return p
 }
 
-const hint = "this is a fault in transferd: report it with what the log says; a job that is retried goes on where it stopped"
+const hint = "this is a fault in transferd: report it with what the log says; " +
+	"a job that is retried goes on where it stopped"
 
-// Catch calls f and returns its error; if f panics, one with CodeInternal whose chain has a *Panic.
+// Catch calls f and returns its error. If f panics, it returns an error with CodeInternal whose
+// chain has a *Panic.
 func Catch(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -54,8 +56,7 @@ func Catch(f func() error) (err error) {
 	return f()
 }
 
-// place is the file, with its folder, and the line at which the panic that is being recovered
-// began.
+// place is the folder, file and line of the panic that is being recovered.
 func place() string {
 	pcs := make([]uintptr, 64)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(0, pcs)])
@@ -74,7 +75,7 @@ func place() string {
 	}
 }
 
-// Func is f for those who call it in a goroutine of their own, as timers do: if f panics, failed is
+// Func wraps f for a caller that runs it in another goroutine, as timers do: if f panics, failed is
 // called with the error.
 func Func(f func(), failed func(error)) func() {
 	return func() {
@@ -84,8 +85,8 @@ func Func(f func(), failed func(error)) func() {
 	}
 }
 
-// Go calls f in a goroutine; if f panics, failed is called there with the error. wait returns when
-// f and failed have returned. It may be called by any number of goroutines.
+// Go calls f in a goroutine. If f panics, failed is called there with the error. wait returns when
+// f and failed have returned. Several goroutines may call wait.
 func Go(f func(), failed func(error)) (wait func()) {
 	ended := make(chan struct{})
 	go func() {
@@ -113,7 +114,7 @@ func (g *Group) Go(f func() error) { g.group.Go(func() error { return Catch(f) }
 // Wait waits for all goroutines of the group and returns the first error.
 func (g *Group) Wait() error { return g.group.Wait() }
 
-// Writer is w for a library that writes in a goroutine of its own: a panic of w is an error of
+// Writer wraps w for a library that writes in its own goroutine: a panic of w becomes an error of
 // Write.
 func Writer(w io.Writer) io.Writer { return writer{w} }
 
@@ -127,7 +128,7 @@ func (g writer) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// ReadCloser is r for a library that reads in a goroutine of its own: a panic of r is an error.
+// ReadCloser wraps r for a library that reads in its own goroutine: a panic of r becomes an error.
 func ReadCloser(r io.ReadCloser) io.ReadCloser { return readCloser{r} }
 
 type readCloser struct{ r io.ReadCloser }

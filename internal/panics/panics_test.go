@@ -28,12 +28,11 @@ func wantPanic(t *testing.T, err error) {
 		t.Errorf("got %v with the stack\n%s", err, p.Stack)
 	}
 	if f := transfer.FailureOf(err); strings.Contains(f.Message+f.Hint, "goroutine") || f.Hint == "" {
-		t.Errorf("a user is told %+v", f)
+		t.Errorf("got the failure %+v, want one with a hint and without the stack", f)
 	}
 }
 
-// TestCatch leaves errors as they are, and makes one of a panic, also of one whose value is an
-// error.
+// TestCatch: errors pass unchanged, and a panic becomes an error, also if its value is an error.
 func TestCatch(t *testing.T) {
 	if err := Catch(func() error { return io.EOF }); err != io.EOF { //nolint:errorlint // as it is
 		t.Errorf("got %v, want %v", err, io.EOF)
@@ -44,7 +43,7 @@ func TestCatch(t *testing.T) {
 	}
 }
 
-// TestGo reports a panic in the goroutine, and then its end.
+// TestGo: a panic is reported before wait returns.
 func TestGo(t *testing.T) {
 	var got error
 	Go(func() { _ = raise() }, func(err error) { got = err })()
@@ -52,7 +51,7 @@ func TestGo(t *testing.T) {
 	Go(func() {}, func(err error) { t.Error(err) })()
 }
 
-// TestGroup ends the group's context with a panic, as with an error.
+// TestGroup: a panic ends the group's context, as an error does.
 func TestGroup(t *testing.T) {
 	g, ctx := WithContext(t.Context())
 	g.Go(raise)
@@ -70,8 +69,8 @@ func (broken) Read([]byte) (int, error)  { return 0, raise() }
 func (broken) Write([]byte) (int, error) { return 0, raise() }
 func (broken) Close() error              { return raise() }
 
-// TestGuarded makes errors of the panics of readers and writers that others call.
-func TestGuarded(t *testing.T) {
+// TestReadersAndWriters: panics of wrapped readers and writers become errors.
+func TestReadersAndWriters(t *testing.T) {
 	_, err := Writer(broken{}).Write(nil)
 	wantPanic(t, err)
 	_, err = ReadCloser(broken{}).Read(nil)

@@ -16,7 +16,7 @@ var exempt = map[string]string{
 	"bench":           "measures the programs from outside",
 	"chaos":           "runs the programs from outside",
 	"internal/panics": "starts them for all others",
-	// Tests call it, and look at their own goroutines.
+	// Tests call it, and handle the goroutines that they start.
 	"internal/transfertest": "is part of tests",
 	// It shares no package with the client but fsx.
 	"internal/sandbox": "runs no job",
@@ -24,9 +24,8 @@ var exempt = map[string]string{
 	"internal/transport/closewait.go": "starts no goroutine",
 }
 
-// TestNoOtherGoroutines refuses what runs code of ours in another goroutine and bypasses this
-// package: go statements, errgroups, WaitGroups, which have a Go of their own, and callbacks after
-// a time or a context that Func does not guard.
+// TestNoOtherGoroutines refuses code that starts goroutines without this package: go statements,
+// errgroups, WaitGroups, which have a Go method, and AfterFunc callbacks that Func does not guard.
 func TestNoOtherGoroutines(t *testing.T) {
 	root := filepath.Join("..", "..")
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -64,7 +63,7 @@ func TestNoOtherGoroutines(t *testing.T) {
 	}
 }
 
-// TestUnguarded finds each way of starting a goroutine that is refused.
+// TestUnguarded: each refused way of starting a goroutine is found.
 func TestUnguarded(t *testing.T) {
 	for source, want := range map[string]int{
 		`func f() { go f() }`:                                                      1,
@@ -93,7 +92,7 @@ func TestUnguarded(t *testing.T) {
 	}
 }
 
-// unguarded is the nodes that start goroutines, or could.
+// unguarded is the nodes that start, or could start, goroutines without this package.
 func unguarded(file *ast.File) (found []ast.Node) {
 	var guarded []ast.Node // AfterFuncs whose callback Func guards
 	ast.Inspect(file, func(n ast.Node) bool {
