@@ -30,7 +30,7 @@ func (j *Journal) Claim(_ context.Context, c transfer.Claim) (last string, err e
 	if c.Writes() {
 		how = unix.F_WRLCK
 	}
-	// By all keys or by none: two that come by different ones must not wait for each other.
+	// Under all keys or under none: two jobs that use different keys must not wait for each other.
 	for i, key := range c.Keys() {
 		if err := j.lockDrive(key, how); err != nil {
 			return "", errors.Join(notLocked(c.Drive, err), j.unlockDrives(c.Keys()[:i]))
@@ -42,7 +42,7 @@ func (j *Journal) Claim(_ context.Context, c transfer.Claim) (last string, err e
 	return j.mark(c)
 }
 
-// lockDrive sets the lock on the byte of one of a claim's keys.
+// lockDrive locks or unlocks the byte of one of a claim's keys.
 func (j *Journal) lockDrive(key string, how int16) error {
 	lock := lockOf(key, how)
 	return unix.FcntlFlock(j.drives.Fd(), unix.F_OFD_SETLK, &lock)
@@ -61,7 +61,7 @@ func notLocked(drive string, err error) error {
 	return failed("lock drive", err)
 }
 
-// unlockDrives undoes the locks of a claim that was not made, but for those of claims that were.
+// unlockDrives undoes the locks of a claim that failed. Locks of earlier claims stay.
 func (j *Journal) unlockDrives(keys []string) (err error) {
 	for _, key := range keys {
 		if !j.locked[key] {
@@ -74,8 +74,8 @@ func (j *Journal) unlockDrives(keys []string) (err error) {
 // remembered is for how long it is known who wrote a drive last: longer than jobs are left unfinished.
 const remembered = 90 * 24 * time.Hour
 
-// mark keeps the marks of drives that were written, each in a file of its own for each key, and
-// returns the last one of this drive.
+// mark stores the mark of a drive that is written, in one file for each key, and returns the
+// previous one.
 func (j *Journal) mark(c transfer.Claim) (last string, err error) {
 	dir := filepath.Dir(j.dir) + ".marks"
 	var files, marks []string

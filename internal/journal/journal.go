@@ -169,9 +169,9 @@ func (j *Journal) Load(context.Context) (transfer.Checkpoint, error) {
 	return transfer.Checkpoint{Plan: j.state.Plan, Progress: j.state.Progress, Entries: transfer.ParseEntries(packed)}, nil
 }
 
-// Save implements transfer.Store. The plan is written before the entries that rely on it, and
-// before those that it does not rely on any more are removed. Where another Save follows soon,
-// entries are written and not synced.
+// Save implements transfer.Store. It writes the plan before it adds the entries that depend on the
+// plan, and before it removes entries of an earlier plan. If another Save follows soon, it does not
+// sync the entries.
 func (j *Journal) Save(_ context.Context, c *transfer.Checkpoint) error {
 	if c.Soon && !c.Reset && c.Plan == j.state.Plan {
 		return j.append(c.Entries)
@@ -227,8 +227,8 @@ func (j *Journal) Resumable() bool {
 	return j.state.Plan.Asked || j.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
 }
 
-// Restart drops what earlier attempts did: this one is the first, of the same job with sameID, else
-// of another one.
+// Restart drops what earlier attempts did. This attempt becomes the first one: of the same job with
+// sameID, else of a new job.
 func (j *Journal) Restart(sameID bool) error {
 	if j.state.Attempts = 1; !sameID {
 		j.state.ID = newID()

@@ -25,6 +25,18 @@ func open(t *testing.T, dir string) *Journal {
 	return j
 }
 
+// openOther opens the journal of another job than open.
+func openOther(t *testing.T, dir string) *Journal {
+	t.Helper()
+	other := spec()
+	other.Name = "another"
+	j, err := Open(dir, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
 func save(t *testing.T, j *Journal, c transfer.Checkpoint) {
 	t.Helper()
 	if err := j.Save(t.Context(), &c); err != nil {
@@ -105,13 +117,7 @@ func TestOneProcessRunsAJob(t *testing.T) {
 	if _, err := Open(dir, spec()); transfer.CodeOf(err) != transfer.CodeConflict {
 		t.Errorf("a second opening gives %v", err)
 	}
-	other := spec()
-	other.Name = "another"
-	k, err := Open(dir, other)
-	if err != nil {
-		t.Fatalf("another job: %v", err)
-	}
-	for _, j := range []*Journal{j, k} {
+	for _, j := range []*Journal{j, openOther(t, dir)} {
 		if err := j.Remove(); err != nil {
 			t.Error(err)
 		}
@@ -127,13 +133,7 @@ func TestOneProcessRunsAJob(t *testing.T) {
 // TestClaims has jobs of several processes on one drive.
 func TestClaims(t *testing.T) {
 	dir := t.TempDir()
-	other := spec()
-	other.Name = "another"
-	one := open(t, dir)
-	two, err := Open(dir, other)
-	if err != nil {
-		t.Fatal(err)
-	}
+	one, two := open(t, dir), openOther(t, dir)
 	read, write := transfer.Claim{Endpoint: "zrh", Drive: "d"}, transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: "three"}
 	for i, step := range []struct {
 		j    *Journal
@@ -168,17 +168,11 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestClaimsByAccount keeps out of each other's way who call one endpoint by two names, and who
-// knew no more than a name.
+// TestClaimsByAccount: jobs that call one endpoint by two names exclude each other, and exclude
+// jobs of earlier versions, which claim by name alone.
 func TestClaimsByAccount(t *testing.T) {
 	dir := t.TempDir()
-	other := spec()
-	other.Name = "another"
-	one := open(t, dir)
-	two, err := Open(dir, other)
-	if err != nil {
-		t.Fatal(err)
-	}
+	one, two := open(t, dir), openOther(t, dir)
 	defer two.Close()
 	claim := func(j *Journal, c transfer.Claim, code transfer.Code, want string) {
 		t.Helper()
@@ -262,7 +256,7 @@ func TestStateFolderGone(t *testing.T) {
 	}
 }
 
-// TestRestart drops what was done, and is the same job or another one.
+// TestRestart: the journal is empty after a restart, and has the same ID or another one, as asked.
 func TestRestart(t *testing.T) {
 	for _, same := range []bool{true, false} {
 		dir := t.TempDir()
@@ -294,7 +288,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestList tells the jobs that run from those that were stopped, and which drives the first ones
+// TestList: List says which jobs run and which have stopped; InUse says which drives running jobs
 // use.
 func TestList(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "local")
@@ -320,8 +314,11 @@ func TestList(t *testing.T) {
 	}
 	for _, running := range []bool{true, false} {
 		jobs, err := List(dir)
-		if err != nil || len(jobs) != 1 || jobs[0].ID != j.ID() || jobs[0].Running != running || jobs[0].Plan.Drive != "w" {
-			t.Errorf("%+v, %v", jobs, err)
+		if err != nil || len(jobs) != 1 {
+			t.Fatalf("got %+v, %v; want one job", jobs, err)
+		}
+		if job := jobs[0]; job.ID != j.ID() || job.Running != running || job.Plan.Drive != "w" {
+			t.Errorf("got %+v, want job %s with drive w, running %v", job, j.ID(), running)
 		}
 		inUse(running)
 		if running {

@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Summary is what the journal of a job says of it.
+// Summary is the state of a job as its journal has it.
 type Summary struct {
 	ID       string
 	Plan     transfer.Plan
@@ -20,7 +20,7 @@ type Summary struct {
 	Running  bool // a process runs the job
 }
 
-// List is the jobs that have journals in dir: those that run, and those that were stopped or failed
+// List returns the jobs that have journals in dir: those that run, and those that stopped or failed
 // and can be resumed.
 func List(dir string) ([]Summary, error) {
 	entries, err := os.ReadDir(dir)
@@ -37,14 +37,14 @@ func List(dir string) ([]Summary, error) {
 		}
 		text, err := os.ReadFile(filepath.Join(dir, e.Name(), "state.json"))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it begins or ends just now
+			continue // the job is starting or ending
 		}
 		if err != nil {
 			return nil, failed("read journal", err)
 		}
 		var s state
 		if err := json.Unmarshal(text, &s); err != nil {
-			continue // the job itself says so when it is resumed
+			continue // resuming the job reports it
 		}
 		list = append(list, Summary{
 			ID: s.ID, Plan: s.Plan, Progress: s.Progress, Running: isLocked(filepath.Join(dir, e.Name()+".lock")),
@@ -64,7 +64,7 @@ func isLocked(path string) bool {
 }
 
 // InUse reports whether a job without a queue, of this user on this host, reads or writes a drive.
-// dir is that of Open.
+// dir is as for Open.
 func InUse(dir string, c transfer.Claim) (bool, error) {
 	f, err := os.Open(dir + ".lock")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,7 +75,7 @@ func InUse(dir string, c transfer.Claim) (bool, error) {
 	}
 	defer f.Close()
 	for _, key := range c.Keys() {
-		lock := lockOf(key, unix.F_WRLCK) // which any lock is in the way of
+		lock := lockOf(key, unix.F_WRLCK) // conflicts with locks for reading and for writing
 		if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
 			return false, failed("look at drive locks", err)
 		}
