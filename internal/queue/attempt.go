@@ -20,7 +20,7 @@ type Attempt struct {
 	Spec transfer.Spec
 
 	client *Client
-	began  time.Time // when Job was so, by this host's clock
+	began  time.Time // when Job was read, by this host's clock
 	worker string
 	owner  owner
 	lease  *lease.Lease
@@ -63,9 +63,12 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 		plan, progress, flag[c.Reset], transfer.AppendEntries(nil, c.Entries), flag[!c.Soon])
 }
 
-// proved runs a script that renews the lease, which proves it if the script says ok.
+// proved runs a script that renews the lease. If the script answers ok, the lease is proven from
+// when the script was sent.
 func (a *Attempt) proved(ctx context.Context, op string, s *script, args ...any) error {
-	args = append([]any{a.owner.epoch, a.owner.token, a.timing.lease.Milliseconds(), a.timing.late.Milliseconds()}, args...)
+	args = append([]any{
+		a.owner.epoch, a.owner.token, a.timing.lease.Milliseconds(), a.timing.late.Milliseconds(),
+	}, args...)
 	for {
 		sent := a.lease.Now()
 		word, err := a.client.run(ctx, op, s, a.Job.ID, args...)
@@ -82,7 +85,7 @@ func (a *Attempt) proved(ctx context.Context, op string, s *script, args ...any)
 	}
 }
 
-// owned makes an error of a script's word: what says that the attempt is over.
+// owned converts a script's answer to an error: CodeCanceled and CodeFenced end the attempt.
 func (a *Attempt) owned(word string, err error) error {
 	switch {
 	case err != nil:
@@ -129,17 +132,21 @@ func (a *Attempt) keepLease(ctx context.Context, stop context.CancelCauseFunc, l
 func (a *Attempt) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timing.calm/2)
 	defer cancel()
-	err := a.proved(ctx, "renew lease of job "+a.Job.ID, renewScript)
+	err := a.renewLease(ctx)
 	if err == nil {
 		err = a.renewClaims(ctx)
 	}
 	return err
 }
 
+func (a *Attempt) renewLease(ctx context.Context) error {
+	return a.proved(ctx, "renew lease of job "+a.Job.ID, renewScript)
+}
+
 // writeOutcome records how the attempt ended. It may be called again after an error.
 func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
 	late, _ := a.lease.Late()
-	if !a.stillOwner(ctx) { // then bytes of this attempt may arrive
+	if !a.stillOwner(ctx) { // bytes of this attempt may still arrive
 		late = max(late, a.timing.late)
 	}
 	a.freeClaims(ctx, late)
@@ -157,10 +164,9 @@ func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
 	}
 }
 
-// stillOwner reports whether the job is this attempt's for as long as the lease lasts that it
-// renews.
+// stillOwner renews the lease and reports whether this attempt still owns the job.
 func (a *Attempt) stillOwner(ctx context.Context) bool {
-	err := a.proved(ctx, "renew lease of job "+a.Job.ID, renewScript)
+	err := a.renewLease(ctx)
 	return err == nil || transfer.CodeOf(err) == transfer.CodeCanceled
 }
 

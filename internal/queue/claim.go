@@ -14,16 +14,16 @@ import (
 // markLasts is for how long it is known who wrote a drive last: longer than jobs are left unfinished.
 const markLasts = 90 * 24 * time.Hour
 
-// claimed is a claim by one of its keys, and the mark that the drive has to keep there while it
-// lasts.
+// claimed is a claim under one of its keys, and the mark that the drive must keep under that key
+// while the claim lasts.
 type claimed struct {
 	transfer.Claim
 	key, mark string
 }
 
-// Claim implements transfer.Claimer. A claim is the job's again when another worker takes it up. It
-// is made by all keys or by none, so that two jobs that come by different ones do not wait for each
-// other.
+// Claim implements transfer.Claimer. The next owner of the job can make the same claim. A claim is
+// made under all of its keys or under none, so that two jobs that name the drive by different keys
+// do not wait for each other.
 func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) (last string, err error) {
 	var made []claimed
 	var marks []string
@@ -46,7 +46,7 @@ func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) (last string, err
 	return transfer.JoinMarks(marks...), nil
 }
 
-// holds reports whether the attempt has the claim already, for it was made before.
+// holds reports whether the attempt made the claim before.
 func (a *Attempt) holds(c claimed) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -57,7 +57,8 @@ func (a *Attempt) holds(c claimed) bool {
 const anyMark = "-"
 
 func (a *Attempt) claim(ctx context.Context, c transfer.Claim, key, expected string) (last string, err error) {
-	args := append(a.owner.claimant(a.Job.ID), a.timing.claim.Milliseconds(), c.Mark, expected, markLasts.Milliseconds())
+	args := append(a.owner.claimant(a.Job.ID),
+		a.timing.claim.Milliseconds(), c.Mark, expected, markLasts.Milliseconds())
 	answer, err := claimDriveScript.Run(ctx, a.client.rdb, driveKeys(key), args...).StringSlice()
 	switch {
 	case err != nil && answered(err):
@@ -85,8 +86,8 @@ func unreadableClaim(drive, key string, cause error) error {
 	}
 }
 
-// renewClaims fails with CodeConflict if a claim lapsed during an outage of Redis and another job has claimed the drive since.
-// One that cannot be renewed keeps no other from being so.
+// renewClaims fails with CodeConflict if a claim lapsed during an outage of Redis and another job
+// has claimed the drive since. An error of one claim does not stop the renewal of the others.
 func (a *Attempt) renewClaims(ctx context.Context) (first error) {
 	a.mu.Lock()
 	claims := slices.Clone(a.claims)
@@ -103,9 +104,9 @@ func (a *Attempt) renewClaims(ctx context.Context) (first error) {
 	return first
 }
 
-// freeClaims frees the drives for other jobs, but not before bytes of a lost owner, which may be
-// this one, cannot arrive any more. Those that the attempt after it has made its own stay. If it
-// fails, they are free when the claims lapse.
+// freeClaims frees the drives for other jobs once late has passed: until then bytes of a lost
+// owner, perhaps of this attempt, may arrive. Claims that a later attempt has taken over stay. If
+// freeClaims fails, the drives are free when the claims lapse.
 func (a *Attempt) freeClaims(ctx context.Context, late time.Duration) {
 	a.mu.Lock()
 	claims := a.claims
@@ -120,19 +121,19 @@ func (a *Attempt) free(ctx context.Context, claims []claimed, late time.Duration
 	}
 }
 
-// freeDrive gives a claim up, after which nobody may have the drive for a while.
+// freeDrive gives a claim up. No job can claim the drive until late has passed.
 func (a *Attempt) freeDrive(ctx context.Context, key string, late time.Duration) error {
 	args := append(a.owner.claimant(a.Job.ID), late.Milliseconds())
 	return freeDriveScript.Run(ctx, a.client.rdb, driveKeys(key), args...).Err()
 }
 
-// Claims is the claims of a job that runs outside of the queue, and has no record there. It is safe
-// for concurrent use. Who makes it renews it, at least once in a few minutes, and frees it.
+// Claims is the claims of a job that runs outside of the queue and has no record there. It is safe
+// for concurrent use. The caller renews it at least once in 5 minutes, and frees it.
 type Claims struct{ attempt Attempt }
 
 var _ transfer.Claimer = (*Claims)(nil)
 
-// Claims begins the claims of a job of that ID, which must be no other's.
+// Claims begins the claims of a job. The ID must be unique.
 func (c *Client) Claims(job string) *Claims {
 	return &Claims{Attempt{Job: transfer.Job{ID: job}, client: c, timing: defaultTiming}}
 }

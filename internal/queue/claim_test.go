@@ -8,18 +8,18 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// drive is a claim of a drive on an endpoint that a config calls by some names.
+// driveOf is a claim of a drive on an endpoint that a config calls by the given names.
 func driveOf(mark string, names ...string) transfer.Claim {
 	return transfer.Claim{Endpoint: "account", Names: names, Drive: "d", Mark: mark}
 }
 
-// old is a claim as versions made it that knew an endpoint by its name alone.
+// old is a claim of an earlier version, which knew an endpoint by its name alone.
 func old(name, mark string) transfer.Claim {
 	return transfer.Claim{Endpoint: name, Drive: "d", Mark: mark}
 }
 
-// TestClaimsByAccount keeps jobs out of each other's way that call one endpoint by two names, on
-// one host or on two.
+// TestClaimsByAccount: jobs that call one endpoint by two names exclude each other, on one host or
+// on two.
 func TestClaimsByAccount(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
@@ -38,24 +38,25 @@ func TestClaimsByAccount(t *testing.T) {
 	})
 }
 
-// TestClaimsAcrossAnUpgrade has jobs of a version that claimed by name run next to jobs of this
-// one.
+// TestClaimsAcrossAnUpgrade: jobs of an earlier version, which claim by name, and jobs of this one
+// exclude each other.
 func TestClaimsAcrossAnUpgrade(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	before, now := attempt(t, c), attempt(t, c)
 	if _, err := before.Claim(t.Context(), old("zurich", "old")); err != nil {
 		t.Fatal(err)
 	}
-	// By the other name, too; and what it could have claimed is free for others again.
+	// The claims under the other keys are given up.
 	_, err := now.Claim(t.Context(), driveOf("new", "zrh", "zurich"))
 	wantCode(t, err, transfer.CodeConflict)
-	if n := c.rdb.Exists(t.Context(), driveKeys("account:d")[0], driveKeys("zrh:d")[0]).Val(); n != 0 || len(now.claims) != 0 {
-		t.Errorf("a job that has to wait holds %d of the keys, %v", n, now.claims)
+	n := c.rdb.Exists(t.Context(), driveKeys("account:d")[0], driveKeys("zrh:d")[0]).Val()
+	if n != 0 || len(now.claims) != 0 {
+		t.Errorf("a job whose claim failed holds %d keys and the claims %v, want none", n, now.claims)
 	}
-	// What waited left its mark where it could, which is doubt about the drive, and no more.
+	// The failed claim has set marks, which would make the drive doubtful.
 	do(t, c, "DEL", driveKeys("account:d")[2])
 	do(t, c, "DEL", driveKeys("zrh:d")[2])
-	// The job is taken up again by a worker of this version: the drive is as it left it.
+	// A worker of this version takes the job up: it finds the mark that the job left.
 	if last, err := before.Claim(t.Context(), driveOf("again", "zrh", "zurich")); err != nil || last != "old" {
 		t.Errorf("the mark that it left is %q, %v", last, err)
 	}
@@ -71,8 +72,7 @@ func TestClaimsAcrossAnUpgrade(t *testing.T) {
 		t.Error(err)
 	}
 	now.freeClaims(t.Context(), 0)
-	// A job of the version before writes once more: the drive is nobody's whose mark this version
-	// has.
+	// A job of the earlier version writes again: the drive no longer has the mark of this version.
 	if _, err := before.Claim(t.Context(), old("zrh", "older")); err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +83,8 @@ func TestClaimsAcrossAnUpgrade(t *testing.T) {
 	}
 }
 
-// TestUnreadableClaim is the end of the job that comes upon it; it names what is to be removed, and
-// keeps no other claim of the job from being renewed.
+// TestUnreadableClaim: a claim that cannot be read ends the job; the hint has the key to remove,
+// and the other claims of the job are renewed.
 func TestUnreadableClaim(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	a := attempt(t, c)
@@ -109,7 +109,7 @@ func TestUnreadableClaim(t *testing.T) {
 	wantCode(t, err, transfer.CodeFailed)
 }
 
-// TestClaimsOutside has a job that runs outside of the queue claim drives in it.
+// TestClaimsOutside: jobs outside of the queue and jobs in it exclude each other.
 func TestClaimsOutside(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	queued, local := attempt(t, c), c.Claims("local-one")

@@ -27,8 +27,7 @@ type Options struct {
 	CAFile string
 	// Hint is what to do when nothing answers at the URL.
 	Hint string
-	// Warn is called, once for each, with records that cannot be read and are skipped; nil: nothing
-	// is.
+	// Warn is called once for each record that cannot be read and is skipped; may be nil.
 	Warn func(error)
 }
 
@@ -38,7 +37,7 @@ type Client struct {
 	login   *login
 	wakeup  *wakeup
 	warn    func(error) // may be nil
-	skipped sync.Map    // what warn was called with, by its name
+	skipped sync.Map    // names that warn was called for
 }
 
 const dialTimeout = 5 * time.Second
@@ -78,13 +77,14 @@ func notDialed(err error, opts *Options) error {
 }
 
 func badAddress() error {
-	return transfer.Errorf(transfer.CodeInvalid, "write redis://HOST:6379/0, rediss:// or unix:///PATH", "the queue's address cannot be read")
+	return transfer.Errorf(transfer.CodeInvalid, "write redis://HOST:6379/0, rediss:// or unix:///PATH",
+		"the queue's address cannot be read")
 }
 
-// Durability is what Redis says of how it keeps what it is given.
+// Durability is the settings of Redis on which the durability of jobs depends, and its clock.
 type Durability struct {
-	Eviction   string // maxmemory-policy; empty: it has none
-	AppendOnly string // yes or no; empty: it has no such setting
+	Eviction   string // maxmemory-policy; empty: Redis has no such setting
+	AppendOnly string // yes or no; empty: Redis has no such setting
 	Clock      time.Time
 }
 
@@ -125,9 +125,9 @@ const (
 // dialFunc is go-redis' Dialer.
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// adjust sets what the three kinds of address have in common: TLS, if the address says so, by what
-// is to be trusted when a connection is made; that commands end with their context; and how long
-// they last without one.
+// adjust sets what the three kinds of address have in common. With TLS, each connection uses the
+// certificates that are trusted when it is made. Commands end with their context, and retries are
+// bounded.
 func adjust(
 	trust *certs.Trust, c *tls.Config, dialer *dialFunc, byContext *bool, dialerRetries *int, backoff *time.Duration,
 ) {
@@ -135,7 +135,8 @@ func adjust(
 		*dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
 			with := c.Clone()
 			with.RootCAs = trust.Roots()
-			return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: with}).DialContext(ctx, network, address)
+			d := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: with}
+			return d.DialContext(ctx, network, address)
 		}
 	}
 	*byContext, *dialerRetries, *backoff = true, dials, retryPause

@@ -11,8 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// shiftedRedis is a Redis whose clock is off from that of its clients, which is the same as clients
-// whose clocks are off from it.
+// shiftedRedis is a Redis whose clock differs from that of its clients by shift.
 func shiftedRedis(t *testing.T, shift time.Duration) Options {
 	t.Helper()
 	m := miniredis.NewMiniRedis()
@@ -43,9 +42,8 @@ func shiftedRedis(t *testing.T, shift time.Duration) Options {
 	return Options{URL: "redis://" + m.Addr() + "/0"}
 }
 
-// TestClock runs jobs where the clocks of clients are two hours off from Redis'. All times are
-// Redis'; a deadline ends the job when its time has passed, not two hours before or after that;
-// prune goes by how long ago a job ended.
+// TestClock: where the clocks of clients differ from Redis' by two hours, all times are Redis', a
+// deadline ends a job when its time has passed, and prune uses the time since a job ended.
 func TestClock(t *testing.T) {
 	for _, shift := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
 		t.Run(fmt.Sprint(shift), func(t *testing.T) {
@@ -60,7 +58,7 @@ func TestClock(t *testing.T) {
 			spec := newSpec()
 			spec.Deadline = transfer.Seconds(deadline)
 			waits := spec
-			waits.Queue = "served-by-nobody"
+			waits.Queue = "not-served"
 			enqueued := func(spec transfer.Spec) transfer.Job {
 				job, err := c.Enqueue(t.Context(), spec)
 				if err != nil {
@@ -92,12 +90,13 @@ func TestClock(t *testing.T) {
 			isNow("started", job.StartedAt)
 			isNow("finished", job.FinishedAt)
 			isNow("read", &job.AsOf)
-			// This Redis' clock moves in steps, which come late on a busy machine: half of the
-			// deadline will do.
+			// This Redis' clock moves in steps, which are late on a busy host: accept half of the
+			// deadline.
 			for _, late := range []string{hangs.ID, idles.ID} {
 				job := await(t, c, late, transfer.Failed)
-				if job.Error.Code != transfer.CodeDeadline || job.FinishedAt.Sub(job.CreatedAt) < deadline/2 || job.Seconds > 60 {
-					t.Errorf("%+v after %v, %f seconds", job.Error, job.FinishedAt.Sub(job.CreatedAt), job.Seconds)
+				took := job.FinishedAt.Sub(job.CreatedAt)
+				if job.Error.Code != transfer.CodeDeadline || took < deadline/2 || job.Seconds > 60 {
+					t.Errorf("%+v after %v, %f seconds", job.Error, took, job.Seconds)
 				}
 			}
 			if n, err := c.Prune(t.Context(), PruneOptions{OlderThan: time.Hour}); n != 0 || err != nil {
@@ -115,8 +114,8 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestTriggerOfAWrongClock delivers a trigger that asynq would deliver in two hours, by the clock
-// of the worker that put it back.
+// TestTriggerOfAWrongClock: a trigger that asynq would deliver in two hours, by the clock of the
+// worker that returned it, is delivered at once.
 func TestTriggerOfAWrongClock(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	id := enqueue(t, c)

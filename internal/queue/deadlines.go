@@ -58,7 +58,7 @@ func (d *deadlines) check(ctx context.Context, entries []entry) error {
 	return d.client.reschedule(ctx, keyDeadlines, entries)
 }
 
-// expire ends jobs, but none whose record cannot be read.
+// expire ends jobs. It skips those whose records cannot be read.
 func (d *deadlines) expire(ctx context.Context, late []string) error {
 	records, _, err := d.client.records(ctx, late)
 	if err != nil {

@@ -21,7 +21,8 @@
 // transfer.Claim's Keys, so that a drive has several:
 //
 //	td:drive:{CLAIM}:writer   string with a time to live: the job that writes it
-//	td:drive:{CLAIM}:readers  sorted set with a time to live: the jobs that read it, by when their claims lapse
+//	td:drive:{CLAIM}:readers  sorted set with a time to live: the jobs that read it, by when their
+//	                          claims lapse
 //	td:drive:{CLAIM}:mark     string with a time to live: the mark of the last claim for writing
 //
 // The others:

@@ -73,7 +73,7 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 			}
 		case errors.Is(err, errUnreadable):
 			c.skip(other, err)
-			ended = other // whether it has cannot be told, and it must not keep this one from being made
+			ended = other // its state is not known, and it must not block this job
 		case err != nil:
 			return job, false, err
 		case r.state.Terminal() || r.cancel:

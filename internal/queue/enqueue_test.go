@@ -218,7 +218,8 @@ func TestClaims(t *testing.T) {
 	})
 }
 
-// TestLostAttemptFreesNothing of the attempt that has its job now, whatever it ended with.
+// TestLostAttemptFreesNothing: a lost attempt does not free the claims of the attempt that has the
+// job now.
 func TestLostAttemptFreesNothing(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)

@@ -10,40 +10,35 @@ import (
 	"github.com/transferd/transferd/internal/lease"
 )
 
-// What a record has of its owner. An owner that hands the job over, or ends it, deletes lapse; so a
-// lapse that is there when the job is taken is that of an owner that was lost.
+// The fields of a record about its owner. An owner that hands the job over, or ends it, deletes
+// lapse. If lapse is there when the job is taken, its owner was lost.
 //
-//	owner   the random token of the attempt that has the job, or had it last; the epoch only orders attempts, for a Redis
-//	        restored from an older copy gives one out twice
-//	home    the boot of the host on which it runs (lease.Life); may be empty
-//	lapse   when its lease lapses, in ms by Redis' clock
-//	redis   the Redis that made the record or last granted a lease (run_id); empty: not known
-//	late    until when bytes of lost owners may arrive, in ms by Redis' clock; stays until the job has succeeded
+//	owner   the random token of the attempt that has the job, or had it last; the epoch only
+//	        orders attempts: a Redis that is restored from an older copy gives one out twice
+//	home    the boot of the host on which the owner runs (lease.Life); may be empty
+//	lapse   when the owner's lease lapses, in ms by Redis' clock
+//	redis   the run_id of the Redis that made the record or last granted a lease; empty: not known
+//	late    until when bytes of lost owners may arrive, in ms by Redis' clock; stays until the job
+//	        has succeeded
 //
-// A Redis that was started, or became the primary, may have a record from an older copy: it does
-// not know who had the job since. No proof that the Redis before it gave holds longer than a lease
-// from then. thisRedis is which Redis this is, and for how long in ms; empty if it does not say.
-const thisRedis = `
-local function redisTime()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
+// A Redis that was restarted, or became the primary, may have an older copy of a record, in which
+// later owners are missing. What the Redis before it proved holds for at most one lease after that.
+// thisRedis returns the run_id of this Redis, empty if unknown, and its uptime in ms.
+const thisRedis = redisTime + `
 local function thisRedis()
   local info = redis.pcall('INFO')
   if type(info) ~= 'string' then return '', 0 end
   local function says(pattern) return string.match(info, pattern) or nil end
-  -- After a failover this is the offset at which it happened; when that was is not said.
+  -- Set after a failover. INFO does not say when that happened, so the uptime counts as 0.
   local failed_over = says('second_repl_offset:(%d+)')
   local seconds = failed_over and 0 or tonumber(says('uptime_in_seconds:(%d+)')) or 0
   return says('run_id:(%x+)') or '', seconds * 1000
 end
 `
 
-// takeLease grants a lease to a new owner. An earlier one that did not hand over, and whose process
-// is not proven to have ended, may have sent something that has not arrived. Where the record
-// cannot tell when its lease lapsed, because it is of an older version, that is taken to be a whole
-// lease from now.
+// takeLease grants a lease to a new owner. An earlier owner that did not hand over, and whose
+// process is not proven to have ended, may have sent bytes that have not arrived. A record of an
+// older version has no lapse; takeLease then assumes a whole lease from now.
 const takeLease = `
 local function takeLease(token, lease, wait, ended)
   local now, run, since = redisTime(), thisRedis()
@@ -60,17 +55,17 @@ local function takeLease(token, lease, wait, ended)
   redis.call('SET', KEYS[3], token, 'PX', lease)
 end
 
--- lateFor is for how many ms bytes of lost owners may arrive still; empty: there are none.
+-- lateFor is for how many ms bytes of lost owners may still arrive; empty: no owner was lost.
 local function lateFor()
   local late = get('late')
   return late and string.format('%d', math.max(0, late - redisTime())) or ''
 end
 `
 
-// mine answers unless the caller is the job's owner and the job is running. To an owner whose
-// record another Redis may have changed since, it answers late, and for how many ms bytes of an
-// owner may arrive that this one does not know; asked again, it goes on. ARGV: epoch, token, lease
-// in ms, for how long after a lapse bytes may arrive in ms.
+// mine returns early unless the caller owns the job and the job is running. If another Redis may
+// have granted a lease in between, mine answers late once, with the number of ms for which bytes of
+// unknown owners may arrive; the next call continues. ARGV: epoch, token, lease in ms, for how long
+// after a lapse bytes may arrive in ms.
 const mine = notify + thisRedis + `
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'none' end
@@ -85,24 +80,24 @@ if run ~= '' and redis.call('HGET', KEYS[1], 'redis') ~= run then
   return string.format('late %d', math.max(0, late - now))
 end
 
--- keepLease renews the caller's lease, also in a Redis that is full unless it has lapsed.
+-- keepLease renews the caller's lease. In a full Redis it fails only if the lease has lapsed.
 local function keepLease()
   if redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
   redis.call('HSET', KEYS[1], 'lapse', string.format('%d', redisTime() + ARGV[3]))
 end
 `
 
-// owner is who has a job: an attempt of one worker.
+// owner identifies the attempt that owns a job.
 type owner struct {
 	epoch int64
 	token string
 }
 
-// claimant is how an owner stands in the claims of drives.
+// claimant is the arguments that identify an owner in the claims of drives.
 func (o owner) claimant(job string) []any { return []any{job, o.epoch, o.token} }
 
-// acquire makes this worker the owner of a job. life proves to others, and others' lives to it,
-// that a process has ended; it may be nil. No attempt and no error: there is nothing to do.
+// acquire makes this worker the owner of a job. life proves that processes on this host have ended;
+// it may be nil. No attempt and no error: there is nothing to do.
 func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life *lease.Life) (*Attempt, error) {
 	ended, err := c.endedOwner(ctx, id, life)
 	if err != nil {
@@ -124,11 +119,12 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life 
 		}
 	}
 	return &Attempt{
-		Job: r.job(), Spec: r.spec, client: c, began: time.Now(), worker: worker, owner: owner{r.epoch, token}, lease: held, timing: t,
+		Job: r.job(), Spec: r.spec, client: c, began: time.Now(), worker: worker,
+		owner: owner{r.epoch, token}, lease: held, timing: t,
 	}, nil
 }
 
-// expectLate notes for how many ms a script says that bytes of lost owners may arrive.
+// expectLate records a script's answer: for how many ms bytes of lost owners may arrive.
 func expectLate(l *lease.Lease, ms string) error {
 	n, err := strconv.ParseInt(ms, 10, 64)
 	if err == nil {
@@ -137,8 +133,7 @@ func expectLate(l *lease.Lease, ms string) error {
 	return err
 }
 
-// endedOwner is the token of the job's last owner if it is proven that its process has ended; else
-// "".
+// endedOwner is the token of the job's last owner if its process has provably ended; else "".
 func (c *Client) endedOwner(ctx context.Context, id string, life *lease.Life) (token string, err error) {
 	fields, err := c.rdb.HMGet(ctx, recordKey(id), "owner", "home", "worker").Result()
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// long is a timing in which nothing lapses while a test runs, with waits that are told apart.
+// lasting is a timing in which nothing lapses while a test runs, and whose waits differ.
 var lasting = func() timing {
 	t := quick
 	t.lease, t.claim, t.late = 15*time.Minute, time.Hour, 20*time.Minute
@@ -25,19 +25,20 @@ func takeJob(t *testing.T, c *Client, id, worker string, life *lease.Life) *Atte
 	return a
 }
 
-// lose has a job's lease lapse the given time ago.
+// lose makes a job's lease have lapsed the given time ago.
 func lose(t *testing.T, c *Client, id string, ago time.Duration) {
 	t.Helper()
 	if err := c.rdb.Del(t.Context(), leaseKey(id)).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.rdb.HSet(t.Context(), recordKey(id), "lapse", time.Now().UnixMilli()-ago.Milliseconds()).Err(); err != nil {
+	lapse := time.Now().Add(-ago).UnixMilli()
+	if err := c.rdb.HSet(t.Context(), recordKey(id), "lapse", lapse).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // TestRestoredRedisFencesByToken gives one epoch out twice, as a Redis does that was restored from
-// an older copy: whoever took the job after that has it, and the other may do nothing more.
+// an older copy: the attempt that took the job later owns it, and the other is fenced.
 func TestRestoredRedisFencesByToken(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()
@@ -62,7 +63,9 @@ func TestRestoredRedisFencesByToken(t *testing.T) {
 		wantCode(t, lost.renew(ctx), transfer.CodeFenced)
 		_, err := lost.Claim(ctx, write)
 		wantCode(t, err, transfer.CodeConflict)
-		for _, outcome := range []error{nil, transfer.Errorf(transfer.CodeServer, "", "bad"), transfer.Errorf(transfer.CodeDrained, "", "stop")} {
+		for _, outcome := range []error{
+			nil, transfer.Errorf(transfer.CodeServer, "", "bad"), transfer.Errorf(transfer.CodeDrained, "", "stop"),
+		} {
 			if err := lost.writeOutcome(ctx, outcome); err != nil {
 				t.Errorf("outcome %v: %v", outcome, err)
 			}
@@ -76,8 +79,8 @@ func TestRestoredRedisFencesByToken(t *testing.T) {
 	})
 }
 
-// TestTakeoverWaitsUnlessItIsClean takes a job over in each way that there is. late is for how long
-// bytes of the earlier owner are expected, from now on; negative: none are.
+// TestTakeoverWaitsUnlessItIsClean takes a job over in each possible way. late is for how long
+// bytes of the earlier owner are expected; none: the takeover is clean.
 func TestTakeoverWaitsUnlessItIsClean(t *testing.T) {
 	const none = -1
 	dir := t.TempDir()
@@ -99,9 +102,15 @@ func TestTakeoverWaitsUnlessItIsClean(t *testing.T) {
 			_, err := c.Retry(t.Context(), a.Job.ID)
 			wantCode(t, err, "")
 		}, none},
-		"lapsed":                         {func(t *testing.T, c *Client, a *Attempt) { lose(t, c, a.Job.ID, 7*time.Minute) }, 13 * time.Minute},
-		"lapsed long ago":                {func(t *testing.T, c *Client, a *Attempt) { lose(t, c, a.Job.ID, time.Hour) }, 0},
-		"lease deleted before it lapsed": {func(t *testing.T, c *Client, a *Attempt) { lose(t, c, a.Job.ID, -15*time.Minute) }, 35 * time.Minute},
+		"lapsed": {func(t *testing.T, c *Client, a *Attempt) {
+			lose(t, c, a.Job.ID, 7*time.Minute)
+		}, 13 * time.Minute},
+		"lapsed long ago": {func(t *testing.T, c *Client, a *Attempt) {
+			lose(t, c, a.Job.ID, time.Hour)
+		}, 0},
+		"lease deleted before it lapsed": {func(t *testing.T, c *Client, a *Attempt) {
+			lose(t, c, a.Job.ID, -15*time.Minute)
+		}, 35 * time.Minute},
 		"lapsed, of an older version": {func(t *testing.T, c *Client, a *Attempt) {
 			lose(t, c, a.Job.ID, time.Hour)
 			wantCode(t, c.rdb.HDel(t.Context(), recordKey(a.Job.ID), "lapse", "owner", "home", "redis").Err(), "")
@@ -148,8 +157,8 @@ func TestTakeoverWaitsUnlessItIsClean(t *testing.T) {
 	}
 }
 
-// TestSuccessForgetsLateBytes: what follows is another life of the job.
-func TestSuccessForgetsLateBytes(t *testing.T) {
+// TestSuccessClearsLateBytes: a job that has succeeded has no bytes of lost owners to wait for.
+func TestSuccessClearsLateBytes(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		a := takeJob(t, c, enqueue(t, c), "lost", nil)
@@ -166,7 +175,7 @@ func TestSuccessForgetsLateBytes(t *testing.T) {
 	})
 }
 
-// TestRenewalMovesTheLapse on in the record, by saves and by renewals.
+// TestRenewalMovesTheLapse: saves and renewals move the lapse in the record.
 func TestRenewalMovesTheLapse(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
@@ -180,15 +189,16 @@ func TestRenewalMovesTheLapse(t *testing.T) {
 			}
 			wantCode(t, renew(), "")
 			at, err := c.rdb.HGet(t.Context(), recordKey(a.Job.ID), "lapse").Int64()
-			if want := time.Now().UnixMilli() + lasting.lease.Milliseconds(); err != nil || at > want+60_000 || at < want-60_000 {
+			want := time.Now().UnixMilli() + lasting.lease.Milliseconds()
+			if err != nil || at > want+60_000 || at < want-60_000 {
 				t.Errorf("after %s the lease lapses at %d, want about %d; %v", name, at, want, err)
 			}
 		}
 	})
 }
 
-// TestClaimIsTheLaterOwners: an owner that was lost neither renews nor frees what a later one of
-// its job has claimed, be it to read or to write.
+// TestClaimIsTheLaterOwners: a lost owner neither renews nor frees the claims of a later owner of
+// its job, for reading or writing.
 func TestClaimIsTheLaterOwners(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		for _, mark := range []string{"", "m"} {
@@ -212,8 +222,8 @@ func TestClaimIsTheLaterOwners(t *testing.T) {
 	})
 }
 
-// TestDriveStaysClosedWhileBytesMayArrive: a job that failed after an unclean takeover leaves its
-// drive to others when the wait is over, and not before.
+// TestDriveStaysClosedWhileBytesMayArrive: a job that fails after an unclean takeover frees its
+// drive only after the wait.
 func TestDriveStaysClosedWhileBytesMayArrive(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	lost, other := takeJob(t, c, enqueue(t, c), "lost", nil), takeJob(t, c, enqueue(t, c), "other", nil)
@@ -232,10 +242,10 @@ func TestDriveStaysClosedWhileBytesMayArrive(t *testing.T) {
 	}
 }
 
-// TestLostOwnerFreesWhatIsItsAlone: where the next owner has another URL for the endpoint, nobody
-// else would free the drive under the URL of the lost one for minutes. Bytes of that one may still
-// arrive, so the drive stays closed for as long.
-func TestLostOwnerFreesWhatIsItsAlone(t *testing.T) {
+// TestLostOwnerFreesItsOwnClaims: if the next owner has another URL for the endpoint, only the lost
+// owner can free its claim before the claim lapses. Its bytes may still arrive, so the drive stays
+// closed until they cannot.
+func TestLostOwnerFreesItsOwnClaims(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	lost := takeJob(t, c, enqueue(t, c), "lost", nil)
 	if _, err := lost.Claim(t.Context(), transfer.Claim{Endpoint: "one", Drive: "d", Mark: "m"}); err != nil {
@@ -253,7 +263,8 @@ func TestLostOwnerFreesWhatIsItsAlone(t *testing.T) {
 	}
 }
 
-// TestClaimsOfAnOlderVersion are the job alone. They are that job's, and others respect them.
+// TestClaimsOfAnOlderVersion: a claim that names only the job belongs to that job and excludes
+// others.
 func TestClaimsOfAnOlderVersion(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
@@ -268,8 +279,8 @@ func TestClaimsOfAnOlderVersion(t *testing.T) {
 	})
 }
 
-// TestRecordOfAnOlderVersion runs a job that an older version has queued, and one that it ran when
-// it was killed.
+// TestRecordOfAnOlderVersion: this version runs a job that an older version queued, and one that it
+// was running when it was killed.
 func TestRecordOfAnOlderVersion(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
@@ -293,12 +304,13 @@ func TestRecordOfAnOlderVersion(t *testing.T) {
 	})
 }
 
-// TestShortLeaseScalesAllThatFollowsIt keeps the order of the intervals, by which a takeover is
-// safe.
-func TestShortLeaseScalesAllThatFollowsIt(t *testing.T) {
+// TestShortLeaseScalesTheIntervals: a takeover depends on the proportions of the intervals.
+func TestShortLeaseScalesTheIntervals(t *testing.T) {
 	s := NewServer(nil, ServerConfig{Jobs: 1, Lease: 3 * time.Second})
-	if s.timing.lease != 3*time.Second || s.timing.late != 3*time.Second || s.timing.renew != time.Second/5 || s.timing.drain != time.Minute {
-		t.Errorf("the timing is %+v", s.timing)
+	got := s.timing
+	scaled := got.lease == 3*time.Second && got.late == 3*time.Second && got.renew == time.Second/5
+	if !scaled || got.drain != time.Minute {
+		t.Errorf("the timing is %+v", got)
 	}
 	if s := NewServer(nil, ServerConfig{Jobs: 1}); s.timing != defaultTiming {
 		t.Errorf("without a lease the timing is %+v", s.timing)

@@ -17,7 +17,8 @@ import (
 
 // quick is a queue's timing for tests: what takes a worker that died 18 seconds takes a second here.
 var quick = timing{
-	lease: 800 * time.Millisecond, claim: time.Second, renew: 40 * time.Millisecond, tick: 40 * time.Millisecond, recheck: 200 * time.Millisecond, reindex: 5 * time.Second, calm: time.Second, late: 300 * time.Millisecond,
+	lease: 800 * time.Millisecond, claim: time.Second, renew: 40 * time.Millisecond, tick: 40 * time.Millisecond,
+	recheck: 200 * time.Millisecond, reindex: 5 * time.Second, calm: time.Second, late: 300 * time.Millisecond,
 	leader: 600 * time.Millisecond, drain: 20 * time.Second, taskCheck: 20 * time.Millisecond,
 }
 
@@ -66,13 +67,19 @@ func (r *realRedis) start() {
 // awaitRedis returns when a Redis that was started answers.
 func awaitRedis(t testing.TB, o Options) {
 	t.Helper()
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		c, err := Dial(context.Background(), o)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	retry := time.NewTicker(10 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		c, err := Dial(ctx, o)
 		if err == nil {
 			_ = c.Close()
 			return
 		}
-		if time.Since(began) > 30*time.Second {
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
 			t.Fatal(err)
 		}
 	}

@@ -25,10 +25,9 @@ const (
 	keyDeadlines = "td:deadlines" // by deadline, or when it is checked again
 )
 
-// timeInMs is Redis' clock.
-const timeInMs = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+// timeInMs is Redis' clock, as now.
+const timeInMs = redisTime + `
+local now = redisTime()
 `
 
 var (
@@ -133,7 +132,7 @@ type status struct {
 	id, worker string
 	state      transfer.State // none: there is no such job; unread: it cannot be read
 	due        *time.Time
-	now        time.Time     // when it was so, by Redis' clock
+	now        time.Time     // when it was read, by Redis' clock
 	lease      time.Duration // how long it is held still; 0: it is free
 }
 

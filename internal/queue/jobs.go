@@ -37,8 +37,8 @@ func readRecord(id string, found *redis.MapStringStringCmd, at time.Time) (*reco
 	return nil, failed("look at job "+id, err)
 }
 
-// records reads many jobs at once. Those that are gone are left out; those that cannot be read are
-// named, and returned as unread.
+// records reads many jobs at once. It leaves out those that are gone. Those that cannot be read are
+// reported to Warn and returned as unread.
 func (c *Client) records(ctx context.Context, ids []string) (records []*record, unread []string, err error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
 	var at *redis.TimeCmd
@@ -103,7 +103,7 @@ func (c *Client) Jobs(ctx context.Context, f Filter) ([]transfer.Job, error) {
 	return jobs, err
 }
 
-// Newest is Jobs, and whether there are more than the limit.
+// Newest is Jobs; cut reports whether there are more than the limit.
 func (c *Client) Newest(ctx context.Context, f Filter) (jobs []transfer.Job, cut bool, err error) {
 	limit := f.Limit
 	if limit > 0 {
@@ -147,7 +147,7 @@ func mustJSON(v any) string {
 func (c *Client) Cancel(ctx context.Context, id string) (transfer.Job, error) {
 	r, err := c.record(ctx, id)
 	if err != nil {
-		return transfer.Job{}, err // also of one that cannot be read, which stays as it is
+		return transfer.Job{}, err // a record that cannot be read stays as it is
 	}
 	answer, r, err := c.move(ctx, cancelMove, id, moveArgs{now: r.at})
 	if err := refused(answer, err, id, "only jobs that have not ended can be canceled"); err != nil {
@@ -178,14 +178,14 @@ func (c *Client) CancelAll(ctx context.Context, states []transfer.State) (int, e
 	return n, err
 }
 
-// stopPatience is how long Retry waits for a job that is being canceled: longer than a lease, after
-// which a dead worker keeps nobody waiting.
+// stopPatience is how long Retry waits for a job that is being canceled. It is longer than a lease,
+// so a dead worker does not use it up.
 const stopPatience = time.Minute
 
 // stopped waits for a job that has been canceled to stop.
 func (c *Client) stopped(ctx context.Context, id string) error {
-	limited, cancel := context.WithTimeoutCause(ctx, stopPatience,
-		transfer.Errorf(transfer.CodeWaitTimeout, "its transferd may be away; try again later", "job %s has not stopped after %s", id, stopPatience))
+	limited, cancel := context.WithTimeoutCause(ctx, stopPatience, transfer.Errorf(transfer.CodeWaitTimeout,
+		"its transferd may be away; try again later", "job %s has not stopped after %s", id, stopPatience))
 	defer cancel()
 	for job, err := range c.Watch(limited, id) {
 		if err != nil {

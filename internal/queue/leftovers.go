@@ -13,9 +13,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// disownScript takes the drive that a job made from a job that failed or was canceled. KEYS:
-// jobKeys. ARGV: the epoch that was read, the plan and the progress without the drive. It answers
-// ok, or why the job keeps its drive.
+// disownScript removes the drive that a job made from the record of a job that failed or was
+// canceled. KEYS: jobKeys. ARGV: the epoch that was read, the plan and the progress without the
+// drive. It answers ok, or why the job keeps its drive.
 var disownScript = newScript(notify + `
 local state = redis.call('HGET', KEYS[1], 'state') or 'none'
 if state ~= 'failed' and state ~= 'canceled' then return state end
@@ -26,10 +26,9 @@ notify()
 return 'ok'
 `)
 
-// Disown takes the drive that a job made from the job, for it is about to be destroyed: a retry
-// makes another one, and never writes to this one again. It reports false for a job that has not
-// ended, or has succeeded: its drive is to stay. A job that there is not, or not any more, owns
-// nothing.
+// Disown removes the drive that a job made from its record, before the drive is destroyed. A retry
+// then makes another drive and never writes to this one. It returns false for a job that has not
+// ended or has succeeded: its drive must stay. It returns true for a job that does not exist.
 func (c *Client) Disown(ctx context.Context, id string) (bool, error) {
 	r, err := c.record(ctx, id)
 	if transfer.CodeOf(err) == transfer.CodeNotFound {
@@ -40,29 +39,30 @@ func (c *Client) Disown(ctx context.Context, id string) (bool, error) {
 	}
 	r.plan = transfer.Plan{ReadMark: r.plan.ReadMark}
 	r.progress.Drive, r.progress.Chunks = "", transfer.Chunks{Total: r.progress.Chunks.Total}
-	word, err := c.run(ctx, "forget the drive of job "+id, disownScript, id, r.epoch, mustJSON(r.plan), mustJSON(r.progress))
+	word, err := c.run(ctx, "remove the drive of job "+id+" from its record", disownScript, id,
+		r.epoch, mustJSON(r.plan), mustJSON(r.progress))
 	return word == ok, err
 }
 
-// WasPruned reports whether there was a job that left a drive and is not recorded any more.
+// WasPruned reports whether a job that left a drive was pruned.
 func (c *Client) WasPruned(ctx context.Context, id string) (bool, error) {
 	is, err := c.rdb.SIsMember(ctx, keyLeft, id).Result()
 	return is, failed("look for pruned jobs", err)
 }
 
-// Destroyed notes that a drive which a job left is gone.
+// Destroyed records that the drive which a pruned job left is gone.
 func (c *Client) Destroyed(ctx context.Context, id string) error {
-	return failed("forget a drive", c.rdb.SRem(ctx, keyLeft, id).Err())
+	return failed("record that a drive is gone", c.rdb.SRem(ctx, keyLeft, id).Err())
 }
 
-// TimeOf is when a job was made, by its ID; ok is false for what is no ID of a job.
+// TimeOf is when a job was made, as its ID says. ok is false if id is not the ID of a job.
 func TimeOf(id string) (made time.Time, ok bool) {
 	x, err := xid.FromString(id)
 	return x.Time(), err == nil
 }
 
-// UsersOf is the jobs that have not ended and read or write a drive, as far as they know it
-// already. endpoints is the names that jobs may have for the drive's endpoint.
+// UsersOf is the jobs that have not ended and read or write a drive. A job that has yet to make its
+// drive is not among them. endpoints is the names that jobs may use for the drive's endpoint.
 func (c *Client) UsersOf(ctx context.Context, endpoints []string, drive string) ([]transfer.Job, error) {
 	var users []transfer.Job
 	err := c.eachPage(ctx, func(records []*record) (bool, error) {
@@ -76,7 +76,8 @@ func (c *Client) UsersOf(ctx context.Context, endpoints []string, drive string) 
 	return users, err
 }
 
-// LocalHolders is the jobs without a record, which run with --local, that have claimed a drive.
+// LocalHolders is the IDs of jobs that run with --local, and so have no record, and that have
+// claimed a drive.
 func (c *Client) LocalHolders(ctx context.Context, claim transfer.Claim) (jobs []string, err error) {
 	now, err := c.now(ctx)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// leave has a job fail that has made a drive.
+// leave makes a job that failed and left a drive.
 func leave(t *testing.T, c *Client) string {
 	t.Helper()
 	id := enqueue(t, c)
@@ -32,7 +32,8 @@ func leave(t *testing.T, c *Client) string {
 	return id
 }
 
-// TestLeftover is named by the job that left it, also when that is pruned, until it is destroyed.
+// TestLeftover: the job that left a drive has its name, also after the job is pruned, until the
+// drive is destroyed.
 func TestLeftover(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()
@@ -45,7 +46,8 @@ func TestLeftover(t *testing.T) {
 			t.Errorf("disown: %v, %v", owned, err)
 		}
 		job, at, err := c.Ledger(ctx, id)
-		if err != nil || job.DriveLeft || job.Drive != "" || job.Chunks.Done != 0 || at.Plan != (transfer.Plan{}) || len(at.Entries) != 0 {
+		kept := job.DriveLeft || job.Drive != "" || job.Chunks.Done != 0
+		if err != nil || kept || at.Plan != (transfer.Plan{}) || len(at.Entries) != 0 {
 			t.Errorf("without its drive the job is %+v, %+v, %v", job, at, err)
 		}
 		for state, reach := range map[transfer.State]func(id string){
@@ -64,7 +66,8 @@ func TestLeftover(t *testing.T) {
 		}
 		id = leave(t, c)
 		var left []string
-		if _, err := c.Prune(ctx, PruneOptions{Left: func(j transfer.Job) { left = append(left, j.ID+" "+j.Drive) }}); err != nil {
+		note := func(j transfer.Job) { left = append(left, j.ID+" "+j.Drive) }
+		if _, err := c.Prune(ctx, PruneOptions{Left: note}); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(left, []string{id + " made"}) {
@@ -81,11 +84,12 @@ func TestLeftover(t *testing.T) {
 	})
 }
 
-// TestUsersOf a drive are the jobs that have not ended, whichever name they have for its endpoint.
+// TestUsersOf: the users of a drive are the jobs that have not ended, by any name of its endpoint.
 func TestUsersOf(t *testing.T) {
 	c, ctx := dial(t, startRedis(t).options), t.Context()
 	from, to := newSpec(), newSpec()
-	from.Kind, from.Source, from.Target = transfer.Download, transfer.Ref{Endpoint: "alias", Drive: "d"}, transfer.Ref{Path: "/a"}
+	from.Kind = transfer.Download
+	from.Source, from.Target = transfer.Ref{Endpoint: "alias", Drive: "d"}, transfer.Ref{Path: "/a"}
 	to.Target, to.Overwrite = transfer.Ref{Endpoint: "zrh", Drive: "d"}, true
 	want := make(map[string]bool)
 	for _, s := range []transfer.Spec{from, to} {
@@ -112,7 +116,7 @@ func TestUsersOf(t *testing.T) {
 	}
 }
 
-// TestRetryWaits for a job that was canceled and is stopping.
+// TestRetryWaits: a retry waits for a canceled job to stop.
 func TestRetryWaits(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()
@@ -152,7 +156,7 @@ func TestRetryWaits(t *testing.T) {
 	})
 }
 
-// TestOutlook counts the jobs before one that wait still, and says who is missing.
+// TestOutlook: it counts the queued jobs before one, and has the endpoint that all workers lack.
 func TestOutlook(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()
@@ -172,7 +176,7 @@ func TestOutlook(t *testing.T) {
 		if err != nil || got != (Outlook{Before: 2}) {
 			t.Errorf("with no transferd: %+v, %v", got, err)
 		}
-		// The trigger of the canceled job is still there, and wakes a worker for it.
+		// The trigger of the canceled job is still in the list, and serves its retry.
 		if _, err := c.Retry(ctx, jobs[1].ID); err != nil {
 			t.Fatal(err)
 		}
@@ -185,9 +189,18 @@ func TestOutlook(t *testing.T) {
 		served  bool
 		lacking string
 	}{
-		"another queue": {[]Worker{{Queues: []string{"b"}, Endpoints: []string{"zrh"}}}, false, ""},
-		"no endpoint":   {[]Worker{{Queues: []string{"a"}, Endpoints: []string{"fra"}}}, true, "zrh"},
-		"one of two":    {[]Worker{{Queues: []string{"a"}}, {Queues: []string{"a"}, Endpoints: []string{"zrh"}}}, true, ""},
+		"another queue": {
+			workers: []Worker{{Queues: []string{"b"}, Endpoints: []string{"zrh"}}},
+		},
+		"no endpoint": {
+			workers: []Worker{{Queues: []string{"a"}, Endpoints: []string{"fra"}}},
+			served:  true,
+			lacking: "zrh",
+		},
+		"one of two": {
+			workers: []Worker{{Queues: []string{"a"}}, {Queues: []string{"a"}, Endpoints: []string{"zrh"}}},
+			served:  true,
+		},
 	} {
 		if served, lacking := serving(tc.workers, "a", []string{"zrh"}); served != tc.served || lacking != tc.lacking {
 			t.Errorf("%s: %v, %q", name, served, lacking)
@@ -195,7 +208,7 @@ func TestOutlook(t *testing.T) {
 	}
 }
 
-// TestNewest says when there are more jobs than were asked for.
+// TestNewest: cut is true if there are more jobs than the limit.
 func TestNewest(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	for range 3 {
@@ -212,7 +225,8 @@ func TestNewest(t *testing.T) {
 	}
 }
 
-// TestLocalHolders names the jobs that run with --local, by their IDs alone, and none of the queue.
+// TestLocalHolders: the holders are the IDs of jobs that run with --local, and of no job of the
+// queue.
 func TestLocalHolders(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()

@@ -8,14 +8,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// login is the user and password of Redis, which may be rotated. It is safe for concurrent use.
+// login is the user and password of Redis, which may change. It is safe for concurrent use.
 type login struct {
 	mu             sync.Mutex
 	user, password string
 }
 
-// Relogin has connections that are made from now on log in as the address says, which is otherwise
-// the one that was dialed. Its errors have CodeInvalid.
+// Relogin makes new connections log in with the user and password of an address. Only these may
+// differ from the address that was dialed. Its errors have CodeInvalid.
 func (c *Client) Relogin(address string) error { return c.login.set(address) }
 
 func (l *login) set(address string) error {

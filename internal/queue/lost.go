@@ -6,8 +6,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Lost is the jobs that run by their records, and that no worker holds. Maintenance has another one
-// take them up, if there is a transferd.
+// Lost is the running jobs that no worker holds. Maintenance wakes another worker for each, if a
+// transferd runs.
 func (c *Client) Lost(ctx context.Context) (lost []transfer.Job, err error) {
 	err = c.eachPage(ctx, func(records []*record) (bool, error) {
 		var ids []string

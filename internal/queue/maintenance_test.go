@@ -206,8 +206,7 @@ func TestManyWithoutTrigger(t *testing.T) {
 	}
 }
 
-// TestDeadlineOfALostJob ends a job in time whose worker died, though no worker is there to take it
-// up.
+// TestDeadlineOfALostJob: a deadline ends a job whose worker died, also if no other worker exists.
 func TestDeadlineOfALostJob(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)

@@ -10,12 +10,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// tick is a tick of the model, of which a lease has three and the wait after a lapse has one.
+// tick is a tick of the model. A lease lasts three ticks, and the wait after a lapse one.
 const tick = 10 * time.Second
 
-// TestTakeoverIsThatOfTheModel takes jobs in every state of the record that the model has, and
-// compares what is waited for. TestMoveTable holds who may take, renew and end a job.
-func TestTakeoverIsThatOfTheModel(t *testing.T) {
+// TestTakeoverEqualsTheModel takes jobs in every state of the model's record, and compares the
+// waits. TestMoveTable tests which attempt may take, renew and end a job.
+func TestTakeoverEqualsTheModel(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	model := leasetest.New()
 	for _, status := range []leasetest.Status{leasetest.Queued, leasetest.Running} {
@@ -40,7 +40,7 @@ func TestTakeoverIsThatOfTheModel(t *testing.T) {
 	}
 }
 
-// takeLate takes a job whose record is as the model's, and returns for how long bytes of lost
+// takeLate takes a job whose record equals the model's, and returns for how long bytes of lost
 // owners may arrive.
 func takeLate(t *testing.T, c *Client, r leasetest.Record, ended bool) time.Duration {
 	t.Helper()
@@ -81,16 +81,16 @@ func takeLate(t *testing.T, c *Client, r leasetest.Record, ended bool) time.Dura
 	return time.Duration(left) * time.Millisecond
 }
 
-// TestOwnersLearnThatRedisIsAnother has a renewal say, once, what has to be waited for, so that the
-// owner does not end the job before.
-func TestOwnersLearnThatRedisIsAnother(t *testing.T) {
+// TestOwnerOfAnotherRedisRenewsFirst: after Redis was replaced, an owner cannot end its job until a
+// renewal has returned how long bytes of unknown owners may arrive.
+func TestOwnerOfAnotherRedisRenewsFirst(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	a, err := c.acquire(t.Context(), enqueue(t, c), "w", defaultTiming, nil)
 	if err != nil || a == nil {
 		t.Fatalf("not taken: %v", err)
 	}
 	if _, unclean := a.Lease().Late(); unclean {
-		t.Error("a new job is waited for")
+		t.Error("a new job has late bytes")
 	}
 	if err := c.rdb.HSet(t.Context(), recordKey(a.Job.ID), "redis", "another").Err(); err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestOwnersLearnThatRedisIsAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	if job, err := c.Job(t.Context(), a.Job.ID); err != nil || job.State != transfer.Running {
-		t.Errorf("an owner that does not know of it ended the job: it is %s, %v", job.State, err)
+		t.Errorf("before a renewal the owner ended the job: it is %s, %v", job.State, err)
 	}
 	if err := a.renew(t.Context()); err != nil {
 		t.Fatal(err)

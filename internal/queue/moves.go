@@ -66,10 +66,11 @@ var (
 // newOwner is the fields that say who has the job.
 var newOwner = fields{"worker", "owner", "home"}
 
-// The table of moves. An owner that hands the job over or ends it deletes lapse (fencing.go). What
-// takes a job from its owner raises the epoch, which fences the owner. A Redis that is full refuses
-// a script at its first command that takes room, but not one that has deleted something before: so
-// what ends a job deletes a lease or a field, if only one that is not there.
+// The table of moves. An owner that hands the job over or ends it deletes lapse (fencing.go). A
+// move that takes a job from its owner raises the epoch, which fences the owner. A full Redis
+// refuses a script at its first command that needs memory, unless the script has deleted something
+// before. So each move that ends a job first deletes a lease or a field, even one that does not
+// exist.
 var (
 	createMove = newMove("create", rule{From: none, To: transfer.Queued,
 		Set: fields{"spec", "created", "due"}, Zero: fields{"epoch", "attempts", "crashes"}})
@@ -96,7 +97,8 @@ var (
 	releaseMove = newOwnerMove("release",
 		rule{From: transfer.Running, IfCancel: true, To: transfer.Canceled, Lease: end,
 			Delete: fields{"cancel", "lapse"}, Set: fields{"finished"}, Error: failureCanceled},
-		rule{From: transfer.Running, To: transfer.Queued, Lease: end, Delete: fields{"lapse"}, Add: add{"attempts": -1}})
+		rule{From: transfer.Running, To: transfer.Queued, Lease: end,
+			Delete: fields{"lapse"}, Add: add{"attempts": -1}})
 
 	// cancel asks the worker of a job that has one.
 	cancelMove = newMove("cancel",
@@ -136,9 +138,10 @@ local function notify() redis.call('XADD', KEYS[4], 'MAXLEN', '~', '256', '*', '
 
 // moveScript carries a move out. KEYS: jobKeys. ARGV: the rules, the caller's epoch or empty for a
 // move that is not the owner's, its token, now, the lease in ms, for how long after a lapse bytes
-// may arrive in ms, the token of an owner that is proven to have ended, 1 for an answer with the
-// record, then fields and their values. It answers ok and, if asked, the record and for how many ms
-// bytes of lost owners may arrive; or why the record stays as it is: fenced, or the job's state.
+// may arrive in ms, the token of an owner whose process has provably ended, 1 for an answer with
+// the record, then fields and their values. It answers ok and, if asked, the record and for how
+// many ms bytes of lost owners may arrive; or why the record does not change: fenced, or the job's
+// state.
 var moveScript = newScript(notify + `
 local rules, epoch, token, now, reply = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[8]
 local lease, wait, ended = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -154,8 +157,9 @@ local function set(field, value)
 end
 ` + thisRedis + takeLease + `
 local holder = redis.call('EXISTS', KEYS[3]) == 1 and 'held' or 'free'
-if epoch ~= '' and state ~= 'none' and (get('epoch') ~= epoch or (get('owner') or '') ~= token) then return {'fenced'} end
--- Whoever did not renew the lease at this Redis does not know what has to be waited for.
+if epoch ~= '' and state ~= 'none'
+  and (get('epoch') ~= epoch or (get('owner') or '') ~= token) then return {'fenced'} end
+-- An owner that has not renewed the lease at this Redis does not know how long bytes may arrive.
 local run = epoch ~= '' and state == 'running' and thisRedis() or ''
 if run ~= '' and get('redis') ~= run then return {'fenced'} end
 
@@ -195,10 +199,10 @@ return {state}
 // moveArgs is what a caller of a move passes.
 type moveArgs struct {
 	now    time.Time     // by Redis' clock; zero: it is asked
-	owner  owner         // who asks, or is to be the owner
+	owner  owner         // the caller, or the new owner
 	lease  time.Duration // of a move that takes one
 	late   time.Duration // likewise: for how long after a lease has lapsed bytes of its owner may arrive
-	ended  string        // likewise: the token of an owner that is proven to have ended; may be empty
+	ended  string        // likewise: the token of an owner whose process has provably ended; may be empty
 	values []string      // fields and their values
 }
 
@@ -211,7 +215,10 @@ func (m *move) args(a *moveArgs, reply bool) []any {
 	if reply {
 		answer = "1"
 	}
-	list := []any{m.text, epoch, a.owner.token, a.now.UnixMilli(), a.lease.Milliseconds(), a.late.Milliseconds(), a.ended, answer}
+	list := []any{
+		m.text, epoch, a.owner.token, a.now.UnixMilli(),
+		a.lease.Milliseconds(), a.late.Milliseconds(), a.ended, answer,
+	}
 	for _, v := range a.values {
 		list = append(list, v)
 	}
@@ -227,8 +234,8 @@ func (c *Client) move(ctx context.Context, m *move, id string, a moveArgs) (answ
 	return answer, r, err
 }
 
-// take carries acquireMove out. It returns the record if this worker has the job now, and for how
-// many ms bytes of lost owners may arrive; empty: there are none.
+// take carries acquireMove out. It returns the record if this worker now has the job, and for how
+// many ms bytes of lost owners may arrive; empty: no owner was lost.
 func (c *Client) take(ctx context.Context, id string, a moveArgs) (r *record, late string, err error) {
 	_, r, late, err = c.carryOut(ctx, acquireMove, id, a)
 	if r != nil && r.state != transfer.Running {
@@ -237,7 +244,9 @@ func (c *Client) take(ctx context.Context, id string, a moveArgs) (r *record, la
 	return r, late, err
 }
 
-func (c *Client) carryOut(ctx context.Context, m *move, id string, a moveArgs) (answer string, r *record, late string, err error) {
+func (c *Client) carryOut(
+	ctx context.Context, m *move, id string, a moveArgs,
+) (answer string, r *record, late string, err error) {
 	if a.now.IsZero() {
 		if a.now, err = c.now(ctx); err != nil {
 			return "", nil, "", err

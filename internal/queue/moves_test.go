@@ -19,7 +19,7 @@ type situation struct {
 	state             transfer.State
 	held, cancel, due bool
 	crashes           int
-	fenced            string // what of the caller is not the owner's: its epoch, its token or the Redis that it knows; empty: nothing
+	fenced            string // why the caller is not the owner: epoch, token or redis; empty: it is
 }
 
 // situations is every combination.
@@ -69,11 +69,12 @@ func (s *situation) record() map[string]string {
 
 // values is what the callers of moves pass, with what the script adds.
 var values = map[string]string{
-	"spec": mustJSON(newSpec()), "due": "99", "worker": "w", "owner": "w's", "home": "boot", "error": failureDue, "cancel": "1", "created": "now", "started": "now", "finished": "now",
+	"spec": mustJSON(newSpec()), "due": "99", "worker": "w", "owner": "w's", "home": "boot",
+	"error": failureDue, "cancel": "1", "created": "now", "started": "now", "finished": "now",
 }
 
-// isFenced reports whether the caller of a move is not the owner, or does not know of what this
-// Redis distrusts.
+// isFenced reports whether the caller of a move is not the owner, or has not renewed the lease at
+// this Redis.
 func (s *situation) isFenced(m *move) bool {
 	return m.owner && s.fenced != "" && s.state != none && (s.fenced != "redis" || s.state == transfer.Running)
 }

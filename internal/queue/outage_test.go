@@ -174,8 +174,8 @@ func TestEmptyFullRedis(t *testing.T) {
 	room("0")
 }
 
-// TestRedisFullMeanwhile fills Redis up under a job that runs, for longer than a lease lasts. The
-// job stays its worker's, which waits as in an outage, and ends when there is room again.
+// TestRedisFullMeanwhile fills Redis up while a job runs, for longer than a lease. The worker keeps
+// the job and waits as in an outage; the job ends when Redis has memory again.
 func TestRedisFullMeanwhile(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	room := func(bytes string) {

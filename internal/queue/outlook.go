@@ -8,21 +8,21 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Outlook is what a job that is queued has to expect.
+// Outlook is what a queued job waits for.
 type Outlook struct {
 	Served bool // a transferd serves its queue
-	// Lacking is the endpoint that no transferd which serves the queue has in its config; empty:
-	// none.
+	// Lacking is an endpoint of the job that no transferd serving the queue is configured for;
+	// empty: there is none.
 	Lacking string
-	Before  int  // how many jobs of its queue and priority are taken up before it, as far as they are counted
+	Before  int  // jobs of its queue and priority that are taken up before it, counted up to a limit
 	Many    bool // there are more than Before
 }
 
 // mostCounted is how many jobs before one are counted.
 const mostCounted = 1000
 
-// Outlook looks who could take up a job, which names these endpoints, and how many others come
-// before it; for a job without an ID, only who could take it up.
+// Outlook returns which transferds could take up a job that uses these endpoints, and how many jobs
+// come before it. Without an ID in j it does not count jobs.
 func (c *Client) Outlook(ctx context.Context, j *transfer.Job, endpoints []string) (o Outlook, err error) {
 	workers, err := c.Workers(ctx)
 	if err != nil {
@@ -35,7 +35,8 @@ func (c *Client) Outlook(ctx context.Context, j *transfer.Job, endpoints []strin
 	return o, err
 }
 
-// serving reports whether one of the workers serves a queue, and which endpoint none of those has.
+// serving reports whether a worker serves a queue. If none of these workers has all of the
+// endpoints, lacking is one that is missing.
 func serving(workers []Worker, queue string, endpoints []string) (served bool, lacking string) {
 	missing := make(map[string]bool)
 	for _, w := range workers {
@@ -55,12 +56,11 @@ func serving(workers []Worker, queue string, endpoints []string) (served bool, l
 	return served, ""
 }
 
-// pendingKey is where asynq keeps the triggers of a queue; the one that is delivered next is the
-// last.
+// pendingKey is asynq's list of the triggers of a queue. It delivers the last one next.
 func pendingKey(queue string) string { return "asynq:{" + queue + "}:pending" }
 
-// before counts the jobs whose triggers are delivered before that of a job: those that wait still.
-// A job whose own trigger is not there is being taken up.
+// before counts the queued jobs whose triggers are delivered before that of a job. A job without a
+// trigger in the list is being taken up.
 func (c *Client) before(ctx context.Context, j *transfer.Job) (n int, many bool, err error) {
 	tasks, err := c.rdb.LRange(ctx, pendingKey(queueName(j.Queue, j.Priority)), -mostCounted-1, -1).Result()
 	if err != nil {

@@ -50,8 +50,8 @@ func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
 	return n, err
 }
 
-// noteLeft notes, before jobs are deleted, which of them leave drives: by it their drives are told
-// from those of jobs that another queue has.
+// noteLeft records, before jobs are deleted, which of them leave drives. Without it these drives
+// could not be distinguished from those of another queue's jobs.
 func (c *Client) noteLeft(ctx context.Context, jobs map[string]*record) error {
 	var left []any
 	for id, r := range jobs {

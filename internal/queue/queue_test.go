@@ -313,32 +313,33 @@ func TestPanic(t *testing.T) {
 		}
 		return nil
 	})
-	if job := await(t, c, first, transfer.Failed); job.Error.Code != transfer.CodeInternal || strings.Contains(job.Error.Message, "mistake") {
+	job := await(t, c, first, transfer.Failed)
+	if job.Error.Code != transfer.CodeInternal || strings.Contains(job.Error.Message, "mistake") {
 		t.Errorf("the error is %+v", job.Error)
 	}
 	await(t, c, enqueue(t, c), transfer.Succeeded)
 }
 
-// TestPanicOfTheRenewal fails the job whose lease is renewed, and that alone.
+// TestPanicOfTheRenewal: a panic of a renewal fails the job, not the server.
 func TestPanicOfTheRenewal(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	id := enqueue(t, c)
-	never := func(s *Server) { s.timing.renew = 0 } // no ticker ticks so
+	broken := func(s *Server) { s.timing.renew = 0 } // makes time.NewTicker panic
 	serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, _ *Attempt) error {
 		<-ctx.Done()
 		return ctx.Err()
-	}, never)
+	}, broken)
 	if job := await(t, c, id, transfer.Failed); job.Error.Code != transfer.CodeInternal {
 		t.Errorf("the error is %+v", job.Error)
 	}
 }
 
-// TestPanicOfMaintenance ends the server with an error, after its jobs have handed themselves back.
+// TestPanicOfMaintenance: a panic of maintenance ends the server with an error.
 func TestPanicOfMaintenance(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	s := NewServer(c, ServerConfig{Name: "one", Queues: []string{transfer.DefaultQueue}, Jobs: 1, Log: zap.NewNop()})
 	s.timing = quick
-	s.timing.tick = 0
+	s.timing.tick = 0 // makes time.NewTicker panic
 	if err := s.Run(t.Context()); transfer.CodeOf(err) != transfer.CodeInternal {
 		t.Errorf("got %v, want %s", err, transfer.CodeInternal)
 	}

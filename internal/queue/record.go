@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -29,8 +30,8 @@ type record struct {
 	text     map[string]string // as it was read
 }
 
-// parseRecord reads the hash of a job; CodeNotFound if it is empty, an errUnreadable if it is not
-// as this version writes it.
+// parseRecord parses the hash of a job. CodeNotFound: the hash is empty; errUnreadable: this
+// version cannot parse it.
 func parseRecord(id string, h map[string]string, at time.Time) (*record, error) {
 	if len(h) == 0 {
 		return nil, noSuchJob(id)
@@ -74,9 +75,9 @@ func (r *record) parseTimes(h map[string]string) error {
 	return nil
 }
 
-// parseLedger unpacks the ledger of a job. It is appended to in one step, so anything but whole
-// entries of chunks of the plan's image, or of the tail behind it, is damage, after which no entry
-// can be relied on.
+// parseLedger unpacks the ledger of a job. Each append is atomic, so a partial entry, or an entry
+// for a chunk outside of the plan's image and its tail, is damage, and no entry of the ledger can
+// be relied on.
 func (r *record) parseLedger(packed []byte) ([]transfer.Entry, error) {
 	if len(packed)%transfer.EntrySize != 0 {
 		return nil, unreadable(r.id, "ledger", fmt.Errorf("%d bytes are no whole number of entries", len(packed)))
@@ -103,14 +104,9 @@ func parseTime(s string) *time.Time {
 // job is the record as users see it.
 func (r *record) job() transfer.Job {
 	j := transfer.NewJob(r.id, &r.spec, r.created)
-	drive := j.Drive
+	specified := j.Drive
 	j.State, j.Progress, j.Attempts, j.Worker, j.Error = r.state, r.progress, r.attempts, r.worker, r.failure
-	if j.Drive == "" && r.plan.Drive == "" {
-		j.Drive = drive
-	}
-	if j.Drive == "" {
-		j.Drive = r.plan.Drive
-	}
+	j.Drive = cmp.Or(j.Drive, r.plan.Drive, specified)
 	j.StartedAt, j.FinishedAt, j.Deadline = r.started, r.finished, r.due
 	j.Time(r.at)
 	j.Stopping = r.cancel && r.state == transfer.Running

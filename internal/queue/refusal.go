@@ -10,18 +10,18 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// refusal is an answer by which Redis refuses a command now that it may carry out later, when it
-// has recovered or somebody has changed its settings. All but one of them are an outage to this
-// client (CodeUnreachable). A full Redis is not: it still renews leases, ends jobs and forgets
-// them.
+// refusal is an answer by which Redis refuses a command that it may accept later, after it has
+// recovered or an operator has changed its settings. This client treats all but one of them as an
+// outage (CodeUnreachable). The exception is a full Redis: it still renews leases, ends jobs and
+// deletes them.
 type refusal struct {
 	text *regexp.Regexp // of the answer
 	code transfer.Code
 	hint string
 }
 
-// answer matches an answer that begins so. asynq hands on no more than the text, with its own
-// before it.
+// answer matches an answer that begins with the pattern. asynq passes on only the text, after a
+// prefix of its own.
 func answer(pattern string) *regexp.Regexp {
 	return regexp.MustCompile(`(?:^|[\s:-])(?:` + pattern + `)`)
 }
@@ -34,7 +34,8 @@ const hintLogin = "Redis refuses the user or password: " +
 var refusals = []refusal{
 	{answer(`OOM `), transfer.CodeNoSpace,
 		"the queue's memory is full: give Redis more, or prune jobs with transferctl jobs prune"},
-	{answer(`WRONGPASS |NOAUTH |ERR invalid password|ERR (?:Client sent )?AUTH\b`), transfer.CodeUnreachable, hintLogin},
+	{answer(`WRONGPASS |NOAUTH |ERR invalid password|ERR (?:Client sent )?AUTH\b`), transfer.CodeUnreachable,
+		hintLogin},
 	{answer(`NOPERM |ERR The user executing the script can|ERR ACL failure|DENIED `), transfer.CodeUnreachable,
 		"Redis does not allow its user what transferd needs; docs/security.md has the rights (ACL SETUSER)"},
 	{answer(`READONLY |MASTERDOWN |NOREPLICAS |UNBLOCKED `), transfer.CodeUnreachable,
@@ -49,7 +50,7 @@ var refusals = []refusal{
 		"Redis has too many connections: raise maxclients, or end programs that keep them open"},
 }
 
-// refusedBy returns the row of refusals that err is; nil if it is none.
+// refusedBy returns the row of refusals that matches err; nil if none does.
 func refusedBy(err error) *refusal {
 	for i := range refusals {
 		if refusals[i].text.MatchString(err.Error()) {
@@ -59,19 +60,19 @@ func refusedBy(err error) *refusal {
 	return nil
 }
 
-// refusesCommand matches what Redis answers to a command that it will never carry out, in a text of
-// asynq's.
+// refusesCommand matches, in an error of asynq, the answer to a command that Redis will never
+// accept.
 var refusesCommand = answer(`WRONGTYPE |ERR `)
 
-// answered reports whether err is what Redis answers to this very command, such as WRONGTYPE, and
-// not an outage: others of the same pipeline may have been carried out.
+// answered reports whether err is the answer of Redis to this command, such as WRONGTYPE, and not
+// an outage. Other commands of the same pipeline may have succeeded.
 func answered(err error) bool {
 	var answer redis.Error
 	return refusedBy(err) == nil && (errors.As(err, &answer) || refusesCommand.MatchString(err.Error()))
 }
 
-// failed gives an error of Redis its code and hint. CodeUnreachable: Redis is away, or refuses for
-// now; CodeNoSpace: it is full; CodeFailed: it refuses this very command, and always will.
+// failed adds a code and a hint to an error of Redis. CodeUnreachable: Redis is away, or refuses
+// for now; CodeNoSpace: it is full; CodeFailed: it will never accept this command.
 func failed(op string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -85,8 +86,8 @@ func failed(op string, err error) error {
 	return e
 }
 
-// outage is an error of a call that an attempt makes: a running job waits for a Redis that is full
-// as for one that is away.
+// outage converts CodeNoSpace to CodeUnreachable, for calls that an attempt makes: a running job
+// waits for a full Redis as for one that is away.
 func outage(err error) error {
 	var e *transfer.Error
 	if !errors.As(err, &e) || e.Code != transfer.CodeNoSpace {

@@ -10,9 +10,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestRefusalsAreWaitedOut has a real Redis refuse what a running job asks of it, in each way that
-// can be brought about. The attempt takes that for an outage, and saves when Redis takes commands
-// again; what users type says what Redis refused.
+// TestRefusalsAreWaitedOut makes a real Redis refuse commands, in each way that a test can cause. A
+// running attempt treats that as an outage, and saves when Redis accepts commands again. The error
+// of a user's command has the answer of Redis and a hint.
 func TestRefusalsAreWaitedOut(t *testing.T) {
 	r := startRedis(t)
 	admin := dial(t, r.options)
@@ -58,7 +58,7 @@ func TestRefusalsAreWaitedOut(t *testing.T) {
 			_, err := c.Enqueue(t.Context(), newSpec())
 			var e *transfer.Error
 			if !errors.As(err, &e) || !strings.Contains(e.Error(), test.word) || e.Hint == "is Redis running?" {
-				t.Errorf("a user is told %q, hint %q; want what Redis answered (%s) and what to do", err, e.Hint, test.word)
+				t.Errorf("got %q, hint %q; want the answer of Redis (%s) and what to do", err, e.Hint, test.word)
 			}
 			test.mend()
 			if err := a.Save(t.Context(), &transfer.Checkpoint{}); err != nil {
@@ -68,7 +68,7 @@ func TestRefusalsAreWaitedOut(t *testing.T) {
 	}
 }
 
-// TestRefusedDial tells a wrong password from a Redis that is not there.
+// TestRefusedDial: the hint for a wrong password differs from that for a Redis that does not run.
 func TestRefusedDial(t *testing.T) {
 	r := startRedis(t)
 	if err := dial(t, r.options).rdb.ConfigSet(t.Context(), "requirepass", "s3cret").Err(); err != nil {
@@ -87,7 +87,7 @@ func TestRefusedDial(t *testing.T) {
 	}
 }
 
-// redisText is an answer of Redis, as go-redis gives it.
+// redisText is an error answer of Redis, as go-redis returns it.
 type redisText string
 
 func (e redisText) Error() string { return string(e) }
@@ -95,8 +95,8 @@ func (redisText) RedisError()     {}
 
 var _ redis.Error = redisText("")
 
-// TestRefusalTexts reads the answers of Redis that no test brings about, bare and as asynq hands
-// them on; and takes no other for one of them.
+// TestRefusalTexts: answers that no test can cause have the right code, bare and as asynq passes
+// them on, and so have other errors.
 func TestRefusalTexts(t *testing.T) {
 	for text, code := range map[string]transfer.Code{
 		"LOADING Redis is loading the dataset in memory":                                   transfer.CodeUnreachable,

@@ -11,10 +11,9 @@ func (Schema) Durable(key string) bool {
 	return isRecordKey(strings.TrimSuffix(key, ":ledger")) || key == keyJobs || key == keySpecs || key == keyLeft
 }
 
-// Scripts is the sources of the scripts that change durable keys. A renewal is not among them: the
-// lapse in a record comes out older, and in a replay later, but where it counts, of a worker that
-// was killed with its Redis, nothing is made of it (takeLease takes a Redis that does not say which
-// it is for one that was started again).
+// Scripts is the sources of the scripts that change durable keys. A renewal is not among them, so
+// the lapse in a replayed record is older than the last renewal. That does no harm: for a server in
+// memory, which has no run_id, takeLease does not use the lapse.
 func (Schema) Scripts() []string {
 	var sources []string
 	for _, s := range []*script{

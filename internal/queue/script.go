@@ -24,8 +24,7 @@ func (c *Client) run(ctx context.Context, op string, s *script, id string, args 
 }
 
 // runAll runs a script on many jobs in one round trip, or in two if Redis does not have the script.
-// A job whose keys are not what the script takes them for is named, and has that error for its
-// answer.
+// A job whose keys have the wrong type is reported to Warn, and its answer holds the error.
 func (c *Client) runAll(ctx context.Context, op string, s *script, ids []string, args ...any) ([]*redis.Cmd, error) {
 	answers := make([]*redis.Cmd, len(ids))
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {

@@ -2,14 +2,14 @@ package queue
 
 // What does not fit into the table of moves.
 
-// claimant is how the caller stands in a claim, and whose a claim is: fenced if it is that of a
-// later owner of the caller's job, empty if it is the caller's or that of an earlier one, else the
-// job that has it. Two owners of one epoch are told apart by their tokens alone; neither is the
-// later one, so it is the job that has it. Versions before this one wrote no more than the job.
-// ARGV: the job, its epoch, its owner's token.
+// claimant defines self, which is how the caller appears in a claim, and holder, which says who
+// holds a claim: fenced for a later owner of the caller's job, empty for the caller or an earlier
+// owner, else the job. Two owners with the same epoch differ by their tokens alone, and neither is
+// the later one, so holder returns the job. Earlier versions wrote only the job. ARGV: the job, its
+// epoch, its owner's token.
 const claimant = `
 local self = ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
-local function whose(claim)
+local function holder(claim)
   local job, epoch, token = string.match(claim, '^(%S+) ?(%d*) ?(%S*)$')
   epoch = tonumber(epoch) or 0
   if job ~= ARGV[1] then return job end
@@ -61,23 +61,21 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return ''
 `)
 
-	// claimDrive has a job read a drive with others, or write it alone. KEYS: its writer, its
-	// readers by when they lapse, its mark. ARGV: the job, its epoch, its owner's token, how long
-	// in ms, the mark that a writer leaves or empty, the mark that is expected or -, how long marks
-	// last in ms. It answers an empty word and the mark that was there; or fenced, if a later owner
-	// of the job has claimed the drive; or mark, if that is not the expected one; or the job that
-	// has the drive.
-	claimDriveScript = newScript(claimant + `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+	// claimDrive claims a drive for reading, which several jobs may do, or for writing, which
+	// excludes all others. KEYS: its writer, its readers by when they lapse, its mark. ARGV: the
+	// job, its epoch, its owner's token, how long in ms, the mark that a writer leaves or empty,
+	// the mark that is expected or -, how long marks last in ms. It answers an empty word and the
+	// previous mark; or fenced, if a later owner of the job has claimed the drive; or mark, if the
+	// mark is not the expected one; or the job that has the drive.
+	claimDriveScript = newScript(timeInMs + claimant + `
 local writer = redis.call('GET', KEYS[1])
-local other = writer and whose(writer) or ''
+local other = writer and holder(writer) or ''
 if other ~= '' then return {other} end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 local mark = redis.call('GET', KEYS[3]) or ''
 if ARGV[6] ~= '-' and mark ~= ARGV[6] then return {'mark'} end
 for _, reader in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  other = whose(reader)
+  other = holder(reader)
   if other == 'fenced' or other ~= '' and ARGV[5] ~= '' then return {other} end
   if other == '' and reader ~= self then redis.call('ZREM', KEYS[2], reader) end
 end
@@ -91,13 +89,11 @@ redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[7])
 return {'', mark}
 `)
 
-	// freeDrive ends that, after a while in which nobody may have the drive. KEYS: as above. ARGV:
-	// the job, its epoch, its owner's token, that while in ms.
+	// freeDrive gives a claim up. A writer's claim stays for a while, in which no job can claim the
+	// drive. KEYS: as above. ARGV: the job, its epoch, its owner's token, that while in ms.
 	freeDriveScript = newScript(claimant + `
-if tonumber(ARGV[4]) > 0 then
-  if redis.call('GET', KEYS[1]) == self then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
-elseif redis.call('GET', KEYS[1]) == self then
-  redis.call('DEL', KEYS[1])
+if redis.call('GET', KEYS[1]) == self then
+  if tonumber(ARGV[4]) > 0 then redis.call('PEXPIRE', KEYS[1], ARGV[4]) else redis.call('DEL', KEYS[1]) end
 end
 redis.call('ZREM', KEYS[2], self)
 return ''

@@ -110,7 +110,7 @@ func TestSecureRedis(t *testing.T) {
 	}
 }
 
-// TestRotatedRedisPassword is used by connections that are made after Relogin.
+// TestRotatedRedisPassword: connections that are made after Relogin use the new password.
 func TestRotatedRedisPassword(t *testing.T) {
 	r := startRedis(t)
 	rotate := func(c *Client, password string) {
@@ -125,7 +125,7 @@ func TestRotatedRedisPassword(t *testing.T) {
 	rotate(dial(t, r.options), "f1rst")
 	c := dial(t, Options{URL: address("f1rst")})
 	rotate(c, "r0tated")
-	// What is logged in stays so, until its connection ends.
+	// A connection stays logged in until it ends.
 	if err := c.rdb.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no").Err(); err != nil {
 		t.Fatal(err)
 	}

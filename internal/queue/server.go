@@ -25,8 +25,8 @@ type ServerConfig struct {
 	// Lease is how long a worker that is silent keeps its job; 0: DefaultLease. All other intervals
 	// follow it. No user sets it.
 	Lease time.Duration
-	// Life proves to other servers on this host when this process has ended, and theirs to this
-	// one; nil: nothing does.
+	// Life proves to other servers on this host that this process has ended, and to this one that
+	// theirs have; may be nil.
 	Life *lease.Life
 	// Run carries out an attempt. When drain closes it returns an error with CodeDrained soon; when ctx ends, at once.
 	Run func(ctx context.Context, drain <-chan struct{}, a *Attempt) error
@@ -44,7 +44,7 @@ type timing struct {
 	tick      time.Duration // how often the leader does what maintenance is due
 	recheck   time.Duration // how often it looks whether a job that waits has its trigger
 	reindex   time.Duration // how often it reads all records
-	late      time.Duration // for how long after its lease has lapsed bytes of a lost worker may arrive: docs/reliability.md
+	late      time.Duration // for how long after a lease has lapsed bytes may arrive: docs/reliability.md
 	calm      time.Duration // for how long it has led, with Redis there, before it takes a lapsed lease for a death
 	leader    time.Duration // how long a leader that is silent stays the leader
 	drain     time.Duration // how long a job may take to hand itself back
@@ -53,11 +53,13 @@ type timing struct {
 
 // A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
 var defaultTiming = timing{
-	lease: DefaultLease, claim: 5 * time.Minute, renew: time.Second, tick: 2 * time.Second, recheck: pickUp, reindex: 10 * time.Minute, calm: 5 * time.Second, late: 15 * time.Second,
+	lease: DefaultLease, claim: 5 * time.Minute, renew: time.Second, tick: 2 * time.Second, recheck: pickUp,
+	reindex: 10 * time.Minute, late: 15 * time.Second, calm: 5 * time.Second,
 	leader: 10 * time.Second, drain: time.Minute, taskCheck: 200 * time.Millisecond,
 }
 
-// scaled is the timing with another lease, and all that follows from it in the same proportion.
+// scaled is the timing with another lease, and with the intervals that depend on it in the same
+// proportion.
 func (t timing) scaled(lease time.Duration) timing {
 	factor := float64(lease) / float64(t.lease)
 	for _, d := range []*time.Duration{&t.lease, &t.claim, &t.renew, &t.tick, &t.recheck, &t.calm, &t.late, &t.leader} {
@@ -86,15 +88,16 @@ type Server struct {
 // NewServer makes a server.
 func NewServer(c *Client, cfg ServerConfig) *Server {
 	s := &Server{
-		client: c, cfg: cfg, timing: defaultTiming.scaled(cmp.Or(cfg.Lease, defaultTiming.lease)), slots: semaphore.NewWeighted(int64(cfg.Jobs)),
-		drain: make(chan struct{}), jobs: make(map[string]bool), started: make(chan struct{}),
+		client: c, cfg: cfg, timing: defaultTiming.scaled(cmp.Or(cfg.Lease, defaultTiming.lease)),
+		slots: semaphore.NewWeighted(int64(cfg.Jobs)), jobs: make(map[string]bool),
+		drain: make(chan struct{}), started: make(chan struct{}),
 	}
 	s.hard, s.kill = context.WithCancelCause(context.Background())
 	return s
 }
 
-// Run serves until ctx ends. Then it takes no more jobs, lets those that run hand themselves back, for a minute at the
-// most, and returns. A panic in what it does beside the jobs stops it in the same way.
+// Run serves until ctx ends. Then it takes no more jobs, lets those that run hand themselves back,
+// for a minute at the most, and returns. A panic outside of the jobs stops it in the same way.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.kill(nil)
 	if err := s.checkRedis(ctx); err != nil {
@@ -154,7 +157,7 @@ func (s *Server) engineConfig() asynq.Config {
 		IsFailure: func(error) bool { return false },
 		RetryDelayFunc: func(_ int, err error, _ *asynq.Task) time.Duration {
 			if errors.Is(err, errUnreadable) {
-				return s.timing.recheck // for a newer transferd to take
+				return s.timing.recheck // a newer transferd may take it
 			}
 			return s.timing.tick
 		},
@@ -234,7 +237,7 @@ func (s *Server) attempt(a *Attempt) {
 	}
 	renewing, stopRenewing := context.WithCancel(s.hard)
 	renewed := panics.Go(func() { a.keepLease(renewing, stop, log) }, stop)
-	defer func() { // also when the outcome's writing panics, which asynq catches: others may have the job then
+	defer func() { // also if writing the outcome panics, which asynq recovers: the lease must lapse
 		stopRenewing()
 		renewed()
 	}()

@@ -79,8 +79,8 @@ func (t *triggers) trigger(ctx context.Context, queued []*record) (made int, err
 	return t.client.triggerAll(ctx, without)
 }
 
-// triggerAll wakes a worker for each of the jobs, and returns for how many. One whose trigger asynq
-// or Redis does not accept, for its queue's name, say, is named and keeps no other waiting.
+// triggerAll wakes a worker for each of the jobs, and returns the number. A job whose trigger asynq
+// or Redis refuses, for example because of its queue's name, is reported to Warn and skipped.
 func (c *Client) triggerAll(ctx context.Context, records []*record) (made int, err error) {
 	for _, r := range records {
 		err := c.wakeup.trigger(ctx, r)

@@ -11,11 +11,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// errUnreadable is in the error of a record that this version cannot read: a newer one wrote it, or
-// it is damaged. Such a record is named, skipped by whatever reads many, and left as it is.
+// errUnreadable is in the error of a record that this version cannot read, because a newer version
+// wrote it or it is damaged. Functions that read many records report it to Warn and skip it. It is
+// never changed.
 var errUnreadable = errors.New("cannot be read")
 
-// unreadable says what of a job's record cannot be read, and why.
+// unreadable is the error for a job whose record cannot be read: what of it, and why.
 func unreadable(id, what string, cause error) error {
 	var newer *json.UnmarshalTypeError
 	if errors.As(cause, &newer) {
@@ -29,7 +30,7 @@ func unreadable(id, what string, cause error) error {
 	}
 }
 
-// skip names what cannot be read, once for as long as the client lives.
+// skip reports what cannot be read to Warn, once in the life of the client.
 func (c *Client) skip(name string, err error) {
 	if c.warn == nil {
 		return
@@ -39,9 +40,8 @@ func (c *Client) skip(name string, err error) {
 	}
 }
 
-// takeable fails unless this version knows all of what the job asks for and has settled: a worker
-// that ignored a field would do something else than was asked, and would drop the field with its
-// next save.
+// takeable fails unless this version knows all fields of the job's spec and plan. A worker that
+// ignored a field would not do what was asked, and its next save would drop the field.
 func (r *record) takeable() error {
 	for key, into := range map[string]any{"spec": new(transfer.Spec), "plan": new(transfer.Plan)} {
 		d := json.NewDecoder(strings.NewReader(r.text[key]))
@@ -53,15 +53,15 @@ func (r *record) takeable() error {
 	return nil
 }
 
-// checkTakeable fails with errUnreadable, and names the job, if this version must leave it to a
-// newer one.
+// checkTakeable fails with errUnreadable, and reports the job to Warn, if this version must leave
+// it to a newer one.
 func (c *Client) checkTakeable(ctx context.Context, id string) error {
 	r, err := c.record(ctx, id)
 	if err == nil {
 		err = r.takeable()
 	}
 	if !errors.Is(err, errUnreadable) {
-		return nil // the move that takes it up says what else there is to say
+		return nil // the move that takes the job up reports all other errors
 	}
 	c.skip(id, err)
 	return err

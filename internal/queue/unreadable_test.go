@@ -10,7 +10,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// damages is records that this version cannot read, made from good ones.
+// damages makes good records unreadable for this version.
 var damages = map[string]func(t testing.TB, c *Client, id string){
 	"spec of a newer version":  setField("spec", `{"kind":"upload","limit_rate":{"08:00":20}}`),
 	"kind of a newer version":  setField("spec", `{"kind":"publish","queue":"default"}`),
@@ -42,7 +42,7 @@ func do(t testing.TB, c *Client, args ...any) {
 	}
 }
 
-// warnings collects what a client names.
+// warnings collects what a client reports to Warn.
 type warnings struct {
 	mu   sync.Mutex
 	text []string
@@ -54,7 +54,7 @@ func (w *warnings) add(err error) {
 	w.text = append(w.text, err.Error())
 }
 
-// naming returns how many warnings name a job.
+// naming returns how many warnings name a job or worker.
 func (w *warnings) naming(id string) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -66,9 +66,9 @@ func (w *warnings) naming(id string) (n int) {
 	return n
 }
 
-// TestUnreadableCostsOneJob puts records that cannot be read, in every state, between good ones.
-// Whatever reads many jobs skips them, names each once, and leaves them as they are; maintenance
-// does for the good ones what it does.
+// TestUnreadableCostsOneJob mixes records that cannot be read, in every state, with good ones.
+// Functions that read many jobs skip them, report each once and do not change them. Maintenance
+// handles the good ones as always.
 func TestUnreadableCostsOneJob(t *testing.T) {
 	r := startRedis(t)
 	named := new(warnings)
@@ -82,7 +82,8 @@ func TestUnreadableCostsOneJob(t *testing.T) {
 			bad[id] = contents(t, c, id)
 		}
 	}
-	lost, ended, late := enqueueIn(t, c, transfer.Running), enqueueIn(t, c, transfer.Succeeded), enqueueIn(t, c, transfer.Queued)
+	lost, ended := enqueueIn(t, c, transfer.Running), enqueueIn(t, c, transfer.Succeeded)
+	late := enqueueIn(t, c, transfer.Queued)
 	setField("due", "1")(t, c, late)
 	do(t, c, "ZADD", keyDeadlines, "1", late)
 	untriggered := enqueueUntriggered(t, c)
@@ -129,7 +130,7 @@ func TestUnreadableCostsOneJob(t *testing.T) {
 	}
 }
 
-// contents is all that a job's record has.
+// contents is the whole record of a job, as text.
 func contents(t testing.TB, c *Client, id string) string {
 	t.Helper()
 	switch kind := c.rdb.Type(t.Context(), recordKey(id)).Val(); kind {
@@ -143,13 +144,13 @@ func contents(t testing.TB, c *Client, id string) string {
 	}
 }
 
-// enqueueIn makes a job in a state: one that runs has lost its worker; one that waits has no
-// trigger, and a queue that nobody serves.
+// enqueueIn makes a job in a state. A running one has lost its worker; a queued one has no trigger,
+// and no worker serves its queue.
 func enqueueIn(t testing.TB, c *Client, state transfer.State) string {
 	t.Helper()
 	spec := newSpec()
 	if state == transfer.Queued {
-		spec.Queue = "served-by-nobody"
+		spec.Queue = "not-served"
 	}
 	job, err := c.Enqueue(t.Context(), spec)
 	if err != nil {
@@ -164,8 +165,8 @@ func enqueueIn(t testing.TB, c *Client, state transfer.State) string {
 	return job.ID
 }
 
-// TestUnreadableIsNotTaken leaves a job to a newer worker whose trigger reaches this one: of which
-// it does not know all that was asked for, or settled.
+// TestUnreadableIsNotTaken: a worker leaves a job to a newer one if it does not know a field of its
+// spec or plan.
 func TestUnreadableIsNotTaken(t *testing.T) {
 	for field, text := range map[string]string{
 		"plan":  `{"size":1,"quiesced":true}`,
@@ -196,20 +197,22 @@ func TestUnreadableIsNotTaken(t *testing.T) {
 	}
 }
 
-// TestUnreadableNeighbours has things around the records be other than they should: a ledger that
-// is no whole number of entries, or has a chunk that the image has not, but not one that has a
-// chunk of the tail behind it; entries of the index without a record; a worker's description; the
-// last job of a spec; a job that names no queue.
+// TestUnreadableNeighbours damages what belongs to the records: a ledger with a partial entry, or
+// with a chunk outside of the image (a chunk of its tail is valid); entries of the index without a
+// record; a worker's description; the last job of a spec; a job without a queue.
 func TestUnreadableNeighbours(t *testing.T) {
 	r := startRedis(t)
 	named := new(warnings)
 	r.options.Warn = named.add
 	c := dial(t, r.options)
 	id := enqueueIn(t, c, transfer.Succeeded)
-	for _, ledger := range []string{strings.Repeat("x", transfer.EntrySize+1), string(transfer.AppendEntries(nil, entries(3, 1)))} {
+	for _, ledger := range []string{
+		strings.Repeat("x", transfer.EntrySize+1), string(transfer.AppendEntries(nil, entries(3, 1))),
+	} {
 		do(t, c, "SET", ledgerKey(id), ledger)
 		setField("plan", `{"size":3000,"chunk_size":1000}`)(t, c, id)
-		if _, _, err := c.Ledger(t.Context(), id); !errors.Is(err, errUnreadable) || !strings.Contains(err.Error(), id) {
+		_, _, err := c.Ledger(t.Context(), id)
+		if !errors.Is(err, errUnreadable) || !strings.Contains(err.Error(), id) {
 			t.Errorf("a damaged ledger: %v", err)
 		}
 	}
@@ -219,8 +222,8 @@ func TestUnreadableNeighbours(t *testing.T) {
 		t.Errorf("a ledger with a chunk of the tail: %d entries, %v; want 4", len(at.Entries), err)
 	}
 	do(t, c, "ZADD", keyJobs, "1", "gone", "2", "td:{}", "3", "")
-	for set, ids := range map[string][]string{keyQueued: {"gone-1"}, keyRunning: {"gone-2"}, keyDeadlines: {"gone-3"}} {
-		do(t, c, "ZADD", set, "1", ids[0])
+	for set, id := range map[string]string{keyQueued: "gone-1", keyRunning: "gone-2", keyDeadlines: "gone-3"} {
+		do(t, c, "ZADD", set, "1", id)
 	}
 	do(t, c, "SADD", keyWorkers, "a", "b", "c")
 	do(t, c, "SET", workerKey("a"), `{"name":1}`)
@@ -239,9 +242,11 @@ func TestUnreadableNeighbours(t *testing.T) {
 	if next, exists := enqueueOnce(t, c, spec); exists || next == last {
 		t.Errorf("a spec whose last job cannot be read is not enqueued: %s, %t", next, exists)
 	}
-	ticked := make(chan struct{}, 1)
-	serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil }, func(s *Server) { s.ticked = ticked })
+	ticked := make(chan struct{})
+	run := func(context.Context, <-chan struct{}, *Attempt) error { return nil }
+	serve(t, c, "one", run, func(s *Server) { s.ticked = ticked })
 	await(t, c, enqueueUntriggered(t, c), transfer.Succeeded)
+	<-ticked // every service has looked at its index
 	workers, err := c.Workers(t.Context())
 	if len(workers) != 1 || err != nil {
 		t.Errorf("workers %v, %v; want this test's", workers, err)

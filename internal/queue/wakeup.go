@@ -85,8 +85,8 @@ func (w *wakeup) trigger(ctx context.Context, r *record) error {
 		_, err = w.push(ctx, r, queue, task)
 		return err
 	case asynq.TaskStateRetry, asynq.TaskStateScheduled:
-		// asynq delivers it when the clock of some worker says so, which may be hours ahead.
-		_ = w.inspector.RunTask(queue, task) // it fails for one that is delivered meanwhile
+		// asynq delivers it at a time by some worker's clock, which may be hours ahead.
+		_ = w.inspector.RunTask(queue, task) // it fails if the task was delivered meanwhile
 	case asynq.TaskStateActive:
 		return w.triggerAgain(ctx, r, queue, task)
 	}
@@ -110,7 +110,7 @@ func (w *wakeup) triggerAgain(ctx context.Context, r *record, queue, task string
 	return err
 }
 
-// untriggered returns those of the jobs that have no trigger which waits for a worker.
+// untriggered returns the jobs that have no pending trigger.
 func (w *wakeup) untriggered(ctx context.Context, records []*record) ([]*record, error) {
 	states := make([]*redis.StringCmd, len(records))
 	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
