@@ -3,11 +3,8 @@ package queue
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -49,14 +46,13 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis_ca_file: %w", err)
 	}
-	login := new(login)
-	if err := login.set(opts.URL); err != nil {
+	at, err := parseAddress(opts.URL)
+	if err != nil {
 		return nil, err
 	}
-	rdb, err := connect(opts.URL, trust, login)
-	if err != nil {
-		return nil, badAddress()
-	}
+	login := new(login)
+	login.set(at)
+	rdb := at.connect(trust, login)
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if err := rdb.Ping(ctx).Err(); err != nil {
@@ -74,11 +70,6 @@ func notDialed(err error, opts *Options) error {
 		e.Hint = r.hint
 	}
 	return e
-}
-
-func badAddress() error {
-	return transfer.Errorf(transfer.CodeInvalid, "write redis://HOST:6379/0, rediss:// or unix:///PATH",
-		"the queue's address cannot be read")
 }
 
 // Durability is the settings of Redis on which the durability of jobs depends, and its clock.
@@ -112,66 +103,6 @@ func (c *Client) setting(ctx context.Context, name string) (string, error) {
 // Ping fails with CodeUnreachable unless Redis answers.
 func (c *Client) Ping(ctx context.Context) error {
 	return failed("reach the queue", c.rdb.Ping(ctx).Err())
-}
-
-const (
-	// dials is how often a connection is tried for one try of a command, of which go-redis makes four. With its own number
-	// they would last 80 seconds where packets are dropped, and a caller would not notice for so long that it shall stop.
-	dials = 1
-	// retryPause has those tries outlast a redis-server that is started again.
-	retryPause = 100 * time.Millisecond
-)
-
-// dialFunc is go-redis' Dialer.
-type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
-
-// adjust sets what the three kinds of address have in common. With TLS, each connection uses the
-// certificates that are trusted when it is made. Commands end with their context, and retries are
-// bounded.
-func adjust(
-	trust *certs.Trust, c *tls.Config, dialer *dialFunc, byContext *bool, dialerRetries *int, backoff *time.Duration,
-) {
-	if c != nil {
-		*dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
-			with := c.Clone()
-			with.RootCAs = trust.Roots()
-			d := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: with}
-			return d.DialContext(ctx, network, address)
-		}
-	}
-	*byContext, *dialerRetries, *backoff = true, dials, retryPause
-}
-
-func connect(address string, trust *certs.Trust, login *login) (redis.UniversalClient, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, err
-	}
-	switch query := u.Query(); {
-	case query.Has("master_name"):
-		o, err := redis.ParseFailoverURL(address)
-		if err != nil {
-			return nil, err
-		}
-		adjust(trust, o.TLSConfig, &o.Dialer, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
-		o.CredentialsProviderContext = login.get
-		return redis.NewFailoverClient(o), nil
-	case query.Has("addr"):
-		o, err := redis.ParseClusterURL(address)
-		if err != nil {
-			return nil, err
-		}
-		adjust(trust, o.TLSConfig, &o.Dialer, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
-		o.CredentialsProviderContext = login.get
-		return redis.NewClusterClient(o), nil
-	}
-	o, err := redis.ParseURL(address)
-	if err != nil {
-		return nil, err
-	}
-	adjust(trust, o.TLSConfig, &o.Dialer, &o.ContextTimeoutEnabled, &o.DialerRetries, &o.MinRetryBackoff)
-	o.CredentialsProviderContext = login.get
-	return redis.NewClient(o), nil
 }
 
 // silenceRedis keeps go-redis from printing each lost connection on standard error. What matters comes back as an error.

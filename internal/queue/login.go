@@ -2,10 +2,7 @@ package queue
 
 import (
 	"context"
-	"net/url"
 	"sync"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // login is the user and password of Redis, which may change. It is safe for concurrent use.
@@ -16,17 +13,18 @@ type login struct {
 
 // Relogin makes new connections log in with the user and password of an address. Only these may
 // differ from the address that was dialed. Its errors have CodeInvalid.
-func (c *Client) Relogin(address string) error { return c.login.set(address) }
-
-func (l *login) set(address string) error {
-	user, password, err := credentials(address)
-	if err != nil {
-		return badAddress()
+func (c *Client) Relogin(text string) error {
+	a, err := parseAddress(text)
+	if err == nil {
+		c.login.set(a)
 	}
+	return err
+}
+
+func (l *login) set(a address) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.user, l.password = user, password
-	return nil
+	l.user, l.password = a.credentials()
 }
 
 // get is go-redis' CredentialsProviderContext.
@@ -34,31 +32,4 @@ func (l *login) get(context.Context) (user, password string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.user, l.password, nil
-}
-
-// credentials is what an address of any kind says.
-func credentials(address string) (user, password string, err error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "", "", err
-	}
-	switch query := u.Query(); {
-	case query.Has("master_name"):
-		o, err := redis.ParseFailoverURL(address)
-		if err != nil {
-			return "", "", err
-		}
-		return o.Username, o.Password, nil
-	case query.Has("addr"):
-		o, err := redis.ParseClusterURL(address)
-		if err != nil {
-			return "", "", err
-		}
-		return o.Username, o.Password, nil
-	}
-	o, err := redis.ParseURL(address)
-	if err != nil {
-		return "", "", err
-	}
-	return o.Username, o.Password, nil
 }
