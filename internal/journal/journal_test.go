@@ -168,9 +168,9 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestClaimsByAccount: jobs that call one endpoint by two names exclude each other, and exclude
-// jobs of earlier versions, which claim by name alone.
-func TestClaimsByAccount(t *testing.T) {
+// TestClaimsByAccountExcludeEachOther: jobs that call one endpoint by two names exclude each other,
+// and exclude jobs of earlier versions, which claim by name alone.
+func TestClaimsByAccountExcludeEachOther(t *testing.T) {
 	dir := t.TempDir()
 	one, two := open(t, dir), openOther(t, dir)
 	defer two.Close()
@@ -256,8 +256,9 @@ func TestStateFolderGone(t *testing.T) {
 	}
 }
 
-// TestRestart: the journal is empty after a restart, and has the same ID or another one, as asked.
-func TestRestart(t *testing.T) {
+// TestRestartEmptiesTheJournal: the journal is empty after a restart, and has the same ID or
+// another one, as asked.
+func TestRestartEmptiesTheJournal(t *testing.T) {
 	for _, same := range []bool{true, false} {
 		dir := t.TempDir()
 		j := open(t, dir)
@@ -288,9 +289,9 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestList: List says which jobs run and which have stopped; InUse says which drives running jobs
-// use.
-func TestList(t *testing.T) {
+// TestListSaysWhatRuns: List says which jobs run and which have stopped; InUse says which drives
+// running jobs use.
+func TestListSaysWhatRuns(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "local")
 	if jobs, err := List(dir); len(jobs) != 0 || err != nil {
 		t.Errorf("without a folder: %+v, %v", jobs, err)

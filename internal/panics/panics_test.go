@@ -32,8 +32,9 @@ func wantPanic(t *testing.T, err error) {
 	}
 }
 
-// TestCatch: errors pass unchanged, and a panic becomes an error, also if its value is an error.
-func TestCatch(t *testing.T) {
+// TestCatchReturnsPanicsAsErrors: errors pass unchanged, and a panic becomes an error, also if its
+// value is an error.
+func TestCatchReturnsPanicsAsErrors(t *testing.T) {
 	if err := Catch(func() error { return io.EOF }); err != io.EOF { //nolint:errorlint // as it is
 		t.Errorf("got %v, want %v", err, io.EOF)
 	}
@@ -43,16 +44,16 @@ func TestCatch(t *testing.T) {
 	}
 }
 
-// TestGo: a panic is reported before wait returns.
-func TestGo(t *testing.T) {
+// TestGoReportsThePanic: a panic is reported before wait returns.
+func TestGoReportsThePanic(t *testing.T) {
 	var got error
 	Go(func() { _ = raise() }, func(err error) { got = err })()
 	wantPanic(t, got)
 	Go(func() {}, func(err error) { t.Error(err) })()
 }
 
-// TestGroup: a panic ends the group's context, as an error does.
-func TestGroup(t *testing.T) {
+// TestGroupEndsWithAPanic: a panic ends the group's context, as an error does.
+func TestGroupEndsWithAPanic(t *testing.T) {
 	g, ctx := WithContext(t.Context())
 	g.Go(raise)
 	g.Go(func() error {
@@ -69,8 +70,8 @@ func (broken) Read([]byte) (int, error)  { return 0, raise() }
 func (broken) Write([]byte) (int, error) { return 0, raise() }
 func (broken) Close() error              { return raise() }
 
-// TestReadersAndWriters: panics of wrapped readers and writers become errors.
-func TestReadersAndWriters(t *testing.T) {
+// TestPanicsOfReadersAndWritersAreErrors: panics of wrapped readers and writers become errors.
+func TestPanicsOfReadersAndWritersAreErrors(t *testing.T) {
 	_, err := Writer(broken{}).Write(nil)
 	wantPanic(t, err)
 	_, err = ReadCloser(broken{}).Read(nil)

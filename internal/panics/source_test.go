@@ -63,8 +63,8 @@ func TestNoOtherGoroutines(t *testing.T) {
 	}
 }
 
-// TestUnguarded: each refused way of starting a goroutine is found.
-func TestUnguarded(t *testing.T) {
+// TestEachUnguardedStartIsFound: each refused way of starting a goroutine is found.
+func TestEachUnguardedStartIsFound(t *testing.T) {
 	for source, want := range map[string]int{
 		`func f() { go f() }`:                                                      1,
 		`func f() { var wg sync.WaitGroup; wg.Go(f) }`:                             1,

@@ -21,9 +21,9 @@ func tree() *cobra.Command {
 	return root
 }
 
-// TestUsage: an error says in one line what is wrong with a command line, and its hint how to write
-// it.
-func TestUsage(t *testing.T) {
+// TestUsageErrorsHaveAHint: an error says in one line what is wrong with a command line, and its
+// hint how to write it.
+func TestUsageErrorsHaveAHint(t *testing.T) {
 	for line, want := range map[string]string{
 		"upload a": "ctl: upload takes SOURCE TARGET, and 1 argument was given\n" +
 			"hint: usage: ctl upload SOURCE TARGET [flags]\n",
@@ -65,9 +65,9 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestProgramWithoutCommand: without a command, a program runs its own function, or shows its help
-// if it has none.
-func TestProgramWithoutCommand(t *testing.T) {
+// TestProgramWithoutCommandRunsOrHelps: without a command, a program runs its own function, or
+// shows its help if it has none.
+func TestProgramWithoutCommandRunsOrHelps(t *testing.T) {
 	root := tree()
 	var out strings.Builder
 	root.SetOut(&out)

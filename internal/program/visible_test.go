@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestOneLine: line breaks are quoted, too.
-func TestOneLine(t *testing.T) {
+// TestOneLineQuotesLineBreaks: line breaks are quoted, too.
+func TestOneLineQuotesLineBreaks(t *testing.T) {
 	if got, want := OneLine("a\nb\r „ö“\x1b"), `a\nb\r „ö“\x1b`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -18,9 +18,9 @@ func old(name, mark string) transfer.Claim {
 	return transfer.Claim{Endpoint: name, Drive: "d", Mark: mark}
 }
 
-// TestClaimsByAccount: jobs that call one endpoint by two names exclude each other, on one host or
-// on two.
-func TestClaimsByAccount(t *testing.T) {
+// TestClaimsByAccountExcludeEachOther: jobs that call one endpoint by two names exclude each other,
+// on one host or on two.
+func TestClaimsByAccountExcludeEachOther(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		one, two := attempt(t, c), attempt(t, c)
@@ -38,9 +38,9 @@ func TestClaimsByAccount(t *testing.T) {
 	})
 }
 
-// TestClaimsAcrossAnUpgrade: jobs of an earlier version, which claim by name, and jobs of this one
-// exclude each other.
-func TestClaimsAcrossAnUpgrade(t *testing.T) {
+// TestClaimsAcrossAnUpgradeExcludeEachOther: jobs of an earlier version, which claim by name, and
+// jobs of this one exclude each other.
+func TestClaimsAcrossAnUpgradeExcludeEachOther(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	before, now := attempt(t, c), attempt(t, c)
 	if _, err := before.Claim(t.Context(), old("zurich", "old")); err != nil {
@@ -83,9 +83,9 @@ func TestClaimsAcrossAnUpgrade(t *testing.T) {
 	}
 }
 
-// TestUnreadableClaim: a claim that cannot be read ends the job; the hint has the key to remove,
-// and the other claims of the job are renewed.
-func TestUnreadableClaim(t *testing.T) {
+// TestUnreadableClaimEndsTheJob: a claim that cannot be read ends the job; the hint has the key to
+// remove, and the other claims of the job are renewed.
+func TestUnreadableClaimEndsTheJob(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	a := attempt(t, c)
 	for _, drive := range []string{"one", "two"} {
@@ -109,8 +109,9 @@ func TestUnreadableClaim(t *testing.T) {
 	wantCode(t, err, transfer.CodeFailed)
 }
 
-// TestClaimsOutside: jobs outside of the queue and jobs in it exclude each other.
-func TestClaimsOutside(t *testing.T) {
+// TestClaimsOutsideTheQueueExcludeJobs: jobs outside of the queue and jobs in it exclude each
+// other.
+func TestClaimsOutsideTheQueueExcludeJobs(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	queued, local := attempt(t, c), c.Claims("local-one")
 	if _, err := local.Claim(t.Context(), driveOf("m", "zrh")); err != nil {

@@ -42,9 +42,10 @@ func shiftedRedis(t *testing.T, shift time.Duration) Options {
 	return Options{URL: "redis://" + m.Addr() + "/0"}
 }
 
-// TestClock: where the clocks of clients differ from Redis' by two hours, all times are Redis', a
-// deadline ends a job when its time has passed, and prune uses the time since a job ended.
-func TestClock(t *testing.T) {
+// TestTimesAreByRedisClock: where the clocks of clients differ from Redis' by two hours, all times
+// are Redis', a deadline ends a job when its time has passed, and prune uses the time since a job
+// ended.
+func TestTimesAreByRedisClock(t *testing.T) {
 	for _, shift := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
 		t.Run(fmt.Sprint(shift), func(t *testing.T) {
 			c := dial(t, shiftedRedis(t, shift))
@@ -114,9 +115,9 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestTriggerOfAWrongClock: a trigger that asynq would deliver in two hours, by the clock of the
-// worker that returned it, is delivered at once.
-func TestTriggerOfAWrongClock(t *testing.T) {
+// TestTriggerOfAWrongClockIsDelivered: a trigger that asynq would deliver in two hours, by the
+// clock of the worker that returned it, is delivered at once.
+func TestTriggerOfAWrongClockIsDelivered(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	id := enqueue(t, c)
 	key := "asynq:{" + transfer.DefaultQueue + "}:"

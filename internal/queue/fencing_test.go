@@ -263,9 +263,9 @@ func TestLostOwnerFreesItsOwnClaims(t *testing.T) {
 	}
 }
 
-// TestClaimsOfAnOlderVersion: a claim that names only the job belongs to that job and excludes
-// others.
-func TestClaimsOfAnOlderVersion(t *testing.T) {
+// TestClaimsOfAnOlderVersionExcludeOthers: a claim that names only the job belongs to that job and
+// excludes others.
+func TestClaimsOfAnOlderVersionExcludeOthers(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		a, other := takeJob(t, c, enqueue(t, c), "a", nil), takeJob(t, c, enqueue(t, c), "other", nil)
@@ -279,9 +279,9 @@ func TestClaimsOfAnOlderVersion(t *testing.T) {
 	})
 }
 
-// TestRecordOfAnOlderVersion: this version runs a job that an older version queued, and one that it
-// was running when it was killed.
-func TestRecordOfAnOlderVersion(t *testing.T) {
+// TestRecordOfAnOlderVersionRuns: this version runs a job that an older version queued, and one
+// that it was running when it was killed.
+func TestRecordOfAnOlderVersionRuns(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		for _, state := range []transfer.State{transfer.Queued, transfer.Running} {

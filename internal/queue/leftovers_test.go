@@ -32,9 +32,9 @@ func leave(t *testing.T, c *Client) string {
 	return id
 }
 
-// TestLeftover: the job that left a drive has its name, also after the job is pruned, until the
-// drive is destroyed.
-func TestLeftover(t *testing.T) {
+// TestLeftoverIsNamedUntilDestroyed: the job that left a drive has its name, also after the job is
+// pruned, until the drive is destroyed.
+func TestLeftoverIsNamedUntilDestroyed(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()
 		id := leave(t, c)
@@ -84,8 +84,9 @@ func TestLeftover(t *testing.T) {
 	})
 }
 
-// TestUsersOf: the users of a drive are the jobs that have not ended, by any name of its endpoint.
-func TestUsersOf(t *testing.T) {
+// TestUsersOfADriveHaveNotEnded: the users of a drive are the jobs that have not ended, by any name
+// of its endpoint.
+func TestUsersOfADriveHaveNotEnded(t *testing.T) {
 	c, ctx := dial(t, startRedis(t).options), t.Context()
 	from, to := newSpec(), newSpec()
 	from.Kind = transfer.Download
@@ -116,8 +117,8 @@ func TestUsersOf(t *testing.T) {
 	}
 }
 
-// TestRetryWaits: a retry waits for a canceled job to stop.
-func TestRetryWaits(t *testing.T) {
+// TestRetryWaitsForTheJobToStop: a retry waits for a canceled job to stop.
+func TestRetryWaitsForTheJobToStop(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()
 		stop := make(chan struct{})
@@ -156,8 +157,9 @@ func TestRetryWaits(t *testing.T) {
 	})
 }
 
-// TestOutlook: it counts the queued jobs before one, and has the endpoint that all workers lack.
-func TestOutlook(t *testing.T) {
+// TestOutlookCountsJobsBefore: it counts the queued jobs before one, and has the endpoint that all
+// workers lack.
+func TestOutlookCountsJobsBefore(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()
 		var jobs []transfer.Job
@@ -208,8 +210,8 @@ func TestOutlook(t *testing.T) {
 	}
 }
 
-// TestNewest: cut is true if there are more jobs than the limit.
-func TestNewest(t *testing.T) {
+// TestNewestIsCutAtTheLimit: cut is true if there are more jobs than the limit.
+func TestNewestIsCutAtTheLimit(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	for range 3 {
 		enqueue(t, c)
@@ -225,9 +227,9 @@ func TestNewest(t *testing.T) {
 	}
 }
 
-// TestLocalHolders: the holders are the IDs of jobs that run with --local, and of no job of the
-// queue.
-func TestLocalHolders(t *testing.T) {
+// TestLocalHoldersAreOutsideTheQueue: the holders are the IDs of jobs that run with --local, and of
+// no job of the queue.
+func TestLocalHoldersAreOutsideTheQueue(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()
 		written, read := driveOf("m", "zrh"), driveOf("", "zrh")

@@ -320,8 +320,8 @@ func TestPanic(t *testing.T) {
 	await(t, c, enqueue(t, c), transfer.Succeeded)
 }
 
-// TestPanicOfTheRenewal: a panic of a renewal fails the job, not the server.
-func TestPanicOfTheRenewal(t *testing.T) {
+// TestPanicOfTheRenewalFailsTheJob: a panic of a renewal fails the job, not the server.
+func TestPanicOfTheRenewalFailsTheJob(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	id := enqueue(t, c)
 	broken := func(s *Server) { s.timing.renew = 0 } // makes time.NewTicker panic
@@ -334,8 +334,8 @@ func TestPanicOfTheRenewal(t *testing.T) {
 	}
 }
 
-// TestPanicOfMaintenance: a panic of maintenance ends the server with an error.
-func TestPanicOfMaintenance(t *testing.T) {
+// TestPanicOfMaintenanceEndsTheServer: a panic of maintenance ends the server with an error.
+func TestPanicOfMaintenanceEndsTheServer(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	s := NewServer(c, ServerConfig{Name: "one", Queues: []string{transfer.DefaultQueue}, Jobs: 1, Log: zap.NewNop()})
 	s.timing = quick

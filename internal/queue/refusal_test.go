@@ -68,8 +68,9 @@ func TestRefusalsAreWaitedOut(t *testing.T) {
 	}
 }
 
-// TestRefusedDial: the hint for a wrong password differs from that for a Redis that does not run.
-func TestRefusedDial(t *testing.T) {
+// TestRefusedDialHasItsOwnHint: the hint for a wrong password differs from that for a Redis that
+// does not run.
+func TestRefusedDialHasItsOwnHint(t *testing.T) {
 	r := startRedis(t)
 	if err := dial(t, r.options).rdb.ConfigSet(t.Context(), "requirepass", "s3cret").Err(); err != nil {
 		t.Fatal(err)
@@ -95,9 +96,9 @@ func (redisText) RedisError()     {}
 
 var _ redis.Error = redisText("")
 
-// TestRefusalTexts: answers that no test can cause have the right code, bare and as asynq passes
-// them on, and so have other errors.
-func TestRefusalTexts(t *testing.T) {
+// TestRefusalTextsHaveTheirCodes: answers that no test can cause have the right code, bare and as
+// asynq passes them on, and so have other errors.
+func TestRefusalTextsHaveTheirCodes(t *testing.T) {
 	for text, code := range map[string]transfer.Code{
 		"LOADING Redis is loading the dataset in memory":                                   transfer.CodeUnreachable,
 		"CLUSTERDOWN Hash slot not served":                                                 transfer.CodeUnreachable,

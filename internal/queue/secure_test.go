@@ -110,8 +110,8 @@ func TestSecureRedis(t *testing.T) {
 	}
 }
 
-// TestRotatedRedisPassword: connections that are made after Relogin use the new password.
-func TestRotatedRedisPassword(t *testing.T) {
+// TestReloginUsesTheNewPassword: connections that are made after Relogin use the new password.
+func TestReloginUsesTheNewPassword(t *testing.T) {
 	r := startRedis(t)
 	rotate := func(c *Client, password string) {
 		t.Helper()

@@ -197,10 +197,10 @@ func TestUnreadableIsNotTaken(t *testing.T) {
 	}
 }
 
-// TestUnreadableNeighbours damages what belongs to the records: a ledger with a partial entry, or
-// with a chunk outside of the image (a chunk of its tail is valid); entries of the index without a
-// record; a worker's description; the last job of a spec; a job without a queue.
-func TestUnreadableNeighbours(t *testing.T) {
+// TestUnreadableNeighboursAreSkipped damages what belongs to the records: a ledger with a partial
+// entry, or with a chunk outside of the image (a chunk of its tail is valid); entries of the index
+// without a record; a worker's description; the last job of a spec; a job without a queue.
+func TestUnreadableNeighboursAreSkipped(t *testing.T) {
 	r := startRedis(t)
 	named := new(warnings)
 	r.options.Warn = named.add
