@@ -55,8 +55,28 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
+// scriptPrograms is what the scripts run, and Debian's packages of it.
+var scriptPrograms = map[string]string{
+	"bzip2":        "bzip2",
+	"jq":           "jq",
+	"mkfs.ext4":    "e2fsprogs",
+	"qemu-img":     "qemu-utils",
+	"redis-cli":    "redis-tools",
+	"redis-server": "redis-server",
+	"script":       "bsdutils",
+	"setpriv":      "util-linux",
+	"xz":           "xz-utils",
+	"zip":          "zip",
+	"zstd":         "zstd",
+}
+
 // TestScripts runs the programs as users do. Each script has a home of its own.
 func TestScripts(t *testing.T) {
+	for name, pkg := range scriptPrograms {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Fatalf("%s is missing; Debian's package is %s: %v", name, pkg, err)
+		}
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
@@ -155,12 +175,8 @@ func crashDaemon(ts *testscript.TestScript, _ bool, _ []string) {
 
 // startRedis: redis runs a redis-server and names it in the config.
 func startRedis(ts *testscript.TestScript, _ bool, _ []string) {
-	server, err := exec.LookPath("redis-server")
-	if err != nil {
-		ts.Fatalf("redis-server is missing; Debian's package is redis-server: %v", err)
-	}
 	socket := ts.MkAbs("redis.sock")
-	start(ts, "eady to accept connections", server, "--port", "0", "--unixsocket", socket, "--dir", ts.MkAbs("."), "--appendonly", "yes")
+	start(ts, "eady to accept connections", "redis-server", "--port", "0", "--unixsocket", socket, "--dir", ts.MkAbs("."), "--appendonly", "yes")
 	ts.Check(os.WriteFile(ts.MkAbs("config.yaml"), []byte("redis: unix://"+socket+"\n"), 0o600))
 }
 
