@@ -55,7 +55,9 @@ path, and -c sends keys and values from standard input, one pair a line.
 			return err
 		})
 		if transfer.CodeOf(err) == transfer.CodeNotFound {
-			err = &transfer.Error{Code: transfer.CodeNotFound, Hint: "check the words of the call, and the UUID in it", Err: err}
+			err = &transfer.Error{
+				Code: transfer.CodeNotFound, Hint: "check the words of the call, and the UUID in it", Err: err,
+			}
 		}
 		if err != nil {
 			return err

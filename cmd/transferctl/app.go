@@ -38,10 +38,10 @@ func (a *app) rootCommand() *cobra.Command {
 				return err
 			}
 			if cmd.HasParent() && cmd.Parent().Name() == "completion" {
-				return nil // a shell that starts asks for it, whatever the config
+				return nil // a shell runs it at its start, whatever the config is
 			}
 			if cmd.Name() == "doctor" {
-				return nil // what is wrong with the config is what it says
+				return nil // it reports what is wrong with the config
 			}
 			a.cfg, err = config.Load(a.configPath)
 			return err
@@ -83,7 +83,9 @@ func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 		URL: url, Hint: "start transferd again; it goes on with all jobs that it had", Warn: a.warn,
 	})
 	if errors.Is(err, fs.ErrPermission) {
-		err = &transfer.Error{Code: transfer.CodeForbidden, Hint: "become the user who runs transferd (sudo -u)", Err: err}
+		err = &transfer.Error{
+			Code: transfer.CodeForbidden, Hint: "become the user who runs transferd (sudo -u)", Err: err,
+		}
 	}
 	return c, err
 }

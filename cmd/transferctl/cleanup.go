@@ -17,17 +17,20 @@ func (a *app) drivesCleanup() *cobra.Command {
 	var yes bool
 	var olderThan time.Duration
 	cmd := &cobra.Command{
-		Use: "cleanup ENDPOINT:", Short: "Show the incomplete drives that failed, canceled or lost jobs left, and remove them with --yes",
-		Long: `Show the incomplete drives that failed, canceled or lost jobs left, with their age and why they are there; with --yes,
-destroy them.
+		Use:   "cleanup ENDPOINT:",
+		Short: "Show the incomplete drives that failed, canceled or lost jobs left, and remove them with --yes",
+		Long: `Show the incomplete drives that failed, canceled or lost jobs left, with their age and why they are there;
+with --yes, destroy them.
 
 A drive is kept if a job that has not ended uses it, if a server claims it, if it was renamed, or if its tag
-` + transfer.IncompleteTag + ` was removed: whoever did that has taken it into use. What lost jobs left, which neither the queue nor
-this host knows, is kept for an hour, for another queue may still be at work; --older-than says otherwise.`,
+` + transfer.IncompleteTag + ` was removed: whoever did that has taken it into use. A lost job is one that neither
+the queue nor this host knows. Its drive is kept for an hour, because a job of another queue may still write it;
+--older-than sets another age.`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "destroy what is shown and not kept")
-	durationFlag(cmd.Flags(), &olderThan, "older-than", "only what jobs left that were enqueued this `duration` ago or longer")
+	durationFlag(cmd.Flags(), &olderThan, "older-than",
+		"only what jobs left that were enqueued this `duration` ago or longer")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		f, err := a.newLeftoverFinder(ctx, args[0])
@@ -45,7 +48,8 @@ this host knows, is kept for an hour, for another queue may still be at work; --
 		if yes {
 			err = f.removeAll(ctx, found)
 		}
-		return errors.Join(err, printList(a, found, func(w io.Writer) { writeLeftovers(w, found) }), a.tellCleanup(found, yes))
+		listErr := printList(a, found, func(w io.Writer) { writeLeftovers(w, found) })
+		return errors.Join(err, listErr, a.summarizeCleanup(found, yes))
 	}
 	return cmd
 }
@@ -80,8 +84,8 @@ func writeLeftovers(w io.Writer, found []leftover) {
 	}
 }
 
-// tellCleanup says how much there is, and how to go on.
-func (a *app) tellCleanup(found []leftover, yes bool) error {
+// summarizeCleanup prints how much was found or removed, and how to go on.
+func (a *app) summarizeCleanup(found []leftover, yes bool) error {
 	var n, kept int
 	var size int64
 	for i := range found {

@@ -17,8 +17,8 @@ func (a *app) drivesDestroy() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use: "destroy ENDPOINT:UUID", Short: "Destroy a drive and all it holds",
-		Long: `Destroy a drive and all it holds. On a terminal this asks first. Without one, a drive that a job uses stays, and so does
-one of which that is not known, because the queue cannot be reached, unless --yes is given.`,
+		Long: `Destroy a drive and all it holds. On a terminal this asks first. Without a terminal and without --yes, a drive
+that a job uses stays. So does every drive while the queue cannot be reached.`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, and do not look whether a job uses the drive")
@@ -28,7 +28,7 @@ one of which that is not known, because the queue cannot be reached, unless --ye
 		if err != nil {
 			return err
 		}
-		info, err := retried(ctx, a, func() (api.DriveInfo, error) { return c.Info(ctx, drive) })
+		info, err := a.driveInfo(ctx, c, drive)
 		if err != nil {
 			return err
 		}
@@ -50,9 +50,11 @@ one of which that is not known, because the queue cannot be reached, unless --ye
 	return cmd
 }
 
-// mayDestroy asks on a terminal. Without one it refuses if a job uses the drive, or if that is not known: unknown is why
-// the queue, q, could not be reached.
-func (a *app) mayDestroy(ctx context.Context, q *queue.Client, unknown error, address string, info *api.DriveInfo) error {
+// mayDestroy asks on a terminal. Without one it refuses if a job uses the drive, or if that is not
+// known: unknown is why the queue, q, could not be reached.
+func (a *app) mayDestroy(
+	ctx context.Context, q *queue.Client, unknown error, address string, info *api.DriveInfo,
+) error {
 	name, _, _ := strings.Cut(address, ":")
 	users, err := a.usersOf(ctx, q, a.namesOf(name), info.UUID)
 	err = firstError(unknown, err)
@@ -62,7 +64,8 @@ func (a *app) mayDestroy(ctx context.Context, q *queue.Client, unknown error, ad
 			return &transfer.Error{Op: "find out whether a job uses the drive", Code: transfer.CodeOf(err), Err: err,
 				Hint: "--yes destroys it without knowing"}
 		case len(users) > 0:
-			return transfer.Errorf(transfer.CodeConflict, "cancel the job, or destroy the drive all the same with --yes",
+			return transfer.Errorf(transfer.CodeConflict,
+				"cancel the job, or destroy the drive all the same with --yes",
 				"drive %s is in use: %s", info.UUID, strings.Join(users, ", "))
 		}
 		return nil
@@ -83,7 +86,8 @@ func (a *app) destroyOf(ctx context.Context, c *api.Client, q *queue.Client, inf
 	if job == "" || q == nil {
 		return a.destroy(ctx, c, info.UUID)
 	}
-	if _, err := q.Disown(ctx, job); err != nil { // false: the job has not ended, or has succeeded, and may be told so
+	// Disown returns false if the job has not ended, or has succeeded: the drive is destroyed all the same.
+	if _, err := q.Disown(ctx, job); err != nil {
 		return err
 	}
 	if err := a.destroy(ctx, c, info.UUID); err != nil {

@@ -40,15 +40,16 @@ type diagnosis struct {
 type doctor struct {
 	app      *app
 	findings []finding
-	next     string // the check that is carried out
+	check    string // the one that is carried out
 }
 
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "doctor", Short: "Look at config, queue, workers, endpoints, clocks, disk and leftovers: what is wrong, and the remedy",
-		Long: `Look at the config, the queue and how it keeps jobs, the workers of each queue, the endpoints and their clocks, the roots,
-the disk of the state folder, and what jobs have left. Each finding comes with its remedy. The exit status is 0 if all is
-well, and 1 if anything is not.`,
+		Use:   "doctor",
+		Short: "Check config, queue, workers, endpoints, clocks, disk and leftovers: what is wrong, and the remedy",
+		Long: `Check the config, the queue and how it keeps jobs, the workers of each queue, the endpoints and their clocks,
+the roots, the disk of the state folder, and what jobs have left. Each finding comes with its remedy. The exit status
+is 0 if all is well, and 1 if anything is not.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &doctor{app: a}
@@ -59,7 +60,7 @@ well, and 1 if anything is not.`,
 }
 
 func (d *doctor) run(ctx context.Context) {
-	d.next = "config"
+	d.check = "config"
 	cfg, err := config.Load(d.app.configPath)
 	if err != nil {
 		d.fail("", err)
@@ -79,7 +80,9 @@ func (d *doctor) run(ctx context.Context) {
 }
 
 func (d *doctor) add(s severity, subject, message, remedy string) {
-	d.findings = append(d.findings, finding{Check: d.next, Subject: subject, Severity: s, Message: message, Remedy: remedy})
+	d.findings = append(d.findings, finding{
+		Check: d.check, Subject: subject, Severity: s, Message: message, Remedy: remedy,
+	})
 }
 
 func (d *doctor) ok(subject, message string) { d.add(fine, subject, message, "") }
@@ -95,13 +98,15 @@ func (a *app) report(findings []finding) error {
 			bad++
 		}
 	}
-	if err := a.print(diagnosis{OK: bad == 0, Findings: findings}, func(w io.Writer) { writeFindings(w, findings) }); err != nil {
+	all := diagnosis{OK: bad == 0, Findings: findings}
+	if err := a.print(all, func(w io.Writer) { writeFindings(w, findings) }); err != nil {
 		return err
 	}
 	if bad == 0 {
 		return nil
 	}
-	return transfer.Errorf(transfer.CodeFailed, "each line has its remedy", "%d of %d findings need attention", bad, len(findings))
+	return transfer.Errorf(transfer.CodeFailed, "each line has its remedy",
+		"%d of %d findings need attention", bad, len(findings))
 }
 
 func writeFindings(w io.Writer, findings []finding) {

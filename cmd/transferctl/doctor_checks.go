@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,12 +18,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// mostClockDifference is how far clocks may be apart before that is said. A deadline and a signed URL are off by as much.
-const mostClockDifference = 30 * time.Second
+// maxClockSkew is how far two clocks may be apart before that is a finding. A deadline and a signed
+// URL are off by as much.
+const maxClockSkew = 30 * time.Second
 
 // checkQueue connects to the queue; nil: there is none.
 func (d *doctor) checkQueue(ctx context.Context) *queue.Client {
-	d.next = "queue"
+	d.check = "queue"
 	q, err := d.app.dial(ctx)
 	if err != nil {
 		d.fail("", err)
@@ -31,13 +33,15 @@ func (d *doctor) checkQueue(ctx context.Context) *queue.Client {
 	before := time.Now()
 	durability, err := q.Durability(ctx)
 	if err != nil {
-		d.add(warning, "", err.Error(), "allow CONFIG GET and TIME, or make sure of appendonly yes and maxmemory-policy noeviction")
+		d.add(warning, "", err.Error(),
+			"allow CONFIG GET and TIME, or make sure of appendonly yes and maxmemory-policy noeviction")
 		return q
 	}
 	good := true
 	if p := durability.Eviction; p != "" && p != "noeviction" {
 		good = false
-		d.add(broken, "", "Redis may drop jobs when its memory is full (maxmemory-policy "+p+")", "set maxmemory-policy noeviction")
+		d.add(broken, "", "Redis may drop jobs when its memory is full (maxmemory-policy "+p+")",
+			"set maxmemory-policy noeviction")
 	}
 	if durability.AppendOnly == "no" {
 		good = false
@@ -50,15 +54,15 @@ func (d *doctor) checkQueue(ctx context.Context) *queue.Client {
 	return q
 }
 
-// checkClock holds a clock that was read between two moments, and that counts in steps, against this host's.
+// checkClock compares a clock with this host's. It was read between two moments, and counts in steps.
 func (d *doctor) checkClock(subject string, clock, before, after time.Time, step time.Duration) {
-	d.next = "clock"
+	d.check = "clock"
 	if clock.IsZero() {
 		d.add(warning, subject, "it does not say its time", "make sure that its clock is right")
 		return
 	}
 	off := max(clock.Sub(after), before.Sub(clock.Add(step)))
-	if off > mostClockDifference {
+	if off > maxClockSkew {
 		direction := "ahead of"
 		if clock.Before(before) {
 			direction = "behind"
@@ -67,12 +71,12 @@ func (d *doctor) checkClock(subject string, clock, before, after time.Time, step
 			"set both by NTP: deadlines and signed URLs are off by as much")
 		return
 	}
-	d.ok(subject, fmt.Sprintf("within %s of this host's", mostClockDifference))
+	d.ok(subject, fmt.Sprintf("within %s of this host's", maxClockSkew))
 }
 
-// checkWorkers looks who serves the queues that jobs wait in.
+// checkWorkers checks that a transferd serves each queue that has jobs.
 func (d *doctor) checkWorkers(ctx context.Context, q *queue.Client) {
-	d.next = "workers"
+	d.check = "workers"
 	workers, err := q.Workers(ctx)
 	if err != nil {
 		d.fail("", err)
@@ -101,23 +105,19 @@ func (d *doctor) checkWorkers(ctx context.Context, q *queue.Client) {
 		case served[name] > 0:
 			d.ok("queue "+name, fmt.Sprintf("%d transferds, %d jobs", served[name], jobs[name]))
 		case jobs[name] > 0 || len(workers) == 0:
-			d.add(broken, "queue "+name, fmt.Sprintf("no transferd serves it, and %d jobs wait", jobs[name]), "start transferd --queue "+name)
+			d.add(broken, "queue "+name, fmt.Sprintf("no transferd serves it, and %d jobs wait", jobs[name]),
+				"start transferd --queue "+name)
 		}
 	}
 	d.checkLost(ctx, q)
 }
 
 func sortedKeys[V any](m map[string]V) []string {
-	var keys []string
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
+	return slices.Sorted(maps.Keys(m))
 }
 
 func (d *doctor) checkLost(ctx context.Context, q *queue.Client) {
-	d.next = "leftovers"
+	d.check = "leftovers"
 	lost, err := q.Lost(ctx)
 	if err != nil {
 		d.fail("", err)
@@ -126,19 +126,20 @@ func (d *doctor) checkLost(ctx context.Context, q *queue.Client) {
 	for i := range lost {
 		j := &lost[i]
 		d.add(warning, "job "+j.ID, fmt.Sprintf("it has lost its worker (%s)", j.Worker),
-			fmt.Sprintf("a transferd --queue %s takes it up within 20 seconds; transferctl jobs cancel %s ends it", j.Queue, j.ID))
+			fmt.Sprintf("a transferd --queue %s takes it up within 20 seconds; transferctl jobs cancel %s ends it",
+				j.Queue, j.ID))
 	}
 }
 
 // checkEndpoints logs in to each endpoint, and looks for the incomplete drives there.
 func (d *doctor) checkEndpoints(ctx context.Context, q *queue.Client) {
-	d.next = "endpoint"
+	d.check = "endpoint"
 	names := d.app.cfg.EndpointNames()
 	if len(names) == 0 {
 		d.fail("", noEndpoints())
 	}
 	for _, name := range names {
-		d.next = "endpoint"
+		d.check = "endpoint"
 		limited, cancel := context.WithTimeout(ctx, endpointPatience)
 		before := time.Now()
 		check, err := d.app.checkEndpoint(limited, name)
@@ -146,7 +147,8 @@ func (d *doctor) checkEndpoints(ctx context.Context, q *queue.Client) {
 		cancel()
 		if err != nil {
 			if late {
-				err = transfer.Errorf(transfer.CodeTimeout, "check the endpoint's url and the network", "%s has not answered after %s", name, endpointPatience)
+				err = transfer.Errorf(transfer.CodeTimeout, "check the endpoint's url and the network",
+					"%s has not answered after %s", name, endpointPatience)
 			}
 			d.fail(name, err)
 			continue
@@ -161,11 +163,9 @@ func (d *doctor) checkEndpoints(ctx context.Context, q *queue.Client) {
 const endpointPatience = 15 * time.Second
 
 func (d *doctor) checkLeftDrives(ctx context.Context, q *queue.Client, name string) {
-	d.next = "leftovers"
-	if q == nil {
-		if none, err := d.app.queueIfAny(ctx); none != nil || err != nil {
-			return // without the queue's word nothing is a leftover, and that it is away is said already
-		}
+	d.check = "leftovers"
+	if q == nil && d.app.hasQueue() {
+		return // without the queue no drive is known to be a leftover, and that it is away is a finding already
 	}
 	f, err := d.app.newLeftoverFinder(ctx, name)
 	if err != nil {
@@ -194,7 +194,7 @@ func (d *doctor) checkLeftDrives(ctx context.Context, q *queue.Client, name stri
 
 // checkRoots looks whether the folders that jobs may use are there.
 func (d *doctor) checkRoots() {
-	d.next = "roots"
+	d.check = "roots"
 	for _, root := range d.app.cfg.Roots {
 		info, err := os.Stat(root)
 		switch {
@@ -205,21 +205,24 @@ func (d *doctor) checkRoots() {
 		case unix.Access(root, unix.R_OK|unix.X_OK) != nil:
 			d.add(broken, root, "this user may not read it", "let the user who runs transferd read it")
 		case unix.Access(root, unix.W_OK) != nil:
-			d.add(warning, root, "this user may not write to it, so nothing can be downloaded to it", "let the user who runs transferd write to it, if that is meant")
+			d.add(warning, root, "this user may not write to it, so nothing can be downloaded to it",
+				"let the user who runs transferd write to it, if that is meant")
 		default:
 			d.ok(root, "readable and writable")
 		}
 	}
 	if d.app.cfg.Redis != "" && len(d.app.cfg.Roots) == 0 {
-		d.add(warning, "", "with a Redis that others reach, and no roots, jobs may touch no file of this host", "name folders under roots: in the config")
+		d.add(warning, "", "with a Redis that others reach, and no roots, jobs may touch no file of this host",
+			"name folders under roots: in the config")
 	}
 }
 
-// leastFree is how much of the disk of the state folder is free at the least, bytes: a ledger takes 40 for each chunk.
+// leastFree is how many bytes of the disk of the state folder have to be free. A ledger takes 40 for
+// each chunk.
 const leastFree = 256 << 20
 
 func (d *doctor) checkDisk() {
-	d.next = "disk"
+	d.check = "disk"
 	dir := d.app.cfg.State
 	for dir != "/" {
 		if _, err := os.Stat(dir); err == nil {
@@ -239,7 +242,8 @@ func (d *doctor) checkDisk() {
 	case free < leastFree:
 		d.add(warning, dir, human(free)+" are free", "make room: what jobs have done is kept there")
 	case st.Files > 0 && st.Ffree < 1000:
-		d.add(warning, dir, fmt.Sprintf("%d inodes are free", st.Ffree), "remove files: what jobs have done is kept there")
+		d.add(warning, dir, fmt.Sprintf("%d inodes are free", st.Ffree),
+			"remove files: what jobs have done is kept there")
 	default:
 		d.ok(dir, human(free)+" are free")
 	}
@@ -247,7 +251,7 @@ func (d *doctor) checkDisk() {
 
 // checkLeftFiles looks for partial files and for --local jobs that were stopped.
 func (d *doctor) checkLeftFiles(ctx context.Context, q *queue.Client) {
-	d.next = "leftovers"
+	d.check = "leftovers"
 	local, err := journal.List(d.app.localFolder())
 	if err != nil {
 		d.fail("", err)

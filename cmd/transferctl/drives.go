@@ -17,8 +17,8 @@ import (
 )
 
 func (a *app) drivesCommand() *cobra.Command {
-	return group("drives", "Look at the drives of an endpoint", a.drivesList(), a.drivesInfo(), a.drivesCreate(), a.drivesDestroy(),
-		a.drivesCleanup(), a.drivesStandard())
+	return group("drives", "Look at the drives of an endpoint",
+		a.drivesList(), a.drivesInfo(), a.drivesCreate(), a.drivesDestroy(), a.drivesCleanup(), a.drivesStandard())
 }
 
 // endpoint connects to the endpoint that address names: NAME, NAME: or NAME:UUID.
@@ -89,7 +89,7 @@ func (a *app) drivesList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			drives, err := retried(cmd.Context(), a, func() ([]api.DriveInfo, error) { return c.InfoAll(cmd.Context()) })
+			drives, err := retried(cmd.Context(), a, c.InfoAll)
 			if err != nil {
 				return err
 			}
@@ -106,7 +106,7 @@ func (a *app) drivesStandard() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			drives, err := retried(cmd.Context(), a, func() ([]api.DriveInfo, error) { return c.StandardInfo(cmd.Context()) })
+			drives, err := retried(cmd.Context(), a, c.StandardInfo)
 			if err != nil {
 				return err
 			}
@@ -123,7 +123,7 @@ func (a *app) drivesInfo() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			info, err := retried(cmd.Context(), a, func() (api.DriveInfo, error) { return c.Info(cmd.Context(), drive) })
+			info, err := a.driveInfo(cmd.Context(), c, drive)
 			if err != nil {
 				return err
 			}
@@ -154,13 +154,19 @@ func (a *app) drivesCreate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		info, err := a.createDrive(cmd.Context(), c, api.CreateOptions{Name: name, Size: bytes, Tags: tags, Readers: readers})
+		info, err := a.createDrive(cmd.Context(), c,
+			api.CreateOptions{Name: name, Size: bytes, Tags: tags, Readers: readers})
 		if err != nil {
 			return err
 		}
 		return a.print(newDriveRow(&info), func(w io.Writer) { fmt.Fprintln(w, info.UUID) })
 	}
 	return cmd
+}
+
+// driveInfo reads what the endpoint has about a drive.
+func (a *app) driveInfo(ctx context.Context, c *api.Client, drive string) (api.DriveInfo, error) {
+	return retried(ctx, a, func(ctx context.Context) (api.DriveInfo, error) { return c.Info(ctx, drive) })
 }
 
 // createDrive makes a drive. A call that may have made one is not made again.

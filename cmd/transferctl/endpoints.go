@@ -85,7 +85,8 @@ func (a *app) endpointsCheck() *cobra.Command {
 }
 
 func noEndpoints() error {
-	return transfer.Errorf(transfer.CodeInvalid, "add one to the config under `endpoints:`, with url, user and password_env; or try transferd --dev",
+	return transfer.Errorf(transfer.CodeInvalid,
+		"add one to the config under `endpoints:`, with url, user and password_env; or try transferd --dev",
 		"the config has no endpoints")
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// faultyFS is a file system in user space that keeps its files in a folder, and fails as real ones do.
+// faultyFS is a FUSE file system that keeps its files in a folder, and fails as real ones do.
 type faultyFS struct {
 	poor      bool         // no hard links, no flags of renameat2, no extended attributes, no fsync
 	failSyncs atomic.Int64 // so many calls of fsync fail
@@ -95,7 +95,7 @@ func (n *faultyNode) Write(ctx context.Context, f fs.FileHandle, data []byte, of
 	return f.(fs.FileWriter).Write(ctx, data, off)
 }
 
-// mountFaulty mounts a faultyFS until the test ends, where the kernel and the user's rights allow that.
+// mountFaulty mounts a faultyFS until the test ends, if the kernel allows it to this user.
 func mountFaulty(t *testing.T, sys *faultyFS) string {
 	t.Helper()
 	backing, dir := t.TempDir(), t.TempDir()
@@ -107,7 +107,7 @@ func mountFaulty(t *testing.T, sys *faultyFS) string {
 	}}
 	server, err := fs.Mount(dir, root, opts)
 	if err != nil {
-		t.Skipf("cannot mount a file system in user space: %v", err)
+		t.Skipf("the kernel refuses a FUSE mount: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := server.Unmount(); err != nil {
@@ -119,10 +119,10 @@ func mountFaulty(t *testing.T, sys *faultyFS) string {
 
 // lab is a sandbox with a drive, and transferctl.
 type lab struct {
-	t             *testing.T
-	dir, drive    string
-	image         []byte
-	stdout, notes string
+	t              *testing.T
+	dir, drive     string
+	image          []byte
+	stdout, stderr string
 }
 
 func newLab(t *testing.T) *lab {
@@ -141,7 +141,7 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// run runs transferctl, which has to end with the given status.
+// run runs transferctl, which must end with the given status.
 func (l *lab) run(status int, args ...string) {
 	l.t.Helper()
 	cmd := exec.Command(filepath.Join(programs, "transferctl"), args...)
@@ -150,22 +150,22 @@ func (l *lab) run(status int, args ...string) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	_ = cmd.Run()
-	l.stdout, l.notes = stdout.String(), stderr.String()
+	l.stdout, l.stderr = stdout.String(), stderr.String()
 	if got := cmd.ProcessState.ExitCode(); got != status {
-		l.t.Fatalf("transferctl %s: exit status %d, want %d\n%s", strings.Join(args, " "), got, status, l.notes)
+		l.t.Fatalf("transferctl %s: exit status %d, want %d\n%s", strings.Join(args, " "), got, status, l.stderr)
 	}
 }
 
-// says checks what transferctl wrote on stderr.
-func (l *lab) says(want string) {
+// wantStderr checks that transferctl wrote a text on stderr.
+func (l *lab) wantStderr(want string) {
 	l.t.Helper()
-	if !strings.Contains(l.notes, want) {
-		l.t.Errorf("stderr is %q, want %q in it", l.notes, want)
+	if !strings.Contains(l.stderr, want) {
+		l.t.Errorf("stderr is %q, want %q in it", l.stderr, want)
 	}
 }
 
-// holds checks a file, and that nothing but it and its manifest is left.
-func (l *lab) holds(path string) {
+// wantImage checks that a file holds the image, and that no partial file is left.
+func (l *lab) wantImage(path string) {
 	l.t.Helper()
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, l.image) {
 		l.t.Errorf("%s differs (%v)", path, err)
@@ -175,13 +175,13 @@ func (l *lab) holds(path string) {
 	}
 }
 
-// TestPoorFileSystem has no hard links, no flags of renameat2, no extended attributes and no fsync, as
-// some of SMB and FUSE: it takes an image, and no file is replaced.
-func TestPoorFileSystem(t *testing.T) {
+// TestPoorFileSystemReplacesNoFile downloads to a file system without hard links, flags of renameat2,
+// extended attributes and fsync, as some of SMB and FUSE are.
+func TestPoorFileSystemReplacesNoFile(t *testing.T) {
 	l, dir := newLab(t), mountFaulty(t, &faultyFS{poor: true})
 	l.run(0, "download", l.drive, filepath.Join(dir, "raw.img"), "--local", "--verify", "full")
-	l.says("read back from the disk")
-	l.holds(filepath.Join(dir, "raw.img"))
+	l.wantStderr("read back from the disk")
+	l.wantImage(filepath.Join(dir, "raw.img"))
 	l.run(2, "download", l.drive, filepath.Join(dir, "raw.img"), "--local")
 	l.run(0, "download", l.drive, filepath.Join(dir, "raw.img"), "--local", "--overwrite")
 	l.run(0, "download", l.drive, filepath.Join(dir, "disk.img.gz"), "--local", "--format", "gz", "--verify", "full")
@@ -201,8 +201,8 @@ func TestPoorFileSystem(t *testing.T) {
 	}
 }
 
-// TestFsyncFailsOnce ends the job, and the next run starts over.
-func TestFsyncFailsOnce(t *testing.T) {
+// TestFailedFsyncEndsTheJob has one fsync fail: the job fails, and the next run starts over.
+func TestFailedFsyncEndsTheJob(t *testing.T) {
 	for _, args := range [][]string{{}, {"--format", "gz"}, {"--verify", "full"}, {"--verify", "none"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			sys := new(faultyFS)
@@ -210,7 +210,7 @@ func TestFsyncFailsOnce(t *testing.T) {
 			command := append([]string{"download", l.drive, filepath.Join(dir, "disk.img"), "--local"}, args...)
 			sys.failSyncs.Store(1)
 			l.run(1, command...)
-			l.says("what was written may be lost")
+			l.wantStderr("what was written may be lost")
 			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 				t.Errorf("%v is left (%v)", entries, err)
 			}
@@ -219,20 +219,20 @@ func TestFsyncFailsOnce(t *testing.T) {
 				t.Errorf("the second run went on with what the first one left: %s", l.stdout)
 			}
 			if len(args) == 0 || args[0] != "--format" {
-				l.holds(filepath.Join(dir, "disk.img"))
+				l.wantImage(filepath.Join(dir, "disk.img"))
 			}
 		})
 	}
 }
 
-// TestRottenDisk stores something else than the kernel's cache has: --verify full reads the disk.
-func TestRottenDisk(t *testing.T) {
+// TestFullVerificationReadsTheDisk has the disk store other bytes than the kernel's cache has.
+func TestFullVerificationReadsTheDisk(t *testing.T) {
 	for _, format := range []string{"raw", "gz"} {
 		sys := new(faultyFS)
 		l, dir := newLab(t), mountFaulty(t, sys)
 		sys.rotten.Store(true)
 		l.run(0, "download", l.drive, filepath.Join(dir, "cached.img"), "--local", "--format", format)
-		l.says("from the host's cache")
+		l.wantStderr("from the host's cache")
 		l.run(5, "download", l.drive, filepath.Join(dir, "full.img"), "--local", "--verify", "full", "--format", format)
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
 			t.Errorf("%s: the folder has %v (%v), want the first image and its manifest", format, entries, err)

@@ -77,7 +77,8 @@ func writeJobs(w io.Writer, jobs []transfer.Job) {
 			done = fmt.Sprintf("%d%%", percent(n, total))
 		}
 		age := j.AsOf.Sub(j.CreatedAt).Round(time.Second)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, stateOf(j), done, age, program.OneLine(j.Source), program.OneLine(j.Target))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			j.ID, j.Kind, stateOf(j), done, age, program.OneLine(j.Source), program.OneLine(j.Target))
 	}
 }
 

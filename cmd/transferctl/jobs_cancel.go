@@ -18,9 +18,10 @@ func (a *app) jobsCancel() *cobra.Command {
 	var destroy bool
 	cmd := &cobra.Command{
 		Use: "cancel ID... | --state STATE", Short: "Stop jobs",
-		Long: `Stop the jobs named, or all that are in a state, and print how many those were. A running one is stopping until its
-worker has stopped, which takes about a second; what it wrote stays, and jobs retry continues it. With --destroy this waits
-until the job has stopped and destroys the drive that it made, also of a job that failed or was canceled before.`,
+		Long: `Stop the jobs named, or all that are in a state, and print how many those were. A running one is stopping until
+its worker has stopped, which takes about a second; what it wrote stays, and jobs retry continues it. With --destroy
+this waits until the job has stopped and destroys the drive that it made, also of a job that failed or was canceled
+before.`,
 		Example: "  transferctl jobs cancel --state queued          # all that wait\n" +
 			"  transferctl jobs cancel --state queued,running  # all there are",
 	}
@@ -29,7 +30,8 @@ until the job has stopped and destroys the drive that it made, also of a job tha
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case (len(args) == 0) == (len(states) == 0):
-			return transfer.Errorf(transfer.CodeInvalid, "name jobs, or give --state queued,running for all", "jobs cancel: which jobs?")
+			return transfer.Errorf(transfer.CodeInvalid, "name jobs, or give --state queued,running for all",
+				"jobs cancel: which jobs?")
 		case len(states) == 0 && destroy:
 			return a.each(cmd, args, func(c *queue.Client, ctx context.Context, id string) (transfer.Job, error) {
 				return a.cancelAndDestroy(ctx, c, id)
@@ -42,7 +44,8 @@ until the job has stopped and destroys the drive that it made, also of a job tha
 			return err
 		}
 		if i := slices.IndexFunc(wanted, transfer.State.Terminal); i >= 0 {
-			return transfer.Errorf(transfer.CodeInvalid, "use queued or running", "--state: jobs that are %s have ended", wanted[i])
+			return transfer.Errorf(transfer.CodeInvalid, "use queued or running",
+				"--state: jobs that are %s have ended", wanted[i])
 		}
 		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
 			n, err := a.cancelAll(ctx, c, wanted, destroy)
@@ -52,7 +55,9 @@ until the job has stopped and destroys the drive that it made, also of a job tha
 	return cmd
 }
 
-func (a *app) cancelAll(ctx context.Context, c *queue.Client, states []transfer.State, destroy bool) (n int, errs error) {
+func (a *app) cancelAll(
+	ctx context.Context, c *queue.Client, states []transfer.State, destroy bool,
+) (n int, errs error) {
 	if !destroy {
 		return c.CancelAll(ctx, states)
 	}
@@ -70,11 +75,12 @@ func (a *app) cancelAll(ctx context.Context, c *queue.Client, states []transfer.
 	return n, errs
 }
 
-// stopWait is how long cancel --destroy waits for a job to stop: longer than a lease, after which a dead worker keeps
-// nobody waiting.
+// stopWait is how long cancel --destroy waits for a job to stop. It is longer than a lease, with which
+// the job of a dead worker ends.
 const stopWait = time.Minute
 
-// cancelAndDestroy cancels a job, waits until it has stopped, and destroys the drive that it made and did not complete.
+// cancelAndDestroy cancels a job, waits until it has stopped, and destroys the drive that it made and
+// did not complete.
 func (a *app) cancelAndDestroy(ctx context.Context, c *queue.Client, id string) (transfer.Job, error) {
 	job, err := c.Cancel(ctx, id)
 	if transfer.CodeOf(err) == transfer.CodeInvalid { // it has ended
@@ -99,8 +105,8 @@ func (a *app) cancelAndDestroy(ctx context.Context, c *queue.Client, id string) 
 }
 
 func (a *app) awaitEnd(ctx context.Context, c *queue.Client, id string) (job transfer.Job, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, stopWait,
-		transfer.Errorf(transfer.CodeWaitTimeout, "once it has stopped, the same command destroys its drive", "job %s has not stopped after %s", id, stopWait))
+	ctx, cancel := context.WithTimeoutCause(ctx, stopWait, transfer.Errorf(transfer.CodeWaitTimeout,
+		"once it has stopped, the same command destroys its drive", "job %s has not stopped after %s", id, stopWait))
 	defer cancel()
 	for job, err = range c.Watch(ctx, id) {
 		if err != nil {

@@ -26,11 +26,12 @@ func (a *app) jobsPrune() *cobra.Command {
 			return err
 		}
 		if i := slices.IndexFunc(wanted, func(s transfer.State) bool { return !s.Terminal() }); i >= 0 {
-			return transfer.Errorf(transfer.CodeInvalid, "transferctl jobs cancel ends them; prune takes succeeded, failed and canceled",
+			return transfer.Errorf(transfer.CodeInvalid,
+				"transferctl jobs cancel ends them; prune takes succeeded, failed and canceled",
 				"--state: jobs that are %s have not ended", wanted[i])
 		}
 		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
-			n, err := c.Prune(ctx, queue.PruneOptions{OlderThan: olderThan, States: wanted, Left: a.tellLeft})
+			n, err := c.Prune(ctx, queue.PruneOptions{OlderThan: olderThan, States: wanted, Left: a.printLeft})
 			if err != nil {
 				return err
 			}
@@ -40,8 +41,8 @@ func (a *app) jobsPrune() *cobra.Command {
 	return cmd
 }
 
-// tellLeft says what drive a job leaves that is not recorded any more.
-func (a *app) tellLeft(job transfer.Job) {
+// printLeft says which drive a job leaves behind when its record is removed.
+func (a *app) printLeft(job transfer.Job) {
 	drive := fmt.Sprintf("drive %s:%s stays, incomplete", job.Endpoint, job.Drive)
 	if job.Drive == "" {
 		drive = fmt.Sprintf("a drive with the tag %s may stay on %s", transfer.JobTag(job.ID), job.Endpoint)

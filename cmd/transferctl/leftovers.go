@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,11 +33,11 @@ type leftover struct {
 	lost bool // nothing on this host or in its queue knows the job
 }
 
-// lostAfter is how old a lost job is at the least before its drive is removed: another queue, or a --local job on another
-// host, may still be at work.
+// lostAfter is how old a lost job has to be before its drive is removed: until then a job of another
+// queue, or a --local job on another host, may still write it.
 const lostAfter = time.Hour
 
-// leftoverFinder tells leftovers from drives that are complete, or still worked on.
+// leftoverFinder finds the leftovers among drives that are complete or still written.
 type leftoverFinder struct {
 	app    *app
 	client *api.Client
@@ -47,30 +48,41 @@ type leftoverFinder struct {
 	least, leastLost time.Duration
 }
 
-// queueIfAny connects to the queue; none and no error: this host has none, and never had one.
+// hasQueue reports whether this host has a queue, or had one.
+func (a *app) hasQueue() bool {
+	if a.cfg.Redis != "" {
+		return true
+	}
+	_, err := os.Stat(a.queueFolder())
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// queueIfAny connects to the queue; nil and no error: this host has none, and never had one.
 func (a *app) queueIfAny(ctx context.Context) (*queue.Client, error) {
-	if a.cfg.Redis == "" {
-		if _, err := os.Stat(a.queueFolder()); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
+	if !a.hasQueue() {
+		return nil, nil
 	}
 	return a.dial(ctx)
 }
 
 func (a *app) localFolder() string { return filepath.Join(a.cfg.State, "local") }
 
-// newLeftoverFinder connects to the endpoint and to the queue. Without the queue's word nothing is called a leftover.
+// newLeftoverFinder connects to the endpoint and to the queue. It fails if this host has a queue that
+// cannot be reached, because then no drive is known to be a leftover.
 func (a *app) newLeftoverFinder(ctx context.Context, address string) (*leftoverFinder, error) {
 	client, drive, err := a.endpoint(ctx, address)
 	if err != nil {
 		return nil, err
 	}
 	if drive != "" {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "write ENDPOINT: for all that jobs left there, or destroy the one drive with drives destroy",
+		return nil, transfer.Errorf(transfer.CodeInvalid,
+			"write ENDPOINT: for all that jobs left there, or destroy the one drive with drives destroy",
 			"%q names one drive", address)
 	}
 	name, _, _ := strings.Cut(address, ":")
-	f := &leftoverFinder{app: a, client: client, names: a.namesOf(name), local: make(map[string]journal.Summary), leastLost: lostAfter}
+	f := &leftoverFinder{
+		app: a, client: client, names: a.namesOf(name), local: make(map[string]journal.Summary), leastLost: lostAfter,
+	}
 	jobs, err := journal.List(a.localFolder())
 	if err != nil {
 		return nil, err
@@ -102,7 +114,7 @@ func (f *leftoverFinder) close() error {
 
 // find looks at all drives of the endpoint, the largest first.
 func (f *leftoverFinder) find(ctx context.Context) ([]leftover, error) {
-	drives, err := retried(ctx, f.app, func() ([]api.DriveInfo, error) { return f.client.InfoAll(ctx) })
+	drives, err := retried(ctx, f.app, f.client.InfoAll)
 	if err != nil {
 		return nil, err
 	}
@@ -116,11 +128,12 @@ func (f *leftoverFinder) find(ctx context.Context) ([]leftover, error) {
 			found = append(found, *l)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b leftover) int { return int(min(1, max(-1, b.Size-a.Size))) })
+	slices.SortStableFunc(found, func(a, b leftover) int { return cmp.Compare(b.Size, a.Size) })
 	return found, nil
 }
 
-// look is what is left of a drive: nil if it is complete, or a job is still at work on it, or none of ours made it.
+// look returns the leftover that a drive is. It returns nil if the drive is complete, if a job still
+// writes it, or if no job made it.
 func (f *leftoverFinder) look(ctx context.Context, d *api.DriveInfo) (*leftover, error) {
 	id := transfer.MakerOf(d.Tags)
 	if id == "" {
@@ -162,16 +175,16 @@ func (f *leftoverFinder) job(ctx context.Context, id string) (job transfer.Job, 
 	switch transfer.CodeOf(err) {
 	case transfer.CodeNotFound:
 		return job, false, nil
-	case transfer.CodeFailed: // its record cannot be read, which is said: it is not known to have ended
+	case transfer.CodeFailed: // its record cannot be read, so it may not have ended
 		f.app.warn(err)
 		return transfer.Job{ID: id, State: transfer.Running}, true, nil
 	}
 	return job, err == nil, err
 }
 
-// leftBy reports whether a job has left a drive that it made: the job has ended without success, and the drive still has
-// the mark of an incomplete one: who took it off has taken the drive into use. A job that never came to know its drive put
-// no mark on it that could be missing.
+// leftBy reports whether a job has left a drive that it made. The job has ended without success, and
+// the drive still has the incomplete tag: a user who removes the tag takes the drive into use. A job
+// that never learned its drive's UUID cannot have tagged it.
 func leftBy(j *transfer.Job, incomplete bool) bool {
 	if j.State != transfer.Failed && j.State != transfer.Canceled {
 		return false
@@ -186,7 +199,7 @@ func endedAs(j *transfer.Job) string {
 	return "the job failed: " + string(j.Error.Code)
 }
 
-// lookLost tells a job that was pruned from one that is not known here.
+// lookLost sets the reason of a drive whose job has no record: it was pruned, or it is lost.
 func (f *leftoverFinder) lookLost(ctx context.Context, l *leftover) error {
 	if f.queue != nil {
 		pruned, err := f.queue.WasPruned(ctx, l.Job)
@@ -200,12 +213,13 @@ func (f *leftoverFinder) lookLost(ctx context.Context, l *leftover) error {
 	}
 	l.Reason, l.lost = "the job is lost: neither the queue nor this host knows it", true
 	if l.Age < f.leastLost.Seconds() {
-		l.Kept = fmt.Sprintf("it is younger than %s, and another queue or host may still be at work; --older-than 0s removes it", f.leastLost)
+		l.Kept = fmt.Sprintf("it is younger than %s, and another queue or host may still be at work; "+
+			"--older-than 0s removes it", f.leastLost)
 	}
 	return nil
 }
 
-// keepUsed keeps what somebody uses, and what is younger than asked for.
+// keepUsed keeps a drive that is in use, or younger than asked for.
 func (f *leftoverFinder) keepUsed(ctx context.Context, l *leftover, d *api.DriveInfo) error {
 	if len(d.Claimed) > 0 {
 		l.Kept = "it is in use: claimed by " + strings.Join(d.Claimed, ", ")
@@ -224,7 +238,9 @@ func (f *leftoverFinder) keepUsed(ctx context.Context, l *leftover, d *api.Drive
 }
 
 // usersOf says which jobs of the queue and of this host use a drive. q may be nil.
-func (a *app) usersOf(ctx context.Context, q *queue.Client, endpoints []string, drive string) (users []string, err error) {
+func (a *app) usersOf(
+	ctx context.Context, q *queue.Client, endpoints []string, drive string,
+) (users []string, err error) {
 	if q != nil {
 		jobs, err := q.UsersOf(ctx, endpoints, drive)
 		if err != nil {
@@ -251,10 +267,10 @@ func (a *app) usersOf(ctx context.Context, q *queue.Client, endpoints []string, 
 	return users, err
 }
 
-// remove looks at a leftover once more and destroys it. Before that, the job that made it gives it up, so that a retry
-// that comes in between makes another drive.
+// remove looks at a leftover once more and destroys it. Before that it takes the drive from the job
+// that made it, so that a retry at the same time makes another drive.
 func (f *leftoverFinder) remove(ctx context.Context, l *leftover) error {
-	info, err := retried(ctx, f.app, func() (api.DriveInfo, error) { return f.client.Info(ctx, l.Drive) })
+	info, err := f.app.driveInfo(ctx, f.client, l.Drive)
 	if err != nil {
 		return err
 	}
@@ -270,7 +286,7 @@ func (f *leftoverFinder) remove(ctx context.Context, l *leftover) error {
 		return nil
 	}
 	if l.lost {
-		// Whoever cannot change tags could not take the mark off a complete drive either.
+		// A job without the right to change tags could not have removed the tag of a complete drive.
 		if _, err := f.client.Set(ctx, l.Drive, api.Object{"tags": strings.Join(l.tags, " ")}); err != nil {
 			return fmt.Errorf("find out whether drive %s is incomplete: %w", l.Drive, err)
 		}

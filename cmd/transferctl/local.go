@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -54,10 +53,10 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 	return a.finish(&job)
 }
 
-// openJournal takes up what an earlier run of the same command left, or with anew forgets it.
-func (a *app) openJournal(spec *transfer.Spec, anew bool) (*journal.Journal, error) {
-	j, err := journal.Open(filepath.Join(a.cfg.State, "local"), spec)
-	if err != nil || !anew || j.Attempt() == 1 {
+// openJournal takes up what an earlier run of the same command left, or with fresh drops it.
+func (a *app) openJournal(spec *transfer.Spec, fresh bool) (*journal.Journal, error) {
+	j, err := journal.Open(a.localFolder(), spec)
+	if err != nil || !fresh || j.Attempt() == 1 {
 		return j, err
 	}
 	if err := restart(j, spec); err != nil {
@@ -66,12 +65,12 @@ func (a *app) openJournal(spec *transfer.Spec, anew bool) (*journal.Journal, err
 	return j, nil
 }
 
-// restart drops what earlier attempts did. The file that one of them began carries the job's ID, and
-// is the job's own only with the same one; a drive that one of them made is left alone.
+// restart drops what earlier attempts did. A file that one of them began carries the job's ID, so the
+// job keeps its ID and with it the file; a drive that one of them made is left alone.
 func restart(j *journal.Journal, spec *transfer.Spec) error { return j.Restart(spec.Target.IsFile()) }
 
-// resume runs the job once, and if it goes on for a source that has changed since an earlier run was
-// cut off, once more from the beginning: the command was given for the source as it is now.
+// resume runs the job once. If it resumed and the source has changed since the earlier run, it runs
+// once more from the beginning: the command is about the source as it is now.
 func (a *app) resume(ctx context.Context, j *journal.Journal, spec transfer.Spec) (transfer.Job, error) {
 	job := a.attempt(ctx, j, spec)
 	if j.Attempt() == 1 || job.Error == nil || job.Error.Code != transfer.CodeSourceChanged {
@@ -84,7 +83,7 @@ func (a *app) resume(ctx context.Context, j *journal.Journal, spec transfer.Spec
 	return a.attempt(ctx, j, spec), nil
 }
 
-// final reports whether the same command has to begin anew, for going on would only end in the same way.
+// final reports whether the same command has to start over, because resuming would end in the same way.
 func final(code transfer.Code) bool {
 	return code == transfer.CodeInvalid || code == transfer.CodeSourceChanged || code == transfer.CodeMismatch
 }
@@ -95,7 +94,7 @@ func (a *app) attempt(ctx context.Context, j *journal.Journal, spec transfer.Spe
 	job := transfer.NewJob(j.ID(), &spec, started)
 	job.State, job.Attempts, job.StartedAt = transfer.Running, j.Attempt(), &job.CreatedAt
 	job.Worker, _ = os.Hostname()
-	show, waits := a.follow(), a.tellWaits(nil)
+	show, waits := a.follow(), a.reportWaits(nil)
 	defer show.stop()
 	w := worker.New(worker.Config{
 		Opener: a.opener(), Policy: flow.DefaultPolicy, Log: zap.NewNop(),

@@ -14,12 +14,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// localStore is what a job with --local remembers, and its claims: by the locks of the journal and,
-// where this host has a queue, in that too.
+// localStore is the checkpoints of a job with --local, and its claims: by the locks of the journal
+// and, where this host has a queue, in the queue too.
 type localStore struct {
 	*journal.Journal
 	queue *queueClaims
-	once  sync.Once // says that the job waits for another one
+	once  sync.Once // of the warning that the job waits for another one
 }
 
 var (
@@ -27,7 +27,7 @@ var (
 	_ transfer.Claimer = (*localStore)(nil)
 )
 
-// Claim implements transfer.Claimer. That the job waits for a drive is said.
+// Claim implements transfer.Claimer. It warns once that the job waits for a drive.
 func (s *localStore) Claim(ctx context.Context, c transfer.Claim) (last string, err error) {
 	last, err = s.claim(ctx, c)
 	if transfer.CodeOf(err) == transfer.CodeConflict {
@@ -36,8 +36,8 @@ func (s *localStore) Claim(ctx context.Context, c transfer.Claim) (last string, 
 	return last, err
 }
 
-// claim takes a drive that is written for written by others unless the queue says who wrote it
-// last.
+// claim claims a drive. One that the job writes counts as written by others unless the queue has the
+// mark of its last writer.
 func (s *localStore) claim(ctx context.Context, c transfer.Claim) (last string, err error) {
 	if last, err = s.Journal.Claim(ctx, c); err != nil {
 		return "", err
@@ -69,9 +69,9 @@ const (
 	queuePause = 5 * time.Second
 )
 
-// queueClaims is the claims of a local job in the queue of this host. A queue that is away keeps no
-// local job from running, for that is when people use --local: it is said, the claims are made when
-// the queue is back, and the job ends if a drive is another job's by then. It is safe for
+// queueClaims is the claims of a local job in the queue of this host. A local job runs also while the
+// queue is away, for that is when people use --local. A warning says so, the claims are made when the
+// queue is back, and the job ends if another job has claimed a drive by then. It is safe for
 // concurrent use.
 type queueClaims struct {
 	dial func(context.Context) (*queue.Client, error) // nil and no error: this host has no queue now
@@ -83,7 +83,7 @@ type queueClaims struct {
 	claims *queue.Claims
 	wanted []transfer.Claim // those that are not made yet
 	pause  time.Time        // when the queue was not there or did not answer; zero: it did
-	missed bool             // it was said that the queue does not answer
+	missed bool             // a warning says that the queue does not answer
 }
 
 func (a *app) queueClaims(job string) *queueClaims {
@@ -99,8 +99,8 @@ func (a *app) dialIfThere(ctx context.Context) (*queue.Client, error) {
 	return a.dial(ctx)
 }
 
-// claim claims a drive in the queue and returns the mark that is known there. Known is false if the
-// queue is away: then the claim is made later. CodeConflict: a job has the drive.
+// claim claims a drive in the queue and returns its mark from there. Known is false if the queue is
+// away: then renew makes the claim later. It fails with CodeConflict if another job has the drive.
 func (q *queueClaims) claim(ctx context.Context, c transfer.Claim) (mark string, known bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -176,8 +176,8 @@ func (q *queueClaims) connect(ctx context.Context) (there bool, err error) {
 	return true, nil
 }
 
-// away leaves the queue alone for a while and says once that it does not answer; no error: there is
-// none.
+// away leaves the queue alone for a while, and warns once that it does not answer. Without an error
+// this host has no queue.
 func (q *queueClaims) away(err error) {
 	q.pause = time.Now()
 	if err == nil || q.missed {
@@ -186,7 +186,8 @@ func (q *queueClaims) away(err error) {
 	q.missed = true
 	q.warn(&transfer.Error{
 		Code: transfer.CodeUnreachable,
-		Err:  fmt.Errorf("going on without the queue, which does not keep its jobs from the drives of this one: %w", err),
+		Err: fmt.Errorf(
+			"going on without the queue, which does not keep its jobs from the drives of this one: %w", err),
 		Hint: "make sure that no job of the queue works on them; they are claimed when the queue answers, " +
 			"and if one is another job's then, this one ends",
 	})
@@ -200,7 +201,7 @@ func (q *queueClaims) back() {
 	}
 }
 
-// close gives the drives up.
+// close frees the claims.
 func (q *queueClaims) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

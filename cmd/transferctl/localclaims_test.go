@@ -17,9 +17,10 @@ import (
 func dialRedis(t *testing.T) *queue.Client {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
-	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--dir", filepath.Dir(socket), "--save", "")
+	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", socket,
+		"--dir", filepath.Dir(socket), "--save", "")
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("start redis-server (Debian's package is redis-server): %v", err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -37,16 +38,16 @@ func dialRedis(t *testing.T) *queue.Client {
 	}
 }
 
-// TestQueueAwayFromLocalJobs has the queue be away when a local job begins, and be back later: the
-// job goes on, which is said once, claims the drive when the queue is back, and ends if it is
-// another job's by then.
-func TestQueueAwayFromLocalJobs(t *testing.T) {
+// TestLocalJobRunsWhileTheQueueIsAway starts a local job without its queue, which comes back later. The
+// job goes on, warns once, claims the drive when the queue is back, and ends if another job has the
+// drive by then.
+func TestLocalJobRunsWhileTheQueueIsAway(t *testing.T) {
 	c := dialRedis(t)
 	drive := transfer.Claim{Endpoint: "account", Drive: "d", Mark: "local"}
 	other := c.Claims("other")
-	var said []string
+	var warnings []string
 	dialed := errors.New("injected")
-	q := &queueClaims{job: "local", warn: func(err error) { said = append(said, err.Error()) }}
+	q := &queueClaims{job: "local", warn: func(err error) { warnings = append(warnings, err.Error()) }}
 	q.dial = func(context.Context) (*queue.Client, error) {
 		if dialed != nil {
 			return nil, dialed
@@ -64,8 +65,9 @@ func TestQueueAwayFromLocalJobs(t *testing.T) {
 		t.Errorf("with the queue away: %t, %v", known, err)
 	}
 	renew("")
-	if len(said) != 1 || !strings.Contains(said[0], "going on without the queue") || !strings.Contains(said[0], "injected") {
-		t.Errorf("said: %q", said)
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "going on without the queue") ||
+		!strings.Contains(warnings[0], "injected") {
+		t.Errorf("got warnings %q, want one of the injected error", warnings)
 	}
 	theirs := drive
 	theirs.Mark = "other"
@@ -76,8 +78,8 @@ func TestQueueAwayFromLocalJobs(t *testing.T) {
 	renew(transfer.CodeFenced)
 	other.Free(t.Context())
 	renew("")
-	if len(said) != 2 || !strings.Contains(said[1], "answers again") {
-		t.Errorf("said: %q", said)
+	if len(warnings) != 2 || !strings.Contains(warnings[1], "answers again") {
+		t.Errorf("got warnings %q, want a second one that the queue answers again", warnings)
 	}
 	_, err := other.Claim(t.Context(), theirs)
 	if transfer.CodeOf(err) != transfer.CodeConflict {
@@ -89,14 +91,14 @@ func TestQueueAwayFromLocalJobs(t *testing.T) {
 	}
 }
 
-// TestLocalJobsWithoutAQueue are told nothing of queues, and by a queue that begins later are kept
-// from its jobs' drives.
-func TestLocalJobsWithoutAQueue(t *testing.T) {
+// TestLocalJobWithoutAQueueWarnsOfNothing runs a local job on a host without a queue: it warns of
+// nothing, and claims its drive in a queue that starts later.
+func TestLocalJobWithoutAQueueWarnsOfNothing(t *testing.T) {
 	c := dialRedis(t)
 	var there *queue.Client
 	q := &queueClaims{
 		job: "local", dial: func(context.Context) (*queue.Client, error) { return there, nil },
-		warn: func(err error) { t.Errorf("said: %v", err) },
+		warn: func(err error) { t.Errorf("unexpected warning: %v", err) },
 	}
 	drive := transfer.Claim{Endpoint: "account", Drive: "d", Mark: "local"}
 	if mark, known, err := q.claim(t.Context(), drive); mark != "" || !known || err != nil {

@@ -14,22 +14,22 @@ import (
 const (
 	// lineEvery is how often a line of progress is printed where a bar cannot be drawn.
 	lineEvery = 30 * time.Second
-	// silentAfter is when a job of which nothing was learned is taken to stand still: saves come each second,
-	// and a watcher looks every three.
+	// silentAfter is when a job without an update counts as standing still: it saves each second, and a
+	// watcher reads that every three.
 	silentAfter = 8 * time.Second
 )
 
-// follower shows a job's progress: as lines of JSON on stdout, or on stderr as a bar on a terminal and a line now and
-// then elsewhere. It is safe for concurrent use.
+// follower shows a job's progress: as lines of JSON on stdout, or on stderr as a bar on a terminal and
+// as lines elsewhere. It is safe for concurrent use.
 type follower struct {
 	app  *app
 	stop func() // ends it; again is harmless
 
-	mu    sync.Mutex
-	job   *transfer.Job // as it was last; nil: not yet
-	heard time.Time     // when that was
-	bar   *pb.ProgressBar
-	told  bool // what is lost of the target
+	mu        sync.Mutex
+	job       *transfer.Job // its last update; nil: none yet
+	updated   time.Time     // when that was
+	bar       *pb.ProgressBar
+	tailShown bool // what is lost of the target
 }
 
 // follow begins to follow a job; the caller stops it.
@@ -66,7 +66,7 @@ func (f *follower) tick(every time.Duration, ended <-chan struct{}) {
 	}
 }
 
-// remind shows how far the job is, also if nothing was learned of it for a while.
+// remind shows how far the job is, also if it had no update for a while.
 func (f *follower) remind() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,7 +74,7 @@ func (f *follower) remind() {
 		return
 	}
 	j := *f.job
-	if time.Since(f.heard) > silentAfter {
+	if time.Since(f.updated) > silentAfter {
 		j.Rate = 0
 	}
 	if !isTerminal(f.app.stderr) {
@@ -89,9 +89,9 @@ func (f *follower) show(j *transfer.Job) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := *j
-	f.job, f.heard = &now, time.Now()
-	if !f.told && !j.Tail.IsZero() {
-		f.told = true
+	f.job, f.updated = &now, time.Now()
+	if !f.tailShown && !j.Tail.IsZero() {
+		f.tailShown = true
 		fmt.Fprintf(f.app.stderr, "%s: %s\n", j.Target, tail(j)+held(j))
 	}
 	if f.app.output == outputJSONL {
@@ -139,7 +139,7 @@ func moved(j *transfer.Job) string {
 
 func percent(done, total int64) int64 { return int64(float64(done) * 100 / float64(max(total, 1))) }
 
-// progress says how far a job that runs is, how fast it moves and how long the rest takes at that rate.
+// progress says how far a running job is, how fast it moves and how long the rest takes at that rate.
 func progress(j *transfer.Job) string {
 	s := fmt.Sprintf("%s, %s/s", moved(j), human(int64(j.Rate)))
 	if left := j.Bytes.Total - j.Bytes.Done; left > 0 && j.Rate > 0 {

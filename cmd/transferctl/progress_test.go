@@ -11,9 +11,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestProgressLines prints how far a job is each half minute where there is no terminal; a job of which nothing is
-// learned any more stands still.
-func TestProgressLines(t *testing.T) {
+// TestProgressIsPrintedEachHalfMinute follows a job without a terminal. A job without updates shows a
+// rate of 0.
+func TestProgressIsPrintedEachHalfMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out, err bytes.Buffer
 		f := (&app{stdout: program.NewResults(&out), stderr: &err, output: outputText}).follow()
@@ -60,7 +60,9 @@ func TestSummary(t *testing.T) {
 	j.Size, j.Verified, j.Rate, j.Chunks.Total, j.Chunks.Sent = 8<<20, true, 4<<20, 2, 2
 	j.Bytes = transfer.Bytes{Read: 8 << 20, WireOut: 4 << 20, WireIn: 2 << 20}
 	for _, want := range []string{
-		"upload: 8 MiB", "in 2.0 s, 8 MiB of data at 4 MiB/s, 4 MiB sent and 2 MiB received", "verified: what was written was read back",
+		"upload: 8 MiB",
+		"in 2.0 s, 8 MiB of data at 4 MiB/s, 4 MiB sent and 2 MiB received",
+		"verified: what was written was read back",
 	} {
 		if s := summary(&j); !strings.Contains(s, want) {
 			t.Errorf("%q lacks %q", s, want)

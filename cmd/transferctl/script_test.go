@@ -89,16 +89,17 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(e.WorkDir, "config.yaml"), nil, 0o600)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"daemon": startDaemon, "terminate": stopDaemon, "crash": crashDaemon, "sandbox": startSandbox, "redis": startRedis,
-			"image": makeImage, "gpt": makeGPT, "same": same, "json": jsonField, "progress": awaitProgress, "let": let,
+			"daemon": startDaemon, "terminate": stopDaemon, "crash": crashDaemon,
+			"sandbox": startSandbox, "redis": startRedis, "image": makeImage, "gpt": makeGPT,
+			"same": same, "json": jsonField, "progress": awaitProgress, "let": let,
 		},
 	})
 }
 
-// process is a program that runs beside a script.
+// process is a program that runs during a script.
 type process struct {
 	cmd   *exec.Cmd
-	line  string // what it said when it was ready
+	line  string // of its log, when it was ready
 	log   bytes.Buffer
 	ended chan error
 }
@@ -160,7 +161,8 @@ func lastDaemon(ts *testscript.TestScript) *process {
 	return p.(*process)
 }
 
-// stopDaemon: terminate (stop is testscript's own, which ends a script) asks transferd to end and fails unless it does so in good order.
+// stopDaemon: terminate sends transferd SIGTERM, and fails unless it exits with 0. It is not called
+// stop, which is testscript's own command and ends a script.
 func stopDaemon(ts *testscript.TestScript, _ bool, _ []string) {
 	p := lastDaemon(ts)
 	if err := p.end(syscall.SIGTERM); err != nil {

@@ -31,8 +31,9 @@ func newJobFlags(cmd *cobra.Command, kind transfer.Kind) *jobFlags {
 	flags.BoolVar(&f.wait, "wait", false, "follow the job to its end and exit with its outcome")
 	flags.BoolVar(&f.local, "local", false, "run the job in this process: no daemon, no Redis")
 	durationFlag(flags, &f.timeout, "timeout", "fail the wait, not the job, after this `duration`: 90s, 6h, 7d")
-	durationFlag(flags, (*time.Duration)(&s.Deadline), "deadline", "fail the job if it has not ended this `duration` after it was enqueued")
-	flags.BoolVar(&f.force, "force", false, "make another job even if one that does the same has not ended; with --local begin anew")
+	durationFlag(flags, (*time.Duration)(&s.Deadline), "deadline",
+		"fail the job if it has not ended this `duration` after it was enqueued")
+	flags.BoolVar(&f.force, "force", false, "make another job even if one that does the same has not ended; with --local start over")
 	flags.StringVar((*string)(&s.Verify), "verify", string(s.Verify), "what to read back: written, full or none")
 	flags.StringVar(&f.compression, "compression", "auto", "auto, none or a gzip `level` from 1 to 9")
 	flags.StringVar(&f.concurrency, "concurrency", "auto", "`chunks` in flight: auto or a number")
@@ -50,16 +51,18 @@ func (f *jobFlags) newDriveFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.size, "size", "", "`bytes` of the new drive, if larger than the image (k, M, G and T are powers of 1024)")
 }
 
-// sourceFormatFlag adds the flag of commands that read an image.
+// sourceFormatFlag adds the flag of commands that read an image, for its format.
 func (f *jobFlags) sourceFormatFlag(flags *pflag.FlagSet) {
 	flags.StringVar((*string)(&f.spec.Format), "format", "",
 		"`format` of the image, whatever its content looks like: raw, gz or zst (default: by its content)")
 }
 
-// sourceFlags adds the flags of commands that read an image.
+// sourceFlags adds the flags of commands that read a device or a sparse image.
 func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.spec.AllowMounted, "allow-mounted", false, "read a device also while a file system on it is mounted read-write")
-	flags.BoolVar(&f.spec.NoHoles, "no-holes", false, "read all of a sparse image, also what its file system calls holes")
+	flags.BoolVar(&f.spec.AllowMounted, "allow-mounted", false,
+		"read a device also while a file system on it is mounted read-write")
+	flags.BoolVar(&f.spec.NoHoles, "no-holes", false,
+		"read all of a sparse image, also what its file system calls holes")
 }
 
 // keepTailFlag adds the flag of commands that may write to a target which is larger than the image.
@@ -101,7 +104,7 @@ func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
 	return s, checkSpec(&s)
 }
 
-// checkSpec is the check of all schemes, with a hint for two addresses in the wrong order.
+// checkSpec runs the check of all schemes, and adds a hint if the two addresses are swapped.
 func checkSpec(s *transfer.Spec) error {
 	err := endpoints.Schemes.Check(s)
 	if err == nil {
@@ -123,12 +126,13 @@ func checkSpec(s *transfer.Spec) error {
 	return transfer.Errorf(transfer.CodeInvalid, hint, "the two addresses are the wrong way round")
 }
 
-// checkColon finds an endpoint whose colon is missing, which would be a file's name.
+// checkColon refuses the name of an endpoint without its colon, which would be the name of a file.
 func (a *app) checkColon(address string) error {
 	if _, ok := a.cfg.Endpoints[address]; !ok {
 		return nil
 	}
-	return transfer.Errorf(transfer.CodeInvalid, "for the endpoint write "+address+": and for a file of that name ./"+address,
+	return transfer.Errorf(transfer.CodeInvalid,
+		"for the endpoint write "+address+": and for a file of that name ./"+address,
 		"%q is the name of an endpoint, and its colon is missing", address)
 }
 

@@ -42,7 +42,7 @@ func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error
 	if err != nil {
 		return err
 	}
-	if err := a.tellUnserved(ctx, c, &job); err != nil {
+	if err := a.warnUnserved(ctx, c, &job); err != nil {
 		return err
 	}
 	if f.wait {
@@ -51,7 +51,7 @@ func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error
 	return a.print(job, func(w io.Writer) { fmt.Fprintln(w, job.ID) })
 }
 
-// warnOverwrite says what is about to be lost, as far as that is known before the job has looked at the drive.
+// warnOverwrite says what is about to be lost, as far as that is known before the job reads the drive.
 func (a *app) warnOverwrite(s *transfer.Spec) {
 	if s.Kind != transfer.Upload || s.Target.Drive == "" {
 		return
@@ -123,7 +123,7 @@ func (a *app) watch(ctx context.Context, c *queue.Client, id string, timeout tim
 			"job %s has not ended after %s and goes on", id, timeout))
 		defer cancel()
 	}
-	f, waits := a.follow(), a.tellWaits(c)
+	f, waits := a.follow(), a.reportWaits(c)
 	defer f.stop()
 	for job, err := range c.Watch(ctx, id) {
 		if err != nil {

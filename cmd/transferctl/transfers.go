@@ -20,11 +20,11 @@ func (a *app) uploadCommand() *cobra.Command {
 		Long: `Copy an image to a drive, a new one if no UUID is given.
 
 SOURCE is a file or block device on the worker's host, an http(s) URL, or - for standard input with --local. Images
-compressed by gzip or zstd are unpacked on the way; what is known to be no raw image is refused. --format raw takes the
-bytes as they are, as does a manifest beside a file, as downloads leave it, that is one of its bytes. With --wait the
-drive's UUID is printed.
+compressed by gzip or zstd are unpacked on the way; content of another image format is refused. --format raw takes the
+bytes as they are. So does the manifest that a download leaves next to its file, if it describes those bytes. With
+--wait the drive's UUID is printed.
 
-A drive that exists is written with --overwrite alone. If it is larger than the image, the rest of it becomes zeros, or
+A drive that exists is written only with --overwrite. If it is larger than the image, the rest of it becomes zeros, or
 stays as it is with --keep-tail.`,
 		Args: cobra.ExactArgs(2),
 	}
@@ -89,7 +89,8 @@ digests to verify it by later. With --wait the path is printed.`,
 		Args: cobra.ExactArgs(2),
 	}
 	f := newJobFlags(cmd, transfer.Download)
-	cmd.Flags().StringVar((*string)(&f.spec.Format), "format", "", "`format` of the image: raw, gz or zst (default by DEST's ending, else raw)")
+	cmd.Flags().StringVar((*string)(&f.spec.Format), "format", "",
+		"`format` of the image: raw, gz or zst (default by DEST's ending, else raw)")
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace DEST if it exists")
 	f.keepTailFlag(cmd.Flags(), "block device")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {

@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// unserved says why nothing takes a job up; empty if something does.
+// unserved says why no transferd takes a job up; empty if one does.
 func unserved(o *queue.Outlook, queueName string) string {
 	switch {
 	case !o.Served:
@@ -22,8 +22,8 @@ func unserved(o *queue.Outlook, queueName string) string {
 	return ""
 }
 
-// tellUnserved warns of a job that waits for a transferd that there is not.
-func (a *app) tellUnserved(ctx context.Context, c *queue.Client, j *transfer.Job) error {
+// warnUnserved warns of a queued job that no transferd takes up.
+func (a *app) warnUnserved(ctx context.Context, c *queue.Client, j *transfer.Job) error {
 	o, err := c.Outlook(ctx, &transfer.Job{Queue: j.Queue}, endpointsOf(j))
 	if why := unserved(&o, j.Queue); err == nil && why != "" && j.State == transfer.Queued {
 		fmt.Fprintf(a.stderr, "job %s waits: %s; start one with transferd --queue %s\n", j.ID, why, j.Queue)
@@ -92,51 +92,51 @@ func clock(t time.Time) string {
 	return t.Format("15:04:05")
 }
 
-// waitTeller tells who follows a job what the job waits for: when that changes, and then every few seconds, or less often
-// when it takes long.
-type waitTeller struct {
-	app   *app
-	queue *queue.Client // nil: the job runs here
-	began time.Time
-	text  string
-	since time.Time // of the text
-	told  time.Time
+// waitReporter prints what a job waits for: when that changes, and then every few seconds, or less
+// often when it takes long.
+type waitReporter struct {
+	app     *app
+	queue   *queue.Client // nil: the job runs here
+	began   time.Time
+	text    string
+	since   time.Time // of the text
+	printed time.Time
 }
 
-func (a *app) tellWaits(c *queue.Client) *waitTeller {
-	return &waitTeller{app: a, queue: c, began: time.Now()}
+func (a *app) reportWaits(c *queue.Client) *waitReporter {
+	return &waitReporter{app: a, queue: c, began: time.Now()}
 }
 
 const (
-	tellEvery = 5 * time.Second
-	// tellLater is how often it is told what has been so for a minute.
-	tellLater = 30 * time.Second
-	// takeUp is how long a job may be queued before that is told: most are taken up at once.
+	reportEvery = 5 * time.Second
+	// reportLater is how often a text is printed that has not changed for a minute.
+	reportLater = 30 * time.Second
+	// takeUp is how long a job may be queued before that is printed: most are taken up at once.
 	takeUp = 2 * time.Second
 )
 
-func (t *waitTeller) show(ctx context.Context, j *transfer.Job) {
-	if t.queue != nil && t.app.explain(ctx, t.queue, j) != nil {
-		return // the queue is away; who follows the job is told when that takes long
+func (r *waitReporter) show(ctx context.Context, j *transfer.Job) {
+	if r.queue != nil && r.app.explain(ctx, r.queue, j) != nil {
+		return // the queue is away; the watch reports that when it takes long
 	}
 	now, text := time.Now(), waitingText(j)
-	every := tellEvery
-	if now.Sub(t.since) > time.Minute {
-		every = tellLater
+	every := reportEvery
+	if now.Sub(r.since) > time.Minute {
+		every = reportLater
 	}
 	switch {
-	case j.State.Terminal(), text == t.text && (text == "" || now.Sub(t.told) < every):
+	case j.State.Terminal(), text == r.text && (text == "" || now.Sub(r.printed) < every):
 		return
-	case j.State == transfer.Queued && now.Sub(t.began) < takeUp:
+	case j.State == transfer.Queued && now.Sub(r.began) < takeUp:
 		return
-	case text != t.text:
-		t.text, t.since = text, now
+	case text != r.text:
+		r.text, r.since = text, now
 	}
-	if t.told = now; text == "" {
+	if r.printed = now; text == "" {
 		text = "the job goes on"
 	}
-	if isTerminal(t.app.stderr) {
-		fmt.Fprint(t.app.stderr, "\r\x1b[K") // over a progress bar
+	if isTerminal(r.app.stderr) {
+		fmt.Fprint(r.app.stderr, "\r\x1b[K") // over a progress bar
 	}
-	fmt.Fprintln(program.Visible(t.app.stderr), text)
+	fmt.Fprintln(program.Visible(r.app.stderr), text)
 }
