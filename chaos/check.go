@@ -32,7 +32,7 @@ func (l *lab) checkAll(ctx context.Context) {
 		switch {
 		case there[id]:
 		case l.history.mayBeMissing(id):
-			l.happened("jobs that Redis had forgotten", 1)
+			l.happened("jobs that Redis had lost", 1)
 		default:
 			l.wrong("job %s is missing", id)
 		}
@@ -46,7 +46,7 @@ func (l *lab) checkJob(j *transfer.Job) {
 	l.happened(fmt.Sprintf("jobs %s", j.State), 1)
 	switch {
 	case l.history.doubted(j.ID):
-		l.happened("jobs whose end Redis had forgotten", 1)
+		l.happened("jobs whose end Redis had lost", 1)
 	case !j.State.Terminal():
 		l.wrong("job %s is %s", j.ID, j.State)
 	case j.State == transfer.Failed && (!slices.Contains(clearCodes, j.Error.Code) || j.Error.Message == ""):

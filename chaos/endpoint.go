@@ -23,7 +23,7 @@ type endpoint struct {
 	writes  int
 }
 
-// faultsOf is every kind of fault, each as strong as the dice say; of corrupt reads those given.
+// faultsOf is every kind of fault at a random rate, except that of corrupt reads, in percent.
 func faultsOf(dice *rand.Rand, corruptReads float64) (faults []sandbox.Fault, err error) {
 	var specs []string
 	for _, kind := range []string{"409", "504", "500", "reset", "truncate", "corrupt-write"} {
@@ -47,7 +47,9 @@ func newEndpoint(names []string, dir string, dice *rand.Rand, corruptReads float
 		return nil, err
 	}
 	e := &endpoint{names: names, address: freeAddress(dice)}
-	e.server, err = sandbox.New(sandbox.Config{Dir: dir, User: user, Password: password, Faults: faults, Seed: dice.Uint64() | 1, Intercept: e.count})
+	e.server, err = sandbox.New(sandbox.Config{
+		Dir: dir, User: user, Password: password, Faults: faults, Seed: dice.Uint64() | 1, Intercept: e.count,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func newEndpoint(names []string, dir string, dice *rand.Rand, corruptReads float
 
 func (e *endpoint) name() string { return e.names[0] }
 
-// host is what transferds take for its host; their relays know its address.
+// host is the host name in its URLs. Relays map it to its address.
 func (e *endpoint) host() string { return e.name() + hostSuffix }
 
 const hostSuffix = ".chaos.test"
@@ -66,7 +68,8 @@ func (e *endpoint) urls() []string {
 	return []string{"http://" + e.host(), "HTTP://" + strings.ToUpper(e.host()) + ":80/"}[:len(e.names)]
 }
 
-// freeAddress is one that no outgoing connection is given while the endpoint is away: of a port below those (ip(7)).
+// freeAddress has a port below the ephemeral ones (ip(7)), so no outgoing connection takes it while the
+// endpoint is away.
 func freeAddress(dice *rand.Rand) string {
 	for {
 		address := fmt.Sprintf("127.0.0.1:%d", 20_000+dice.IntN(10_000))

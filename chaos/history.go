@@ -11,18 +11,18 @@ type span struct{ from, to time.Time }
 
 func (s span) meets(o span) bool { return !s.to.Before(o.from) && !o.to.Before(s.from) }
 
-// history is when jobs were enqueued and ended, and what of it Redis has forgotten. Such a job may be
-// missing, or be run once more, so that nothing is known of what it writes. The zero value is ready.
+// history is when jobs were enqueued and ended, and the spans of time that Redis has lost. A job of such
+// a span may be missing, or run once more, so what it writes is unknown. The zero value is ready.
 type history struct {
-	mu        sync.Mutex
-	jobs      map[string]*lifetime
-	forgotten []span
+	mu   sync.Mutex
+	jobs map[string]*lifetime
+	lost []span
 }
 
 // lifetime is when a job was enqueued and when it ended, as its user saw.
 type lifetime struct {
 	enqueued, ended span
-	doubted         bool // it used a drive of which nothing is known
+	doubted         bool // it used a drive whose content is unknown
 }
 
 // enqueued notes a job that was acknowledged.
@@ -37,18 +37,18 @@ func (h *history) enqueued(id string, began time.Time) {
 	}
 }
 
-// ended notes that a job was seen to have ended by a look that began at a time.
+// ended notes that a query, which began at looked, found a job ended.
 func (h *history) ended(id string, looked time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.jobs[id].ended = span{looked, time.Now()}
 }
 
-// forget notes that Redis has forgotten a time.
-func (h *history) forget(s span) {
+// lose notes that Redis has lost a span.
+func (h *history) lose(s span) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.forgotten = append(h.forgotten, s)
+	h.lost = append(h.lost, s)
 }
 
 // uses notes that a job used the drive that another has written.
@@ -61,27 +61,27 @@ func (h *history) uses(id, writer string) {
 	}
 }
 
-// doubted reports whether a job that has ended may be run once more.
+// doubted reports whether a job that has ended may be run once more, or used a drive of such a job.
 func (h *history) doubted(id string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	j := h.jobs[id]
-	return j == nil || j.doubted || slices.ContainsFunc(h.forgotten, j.ended.meets)
+	return j == nil || j.doubted || slices.ContainsFunc(h.lost, j.ended.meets)
 }
 
-// mayBeMissing reports whether Redis may have forgotten a job.
+// mayBeMissing reports whether Redis may have lost a job.
 func (h *history) mayBeMissing(id string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.ContainsFunc(h.forgotten, h.jobs[id].enqueued.meets)
+	return slices.ContainsFunc(h.lost, h.jobs[id].enqueued.meets)
 }
 
-// undisturbed reports whether Redis has forgotten nothing since a job was enqueued.
+// undisturbed reports whether Redis has lost nothing since a job was enqueued.
 func (h *history) undisturbed(id string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	life := span{h.jobs[id].enqueued.from, time.Now()}
-	return !slices.ContainsFunc(h.forgotten, life.meets)
+	return !slices.ContainsFunc(h.lost, life.meets)
 }
 
 // all is the IDs of all jobs.

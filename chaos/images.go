@@ -101,7 +101,7 @@ func readerEquals(r io.Reader, im image) error {
 	return nil
 }
 
-// differences says where bytes differ from an image, by what they are there, and what the image has.
+// differences says where bytes differ from an image, with the first bytes of both.
 func differences(got []byte, im image) string {
 	first, last, n := -1, 0, 0
 	for i := range got {
@@ -114,7 +114,8 @@ func differences(got []byte, im image) string {
 		}
 	}
 	end := min(first+8, len(got))
-	return fmt.Sprintf("%d differ from %s, at %d to %d: %x instead of %x", n, im.path, first, last, got[first:end], im.data[first:end])
+	return fmt.Sprintf("%d differ from %s, at %d to %d: %x instead of %x",
+		n, im.path, first, last, got[first:end], im.data[first:end])
 }
 
 // plain makes a call of the endpoint that no fault hits.

@@ -66,7 +66,7 @@ func newLab(o options, dir string) (l *lab, err error) {
 	return l, os.WriteFile(l.path("config.yaml"), []byte(l.config("redis: unix://"+l.socket)), 0o600)
 }
 
-// startEndpoints starts one endpoint that has two names, and one of which each tenth read is corrupt.
+// startEndpoints starts an endpoint that has two names, and one that corrupts each tenth read.
 func (l *lab) startEndpoints() error {
 	for i, names := range [][]string{{"a", "alias"}, {"b"}} {
 		dice, corruptReads := l.dice(uint64(100+i)), 10.0
@@ -85,8 +85,9 @@ func (l *lab) startEndpoints() error {
 func (l *lab) startRedis() (err error) {
 	l.socket = l.path("redis.sock")
 	l.redis = &process{kind: "Redis", name: "redis", make: func() *exec.Cmd {
-		return exec.Command("redis-server", "--port", "0", "--unixsocket", l.socket, "--dir", l.dir, "--appendonly", "yes",
-			"--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction", "--logfile", l.path("redis.log"))
+		return exec.Command("redis-server", "--port", "0", "--unixsocket", l.socket, "--dir", l.dir,
+			"--appendonly", "yes", "--appendfsync", "always", "--save", "",
+			"--maxmemory-policy", "noeviction", "--logfile", l.path("redis.log"))
 	}}
 	if err := l.redis.start(); err != nil {
 		return err
@@ -97,8 +98,8 @@ func (l *lab) startRedis() (err error) {
 
 func (l *lab) embedded() bool { return l.queueKind != queueRedis }
 
-// startEmbedded starts the first transferd with a queue of its own, which the others reach as they do
-// a Redis.
+// startEmbedded starts the first transferd with a queue of its own. The others reach it as they reach
+// Redis.
 func (l *lab) startEmbedded() (err error) {
 	if err := l.startDaemon(0); err != nil {
 		return err
@@ -127,7 +128,8 @@ type daemon struct {
 // each other one has its own.
 func (l *lab) startDaemon(i int) (err error) {
 	d := &daemon{process: &process{kind: "transferd", name: fmt.Sprintf("transferd %d", i)}}
-	if d.redis, err = newRelay(func(*bufio.Reader) (net.Conn, error) { return net.Dial("unix", l.socket) }); err != nil {
+	dialRedis := func(*bufio.Reader) (net.Conn, error) { return net.Dial("unix", l.socket) }
+	if d.redis, err = newRelay(dialRedis); err != nil {
 		return err
 	}
 	l.daemons = append(l.daemons, d)
@@ -183,7 +185,8 @@ func (l *lab) config(queue string) string {
 	fmt.Fprintf(&b, "%s\nroots: [%s]\nendpoints:\n", queue, l.dir)
 	for _, e := range l.endpoints {
 		for i, url := range e.urls() {
-			fmt.Fprintf(&b, "  %s: {url: \"%s\", user: %s, password_env: CHAOS_PASSWORD, max_in_flight: 8}\n", e.names[i], url, user)
+			fmt.Fprintf(&b, "  %s: {url: \"%s\", user: %s, password_env: CHAOS_PASSWORD, max_in_flight: 8}\n",
+				e.names[i], url, user)
 		}
 	}
 	return b.String()

@@ -1,9 +1,10 @@
-// Command chaos runs many jobs on several transferds while everything that they depend on fails at random: the endpoints
-// in every way that the sandbox knows; Redis, which is killed, refuses, and is restored from an older copy; and the
-// transferds, which are killed, stopped, and cut off from Redis and the endpoints. At the end each job must have succeeded
-// with equal bytes, or failed with a clear error; none may be missing, or have been run twice at once.
+// Command chaos runs many jobs on several transferds while everything that they depend on fails at
+// random: the endpoints in every way that the sandbox knows; Redis, which is killed, refuses, and is
+// restored from an older copy; and the transferds, which are killed, stopped, and cut off from Redis
+// and the endpoints. At the end each job must have succeeded with equal bytes, or failed with a clear
+// error; none may be missing, or have been run twice at once.
 //
-// All that is chosen at random follows from the seed; what meets what in time does not.
+// All random choices follow from the seed; the timing does not.
 package main
 
 import (
@@ -41,7 +42,8 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "what all random choices follow from")
 	flag.DurationVar(&o.time, "time", time.Minute, "for how `long` jobs are made and things fail")
 	flag.IntVar(&o.daemons, "daemons", 3, "how `many` transferds")
-	flag.IntVar(&o.users, "users", 0, "how `many` jobs are wanted at once (default 6, and 20 in runs of a minute and more)")
+	flag.IntVar(&o.users, "users", 0,
+		"how `many` jobs are wanted at once (default 6, and 20 in runs of a minute and more)")
 	flag.StringVar(&o.queueKind, "queue", queueRedis, "which `queue`: redis, embedded or memory")
 	flag.BoolVar(&o.verbose, "v", false, "tell of each job and each kill")
 	flag.Parse()
@@ -56,10 +58,11 @@ func main() {
 		os.Exit(2)
 	}
 	if o.queueKind == queueMemory {
-		o.daemons = 1 // it does not keep who has claimed a drive, so all must end with it
+		o.daemons = 1 // claims are lost with it, so no other transferd may outlive it
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	again := fmt.Sprintf("go run ./chaos -seed %d -time %s -daemons %d -users %d -queue %s", o.seed, o.time, o.daemons, o.users, o.queueKind)
+	again := fmt.Sprintf("go run ./chaos -seed %d -time %s -daemons %d -users %d -queue %s",
+		o.seed, o.time, o.daemons, o.users, o.queueKind)
 	fmt.Println("chaos:", again)
 	err := run(ctx, o)
 	stop()

@@ -29,8 +29,8 @@ func (l *lab) redisCommand(args []string) {
 	}
 }
 
-// restoreRedis kills Redis and copies what it has stored, has it go on for some seconds, and then
-// puts the copy in the place of what it has.
+// restoreRedis kills Redis and copies its files, runs it for some seconds more, and then restores the
+// copy.
 func (l *lab) restoreRedis(dice *rand.Rand) {
 	stored, older := l.path("appendonlydir"), l.path("older")
 	l.happened("Redis restored from an older copy", 1)
@@ -50,7 +50,7 @@ func (l *lab) restoreRedis(dice *rand.Rand) {
 		l.wrong("%v", err)
 	}
 	lost.to = time.Now()
-	l.history.forget(lost)
-	l.tell("Redis has forgotten what happened in %s", lost.to.Sub(lost.from))
+	l.history.lose(lost)
+	l.tell("Redis has lost the last %s", lost.to.Sub(lost.from))
 	l.startAgain(l.redis)
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// relay is the network between one transferd and a server. While it is cut it holds back what comes:
-// nothing is refused, and nothing is answered. It keeps hardly any itself.
+// relay is the network between one transferd and a server. While it is cut it holds back all bytes:
+// connections are neither refused nor answered. Its buffers are small.
 type relay struct {
 	listener net.Listener
 	dial     func(near *bufio.Reader) (net.Conn, error) // near has what was sent so far
@@ -139,8 +139,8 @@ func (r *relay) close() {
 // errNoProxyRequest is what came where a request to a proxy was expected.
 var errNoProxyRequest = errors.New("no request to a proxy")
 
-// proxiedHost is the host that the first request of a connection asks a proxy for. Each client of
-// transferd has connections of its own to each endpoint.
+// proxiedHost is the host that the first request on a connection asks a proxy for. A client of
+// transferd uses a connection for one endpoint only.
 func proxiedHost(near *bufio.Reader) (string, error) {
 	for {
 		if _, err := near.Peek(near.Buffered() + 1); err != nil {

@@ -25,15 +25,15 @@ type runs struct {
 // after it has.
 type overlap struct {
 	job, by, other string
-	until          time.Time // the other has to say so before this
+	until          time.Time // the other must log it before this
 }
 
 const (
 	moment = time.Second
-	// learns is how long one that was cut off may take to put down what it has lost.
+	// learns is how long a transferd that was cut off may take to put down the jobs that it has lost.
 	learns = 5 * time.Second
-	// lapses is how long after it was cut off it may lose a job: a lease was renewed up to a third of
-	// it before.
+	// lapses is how long a transferd keeps its jobs at least when it is cut off: it renews a lease each
+	// third of it.
 	lapses = leaseTime / 3 * 2
 )
 
@@ -61,8 +61,7 @@ func (r *runs) of(daemon string) io.Writer {
 	}}
 }
 
-// farewells is how the last lines of a transferd begin that finds no Redis when it starts, or one that
-// refuses.
+// farewells begin the last lines of a transferd that starts while Redis is away or refuses.
 var farewells = []string{"transferd: connect to the queue: ", "transferd: announce this worker: ", "hint: "}
 
 func isFarewell(line []byte) bool {
@@ -150,7 +149,9 @@ func (r *runs) died(daemon string) {
 		}
 	}
 	delete(r.lost, daemon)
-	r.doubted = slices.DeleteFunc(r.doubted, func(o overlap) bool { return o.other == daemon && time.Now().Before(o.until) })
+	r.doubted = slices.DeleteFunc(r.doubted, func(o overlap) bool {
+		return o.other == daemon && time.Now().Before(o.until)
+	})
 }
 
 // logReader hands out lines. What a killed process left of its last one is dropped.

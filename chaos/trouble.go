@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// longForm is how long a run is at least in which things last longer than leases.
+// longForm is the shortest run in which failures last longer than leases.
 const longForm = time.Minute
 
 // leaseTime is how long leases last.
@@ -73,9 +73,13 @@ func (l *lab) troubleRedis(dice *rand.Rand) {
 	case n < 2:
 		l.restoreRedis(dice)
 	case n < 3:
-		l.refuse(dice, "is full", []string{"config", "set", "maxmemory", "1"}, []string{"config", "set", "maxmemory", "0"})
+		l.refuse(dice, "is full",
+			[]string{"config", "set", "maxmemory", "1"},
+			[]string{"config", "set", "maxmemory", "0"})
 	case n < 4:
-		l.refuse(dice, "refuses writes", []string{"acl", "setuser", "default", "-@write"}, []string{"acl", "setuser", "default", "+@all"})
+		l.refuse(dice, "refuses writes",
+			[]string{"acl", "setuser", "default", "-@write"},
+			[]string{"acl", "setuser", "default", "+@all"})
 	case n < 5:
 		l.happened("Redis away for longer than leases last", 1)
 		l.outage(l.redis, syscall.SIGKILL, dice, 40*time.Second)

@@ -129,7 +129,8 @@ func (u *someone) uploadTwice(ctx context.Context) {
 	first := u.enqueue(ctx, "upload", d.im.path, u.address(d.at, d.uuid), "--overwrite")
 	second := u.enqueue(ctx, "upload", other.path, u.address(d.at, d.uuid), "--overwrite")
 	one, two := u.await(ctx, first), u.await(ctx, second)
-	if one.State != transfer.Succeeded || two.State != transfer.Succeeded || u.history.doubted(first) || u.history.doubted(second) {
+	doubted := u.history.doubted(first) || u.history.doubted(second)
+	if one.State != transfer.Succeeded || two.State != transfer.Succeeded || doubted {
 		u.destroy(d) // it may hold a part of either
 		return
 	}
@@ -153,8 +154,8 @@ func (u *someone) fitting(d owned) image {
 	return fit
 }
 
-// onDrive is what a drive of the size of an image holds after a shorter one was written to it: zeros
-// at its end.
+// onDrive is what a drive holds after a shorter image was written over a longer one that filled it: the
+// rest is zeros.
 func onDrive(long, short image) image {
 	data := make([]byte, len(long.data))
 	copy(data, short.data)
@@ -199,7 +200,7 @@ func (u *someone) clone(ctx context.Context) {
 	}
 }
 
-// verify compares a drive with its image: one that a longer image was on before has zeros behind it.
+// verify compares a drive with its image.
 func (u *someone) verify(ctx context.Context) {
 	d := u.drive()
 	job, _ := u.do(ctx, "verify", u.address(d.at, d.uuid), d.im.path)
@@ -246,7 +247,8 @@ func (u *someone) enqueue(ctx context.Context, args ...string) string {
 			return job.ID
 		}
 		full := bytes.Contains(stderr.Bytes(), []byte("the queue's memory is full"))
-		if code := cmd.ProcessState.ExitCode(); code != transfer.CodeUnreachable.ExitStatus() && !full && ctx.Err() == nil {
+		code := cmd.ProcessState.ExitCode()
+		if code != transfer.CodeUnreachable.ExitStatus() && !full && ctx.Err() == nil {
 			u.wrong("%q exits with %d: %s", args, code, &stderr)
 			return ""
 		}
@@ -294,7 +296,7 @@ func (u *someone) owns(job transfer.Job, e *endpoint, im image) {
 	}
 }
 
-// compare finds a drive wrong that is not as its last job has left it.
+// compare checks that a drive holds what its last job wrote.
 func (u *someone) compare(d owned) {
 	if err := d.at.driveEquals(d.uuid, d.im); err != nil && !u.history.doubted(d.job) {
 		u.wrong("drive %s of job %s: %v", d.uuid, d.job, err)
@@ -319,7 +321,7 @@ func (u *someone) destroy(d owned) {
 
 const keptDrives = 4
 
-// tidy destroys the drives of which nothing is known any more, and the oldest of the others.
+// tidy destroys the drives whose content is unknown, and the oldest of the others.
 func (u *someone) tidy() {
 	for _, d := range slices.Clone(u.drives) {
 		if u.history.doubted(d.job) {

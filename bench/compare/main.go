@@ -180,12 +180,17 @@ func (b *bench) build(ctx context.Context) error {
 
 // makeImages makes the three images, and shorter ones for slow links.
 func (b *bench) makeImages(ctx context.Context) error {
-	// Sparse is a file system of Go's sources, three quarters empty; dense is real files without the gaps between them, the
-	// first of them not in the archive, for transferd refuses an image that is one.
+	// Sparse is a file system of Go's sources, three quarters empty. Dense is real files without the gaps
+	// between them; the first is not in the archive, because transferd refuses an archive.
 	script := `set -e
 mkfs.ext4 -q -F -d "$GOROOT/src" sparse.img $((SIZE / 1024))k
-{ cat "$GOROOT/bin/go"; while :; do tar -C "$GOROOT" -cf - src pkg bin; tar -C /usr -cf - lib share; done; } 2>/dev/null |
-	head -c $SIZE >dense.img
+{
+	cat "$GOROOT/bin/go"
+	while :; do
+		tar -C "$GOROOT" -cf - src pkg bin
+		tar -C /usr -cf - lib share
+	done
+} 2>/dev/null | head -c $SIZE >dense.img
 head -c $SIZE /dev/urandom >random.img`
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()

@@ -53,7 +53,8 @@ func daemonCommand(stderr io.Writer, signals *program.Signals) *cobra.Command {
 			}
 			for _, name := range f.queues {
 				if !transfer.ValidEndpointName(name) {
-					return transfer.Errorf(transfer.CodeInvalid, "use letters, digits, dot, dash and underscore", "--queue: %q cannot be a queue's name", name)
+					return transfer.Errorf(transfer.CodeInvalid, "use letters, digits, dot, dash and underscore",
+						"--queue: %q cannot be a queue's name", name)
 				}
 			}
 			log := newLogger(stderr, f.verbose)
@@ -103,7 +104,7 @@ func serve(ctx context.Context, f *daemonFlags, signals *program.Signals, log *z
 		d.cfg.Listen = f.listen
 	}
 	name := workerName()
-	life := d.openLife(name) // before the first connection, so that it is the last thing that a killed process closes
+	life := d.openLife(name) // before the first connection, so that a killed process closes it last
 	guard := d.startGuard(f.lease, life)
 	c, err := d.connect(ctx)
 	if err != nil {
@@ -171,7 +172,8 @@ func (d *daemon) connect(ctx context.Context) (*queue.Client, error) {
 			server = ""
 		}
 		r, err := embedded.Start(ctx, embedded.Config{
-			Dir: filepath.Join(d.cfg.State, "queue"), Server: server, Schema: queue.Schema{}, Log: d.log, Failed: d.fail,
+			Dir: filepath.Join(d.cfg.State, "queue"), Server: server, Schema: queue.Schema{},
+			Log: d.log, Failed: d.fail,
 		})
 		if err != nil {
 			return nil, err

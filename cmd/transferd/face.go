@@ -38,7 +38,8 @@ func (d *daemon) openFace(ctx context.Context) (net.Listener, status.Guard, erro
 	if err != nil {
 		return nil, guard, errors.Join(fmt.Errorf("http: cert_file and key_file: %w", err), l.Close())
 	}
-	return tls.NewListener(l, &tls.Config{GetCertificate: pair.GetCertificate, MinVersion: tls.VersionTLS12}), guard, nil
+	cfg := &tls.Config{GetCertificate: pair.GetCertificate, MinVersion: tls.VersionTLS12}
+	return tls.NewListener(l, cfg), guard, nil
 }
 
 // face is the HTTP face behind its guard, which may be replaced. It is safe for concurrent use.

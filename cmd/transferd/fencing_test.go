@@ -18,8 +18,8 @@ const (
 // slowly has a chunk of 4 MiB take seconds, so that several are under way at any time.
 func slowly() *rate.Limiter { return rate.NewLimiter(4<<20, relayed) }
 
-// lost is a transferd that is cut off from its job in the middle of an upload, while another takes the job over, finishes
-// it, and then carries out a second one, which writes the same drive.
+// lost is a transferd that is cut off from its job in the middle of an upload. Another takes the job
+// over, finishes it, and then runs a second one, which writes the same drive.
 type lost struct {
 	*host
 	victim *transferd
@@ -27,7 +27,8 @@ type lost struct {
 	drive  string
 }
 
-// lose begins an upload on one transferd, calls cut when it has sent a few chunks, and runs the rest on another.
+// lose begins an upload on one transferd, calls cut when it has sent a few chunks, and runs the rest on
+// another.
 func lose(t *testing.T, cut func(*lost)) *lost {
 	t.Helper()
 	h := newHost(t)
@@ -66,7 +67,7 @@ func (l *lost) intact(before int) {
 	}
 }
 
-// back waits until the victim has told Redis that it is there.
+// back waits until Redis lists the victim as a worker.
 func (l *lost) back() {
 	l.t.Helper()
 	for began := time.Now(); ; {
@@ -83,7 +84,8 @@ func (l *lost) back() {
 	}
 }
 
-// TestStoppedWorkerWritesNothing stops a transferd in the middle of an upload for longer than its lease lasts.
+// TestStoppedWorkerWritesNothing stops a transferd in the middle of an upload for longer than its lease
+// lasts.
 func TestStoppedWorkerWritesNothing(t *testing.T) {
 	t.Parallel()
 	l := lose(t, func(l *lost) { l.victim.signal(syscall.SIGSTOP) })
@@ -93,8 +95,8 @@ func TestStoppedWorkerWritesNothing(t *testing.T) {
 	l.intact(before)
 }
 
-// TestPartitionedWorkerWritesNothing cuts a transferd off from Redis and the endpoint, for as much longer than a lease as 22 s
-// are than 15, so that what the network held back arrives while another has the job.
+// TestPartitionedWorkerWritesNothing cuts a transferd off from Redis and the endpoint for 22/15 of a
+// lease, so that what the network held back arrives while another has the job.
 func TestPartitionedWorkerWritesNothing(t *testing.T) {
 	t.Parallel()
 	l := lose(t, func(l *lost) {
@@ -110,8 +112,8 @@ func TestPartitionedWorkerWritesNothing(t *testing.T) {
 	l.intact(before)
 }
 
-// TestWorkerWithoutRedisWritesNothing cuts a transferd off from Redis alone, while the endpoint answers 504 to it; and then
-// not any more, but Redis is still away.
+// TestWorkerWithoutRedisWritesNothing cuts a transferd off from Redis alone. At first the endpoint
+// answers 504 to it; later it answers well, while Redis is still away.
 func TestWorkerWithoutRedisWritesNothing(t *testing.T) {
 	t.Parallel()
 	l := lose(t, func(l *lost) {
@@ -135,8 +137,8 @@ func TestWorkerWithoutRedisWritesNothing(t *testing.T) {
 	l.intact(before)
 }
 
-// TestKilledWorkerDelaysNothing kills a transferd in the middle of an upload. Another that shares its state folder finds it
-// ended, and waits for its lease to lapse, but for nothing after that.
+// TestKilledWorkerDelaysNothing kills a transferd in the middle of an upload. Another that shares its
+// state folder finds it ended, and waits for its lease to lapse, but no longer.
 func TestKilledWorkerDelaysNothing(t *testing.T) {
 	t.Parallel()
 	const lease = 2 * testLease
@@ -150,7 +152,8 @@ func TestKilledWorkerDelaysNothing(t *testing.T) {
 	h.start("state", lease, nil)
 	job := h.await(id)
 	if took, least := job.FinishedAt.Sub(killed), 2*lease-lease/15; took > least {
-		t.Errorf("the job ended %s after its worker was killed; one that waited for late bytes would after %s", took, least)
+		t.Errorf("the job ended %s after its worker was killed, want less than %s, "+
+			"after which it would have waited for late bytes", took, least)
 	}
 	if got := h.drive(job.Drive, imageSize); job.Attempts != 2 || !bytes.Equal(got, content) {
 		t.Errorf("after %d attempts the drive is equal: %v", job.Attempts, bytes.Equal(got, content))

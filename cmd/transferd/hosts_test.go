@@ -75,7 +75,7 @@ func newHost(t *testing.T) *host {
 	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", h.redis, "--dir", h.dir,
 		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--logfile", filepath.Join(h.dir, "redis.log"))
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("start redis-server (Debian's package is redis-server): %v", err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -124,8 +124,8 @@ func (h *host) written(address string) int {
 type transferd struct {
 	*exec.Cmd
 	h        *host
-	redis    *relay // what it takes for Redis
-	endpoint *relay // what it takes for the endpoint
+	redis    *relay // its way to Redis
+	endpoint *relay // its way to the endpoint
 	once     sync.Once
 }
 
@@ -135,13 +135,18 @@ func (h *host) start(name string, lease time.Duration, slow *rate.Limiter) *tran
 	d := &transferd{h: h, redis: newRelay(h.t, "unix", h.redis, nil, 0)}
 	d.endpoint = newRelay(h.t, "tcp", h.endpoint, slow, 3<<20)
 	config := filepath.Join(h.dir, name+".yaml")
-	text := fmt.Sprintf("redis: redis://%s/0\nstate: %s\nroots: [%s]\nendpoints:\n  zrh: {url: \"http://%s\", user: %s, password_env: TEST_PASSWORD}\n",
-		d.redis.address(), filepath.Join(h.dir, name), h.dir, d.endpoint.address(), testUser)
+	text := fmt.Sprintf(`redis: redis://%s/0
+state: %s
+roots: [%s]
+endpoints:
+  zrh: {url: "http://%s", user: %s, password_env: TEST_PASSWORD}
+`, d.redis.address(), filepath.Join(h.dir, name), h.dir, d.endpoint.address(), testUser)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		h.t.Fatal(err)
 	}
 	d.Cmd = exec.Command(os.Args[0])
-	d.Env = append(os.Environ(), leaseVariable+"="+lease.String(), "TRANSFERD_CONFIG="+config, "TEST_PASSWORD="+testPassword)
+	d.Env = append(os.Environ(),
+		leaseVariable+"="+lease.String(), "TRANSFERD_CONFIG="+config, "TEST_PASSWORD="+testPassword)
 	d.Stderr = h.t.Output()
 	if err := d.Start(); err != nil {
 		h.t.Fatal(err)
@@ -157,7 +162,7 @@ func (d *transferd) signal(s syscall.Signal) {
 	}
 }
 
-// end has the process hand its jobs back, and waits until it has: nothing that it was about to send is sent any more.
+// end stops the process and waits until it has handed its jobs back: it sends nothing after that.
 func (d *transferd) end() {
 	d.once.Do(func() {
 		_ = d.Process.Signal(syscall.SIGCONT)
@@ -219,7 +224,8 @@ func (h *host) drive(uuid string, size int) []byte {
 	h.t.Helper()
 	content := make([]byte, 0, size)
 	for off := 0; off < size; off += 1 << 20 {
-		req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, fmt.Sprintf("http://%s/drives/%s/read/%d/%d", h.endpoint, uuid, off, 1<<20), nil)
+		url := fmt.Sprintf("http://%s/drives/%s/read/%d/%d", h.endpoint, uuid, off, 1<<20)
+		req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, url, http.NoBody)
 		if err != nil {
 			h.t.Fatal(err)
 		}
@@ -238,8 +244,8 @@ func (h *host) drive(uuid string, size int) []byte {
 	return content
 }
 
-// relay passes bytes to a server and back. While its gate is locked it holds them back: nothing is refused, and nothing
-// is answered. It keeps hardly any itself.
+// relay passes bytes between a client and a server. While its gate is locked it holds them back:
+// connections are neither refused nor answered. Its buffers are small.
 type relay struct {
 	listener net.Listener
 	gate     sync.RWMutex
@@ -252,7 +258,7 @@ type relay struct {
 // relayed is what a relay passes on at once, in bytes.
 const relayed = 16 << 10
 
-// newRelay passes on to an address. When some bytes have gone to the server, an upload is under way.
+// newRelay passes on to an address. It closes under when some bytes have gone to the server.
 func newRelay(t *testing.T, network, address string, slow *rate.Limiter, some int64) *relay {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
