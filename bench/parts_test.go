@@ -49,7 +49,7 @@ func BenchmarkDigest(b *testing.B) {
 	}
 }
 
-// BenchmarkCompare is what a read-back costs beside the reading: comparing and hashing.
+// BenchmarkCompare is what a read-back costs in addition to the reading: comparing and hashing.
 func BenchmarkCompare(b *testing.B) {
 	p, c := chunks(b, "dense", 1)[0], verify.NewComparer()
 	b.SetBytes(chunkSize)

@@ -73,7 +73,7 @@ var contenders = []contender{
 	},
 	{
 		// Reading back into a file, with requests side by side, and openssl are faster than a pipe and sha256sum.
-		name: "nbdcopy there and back, SHA-256 of both", kind: "upload", links: true,
+		name: "nbdcopy both ways, SHA-256 of both", kind: "upload", links: true,
 		prepare: fresh + `; rm -f back.img`, run: `nbdcopy "$IMG" nbd://$NBD
 openssl dgst -sha256 <"$IMG" >here & nbdcopy nbd://$NBD back.img; openssl dgst -sha256 <back.img >there; wait; cmp here there`, check: sent,
 	},

@@ -1,5 +1,5 @@
-// Command compare runs transferd beside what its users would pick instead, on the same images and the same machine, and
-// prints times and what theirs are as multiples of ours.
+// Command compare measures transferd against what its users would pick instead, on the same images
+// and the same machine, and prints the times and their ratios to ours.
 package main
 
 import (

@@ -84,7 +84,7 @@ func (a *app) downloadCommand() *cobra.Command {
 		Short: "Copy a drive to an image file",
 		Long: `Copy a drive to an image file on the worker's host, or to - for standard output with --local.
 
-The file is sparse where the drive holds zeros, and appears when it is complete; DEST.manifest.json beside it holds the
+The file is sparse where the drive holds zeros, and appears when it is complete; DEST.manifest.json next to it holds the
 digests to verify it by later. With --wait the path is printed.`,
 		Args: cobra.ExactArgs(2),
 	}
