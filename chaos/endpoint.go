@@ -68,8 +68,8 @@ func (e *endpoint) urls() []string {
 	return []string{"http://" + e.host(), "HTTP://" + strings.ToUpper(e.host()) + ":80/"}[:len(e.names)]
 }
 
-// freeAddress has a port below the ephemeral ones (ip(7)), so no outgoing connection takes it while the
-// endpoint is away.
+// freeAddress has a port below the ephemeral ones (ip(7)), so no outgoing connection takes it while
+// the endpoint is away.
 func freeAddress(dice *rand.Rand) string {
 	for {
 		address := fmt.Sprintf("127.0.0.1:%d", 20_000+dice.IntN(10_000))

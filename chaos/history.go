@@ -11,8 +11,9 @@ type span struct{ from, to time.Time }
 
 func (s span) meets(o span) bool { return !s.to.Before(o.from) && !o.to.Before(s.from) }
 
-// history is when jobs were enqueued and ended, and the spans of time that Redis has lost. A job of such
-// a span may be missing, or run once more, so what it writes is unknown. The zero value is ready.
+// history is when jobs were enqueued and ended, and the spans of time that Redis has lost. A job of
+// such a span may be missing, or run once more, so what it writes is unknown. The zero value is
+// ready.
 type history struct {
 	mu   sync.Mutex
 	jobs map[string]*lifetime

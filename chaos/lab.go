@@ -98,8 +98,8 @@ func (l *lab) startRedis() (err error) {
 
 func (l *lab) embedded() bool { return l.queueKind != queueRedis }
 
-// startEmbedded starts the first transferd with a queue of its own. The others reach it as they reach
-// Redis.
+// startEmbedded starts the first transferd with a queue of its own. The others reach it as they
+// reach Redis.
 func (l *lab) startEmbedded() (err error) {
 	if err := l.startDaemon(0); err != nil {
 		return err

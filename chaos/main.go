@@ -1,8 +1,8 @@
 // Command chaos runs many jobs on several transferds while everything that they depend on fails at
-// random: the endpoints in every way that the sandbox knows; Redis, which is killed, refuses, and is
-// restored from an older copy; and the transferds, which are killed, stopped, and cut off from Redis
-// and the endpoints. At the end each job must have succeeded with equal bytes, or failed with a clear
-// error; none may be missing, or have been run twice at once.
+// random: the endpoints in every way that the sandbox knows; Redis, which is killed, refuses, and
+// is restored from an older copy; and the transferds, which are killed, stopped, and cut off from
+// Redis and the endpoints. At the end each job must have succeeded with equal bytes, or failed with
+// a clear error; none may be missing, or have been run twice at once.
 //
 // All random choices follow from the seed; the timing does not.
 package main

@@ -29,8 +29,8 @@ func (l *lab) redisCommand(args []string) {
 	}
 }
 
-// restoreRedis kills Redis and copies its files, runs it for some seconds more, and then restores the
-// copy.
+// restoreRedis kills Redis and copies its files, runs it for some seconds more, and then restores
+// the copy.
 func (l *lab) restoreRedis(dice *rand.Rand) {
 	stored, older := l.path("appendonlydir"), l.path("older")
 	l.happened("Redis restored from an older copy", 1)

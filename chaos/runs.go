@@ -30,10 +30,11 @@ type overlap struct {
 
 const (
 	moment = time.Second
-	// learns is how long a transferd that was cut off may take to put down the jobs that it has lost.
+	// learns is how long a transferd that was cut off may take to put down the jobs that it has
+	// lost.
 	learns = 5 * time.Second
-	// lapses is how long a transferd keeps its jobs at least when it is cut off: it renews a lease each
-	// third of it.
+	// lapses is how long a transferd keeps its jobs at least when it is cut off: it renews a lease
+	// each third of it.
 	lapses = leaseTime / 3 * 2
 )
 

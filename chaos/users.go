@@ -154,8 +154,8 @@ func (u *someone) fitting(d owned) image {
 	return fit
 }
 
-// onDrive is what a drive holds after a shorter image was written over a longer one that filled it: the
-// rest is zeros.
+// onDrive is what a drive holds after a shorter image was written over a longer one that filled it:
+// the rest is zeros.
 func onDrive(long, short image) image {
 	data := make([]byte, len(long.data))
 	copy(data, short.data)

@@ -11,7 +11,7 @@ finish() {
 	status=$?
 	set +e # the terminal may be gone
 	trap - EXIT
-	# Whoever interrupts once more has the daemon end at once, and still nothing is left behind.
+	# A second interrupt has the daemon end at once. Its files are removed in any case.
 	trap 'kill "$daemon" 2>/dev/null' INT TERM HUP
 	if [ -n "$daemon" ]; then
 		kill "$daemon" 2>/dev/null
@@ -20,7 +20,7 @@ finish() {
 		done
 	fi
 	if [ $status != 0 ] && [ -s "$work/transferd.log" ]; then
-		echo "the daemon's last words:" >&2
+		echo "the end of the daemon's log:" >&2
 		tail -n 20 "$work/transferd.log" >&2
 	fi
 	rm -rf "$work"
@@ -61,7 +61,7 @@ echo "image    $image, $size bytes, $(du -k "$image" | cut -f1) KiB allocated"
 # In a session of its own: a Ctrl-C is for this script, which stops the daemon.
 setsid "$bin/transferd" --dev --listen 127.0.0.1:0 2>"$work/transferd.log" &
 daemon=$!
-# The daemon tells of its endpoint last, when its queue answers.
+# The daemon announces its endpoint last, when its queue answers.
 until "$bin/transferctl" endpoints check sandbox >/dev/null 2>&1 && "$bin/transferctl" jobs list >/dev/null 2>&1; do
 	kill -0 "$daemon" 2>/dev/null || { echo "transferd did not start" >&2; exit 1; }
 	sleep 0.1

@@ -1,6 +1,6 @@
 #!/bin/sh
-# vuln.sh: fails if the programs call something that has a known vulnerability, in a module or in Go's own library. What
-# mends the latter is the toolchain line of go.mod.
+# vuln.sh: fails if the programs call something that has a known vulnerability, in a module or in Go's own library. The
+# toolchain line of go.mod mends the latter.
 #
 # The database is a Go module, so it comes as all others do, pinned; VULNDB=latest asks for what became known since.
 set -eu

@@ -180,8 +180,8 @@ func (b *bench) build(ctx context.Context) error {
 
 // makeImages makes the three images, and shorter ones for slow links.
 func (b *bench) makeImages(ctx context.Context) error {
-	// Sparse is a file system of Go's sources, three quarters empty. Dense is real files without the gaps
-	// between them; the first is not in the archive, because transferd refuses an archive.
+	// Sparse is a file system of Go's sources, three quarters empty. Dense is real files without
+	// the gaps between them; the first is not in the archive, because transferd refuses an archive.
 	script := `set -e
 mkfs.ext4 -q -F -d "$GOROOT/src" sparse.img $((SIZE / 1024))k
 {

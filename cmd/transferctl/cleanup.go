@@ -19,8 +19,8 @@ func (a *app) drivesCleanup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cleanup ENDPOINT:",
 		Short: "Show the incomplete drives that failed, canceled or lost jobs left, and remove them with --yes",
-		Long: `Show the incomplete drives that failed, canceled or lost jobs left, with their age and why they are there;
-with --yes, destroy them.
+		Long: `Show the incomplete drives that failed, canceled or lost jobs left, with their age and why they are
+there; with --yes, destroy them.
 
 A drive is kept if a job that has not ended uses it, if a server claims it, if it was renamed, or if its tag
 ` + transfer.IncompleteTag + ` was removed: whoever did that has taken it into use. A lost job is one that neither

@@ -17,8 +17,8 @@ func (a *app) drivesDestroy() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use: "destroy ENDPOINT:UUID", Short: "Destroy a drive and all it holds",
-		Long: `Destroy a drive and all it holds. On a terminal this asks first. Without a terminal and without --yes, a drive
-that a job uses stays. So does every drive while the queue cannot be reached.`,
+		Long: `Destroy a drive and all it holds. On a terminal this asks first. Without a terminal and without --yes,
+a drive that a job uses stays. So does every drive while the queue cannot be reached.`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, and do not look whether a job uses the drive")
@@ -86,7 +86,8 @@ func (a *app) destroyOf(ctx context.Context, c *api.Client, q *queue.Client, inf
 	if job == "" || q == nil {
 		return a.destroy(ctx, c, info.UUID)
 	}
-	// Disown returns false if the job has not ended, or has succeeded: the drive is destroyed all the same.
+	// Disown returns false if the job has not ended, or has succeeded: the drive is destroyed all
+	// the same.
 	if _, err := q.Disown(ctx, job); err != nil {
 		return err
 	}

@@ -47,9 +47,9 @@ func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check config, queue, workers, endpoints, clocks, disk and leftovers: what is wrong, and the remedy",
-		Long: `Check the config, the queue and how it keeps jobs, the workers of each queue, the endpoints and their clocks,
-the roots, the disk of the state folder, and what jobs have left. Each finding comes with its remedy. The exit status
-is 0 if all is well, and 1 if anything is not.`,
+		Long: `Check the config, the queue and how it keeps jobs, the workers of each queue, the endpoints and their
+clocks, the roots, the disk of the state folder, and what jobs have left. Each finding comes with its remedy. The exit
+status is 0 if all is well, and 1 if anything is not.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &doctor{app: a}

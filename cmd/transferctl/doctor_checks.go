@@ -54,7 +54,8 @@ func (d *doctor) checkQueue(ctx context.Context) *queue.Client {
 	return q
 }
 
-// checkClock compares a clock with this host's. It was read between two moments, and counts in steps.
+// checkClock compares a clock with this host's. It was read between two moments, and counts in
+// steps.
 func (d *doctor) checkClock(subject string, clock, before, after time.Time, step time.Duration) {
 	d.check = "clock"
 	if clock.IsZero() {
@@ -217,7 +218,7 @@ func (d *doctor) checkRoots() {
 	}
 }
 
-// leastFree is how many bytes of the disk of the state folder have to be free. A ledger takes 40 for
+// leastFree is how many bytes of the disk of the state folder must be free. A ledger takes 40 for
 // each chunk.
 const leastFree = 256 << 20
 

@@ -175,8 +175,8 @@ func (l *lab) wantImage(path string) {
 	}
 }
 
-// TestPoorFileSystemReplacesNoFile downloads to a file system without hard links, flags of renameat2,
-// extended attributes and fsync, as some of SMB and FUSE are.
+// TestPoorFileSystemReplacesNoFile downloads to a file system without hard links, flags of
+// renameat2, extended attributes and fsync, as some of SMB and FUSE are.
 func TestPoorFileSystemReplacesNoFile(t *testing.T) {
 	l, dir := newLab(t), mountFaulty(t, &faultyFS{poor: true})
 	l.run(0, "download", l.drive, filepath.Join(dir, "raw.img"), "--local", "--verify", "full")

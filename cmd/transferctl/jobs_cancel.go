@@ -18,10 +18,10 @@ func (a *app) jobsCancel() *cobra.Command {
 	var destroy bool
 	cmd := &cobra.Command{
 		Use: "cancel ID... | --state STATE", Short: "Stop jobs",
-		Long: `Stop the jobs named, or all that are in a state, and print how many those were. A running one is stopping until
-its worker has stopped, which takes about a second; what it wrote stays, and jobs retry continues it. With --destroy
-this waits until the job has stopped and destroys the drive that it made, also of a job that failed or was canceled
-before.`,
+		Long: `Stop the jobs named, or all that are in a state, and print how many those were. A running one is stopping
+until its worker has stopped, which takes about a second; what it wrote stays, and jobs retry continues it. With
+--destroy this waits until the job has stopped and destroys the drive that it made, also of a job that failed or was
+canceled before.`,
 		Example: "  transferctl jobs cancel --state queued          # all that wait\n" +
 			"  transferctl jobs cancel --state queued,running  # all there are",
 	}
@@ -75,12 +75,12 @@ func (a *app) cancelAll(
 	return n, errs
 }
 
-// stopWait is how long cancel --destroy waits for a job to stop. It is longer than a lease, with which
-// the job of a dead worker ends.
+// stopWait is how long cancel --destroy waits for a job to stop. It is longer than a lease, with
+// which the job of a dead worker ends.
 const stopWait = time.Minute
 
-// cancelAndDestroy cancels a job, waits until it has stopped, and destroys the drive that it made and
-// did not complete.
+// cancelAndDestroy cancels a job, waits until it has stopped, and destroys the drive that it made
+// and did not complete.
 func (a *app) cancelAndDestroy(ctx context.Context, c *queue.Client, id string) (transfer.Job, error) {
 	job, err := c.Cancel(ctx, id)
 	if transfer.CodeOf(err) == transfer.CodeInvalid { // it has ended

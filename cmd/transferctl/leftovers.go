@@ -33,7 +33,7 @@ type leftover struct {
 	lost bool // nothing on this host or in its queue knows the job
 }
 
-// lostAfter is how old a lost job has to be before its drive is removed: until then a job of another
+// lostAfter is the age of a lost job from which its drive is removed: until then a job of another
 // queue, or a --local job on another host, may still write it.
 const lostAfter = time.Hour
 
@@ -67,8 +67,8 @@ func (a *app) queueIfAny(ctx context.Context) (*queue.Client, error) {
 
 func (a *app) localFolder() string { return filepath.Join(a.cfg.State, "local") }
 
-// newLeftoverFinder connects to the endpoint and to the queue. It fails if this host has a queue that
-// cannot be reached, because then no drive is known to be a leftover.
+// newLeftoverFinder connects to the endpoint and to the queue. It fails if this host has a queue
+// that cannot be reached, because then no drive is known to be a leftover.
 func (a *app) newLeftoverFinder(ctx context.Context, address string) (*leftoverFinder, error) {
 	client, drive, err := a.endpoint(ctx, address)
 	if err != nil {
@@ -132,8 +132,8 @@ func (f *leftoverFinder) find(ctx context.Context) ([]leftover, error) {
 	return found, nil
 }
 
-// look returns the leftover that a drive is. It returns nil if the drive is complete, if a job still
-// writes it, or if no job made it.
+// look returns the leftover that a drive is. It returns nil if the drive is complete, if a job
+// still writes it, or if no job made it.
 func (f *leftoverFinder) look(ctx context.Context, d *api.DriveInfo) (*leftover, error) {
 	id := transfer.MakerOf(d.Tags)
 	if id == "" {
@@ -182,9 +182,9 @@ func (f *leftoverFinder) job(ctx context.Context, id string) (job transfer.Job, 
 	return job, err == nil, err
 }
 
-// leftBy reports whether a job has left a drive that it made. The job has ended without success, and
-// the drive still has the incomplete tag: a user who removes the tag takes the drive into use. A job
-// that never learned its drive's UUID cannot have tagged it.
+// leftBy reports whether a job has left a drive that it made. The job has ended without success,
+// and the drive still has the incomplete tag: a user who removes the tag takes the drive into use.
+// A job that never learned its drive's UUID cannot have tagged it.
 func leftBy(j *transfer.Job, incomplete bool) bool {
 	if j.State != transfer.Failed && j.State != transfer.Canceled {
 		return false
@@ -286,7 +286,8 @@ func (f *leftoverFinder) remove(ctx context.Context, l *leftover) error {
 		return nil
 	}
 	if l.lost {
-		// A job without the right to change tags could not have removed the tag of a complete drive.
+		// A job without the right to change tags could not have removed the tag of a complete
+		// drive.
 		if _, err := f.client.Set(ctx, l.Drive, api.Object{"tags": strings.Join(l.tags, " ")}); err != nil {
 			return fmt.Errorf("find out whether drive %s is incomplete: %w", l.Drive, err)
 		}

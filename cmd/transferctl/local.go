@@ -65,8 +65,8 @@ func (a *app) openJournal(spec *transfer.Spec, fresh bool) (*journal.Journal, er
 	return j, nil
 }
 
-// restart drops what earlier attempts did. A file that one of them began carries the job's ID, so the
-// job keeps its ID and with it the file; a drive that one of them made is left alone.
+// restart drops what earlier attempts did. A file that one of them began carries the job's ID, so
+// the job keeps its ID and with it the file; a drive that one of them made is left alone.
 func restart(j *journal.Journal, spec *transfer.Spec) error { return j.Restart(spec.Target.IsFile()) }
 
 // resume runs the job once. If it resumed and the source has changed since the earlier run, it runs
@@ -83,7 +83,8 @@ func (a *app) resume(ctx context.Context, j *journal.Journal, spec transfer.Spec
 	return a.attempt(ctx, j, spec), nil
 }
 
-// final reports whether the same command has to start over, because resuming would end in the same way.
+// final reports whether the same command has to start over, because resuming would end in the same
+// way.
 func final(code transfer.Code) bool {
 	return code == transfer.CodeInvalid || code == transfer.CodeSourceChanged || code == transfer.CodeMismatch
 }

@@ -36,8 +36,8 @@ func (s *localStore) Claim(ctx context.Context, c transfer.Claim) (last string, 
 	return last, err
 }
 
-// claim claims a drive. One that the job writes counts as written by others unless the queue has the
-// mark of its last writer.
+// claim claims a drive. One that the job writes counts as written by others unless the queue has
+// the mark of its last writer.
 func (s *localStore) claim(ctx context.Context, c transfer.Claim) (last string, err error) {
 	if last, err = s.Journal.Claim(ctx, c); err != nil {
 		return "", err
@@ -69,10 +69,10 @@ const (
 	queuePause = 5 * time.Second
 )
 
-// queueClaims is the claims of a local job in the queue of this host. A local job runs also while the
-// queue is away, for that is when people use --local. A warning says so, the claims are made when the
-// queue is back, and the job ends if another job has claimed a drive by then. It is safe for
-// concurrent use.
+// queueClaims is the claims of a local job in the queue of this host. A local job runs also while
+// the queue is away, for that is when people use --local. A warning says so, the claims are made
+// when the queue is back, and the job ends if another job has claimed a drive by then. It is safe
+// for concurrent use.
 type queueClaims struct {
 	dial func(context.Context) (*queue.Client, error) // nil and no error: this host has no queue now
 	job  string

@@ -38,9 +38,9 @@ func dialRedis(t *testing.T) *queue.Client {
 	}
 }
 
-// TestLocalJobRunsWhileTheQueueIsAway starts a local job without its queue, which comes back later. The
-// job goes on, warns once, claims the drive when the queue is back, and ends if another job has the
-// drive by then.
+// TestLocalJobRunsWhileTheQueueIsAway starts a local job without its queue, which comes back later.
+// The job goes on, warns once, claims the drive when the queue is back, and ends if another job has
+// the drive by then.
 func TestLocalJobRunsWhileTheQueueIsAway(t *testing.T) {
 	c := dialRedis(t)
 	drive := transfer.Claim{Endpoint: "account", Drive: "d", Mark: "local"}

@@ -14,13 +14,13 @@ import (
 const (
 	// lineEvery is how often a line of progress is printed where a bar cannot be drawn.
 	lineEvery = 30 * time.Second
-	// silentAfter is when a job without an update counts as standing still: it saves each second, and a
-	// watcher reads that every three.
+	// silentAfter is when a job without an update counts as standing still: it saves each second,
+	// and a watcher reads that every three.
 	silentAfter = 8 * time.Second
 )
 
-// follower shows a job's progress: as lines of JSON on stdout, or on stderr as a bar on a terminal and
-// as lines elsewhere. It is safe for concurrent use.
+// follower shows a job's progress: as lines of JSON on stdout, or on stderr as a bar on a terminal
+// and as lines elsewhere. It is safe for concurrent use.
 type follower struct {
 	app  *app
 	stop func() // ends it; again is harmless
@@ -139,7 +139,8 @@ func moved(j *transfer.Job) string {
 
 func percent(done, total int64) int64 { return int64(float64(done) * 100 / float64(max(total, 1))) }
 
-// progress says how far a running job is, how fast it moves and how long the rest takes at that rate.
+// progress says how far a running job is, how fast it moves and how long the rest takes at that
+// rate.
 func progress(j *transfer.Job) string {
 	s := fmt.Sprintf("%s, %s/s", moved(j), human(int64(j.Rate)))
 	if left := j.Bytes.Total - j.Bytes.Done; left > 0 && j.Rate > 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestProgressIsPrintedEachHalfMinute follows a job without a terminal. A job without updates shows a
-// rate of 0.
+// TestProgressIsPrintedEachHalfMinute follows a job without a terminal. A job without updates shows
+// a rate of 0.
 func TestProgressIsPrintedEachHalfMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out, err bytes.Buffer

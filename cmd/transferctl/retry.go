@@ -11,7 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// interactivePatience is how long a call is retried for a user who waits for it; a job retries longer.
+// interactivePatience is how long a call is retried for a user who waits for it; a job retries
+// longer.
 const interactivePatience = 2 * time.Minute
 
 // anyFailure allows a retry after every failure: of a read, or of a call that is idempotent.

@@ -178,7 +178,8 @@ func crashDaemon(ts *testscript.TestScript, _ bool, _ []string) {
 // startRedis: redis runs a redis-server and names it in the config.
 func startRedis(ts *testscript.TestScript, _ bool, _ []string) {
 	socket := ts.MkAbs("redis.sock")
-	start(ts, "eady to accept connections", "redis-server", "--port", "0", "--unixsocket", socket, "--dir", ts.MkAbs("."), "--appendonly", "yes")
+	start(ts, "eady to accept connections", "redis-server",
+		"--port", "0", "--unixsocket", socket, "--dir", ts.MkAbs("."), "--appendonly", "yes")
 	ts.Check(os.WriteFile(ts.MkAbs("config.yaml"), []byte("redis: unix://"+socket+"\n"), 0o600))
 }
 

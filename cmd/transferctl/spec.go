@@ -33,7 +33,8 @@ func newJobFlags(cmd *cobra.Command, kind transfer.Kind) *jobFlags {
 	durationFlag(flags, &f.timeout, "timeout", "fail the wait, not the job, after this `duration`: 90s, 6h, 7d")
 	durationFlag(flags, (*time.Duration)(&s.Deadline), "deadline",
 		"fail the job if it has not ended this `duration` after it was enqueued")
-	flags.BoolVar(&f.force, "force", false, "make another job even if one that does the same has not ended; with --local start over")
+	flags.BoolVar(&f.force, "force", false,
+		"make another job even if one that does the same has not ended; with --local start over")
 	flags.StringVar((*string)(&s.Verify), "verify", string(s.Verify), "what to read back: written, full or none")
 	flags.StringVar(&f.compression, "compression", "auto", "auto, none or a gzip `level` from 1 to 9")
 	flags.StringVar(&f.concurrency, "concurrency", "auto", "`chunks` in flight: auto or a number")

@@ -51,7 +51,8 @@ func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error
 	return a.print(job, func(w io.Writer) { fmt.Fprintln(w, job.ID) })
 }
 
-// warnOverwrite says what is about to be lost, as far as that is known before the job reads the drive.
+// warnOverwrite says what is about to be lost, as far as that is known before the job reads the
+// drive.
 func (a *app) warnOverwrite(s *transfer.Spec) {
 	if s.Kind != transfer.Upload || s.Target.Drive == "" {
 		return

@@ -16,8 +16,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// openLife opens the file by which others can prove that this process has ended. Without it a transferd
-// that takes its jobs over waits longer.
+// openLife opens the file by which others can prove that this process has ended. Without it a
+// transferd that takes its jobs over waits longer.
 func (d *daemon) openLife(name string) *lease.Life {
 	l, err := lease.OpenLife(filepath.Join(d.cfg.State, "workers"), name)
 	if err != nil {
@@ -29,8 +29,8 @@ func (d *daemon) openLife(name string) *lease.Life {
 	return l
 }
 
-// startGuard starts a process that ends the connections of this one when it stands still, long before
-// its jobs are taken over.
+// startGuard starts a process that ends the connections of this one when it stands still, long
+// before its jobs are taken over.
 func (d *daemon) startGuard(jobs time.Duration, life *lease.Life) *lease.Guard {
 	patience := cmp.Or(jobs, queue.DefaultLease) / 3
 	cmd := exec.Command("/proc/self/exe", guardName, patience.String()) //nolint:gosec // it is this program
@@ -46,8 +46,8 @@ func (d *daemon) startGuard(jobs time.Duration, life *lease.Life) *lease.Guard {
 
 const guardName = "guard"
 
-// guardCommand is what startGuard starts. It ends with the process that started it. It ignores signals,
-// because a service manager or a terminal sends them to all processes of the service.
+// guardCommand is what startGuard starts. It ends with the process that started it. It ignores
+// signals, because a service manager or a terminal sends them to all processes of the service.
 func guardCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: guardName + " PATIENCE", Hidden: true, Args: cobra.ExactArgs(1),

@@ -18,8 +18,8 @@ const (
 // slowly has a chunk of 4 MiB take seconds, so that several are under way at any time.
 func slowly() *rate.Limiter { return rate.NewLimiter(4<<20, relayed) }
 
-// lost is a transferd that is cut off from its job in the middle of an upload. Another takes the job
-// over, finishes it, and then runs a second one, which writes the same drive.
+// lost is a transferd that is cut off from its job in the middle of an upload. Another takes the
+// job over, finishes it, and then runs a second one, which writes the same drive.
 type lost struct {
 	*host
 	victim *transferd
@@ -27,8 +27,8 @@ type lost struct {
 	drive  string
 }
 
-// lose begins an upload on one transferd, calls cut when it has sent a few chunks, and runs the rest on
-// another.
+// lose begins an upload on one transferd, calls cut when it has sent a few chunks, and runs the
+// rest on another.
 func lose(t *testing.T, cut func(*lost)) *lost {
 	t.Helper()
 	h := newHost(t)
@@ -84,8 +84,8 @@ func (l *lost) back() {
 	}
 }
 
-// TestStoppedWorkerWritesNothing stops a transferd in the middle of an upload for longer than its lease
-// lasts.
+// TestStoppedWorkerWritesNothing stops a transferd in the middle of an upload for longer than its
+// lease lasts.
 func TestStoppedWorkerWritesNothing(t *testing.T) {
 	t.Parallel()
 	l := lose(t, func(l *lost) { l.victim.signal(syscall.SIGSTOP) })
@@ -95,8 +95,8 @@ func TestStoppedWorkerWritesNothing(t *testing.T) {
 	l.intact(before)
 }
 
-// TestPartitionedWorkerWritesNothing cuts a transferd off from Redis and the endpoint for 22/15 of a
-// lease, so that what the network held back arrives while another has the job.
+// TestPartitionedWorkerWritesNothing cuts a transferd off from Redis and the endpoint for 22/15 of
+// a lease, so that what the network held back arrives while another has the job.
 func TestPartitionedWorkerWritesNothing(t *testing.T) {
 	t.Parallel()
 	l := lose(t, func(l *lost) {
@@ -137,8 +137,8 @@ func TestWorkerWithoutRedisWritesNothing(t *testing.T) {
 	l.intact(before)
 }
 
-// TestKilledWorkerDelaysNothing kills a transferd in the middle of an upload. Another that shares its
-// state folder finds it ended, and waits for its lease to lapse, but no longer.
+// TestKilledWorkerDelaysNothing kills a transferd in the middle of an upload. Another that shares
+// its state folder finds it ended, and waits for its lease to lapse, but no longer.
 func TestKilledWorkerDelaysNothing(t *testing.T) {
 	t.Parallel()
 	const lease = 2 * testLease

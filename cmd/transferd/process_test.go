@@ -247,7 +247,8 @@ func openTerminal(t *testing.T) (master, slave *os.File) {
 	return master, slave
 }
 
-// TestClosedTerminalDrains has transferd drain when its terminal closes; SIGHUP alone reloads there, too.
+// TestClosedTerminalDrains has transferd drain when its terminal closes; SIGHUP alone reloads
+// there, too.
 func TestClosedTerminalDrains(t *testing.T) {
 	master, slave := openTerminal(t)
 	p := startProcess(t, "", func(cmd *exec.Cmd) {

@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/status"
 )
 
-// reloadOnHangup fetches credentials again at each SIGHUP until the daemon stops: the face's token, and
-// those of fetch.
+// reloadOnHangup fetches credentials again at each SIGHUP until the daemon stops: the face's token,
+// and those of fetch.
 func (d *daemon) reloadOnHangup(ctx context.Context, fetch func(context.Context) error) {
 	asked := make(chan struct{}, 1)
 	d.signals.OnReload(func() {
@@ -40,8 +40,8 @@ func (d *daemon) reloadOnHangup(ctx context.Context, fetch func(context.Context)
 	})
 }
 
-// reload fetches passwords and the token again; what cannot be fetched stays as it is. Certificates are
-// not its task: they are read when their files have changed.
+// reload fetches passwords and the token again; what cannot be fetched stays as it is. Certificates
+// are not its task: they are read when their files have changed.
 func (d *daemon) reload(ctx context.Context, fetch func(context.Context) error) {
 	err := fetch(ctx)
 	token, tokenErr := d.cfg.HTTP.Token(ctx)
