@@ -52,11 +52,11 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// asMeter has the test's program run the program in its arguments, and print the most memory that it took.
+// asMeter has the test's program run the program in its arguments, and print its peak memory.
 const asMeter = "TRANSFERD_TEST_METER"
 
-// peakOf runs a program and returns the most memory that it took, in bytes. A small process starts it: for the kernel, the
-// peak of a process that has just been started is that of the one that started it.
+// peakOf runs a program and returns its peak memory in bytes. A small process starts it, because a
+// program starts with the peak of the process that starts it.
 func peakOf(t *testing.T, cmd *exec.Cmd) int64 {
 	t.Helper()
 	meter := exec.Command("/proc/self/exe", cmd.Args...)
