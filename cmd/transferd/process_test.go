@@ -80,19 +80,19 @@ func startProcess(t *testing.T, config string, change func(*exec.Cmd)) *process 
 	return p
 }
 
-// await returns the line of the log with the message, which comes within a minute.
-func (p *process) await(msg string) (line map[string]any) {
+// await waits for a line of the log with the message, for a minute at the most.
+func (p *process) await(msg string) {
 	p.t.Helper()
 	if err := p.logs.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		p.t.Fatal(err)
 	}
 	for p.lines.Scan() {
-		if json.Unmarshal(p.lines.Bytes(), &line) == nil && line["msg"] == msg {
-			return line
+		var line struct{ Msg string }
+		if json.Unmarshal(p.lines.Bytes(), &line) == nil && line.Msg == msg {
+			return
 		}
 	}
 	p.t.Fatalf("the log ended before %q: %v", msg, p.lines.Err())
-	return nil
 }
 
 func (p *process) signal(s syscall.Signal) {
