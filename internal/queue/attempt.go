@@ -145,12 +145,20 @@ func (a *Attempt) renewLease(ctx context.Context) error {
 
 // writeOutcome records how the attempt ended. It may be called again after an error.
 func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
+	owner, lookErr := a.stillOwner(ctx)
+	if lookErr != nil {
+		return lookErr
+	}
 	late, _ := a.lease.Late()
-	if !a.stillOwner(ctx) { // bytes of this attempt may still arrive
+	if !owner { // bytes of this attempt may still arrive
 		late = max(late, a.timing.late)
 	}
 	a.freeClaims(ctx, late)
 	switch code := transfer.CodeOf(err); {
+	case err == nil && late > 0:
+		// Another Redis may have given the job to an owner that is not known, after the run had read
+		// its target for the last time. The next attempt waits for that owner's bytes and reads again.
+		return a.release(ctx)
 	case err == nil:
 		return a.finish(ctx, succeedMove)
 	case code == transfer.CodeFenced:
@@ -164,10 +172,18 @@ func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
 	}
 }
 
-// stillOwner renews the lease and reports whether this attempt still owns the job.
-func (a *Attempt) stillOwner(ctx context.Context) bool {
+// stillOwner renews the lease and reports whether this attempt still owns the job. An error says
+// that Redis did not answer.
+func (a *Attempt) stillOwner(ctx context.Context) (bool, error) {
 	err := a.renewLease(ctx)
-	return err == nil || transfer.CodeOf(err) == transfer.CodeCanceled
+	switch transfer.CodeOf(err) {
+	case "", transfer.CodeCanceled:
+		return true, nil
+	case transfer.CodeFenced:
+		return false, nil
+	default:
+		return false, err
+	}
 }
 
 func (a *Attempt) finish(ctx context.Context, m *move, values ...string) error {

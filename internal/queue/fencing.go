@@ -76,13 +76,18 @@ local run, since = thisRedis()
 if run ~= '' and redis.call('HGET', KEYS[1], 'redis') ~= run then
   local now = redisTime()
   local late = math.max(tonumber(redis.call('HGET', KEYS[1], 'late') or 0), now - since + ARGV[3] + ARGV[4])
+  redis.call('HDEL', KEYS[1], 'redis') -- a full Redis, see keepLease
   redis.call('HSET', KEYS[1], 'redis', run, 'late', string.format('%d', late))
   return string.format('late %d', math.max(0, late - now))
 end
 
--- keepLease renews the caller's lease. In a full Redis it fails only if the lease has lapsed.
+-- keepLease renews the caller's lease. A full Redis refuses SET, unless the script has deleted
+-- something before.
 local function keepLease()
-  if redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
+  if redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then
+    redis.call('DEL', KEYS[3])
+    redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
+  end
   redis.call('HSET', KEYS[1], 'lapse', string.format('%d', redisTime() + ARGV[3]))
 end
 `

@@ -18,7 +18,7 @@ func TestRedisRestarts(t *testing.T) {
 	r := startRedis(t)
 	c := dial(t, r.options)
 	id := enqueue(t, c)
-	saved, killed, back := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	saved, killed, refused, back := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	var runs atomic.Int64
 	serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
 		runs.Add(1)
@@ -29,19 +29,78 @@ func TestRedisRestarts(t *testing.T) {
 		<-killed
 		err := a.Save(ctx, &transfer.Checkpoint{Entries: entries(3, 3)})
 		wantCode(t, err, transfer.CodeUnreachable)
-		close(back)
-		return nil
+		close(refused)
+		<-back
+		return untilNoneIsLate(ctx, a)
 	})
 	<-saved
 	r.kill()
 	close(killed)
-	<-back
+	<-refused
 	r.start()
+	close(back)
 	if job := await(t, c, id, transfer.Succeeded); job.Attempts != 1 || runs.Load() != 1 {
 		t.Errorf("the job ran %d times, and has %d attempts", runs.Load(), job.Attempts)
 	}
 	if _, at, err := c.Ledger(t.Context(), id); err != nil || len(at.Entries) != 3 {
 		t.Errorf("what was acknowledged is %d entries, %v", len(at.Entries), err)
+	}
+}
+
+// untilNoneIsLate returns when Redis answers and no bytes of a lost worker can arrive, as a run does
+// before it reads its target for the last time.
+func untilNoneIsLate(ctx context.Context, a *Attempt) error {
+	for ctx.Err() == nil {
+		if a.renewLease(ctx) != nil {
+			continue
+		}
+		left, _ := a.lease.Late()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(left):
+		case <-ctx.Done():
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// TestRestartAtTheEndIsRunAgain: Redis is restarted while a run ends well. The job does not succeed
+// by that run, because the Redis before may have given it to another worker; the next run knows.
+// The attempt counts once, and a job with an error fails at once.
+func TestRestartAtTheEndIsRunAgain(t *testing.T) {
+	for name, outcome := range map[string]error{
+		"success": nil,
+		"failure": transfer.Errorf(transfer.CodeFailed, "", "broken"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startRedis(t)
+			c := dial(t, r.options)
+			id := enqueue(t, c)
+			var runs atomic.Int64
+			serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+				if _, err := a.Claim(ctx, driveOf("m", "zrh")); err != nil {
+					return err
+				}
+				if runs.Add(1) == 1 {
+					r.kill()
+					r.start()
+					return outcome
+				}
+				if _, unclean := a.lease.Late(); !unclean {
+					t.Error("the second run does not know of the restart")
+				}
+				return untilNoneIsLate(ctx, a)
+			})
+			want, wantRuns := transfer.Succeeded, int64(2)
+			if outcome != nil {
+				want, wantRuns = transfer.Failed, 1
+			}
+			if job := await(t, c, id, want); job.Attempts != 1 || runs.Load() != wantRuns {
+				t.Errorf("got %d attempts and %d runs, want 1 and %d", job.Attempts, runs.Load(), wantRuns)
+			}
+		})
 	}
 }
 
