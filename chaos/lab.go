@@ -218,7 +218,7 @@ func (l *lab) wrong(format string, args ...any) {
 
 func (l *lab) tell(format string, args ...any) {
 	if l.verbose {
-		fmt.Printf(format+"\n", args...)
+		fmt.Printf(time.Now().UTC().Format("15:04:05.000 ")+format+"\n", args...)
 	}
 }
 
