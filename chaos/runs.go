@@ -19,6 +19,7 @@ type runs struct {
 	doubted []overlap
 	away    map[string]time.Time // the transferds that are cut off, and since when
 	lost    map[string][]string  // daemon → jobs that another has taken up while it was cut off
+	noQueue time.Time            // since when the queue fails; zero: it works
 }
 
 // overlap is a job that one took up before another said that it had put it down. Who hands a job back says so a moment
@@ -84,7 +85,7 @@ func (r *runs) saw(daemon string, line logged) {
 		r.taken[line.Job]++
 	case line.Message == "job put down":
 		r.doubted = slices.DeleteFunc(r.doubted, func(o overlap) bool {
-			return o.job == line.Job && o.other == daemon && time.Now().Before(o.until)
+			return o.job == line.Job && o.other == daemon && r.inTime(o)
 		})
 		r.lost[daemon] = slices.DeleteFunc(r.lost[daemon], func(job string) bool { return job == line.Job })
 		if r.holders[line.Job] == daemon {
@@ -103,6 +104,28 @@ func (r *runs) takenUp(job, daemon string) {
 		r.lost[other] = append(r.lost[other], job)
 	default:
 		r.doubted = append(r.doubted, overlap{job, daemon, other, time.Now().Add(moment)})
+	}
+}
+
+// inTime reports whether an overlap may still end: transferds are not expected to learn anything
+// while the queue fails. Called with mu held.
+func (r *runs) inTime(o overlap) bool { return !r.noQueue.IsZero() || time.Now().Before(o.until) }
+
+// queueFails says that the queue fails until works is called.
+func (r *runs) queueFails() (works func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	began := time.Now()
+	r.noQueue = began
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.noQueue = time.Time{}
+		for i, o := range r.doubted {
+			if o.until.After(began) {
+				r.doubted[i].until = o.until.Add(time.Since(began))
+			}
+		}
 	}
 }
 
@@ -151,7 +174,7 @@ func (r *runs) died(daemon string) {
 	}
 	delete(r.lost, daemon)
 	r.doubted = slices.DeleteFunc(r.doubted, func(o overlap) bool {
-		return o.other == daemon && time.Now().Before(o.until)
+		return o.other == daemon && r.inTime(o)
 	})
 }
 

@@ -28,7 +28,11 @@ func (l *lab) unleash(killers *sync.WaitGroup, over <-chan struct{}) {
 	daemonPause, redisPause := l.pauses()
 	for i, d := range l.daemons {
 		dice := l.dice(uint64(200 + i))
-		killers.Go(func() { repeatedly(over, dice, daemonPause, func() { l.troubleDaemon(d, dice) }) })
+		trouble := func() { l.troubleDaemon(d, dice) }
+		if i == 0 && l.embedded() { // it has the queue
+			trouble = func() { defer l.runs.queueFails()(); l.troubleDaemon(d, dice) }
+		}
+		killers.Go(func() { repeatedly(over, dice, daemonPause, trouble) })
 	}
 	if l.redis != nil {
 		dice := l.dice(300)
@@ -79,6 +83,7 @@ func (l *lab) cutOff(d *daemon, dice *rand.Rand, how string, cut func() (heal fu
 
 // troubleRedis kills Redis, restores it from an older copy, or has it refuse.
 func (l *lab) troubleRedis(dice *rand.Rand) {
+	defer l.runs.queueFails()()
 	switch n := dice.IntN(10); {
 	case n < 2:
 		l.restoreRedis(dice)
