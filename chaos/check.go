@@ -37,6 +37,7 @@ func (l *lab) checkAll(ctx context.Context) {
 			l.wrong("job %s is missing", id)
 		}
 	}
+	l.happened("jobs taken from one that was cut off", l.runs.takenFromCutOff)
 	for _, w := range l.runs.verdict() {
 		l.wrong("%s", w)
 	}

@@ -20,6 +20,8 @@ type runs struct {
 	away    map[string]time.Time // the transferds that are cut off, and since when
 	lost    map[string][]string  // daemon → jobs that another has taken up while it was cut off
 	noQueue time.Time            // since when the queue fails; zero: it works
+
+	takenFromCutOff int // how many jobs were taken from one that was cut off
 }
 
 // overlap is a job that one took up before another said that it had put it down. Who hands a job back says so a moment
@@ -102,6 +104,7 @@ func (r *runs) takenUp(job, daemon string) {
 	case other == "":
 	case away && time.Since(since) > lapses:
 		r.lost[other] = append(r.lost[other], job)
+		r.takenFromCutOff++
 	default:
 		r.doubted = append(r.doubted, overlap{job, daemon, other, time.Now().Add(moment)})
 	}
@@ -137,19 +140,24 @@ func (r *runs) cutOff(daemon string) {
 		r.away = make(map[string]time.Time)
 	}
 	r.away[daemon] = time.Now()
+	r.doubted = slices.DeleteFunc(r.doubted, func(o overlap) bool {
+		again := o.other == daemon && r.inTime(o)
+		if again { // before it could learn
+			r.lost[daemon] = append(r.lost[daemon], o.job)
+		}
+		return again
+	})
 }
 
-// back says that a transferd is cut off no longer, and returns how many jobs it has lost.
-func (r *runs) back(daemon string) int {
+// back says that a transferd is cut off no longer, and must learn which jobs it has lost.
+func (r *runs) back(daemon string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.away, daemon)
 	for _, job := range r.lost[daemon] {
 		r.doubted = append(r.doubted, overlap{job, r.holders[job], daemon, time.Now().Add(learns)})
 	}
-	n := len(r.lost[daemon])
 	delete(r.lost, daemon)
-	return n
 }
 
 // verdict is all that must not be.

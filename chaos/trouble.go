@@ -78,7 +78,7 @@ func (l *lab) cutOff(d *daemon, dice *rand.Rand, how string, cut func() (heal fu
 	time.Sleep(duration)
 	heal()
 	l.tell("%s is no longer %s", d.name, how)
-	l.happened("jobs taken from one that was cut off", l.runs.back(d.name))
+	l.runs.back(d.name)
 }
 
 // troubleRedis kills Redis, restores it from an older copy, or has it refuse.
