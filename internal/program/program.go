@@ -27,6 +27,11 @@ func Main(root *cobra.Command, s *Signals) {
 // them the output that stdout did not accept.
 func run(ctx context.Context, root *cobra.Command) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
+	out, ok := root.OutOrStdout().(*Results)
+	if !ok {
+		out = NewResults(root.OutOrStdout())
+		root.SetOut(out)
+	}
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	explainUsage(root)
@@ -36,11 +41,6 @@ func run(ctx context.Context, root *cobra.Command) int {
 			return nil
 		}
 		return prepare(cmd, args)
-	}
-	out, ok := root.OutOrStdout().(*Results)
-	if !ok {
-		out = NewResults(root.OutOrStdout())
-		root.SetOut(out)
 	}
 	err := panics.Catch(func() error { return root.ExecuteContext(ctx) })
 	stderr := Visible(root.ErrOrStderr())

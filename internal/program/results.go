@@ -1,11 +1,11 @@
 package program
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -13,14 +13,15 @@ import (
 )
 
 // Results is standard output for results. Output that could not be written, because the disk is
-// full or the reader is gone, is repeated on standard error when the program ends, and the program
-// fails: the output may be the only record of the UUID of a drive. Its methods are not safe for
-// concurrent use.
+// full, the reader is gone, or there is no standard output, is repeated on standard error when the
+// program ends, and the program fails: the output may be the only record of the UUID of a drive.
+// Its methods are not safe for concurrent use.
 type Results struct {
 	w      io.Writer
-	closed bool  // there is no standard output
-	err    error // of the first write that failed
-	lost   bytes.Buffer
+	closed bool   // there is no standard output
+	err    error  // of the first write that failed
+	lost   []byte // the end of what was not written
+	cut    int    // bytes that were lost before it
 }
 
 // NewResults writes to w.
@@ -35,44 +36,55 @@ func (r *Results) Raw() io.Writer {
 	return r.w
 }
 
-// Write implements io.Writer.
-func (r *Results) Write(p []byte) (n int, err error) {
-	if r.closed {
-		return r.lost.Write(p)
-	}
-	if r.err == nil {
+// Write implements io.Writer. It returns no error, so that a command goes on to its end and to its
+// result, which finish repeats.
+func (r *Results) Write(p []byte) (int, error) {
+	n := 0
+	switch {
+	case r.closed && len(p) > 0:
+		r.err = errClosed
+	case r.err == nil:
 		n, r.err = r.w.Write(p)
 	}
-	r.lost.Write(p[n:])
-	return n, r.err
+	r.lose(p[n:])
+	return len(p), nil
 }
 
-// maxRepeated is how many lost bytes are repeated at the most. Longer output is not the result of a
-// job and can be had again.
-const maxRepeated = 4 << 10
+var errClosed = errors.New("it is closed")
+
+// maxRepeated is how many lost bytes are repeated at the most: the last ones, for the result of a
+// job comes after its progress. Longer output is a list, and can be had again.
+const maxRepeated = 16 << 10
+
+func (r *Results) lose(p []byte) {
+	r.lost = append(r.lost, p...)
+	if more := len(r.lost) - maxRepeated; more > 0 {
+		r.lost = slices.Delete(r.lost, 0, more)
+		r.cut += more
+	}
+}
 
 // finish repeats lost output on stderr. It returns the error of the first write that failed, or
 // else of closing, which is when some file systems report errors of writes.
 func (r *Results) finish(stderr io.Writer) error {
-	if f, ok := r.w.(*os.File); ok && r.err == nil {
+	if f, ok := r.w.(*os.File); ok && !r.closed && r.err == nil {
 		r.err = f.Close()
 	}
-	lost := r.lost.String()
-	if len(lost) > maxRepeated {
-		lost = fmt.Sprintf("(%d bytes)\n", len(lost))
+	if r.err == nil {
+		return nil
 	}
-	switch {
-	case r.err != nil:
-		err := &transfer.Error{Op: "write standard output", Code: transfer.CodeFailed, Err: bare(r.err)}
-		if lost != "" {
-			fmt.Fprint(stderr, lost)
-			err.Hint = "what it did not take is on standard error; what was done is done"
+	err := &transfer.Error{Op: "write standard output", Code: transfer.CodeFailed, Err: bare(r.err)}
+	if len(r.lost) > 0 {
+		if r.cut > 0 {
+			fmt.Fprintf(stderr, "(%d bytes before this are lost)\n", r.cut)
 		}
-		return err
-	case lost != "":
-		fmt.Fprint(stderr, "there is no standard output; the result is\n"+lost)
+		_, _ = stderr.Write(r.lost)
+		err.Hint = "what it did not take is on standard error; what was done is done"
 	}
-	return nil
+	if r.closed {
+		err.Hint += "; > /dev/null discards results"
+	}
+	return err
 }
 
 // bare is err without the file's name, which is not the user's name for it.
@@ -86,7 +98,8 @@ func bare(err error) error {
 
 // closed reports whether w was closed when the program began. Go's runtime then opens /dev/null in
 // its place for reading and writing; a shell opens /dev/null for writing only. A parent process
-// that opens it for reading and writing looks the same.
+// that opens it for reading and writing (Python's DEVNULL) looks the same, and no flag tells the two
+// apart.
 func closed(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

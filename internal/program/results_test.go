@@ -47,7 +47,11 @@ func TestLostResultsAreRepeated(t *testing.T) {
 		},
 		"no reader":        {out: w, status: 1, words: "the-uuid"},
 		"closed meanwhile": {out: gone, status: 1, words: "the-uuid"},
-		"closed at start":  {out: open(t, os.DevNull, os.O_RDWR), words: "the-uuid"},
+		"closed at start": {
+			out:    open(t, os.DevNull, os.O_RDWR),
+			status: 1,
+			words:  "the-uuid\nprogram: write standard output: it is closed",
+		},
 		"command fails, and disk full": {
 			out:    open(t, "/dev/full", os.O_WRONLY),
 			err:    errors.New("broken"),
@@ -69,6 +73,42 @@ func TestLostResultsAreRepeated(t *testing.T) {
 		if got := stderr.String(); !strings.Contains(got, tc.words) || (tc.words == "") != (got == "") {
 			t.Errorf("%s: stderr is %q", name, got)
 		}
+	}
+}
+
+// TestResultIsRepeatedAfterProgress: a command that prints progress to a full disk goes on, and of
+// what was lost the end is repeated, with the result.
+func TestResultIsRepeatedAfterProgress(t *testing.T) {
+	root := &cobra.Command{Use: "program", RunE: func(cmd *cobra.Command, _ []string) error {
+		for range 1000 {
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Repeat("progress ", 10)); err != nil {
+				return err
+			}
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "the-uuid")
+		return err
+	}}
+	var stderr strings.Builder
+	root.SetOut(open(t, "/dev/full", os.O_WRONLY))
+	root.SetErr(&stderr)
+	root.SetArgs(nil)
+	if status := run(context.Background(), root); status != 1 {
+		t.Errorf("status %d, want 1", status)
+	}
+	if got := stderr.String(); !strings.Contains(got, "\nthe-uuid\n") || len(got) > maxRepeated+1024 {
+		t.Errorf("stderr has %d bytes and ends with %q", len(got), got[max(len(got)-100, 0):])
+	}
+}
+
+// TestLostCompletionFails: the script for a shell is a result, too.
+func TestLostCompletionFails(t *testing.T) {
+	root := &cobra.Command{Use: "program"}
+	root.AddCommand(&cobra.Command{Use: "sub", RunE: func(*cobra.Command, []string) error { return nil }})
+	root.SetOut(open(t, os.DevNull, os.O_RDWR))
+	root.SetErr(new(strings.Builder))
+	root.SetArgs([]string{"completion", "bash"})
+	if status := run(context.Background(), root); status != 1 {
+		t.Errorf("status %d, want 1", status)
 	}
 }
 
