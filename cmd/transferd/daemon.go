@@ -85,19 +85,33 @@ type daemon struct {
 	close   []func() error
 }
 
-// serve runs until ctx ends, and then lets running jobs hand themselves back.
+// serve runs until ctx ends, and then lets running jobs hand themselves back. A start that the end
+// of ctx interrupts is a stop like any other.
 func serve(ctx context.Context, f *daemonFlags, signals *program.Signals, log *zap.Logger) (err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	d := &daemon{log: log, signals: signals, fail: fail}
 	signals.OnReload(func() {}) // until there is something to reload
 	defer func() { err = errors.Join(err, d.stop()) }()
+	server, err := d.start(ctx, f)
+	switch {
+	case err == nil:
+		err = server.Run(ctx)
+	case ctx.Err() != nil && failure(ctx) == nil:
+		log.Info("stopping, the start is not complete", zap.NamedError("cause", err))
+		return nil
+	}
+	return errors.Join(err, failure(ctx))
+}
+
+// start starts the parts of the daemon up to the server, which Run then has take jobs.
+func (d *daemon) start(ctx context.Context, f *daemonFlags) (_ *queue.Server, err error) {
 	if d.cfg, err = config.Load(f.config); err != nil {
-		return err
+		return nil, err
 	}
 	if f.dev {
 		if err := d.startDev(f); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if f.listen != "" {
@@ -108,18 +122,17 @@ func serve(ctx context.Context, f *daemonFlags, signals *program.Signals, log *z
 	guard := d.startGuard(f.lease, life)
 	c, err := d.connect(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := d.startStatus(ctx, c); err != nil {
-		return err
+		return nil, err
 	}
 	d.opener = endpoints.New(d.cfg.Endpoints, endpoints.Options{Roots: d.roots(), Guard: guard})
 	d.reloadOnHangup(ctx, func(ctx context.Context) error { return errors.Join(d.opener.Reload(ctx), d.relogin(f, c)) })
-	server := queue.NewServer(c, queue.ServerConfig{
-		Name: name, Queues: f.queues, Endpoints: d.cfg.EndpointNames(), Jobs: f.jobs, Run: d.runJobs(), Log: log,
+	return queue.NewServer(c, queue.ServerConfig{
+		Name: name, Queues: f.queues, Endpoints: d.cfg.EndpointNames(), Jobs: f.jobs, Run: d.runJobs(), Log: d.log,
 		Lease: f.lease, Life: life,
-	})
-	return errors.Join(server.Run(ctx), failure(ctx))
+	}), nil
 }
 
 // failure is why the daemon could not go on; nil if it was told to stop.

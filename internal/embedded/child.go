@@ -34,7 +34,7 @@ func startChild(ctx context.Context, cfg *Config, socket string) (engine, error)
 	c := &child{cfg: cfg, socket: socket, stop: make(chan struct{})}
 	ended, err := c.adoptOrSpawn(ctx)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, c.end())
 	}
 	c.kept = panics.Go(func() { c.keep(ended) }, cfg.Failed)
 	return c, nil
@@ -167,10 +167,13 @@ func (c *child) watchAdopted() <-chan struct{} {
 	return ended
 }
 
-// signal sends a signal to redis-server; os.ErrProcessDone: it has ended.
+// signal sends a signal to redis-server; os.ErrProcessDone: it has ended, or there was none.
 func (c *child) signal(s syscall.Signal) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.process == nil {
+		return os.ErrProcessDone
+	}
 	return c.process.Signal(s)
 }
 
@@ -214,11 +217,15 @@ func (c *child) stopping() bool {
 	}
 }
 
-// close ends redis-server. If redis-server does not end, close kills it: what it has acknowledged
-// is on disk.
 func (c *child) close() error {
 	close(c.stop)
 	c.kept()
+	return c.end()
+}
+
+// end ends redis-server. If redis-server does not end, end kills it: what it has acknowledged is on
+// disk.
+func (c *child) end() error {
 	c.kill()
 	for since := time.Now(); c.running(); time.Sleep(startPause) {
 		if time.Since(since) > startTimeout {

@@ -91,14 +91,22 @@ func (g *Guard) Watch(raw syscall.RawConn) (err error) {
 	return errors.Join(controlErr, err)
 }
 
-// Close ends the guard, which resets what is still connected, and waits for that.
+// Close ends the guard, which resets what is still connected, and waits for that. A guard that a
+// signal has ended is no error: a service manager sends its signal to all processes, and the guard
+// does not ignore it from its first instant.
 func (g *Guard) Close() error {
 	if g == nil {
 		return nil
 	}
 	close(g.over)
 	g.wait()
-	return errors.Join(g.conn.Close(), g.child.Wait())
+	err := g.conn.Close()
+	endErr := g.child.Wait()
+	var exit *exec.ExitError
+	if errors.As(endErr, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() {
+		endErr = nil
+	}
+	return errors.Join(err, endErr)
 }
 
 // RunGuard runs the guard. It returns when the process that started it has ended or has closed the

@@ -100,14 +100,10 @@ func NewServer(c *Client, cfg ServerConfig) *Server {
 // for a minute at the most, and returns. A panic outside of the jobs stops it in the same way.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.kill(nil)
-	if err := s.checkRedis(ctx); err != nil {
-		return err
-	}
-	var err error
-	if s.since, err = s.client.now(ctx); err != nil {
-		return err
-	}
-	if err := s.announce(ctx); err != nil {
+	if err := s.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // it was told to stop before it served
+		}
 		return err
 	}
 	engine := asynq.NewServerFromRedisClient(s.client.rdb, s.engineConfig())
@@ -130,11 +126,22 @@ func (s *Server) Run(ctx context.Context) error {
 	announced()
 	maintained()
 	stopped()
-	err = s.withdraw()
+	err := s.withdraw()
 	if cause := context.Cause(ctx); panics.Of(cause) != nil {
 		err = errors.Join(cause, err)
 	}
 	return err
+}
+
+// prepare checks Redis and announces this server.
+func (s *Server) prepare(ctx context.Context) (err error) {
+	if err := s.checkRedis(ctx); err != nil {
+		return err
+	}
+	if s.since, err = s.client.now(ctx); err != nil {
+		return err
+	}
+	return s.announce(ctx)
 }
 
 func (s *Server) maintain(ctx context.Context) {
@@ -277,6 +284,9 @@ func (s *Server) writeOutcome(a *Attempt, outcome error, log *zap.Logger) {
 // checkRedis refuses a Redis that may drop what it was given, and warns of one that forgets at a restart.
 func (s *Server) checkRedis(ctx context.Context) error {
 	policy, err := s.client.setting(ctx, "maxmemory-policy")
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		s.cfg.Log.Warn("settings of Redis are not readable; make sure that maxmemory-policy is noeviction and appendonly is on", zap.Error(err))
 		return nil
