@@ -104,7 +104,11 @@ func statusError(resp *http.Response, body []byte, sent int) error {
 		message = ": " + message
 	}
 	status := resp.StatusCode
-	return m.Answered(resp.Header, fmt.Errorf("the endpoint answered %d %s%s", status, http.StatusText(status), message))
+	err := fmt.Errorf("the endpoint answered %d %s%s", status, http.StatusText(status), message)
+	if status >= 300 && status < 500 && status != http.StatusRequestTimeout {
+		err = transfer.NotCarriedOut(err)
+	}
+	return m.Answered(resp.Header, err)
 }
 
 // clean makes an endpoint's words fit for a terminal: one line, no control characters, not too long, and without the

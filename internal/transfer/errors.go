@@ -122,6 +122,19 @@ type Error struct {
 // over.
 var ErrLost = errors.New("what was written may be lost")
 
+// ErrNotCarriedOut is matched by errors of calls that the other side answered that it has not carried
+// out (errors.Is), whatever their code.
+var ErrNotCarriedOut = errors.New("not carried out")
+
+// NotCarriedOut makes err match ErrNotCarriedOut; its text stays.
+func NotCarriedOut(err error) error { return notCarriedOut{err} }
+
+type notCarriedOut struct{ error }
+
+func (e notCarriedOut) Unwrap() error { return e.error }
+
+func (notCarriedOut) Is(target error) bool { return target == ErrNotCarriedOut }
+
 // maxRetryAfter bounds what another side can ask for.
 const maxRetryAfter = time.Hour
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 
@@ -114,4 +115,23 @@ func TestMayHaveMade(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRefusedCallMadeNothing whatever its code is: a page of a proxy with status 403, for example.
+func TestRefusedCallMadeNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJob(t, newChunked(noise(chunkSize)), newChunked(nil))
+		j.ends.drive = "uuid"
+		j.ends.open = func(what string, _ int) error {
+			if what != "provision" {
+				return nil
+			}
+			return transfer.Errorf(transfer.CodeProtocol, "", "%w", transfer.NotCarriedOut(errors.New("403")))
+		}
+		j.mustFail(transfer.CodeProtocol)
+		plan := j.store.at.Plan
+		if left := plan.Leftover("job", j.spec.Target); left != "" {
+			t.Errorf("left: %s", left)
+		}
+	})
 }

@@ -53,6 +53,9 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 // mayHaveMade reports whether a call that failed may have made a drive: no answer came, or none
 // that says it was refused.
 func mayHaveMade(err error) bool {
+	if errors.Is(err, transfer.ErrNotCarriedOut) {
+		return false
+	}
 	switch transfer.CodeOf(err) {
 	case transfer.CodeInvalid, transfer.CodeExists, transfer.CodeNotFound, transfer.CodeConflict,
 		transfer.CodeUnreachable, transfer.CodeUntrusted, transfer.CodeUnauthorized, transfer.CodeForbidden,
