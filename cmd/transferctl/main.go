@@ -5,12 +5,15 @@
 package main
 
 import (
+	"io"
+	"log"
 	"os"
 
 	"github.com/transferd/transferd/internal/program"
 )
 
 func main() {
+	log.SetOutput(io.Discard) // libraries write to it what is no user's business; failures are errors
 	a := &app{stdin: os.Stdin, stdout: program.NewResults(os.Stdout), stderr: os.Stderr}
 	program.Main(a.rootCommand(), nil)
 }

@@ -58,7 +58,12 @@ func daemonCommand(stderr io.Writer, signals *program.Signals) *cobra.Command {
 				}
 			}
 			log := newLogger(stderr, f.verbose)
-			err := panics.Catch(func() error { return serve(cmd.Context(), f, signals, log) })
+			restore, err := logStandard(log)
+			if err != nil {
+				return err
+			}
+			defer restore()
+			err = panics.Catch(func() error { return serve(cmd.Context(), f, signals, log) })
 			if p := panics.Of(err); p != nil {
 				log.Error("transferd panicked", zap.Any("panic", p.Value), zap.ByteString("stack", p.Stack))
 			}

@@ -43,7 +43,13 @@ latency=20ms, bandwidth=100M (bytes a second), imaging=2s (how long a clone take
 			if cfg.Password == "" {
 				cfg.Password = rand.Text()
 			}
-			s, err := startSandbox(cfg, listen, newLogger(stderr, false))
+			log := newLogger(stderr, false)
+			restore, err := logStandard(log)
+			if err != nil {
+				return err
+			}
+			defer restore()
+			s, err := startSandbox(cfg, listen, log)
 			if err != nil {
 				return err
 			}
