@@ -14,8 +14,8 @@ import (
 
 // Results is standard output for results. Output that could not be written, because the disk is
 // full, the reader is gone, or there is no standard output, is repeated on standard error when the
-// program ends, and the program fails: the output may be the only record of the UUID of a drive.
-// Its methods are not safe for concurrent use.
+// program ends: it may be the only record of the UUID of a drive. If a write failed, the program
+// fails, too. Its methods are not safe for concurrent use.
 type Results struct {
 	w      io.Writer
 	closed bool   // there is no standard output
@@ -40,17 +40,12 @@ func (r *Results) Raw() io.Writer {
 // result, which finish repeats.
 func (r *Results) Write(p []byte) (int, error) {
 	n := 0
-	switch {
-	case r.closed && len(p) > 0:
-		r.err = errClosed
-	case r.err == nil:
+	if r.err == nil && !r.closed {
 		n, r.err = r.w.Write(p)
 	}
 	r.lose(p[n:])
 	return len(p), nil
 }
-
-var errClosed = errors.New("it is closed")
 
 // maxRepeated is how many lost bytes are repeated at the most: the last ones, for the result of a
 // job comes after its progress. Longer output is a list, and can be had again.
@@ -65,24 +60,22 @@ func (r *Results) lose(p []byte) {
 }
 
 // finish repeats lost output on stderr. It returns the error of the first write that failed, or
-// else of closing, which is when some file systems report errors of writes.
+// else of closing, which is when some file systems report errors of writes. A closed standard
+// output is no error, see closed.
 func (r *Results) finish(stderr io.Writer) error {
 	if f, ok := r.w.(*os.File); ok && !r.closed && r.err == nil {
 		r.err = f.Close()
 	}
+	if r.cut > 0 {
+		fmt.Fprintf(stderr, "(%d bytes before this are lost)\n", r.cut)
+	}
+	_, _ = stderr.Write(r.lost)
 	if r.err == nil {
 		return nil
 	}
 	err := &transfer.Error{Op: "write standard output", Code: transfer.CodeFailed, Err: bare(r.err)}
 	if len(r.lost) > 0 {
-		if r.cut > 0 {
-			fmt.Fprintf(stderr, "(%d bytes before this are lost)\n", r.cut)
-		}
-		_, _ = stderr.Write(r.lost)
 		err.Hint = "what it did not take is on standard error; what was done is done"
-	}
-	if r.closed {
-		err.Hint += "; > /dev/null discards results"
 	}
 	return err
 }
@@ -98,8 +91,8 @@ func bare(err error) error {
 
 // closed reports whether w was closed when the program began. Go's runtime then opens /dev/null in
 // its place for reading and writing; a shell opens /dev/null for writing only. A parent process
-// that opens it for reading and writing (Python's DEVNULL) looks the same, and no flag tells the two
-// apart.
+// that opens it for reading and writing (Python's DEVNULL) looks the same, and nothing tells the two
+// apart. So the results are repeated on standard error, and the program does not fail by it.
 func closed(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
