@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -80,5 +81,44 @@ func TestDriveInUse(t *testing.T) {
 	users, err := b.opener.UsedBy(t.Context(), session, s.Target)
 	if err != nil || !slices.Equal(users, []string{"server-1:exclusive"}) {
 		t.Errorf("%q, %v", users, err)
+	}
+}
+
+// TestOverwrittenDriveIsTagged from before the first write until it is complete; the user's tags stay,
+// and it says which job was the last to overwrite it.
+func TestOverwrittenDriveIsTagged(t *testing.T) {
+	b := newBench(t)
+	first := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
+	first.Tags = []string{"mine"}
+	s := spec(transfer.Upload, first.Source, drive("here", b.mustRun(first).Drive))
+	s.Overwrite = true
+	var whileWritten []string
+	var once sync.Once
+	b.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/write/") {
+			once.Do(func() { whileWritten = b.tags("here", s.Target.Drive) })
+		}
+		return false
+	})
+	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
+	for range 2 {
+		mark, err := b.opener.MarkOpen(t.Context(), session, s.Target.Drive)
+		if err != nil || !mark.Open || mark.Job {
+			t.Errorf("marked as open: %+v, %v", mark, err)
+		}
+	}
+	b.mustRun(s)
+	if n := len(whileWritten); n == 0 || !strings.HasPrefix(whileWritten[n-1], "transferd:overwriting:") {
+		t.Errorf("while it is written: %q", whileWritten)
+	}
+	if err := b.opener.Complete(t.Context(), session, s.Target.Drive); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.tags("here", s.Target.Drive); !slices.Equal(got, []string{"mine", "transferd:job"}) {
+		t.Errorf("when it is complete: %q", got)
+	}
+	mark, err := b.opener.Mark(t.Context(), session, s.Target.Drive)
+	if err != nil || mark.Open || !mark.Job {
+		t.Errorf("when it is complete: %+v, %v", mark, err)
 	}
 }

@@ -104,19 +104,69 @@ func (o *Opener) UsedBy(ctx context.Context, s *worker.Session, drive transfer.R
 	return info.Claimed, err
 }
 
-// Complete implements worker.Opener.
+// openTag is the tag of the job's target drive for as long as that is not complete.
+func openTag(s *worker.Session) string {
+	if s.Spec.Target.Drive != "" {
+		return transfer.OverwritingTag(s.ID)
+	}
+	return transfer.IncompleteTag
+}
+
+func markOf(s *worker.Session, tags []string) transfer.DriveMark {
+	return transfer.DriveMark{
+		Job: slices.Contains(tags, transfer.JobTag(s.ID)), Open: slices.Contains(tags, openTag(s)),
+	}
+}
+
+// Mark implements worker.Opener.
+func (o *Opener) Mark(ctx context.Context, s *worker.Session, drive string) (transfer.DriveMark, error) {
+	return o.retag(ctx, s, drive, slices.Clone[[]string])
+}
+
+// MarkOpen implements worker.Opener.
+func (o *Opener) MarkOpen(ctx context.Context, s *worker.Session, drive string) (transfer.DriveMark, error) {
+	return o.retag(ctx, s, drive, func(tags []string) []string {
+		if slices.Contains(tags, openTag(s)) {
+			return tags
+		}
+		return append(slices.Clone(tags), openTag(s))
+	})
+}
+
+// Complete implements worker.Opener. A drive that the job has overwritten is its own from now on.
 func (o *Opener) Complete(ctx context.Context, s *worker.Session, drive string) error {
+	_, err := o.retag(ctx, s, drive, func(tags []string) []string {
+		overwritten := slices.Contains(tags, transfer.OverwritingTag(s.ID))
+		tags = slices.DeleteFunc(slices.Clone(tags), func(tag string) bool {
+			return tag == transfer.IncompleteTag || tag == openTag(s) || overwritten && transfer.IsJobTag(tag)
+		})
+		if overwritten {
+			tags = append(tags, transfer.JobTag(s.ID))
+		}
+		return tags
+	})
+	return err
+}
+
+// retag changes the tags of the target drive, unless change returns them as they are, and returns
+// the drive's mark after that.
+func (o *Opener) retag(
+	ctx context.Context, s *worker.Session, drive string, change func(tags []string) []string,
+) (mark transfer.DriveMark, err error) {
 	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
 	if err != nil {
-		return err
+		return mark, err
 	}
 	info, err := c.Info(ctx, drive)
-	if err != nil || !slices.Contains(info.Tags, transfer.IncompleteTag) {
-		return err
+	if err != nil {
+		return mark, err
 	}
-	rest := slices.DeleteFunc(slices.Clone(info.Tags), func(tag string) bool { return tag == transfer.IncompleteTag })
-	_, err = c.Set(ctx, drive, api.Object{"tags": strings.Join(rest, " ")})
-	return err
+	if tags := change(info.Tags); !slices.Equal(tags, info.Tags) {
+		if info, err = c.Set(ctx, drive, api.Object{"tags": strings.Join(tags, " ")}); err != nil {
+			return mark, err
+		}
+	}
+	return markOf(s, info.Tags), nil
 }
 
 // findMade looks for the drive that an earlier call made; "" if there is none.
@@ -165,7 +215,7 @@ func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.Sink
 	if err != nil {
 		return nil, err
 	}
-	switch writes := s.Spec.Action().Writes; {
+	switch writes := s.Spec.Action().Writes && !r.Compare; {
 	case writes && len(d.Claimed()) > 0:
 		return nil, &transfer.Error{
 			Op: "open drive " + r.Drive, Code: transfer.CodeConflict,

@@ -336,6 +336,8 @@ type Plan struct {
 	Asked     bool      `json:"asked,omitempty"`      // an endpoint was asked for a new drive, and may have made it
 	Drive     string    `json:"drive,omitempty"`      // the target drive
 	Created   time.Time `json:"created,omitzero"`     // when the job made it, by the store's clock; zero: it did not
+	Tagged    bool      `json:"tagged,omitempty"`     // the drive had the tag of one that is not complete
+	Finished  bool      `json:"finished,omitempty"`   // the drive was completed, or taken into use: it is only compared
 	Blank     bool      `json:"blank,omitempty"`      // zeros need not be written
 	Source    string    `json:"source,omitempty"`     // the source's identity
 	InOrder   bool      `json:"in_order,omitempty"`   // the source cannot be read by offset any more

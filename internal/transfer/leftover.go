@@ -1,25 +1,47 @@
 package transfer
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
-const jobTagPrefix = "transferd:"
+const (
+	jobTagPrefix         = "transferd:"
+	overwritingTagPrefix = jobTagPrefix + "overwriting:"
+)
 
 // IncompleteTag is the tag of drives that a job makes, for as long as they do not hold all that
 // they are to hold.
 const IncompleteTag = jobTagPrefix + "incomplete"
 
-// JobTag is the tag of the drives that a job makes.
+// OverwritingTag is the tag of a drive that was there before the job, from before its first write to
+// it until the drive holds all that it is to hold.
+func OverwritingTag(id string) string { return overwritingTagPrefix + id }
+
+// JobTag is the tag of the drives that a job makes, and of those that it has overwritten.
 func JobTag(id string) string { return jobTagPrefix + id }
 
-// IsOurTag reports whether a tag is one that jobs put on the drives that they make.
+// IsOurTag reports whether a tag is one that jobs put on the drives that they make or overwrite.
 func IsOurTag(tag string) bool {
-	return len(tag) > len(jobTagPrefix) && tag[:len(jobTagPrefix)] == jobTagPrefix
+	return len(tag) > len(jobTagPrefix) && strings.HasPrefix(tag, jobTagPrefix)
 }
 
-// MakerOf is the job that made a drive, by the drive's tags; empty: none did.
+// IsJobTag reports whether a tag is the JobTag of a job.
+func IsJobTag(tag string) bool {
+	return IsOurTag(tag) && tag != IncompleteTag && !strings.HasPrefix(tag, overwritingTagPrefix)
+}
+
+// DriveMark is what the tags of a job's target drive say of it.
+type DriveMark struct {
+	Job  bool // the job made the drive, or has overwritten it
+	Open bool // the drive does not hold yet all that the job is to store
+}
+
+// MakerOf is the job that made a drive or was the last to overwrite it, by the drive's tags; empty:
+// none was.
 func MakerOf(tags []string) (job string) {
 	for _, tag := range tags {
-		if IsOurTag(tag) && tag != IncompleteTag {
+		if IsJobTag(tag) {
 			job = tag[len(jobTagPrefix):]
 		}
 	}
@@ -30,7 +52,7 @@ func MakerOf(tags []string) (job string) {
 // was there and that it may have begun to write; empty: none.
 func (p *Plan) Leftover(id string, target Ref) string {
 	switch {
-	case !target.IsDrive():
+	case !target.IsDrive() || p.Finished:
 		return ""
 	case target.Drive != "" && p.Drive != "" && p.ChunkSize > 0:
 		return fmt.Sprintf("drive %s may be overwritten in part", target)

@@ -51,6 +51,7 @@ func TestMakerOf(t *testing.T) {
 	}{
 		{[]string{"a", "transferd:job", "transferd:incomplete"}, "job"},
 		{[]string{"transferd:incomplete"}, ""},
+		{[]string{"transferd:job", "transferd:overwriting:other"}, "job"},
 		{nil, ""},
 		{[]string{"transferd:"}, ""},
 	} {

@@ -35,6 +35,7 @@ type attempt struct {
 	unseen  string    // changes of the source that cannot be detected; for users
 	// trusted says that no other job has written the target since this one last claimed it.
 	trusted bool
+	fresh   bool // this attempt was the first to ask for the target drive
 }
 
 var errEmpty = transfer.Errorf(transfer.CodeInvalid, "nothing came from the source", "the image is empty")
@@ -91,7 +92,7 @@ func (a *attempt) storeCall(ctx context.Context, end caller, run func(ctx contex
 
 // run goes through the phases, and logs what a failed one leaves behind.
 func (a *attempt) run(ctx context.Context) error {
-	err := a.inUse(ctx, a.phases(ctx))
+	err := a.inUse(ctx, a.changedSince(a.phases(ctx)))
 	if err == nil {
 		return a.markComplete(ctx)
 	}
@@ -133,6 +134,9 @@ func (a *attempt) transfer(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = a.closeSink(ctx, err) }()
+	if err := a.markOpen(ctx); err != nil {
+		return err
+	}
 	lay, err := a.settle(ctx, size)
 	if err != nil {
 		return err

@@ -93,8 +93,7 @@ func (a *attempt) markComplete(ctx context.Context) error {
 		return nil
 	}
 	err := control(ctx, a.target, func(ctx context.Context) error { return a.opener.Complete(ctx, a.session, drive) })
-	switch transfer.CodeOf(err) {
-	case transfer.CodeRefused, transfer.CodeNotFound, transfer.CodeProtocol:
+	if cannotTag(err) {
 		a.log.Warn("drive still has the tag of an incomplete one", zap.String("drive", drive), zap.Error(err))
 		return nil
 	}

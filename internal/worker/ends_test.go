@@ -70,7 +70,7 @@ func TestOtherCalls(t *testing.T) {
 			j.ends.open = sink.fail
 			p := j.mustRun()
 			equal(t, m, image)
-			if m.commits != 1 || sink.calls["blank"] != 3 || sink.calls["commit"] != 3 || p.Retries.Sum() != 10 {
+			if m.commits != 1 || sink.calls["blank"] != 3 || sink.calls["commit"] != 3 || p.Retries.Sum() != 14 {
 				t.Errorf("%s: %d commits, called %v, counted %+v", code, m.commits, sink.calls, p.Retries)
 			}
 		})
@@ -225,6 +225,7 @@ func TestSinkIsResumed(t *testing.T) {
 	w := New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { seen = p }})
 	j.spec.Target.Drive = "old"
 	for attempt, store := range []*remembered{{}, j.store} {
+		j.ends.mark.Open = true
 		if err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, store); err != nil {
 			t.Fatal(err)
 		}

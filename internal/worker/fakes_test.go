@@ -190,6 +190,9 @@ type twoEnds struct {
 	finds  []bool        // what each Provision was told
 	asked  []SinkRequest // what each Sink was told
 	users  map[transfer.Ref][]string
+
+	mark     transfer.DriveMark // of the drive
+	untagged bool               // drives have no tags
 }
 
 func (e *twoEnds) opening(what string) error {
@@ -214,6 +217,9 @@ func (e *twoEnds) Provision(_ context.Context, _ *Session, _ int64, find bool) (
 	if err := e.opening("provision"); err != nil {
 		return "", err
 	}
+	if !find && !e.untagged {
+		e.mark = transfer.DriveMark{Job: true, Open: true}
+	}
 	return e.drive, nil
 }
 
@@ -225,7 +231,25 @@ func (e *twoEnds) UsedBy(_ context.Context, _ *Session, drive transfer.Ref) ([]s
 	return e.users[drive], nil
 }
 
-func (e *twoEnds) Complete(context.Context, *Session, string) error { return e.opening("complete") }
+func (e *twoEnds) Mark(context.Context, *Session, string) (transfer.DriveMark, error) {
+	return e.mark, e.opening("mark")
+}
+
+func (e *twoEnds) MarkOpen(context.Context, *Session, string) (transfer.DriveMark, error) {
+	err := e.opening("mark open")
+	if err == nil && !e.untagged {
+		e.mark.Open = true
+	}
+	return e.mark, err
+}
+
+func (e *twoEnds) Complete(context.Context, *Session, string) error {
+	err := e.opening("complete")
+	if err == nil {
+		e.mark = transfer.DriveMark{Job: e.mark.Open, Open: false}
+	}
+	return err
+}
 
 func (e *twoEnds) Ready(context.Context, *Session, string) (bool, error) {
 	err := e.opening("ready")

@@ -29,6 +29,7 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 		return a.noteDrive(ctx, target.Drive, time.Time{})
 	}
 	find, mayBeMade := plan.Asked, plan.Asked
+	a.fresh = !plan.Asked
 	a.state.updatePlan(func(p *transfer.Plan) { p.Asked = true })
 	if err := a.state.saveSurely(ctx); err != nil {
 		return err
@@ -93,10 +94,13 @@ func (a *attempt) openSink(ctx context.Context, size int64) error {
 	if err := a.provision(ctx, size); err != nil {
 		return err
 	}
+	if err := a.checkFinished(ctx); err != nil {
+		return err
+	}
 	plan := a.state.Plan()
 	r := SinkRequest{
 		Drive: cmp.Or(plan.Drive, a.spec().Target.Drive), Made: !plan.Created.IsZero(),
-		Size: size, Resume: a.state.ledger.len() > 0,
+		Size: size, Resume: a.state.ledger.len() > 0, Compare: plan.Finished,
 	}
 	err := control(ctx, a.target, func(ctx context.Context) error {
 		sink, err := a.opener.Sink(ctx, a.session, r)
@@ -151,9 +155,11 @@ func (a *attempt) copyReady(ctx context.Context) error {
 	}
 }
 
-// gone reports whether err says that the drive which the job made does not exist any more.
+// gone reports whether err says that the drive which the job made does not exist any more. One that
+// was finished is not made again.
 func (a *attempt) gone(err error) bool {
-	return transfer.CodeOf(err) == transfer.CodeNotFound && !a.state.Plan().Created.IsZero()
+	plan := a.state.Plan()
+	return transfer.CodeOf(err) == transfer.CodeNotFound && !plan.Created.IsZero() && !plan.Finished
 }
 
 // forget resets the job: what it made is gone.

@@ -192,7 +192,7 @@ func (c *copier) verifyTail(ctx context.Context, sampled bool) error {
 // All of it is read, unless a sample was asked for.
 func (c *copier) tailIsZero(ctx context.Context, sampled bool) (err error) {
 	switch {
-	case c.tailLen() == 0:
+	case c.tailLen() == 0 || c.spec.KeepTail:
 		return nil
 	case sampled:
 		err = c.areZero(ctx, c.tailSample())

@@ -148,9 +148,17 @@ func TestTailOfAShorterStream(t *testing.T) {
 			}
 			return nil
 		}
+		j.ends.open = func(what string, _ int) error { // a blank one may not be read there
+			if what == "complete" {
+				return failure(transfer.CodeUnauthorized)
+			}
+			return nil
+		}
 		s := &claiming{fail: func(int) error { return nil }}
-		_ = runClaiming(t, j, s) // a blank one may not be read there
-		sink.onRead = nil
+		if err := runClaiming(t, j, s); err == nil {
+			t.Fatal("the first attempt succeeded")
+		}
+		sink.onRead, j.ends.open = nil, nil
 		image := noise(10*chunkSize + 512)
 		j.ends.source = newStream(image)
 		if err := runClaiming(t, j, s); err != nil {

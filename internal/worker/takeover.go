@@ -71,22 +71,29 @@ func (t *takeover) chunks(size int64, chunkSize int, keep func(index int64) bool
 	}
 }
 
+// wait waits until bytes of a lost worker cannot arrive any more.
+func (t *takeover) wait(ctx context.Context, drain <-chan struct{}, log *zap.Logger) error {
+	for {
+		left, _ := t.lease.Late()
+		if left == 0 {
+			return nil
+		}
+		log.Info("the worker before this one was lost, waiting until nothing it sent can arrive",
+			zap.Duration("wait", left))
+		if err := flow.Wait(ctx, drain, left); err != nil {
+			return err
+		}
+	}
+}
+
 // finishTakeover waits until bytes of a lost worker cannot arrive any more, and reads back what was
 // written before that, where nothing else does.
 func (c *copier) finishTakeover(ctx context.Context) error {
 	if _, unclean := c.takeover.lease.Late(); !unclean || !c.action.Writes {
 		return nil
 	}
-	for {
-		left, _ := c.takeover.lease.Late()
-		if left == 0 {
-			break
-		}
-		c.log.Info("the worker before this one was lost, waiting until nothing it sent can arrive",
-			zap.Duration("wait", left))
-		if err := flow.Wait(ctx, c.drain, left); err != nil {
-			return err
-		}
+	if err := c.takeover.wait(ctx, c.drain, c.log); err != nil {
+		return err
 	}
 	if c.ends.readBack == nil || c.ends.traits.ReadBack != transfer.ReadBackAtOnce ||
 		c.spec.Verify == transfer.VerifyFull && c.action.RereadsTarget {

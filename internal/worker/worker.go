@@ -57,6 +57,8 @@ type SinkRequest struct {
 	Made   bool   // the job made the drive
 	Size   int64  // of the source, bytes; -1: unknown
 	Resume bool   // earlier attempts stored chunks in the target
+	// Compare says that the target is only compared, whatever the job's action.
+	Compare bool
 }
 
 // Opener makes the ends of jobs. It tries nothing twice; the worker calls it again after an error that
@@ -75,8 +77,13 @@ type Opener interface {
 	// UsedBy is who else uses a drive by what its endpoint says, such as a server that has claimed
 	// it.
 	UsedBy(ctx context.Context, s *Session, drive transfer.Ref) ([]string, error)
-	// Complete notes on the target drive that it holds all that it is to hold: Provision marked a
-	// new one as incomplete. It may be called again, and for a drive without that mark.
+	// Mark is what the tags of the target drive say: Provision marks a new one as not complete.
+	Mark(ctx context.Context, s *Session, drive string) (transfer.DriveMark, error)
+	// MarkOpen marks a target drive that was there before the job as one that is not complete. It
+	// returns the drive's mark after that, which an endpoint that keeps no tags does not have.
+	MarkOpen(ctx context.Context, s *Session, drive string) (transfer.DriveMark, error)
+	// Complete notes on the target drive that it holds all that it is to hold. It may be called
+	// again, and for a drive that is not marked.
 	Complete(ctx context.Context, s *Session, drive string) error
 	// Ready reports whether the endpoint has finished making a drive.
 	Ready(ctx context.Context, s *Session, drive string) (bool, error)

@@ -1,0 +1,181 @@
+package worker
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// The ways in which a job has its target drive.
+var driveJobs = map[string]func(j *job){
+	"made":        func(j *job) { j.ends.drive = "uuid" },
+	"overwritten": func(*job) {},
+	"cloned": func(j *job) {
+		j.ends.drive, j.spec.Kind, j.spec.Source = "uuid", transfer.Clone, transfer.Ref{Endpoint: "e2", Drive: "origin"}
+	},
+}
+
+// finished runs a job to its end in two attempts, and restores what was saved to the state between
+// the two: as by a store that was restored from an older copy.
+func finished(t *testing.T, image []byte, change func(j *job)) (*job, *chunked) {
+	t.Helper()
+	sink := newChunked(make([]byte, len(image)))
+	j := newJob(t, newChunked(image), sink)
+	change(j)
+	j.takeOver(sink, 3)
+	older := j.store.at
+	older.Entries = slices.Clone(older.Entries)
+	j.mustRun()
+	j.store.at = older
+	j.store.lease = nil
+	clear(sink.writes)
+	clear(sink.reads)
+	return j, sink
+}
+
+// TestFinishedDriveIsOnlyCompared takes a job up once more whose drive was finished: it writes
+// nothing, whatever a server has written since.
+func TestFinishedDriveIsOnlyCompared(t *testing.T) {
+	for name, change := range driveJobs {
+		for _, mode := range []transfer.VerifyMode{transfer.VerifyWritten, transfer.VerifyFull, transfer.VerifyNone} {
+			for _, changed := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					image := noise(6 * chunkSize)
+					clear(image[4*chunkSize:])
+					j, sink := finished(t, image, func(j *job) {
+						change(j)
+						j.spec.Verify = mode
+					})
+					want := slices.Clone(image)
+					if changed { // where the image has zeros
+						sink.data[5*chunkSize+7], want[5*chunkSize+7] = 1, 1
+						f := j.mustFail(transfer.CodeExists)
+						stays := !strings.Contains(f.Message, "incomplete") && strings.Contains(f.Message, "changed since")
+						if !stays || f.Hint == "" || f.Offset == nil || *f.Offset != 5*chunkSize+7 {
+							t.Errorf("%s: %+v", name, f)
+						}
+					} else if p := j.mustRun(); !p.Verified || p.Chunks.Done != 6 {
+						t.Errorf("%s: %+v", name, p)
+					}
+					equal(t, sink, want)
+					if w, d := sink.total(sink.writes), sink.discards; w > 0 || d > 0 || sink.total(sink.reads) < 6 {
+						t.Errorf("%s: %d writes, %d discards, %d reads", name, w, d, sink.total(sink.reads))
+					}
+					if left := j.store.at.Plan.Leftover("job", j.spec.Target); left != "" {
+						t.Errorf("%s: left: %s", name, left)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestFinishedDriveIsFoundByTags is a job whose record knows nothing of the drive, or of its tags.
+func TestFinishedDriveIsFoundByTags(t *testing.T) {
+	for name, restored := range map[string]transfer.Plan{
+		"asked for":             {Asked: true},
+		"noted":                 {Asked: true, Drive: "uuid", Created: time.Now()},
+		"overwritten, no plan":  {},
+		"overwritten, no write": {Drive: "old"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			image := noise(6 * chunkSize)
+			j, sink := finished(t, image, func(j *job) {
+				if restored.Asked {
+					j.ends.drive = "uuid"
+				}
+			})
+			j.store.at = transfer.Checkpoint{Plan: restored}
+			sink.data[0]++
+			j.mustFail(transfer.CodeExists)
+			if n := sink.total(sink.writes); n > 0 {
+				t.Errorf("%s: %d writes", name, n)
+			}
+		})
+	}
+}
+
+// TestTagTakenOffByUser: a user who removes the tag takes the drive into use. Where an endpoint keeps
+// no tags, that there is none says nothing.
+func TestTagTakenOffByUser(t *testing.T) {
+	for _, untagged := range []bool{false, true} {
+		for name, change := range driveJobs {
+			synctest.Test(t, func(t *testing.T) {
+				image, sink := noise(6*chunkSize), newChunked(make([]byte, 6*chunkSize))
+				j := newJob(t, newChunked(image), sink)
+				change(j)
+				j.ends.untagged = untagged
+				j.takeOver(sink, 3)
+				if j.ends.mark = (transfer.DriveMark{}); untagged {
+					j.mustRun()
+					equal(t, sink, image)
+					return
+				}
+				j.mustFail(transfer.CodeExists)
+				if n := sink.total(sink.writes); n > 0 {
+					t.Errorf("%s: %d writes", name, n)
+				}
+			})
+		}
+	}
+}
+
+// TestFinishedDriveIsNotDiscarded when its source has changed since, nor made again when it is gone.
+func TestFinishedDriveIsNotDiscarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, sink := finished(t, noise(6*chunkSize), driveJobs["made"])
+		source := newChunked(noise(5 * chunkSize))
+		source.identity = "another"
+		j.ends.source = source
+		j.mustFail(transfer.CodeSourceChanged)
+		if sink.discards > 0 || j.store.at.Plan.Drive != "uuid" {
+			t.Errorf("%d discards, plan %+v", sink.discards, j.store.at.Plan)
+		}
+	})
+}
+
+// TestFinishedDriveIsComparedAfterTheWait: bytes of a lost worker may arrive until then.
+func TestFinishedDriveIsComparedAfterTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, sink := finished(t, noise(6*chunkSize), driveJobs["made"])
+		j.store.Lease().TookOver(late)
+		time.AfterFunc(late-1, func() {
+			sink.mu.Lock()
+			defer sink.mu.Unlock()
+			sink.data[0]++
+		})
+		j.mustFail(transfer.CodeExists)
+	})
+}
+
+// TestOverwrittenDriveIsMarkedBeforeItIsWritten, once, and not where the endpoint cannot do that.
+func TestOverwrittenDriveIsMarkedBeforeItIsWritten(t *testing.T) {
+	for _, code := range []transfer.Code{"", transfer.CodeRefused, transfer.CodeNotFound} {
+		synctest.Test(t, func(t *testing.T) {
+			image, sink := noise(6*chunkSize), newChunked(make([]byte, 6*chunkSize))
+			j := newJob(t, newChunked(image), sink)
+			j.ends.open = func(what string, _ int) error {
+				if what != "mark open" {
+					return nil
+				}
+				if sink.total(sink.writes) > 0 {
+					t.Error("marked after a write")
+				}
+				if code != "" {
+					return failure(code)
+				}
+				return nil
+			}
+			j.takeOver(sink, 3)
+			if tagged := j.store.at.Plan.Tagged; tagged != (code == "") {
+				t.Errorf("%q: the plan has seen the tag: %v", code, tagged)
+			}
+			j.mustRun()
+			equal(t, sink, image)
+		})
+	}
+}
