@@ -15,6 +15,7 @@ import (
 // jobMark is the extended attribute of a .partial that holds the ID of its job. On a file system
 // without extended attributes (vfat, NFS before 4.2, some of SMB and FUSE) the ID is in the name of
 // the .partial instead. The .partial gets its name after its mark, so a crash leaves none unmarked.
+// The published file keeps the mark, so that the job never replaces it, whatever its record says.
 const jobMark = "user.transferd.job"
 
 // claim opens the job's .partial and locks it. With keep it is that of an earlier attempt, if there
@@ -161,9 +162,6 @@ func (p *partial) prepare(f *os.File, named string) error {
 	}
 	return p.sys.Sync(f)
 }
-
-// unmark removes the mark from a file that is published. One that stays does no harm.
-func (p *partial) unmark() { _ = unix.Fremovexattr(int(p.f.Fd()), jobMark) }
 
 func (p *partial) lock(f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

@@ -110,8 +110,13 @@ func TestPartialIsResumed(t *testing.T) {
 			if err != nil || len(entries) != 2 {
 				t.Errorf("the folder has %v (%v), want the image and its manifest", entries, err)
 			}
-			if n, err := unix.Listxattr(path, nil); n > 0 || err != nil {
-				t.Errorf("the target has attributes, %d bytes of names (%v)", n, err)
+			target, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer target.Close()
+			if job, marked := markOf(target); marked != (name == "attributes") || marked && job != "job" {
+				t.Errorf("the target has the mark of job %q (%v)", job, marked)
 			}
 		})
 	}
@@ -256,5 +261,48 @@ func TestUnusableFileSystem(t *testing.T) {
 				t.Errorf("%v is left (%v)", entries, err)
 			}
 		})
+	}
+}
+
+// TestFinishedFileIsNotReplaced takes a job up once more that has published its target, with any
+// state of its record. A target that was changed since stays, --overwrite or not.
+func TestFinishedFileIsNotReplaced(t *testing.T) {
+	content := transfertest.Image(8*chunk, chunk)
+	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatZstd} {
+		for _, changed := range []bool{false, true} {
+			for _, resume := range []bool{false, true} {
+				path := filepath.Join(tempDir(t), "disk.img")
+				opts := CreateOptions{Job: "job", Format: format, Overwrite: true}
+				commit := func(job string) error {
+					t.Helper()
+					opts.Job = job
+					dst := begun(t, path, content, opts)
+					defer closed(t, dst)
+					return dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
+				}
+				if err := commit("job"); err != nil {
+					t.Fatal(err)
+				}
+				stored, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				opts.Resume = resume
+				if changed {
+					stored[len(stored)/2] ^= 1
+					writeFile(t, path, stored)
+					expect(t, commit("job"), transfer.CodeExists, "changed since")
+				} else if err := commit("job"); err != nil {
+					t.Error(err)
+				}
+				if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, stored) {
+					t.Errorf("%s: the target was replaced (%v)", format, err)
+				}
+				opts.Resume = false
+				if err := commit("another"); err != nil {
+					t.Errorf("%s: another job with --overwrite: %v", format, err)
+				}
+			}
+		}
 	}
 }

@@ -138,25 +138,33 @@ func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned owner
 
 // published reports whether an earlier attempt has published the target and was cut off right after
 // that: then the target holds this image, and the .partial is removed. A target that holds anything
-// else stays, and the error is CodeExists.
+// else stays, and the error is CodeExists: with Overwrite, too, if the job's mark says that the target
+// is what it published.
 func (p *partial) published(ctx context.Context, m *transfer.Manifest, owned ownership) (bool, error) {
-	if p.opts.Overwrite || fsx.IsPlaceholder(p.folder.dir, p.base) {
+	if fsx.IsPlaceholder(p.folder.dir, p.base) {
 		return false, nil
 	}
 	f, err := p.folder.open(p.base, os.O_RDONLY)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
-	case err != nil || !p.opts.Resume:
+	}
+	ours := err == nil && p.isMarked(f)
+	if err != nil || !ours && (p.opts.Overwrite || !p.opts.Resume) {
 		if err == nil {
 			err = f.Close()
+		}
+		if p.opts.Overwrite {
+			return false, nil // whatever it is, it may be replaced
 		}
 		return false, errors.Join(errExists(p.op), err)
 	}
 	_, err = verifyOnDisk(ctx, p.op, f, p.sys, p.format, m)
 	err = errors.Join(err, f.Close())
 	if transfer.CodeOf(err) == transfer.CodeMismatch {
-		return false, errExists(p.op)
+		if !ours {
+			return false, errExists(p.op)
+		}
+		return false, errors.Join(p.errStays(), p.remove()) // no attempt can publish it
 	}
 	if err != nil {
 		return false, err
@@ -165,6 +173,15 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest, owned own
 		return false, err
 	}
 	return true, p.remove()
+}
+
+// errStays refuses to replace a target that the job published and that holds something else now.
+func (p *partial) errStays() error {
+	return &transfer.Error{
+		Op: p.op, Code: transfer.CodeExists,
+		Hint: "it stays as it is: start a new job to transfer the image again",
+		Err:  errors.New("an earlier run of the job finished it, and it has been changed since"),
+	}
 }
 
 // writeManifest writes the manifest into the target's folder. One that exists stays; if it
@@ -216,7 +233,6 @@ func (p *partial) rename() error {
 	if err != nil {
 		return p.fail("rename "+p.entry, err)
 	}
-	p.unmark()
 	return nil
 }
 
