@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -58,6 +59,7 @@ type host struct {
 	redis    string // the socket
 	endpoint string // host and port
 	queue    *queue.Client
+	server   *exec.Cmd // of Redis
 
 	mu     sync.Mutex
 	writes map[string]int           // calls that write, by the address that was called
@@ -72,17 +74,24 @@ func newHost(t *testing.T) *host {
 	})
 	h.endpoint = strings.TrimPrefix(url, "http://")
 	h.redis = filepath.Join(h.dir, "s")
-	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", h.redis, "--dir", h.dir,
-		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--logfile", filepath.Join(h.dir, "redis.log"))
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start redis-server (Debian's package is redis-server): %v", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
+	h.startRedis()
+	t.Cleanup(h.killRedis)
 	h.queue = h.dial()
 	return h
+}
+
+func (h *host) startRedis() {
+	h.t.Helper()
+	h.server = exec.Command("redis-server", "--port", "0", "--unixsocket", h.redis, "--dir", h.dir,
+		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--logfile", filepath.Join(h.dir, "redis.log"))
+	if err := h.server.Start(); err != nil {
+		h.t.Fatalf("start redis-server (Debian's package is redis-server): %v", err)
+	}
+}
+
+func (h *host) killRedis() {
+	_ = h.server.Process.Kill()
+	_ = h.server.Wait()
 }
 
 func (h *host) dial() *queue.Client {
@@ -118,6 +127,16 @@ func (h *host) written(address string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.writes[address]
+}
+
+// allWrites is how often any address was asked to write.
+func (h *host) allWrites() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, writes := range h.writes {
+		n += writes
+	}
+	return n
 }
 
 // transferd is a process that serves the host's queue, under a state folder of its own.
@@ -202,17 +221,24 @@ func (h *host) upload(path, drive string) string {
 // await returns the job when it has succeeded.
 func (h *host) await(id string) transfer.Job {
 	h.t.Helper()
+	job := h.end(id)
+	if job.State != transfer.Succeeded {
+		h.t.Fatalf("the job is %s: %+v", job.State, job.Error)
+	}
+	return job
+}
+
+// end returns the job when it has ended.
+func (h *host) end(id string) transfer.Job {
+	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
 	defer cancel()
 	for job, err := range h.queue.Watch(ctx, id) {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		if job.State == transfer.Succeeded {
-			return job
-		}
 		if job.State.Terminal() {
-			h.t.Fatalf("the job is %s: %+v", job.State, job.Error)
+			return job
 		}
 	}
 	h.t.Fatal("the watch ended")
@@ -224,24 +250,37 @@ func (h *host) drive(uuid string, size int) []byte {
 	h.t.Helper()
 	content := make([]byte, 0, size)
 	for off := 0; off < size; off += 1 << 20 {
-		url := fmt.Sprintf("http://%s/drives/%s/read/%d/%d", h.endpoint, uuid, off, 1<<20)
-		req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, url, http.NoBody)
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		req.SetBasicAuth(testUser, testPassword)
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		piece, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK {
-			h.t.Fatalf("%s, %v", resp.Status, err)
-		}
-		content = append(content, piece...)
+		path := fmt.Sprintf("/drives/%s/read/%d/%d", uuid, off, 1<<20)
+		content = append(content, h.call(http.MethodGet, path, nil)...)
 	}
 	return content
+}
+
+// write writes to a drive, as a server does.
+func (h *host) write(uuid string, off int, p []byte) {
+	h.t.Helper()
+	h.call(http.MethodPost, fmt.Sprintf("/drives/%s/write/%d", uuid, off), p)
+}
+
+// call makes a call to the endpoint and returns its answer.
+func (h *host) call(method, path string, body []byte) []byte {
+	h.t.Helper()
+	req, err := http.NewRequestWithContext(h.t.Context(), method, "http://"+h.endpoint+path, bytes.NewReader(body))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	req.SetBasicAuth(testUser, testPassword)
+	req.Header.Set("Content-Type", "application/octet-stream")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	answer, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil || resp.StatusCode/100 != 2 {
+		h.t.Fatalf("%s, %v", resp.Status, err)
+	}
+	return answer
 }
 
 // relay passes bytes between a client and a server. While its gate is locked it holds them back:
