@@ -47,7 +47,7 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 	if err != nil {
 		return err
 	}
-	if job.State == transfer.Succeeded || !j.Resumable() || final(job.Error.Code) {
+	if job.State == transfer.Succeeded || !j.Resumable() || final(j, job.Error.Code) {
 		return errors.Join(a.finish(&job), j.Remove())
 	}
 	return a.finish(&job)
@@ -85,8 +85,14 @@ func (a *app) resume(ctx context.Context, j *journal.Journal, spec transfer.Spec
 
 // final reports whether the same command has to start over, because resuming would end in the same
 // way.
-func final(code transfer.Code) bool {
-	return code == transfer.CodeInvalid || code == transfer.CodeSourceChanged || code == transfer.CodeMismatch
+func final(j *journal.Journal, code transfer.Code) bool {
+	switch code {
+	case transfer.CodeInvalid, transfer.CodeSourceChanged, transfer.CodeMismatch:
+		return true
+	case transfer.CodeExists:
+		return j.Finished()
+	}
+	return false
 }
 
 // attempt runs the job once and returns it as the queue would show it.

@@ -180,7 +180,7 @@ func (p *partial) errStays() error {
 	return &transfer.Error{
 		Op: p.op, Code: transfer.CodeExists,
 		Hint: "it stays as it is: start a new job to transfer the image again",
-		Err:  errors.New("an earlier run of the job finished it, and it has been changed since"),
+		Err:  fmt.Errorf("%w, and it has been changed since", transfer.ErrFinished),
 	}
 }
 

@@ -227,6 +227,9 @@ func (j *Journal) Resumable() bool {
 	return j.state.Plan.Asked || j.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
 }
 
+// Finished reports whether an earlier attempt had completed the target.
+func (j *Journal) Finished() bool { return j.state.Plan.Finished }
+
 // Restart drops what earlier attempts did. This attempt becomes the first one: of the same job with
 // sameID, else of a new job.
 func (j *Journal) Restart(sameID bool) error {

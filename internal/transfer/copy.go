@@ -337,7 +337,7 @@ type Plan struct {
 	Drive     string    `json:"drive,omitempty"`      // the target drive
 	Created   time.Time `json:"created,omitzero"`     // when the job made it, by the store's clock; zero: it did not
 	Tagged    bool      `json:"tagged,omitempty"`     // the drive had the tag of one that is not complete
-	Finished  bool      `json:"finished,omitempty"`   // the drive was completed, or taken into use: it is only compared
+	Finished  bool      `json:"finished,omitempty"`   // the target was completed, or taken into use, before: it is not written
 	Blank     bool      `json:"blank,omitempty"`      // zeros need not be written
 	Source    string    `json:"source,omitempty"`     // the source's identity
 	InOrder   bool      `json:"in_order,omitempty"`   // the source cannot be read by offset any more

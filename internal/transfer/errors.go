@@ -135,6 +135,10 @@ func (e notCarriedOut) Unwrap() error { return e.error }
 
 func (notCarriedOut) Is(target error) bool { return target == ErrNotCarriedOut }
 
+// ErrFinished is wrapped by errors of a target that was changed since the job had completed it.
+// No attempt of the job writes it any more.
+var ErrFinished = errors.New("an earlier run of the job finished it")
+
 // maxRetryAfter bounds what another side can ask for.
 const maxRetryAfter = time.Hour
 

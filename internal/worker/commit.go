@@ -76,6 +76,9 @@ func (a *attempt) complete(ctx context.Context, c *copier, m *transfer.Manifest)
 	err := control(ctx, a.target, func(ctx context.Context) error {
 		return a.ends.sink.Commit(ctx, m, a.state.saveSurely)
 	})
+	if errors.Is(err, transfer.ErrFinished) {
+		a.state.updatePlan(func(p *transfer.Plan) { p.Finished = true })
+	}
 	if err != nil {
 		return fmt.Errorf("complete target: %w", err)
 	}

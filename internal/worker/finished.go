@@ -101,8 +101,8 @@ func (a *attempt) changedSince(err error) error {
 	taken := &transfer.Error{
 		Op: "resume", Code: transfer.CodeExists,
 		Hint: "it stays as it is: start a new job to transfer the image again",
-		Err: fmt.Errorf("an earlier run of the job finished drive %s, or a user took it into use, "+
-			"and it has been changed since: %w", plan.Drive, err),
+		Err: fmt.Errorf("drive %s: %w, or a user took it into use, and it has been changed since: %w",
+			plan.Drive, transfer.ErrFinished, err),
 	}
 	var cause *transfer.Error
 	if errors.As(err, &cause) {

@@ -124,7 +124,7 @@ func TestTagTakenOffByUser(t *testing.T) {
 	}
 }
 
-// TestFinishedDriveIsNotDiscarded when its source has changed since, nor made again when it is gone.
+// TestFinishedDriveIsNotDiscarded when its source has changed since.
 func TestFinishedDriveIsNotDiscarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, sink := finished(t, noise(6*chunkSize), driveJobs["made"])
