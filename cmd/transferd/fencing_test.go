@@ -32,8 +32,8 @@ type lost struct {
 func lose(t *testing.T, cut func(*lost)) *lost {
 	t.Helper()
 	h := newHost(t)
-	first, _ := h.image("first.img", imageSize)
-	path, second := h.image("second.img", imageSize)
+	first, _ := h.image("first.img")
+	path, second := h.image("second.img")
 	l := &lost{host: h, second: second}
 	l.victim = h.start("victim", testLease, slowly())
 	id := h.upload(first, "")
@@ -56,7 +56,7 @@ func (l *lost) intact(before int) {
 	if n := l.written(l.victim.endpoint.address()) - before; n > 0 {
 		l.t.Errorf("the lost worker began %d writes when another had finished its job", n)
 	}
-	if got := l.host.drive(l.drive, imageSize); !bytes.Equal(got, l.second) {
+	if got := l.host.drive(l.drive); !bytes.Equal(got, l.second) {
 		differ := 0
 		for i := range got {
 			if got[i] != l.second[i] {
@@ -143,7 +143,7 @@ func TestKilledWorkerDelaysNothing(t *testing.T) {
 	t.Parallel()
 	const lease = 2 * testLease
 	h := newHost(t)
-	path, content := h.image("image.img", imageSize)
+	path, content := h.image("image.img")
 	victim := h.start("state", lease, slowly())
 	id := h.upload(path, "")
 	<-victim.endpoint.under
@@ -155,7 +155,7 @@ func TestKilledWorkerDelaysNothing(t *testing.T) {
 		t.Errorf("the job ended %s after its worker was killed, want less than %s, "+
 			"after which it would have waited for late bytes", took, least)
 	}
-	if got := h.drive(job.Drive, imageSize); job.Attempts != 2 || !bytes.Equal(got, content) {
+	if got := h.drive(job.Drive); job.Attempts != 2 || !bytes.Equal(got, content) {
 		t.Errorf("after %d attempts the drive is equal: %v", job.Attempts, bytes.Equal(got, content))
 	}
 }

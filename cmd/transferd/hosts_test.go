@@ -190,10 +190,10 @@ func (d *transferd) end() {
 	})
 }
 
-// image makes an image of random bytes.
-func (h *host) image(name string, size int) (path string, content []byte) {
+// image makes an image of imageSize random bytes.
+func (h *host) image(name string) (path string, content []byte) {
 	h.t.Helper()
-	content = make([]byte, size)
+	content = make([]byte, imageSize)
 	_, _ = rand.Read(content)
 	path = filepath.Join(h.dir, name)
 	if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -245,11 +245,11 @@ func (h *host) end(id string) transfer.Job {
 	return transfer.Job{}
 }
 
-// drive is what a drive holds.
-func (h *host) drive(uuid string, size int) []byte {
+// drive is what a drive of imageSize holds.
+func (h *host) drive(uuid string) []byte {
 	h.t.Helper()
-	content := make([]byte, 0, size)
-	for off := 0; off < size; off += 1 << 20 {
+	content := make([]byte, 0, imageSize)
+	for off := 0; off < imageSize; off += 1 << 20 {
 		path := fmt.Sprintf("/drives/%s/read/%d/%d", uuid, off, 1<<20)
 		content = append(content, h.call(http.MethodGet, path, nil)...)
 	}

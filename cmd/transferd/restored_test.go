@@ -14,10 +14,10 @@ import (
 func restored(t *testing.T, overwrite bool, between func(h *host, drive string)) (*host, transfer.Job, []byte) {
 	t.Helper()
 	h := newHost(t)
-	path, content := h.image("image.img", imageSize)
+	path, content := h.image("image.img")
 	drive := ""
 	if overwrite {
-		first, _ := h.image("first.img", imageSize)
+		first, _ := h.image("first.img")
 		d := h.start("first", testLease, nil)
 		drive = h.await(h.upload(first, "")).Drive
 		d.end()
@@ -55,7 +55,7 @@ func TestRestoredRedisKeepsAFinishedDrive(t *testing.T) {
 			if job.State != transfer.Failed || job.Error.Code != transfer.CodeExists || job.DriveLeft {
 				t.Errorf("the job is %s: %+v, drive left: %v", job.State, job.Error, job.DriveLeft)
 			}
-			if got := h.drive(job.Drive, imageSize); !bytes.Equal(got, want) {
+			if got := h.drive(job.Drive); !bytes.Equal(got, want) {
 				t.Error("what the server wrote is lost")
 			}
 		})
@@ -71,7 +71,7 @@ func TestRestoredRedisFinishesAgain(t *testing.T) {
 	if job.State != transfer.Succeeded || h.allWrites() != writes {
 		t.Errorf("the job is %s: %+v, after %d more writes", job.State, job.Error, h.allWrites()-writes)
 	}
-	if got := h.drive(job.Drive, imageSize); !bytes.Equal(got, want) {
+	if got := h.drive(job.Drive); !bytes.Equal(got, want) {
 		t.Error("the drive differs")
 	}
 }

@@ -26,7 +26,7 @@ func finished(t *testing.T, image []byte, change func(j *job)) (*job, *chunked) 
 	sink := newChunked(make([]byte, len(image)))
 	j := newJob(t, newChunked(image), sink)
 	change(j)
-	j.takeOver(sink, 3)
+	j.takeOver(sink)
 	older := j.store.at
 	older.Entries = slices.Clone(older.Entries)
 	j.mustRun()
@@ -109,7 +109,7 @@ func TestTagTakenOffByUser(t *testing.T) {
 				j := newJob(t, newChunked(image), sink)
 				change(j)
 				j.ends.untagged = untagged
-				j.takeOver(sink, 3)
+				j.takeOver(sink)
 				if j.ends.mark = (transfer.DriveMark{}); untagged {
 					j.mustRun()
 					equal(t, sink, image)
@@ -170,7 +170,7 @@ func TestOverwrittenDriveIsMarkedBeforeItIsWritten(t *testing.T) {
 				}
 				return nil
 			}
-			j.takeOver(sink, 3)
+			j.takeOver(sink)
 			if tagged := j.store.at.Plan.Tagged; tagged != (code == "") {
 				t.Errorf("%q: the plan has seen the tag: %v", code, tagged)
 			}

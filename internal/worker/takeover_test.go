@@ -12,11 +12,12 @@ import (
 // late is for how long bytes of a lost worker may arrive in these tests.
 const late = 15 * time.Second
 
-// takeOver has an earlier attempt, whose worker was lost just now, store some of the chunks.
-func (j *job) takeOver(sink *chunked, stored int) {
+// takeOver has an earlier attempt, whose worker was lost just now, store three chunks.
+func (j *job) takeOver(sink *chunked) {
+	const stored = 3
 	j.t.Helper()
 	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
-		if c.Index >= int64(stored) {
+		if c.Index >= stored {
 			return failure(transfer.CodeFenced)
 		}
 		return nil
@@ -42,7 +43,7 @@ func TestLateBytesAreFoundAndMended(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				image, sink := noise(6*chunkSize), newChunked(nil)
 				j := newJob(t, newChunked(image), sink)
-				j.takeOver(sink, 3)
+				j.takeOver(sink)
 				j.spec.Verify = mode
 				began := time.Now()
 				time.AfterFunc(late-1, func() {
@@ -67,7 +68,7 @@ func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
 		const chunks, each = 20, 2 * time.Second
 		image, sink := noise(chunks*chunkSize), newChunked(nil)
 		j := newJob(t, newChunked(image), sink)
-		j.takeOver(sink, 3)
+		j.takeOver(sink)
 		began, writes := time.Now(), make(map[int64]time.Duration)
 		sink.onWrite = func(ctx context.Context, c transfer.Chunk, _ int) error {
 			writes[c.Index] = time.Since(began)
@@ -110,7 +111,7 @@ func TestDrainWhileBytesMayArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image, sink := noise(6*chunkSize), newChunked(nil)
 		j := newJob(t, newChunked(image), sink)
-		j.takeOver(sink, 3)
+		j.takeOver(sink)
 		drain := make(chan struct{})
 		const after = 5 * time.Second
 		time.AfterFunc(after, func() { close(drain) })
