@@ -153,12 +153,14 @@ func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
 	if !owner { // bytes of this attempt may still arrive
 		late = max(late, a.timing.late)
 	}
+	if err == nil && late > 0 && a.Spec.Action().Writes {
+		// Another Redis may have given the job to an owner that is not known, after the run had read
+		// its target for the last time. The next attempt, which has the claims, waits for that owner's
+		// bytes and reads again.
+		return a.release(ctx)
+	}
 	a.freeClaims(ctx, late)
 	switch code := transfer.CodeOf(err); {
-	case err == nil && late > 0:
-		// Another Redis may have given the job to an owner that is not known, after the run had read
-		// its target for the last time. The next attempt waits for that owner's bytes and reads again.
-		return a.release(ctx)
 	case err == nil:
 		return a.finish(ctx, succeedMove)
 	case code == transfer.CodeFenced:

@@ -68,37 +68,52 @@ func untilNoneIsLate(ctx context.Context, a *Attempt) error {
 
 // TestRestartAtTheEndIsRunAgain: Redis is restarted while a run ends well. The job does not succeed
 // by that run, because the Redis before may have given it to another worker; the next run knows.
-// The attempt counts once, and a job with an error fails at once.
+// The attempt counts once, and no other job has the drive in between. A job that fails, or writes
+// nothing, ends at once.
 func TestRestartAtTheEndIsRunAgain(t *testing.T) {
-	for name, outcome := range map[string]error{
-		"success": nil,
-		"failure": transfer.Errorf(transfer.CodeFailed, "", "broken"),
+	clone := transfer.NewSpec(transfer.Clone, transfer.Ref{Endpoint: "zrh", Drive: "d"}, transfer.Ref{Endpoint: "zrh"})
+	for name, tc := range map[string]struct {
+		spec  transfer.Spec
+		fails error
+		runs  int64
+	}{
+		"success":   {newSpec(), nil, 2},
+		"failure":   {newSpec(), transfer.Errorf(transfer.CodeFailed, "", "broken"), 1},
+		"no writes": {clone, nil, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := startRedis(t)
 			c := dial(t, r.options)
-			id := enqueue(t, c)
+			queued, err := c.Enqueue(t.Context(), tc.spec)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var runs atomic.Int64
 			serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
-				if _, err := a.Claim(ctx, driveOf("m", "zrh")); err != nil {
-					return err
-				}
 				if runs.Add(1) == 1 {
+					if _, err := a.Claim(ctx, driveOf("m", "zrh")); err != nil {
+						return err
+					}
 					r.kill()
 					r.start()
-					return outcome
+					return tc.fails
 				}
 				if _, unclean := a.lease.Late(); !unclean {
 					t.Error("the second run does not know of the restart")
 				}
-				return untilNoneIsLate(ctx, a)
-			})
-			want, wantRuns := transfer.Succeeded, int64(2)
-			if outcome != nil {
-				want, wantRuns = transfer.Failed, 1
+				if err := untilNoneIsLate(ctx, a); err != nil {
+					return err
+				}
+				_, err := c.Claims("other").Claim(ctx, driveOf("n", "zrh"))
+				wantCode(t, err, transfer.CodeConflict)
+				return nil
+			}, func(s *Server) { s.timing.claim = time.Minute })
+			want := transfer.Succeeded
+			if tc.fails != nil {
+				want = transfer.Failed
 			}
-			if job := await(t, c, id, want); job.Attempts != 1 || runs.Load() != wantRuns {
-				t.Errorf("got %d attempts and %d runs, want 1 and %d", job.Attempts, runs.Load(), wantRuns)
+			if job := await(t, c, queued.ID, want); job.Attempts != 1 || runs.Load() != tc.runs {
+				t.Errorf("got %d attempts and %d runs, want 1 and %d", job.Attempts, runs.Load(), tc.runs)
 			}
 		})
 	}
