@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/flow"
 	img "github.com/transferd/transferd/internal/image"
-	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/localstore"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/sandboxtest"
 	"github.com/transferd/transferd/internal/transfer"
@@ -46,7 +46,7 @@ func (r *rig) run(s transfer.Spec) transfer.Progress {
 	if err := endpoints.Schemes.Check(&s); err != nil {
 		r.b.Fatal(err)
 	}
-	j, err := journal.Open(filepath.Join(r.dir, "journal"), &s)
+	j, err := localstore.Open(filepath.Join(r.dir, "journal"), &s)
 	if err != nil {
 		r.b.Fatal(err)
 	}

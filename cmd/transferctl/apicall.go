@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/transferd/transferd/internal/api"
-	"github.com/transferd/transferd/internal/program"
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -64,7 +64,7 @@ path, and -c sends keys and values from standard input, one pair a line.
 		}
 		var out io.Writer = a.stdout
 		if isTerminal(a.stdout.Raw()) {
-			out = program.Visible(out)
+			out = cli.Visible(out)
 		}
 		_, err = out.Write(answer)
 		return err

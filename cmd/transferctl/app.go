@@ -10,11 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/config"
 	"github.com/transferd/transferd/internal/embedded"
 	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/image"
-	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -22,7 +22,7 @@ import (
 // app is what all commands share.
 type app struct {
 	stdin      io.Reader
-	stdout     *program.Results
+	stdout     *cli.Results
 	stderr     io.Writer
 	configPath string
 	output     output

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/localstore"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -253,7 +253,7 @@ func (d *doctor) checkDisk() {
 // checkLeftFiles looks for partial files and for --local jobs that were stopped.
 func (d *doctor) checkLeftFiles(ctx context.Context, q *queue.Client) {
 	d.check = "leftovers"
-	local, err := journal.List(d.app.localFolder())
+	local, err := localstore.List(d.app.localFolder())
 	if err != nil {
 		d.fail("", err)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/transferd/transferd/internal/api"
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/endpoints"
-	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -77,7 +77,7 @@ func writeDrives(w io.Writer, rows []driveRow) {
 	defer t.Flush()
 	fmt.Fprintln(t, "DRIVE\tSIZE\tSTATUS\tNAME")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Drive, human(r.Size), r.Status, program.OneLine(r.Name))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Drive, human(r.Size), r.Status, cli.OneLine(r.Name))
 	}
 }
 

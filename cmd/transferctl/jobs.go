@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/transferd/transferd/internal/program"
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/verify"
@@ -78,7 +78,7 @@ func writeJobs(w io.Writer, jobs []transfer.Job) {
 		}
 		age := j.AsOf.Sub(j.CreatedAt).Round(time.Second)
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			j.ID, j.Kind, stateOf(j), done, age, program.OneLine(j.Source), program.OneLine(j.Target))
+			j.ID, j.Kind, stateOf(j), done, age, cli.OneLine(j.Source), cli.OneLine(j.Target))
 	}
 }
 
@@ -140,10 +140,10 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	row("kind", j.Kind)
 	row("state", stateOf(j))
 	if text := waitingText(j); text != "" {
-		row("waiting", program.OneLine(text))
+		row("waiting", cli.OneLine(text))
 	}
-	row("source", program.OneLine(j.Source))
-	row("target", program.OneLine(j.Target))
+	row("source", cli.OneLine(j.Source))
+	row("target", cli.OneLine(j.Target))
 	row("drive", j.Drive)
 	row("size", human(j.Size))
 	row("chunks", fmt.Sprintf("%d of %d done, %d zero, %d written, %d read back", j.Chunks.Done, j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified))

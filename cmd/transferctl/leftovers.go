@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/transferd/transferd/internal/api"
-	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/localstore"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -43,7 +43,7 @@ type leftoverFinder struct {
 	client *api.Client
 	queue  *queue.Client // nil: this host has no queue
 	names  []string      // of the endpoint, as jobs may have it
-	local  map[string]journal.Summary
+	local  map[string]localstore.Summary
 	// What is younger than least is kept, and what lost jobs left if it is younger than leastLost.
 	least, leastLost time.Duration
 }
@@ -81,9 +81,9 @@ func (a *app) newLeftoverFinder(ctx context.Context, address string) (*leftoverF
 	}
 	name, _, _ := strings.Cut(address, ":")
 	f := &leftoverFinder{
-		app: a, client: client, names: a.namesOf(name), local: make(map[string]journal.Summary), leastLost: lostAfter,
+		app: a, client: client, names: a.namesOf(name), local: make(map[string]localstore.Summary), leastLost: lostAfter,
 	}
-	jobs, err := journal.List(a.localFolder())
+	jobs, err := localstore.List(a.localFolder())
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +260,7 @@ func (a *app) usersOf(
 			users = append(users, fmt.Sprintf("job %s (--local)", id))
 		}
 	}
-	used, err := journal.InUse(a.localFolder(), claim)
+	used, err := localstore.InUse(a.localFolder(), claim)
 	if used {
 		users = append(users, "a --local job on this host")
 	}

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/flow"
-	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/localstore"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
@@ -27,7 +27,7 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 	}
 	deadline := time.Duration(spec.Deadline)
 	spec.Deadline = 0 // the same command resumes the job, in as much time as it now says
-	j, err := a.openJournal(&spec, f.force)
+	j, err := a.openStore(&spec, f.force)
 	if err != nil {
 		return err
 	}
@@ -53,9 +53,9 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 	return a.finish(&job)
 }
 
-// openJournal takes up what an earlier run of the same command left, or with fresh drops it.
-func (a *app) openJournal(spec *transfer.Spec, fresh bool) (*journal.Journal, error) {
-	j, err := journal.Open(a.localFolder(), spec)
+// openStore takes up what an earlier run of the same command left, or with fresh drops it.
+func (a *app) openStore(spec *transfer.Spec, fresh bool) (*localstore.Store, error) {
+	j, err := localstore.Open(a.localFolder(), spec)
 	if err != nil || !fresh || j.Attempt() == 1 {
 		return j, err
 	}
@@ -67,11 +67,11 @@ func (a *app) openJournal(spec *transfer.Spec, fresh bool) (*journal.Journal, er
 
 // restart drops what earlier attempts did. A file that one of them began carries the job's ID, so
 // the job keeps its ID and with it the file; a drive that one of them made is left alone.
-func restart(j *journal.Journal, spec *transfer.Spec) error { return j.Restart(spec.Target.IsFile()) }
+func restart(j *localstore.Store, spec *transfer.Spec) error { return j.Restart(spec.Target.IsFile()) }
 
 // resume runs the job once. If it resumed and the source has changed since the earlier run, it runs
 // once more from the beginning: the command is about the source as it is now.
-func (a *app) resume(ctx context.Context, j *journal.Journal, spec transfer.Spec) (transfer.Job, error) {
+func (a *app) resume(ctx context.Context, j *localstore.Store, spec transfer.Spec) (transfer.Job, error) {
 	job := a.attempt(ctx, j, spec)
 	if j.Attempt() == 1 || job.Error == nil || job.Error.Code != transfer.CodeSourceChanged {
 		return job, nil
@@ -85,7 +85,7 @@ func (a *app) resume(ctx context.Context, j *journal.Journal, spec transfer.Spec
 
 // final reports whether the same command has to start over, because resuming would end in the same
 // way.
-func final(j *journal.Journal, code transfer.Code) bool {
+func final(j *localstore.Store, code transfer.Code) bool {
 	switch code {
 	case transfer.CodeInvalid, transfer.CodeSourceChanged, transfer.CodeMismatch:
 		return true
@@ -96,7 +96,7 @@ func final(j *journal.Journal, code transfer.Code) bool {
 }
 
 // attempt runs the job once and returns it as the queue would show it.
-func (a *app) attempt(ctx context.Context, j *journal.Journal, spec transfer.Spec) transfer.Job {
+func (a *app) attempt(ctx context.Context, j *localstore.Store, spec transfer.Spec) transfer.Job {
 	started := time.Now()
 	job := transfer.NewJob(j.ID(), &spec, started)
 	job.State, job.Attempts, job.StartedAt = transfer.Running, j.Attempt(), &job.CreatedAt
@@ -114,7 +114,7 @@ func (a *app) attempt(ctx context.Context, j *journal.Journal, spec transfer.Spe
 	})
 	claims := a.queueClaims(j.ID())
 	defer claims.close()
-	err := w.Run(ctx, nil, worker.Job{ID: j.ID(), Spec: spec}, &localStore{Journal: j, queue: claims})
+	err := w.Run(ctx, nil, worker.Job{ID: j.ID(), Spec: spec}, &localStore{Store: j, queue: claims})
 	now := time.Now().UTC()
 	job.FinishedAt = &now
 	job.Time(now)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/transferd/transferd/internal/embedded"
-	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/localstore"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -17,7 +17,7 @@ import (
 // localStore is the checkpoints of a job with --local, and its claims: by the locks of the journal
 // and, where this host has a queue, in the queue too.
 type localStore struct {
-	*journal.Journal
+	*localstore.Store
 	queue *queueClaims
 	once  sync.Once // of the warning that the job waits for another one
 }
@@ -39,7 +39,7 @@ func (s *localStore) Claim(ctx context.Context, c transfer.Claim) (last string, 
 // claim claims a drive. One that the job writes counts as written by others unless the queue has
 // the mark of its last writer.
 func (s *localStore) claim(ctx context.Context, c transfer.Claim) (last string, err error) {
-	if last, err = s.Journal.Claim(ctx, c); err != nil {
+	if last, err = s.Store.Claim(ctx, c); err != nil {
 		return "", err
 	}
 	mark, known, err := s.queue.claim(ctx, c)
@@ -58,7 +58,7 @@ func (s *localStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	if err := s.queue.renew(ctx); err != nil {
 		return err
 	}
-	return s.Journal.Save(ctx, c)
+	return s.Store.Save(ctx, c)
 }
 
 const (

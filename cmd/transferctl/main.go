@@ -9,11 +9,11 @@ import (
 	"log"
 	"os"
 
-	"github.com/transferd/transferd/internal/program"
+	"github.com/transferd/transferd/internal/cli"
 )
 
 func main() {
 	log.SetOutput(io.Discard) // libraries write to it what is no user's business; failures are errors
-	a := &app{stdin: os.Stdin, stdout: program.NewResults(os.Stdout), stderr: os.Stderr}
-	program.Main(a.rootCommand(), nil)
+	a := &app{stdin: os.Stdin, stdout: cli.NewResults(os.Stdout), stderr: os.Stderr}
+	cli.Main(a.rootCommand(), nil)
 }

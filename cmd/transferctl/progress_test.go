@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/transferd/transferd/internal/program"
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -16,7 +16,7 @@ import (
 func TestProgressIsPrintedEachHalfMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out, err bytes.Buffer
-		f := (&app{stdout: program.NewResults(&out), stderr: &err, output: outputText}).follow()
+		f := (&app{stdout: cli.NewResults(&out), stderr: &err, output: outputText}).follow()
 		defer f.stop()
 		j := transfer.Job{ID: "id", Kind: transfer.Upload, State: transfer.Running}
 		// Three quarters of the image are holes, which do not count.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/panics"
-	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -63,7 +63,7 @@ func firstError(errs ...error) error {
 
 func (a *app) printRetry(err error, p flow.Pause) {
 	if wait := time.Until(p.Until); wait <= interactivePatience {
-		fmt.Fprintf(program.Visible(a.stderr), "%v; trying again in %.1f s\n", err, wait.Seconds())
+		fmt.Fprintf(cli.Visible(a.stderr), "%v; trying again in %.1f s\n", err, wait.Seconds())
 	}
 }
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/endpoints"
-	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -138,5 +138,5 @@ func (r *waitReporter) show(ctx context.Context, j *transfer.Job) {
 	if isTerminal(r.app.stderr) {
 		fmt.Fprint(r.app.stderr, "\r\x1b[K") // over a progress bar
 	}
-	fmt.Fprintln(program.Visible(r.app.stderr), text)
+	fmt.Fprintln(cli.Visible(r.app.stderr), text)
 }

@@ -16,13 +16,13 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/config"
 	"github.com/transferd/transferd/internal/embedded"
 	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/image"
 	"github.com/transferd/transferd/internal/panics"
-	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/status"
@@ -41,7 +41,7 @@ type daemonFlags struct {
 
 const maxJobs = 256
 
-func daemonCommand(stderr io.Writer, signals *program.Signals) *cobra.Command {
+func daemonCommand(stderr io.Writer, signals *cli.Signals) *cobra.Command {
 	f := &daemonFlags{}
 	cmd := &cobra.Command{
 		Use:   "transferd",
@@ -83,7 +83,7 @@ func daemonCommand(stderr io.Writer, signals *program.Signals) *cobra.Command {
 type daemon struct {
 	cfg     *config.Config
 	log     *zap.Logger
-	signals *program.Signals
+	signals *cli.Signals
 	fail    context.CancelCauseFunc // ends the daemon, which cannot go on
 	opener  *endpoints.Opener
 	face    *face
@@ -92,7 +92,7 @@ type daemon struct {
 
 // serve runs until ctx ends, and then lets running jobs hand themselves back. A start that the end
 // of ctx interrupts is a stop like any other.
-func serve(ctx context.Context, f *daemonFlags, signals *program.Signals, log *zap.Logger) (err error) {
+func serve(ctx context.Context, f *daemonFlags, signals *cli.Signals, log *zap.Logger) (err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	d := &daemon{log: log, signals: signals, fail: fail}

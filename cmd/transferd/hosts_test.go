@@ -21,7 +21,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/transferd/transferd/internal/program"
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/sandboxtest"
@@ -38,7 +38,7 @@ func serveWithLease(text string) int {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		f := &daemonFlags{listen: "127.0.0.1:0", queues: []string{transfer.DefaultQueue}, jobs: 2, lease: lease}
-		err = serve(ctx, f, new(program.Signals), newLogger(os.Stderr, false))
+		err = serve(ctx, f, new(cli.Signals), newLogger(os.Stderr, false))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

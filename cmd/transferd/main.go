@@ -4,14 +4,14 @@ package main
 import (
 	"os"
 
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/embedded"
-	"github.com/transferd/transferd/internal/program"
 )
 
 func main() {
 	embedded.KeepIfAsked()
-	signals := new(program.Signals)
+	signals := new(cli.Signals)
 	root := daemonCommand(os.Stderr, signals)
 	root.AddCommand(sandboxCommand(os.Stderr), guardCommand())
-	program.Main(root, signals)
+	cli.Main(root, signals)
 }

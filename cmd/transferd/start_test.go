@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/embedded"
-	"github.com/transferd/transferd/internal/program"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -66,7 +66,7 @@ func interruptedServe(t *testing.T, config string, line int) error {
 		stop()
 	}
 	f := &daemonFlags{config: config, queues: []string{transfer.DefaultQueue}, jobs: 1}
-	return serve(ctx, f, new(program.Signals), log)
+	return serve(ctx, f, new(cli.Signals), log)
 }
 
 // TestInterruptedStartIsAStop: a start that a signal interrupts ends without an error, and leaves no

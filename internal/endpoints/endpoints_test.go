@@ -18,7 +18,7 @@ import (
 	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/image"
-	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/localstore"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/sandboxtest"
 	"github.com/transferd/transferd/internal/transfer"
@@ -92,7 +92,7 @@ func (b *bench) run(spec transfer.Spec) (transfer.Progress, error) {
 	if err := endpoints.Schemes.Check(&spec); err != nil {
 		b.t.Fatal(err)
 	}
-	j, err := journal.Open(b.path("journal"), &spec)
+	j, err := localstore.Open(b.path("journal"), &spec)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/transferd/transferd/internal/journal"
+	"github.com/transferd/transferd/internal/localstore"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
@@ -55,7 +55,7 @@ func TestFullDisk(t *testing.T) {
 // attempt runs a job once; the next attempt goes on with it.
 func (b *bench) attempt(s transfer.Spec) error {
 	b.t.Helper()
-	j, err := journal.Open(b.path("journal"), &s)
+	j, err := localstore.Open(b.path("journal"), &s)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -1,5 +1,6 @@
-// Package program is what both programs do around their commands: signals, errors with hints, and exit statuses.
-package program
+// Package cli is what both programs do around their commands: signals, errors with hints, exit
+// statuses, and results on standard output.
+package cli
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package journal
+package localstore
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 
 // Claim implements transfer.Claimer, among the jobs that this user runs without a queue on this host. A drive is a byte of
 // one file, at its hash, which the open file locks (fcntl(2), open file description locks).
-func (j *Journal) Claim(_ context.Context, c transfer.Claim) (last string, err error) {
+func (j *Store) Claim(_ context.Context, c transfer.Claim) (last string, err error) {
 	if j.drives == nil {
 		f, err := os.OpenFile(filepath.Dir(j.dir)+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
@@ -43,7 +43,7 @@ func (j *Journal) Claim(_ context.Context, c transfer.Claim) (last string, err e
 }
 
 // lockDrive locks or unlocks the byte of one of a claim's keys.
-func (j *Journal) lockDrive(key string, how int16) error {
+func (j *Store) lockDrive(key string, how int16) error {
 	lock := lockOf(key, how)
 	return unix.FcntlFlock(j.drives.Fd(), unix.F_OFD_SETLK, &lock)
 }
@@ -62,7 +62,7 @@ func notLocked(drive string, err error) error {
 }
 
 // unlockDrives undoes the locks of a claim that failed. Locks of earlier claims stay.
-func (j *Journal) unlockDrives(keys []string) (err error) {
+func (j *Store) unlockDrives(keys []string) (err error) {
 	for _, key := range keys {
 		if !j.locked[key] {
 			err = errors.Join(err, failed("unlock drive", j.lockDrive(key, unix.F_UNLCK)))
@@ -76,7 +76,7 @@ const remembered = 90 * 24 * time.Hour
 
 // mark stores the mark of a drive that is written, in one file for each key, and returns the
 // previous one.
-func (j *Journal) mark(c transfer.Claim) (last string, err error) {
+func (j *Store) mark(c transfer.Claim) (last string, err error) {
 	dir := filepath.Dir(j.dir) + ".marks"
 	var files, marks []string
 	for _, key := range c.Keys() {

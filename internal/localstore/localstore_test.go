@@ -1,4 +1,4 @@
-package journal
+package localstore
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ func spec() *transfer.Spec {
 	return &s
 }
 
-func open(t *testing.T, dir string) *Journal {
+func open(t *testing.T, dir string) *Store {
 	t.Helper()
 	j, err := Open(dir, spec())
 	if err != nil {
@@ -26,7 +26,7 @@ func open(t *testing.T, dir string) *Journal {
 }
 
 // openOther opens the journal of another job than open.
-func openOther(t *testing.T, dir string) *Journal {
+func openOther(t *testing.T, dir string) *Store {
 	t.Helper()
 	other := spec()
 	other.Name = "another"
@@ -37,14 +37,14 @@ func openOther(t *testing.T, dir string) *Journal {
 	return j
 }
 
-func save(t *testing.T, j *Journal, c transfer.Checkpoint) {
+func save(t *testing.T, j *Store, c transfer.Checkpoint) {
 	t.Helper()
 	if err := j.Save(t.Context(), &c); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func load(t *testing.T, j *Journal) transfer.Checkpoint {
+func load(t *testing.T, j *Store) transfer.Checkpoint {
 	t.Helper()
 	c, err := j.Load(t.Context())
 	if err != nil {
@@ -117,7 +117,7 @@ func TestOneProcessRunsAJob(t *testing.T) {
 	if _, err := Open(dir, spec()); transfer.CodeOf(err) != transfer.CodeConflict {
 		t.Errorf("a second opening gives %v", err)
 	}
-	for _, j := range []*Journal{j, openOther(t, dir)} {
+	for _, j := range []*Store{j, openOther(t, dir)} {
 		if err := j.Remove(); err != nil {
 			t.Error(err)
 		}
@@ -136,7 +136,7 @@ func TestClaims(t *testing.T) {
 	one, two := open(t, dir), openOther(t, dir)
 	read, write := transfer.Claim{Endpoint: "zrh", Drive: "d"}, transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: "three"}
 	for i, step := range []struct {
-		j    *Journal
+		j    *Store
 		c    transfer.Claim
 		code transfer.Code
 	}{
@@ -174,7 +174,7 @@ func TestClaimsByAccountExcludeEachOther(t *testing.T) {
 	dir := t.TempDir()
 	one, two := open(t, dir), openOther(t, dir)
 	defer two.Close()
-	claim := func(j *Journal, c transfer.Claim, code transfer.Code, want string) {
+	claim := func(j *Store, c transfer.Claim, code transfer.Code, want string) {
 		t.Helper()
 		c.Drive = "d"
 		if last, err := j.Claim(t.Context(), c); transfer.CodeOf(err) != code || last != want {

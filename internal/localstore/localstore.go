@@ -1,9 +1,9 @@
-// Package journal keeps on disk what a job run without a queue must remember, so that the same command resumes where an
-// earlier one was cut off.
+// Package localstore is the store of a job that runs without a queue: it keeps the job's checkpoint
+// on disk, so that the same command resumes after an interruption.
 //
 // A job's folder holds state.json, replaced as a whole, and ledger, which only grows: packed entries, synced before Save
 // returns unless another one follows soon.
-package journal
+package localstore
 
 import (
 	"context"
@@ -22,9 +22,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Journal is the memory of one job. Its methods are called by one goroutine at a time, but for Claim, which may run while
-// a Save does.
-type Journal struct {
+// Store is the store of one job. One goroutine at a time calls its methods, except Claim, which may
+// run while Save does.
+type Store struct {
 	dir    string
 	lock   *os.File
 	ledger *os.File
@@ -36,8 +36,8 @@ type Journal struct {
 }
 
 var (
-	_ transfer.Store   = (*Journal)(nil)
-	_ transfer.Claimer = (*Journal)(nil)
+	_ transfer.Store   = (*Store)(nil)
+	_ transfer.Claimer = (*Store)(nil)
 )
 
 type state struct {
@@ -50,13 +50,13 @@ type state struct {
 
 // Open takes up the journal of the job that spec describes, or begins it, in a folder of its own under dir. Two jobs are
 // the same if their specs are. It fails with CodeConflict while another process runs that job.
-func Open(dir string, spec *transfer.Spec) (*Journal, error) {
+func Open(dir string, spec *transfer.Spec) (*Store, error) {
 	key, err := spec.Fingerprint()
 	if err != nil {
 		return nil, err
 	}
 	// The same command once more, when this job has ended, is another job: it must not take this one's drive for its own.
-	j := &Journal{dir: filepath.Join(dir, key), state: state{ID: newID()}}
+	j := &Store{dir: filepath.Join(dir, key), state: state{ID: newID()}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, failed("make journal folder", err)
 	}
@@ -72,7 +72,7 @@ func Open(dir string, spec *transfer.Spec) (*Journal, error) {
 func newID() string { return "local-" + xid.New().String() }
 
 // takeLock locks a file beside the folder, not in it, so that Remove does not take the lock away.
-func (j *Journal) takeLock() error {
+func (j *Store) takeLock() error {
 	for {
 		f, err := os.OpenFile(j.dir+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
@@ -98,7 +98,7 @@ func (j *Journal) takeLock() error {
 	}
 }
 
-func (j *Journal) begin() error {
+func (j *Store) begin() error {
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return failed("make journal folder", err)
 	}
@@ -124,7 +124,7 @@ func (j *Journal) begin() error {
 }
 
 // trim leaves whole entries in the ledger: what a crash or a full disk left of one would put all that follow out of step.
-func (j *Journal) trim() error {
+func (j *Store) trim() error {
 	info, err := j.ledger.Stat()
 	if err != nil {
 		return failed("look at ledger", err)
@@ -152,16 +152,16 @@ func failed(op string, err error) error {
 	return e
 }
 
-func (j *Journal) path(name string) string { return filepath.Join(j.dir, name) }
+func (j *Store) path(name string) string { return filepath.Join(j.dir, name) }
 
 // ID names the job, and no other, also none of the same spec.
-func (j *Journal) ID() string { return j.state.ID }
+func (j *Store) ID() string { return j.state.ID }
 
 // Attempt is how often the job was taken up, this time included.
-func (j *Journal) Attempt() int { return j.state.Attempts }
+func (j *Store) Attempt() int { return j.state.Attempts }
 
 // Load implements transfer.Store.
-func (j *Journal) Load(context.Context) (transfer.Checkpoint, error) {
+func (j *Store) Load(context.Context) (transfer.Checkpoint, error) {
 	packed, err := os.ReadFile(j.path("ledger"))
 	if err != nil {
 		return transfer.Checkpoint{}, failed("read ledger", err)
@@ -172,7 +172,7 @@ func (j *Journal) Load(context.Context) (transfer.Checkpoint, error) {
 // Save implements transfer.Store. It writes the plan before it adds the entries that depend on the
 // plan, and before it removes entries of an earlier plan. If another Save follows soon, it does not
 // sync the entries.
-func (j *Journal) Save(_ context.Context, c *transfer.Checkpoint) error {
+func (j *Store) Save(_ context.Context, c *transfer.Checkpoint) error {
 	if c.Soon && !c.Reset && c.Plan == j.state.Plan {
 		return j.append(c.Entries)
 	}
@@ -195,7 +195,7 @@ func (j *Journal) Save(_ context.Context, c *transfer.Checkpoint) error {
 	return nil
 }
 
-func (j *Journal) append(entries []transfer.Entry) error {
+func (j *Store) append(entries []transfer.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -206,7 +206,7 @@ func (j *Journal) append(entries []transfer.Entry) error {
 	return nil
 }
 
-func (j *Journal) writeState() error {
+func (j *Store) writeState() error {
 	text, err := json.Marshal(j.state)
 	if err != nil {
 		return fmt.Errorf("encode journal: %w", err)
@@ -222,17 +222,17 @@ func replaceFile(path string, text []byte) error {
 }
 
 // Resumable reports whether anything was done that another attempt could build on.
-func (j *Journal) Resumable() bool {
+func (j *Store) Resumable() bool {
 	info, err := j.ledger.Stat()
 	return j.state.Plan.Asked || j.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
 }
 
 // Finished reports whether an earlier attempt had completed the target.
-func (j *Journal) Finished() bool { return j.state.Plan.Finished }
+func (j *Store) Finished() bool { return j.state.Plan.Finished }
 
 // Restart drops what earlier attempts did. This attempt becomes the first one: of the same job with
 // sameID, else of a new job.
-func (j *Journal) Restart(sameID bool) error {
+func (j *Store) Restart(sameID bool) error {
 	if j.state.Attempts = 1; !sameID {
 		j.state.ID = newID()
 	}
@@ -240,7 +240,7 @@ func (j *Journal) Restart(sameID bool) error {
 }
 
 // Remove forgets the job.
-func (j *Journal) Remove() error {
+func (j *Store) Remove() error {
 	if err := os.RemoveAll(j.dir); err != nil {
 		return fmt.Errorf("remove journal: %w", err)
 	}
@@ -248,7 +248,7 @@ func (j *Journal) Remove() error {
 }
 
 // Close gives the job free for other processes.
-func (j *Journal) Close() error {
+func (j *Store) Close() error {
 	var err error
 	if j.ledger != nil {
 		err = j.ledger.Close()

@@ -1,4 +1,4 @@
-package journal
+package localstore
 
 import (
 	"encoding/json"
