@@ -8,9 +8,10 @@ import (
 
 // The constants of a [Split].
 const (
-	// minPiece, probePiece and maxPiece are sizes of the pieces of a chunk, in bytes. Calls of less
-	// than minPiece cost more than a direction gains that idles for less long.
-	minPiece, probePiece, maxPiece = 256 << 10, 512 << 10, 1 << 20
+	// minPiece, halfPiece and maxPiece are sizes of the pieces of a chunk, in bytes. Calls of less
+	// than minPiece cost more than a direction gains that idles for less long. The first pieces
+	// have maxPiece: what encodes them observes the link by half of the first one.
+	minPiece, halfPiece, maxPiece = 256 << 10, 512 << 10, 1 << 20
 	// splitSample is how many calls that write pieces of a size are observed before their mean
 	// counts.
 	splitSample = 8
@@ -23,7 +24,7 @@ const (
 	// long as a few of them take, one direction idles at the start of a copy, and the other at its
 	// end.
 	longPiece = 30 * time.Millisecond
-	// linkShare is how many times as long as probePiece a piece of maxPiece, twice its size, must
+	// linkShare is how many times as long as halfPiece a piece of maxPiece, twice its size, must
 	// take for chunks to be split: then the link is a third of the longer one's time. Where a call
 	// is mostly latency, pieces would only multiply that.
 	linkShare = 1.2
@@ -38,8 +39,8 @@ const (
 type splitPhase string
 
 const (
-	splitProbe   splitPhase = "probe"   // pieces of probePiece
-	splitExplore splitPhase = "explore" // pieces of probePiece and of maxPiece, by turns
+	splitProbe   splitPhase = "probe"   // pieces of maxPiece
+	splitExplore splitPhase = "explore" // pieces of halfPiece and of maxPiece, by turns
 	splitSettled splitPhase = "settled" // keeps a decision
 )
 
@@ -60,8 +61,8 @@ type Split struct {
 
 	mu     sync.Mutex
 	phase  splitPhase
-	half   callMeans // of probePiece, in probe and explore
-	full   callMeans // of maxPiece, in explore
+	half   callMeans // of halfPiece, in explore
+	full   callMeans // of maxPiece, in probe and explore
 	chunks int       // begun in this phase
 	piece  int       // in settled: the size of the pieces, bytes; 0: chunks are not split
 	calls  int       // in settled: how many calls keep a direction busy
@@ -101,9 +102,9 @@ func (s *Split) Piece(size int) int {
 	case s.phase == splitSettled:
 		return min(s.piece, size)
 	case s.phase == splitExplore && s.chunks%2 == 1:
-		return min(maxPiece, size)
+		return min(halfPiece, size)
 	}
-	return min(probePiece, size)
+	return min(maxPiece, size)
 }
 
 // Calls returns how many calls keep a direction of the link busy when all chunks are split; 0: they
@@ -138,10 +139,10 @@ func (s *Split) Observe(n int, took time.Duration, running int) {
 	switch {
 	case s.phase == splitSettled:
 		return
-	case n == probePiece:
-		s.half.add(took, running)
-	case n == maxPiece && s.phase == splitExplore:
+	case n == maxPiece:
 		s.full.add(took, running)
+	case n == halfPiece && s.phase == splitExplore:
+		s.half.add(took, running)
 	}
 	s.decide()
 }
@@ -162,12 +163,12 @@ func (m *callMeans) busy() float64 { return m.seconds / m.running }
 // decide ends a phase that has observed enough.
 func (s *Split) decide() {
 	switch {
-	case s.half.count < splitSample:
-	case s.phase == splitProbe && maxPiece/probePiece*s.half.busy() < slowPiece.Seconds():
+	case s.full.count < splitSample:
+	case s.phase == splitProbe && s.full.busy() < slowPiece.Seconds():
 		s.settle(0, 0)
 	case s.phase == splitProbe:
 		s.enter(splitExplore)
-	case s.full.count >= splitSample:
+	case s.half.count >= splitSample:
 		s.compare()
 	}
 }
@@ -175,7 +176,7 @@ func (s *Split) decide() {
 // compare decides by how much longer a piece takes that is twice as large: that is the link's time.
 func (s *Split) compare() {
 	half, full := s.half.busy(), s.full.busy()
-	busy := min(maxPiece/(maxPiece-probePiece)*(full-half), full)
+	busy := min(maxPiece/(maxPiece-halfPiece)*(full-half), full)
 	if busy < slowPiece.Seconds() || full < linkShare*half {
 		s.settle(0, 0)
 		return

@@ -21,17 +21,17 @@ func TestSplitPhases(t *testing.T) {
 	const chunk = 4 * maxPiece
 	for name, tc := range map[string]struct {
 		rtt        time.Duration
-		half, full time.Duration // of a call that writes probePiece and maxPiece, with 4 running; 0: none is observed
+		half, full time.Duration // of a call that writes halfPiece and maxPiece, with 4 running; 0: none is observed
 		wantPiece  int
 		wantCalls  int
 		wantPhase  splitPhase
 	}{
-		"fast link":                 {20 * ms, 2*slowPiece - ms, 0, 0, 0, splitSettled},
-		"nothing to compare":        {20 * ms, 2 * slowPiece, 0, probePiece, 0, splitExplore},
-		"fast link, slow endpoint":  {20 * ms, 2 * slowPiece, 4*slowPiece - ms, 0, 0, splitSettled},
+		"fast link":                 {20 * ms, 0, 4*slowPiece - ms, 0, 0, splitSettled},
+		"nothing to compare":        {20 * ms, 0, 4 * slowPiece, 0, 0, splitExplore},
+		"fast link, slow endpoint":  {20 * ms, 2*slowPiece + ms, 4 * slowPiece, 0, 0, splitSettled},
 		"link takes the time":       {0, 60 * ms, 120 * ms, maxPiece, 1 + spareCalls, splitSettled},
 		"round trip":                {20 * ms, 60 * ms, 120 * ms, maxPiece, 2 + spareCalls, splitSettled},
-		"slower link":               {0, 120 * ms, 240 * ms, probePiece, 1 + spareCalls, splitSettled},
+		"slower link":               {0, 120 * ms, 240 * ms, halfPiece, 1 + spareCalls, splitSettled},
 		"slowest link":              {0, 2 * time.Second, 4 * time.Second, minPiece, 1 + spareCalls, splitSettled},
 		"endpoint's latency":        {0, 138 * ms, 196 * ms, maxPiece, 4 + spareCalls, splitSettled},
 		"latency takes the time":    {20 * ms, 380 * ms, 455 * ms, 0, 0, splitSettled},
@@ -39,13 +39,13 @@ func TestSplitPhases(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := NewSplit(chunk, tc.rtt)
-			if got := s.Piece(chunk); got != probePiece || !s.Splits() {
-				t.Errorf("the first chunk: got pieces of %d bytes, want %d", got, probePiece)
+			if got := s.Piece(chunk); got != maxPiece || !s.Splits() {
+				t.Errorf("the first chunk: got pieces of %d bytes, want %d", got, maxPiece)
 			}
-			observe(s, splitSample, probePiece, tc.half, 4)
-			if tc.full > 0 {
-				observe(s, splitSample, probePiece, tc.half, 4)
+			observe(s, splitSample, maxPiece, tc.full, 4)
+			if tc.half > 0 {
 				observe(s, splitSample, maxPiece, tc.full, 4)
+				observe(s, splitSample, halfPiece, tc.half, 4)
 			}
 			if s.phase != tc.wantPhase || s.Calls() != tc.wantCalls {
 				t.Errorf("got phase %s with %d calls, want %s with %d", s.phase, s.Calls(), tc.wantPhase, tc.wantCalls)
@@ -65,12 +65,12 @@ func TestSplitPhases(t *testing.T) {
 func TestSplitExplores(t *testing.T) {
 	const chunk = 4 * maxPiece
 	s := NewSplit(chunk, 0)
-	observe(s, splitSample, probePiece, time.Second, 1)
+	observe(s, splitSample, maxPiece, time.Second, 1)
 	count := map[int]int{}
 	for range 6 {
 		count[s.Piece(chunk)]++
 	}
-	if count[probePiece] != 3 || count[maxPiece] != 3 {
+	if count[halfPiece] != 3 || count[maxPiece] != 3 {
 		t.Errorf("got chunks by the size of their pieces %v, want 3 of each size", count)
 	}
 }
@@ -79,16 +79,16 @@ func TestSplitExplores(t *testing.T) {
 func TestSplitDecidesAgain(t *testing.T) {
 	const chunk = 4 * maxPiece
 	s := NewSplit(chunk, 0)
-	observe(s, splitSample, probePiece, ms, 4)
+	observe(s, splitSample, maxPiece, ms, 4)
 	for i := range splitFor {
 		if got := s.Piece(chunk); got != chunk {
 			t.Fatalf("chunk %d: got pieces of %d bytes, want %d", i, got, chunk)
 		}
 	}
-	if got := s.Piece(chunk); got != probePiece || s.phase != splitProbe {
-		t.Errorf("got pieces of %d bytes in phase %s, want %d in %s", got, s.phase, probePiece, splitProbe)
+	if got := s.Piece(chunk); got != maxPiece || s.phase != splitProbe {
+		t.Errorf("got pieces of %d bytes in phase %s, want %d in %s", got, s.phase, maxPiece, splitProbe)
 	}
-	observe(s, splitSample, probePiece, ms, 4)
+	observe(s, splitSample, maxPiece, ms, 4)
 	for range 2 * splitFor { // the same decision is kept for twice as long
 		s.Piece(chunk)
 	}
@@ -98,8 +98,8 @@ func TestSplitDecidesAgain(t *testing.T) {
 	if s.Piece(chunk); s.phase != splitProbe {
 		t.Errorf("got phase %s, want %s", s.phase, splitProbe)
 	}
-	observe(s, 2*splitSample, probePiece, time.Second, 4)
-	observe(s, splitSample, maxPiece, 2*time.Second, 4)
+	observe(s, 2*splitSample, maxPiece, 2*time.Second, 4)
+	observe(s, splitSample, halfPiece, time.Second, 4)
 	if s.phase != splitSettled || s.keep != splitFor {
 		t.Errorf("another decision is kept for %d chunks in phase %s, want %d", s.keep, s.phase, splitFor)
 	}
@@ -117,7 +117,7 @@ func TestSmallChunksAreNotSplit(t *testing.T) {
 			t.Errorf("chunks of %d bytes are split", size)
 		}
 	}
-	for _, size := range []int{1, probePiece - 1, probePiece} {
+	for _, size := range []int{1, maxPiece - 1, maxPiece} {
 		if got := NewSplit(4*maxPiece, 0).Piece(size); got != size { // the last chunk of an image
 			t.Errorf("got pieces of %d bytes, want %d", got, size)
 		}

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/transferd/transferd/internal/codec"
+	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -103,5 +105,16 @@ func TestPieceFails(t *testing.T) {
 				t.Errorf("%s: failed with %+v", op, f)
 			}
 		})
+	}
+}
+
+// TestFirstPieceHoldsAProbe: the codec observes the link by a part of the first write, so the pieces
+// that a job begins with are large enough for that. With smaller ones gzip was first observed where
+// the connections were cold, and not selected on a link of 200 Mbit/s.
+func TestFirstPieceHoldsAProbe(t *testing.T) {
+	const chunk = 4 << 20
+	piece := flow.NewSplit(chunk, 20*time.Millisecond).Piece(chunk)
+	if n := codec.NewCodec(transfer.CompressionAuto).Probe(piece, 20*time.Millisecond); n == 0 {
+		t.Errorf("a piece of %d bytes holds no probe", piece)
 	}
 }
