@@ -126,7 +126,8 @@ func (c *writingConn) write(p []byte) (n int, err error) {
 			if err = c.lease.Load().Check(); err != nil {
 				return true
 			}
-			k, err = send(int(fd), p[n:min(len(p), n+fencedPiece)])
+			end := min(len(p), n+fencedPiece)
+			k, err = send(int(fd), p[n:end], end < len(p))
 			return !errors.Is(err, unix.EAGAIN)
 		})
 		if rawErr != nil {
@@ -143,9 +144,16 @@ func (c *writingConn) write(p []byte) (n int, err error) {
 	return n, err
 }
 
-func send(fd int, p []byte) (int, error) {
+// send hands p to the kernel. If more follows, the kernel keeps what does not fill a segment for
+// the next call: over loopback a segment is a few bytes shorter than a piece, and the few bytes
+// would be a segment of their own.
+func send(fd int, p []byte, more bool) (int, error) {
+	flags := unix.MSG_NOSIGNAL
+	if more {
+		flags |= unix.MSG_MORE
+	}
 	for {
-		n, err := unix.Write(fd, p)
+		n, err := unix.SendmsgN(fd, p, nil, nil, flags)
 		if !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
