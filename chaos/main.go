@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -41,18 +42,17 @@ func main() {
 	o := options{}
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "what all random choices follow from")
 	flag.DurationVar(&o.time, "time", time.Minute, "for how `long` jobs are made and things fail")
-	flag.IntVar(&o.daemons, "daemons", 3, "how `many` transferds")
+	flag.IntVar(&o.daemons, "daemons", 0, "how `many` transferds (default 3, and 4 in runs of a minute and more)")
 	flag.IntVar(&o.users, "users", 0,
-		"how `many` jobs are wanted at once (default 6, and 20 in runs of a minute and more)")
+		"how `many` jobs are wanted at once (default 6, and 40 in runs of a minute and more)")
 	flag.StringVar(&o.queueKind, "queue", queueRedis, "which `queue`: redis, embedded or memory")
 	flag.BoolVar(&o.verbose, "v", false, "tell of each job and each kill")
 	flag.Parse()
-	if o.users == 0 {
-		o.users = 6
-		if o.time >= longForm {
-			o.users = 20
-		}
+	daemons, users := 3, 6
+	if o.time >= longForm {
+		daemons, users = 4, 40
 	}
+	o.daemons, o.users = cmp.Or(o.daemons, daemons), cmp.Or(o.users, users)
 	if !slices.Contains([]string{queueRedis, queueEmbedded, queueMemory}, o.queueKind) {
 		fmt.Fprintf(os.Stderr, "chaos: -queue %s is none of redis, embedded and memory\n", o.queueKind)
 		os.Exit(2)
