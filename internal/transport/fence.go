@@ -123,10 +123,13 @@ func (c *writingConn) write(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var k int
 		rawErr := c.raw.Write(func(fd uintptr) bool {
-			if err = c.lease.Load().Check(); err != nil {
+			l, end := c.lease.Load(), len(p)
+			if err = l.Check(); err != nil {
 				return true
 			}
-			end := min(len(p), n+fencedPiece)
+			if l != nil {
+				end = min(end, n+fencedPiece)
+			}
 			k, err = send(int(fd), p[n:end], end < len(p))
 			return !errors.Is(err, unix.EAGAIN)
 		})
