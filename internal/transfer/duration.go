@@ -30,6 +30,27 @@ func ParseDuration(s string) (time.Duration, error) {
 	return days + d, nil
 }
 
+// FormatDuration writes d, which is not negative, in the form that ParseDuration reads: 7d, 1d12h,
+// 5m, 1m30s. It omits units that are zero; 0 is 0s.
+func FormatDuration(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= day {
+		days := strconv.FormatInt(int64(d/day), 10) + "d"
+		if d %= day; d == 0 {
+			return days
+		}
+		return days + FormatDuration(d)
+	}
+	s := d.String() // 1h0m0s
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
 func badDuration(s string) error {
 	return invalid("use a duration such as 90s, 15m, 6h or 7d", "%q is not a duration", s)
 }

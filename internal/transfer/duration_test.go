@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -19,4 +20,33 @@ func TestParseDuration(t *testing.T) {
 			t.Errorf("%q is %s, %v", text, got, err)
 		}
 	}
+}
+
+func TestFormatDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", time.Millisecond: "1ms", 34 * time.Second: "34s", 90 * time.Second: "1m30s", 5 * time.Minute: "5m",
+		10 * time.Second: "10s", 10 * time.Minute: "10m", time.Hour: "1h", 10 * time.Hour: "10h",
+		time.Hour + time.Second: "1h0m1s", 90 * time.Minute: "1h30m", 24 * time.Hour: "1d", 36 * time.Hour: "1d12h",
+		24*time.Hour + 5*time.Second: "1d5s", 7 * 24 * time.Hour: "7d", math.MaxInt64: "106751d23h47m16.854775807s",
+	} {
+		if got := FormatDuration(d); got != want {
+			t.Errorf("FormatDuration(%d) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+// FuzzDuration: what FormatDuration writes is what ParseDuration reads, up to a century.
+func FuzzDuration(f *testing.F) {
+	for _, s := range []string{"0s", "90s", "7d", "1d12h", "1h0m1s", "1.5d", "300ms", "d", "-1s"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		d, err := ParseDuration(s)
+		if err != nil || d > 65536*24*time.Hour {
+			return
+		}
+		if back, err := ParseDuration(FormatDuration(d)); err != nil || back != d {
+			t.Fatalf("%q is %s, written %q, read again %s, %v", s, d, FormatDuration(d), back, err)
+		}
+	})
 }

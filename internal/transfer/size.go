@@ -4,16 +4,22 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 )
 
-// ParseSize reads a size as the API writes it: decimal digits, then optionally one of k, M, G, T (powers of 1024;
-// either case). There is no sign, fraction or blank, and the result fits into an int64.
+// ParseSize reads a number of bytes as users and the API write it: decimal digits, then optionally
+// k, M, G or T (either case) or KiB, MiB, GiB or TiB. All of them are powers of 1024. It accepts no
+// sign, fraction or blank, and the result fits into an int64. Its errors have CodeInvalid.
 func ParseSize(s string) (int64, error) {
-	digits, shift := s, 0
-	if s != "" {
-		if shift = suffixShift(s[len(s)-1]); shift > 0 {
-			digits = s[:len(s)-1]
-		}
+	digits, shift := strings.TrimSuffix(s, "iB"), 0
+	if digits != "" {
+		shift = suffixShift(digits[len(digits)-1])
+	}
+	switch {
+	case shift > 0:
+		digits = digits[:len(digits)-1]
+	case digits != s:
+		return 0, badSize(s) // iB without a letter before it
 	}
 	for i := range len(digits) {
 		if digits[i] < '0' || digits[i] > '9' {
@@ -44,7 +50,7 @@ func suffixShift(c byte) int {
 func badSize(s string) error {
 	return &Error{
 		Op: "read size", Code: CodeInvalid, Err: fmt.Errorf("%q is not a size", s),
-		Hint: "write whole bytes, or a number with k, M, G or T (powers of 1024), such as 512k or 10G",
+		Hint: "write whole bytes, or a number with k, M, G, T, KiB, MiB, GiB or TiB, such as 512k or 10GiB",
 	}
 }
 

@@ -13,6 +13,7 @@ func TestParseSize(t *testing.T) {
 		{"0", 0}, {"1", 1}, {"007", 7}, {"511", 511}, {"0T", 0},
 		{"1k", 1 << 10}, {"1K", 1 << 10}, {"4M", 4 << 20}, {"4m", 4 << 20}, {"10G", 10 << 30}, {"2T", 2 << 40},
 		{"4096k", 4 << 20},
+		{"1KiB", 1 << 10}, {"1kiB", 1 << 10}, {"4MiB", 4 << 20}, {"10GiB", 10 << 30}, {"2TiB", 2 << 40}, {"0KiB", 0},
 		{"9223372036854775807", math.MaxInt64},
 		{"9007199254740991k", math.MaxInt64 - 1023},
 		{"8388607T", 8388607 << 40},
@@ -26,6 +27,7 @@ func TestParseSize(t *testing.T) {
 func TestParseSizeRefuses(t *testing.T) {
 	for _, in := range []string{
 		"", " ", "k", "T", "-1", "+1", "1 ", " 1", "1kk", "1kB", "1P", "1.5G", "0x10", "1e3", "1_000", "１", "k1",
+		"KiB", "iB", "1iB", "1kib", "1KiBiB", "1 KiB", "1MB", "1Ki", "1B", "1.5GiB", "8388608TiB",
 		"9223372036854775808", "9007199254740992k", "8388608T", "99999999999999999999",
 	} {
 		if got, err := ParseSize(in); CodeOf(err) != CodeInvalid {
@@ -49,7 +51,7 @@ func TestFormatSize(t *testing.T) {
 }
 
 func FuzzSize(f *testing.F) {
-	for _, s := range []string{"0", "1", "4M", "10G", "8388607T", "9223372036854775807", "1536k", "", "k", "-1"} {
+	for _, s := range []string{"0", "1", "4M", "10G", "8388607T", "9223372036854775807", "1536k", "", "k", "-1", "512KiB", "4MiB", "10GiB", "8388607TiB", "1iB", "KiB"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
