@@ -64,7 +64,7 @@ path, and -c sends keys and values from standard input, one pair a line.
 		}
 		var out io.Writer = a.stdout
 		if isTerminal(a.stdout.Raw()) {
-			out = cli.Visible(out)
+			out = cli.EscapeControls(out)
 		}
 		_, err = out.Write(answer)
 		return err

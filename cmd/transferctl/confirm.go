@@ -14,7 +14,7 @@ func (a *app) interactive() bool { return isTerminal(a.stdin) && isTerminal(a.st
 
 // confirm asks on the terminal, and fails with CodeCanceled unless the answer is yes.
 func (a *app) confirm(question string) error {
-	fmt.Fprintf(cli.Visible(a.stderr), "%s [y/N] ", question)
+	fmt.Fprintf(cli.EscapeControls(a.stderr), "%s [y/N] ", question)
 	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":

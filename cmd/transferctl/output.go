@@ -34,7 +34,7 @@ func (o output) check() error {
 func (a *app) print(v any, text func(w io.Writer)) error {
 	switch a.output {
 	case outputText:
-		text(cli.Visible(a.stdout))
+		text(cli.EscapeControls(a.stdout))
 		return nil
 	case outputJSONL:
 		return printLine(a.stdout, v)
@@ -54,7 +54,7 @@ func (a *app) warn(err error) {
 		_ = printLine(a.stderr, map[string]*transfer.Failure{"warning": f})
 		return
 	}
-	stderr := cli.Visible(a.stderr)
+	stderr := cli.EscapeControls(a.stderr)
 	fmt.Fprintf(stderr, "warning: %s\n", f.Message)
 	if f.Hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", f.Hint)
@@ -103,7 +103,7 @@ func (a *app) finish(j *transfer.Job) error {
 	}
 	fmt.Fprintln(a.stderr, summary(j))
 	for _, w := range j.Warnings {
-		fmt.Fprintln(cli.Visible(a.stderr), "warning:", w)
+		fmt.Fprintln(cli.EscapeControls(a.stderr), "warning:", w)
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func firstError(errs ...error) error {
 
 func (a *app) printRetry(err error, p flow.Pause) {
 	if wait := time.Until(p.Until); wait <= interactivePatience {
-		fmt.Fprintf(cli.Visible(a.stderr), "%v; trying again in %.1f s\n", err, wait.Seconds())
+		fmt.Fprintf(cli.EscapeControls(a.stderr), "%v; trying again in %.1f s\n", err, wait.Seconds())
 	}
 }
 

@@ -138,5 +138,5 @@ func (r *waitReporter) show(ctx context.Context, j *transfer.Job) {
 	if isTerminal(r.app.stderr) {
 		fmt.Fprint(r.app.stderr, "\r\x1b[K") // over a progress bar
 	}
-	fmt.Fprintln(cli.Visible(r.app.stderr), text)
+	fmt.Fprintln(cli.EscapeControls(r.app.stderr), text)
 }

@@ -44,7 +44,7 @@ func run(ctx context.Context, root *cobra.Command) int {
 		return prepare(cmd, args)
 	}
 	err := panics.Catch(func() error { return root.ExecuteContext(ctx) })
-	stderr := Visible(root.ErrOrStderr())
+	stderr := EscapeControls(root.ErrOrStderr())
 	if outErr := out.finish(stderr); err == nil {
 		err = outErr
 	}
