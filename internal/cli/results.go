@@ -13,22 +13,22 @@ import (
 )
 
 // Results is standard output for results. Output that could not be written, because the disk is
-// full, the reader is gone, or there is no standard output, is repeated on standard error when the
+// full, the reader is gone, or standard output is closed, is repeated on standard error when the
 // program ends: it may be the only record of the UUID of a drive. If a write failed, the program
 // fails, too. Its methods are not safe for concurrent use.
 type Results struct {
-	w      io.Writer
-	closed bool   // there is no standard output
-	err    error  // of the first write that failed
-	lost   []byte // the end of what was not written
-	cut    int    // bytes that were lost before it
+	w         io.Writer
+	closed    bool   // standard output was closed when the program began
+	err       error  // of the first write that failed
+	unwritten []byte // the last bytes that were not written, at most maxRepeated
+	dropped   int    // number of unwritten bytes before them
 }
 
 // NewResults writes to w.
-func NewResults(w io.Writer) *Results { return &Results{w: w, closed: closed(w)} }
+func NewResults(w io.Writer) *Results { return &Results{w: w, closed: wasClosed(w)} }
 
-// Raw is the underlying writer, for a stream that is not a result. nil: standard output is closed,
-// and Go's runtime has opened /dev/null in its place, which would discard the stream.
+// Raw is the underlying writer, for a stream that is not a result. It is nil if standard output is
+// closed: Go's runtime has opened /dev/null in its place, which would discard the stream.
 func (r *Results) Raw() io.Writer {
 	if r.closed {
 		return nil
@@ -36,52 +36,53 @@ func (r *Results) Raw() io.Writer {
 	return r.w
 }
 
-// Write implements io.Writer. It returns no error, so that a command goes on to its end and to its
+// Write implements io.Writer. It returns no error, so that a command continues to its end and its
 // result, which finish repeats.
 func (r *Results) Write(p []byte) (int, error) {
 	n := 0
 	if r.err == nil && !r.closed {
 		n, r.err = r.w.Write(p)
 	}
-	r.lose(p[n:])
+	r.remember(p[n:])
 	return len(p), nil
 }
 
-// maxRepeated is how many lost bytes are repeated at the most: the last ones, for the result of a
-// job comes after its progress. Longer output is a list, and can be had again.
+// maxRepeated is the most unwritten bytes that are repeated. These are the last ones, because the
+// result of a job comes after its progress. Longer output is a list, which can be printed again.
 const maxRepeated = 16 << 10
 
-func (r *Results) lose(p []byte) {
-	r.lost = append(r.lost, p...)
-	if more := len(r.lost) - maxRepeated; more > 0 {
-		r.lost = slices.Delete(r.lost, 0, more)
-		r.cut += more
+// remember appends unwritten bytes.
+func (r *Results) remember(p []byte) {
+	r.unwritten = append(r.unwritten, p...)
+	if more := len(r.unwritten) - maxRepeated; more > 0 {
+		r.unwritten = slices.Delete(r.unwritten, 0, more)
+		r.dropped += more
 	}
 }
 
-// finish repeats lost output on stderr. It returns the error of the first write that failed, or
-// else of closing, which is when some file systems report errors of writes. A closed standard
-// output is no error, see closed.
+// finish repeats unwritten output on stderr. It returns the error of the first write that failed,
+// else of closing, because some file systems report write errors only then. A closed standard
+// output is no error, see wasClosed.
 func (r *Results) finish(stderr io.Writer) error {
 	if f, ok := r.w.(*os.File); ok && !r.closed && r.err == nil {
 		r.err = f.Close()
 	}
-	if r.cut > 0 {
-		fmt.Fprintf(stderr, "(%d bytes before this are lost)\n", r.cut)
+	if r.dropped > 0 {
+		fmt.Fprintf(stderr, "(%d bytes before this are lost)\n", r.dropped)
 	}
-	_, _ = stderr.Write(r.lost)
+	_, _ = stderr.Write(r.unwritten)
 	if r.err == nil {
 		return nil
 	}
-	err := &transfer.Error{Op: "write standard output", Code: transfer.CodeFailed, Err: bare(r.err)}
-	if len(r.lost) > 0 {
-		err.Hint = "what it did not take is on standard error; what was done is done"
+	err := &transfer.Error{Op: "write standard output", Code: transfer.CodeFailed, Err: withoutPath(r.err)}
+	if len(r.unwritten) > 0 {
+		err.Hint = "the rest of the output is on standard error; the command itself was carried out"
 	}
 	return err
 }
 
-// bare is err without the file's name, which is not the user's name for it.
-func bare(err error) error {
+// withoutPath is err without the name of the file, /dev/stdout, which the user has not typed.
+func withoutPath(err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {
 		return path.Err
@@ -89,11 +90,11 @@ func bare(err error) error {
 	return err
 }
 
-// closed reports whether w was closed when the program began. Go's runtime then opens /dev/null in
-// its place for reading and writing; a shell opens /dev/null for writing only. A parent process
-// that opens it for reading and writing (Python's DEVNULL) looks the same, and nothing tells the two
-// apart. So the results are repeated on standard error, and the program does not fail by it.
-func closed(w io.Writer) bool {
+// wasClosed reports whether w was closed when the program began. Go's runtime then opens /dev/null
+// in its place for reading and writing; a shell opens /dev/null for writing only. A parent process
+// that opens /dev/null for reading and writing (Python's DEVNULL) cannot be distinguished from a
+// closed output. So the results are repeated on standard error, and the program does not fail.
+func wasClosed(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

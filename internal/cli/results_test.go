@@ -21,8 +21,8 @@ func open(t *testing.T, path string, flags int) *os.File {
 	return f
 }
 
-// TestLostResultsAreRepeated: a program whose standard output refuses writes fails, and repeats on
-// standard error what was lost.
+// TestLostResultsAreRepeated: a program whose standard output refuses writes fails, and repeats the
+// output on standard error.
 func TestLostResultsAreRepeated(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -70,13 +70,13 @@ func TestLostResultsAreRepeated(t *testing.T) {
 			t.Errorf("%s: status %d, want %d", name, status, tc.status)
 		}
 		if got := stderr.String(); !strings.Contains(got, tc.words) || (tc.words == "") != (got == "") {
-			t.Errorf("%s: stderr is %q", name, got)
+			t.Errorf("%s: stderr is %q, want %q in it", name, got, tc.words)
 		}
 	}
 }
 
-// TestResultIsRepeatedAfterProgress: a command that prints progress to a full disk goes on, and of
-// what was lost the end is repeated, with the result.
+// TestResultIsRepeatedAfterProgress: a command that prints progress to a full disk continues, and
+// the end of its output, with the result, is repeated.
 func TestResultIsRepeatedAfterProgress(t *testing.T) {
 	root := &cobra.Command{Use: "program", RunE: func(cmd *cobra.Command, _ []string) error {
 		for range 1000 {
@@ -95,7 +95,8 @@ func TestResultIsRepeatedAfterProgress(t *testing.T) {
 		t.Errorf("status %d, want 1", status)
 	}
 	if got := stderr.String(); !strings.Contains(got, "\nthe-uuid\n") || len(got) > maxRepeated+1024 {
-		t.Errorf("stderr has %d bytes and ends with %q", len(got), got[max(len(got)-100, 0):])
+		t.Errorf("stderr has %d bytes and ends with %q, want at most %d and the UUID",
+			len(got), got[max(len(got)-100, 0):], maxRepeated+1024)
 	}
 }
 
@@ -114,14 +115,14 @@ func TestLostCompletionFails(t *testing.T) {
 // TestNoStreamToClosedOutput: Raw is nil if standard output was closed when the program began.
 func TestNoStreamToClosedOutput(t *testing.T) {
 	if w := NewResults(open(t, os.DevNull, os.O_RDWR)).Raw(); w != nil {
-		t.Errorf("without standard output, a stream goes to %v", w)
+		t.Errorf("closed standard output: got %v, want nil", w)
 	}
 	if w := NewResults(open(t, os.DevNull, os.O_WRONLY)).Raw(); w == nil {
-		t.Error("/dev/null, which a shell opened, takes no stream")
+		t.Error("/dev/null, opened by a shell: got nil, want a writer")
 	}
 }
 
-// TestLostHelpFails: a write error of cobra's own output fails the program, too.
+// TestLostHelpFails: a write error of cobra's own output makes the program fail, too.
 func TestLostHelpFails(t *testing.T) {
 	root := &cobra.Command{Use: "program", RunE: func(*cobra.Command, []string) error { return nil }}
 	root.SetOut(open(t, "/dev/full", os.O_WRONLY))
@@ -140,6 +141,6 @@ func TestPanicIsAnError(t *testing.T) {
 	root.SetArgs(nil)
 	if status := run(context.Background(), root); status != 1 || strings.Contains(stderr.String(), "goroutine") ||
 		!strings.Contains(stderr.String(), "program: internal error at ") {
-		t.Errorf("status %d, %q", status, stderr.String())
+		t.Errorf("status %d and %q, want 1 and an internal error without a stack", status, stderr.String())
 	}
 }

@@ -12,35 +12,36 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-// Signals is what a program does on signals in addition to ending its command's context. The zero Signals
-// is ready for use. It is safe for concurrent use.
+// Signals has what a program does on signals, in addition to canceling the context of its command.
+// The zero Signals is ready for use. It is safe for concurrent use.
 type Signals struct {
-	mu   sync.Mutex
-	hup  func()
-	last []func()
+	mu         sync.Mutex
+	reload     func() // nil: SIGHUP ends the program
+	beforeExit []func()
 }
 
-// OnReload makes SIGHUP call f, one call at a time, instead of ending the program. SIGHUP from a
-// terminal that has closed still ends it.
+// OnReload makes SIGHUP call f, one call at a time, instead of ending the program. The SIGHUP of a
+// terminal that closes still ends it.
 func (s *Signals) OnReload(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hup = f
+	s.reload = f
 }
 
-// BeforeExit registers f, which is called before a second signal ends the process at once. f must
-// not block.
+// BeforeExit registers f, which is called when a second signal ends the process at once. f must not
+// block.
 func (s *Signals) BeforeExit(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = append(s.last, f)
+	s.beforeExit = append(s.beforeExit, f)
 }
 
-// handle handles the process's signals from now on. The context ends with the first signal to end.
+// handle handles the signals of the process from now on. The first one that ends the program
+// cancels the context.
 func (s *Signals) handle() context.Context {
 	ctx, stop := context.WithCancel(context.Background())
-	// A write to a pipe without a reader must be an error of the write. Ignoring SIGPIPE would do
-	// that too, but programs that this one starts would inherit it.
+	// A write to a pipe without a reader must return an error. Ignoring SIGPIPE has this effect,
+	// too, but child processes would inherit it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	received := make(chan os.Signal, 8)
 	signal.Notify(received, os.Interrupt, syscall.SIGTERM)
@@ -51,15 +52,15 @@ func (s *Signals) handle() context.Context {
 	panics.Go(func() {
 		for got := range received {
 			hup := got == syscall.SIGHUP
-			reload, last := s.actions()
+			reload, beforeExit := s.actions()
 			switch {
 			case hup && reload != nil && !terminal.closed():
 				reload()
 			case !hup && ctx.Err() != nil: // the second one
-				for _, f := range last {
+				for _, f := range beforeExit {
 					f()
 				}
-				os.Exit(128 + int(got.(syscall.Signal))) // as shells have it
+				os.Exit(128 + int(got.(syscall.Signal))) // the status that shells use
 			default:
 				stop()
 			}
@@ -68,14 +69,14 @@ func (s *Signals) handle() context.Context {
 	return ctx
 }
 
-func (s *Signals) actions() (reload func(), last []func()) {
+func (s *Signals) actions() (reload func(), beforeExit []func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.hup, s.last
+	return s.reload, s.beforeExit
 }
 
-// terminal is the controlling terminal that the process has, or had.
-type terminal struct{ f *os.File } // nil: there was none
+// terminal is the controlling terminal of the process.
+type terminal struct{ f *os.File } // nil: it had none when it began
 
 func openTerminal() terminal {
 	f, err := os.OpenFile("/dev/tty", os.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
@@ -85,8 +86,8 @@ func openTerminal() terminal {
 	return terminal{f}
 }
 
-// closed reports whether there was a terminal that has hung up: then every ioctl on it fails with
-// EIO.
+// closed reports whether the process had a terminal that has closed: then every ioctl on it fails
+// with EIO.
 func (t terminal) closed() bool {
 	if t.f == nil {
 		return false
