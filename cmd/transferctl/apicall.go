@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// maxKeys bounds the keys read from standard input, bytes; an endpoint takes less.
+// maxKeys is the most bytes of keys that are read from standard input. Endpoints accept less.
 const maxKeys = 1 << 20
 
 func (a *app) apiCommand() *cobra.Command {
@@ -20,12 +20,13 @@ func (a *app) apiCommand() *cobra.Command {
 	var create bool
 	cmd := &cobra.Command{
 		Use:   "api [-c] PATH...",
-		Short: "Make one call of the API, as the vendor's script does",
-		Long: `Make one call of the API, as the vendor's script does, and print the answer: the words are joined to the call's
-path, and -c sends keys and values from standard input, one pair a line.
-
-  transferctl api drives list
-  printf 'name data\nsize 10G\n' | transferctl api -c drives create`,
+		Short: "Make one call of the API",
+		Long: `Make one call of the API, with the arguments of the vendor's script, and print the response. The
+arguments, joined by slashes, are the path of the call. With -c the call sends keys and values
+from standard input, one pair a line.`,
+		Example: `  transferctl api -e zrh drives list
+  transferctl api -e zrh drives $drive info
+  printf 'name data\nsize 10G\n' | transferctl api -e zrh -c drives create`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	cmd.Flags().BoolVarP(&create, "create", "c", false, "send keys and values from standard input")
@@ -45,18 +46,18 @@ path, and -c sends keys and values from standard input, one pair a line.
 		if err != nil {
 			return err
 		}
-		path, may := strings.Join(args, "/"), notCarriedOut
+		path, retryable := strings.Join(args, "/"), notCarriedOut
 		if api.IsRead(path, keys) {
-			may = anyFailure
+			retryable = anyFailure
 		}
-		var answer []byte
-		err = a.retrying(cmd.Context(), may, func() (err error) {
-			answer, err = c.Call(cmd.Context(), path, keys)
+		var response []byte
+		err = a.retry(cmd.Context(), retryable, func() (err error) {
+			response, err = c.Call(cmd.Context(), path, keys)
 			return err
 		})
 		if transfer.CodeOf(err) == transfer.CodeNotFound {
 			err = &transfer.Error{
-				Code: transfer.CodeNotFound, Hint: "check the words of the call, and the UUID in it", Err: err,
+				Code: transfer.CodeNotFound, Hint: "check the path of the call, and the UUID in it", Err: err,
 			}
 		}
 		if err != nil {
@@ -66,7 +67,7 @@ path, and -c sends keys and values from standard input, one pair a line.
 		if isTerminal(a.stdout.Raw()) {
 			out = cli.EscapeControls(out)
 		}
-		_, err = out.Write(answer)
+		_, err = out.Write(response)
 		return err
 	}
 	return cmd
@@ -79,11 +80,13 @@ func (a *app) readKeys() ([]byte, error) {
 		return nil, fmt.Errorf("read keys from standard input: %w", err)
 	}
 	if len(keys) > maxKeys {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "send keys and values, one pair a line", "standard input has more than %d bytes", maxKeys)
+		return nil, transfer.Errorf(transfer.CodeInvalid, "send keys and values, one pair a line",
+			"standard input has more than %d bytes", maxKeys)
 	}
 	return keys, nil
 }
 
+// onlyEndpoint is name, or the only endpoint of the config if name is empty.
 func (a *app) onlyEndpoint(name string) (string, error) {
 	names := a.cfg.EndpointNames()
 	switch {
@@ -94,5 +97,6 @@ func (a *app) onlyEndpoint(name string) (string, error) {
 	case len(names) == 0:
 		return "", noEndpoints()
 	}
-	return "", transfer.Errorf(transfer.CodeInvalid, "add --endpoint with one of: "+strings.Join(names, ", "), "the config has %d endpoints", len(names))
+	return "", transfer.Errorf(transfer.CodeInvalid, "add --endpoint with one of: "+strings.Join(names, ", "),
+		"the config has %d endpoints", len(names))
 }

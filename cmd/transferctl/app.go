@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// app is what all commands share.
+// app has what all commands share.
 type app struct {
 	stdin      io.Reader
 	stdout     *cli.Results
@@ -32,16 +33,23 @@ type app struct {
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "transferctl",
-		Short: "Move drive images: upload, download, clone and verify the drives of a cloud that speaks the back-end API 1.0",
+		Short: "Upload, download, clone and verify drive images",
+		Long: `Upload, download, clone and verify the drives of a cloud that speaks the CloudSigma back-end API
+1.0.
+
+Commands enqueue jobs, which a transferd runs; with --local they run a job themselves. In the
+examples, zrh and lvs are endpoints of the config, $drive is the UUID of a drive on zrh, and
+$job is the ID of a job.`,
+		Example: `  transferctl endpoints check                            # test the config
+  transferctl upload disk.img zrh: --wait                # prints the UUID of the new drive
+  transferctl download zrh:$drive copy.img --wait
+  transferctl jobs list`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := a.output.check(); err != nil {
 				return err
 			}
-			if cmd.HasParent() && cmd.Parent().Name() == "completion" {
-				return nil // a shell runs it at its start, whatever the config is
-			}
-			if cmd.Name() == "doctor" {
-				return nil // it reports what is wrong with the config
+			if slices.Contains([]string{"completion", "doctor", "help", "version"}, cmd.Name()) {
+				return nil // these work with a broken config, too; doctor reports what is wrong with it
 			}
 			a.cfg, err = config.Load(a.configPath)
 			return err
@@ -50,21 +58,24 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.PersistentFlags().StringVar(&a.configPath, "config", "", "config `file` (default $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml, /etc/transferd/config.yaml)")
-	root.PersistentFlags().StringVarP((*string)(&a.output), "output", "o", string(outputText), "`form` of results: text, json or jsonl")
+	root.PersistentFlags().StringVar(&a.configPath, "config", "",
+		"config `file` (default $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml, /etc/transferd/config.yaml)")
+	root.PersistentFlags().StringVarP((*string)(&a.output), "output", "o", string(outputText),
+		"`format` of results: text, json or jsonl")
+	cli.AddVersionFlag(root.Name(), root)
 	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.cloneCommand(), a.verifyCommand(),
-		a.jobsCommand(), a.drivesCommand(), a.endpointsCommand(), a.apiCommand(), a.doctorCommand())
+		a.jobsCommand(), a.drivesCommand(), a.endpointsCommand(), a.apiCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }
 
 // group makes a command that only holds others.
-func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{Use: use, Short: short}
+func group(use, short, example string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: use, Short: short, Example: example}
 	g.AddCommand(commands...)
 	return g
 }
 
-// dial connects to the configured queue, or to the one that a transferd on this machine brought with it.
+// dial connects to the queue of the config, or to the embedded queue of a transferd on this host.
 func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 	if a.cfg.Redis != "" {
 		return queue.Dial(ctx, queue.Options{URL: a.cfg.Redis, CAFile: a.cfg.RedisCAFile, Warn: a.warn})
@@ -75,21 +86,23 @@ func (a *app) dial(ctx context.Context) (*queue.Client, error) {
 		return nil, &transfer.Error{Op: "find the queue", Code: transfer.CodeForbidden, Err: err, Hint: hintOf(err)}
 	case err != nil:
 		return nil, &transfer.Error{
-			Op: "find the queue", Code: transfer.CodeUnreachable, Err: fmt.Errorf("no transferd with a queue of its own runs on this machine (state folder %s)", a.cfg.State),
+			Op: "find the queue", Code: transfer.CodeUnreachable,
+			Err:  fmt.Errorf("no transferd with an embedded queue runs on this host (state folder %s)", a.cfg.State),
 			Hint: "start transferd, set `redis:` in the config, or use --local",
 		}
 	}
 	c, err := queue.Dial(ctx, queue.Options{
-		URL: url, Hint: "start transferd again; it goes on with all jobs that it had", Warn: a.warn,
+		URL: url, Hint: "start transferd again; it continues all its jobs", Warn: a.warn,
 	})
 	if errors.Is(err, fs.ErrPermission) {
 		err = &transfer.Error{
-			Code: transfer.CodeForbidden, Hint: "become the user who runs transferd (sudo -u)", Err: err,
+			Code: transfer.CodeForbidden, Hint: "run the command as the user who runs transferd (sudo -u)", Err: err,
 		}
 	}
 	return c, err
 }
 
+// hintOf is the hint of a transfer.Error; empty if err is another error.
 func hintOf(err error) string {
 	var e *transfer.Error
 	if errors.As(err, &e) {
@@ -98,9 +111,11 @@ func hintOf(err error) string {
 	return ""
 }
 
+// queueFolder is where the embedded queue keeps its state.
 func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") }
 
-// opener opens what this user may open, wherever it is; `roots:` is for jobs that others may enqueue.
+// opener opens all files that this user may open: the roots of the config are for jobs that others
+// may have enqueued.
 func (a *app) opener() *endpoints.Opener {
 	return endpoints.New(a.cfg.Endpoints, endpoints.Options{Roots: image.Roots{"/"}, In: a.stdin, Out: a.stdout.Raw()})
 }

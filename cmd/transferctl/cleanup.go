@@ -18,19 +18,21 @@ func (a *app) drivesCleanup() *cobra.Command {
 	var olderThan time.Duration
 	cmd := &cobra.Command{
 		Use:   "cleanup ENDPOINT:",
-		Short: "Show the incomplete drives that failed, canceled or lost jobs left, and remove them with --yes",
-		Long: `Show the incomplete drives that failed, canceled or lost jobs left, with their age and why they are
-there; with --yes, destroy them.
+		Short: "List the incomplete drives that failed, canceled or lost jobs left; with --yes, destroy them",
+		Long: `List the incomplete drives that failed, canceled or lost jobs left, with their age and the
+reason. With --yes, destroy them.
 
-A drive is kept if a job that has not ended uses it, if a server claims it, if it was renamed, or if its tag
-` + transfer.IncompleteTag + ` was removed: whoever did that has taken it into use. A lost job is one that neither
-the queue nor this host knows. Its drive is kept for an hour, because a job of another queue may still write it;
---older-than sets another age.`,
+A drive is kept if a job that has not ended uses it, if a server uses it, if it was renamed, or if
+its tag ` + transfer.IncompleteTag + ` was removed. A lost job has a record neither in the queue
+nor on this host. Its drive is kept for an hour, because a job of another queue may still write to
+it; --older-than sets another age.`,
+		Example: `  transferctl drives cleanup zrh:
+  transferctl drives cleanup zrh: --older-than 7d --yes`,
 		Args: cobra.ExactArgs(1),
 	}
-	cmd.Flags().BoolVar(&yes, "yes", false, "destroy what is shown and not kept")
+	cmd.Flags().BoolVar(&yes, "yes", false, "destroy the drives that are listed and not kept")
 	durationFlag(cmd.Flags(), &olderThan, "older-than",
-		"only what jobs left that were enqueued this `duration` ago or longer")
+		"keep the drives of jobs that were enqueued less than this `duration` ago, such as 7d")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		f, err := a.newLeftoverFinder(ctx, args[0])
@@ -39,7 +41,7 @@ the queue nor this host knows. Its drive is kept for an hour, because a job of a
 		}
 		defer f.close()
 		if cmd.Flags().Changed("older-than") {
-			f.least, f.leastLost = olderThan, olderThan
+			f.minAge, f.minAgeLost = olderThan, olderThan
 		}
 		found, err := f.find(ctx)
 		if err != nil {
@@ -79,12 +81,12 @@ func writeLeftovers(w io.Writer, found []leftover) {
 		case l.Kept != "":
 			why += "; kept: " + l.Kept
 		}
-		age := time.Duration(l.Age * float64(time.Second)).Round(time.Second)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Drive, human(l.Size), age, l.Job, l.Name, why)
+		age := time.Duration(l.Age * float64(time.Second))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Drive, sizeText(l.Size), ageText(age), l.Job, l.Name, why)
 	}
 }
 
-// summarizeCleanup prints how much was found or removed, and how to go on.
+// summarizeCleanup prints how many drives were found or removed, and what to do next.
 func (a *app) summarizeCleanup(found []leftover, yes bool) error {
 	var n, kept int
 	var size int64
@@ -102,9 +104,9 @@ func (a *app) summarizeCleanup(found []leftover, yes bool) error {
 	}
 	switch {
 	case yes && n > 0:
-		text = fmt.Sprintf("removed %s, %s", drives, human(size))
+		text = fmt.Sprintf("removed %s, %s", drives, sizeText(size))
 	case n > 0:
-		text = fmt.Sprintf("%s, %s; --yes removes what is not kept", drives, human(size))
+		text = fmt.Sprintf("%s, %s; --yes removes those that are not kept", drives, sizeText(size))
 	case len(found) > 0:
 		text = "nothing to remove"
 	}

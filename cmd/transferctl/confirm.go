@@ -9,7 +9,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// interactive reports whether somebody can be asked.
+// interactive reports whether a user can answer a question.
 func (a *app) interactive() bool { return isTerminal(a.stdin) && isTerminal(a.stderr) }
 
 // confirm asks on the terminal, and fails with CodeCanceled unless the answer is yes.
@@ -23,5 +23,6 @@ func (a *app) confirm(question string) error {
 	if err != nil {
 		fmt.Fprintln(a.stderr)
 	}
-	return transfer.Errorf(transfer.CodeCanceled, "--yes does not ask", "nothing was done")
+	return transfer.Errorf(transfer.CodeCanceled, "with --yes the command does not ask",
+		"not confirmed, nothing was done")
 }

@@ -16,12 +16,15 @@ import (
 func (a *app) drivesDestroy() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "destroy ENDPOINT:UUID", Short: "Destroy a drive and all it holds",
-		Long: `Destroy a drive and all it holds. On a terminal this asks first. Without a terminal and without --yes,
-a drive that a job uses stays. So does every drive while the queue cannot be reached.`,
+		Use:   "destroy ENDPOINT:UUID",
+		Short: "Destroy a drive and its content",
+		Long: `Destroy a drive and its content. On a terminal this asks first. Without a terminal and without
+--yes, it refuses if a job uses the drive, or if the queue cannot be reached.`,
+		Example: `  transferctl drives destroy zrh:$drive
+  transferctl drives destroy zrh:$drive --yes`,
 		Args: cobra.ExactArgs(1),
 	}
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, and do not look whether a job uses the drive")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, and do not check whether a job uses the drive")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		c, drive, err := a.existingDrive(ctx, args[0])
@@ -37,10 +40,10 @@ a drive that a job uses stays. So does every drive while the queue cannot be rea
 			defer q.Close()
 		}
 		if !yes {
-			err = a.mayDestroy(ctx, q, err, args[0], &info)
+			err = a.checkDestroy(ctx, q, err, args[0], &info)
 		}
 		if err == nil {
-			err = a.destroyOf(ctx, c, q, &info)
+			err = a.disownAndDestroy(ctx, c, q, &info)
 		}
 		if err != nil {
 			return err
@@ -50,44 +53,45 @@ a drive that a job uses stays. So does every drive while the queue cannot be rea
 	return cmd
 }
 
-// mayDestroy asks on a terminal. Without one it refuses if a job uses the drive, or if that is not
-// known: unknown is why the queue, q, could not be reached.
-func (a *app) mayDestroy(
-	ctx context.Context, q *queue.Client, unknown error, address string, info *api.DriveInfo,
+// checkDestroy asks on a terminal. Without one it refuses if a job uses the drive, or if that is
+// not known: queueErr is the error of connecting to the queue, q.
+func (a *app) checkDestroy(
+	ctx context.Context, q *queue.Client, queueErr error, address string, info *api.DriveInfo,
 ) error {
 	name, _, _ := strings.Cut(address, ":")
 	users, err := a.usersOf(ctx, q, a.namesOf(name), info.UUID)
-	err = firstError(unknown, err)
+	err = firstError(queueErr, err)
 	if !a.interactive() {
 		switch {
 		case err != nil:
-			return &transfer.Error{Op: "find out whether a job uses the drive", Code: transfer.CodeOf(err), Err: err,
-				Hint: "--yes destroys it without knowing"}
+			return &transfer.Error{Op: "check whether a job uses the drive", Code: transfer.CodeOf(err), Err: err,
+				Hint: "--yes destroys it without this check"}
 		case len(users) > 0:
 			return transfer.Errorf(transfer.CodeConflict,
-				"cancel the job, or destroy the drive all the same with --yes",
+				"cancel the job, or destroy the drive with --yes",
 				"drive %s is in use: %s", info.UUID, strings.Join(users, ", "))
 		}
 		return nil
 	}
-	question := fmt.Sprintf("destroy drive %s (%s, %s)?", info.UUID, info.Name, human(info.Size))
+	question := fmt.Sprintf("destroy drive %s (%s, %s)?", info.UUID, info.Name, sizeText(info.Size))
 	switch {
 	case err != nil:
-		question = fmt.Sprintf("whether a job uses it is not known (%v); ", err) + question
+		question = fmt.Sprintf("it is not known whether a job uses the drive (%v); ", err) + question
 	case len(users) > 0:
-		question = "it is in use: " + strings.Join(users, ", ") + "; " + question
+		question = "the drive is in use: " + strings.Join(users, ", ") + "; " + question
 	}
 	return a.confirm(question)
 }
 
-// destroyOf destroys a drive, and takes it from the job that left it. q may be nil.
-func (a *app) destroyOf(ctx context.Context, c *api.Client, q *queue.Client, info *api.DriveInfo) error {
+// disownAndDestroy destroys a drive. Before that it removes the drive from the record of the job
+// that left it, so that a retry of the job makes another one. q may be nil.
+func (a *app) disownAndDestroy(ctx context.Context, c *api.Client, q *queue.Client, info *api.DriveInfo) error {
 	job := transfer.MakerOf(info.Tags)
 	if job == "" || q == nil {
 		return a.destroy(ctx, c, info.UUID)
 	}
-	// Disown returns false if the job has not ended, or has succeeded: the drive is destroyed all
-	// the same.
+	// Disown returns false if the job has not ended, or has succeeded. The drive is destroyed
+	// anyway.
 	if _, err := q.Disown(ctx, job); err != nil {
 		return err
 	}
@@ -97,10 +101,11 @@ func (a *app) destroyOf(ctx context.Context, c *api.Client, q *queue.Client, inf
 	return q.Destroyed(ctx, job)
 }
 
-// destroy destroys a drive, which is gone also if only the answer to an earlier call was lost.
+// destroy destroys a drive. If a retry does not find the drive, only the response to an earlier
+// call was lost.
 func (a *app) destroy(ctx context.Context, c *api.Client, drive string) error {
 	tries := 0
-	return a.retrying(ctx, anyFailure, func() error {
+	return a.retry(ctx, anyFailure, func() error {
 		tries++
 		err := c.Destroy(ctx, drive)
 		if tries > 1 && transfer.CodeOf(err) == transfer.CodeNotFound {

@@ -12,22 +12,22 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// severity is how much a finding matters.
+// severity is the urgency of a finding.
 type severity string
 
 const (
 	fine    severity = "ok"
-	warning severity = "warning" // works, and may not always
+	warning severity = "warning" // works now, may fail later
 	broken  severity = "error"   // does not work
 )
 
-// finding is what one check found.
+// finding is a result of one check.
 type finding struct {
 	Check    string   `json:"check"`             // config, queue, workers, endpoint, clock, roots, disk, leftovers
 	Subject  string   `json:"subject,omitempty"` // which endpoint, queue, folder …
 	Severity severity `json:"severity"`
 	Message  string   `json:"message"`
-	Remedy   string   `json:"remedy,omitempty"` // of what is not ok
+	Remedy   string   `json:"remedy,omitempty"` // empty if the severity is ok
 }
 
 // diagnosis is the JSON of doctor.
@@ -36,20 +36,22 @@ type diagnosis struct {
 	Findings []finding `json:"findings"`
 }
 
-// doctor carries out the checks. A check that needs what another one found broken is left out.
+// doctor runs the checks. It skips a check that depends on a failed one.
 type doctor struct {
 	app      *app
 	findings []finding
-	check    string // the one that is carried out
+	check    string // the one that runs now
 }
 
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Check config, queue, workers, endpoints, clocks, disk and leftovers: what is wrong, and the remedy",
-		Long: `Check the config, the queue and how it keeps jobs, the workers of each queue, the endpoints and their
-clocks, the roots, the disk of the state folder, and what jobs have left. Each finding comes with its remedy. The exit
-status is 0 if all is well, and 1 if anything is not.`,
+		Short: "Check config, queue, workers, endpoints, clocks, disk and leftovers, and print remedies",
+		Long: `Check the config, the queue and its durability, the workers of each queue, the endpoints and
+their clocks, the roots, the disk of the state folder, and the leftovers of jobs. Each finding
+has its remedy. The exit status is 0 if all checks pass, and 1 if one does not.`,
+		Example: `  transferctl doctor
+  transferctl doctor -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &doctor{app: a}
@@ -87,10 +89,10 @@ func (d *doctor) add(s severity, subject, message, remedy string) {
 
 func (d *doctor) ok(subject, message string) { d.add(fine, subject, message, "") }
 
-// fail adds an error with its own hint.
+// fail adds err with its hint as the remedy.
 func (d *doctor) fail(subject string, err error) { d.add(broken, subject, err.Error(), hintOf(err)) }
 
-// report prints the findings, and fails if one is not ok.
+// report prints the findings, and returns an error if one is not ok.
 func (a *app) report(findings []finding) error {
 	bad := 0
 	for i := range findings {
@@ -105,7 +107,7 @@ func (a *app) report(findings []finding) error {
 	if bad == 0 {
 		return nil
 	}
-	return transfer.Errorf(transfer.CodeFailed, "each line has its remedy",
+	return transfer.Errorf(transfer.CodeFailed, "apply the remedy of each",
 		"%d of %d findings need attention", bad, len(findings))
 }
 

@@ -18,11 +18,11 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// maxClockSkew is how far two clocks may be apart before that is a finding. A deadline and a signed
-// URL are off by as much.
+// maxClockSkew is the largest difference of two clocks that is not a finding. Deadlines and signed
+// URLs are off by this difference.
 const maxClockSkew = 30 * time.Second
 
-// checkQueue connects to the queue; nil: there is none.
+// checkQueue connects to the queue. It returns nil if it cannot.
 func (d *doctor) checkQueue(ctx context.Context) *queue.Client {
 	d.check = "queue"
 	q, err := d.app.dial(ctx)
@@ -34,45 +34,45 @@ func (d *doctor) checkQueue(ctx context.Context) *queue.Client {
 	durability, err := q.Durability(ctx)
 	if err != nil {
 		d.add(warning, "", err.Error(),
-			"allow CONFIG GET and TIME, or make sure of appendonly yes and maxmemory-policy noeviction")
+			"allow CONFIG GET and TIME, or check that appendonly is yes and maxmemory-policy is noeviction")
 		return q
 	}
 	good := true
 	if p := durability.Eviction; p != "" && p != "noeviction" {
 		good = false
-		d.add(broken, "", "Redis may drop jobs when its memory is full (maxmemory-policy "+p+")",
+		d.add(broken, "", "Redis may evict jobs when its memory is full (maxmemory-policy "+p+")",
 			"set maxmemory-policy noeviction")
 	}
 	if durability.AppendOnly == "no" {
 		good = false
-		d.add(warning, "", "Redis forgets jobs when it restarts (appendonly no)", "set appendonly yes")
+		d.add(warning, "", "Redis loses jobs when it restarts (appendonly no)", "set appendonly yes")
 	}
 	if good {
-		d.ok("", "jobs outlast a restart, and none is dropped")
+		d.ok("", "jobs survive a restart, and are never evicted")
 	}
 	d.checkClock("queue", durability.Clock, before, time.Now(), 0)
 	return q
 }
 
-// checkClock compares a clock with this host's. It was read between two moments, and counts in
-// steps.
+// checkClock compares a clock with this host's. The clock was read between before and after, and
+// has a resolution of step.
 func (d *doctor) checkClock(subject string, clock, before, after time.Time, step time.Duration) {
 	d.check = "clock"
 	if clock.IsZero() {
-		d.add(warning, subject, "it does not say its time", "make sure that its clock is right")
+		d.add(warning, subject, "its responses have no time", "check that its clock is right")
 		return
 	}
-	off := max(clock.Sub(after), before.Sub(clock.Add(step)))
-	if off > maxClockSkew {
+	skew := max(clock.Sub(after), before.Sub(clock.Add(step)))
+	if skew > maxClockSkew {
 		direction := "ahead of"
 		if clock.Before(before) {
 			direction = "behind"
 		}
-		d.add(warning, subject, fmt.Sprintf("its clock is %s %s this host's", off.Round(time.Second), direction),
-			"set both by NTP: deadlines and signed URLs are off by as much")
+		d.add(warning, subject, fmt.Sprintf("its clock is %s %s this host's", ageText(skew), direction),
+			"set both by NTP: deadlines and signed URLs are off by this difference")
 		return
 	}
-	d.ok(subject, fmt.Sprintf("within %s of this host's", maxClockSkew))
+	d.ok(subject, fmt.Sprintf("its clock is within %s of this host's", ageText(maxClockSkew)))
 }
 
 // checkWorkers checks that a transferd serves each queue that has jobs.
@@ -106,7 +106,7 @@ func (d *doctor) checkWorkers(ctx context.Context, q *queue.Client) {
 		case served[name] > 0:
 			d.ok("queue "+name, fmt.Sprintf("%d transferds, %d jobs", served[name], jobs[name]))
 		case jobs[name] > 0 || len(workers) == 0:
-			d.add(broken, "queue "+name, fmt.Sprintf("no transferd serves it, and %d jobs wait", jobs[name]),
+			d.add(broken, "queue "+name, fmt.Sprintf("no transferd serves it, and it has %d jobs", jobs[name]),
 				"start transferd --queue "+name)
 		}
 	}
@@ -117,6 +117,7 @@ func sortedKeys[V any](m map[string]V) []string {
 	return slices.Sorted(maps.Keys(m))
 }
 
+// checkLost reports running jobs whose worker has stopped.
 func (d *doctor) checkLost(ctx context.Context, q *queue.Client) {
 	d.check = "leftovers"
 	lost, err := q.Lost(ctx)
@@ -126,13 +127,13 @@ func (d *doctor) checkLost(ctx context.Context, q *queue.Client) {
 	}
 	for i := range lost {
 		j := &lost[i]
-		d.add(warning, "job "+j.ID, fmt.Sprintf("it has lost its worker (%s)", j.Worker),
-			fmt.Sprintf("a transferd --queue %s takes it up within 20 seconds; transferctl jobs cancel %s ends it",
-				j.Queue, j.ID))
+		d.add(warning, "job "+j.ID, fmt.Sprintf("its worker (%s) has stopped", j.Worker),
+			fmt.Sprintf("start transferd --queue %s, which continues it within 20 seconds; "+
+				"or cancel it with transferctl jobs cancel %s", j.Queue, j.ID))
 	}
 }
 
-// checkEndpoints logs in to each endpoint, and looks for the incomplete drives there.
+// checkEndpoints logs in to each endpoint, and searches it for incomplete drives.
 func (d *doctor) checkEndpoints(ctx context.Context, q *queue.Client) {
 	d.check = "endpoint"
 	names := d.app.cfg.EndpointNames()
@@ -141,15 +142,15 @@ func (d *doctor) checkEndpoints(ctx context.Context, q *queue.Client) {
 	}
 	for _, name := range names {
 		d.check = "endpoint"
-		limited, cancel := context.WithTimeout(ctx, endpointPatience)
+		limited, cancel := context.WithTimeout(ctx, endpointTimeout)
 		before := time.Now()
 		check, err := d.app.checkEndpoint(limited, name)
-		late := limited.Err() != nil
+		timedOut := limited.Err() != nil
 		cancel()
 		if err != nil {
-			if late {
+			if timedOut {
 				err = transfer.Errorf(transfer.CodeTimeout, "check the endpoint's url and the network",
-					"%s has not answered after %s", name, endpointPatience)
+					"%s did not respond within %s", name, ageText(endpointTimeout))
 			}
 			d.fail(name, err)
 			continue
@@ -160,13 +161,13 @@ func (d *doctor) checkEndpoints(ctx context.Context, q *queue.Client) {
 	}
 }
 
-// endpointPatience is how long an endpoint may take to answer.
-const endpointPatience = 15 * time.Second
+// endpointTimeout is how long an endpoint may take to respond.
+const endpointTimeout = 15 * time.Second
 
 func (d *doctor) checkLeftDrives(ctx context.Context, q *queue.Client, name string) {
 	d.check = "leftovers"
 	if q == nil && d.app.hasQueue() {
-		return // without the queue no drive is known to be a leftover, and that it is away is a finding already
+		return // only the queue knows which drives are leftovers, and checkQueue has reported its error
 	}
 	f, err := d.app.newLeftoverFinder(ctx, name)
 	if err != nil {
@@ -188,39 +189,39 @@ func (d *doctor) checkLeftDrives(ctx context.Context, q *queue.Client, name stri
 		}
 	}
 	if n > 0 {
-		d.add(warning, name, fmt.Sprintf("%d incomplete drives that jobs left, %s", n, human(size)),
-			"transferctl drives cleanup "+name+": shows them, and removes them with --yes")
+		d.add(warning, name, fmt.Sprintf("%d incomplete drives that jobs left, %s", n, sizeText(size)),
+			"transferctl drives cleanup "+name+": lists them, and destroys them with --yes")
 	}
 }
 
-// checkRoots looks whether the folders that jobs may use are there.
+// checkRoots checks that the folders that jobs may use exist and are accessible.
 func (d *doctor) checkRoots() {
 	d.check = "roots"
 	for _, root := range d.app.cfg.Roots {
 		info, err := os.Stat(root)
 		switch {
 		case err != nil:
-			d.add(broken, root, err.Error(), "make the folder, or take it out of roots: in the config")
+			d.add(broken, root, err.Error(), "create the folder, or remove it from roots: in the config")
 		case !info.IsDir():
-			d.add(broken, root, "it is no folder", "name folders under roots: in the config")
+			d.add(broken, root, "it is not a folder", "list folders under roots: in the config")
 		case unix.Access(root, unix.R_OK|unix.X_OK) != nil:
-			d.add(broken, root, "this user may not read it", "let the user who runs transferd read it")
+			d.add(broken, root, "this user may not read it", "grant the user who runs transferd read access")
 		case unix.Access(root, unix.W_OK) != nil:
-			d.add(warning, root, "this user may not write to it, so nothing can be downloaded to it",
-				"let the user who runs transferd write to it, if that is meant")
+			d.add(warning, root, "this user may not write to it, so jobs cannot download to it",
+				"grant the user who runs transferd write access, unless this is intended")
 		default:
 			d.ok(root, "readable and writable")
 		}
 	}
 	if d.app.cfg.Redis != "" && len(d.app.cfg.Roots) == 0 {
-		d.add(warning, "", "with a Redis that others reach, and no roots, jobs may touch no file of this host",
-			"name folders under roots: in the config")
+		d.add(warning, "", "with a shared Redis and no roots, jobs may use no file of this host",
+			"list folders under roots: in the config")
 	}
 }
 
-// leastFree is how many bytes of the disk of the state folder must be free. A ledger takes 40 for
-// each chunk.
-const leastFree = 256 << 20
+// minFree is how many bytes must be free on the disk of the state folder. A ledger takes 40 bytes
+// for each chunk.
+const minFree = 256 << 20
 
 func (d *doctor) checkDisk() {
 	d.check = "disk"
@@ -229,28 +230,28 @@ func (d *doctor) checkDisk() {
 		if _, err := os.Stat(dir); err == nil {
 			break
 		}
-		dir = filepath.Dir(dir) // where it will be made
+		dir = filepath.Dir(dir) // where the state folder will be created
 	}
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		d.add(broken, dir, err.Error(), "set state: to a folder of this user's")
+		d.add(broken, dir, err.Error(), "set state: to a folder of this user")
 		return
 	}
 	free := int64(st.Bavail) * st.Bsize
 	switch {
 	case unix.Access(dir, unix.W_OK) != nil:
-		d.add(broken, dir, "this user may not write to the state folder", "set state: to a folder of this user's")
-	case free < leastFree:
-		d.add(warning, dir, human(free)+" are free", "make room: what jobs have done is kept there")
+		d.add(broken, dir, "this user may not write to the state folder", "set state: to a folder of this user")
+	case free < minFree:
+		d.add(warning, dir, sizeText(free)+" are free", "free space: the progress of jobs is saved there")
 	case st.Files > 0 && st.Ffree < 1000:
 		d.add(warning, dir, fmt.Sprintf("%d inodes are free", st.Ffree),
-			"remove files: what jobs have done is kept there")
+			"remove files: the progress of jobs is saved there")
 	default:
-		d.ok(dir, human(free)+" are free")
+		d.ok(dir, sizeText(free)+" are free")
 	}
 }
 
-// checkLeftFiles looks for partial files and for --local jobs that were stopped.
+// checkLeftFiles searches for partial files and for --local jobs that were stopped.
 func (d *doctor) checkLeftFiles(ctx context.Context, q *queue.Client) {
 	d.check = "leftovers"
 	local, err := localstore.List(d.app.localFolder())
@@ -259,8 +260,8 @@ func (d *doctor) checkLeftFiles(ctx context.Context, q *queue.Client) {
 	}
 	for _, j := range local {
 		if !j.Running {
-			d.add(warning, "job "+j.ID, "a --local job was stopped, and is kept to be resumed",
-				"the same command resumes it; its journal is in "+d.app.localFolder())
+			d.add(warning, "job "+j.ID, "a --local job was stopped and can be resumed",
+				"run the same command to resume it, or remove its files in "+d.app.localFolder())
 		}
 	}
 	partial := make(map[string]bool)
@@ -270,16 +271,17 @@ func (d *doctor) checkLeftFiles(ctx context.Context, q *queue.Client) {
 			d.fail("", err)
 		}
 		for i := range jobs {
-			if path := jobs[i].Target + partialEnding; jobs[i].Kind == transfer.Download && isFile(path) {
+			j := &jobs[i]
+			if path := j.Target + partialEnding; j.Kind == transfer.Download && isFile(path) {
 				partial[path] = true
-				d.add(warning, path, fmt.Sprintf("download %s, which is %s, left it", jobs[i].ID, jobs[i].State),
-					"transferctl jobs retry "+jobs[i].ID+" goes on with it; else remove it")
+				d.add(warning, path, fmt.Sprintf("the partial file of download %s, which is %s", j.ID, j.State),
+					"continue it with transferctl jobs retry "+j.ID+", or remove it")
 			}
 		}
 	}
 	for _, path := range d.partialFiles() {
 		if !partial[path] {
-			d.add(warning, path, "a download that has not ended, or was given up", "if no job writes it, remove it")
+			d.add(warning, path, "the partial file of a download", "remove it unless a job still writes it")
 		}
 	}
 }
@@ -291,21 +293,21 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// mostFiles is how many files below the roots are looked at.
-const mostFiles = 100_000
+// maxFiles is how many files below the roots are visited.
+const maxFiles = 100_000
 
-// partialFiles is the partial files below the roots that nothing has written to for an hour.
+// partialFiles is the partial files below the roots that were last written at least an hour ago.
 func (d *doctor) partialFiles() (paths []string) {
 	seen := 0
 	for _, root := range d.app.cfg.Roots {
 		_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-			if seen++; seen > mostFiles {
+			if seen++; seen > maxFiles {
 				return fs.SkipAll
 			}
 			if err != nil || !e.Type().IsRegular() || !strings.HasSuffix(path, partialEnding) {
-				return nil // what this user may not see is not his to remove
+				return nil // folders that this user may not read are skipped
 			}
-			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > lostAfter {
+			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > lostAge {
 				paths = append(paths, path)
 			}
 			return nil

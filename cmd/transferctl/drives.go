@@ -17,11 +17,12 @@ import (
 )
 
 func (a *app) drivesCommand() *cobra.Command {
-	return group("drives", "Look at the drives of an endpoint",
+	return group("drives", "List, create, destroy and clean up the drives of an endpoint",
+		"  transferctl drives list zrh:\n  transferctl drives info zrh:$drive",
 		a.drivesList(), a.drivesInfo(), a.drivesCreate(), a.drivesDestroy(), a.drivesCleanup(), a.drivesStandard())
 }
 
-// endpoint connects to the endpoint that address names: NAME, NAME: or NAME:UUID.
+// endpoint connects to the endpoint of an address: NAME, NAME: or NAME:UUID.
 func (a *app) endpoint(ctx context.Context, address string) (c *api.Client, drive string, err error) {
 	name, drive, _ := strings.Cut(address, ":")
 	if drive != "" {
@@ -38,11 +39,11 @@ func (a *app) endpoint(ctx context.Context, address string) (c *api.Client, driv
 	return c, drive, err
 }
 
-// existingDrive is endpoint for an address that must name a drive.
+// existingDrive is like endpoint, for an address that must have a UUID.
 func (a *app) existingDrive(ctx context.Context, address string) (*api.Client, string, error) {
 	c, drive, err := a.endpoint(ctx, address)
 	if err == nil && drive == "" {
-		err = transfer.Errorf(transfer.CodeInvalid, "write ENDPOINT:UUID", "%q names no drive", address)
+		err = transfer.Errorf(transfer.CodeInvalid, "write ENDPOINT:UUID", "%q has no UUID", address)
 	}
 	return c, drive, err
 }
@@ -53,7 +54,7 @@ type driveRow struct {
 	Size    int64             `json:"size"` // bytes
 	Status  string            `json:"status"`
 	Imaging string            `json:"imaging,omitempty"`
-	Keys    map[string]string `json:"keys"` // all that the endpoint said
+	Keys    map[string]string `json:"keys"` // all that the endpoint returned
 }
 
 func newDriveRow(d *api.DriveInfo) driveRow {
@@ -77,13 +78,16 @@ func writeDrives(w io.Writer, rows []driveRow) {
 	defer t.Flush()
 	fmt.Fprintln(t, "DRIVE\tSIZE\tSTATUS\tNAME")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Drive, human(r.Size), r.Status, cli.OneLine(r.Name))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Drive, sizeText(r.Size), r.Status, cli.OneLine(r.Name))
 	}
 }
 
 func (a *app) drivesList() *cobra.Command {
 	return &cobra.Command{
-		Use: "list ENDPOINT", Short: "List the account's drives", Args: cobra.ExactArgs(1),
+		Use: "list ENDPOINT:", Short: "List the drives of the account",
+		Example: `  transferctl drives list zrh:
+  transferctl drives list zrh: -o json`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, _, err := a.endpoint(cmd.Context(), args[0])
 			if err != nil {
@@ -100,7 +104,9 @@ func (a *app) drivesList() *cobra.Command {
 
 func (a *app) drivesStandard() *cobra.Command {
 	return &cobra.Command{
-		Use: "standard ENDPOINT", Short: "List the endpoint's library of images and installation CDs", Args: cobra.ExactArgs(1),
+		Use: "standard ENDPOINT:", Short: "List the images and installation CDs of the endpoint's library",
+		Example: "  transferctl drives standard zrh:",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, _, err := a.endpoint(cmd.Context(), args[0])
 			if err != nil {
@@ -117,7 +123,10 @@ func (a *app) drivesStandard() *cobra.Command {
 
 func (a *app) drivesInfo() *cobra.Command {
 	return &cobra.Command{
-		Use: "info ENDPOINT:UUID", Short: "Show a drive", Args: cobra.ExactArgs(1),
+		Use: "info ENDPOINT:UUID", Short: "Show a drive",
+		Example: `  transferctl drives info zrh:$drive
+  transferctl drives info zrh:$drive -o json`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, drive, err := a.existingDrive(cmd.Context(), args[0])
 			if err != nil {
@@ -136,15 +145,18 @@ func (a *app) drivesCreate() *cobra.Command {
 	var name, size string
 	var tags, readers []string
 	cmd := &cobra.Command{
-		Use: "create ENDPOINT", Short: "Create an empty drive and print its UUID", Args: cobra.ExactArgs(1),
+		Use: "create ENDPOINT:", Short: "Create an empty drive and print its UUID",
+		Example: `  transferctl drives create zrh: --name data --size 10GiB
+  transferctl drives create zrh: --name fast --size 10GiB --tag affinity:ssd`,
+		Args: cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringVar(&name, "name", "", "the drive's `name`")
-	cmd.Flags().StringVar(&size, "size", "", "`bytes` (k, M, G and T are powers of 1024)")
-	cmd.Flags().StringArrayVar(&tags, "tag", nil, "a `tag` (may be repeated)")
-	cmd.Flags().StringSliceVar(&readers, "readers", nil, "`UUIDs` of accounts that may read it")
+	cmd.Flags().StringVar(&name, "name", "", "`name` of the drive")
+	cmd.Flags().StringVar(&size, "size", "", "`size` of the drive, such as 10G or 10GiB")
+	cmd.Flags().StringArrayVar(&tags, "tag", nil, "`tag` of the drive (may be repeated)")
+	cmd.Flags().StringSliceVar(&readers, "readers", nil, "`UUIDs` of accounts that may read the drive")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if name == "" || size == "" {
-			return transfer.Errorf(transfer.CodeInvalid, "add --name NAME and --size BYTES", "a drive needs a name and a size")
+			return cli.UsageError(cmd, "needs --name and --size")
 		}
 		bytes, err := parseSize("size", size)
 		if err != nil {
@@ -164,20 +176,20 @@ func (a *app) drivesCreate() *cobra.Command {
 	return cmd
 }
 
-// driveInfo reads what the endpoint has about a drive.
+// driveInfo reads the attributes of a drive.
 func (a *app) driveInfo(ctx context.Context, c *api.Client, drive string) (api.DriveInfo, error) {
 	return retried(ctx, a, func(ctx context.Context) (api.DriveInfo, error) { return c.Info(ctx, drive) })
 }
 
-// createDrive makes a drive. A call that may have made one is not made again.
+// createDrive creates a drive. It does not retry a call that may have created one.
 func (a *app) createDrive(ctx context.Context, c *api.Client, o api.CreateOptions) (info api.DriveInfo, err error) {
-	err = a.retrying(ctx, notCarriedOut, func() (err error) {
+	err = a.retry(ctx, notCarriedOut, func() (err error) {
 		info, err = c.Create(ctx, o)
 		return err
 	})
 	var e *transfer.Error
 	if code := transfer.CodeOf(err); code.Retry() != transfer.RetryNever && !notCarriedOut(code) && errors.As(err, &e) {
-		e.Hint = "the drive may have been made all the same: transferctl drives list shows"
+		e.Hint = "the drive may exist all the same: check with transferctl drives list"
 	}
 	return info, err
 }

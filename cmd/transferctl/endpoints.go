@@ -13,7 +13,8 @@ import (
 )
 
 func (a *app) endpointsCommand() *cobra.Command {
-	return group("endpoints", "Look at the endpoints of the config", a.endpointsList(), a.endpointsCheck())
+	return group("endpoints", "List and check the endpoints of the config", "  transferctl endpoints check",
+		a.endpointsList(), a.endpointsCheck())
 }
 
 type endpointRow struct {
@@ -24,7 +25,9 @@ type endpointRow struct {
 
 func (a *app) endpointsList() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the endpoints", Args: cobra.NoArgs,
+		Use: "list", Short: "List the endpoints of the config",
+		Example: "  transferctl endpoints list",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			var rows []endpointRow
 			for _, name := range a.cfg.EndpointNames() {
@@ -50,13 +53,17 @@ type endpointCheck struct {
 	Seconds float64           `json:"seconds"`           // of one call, the connection included
 	Error   *transfer.Failure `json:"error,omitempty"`
 
-	clock time.Time // the endpoint's; zero: it did not say
+	clock time.Time // the endpoint's; zero: not known
 }
 
 func (a *app) endpointsCheck() *cobra.Command {
 	return &cobra.Command{
-		Use: "check [NAME...]", Short: "Log in to endpoints, all if none is named",
-		Long: "Log in to endpoints, all if none is named, and exit with the first failure.",
+		Use:   "check [NAME...]",
+		Short: "Log in to endpoints",
+		Long: `Log in to the endpoints that are named, or to all, and print account and response time. The exit
+status is that of the first failure.`,
+		Example: `  transferctl endpoints check
+  transferctl endpoints check zrh`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if len(names) == 0 {
 				names = a.cfg.EndpointNames()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -9,7 +8,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// parseSize reads the value of a flag; empty: 0.
+// parseSize reads a flag's value. An empty value is 0.
 func parseSize(flag, text string) (int64, error) {
 	if text == "" {
 		return 0, nil
@@ -21,7 +20,7 @@ func parseSize(flag, text string) (int64, error) {
 	return n, nil
 }
 
-// duration is the value of a flag that transfer.ParseDuration reads.
+// duration is a flag's value that transfer.ParseDuration reads.
 type duration time.Duration
 
 var _ pflag.Value = (*duration)(nil)
@@ -36,18 +35,15 @@ func (d *duration) Set(text string) error {
 // Type implements pflag.Value.
 func (*duration) Type() string { return "duration" }
 
+// String implements pflag.Value. A duration of 0 is empty, so that the help shows no default.
 func (d *duration) String() string {
-	switch v := time.Duration(*d); {
-	case v == 0:
+	if *d == 0 {
 		return ""
-	case v%(24*time.Hour) == 0:
-		return strconv.FormatInt(int64(v/(24*time.Hour)), 10) + "d"
-	default:
-		return v.String()
 	}
+	return transfer.FormatDuration(time.Duration(*d))
 }
 
-// durationFlag adds a flag whose value stays as it is unless the flag is given.
+// durationFlag adds a flag whose default is *value.
 func durationFlag(flags *pflag.FlagSet, value *time.Duration, name, usage string) {
 	flags.Var((*duration)(value), name, usage)
 }

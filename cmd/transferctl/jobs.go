@@ -17,7 +17,8 @@ import (
 )
 
 func (a *app) jobsCommand() *cobra.Command {
-	return group("jobs", "Look after queued, running and ended jobs",
+	return group("jobs", "List, follow, cancel and retry jobs",
+		"  transferctl jobs list\n  transferctl jobs watch $job",
 		a.jobsList(), a.jobsShow(), a.jobsWatch(), a.jobsCancel(), a.jobsRetry(), a.jobsPrune())
 }
 
@@ -32,22 +33,31 @@ func (a *app) withQueue(cmd *cobra.Command, do func(ctx context.Context, c *queu
 }
 
 func statesFlag(cmd *cobra.Command, states *[]string) {
-	cmd.Flags().StringSliceVar(states, "state", nil, "only jobs in these `states`: queued, running, succeeded, failed, canceled")
+	cmd.Flags().StringSliceVar(states, "state", nil,
+		"only jobs in this `state`: queued, running, succeeded, failed or canceled (may be repeated)")
 }
 
 func (a *app) jobsList() *cobra.Command {
 	var states []string
 	var limit int
-	cmd := &cobra.Command{Use: "list", Short: "List jobs, the newest first", Args: cobra.NoArgs}
+	cmd := &cobra.Command{
+		Use: "list", Short: "List jobs, the newest first",
+		Long: "List jobs, the newest first. TARGET of an upload or a clone is the new drive, once the job has made it.",
+		Example: `  transferctl jobs list
+  transferctl jobs list --state queued,running
+  transferctl jobs list --limit 0 -o json`,
+		Args: cobra.NoArgs,
+	}
 	statesFlag(cmd, &states)
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most this `many`; 0: all")
+	cmd.Flags().IntVar(&limit, "limit", 100, "list at most `n` jobs; 0: all")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		wanted, err := transfer.ParseStates(states)
 		if err != nil {
 			return err
 		}
 		if limit < 0 {
-			return transfer.Errorf(transfer.CodeInvalid, "use 0 for all, or a number of jobs", "--limit: %d", limit)
+			return transfer.Errorf(transfer.CodeInvalid, "use 0 for all, or a number of jobs",
+				"--limit %d is negative", limit)
 		}
 		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
 			jobs, cut, err := c.Newest(ctx, queue.Filter{States: wanted, Limit: limit})
@@ -58,7 +68,7 @@ func (a *app) jobsList() *cobra.Command {
 				return err
 			}
 			if cut {
-				fmt.Fprintf(a.stderr, "these are the newest %d jobs, and there are more: --limit 0 lists all\n", limit)
+				fmt.Fprintf(a.stderr, "only the newest %d jobs are listed; --limit 0 lists all\n", limit)
 			}
 			return nil
 		})
@@ -73,17 +83,25 @@ func writeJobs(w io.Writer, jobs []transfer.Job) {
 	for i := range jobs {
 		j := &jobs[i]
 		done := "-"
-		if n, total := far(j); total > 0 {
+		if n, total := doneOf(j); total > 0 {
 			done = fmt.Sprintf("%d%%", percent(n, total))
 		}
-		age := j.AsOf.Sub(j.CreatedAt).Round(time.Second)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			j.ID, j.Kind, stateOf(j), done, age, cli.OneLine(j.Source), cli.OneLine(j.Target))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, stateText(j), done,
+			ageText(j.AsOf.Sub(j.CreatedAt)), cli.OneLine(j.Source), cli.OneLine(targetOf(j)))
 	}
 }
 
-// stateOf is the state of a job for people: one that was canceled and still runs is stopping.
-func stateOf(j *transfer.Job) string {
+// targetOf is the target of a job: the address of the new drive instead of ENDPOINT:, once the job
+// has made it.
+func targetOf(j *transfer.Job) string {
+	if j.Target == j.Endpoint+":" {
+		return j.Target + j.Drive
+	}
+	return j.Target
+}
+
+// stateText is the state of a job for people: a canceled job that still runs is stopping.
+func stateText(j *transfer.Job) string {
 	if j.Stopping {
 		return "stopping"
 	}
@@ -92,8 +110,14 @@ func stateOf(j *transfer.Job) string {
 
 func (a *app) jobsShow() *cobra.Command {
 	var manifest bool
-	cmd := &cobra.Command{Use: "show ID", Short: "Show a job", Args: cobra.ExactArgs(1)}
-	cmd.Flags().BoolVar(&manifest, "manifest", false, "print the manifest of what the job moved")
+	cmd := &cobra.Command{
+		Use: "show ID", Short: "Show a job",
+		Example: `  transferctl jobs show $job
+  transferctl jobs show $job -o json
+  transferctl jobs show $job --manifest >disk.img.manifest.json`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().BoolVar(&manifest, "manifest", false, "print the manifest of the image instead, as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
 			if manifest {
@@ -101,7 +125,7 @@ func (a *app) jobsShow() *cobra.Command {
 			}
 			job, err := c.Job(ctx, args[0])
 			if err == nil {
-				err = a.explain(ctx, c, &job)
+				err = a.setWaiting(ctx, c, &job)
 			}
 			if err != nil {
 				return err
@@ -121,13 +145,16 @@ func (a *app) printManifest(ctx context.Context, c *queue.Client, id string) err
 		return err
 	}
 	if job.State != transfer.Succeeded || job.Digest.ChunksRoot == "" || at.Plan.ChunkSize == 0 {
-		return transfer.Errorf(transfer.CodeInvalid, "jobs have one when they have succeeded, unless they cloned with --verify none",
+		return transfer.Errorf(transfer.CodeInvalid,
+			"only jobs that succeeded have one, except clones with --verify none",
 			"job %s (%s, %s) has no manifest", id, job.Kind, job.State)
 	}
-	m := verify.NewManifest(at.Plan.Size, at.Plan.ChunkSize, verify.NonZero(at.Entries, at.Plan.Size, at.Plan.ChunkSize), job.Digest.Image)
+	p := &at.Plan
+	m := verify.NewManifest(p.Size, p.ChunkSize, verify.NonZero(at.Entries, p.Size, p.ChunkSize), job.Digest.Image)
 	if m.ChunksRoot != job.Digest.ChunksRoot {
-		return transfer.Errorf(transfer.CodeMismatch, "do not trust it: read the drive again with transferctl verify",
-			"the ledger of job %s adds up to %s, and the job's result is %s", id, m.ChunksRoot, job.Digest.ChunksRoot)
+		return transfer.Errorf(transfer.CodeMismatch, "read the drive again with transferctl verify",
+			"the ledger of job %s has chunks root %s, and the job's result has %s",
+			id, m.ChunksRoot, job.Digest.ChunksRoot)
 	}
 	return printLine(a.stdout, m)
 }
@@ -138,22 +165,25 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	row := func(name string, value any) { fmt.Fprintf(t, "%s\t%v\n", name, value) }
 	row("id", j.ID)
 	row("kind", j.Kind)
-	row("state", stateOf(j))
+	row("state", stateText(j))
 	if text := waitingText(j); text != "" {
 		row("waiting", cli.OneLine(text))
 	}
 	row("source", cli.OneLine(j.Source))
 	row("target", cli.OneLine(j.Target))
 	row("drive", j.Drive)
-	row("size", human(j.Size))
-	row("chunks", fmt.Sprintf("%d of %d done, %d zero, %d written, %d read back", j.Chunks.Done, j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified))
+	row("size", sizeText(j.Size))
+	row("chunks", fmt.Sprintf("%d of %d done, %d zero, %d written, %d read back",
+		j.Chunks.Done, j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified))
 	if j.State == transfer.Running {
-		row("progress", progress(j))
+		row("progress", progressText(j))
 	}
-	row("bytes", fmt.Sprintf("%s read, %s sent, %s received", human(j.Bytes.Read), human(j.Bytes.WireOut), human(j.Bytes.WireIn)))
-	row("retries", fmt.Sprintf("%d busy, %d timeouts, %d server, %d network, %d mismatches", j.Retries.Conflict, j.Retries.Timeout, j.Retries.Server, j.Retries.Network, j.Retries.Mismatch))
+	row("bytes", fmt.Sprintf("%s read, %s sent, %s received",
+		sizeText(j.Bytes.Read), sizeText(j.Bytes.WireOut), sizeText(j.Bytes.WireIn)))
+	row("retries", fmt.Sprintf("%d busy, %d timeouts, %d server, %d network, %d mismatches",
+		j.Retries.Conflict, j.Retries.Timeout, j.Retries.Server, j.Retries.Network, j.Retries.Mismatch))
 	if !j.Tail.IsZero() {
-		row("tail", tail(j)+held(j))
+		row("tail", tailText(j)+foundText(j))
 	}
 	row("verified", j.Verified)
 	if via := readVia[j.ReadVia]; via != "" {
@@ -180,17 +210,28 @@ func writeJob(w io.Writer, j *transfer.Job) {
 
 func (a *app) jobsWatch() *cobra.Command {
 	var timeout time.Duration
-	cmd := &cobra.Command{Use: "watch ID", Short: "Follow a job to its end and exit with its outcome", Args: cobra.ExactArgs(1)}
-	durationFlag(cmd.Flags(), &timeout, "timeout", "give up watching, not the job, after this `duration`")
+	cmd := &cobra.Command{
+		Use: "watch ID", Short: "Follow a job to its end and exit with its outcome",
+		Example: `  transferctl jobs watch $job
+  transferctl jobs watch $job --timeout 6h
+  transferctl jobs watch $job -o jsonl`,
+		Args: cobra.ExactArgs(1),
+	}
+	durationFlag(cmd.Flags(), &timeout, "timeout", "stop watching after this `duration`, such as 6h; the job continues")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error { return a.watch(ctx, c, args[0], timeout) })
+		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
+			return a.watch(ctx, c, args[0], timeout)
+		})
 	}
 	return cmd
 }
 
-// each runs do for every job named and prints the jobs as they are then. One that cannot be, for it has ended, say, does not
-// keep it from the others.
-func (a *app) each(cmd *cobra.Command, ids []string, do func(c *queue.Client, ctx context.Context, id string) (transfer.Job, error)) error {
+// jobAction changes a job and returns it.
+type jobAction func(c *queue.Client, ctx context.Context, id string) (transfer.Job, error)
+
+// forEachJob runs do for each job and prints the jobs that do returns. After an error that concerns
+// one job only, it continues with the next one.
+func (a *app) forEachJob(cmd *cobra.Command, ids []string, do jobAction) error {
 	return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
 		var jobs []transfer.Job
 		var errs error
@@ -210,20 +251,21 @@ func (a *app) each(cmd *cobra.Command, ids []string, do func(c *queue.Client, ct
 		}
 		return errors.Join(errs, printList(a, jobs, func(w io.Writer) {
 			for i := range jobs {
-				fmt.Fprintln(w, jobs[i].ID, stateOf(&jobs[i]))
+				fmt.Fprintln(w, jobs[i].ID, stateText(&jobs[i]))
 			}
 		}))
 	})
 }
 
-// printCount says how many jobs something was done to.
+// printCount prints the number of jobs that a command changed; what is its name in JSON.
 func (a *app) printCount(what string, n int) error {
 	return a.print(map[string]int{what: n}, func(w io.Writer) { fmt.Fprintln(w, n) })
 }
 
 func (a *app) jobsRetry() *cobra.Command {
 	return &cobra.Command{
-		Use: "retry ID...", Short: "Continue failed or canceled jobs where they stopped", Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.each(cmd, args, (*queue.Client).Retry) },
+		Use: "retry ID...", Short: "Continue failed or canceled jobs where they stopped",
+		Example: "  transferctl jobs retry $job", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.forEachJob(cmd, args, (*queue.Client).Retry) },
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -17,27 +18,29 @@ func (a *app) jobsCancel() *cobra.Command {
 	var states []string
 	var destroy bool
 	cmd := &cobra.Command{
-		Use: "cancel ID... | --state STATE", Short: "Stop jobs",
-		Long: `Stop the jobs named, or all that are in a state, and print how many those were. A running one is stopping
-until its worker has stopped, which takes about a second; what it wrote stays, and jobs retry continues it. With
---destroy this waits until the job has stopped and destroys the drive that it made, also of a job that failed or was
+		Use: "cancel ID... | --state STATE", Short: "Cancel jobs",
+		Long: `Cancel the jobs with these IDs, or all jobs in a state. With --state this prints the number of
+jobs. A running job is stopping until its worker has stopped, which takes about a second. The
+data that it wrote stays, and jobs retry continues the job. With --destroy this waits until the
+job has stopped, and destroys the drive that the job made, also if the job failed or was
 canceled before.`,
-		Example: "  transferctl jobs cancel --state queued          # all that wait\n" +
-			"  transferctl jobs cancel --state queued,running  # all there are",
+		Example: `  transferctl jobs cancel $job
+  transferctl jobs cancel $job --destroy
+  transferctl jobs cancel --state queued
+  transferctl jobs cancel --state queued,running`,
 	}
-	cmd.Flags().StringSliceVar(&states, "state", nil, "all jobs in these `states`: queued, running")
-	cmd.Flags().BoolVar(&destroy, "destroy", false, "destroy the incomplete drives that the jobs made, too")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "all jobs in this `state`: queued or running (may be repeated)")
+	cmd.Flags().BoolVar(&destroy, "destroy", false, "also destroy the incomplete drives that the jobs made")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case (len(args) == 0) == (len(states) == 0):
-			return transfer.Errorf(transfer.CodeInvalid, "name jobs, or give --state queued,running for all",
-				"jobs cancel: which jobs?")
+			return cli.UsageError(cmd, "needs either ID or --state")
 		case len(states) == 0 && destroy:
-			return a.each(cmd, args, func(c *queue.Client, ctx context.Context, id string) (transfer.Job, error) {
+			return a.forEachJob(cmd, args, func(c *queue.Client, ctx context.Context, id string) (transfer.Job, error) {
 				return a.cancelAndDestroy(ctx, c, id)
 			})
 		case len(states) == 0:
-			return a.each(cmd, args, (*queue.Client).Cancel)
+			return a.forEachJob(cmd, args, (*queue.Client).Cancel)
 		}
 		wanted, err := transfer.ParseStates(states)
 		if err != nil {
@@ -55,6 +58,7 @@ canceled before.`,
 	return cmd
 }
 
+// cancelAll cancels all jobs in some states and returns their number.
 func (a *app) cancelAll(
 	ctx context.Context, c *queue.Client, states []transfer.State, destroy bool,
 ) (n int, errs error) {
@@ -75,12 +79,11 @@ func (a *app) cancelAll(
 	return n, errs
 }
 
-// stopWait is how long cancel --destroy waits for a job to stop. It is longer than a lease, with
-// which the job of a dead worker ends.
-const stopWait = time.Minute
+// stopTimeout is how long cancel --destroy waits for a job to stop. It is longer than a lease,
+// which must expire before the job of a dead worker ends.
+const stopTimeout = time.Minute
 
-// cancelAndDestroy cancels a job, waits until it has stopped, and destroys the drive that it made
-// and did not complete.
+// cancelAndDestroy cancels a job, waits until it has stopped, and destroys its incomplete drive.
 func (a *app) cancelAndDestroy(ctx context.Context, c *queue.Client, id string) (transfer.Job, error) {
 	job, err := c.Cancel(ctx, id)
 	if transfer.CodeOf(err) == transfer.CodeInvalid { // it has ended
@@ -93,20 +96,22 @@ func (a *app) cancelAndDestroy(ctx context.Context, c *queue.Client, id string) 
 	case err != nil:
 		return job, err
 	case job.State == transfer.Succeeded:
-		return job, transfer.Errorf(transfer.CodeInvalid, "transferctl drives destroy removes a drive that is complete",
+		return job, transfer.Errorf(transfer.CodeInvalid, "to destroy the drive, use transferctl drives destroy",
 			"job %s has succeeded, and its drive stays", id)
 	case !job.DriveLeft:
 		return job, nil
 	}
 	if err := a.destroyLeft(ctx, &job); err != nil {
-		return job, fmt.Errorf("destroy what job %s left: %w", id, err)
+		return job, fmt.Errorf("destroy the drive of job %s: %w", id, err)
 	}
 	return c.Job(ctx, id)
 }
 
+// awaitEnd waits until a job has ended, for stopTimeout at most.
 func (a *app) awaitEnd(ctx context.Context, c *queue.Client, id string) (job transfer.Job, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, stopWait, transfer.Errorf(transfer.CodeWaitTimeout,
-		"once it has stopped, the same command destroys its drive", "job %s has not stopped after %s", id, stopWait))
+	ctx, cancel := context.WithTimeoutCause(ctx, stopTimeout, transfer.Errorf(transfer.CodeWaitTimeout,
+		"run the same command again later", "job %s has not stopped after %s",
+		id, transfer.FormatDuration(stopTimeout)))
 	defer cancel()
 	for job, err = range c.Watch(ctx, id) {
 		if err != nil {
@@ -116,7 +121,7 @@ func (a *app) awaitEnd(ctx context.Context, c *queue.Client, id string) (job tra
 	return job, nil
 }
 
-// destroyLeft destroys the drives that a job made on its endpoint and did not complete.
+// destroyLeft destroys the incomplete drives that a job made on its endpoint.
 func (a *app) destroyLeft(ctx context.Context, job *transfer.Job) error {
 	f, err := a.newLeftoverFinder(ctx, job.Endpoint)
 	if err != nil {
@@ -135,7 +140,7 @@ func (a *app) destroyLeft(ctx context.Context, job *transfer.Job) error {
 			return err
 		}
 		if why := found[i].Kept; why != "" {
-			return transfer.Errorf(transfer.CodeConflict, "destroy it with transferctl drives destroy if that is meant",
+			return transfer.Errorf(transfer.CodeConflict, "if you are sure, use transferctl drives destroy",
 				"drive %s:%s stays: %s", job.Endpoint, found[i].Drive, why)
 		}
 		fmt.Fprintf(a.stderr, "job %s: drive %s:%s was destroyed\n", job.ID, job.Endpoint, found[i].Drive)

@@ -18,37 +18,37 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// leftover is a drive that a job made and did not complete.
+// leftover is an incomplete drive that a job made.
 type leftover struct {
 	Drive   string  `json:"drive"`
 	Name    string  `json:"name"`
 	Size    int64   `json:"size"` // bytes
 	Job     string  `json:"job"`
-	Age     float64 `json:"age_seconds"` // since the job was enqueued; 0: not known
-	Reason  string  `json:"reason"`      // why it is a leftover
-	Kept    string  `json:"kept,omitempty"`
+	Age     float64 `json:"age_seconds"`    // since the job was enqueued; 0: not known
+	Reason  string  `json:"reason"`         // why it is a leftover
+	Kept    string  `json:"kept,omitempty"` // why it is not removed; empty: it may be
 	Removed bool    `json:"removed"`
 
 	tags []string
-	lost bool // nothing on this host or in its queue knows the job
+	lost bool // neither the queue nor this host has a record of the job
 }
 
-// lostAfter is the age of a lost job from which its drive is removed: until then a job of another
-// queue, or a --local job on another host, may still write it.
-const lostAfter = time.Hour
+// lostAge is the age of a lost job from which its drive may be removed. Until then a job of another
+// queue, or a --local job on another host, may still write to it.
+const lostAge = time.Hour
 
-// leftoverFinder finds the leftovers among drives that are complete or still written.
+// leftoverFinder finds the leftovers among the drives of an endpoint.
 type leftoverFinder struct {
 	app    *app
 	client *api.Client
 	queue  *queue.Client // nil: this host has no queue
-	names  []string      // of the endpoint, as jobs may have it
+	names  []string      // all names that jobs may use for the endpoint
 	local  map[string]localstore.Summary
-	// What is younger than least is kept, and what lost jobs left if it is younger than leastLost.
-	least, leastLost time.Duration
+	// Leftovers younger than minAge are kept, and those of lost jobs younger than minAgeLost.
+	minAge, minAgeLost time.Duration
 }
 
-// hasQueue reports whether this host has a queue, or had one.
+// hasQueue reports whether this host has or had a queue.
 func (a *app) hasQueue() bool {
 	if a.cfg.Redis != "" {
 		return true
@@ -57,7 +57,7 @@ func (a *app) hasQueue() bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// queueIfAny connects to the queue; nil and no error: this host has none, and never had one.
+// queueIfAny connects to the queue. It returns nil and no error if this host never had one.
 func (a *app) queueIfAny(ctx context.Context) (*queue.Client, error) {
 	if !a.hasQueue() {
 		return nil, nil
@@ -65,10 +65,11 @@ func (a *app) queueIfAny(ctx context.Context) (*queue.Client, error) {
 	return a.dial(ctx)
 }
 
+// localFolder is where --local jobs keep their state.
 func (a *app) localFolder() string { return filepath.Join(a.cfg.State, "local") }
 
 // newLeftoverFinder connects to the endpoint and to the queue. It fails if this host has a queue
-// that cannot be reached, because then no drive is known to be a leftover.
+// that is not reachable, because only the queue knows which drives are leftovers.
 func (a *app) newLeftoverFinder(ctx context.Context, address string) (*leftoverFinder, error) {
 	client, drive, err := a.endpoint(ctx, address)
 	if err != nil {
@@ -76,12 +77,12 @@ func (a *app) newLeftoverFinder(ctx context.Context, address string) (*leftoverF
 	}
 	if drive != "" {
 		return nil, transfer.Errorf(transfer.CodeInvalid,
-			"write ENDPOINT: for all that jobs left there, or destroy the one drive with drives destroy",
-			"%q names one drive", address)
+			"write ENDPOINT: to clean up the endpoint; transferctl drives destroy destroys one drive",
+			"%q is the address of one drive", address)
 	}
 	name, _, _ := strings.Cut(address, ":")
 	f := &leftoverFinder{
-		app: a, client: client, names: a.namesOf(name), local: make(map[string]localstore.Summary), leastLost: lostAfter,
+		app: a, client: client, names: a.namesOf(name), local: make(map[string]localstore.Summary), minAgeLost: lostAge,
 	}
 	jobs, err := localstore.List(a.localFolder())
 	if err != nil {
@@ -94,7 +95,7 @@ func (a *app) newLeftoverFinder(ctx context.Context, address string) (*leftoverF
 	return f, err
 }
 
-// namesOf is all names that the config has for an endpoint.
+// namesOf is all names that the config has for the URL of an endpoint.
 func (a *app) namesOf(name string) []string {
 	names := []string{name}
 	for other, e := range a.cfg.Endpoints {
@@ -112,7 +113,7 @@ func (f *leftoverFinder) close() error {
 	return f.queue.Close()
 }
 
-// find looks at all drives of the endpoint, the largest first.
+// find returns the leftovers among all drives of the endpoint, the largest first.
 func (f *leftoverFinder) find(ctx context.Context) ([]leftover, error) {
 	drives, err := retried(ctx, f.app, f.client.InfoAll)
 	if err != nil {
@@ -120,7 +121,7 @@ func (f *leftoverFinder) find(ctx context.Context) ([]leftover, error) {
 	}
 	var found []leftover
 	for i := range drives {
-		l, err := f.look(ctx, &drives[i])
+		l, err := f.leftoverOf(ctx, &drives[i])
 		if err != nil {
 			return nil, err
 		}
@@ -132,16 +133,16 @@ func (f *leftoverFinder) find(ctx context.Context) ([]leftover, error) {
 	return found, nil
 }
 
-// look returns the leftover that a drive is. It returns nil if the drive is complete, if a job
-// still writes it, or if no job made it.
-func (f *leftoverFinder) look(ctx context.Context, d *api.DriveInfo) (*leftover, error) {
+// leftoverOf describes a drive as a leftover. It returns nil if the drive is complete, if a job
+// still writes to it, or if no job made it.
+func (f *leftoverFinder) leftoverOf(ctx context.Context, d *api.DriveInfo) (*leftover, error) {
 	id := transfer.MakerOf(d.Tags)
 	if id == "" {
 		return nil, nil
 	}
 	l := &leftover{Drive: d.UUID, Name: d.Name, Size: d.Size, Job: id, tags: d.Tags}
-	if made, ok := queue.TimeOf(strings.TrimPrefix(id, "local-")); ok {
-		l.Age = time.Since(made).Seconds()
+	if enqueued, ok := queue.TimeOf(strings.TrimPrefix(id, "local-")); ok {
+		l.Age = time.Since(enqueued).Seconds()
 	}
 	incomplete := slices.Contains(d.Tags, transfer.IncompleteTag)
 	job, known, err := f.job(ctx, id)
@@ -152,21 +153,21 @@ func (f *leftoverFinder) look(ctx context.Context, d *api.DriveInfo) (*leftover,
 	case known && !leftBy(&job, incomplete), !known && !incomplete, isLocal && local.Running:
 		return nil, nil
 	case known:
-		l.Reason = endedAs(&job)
+		l.Reason = outcome(&job)
 		if job.Name != "" && job.Name != d.Name {
-			l.Kept = fmt.Sprintf("it was named %q since", d.Name)
+			l.Kept = fmt.Sprintf("it was renamed to %q", d.Name)
 		}
 	case isLocal:
 		l.Reason = "a --local job that was stopped"
 	default:
-		if err := f.lookLost(ctx, l); err != nil {
+		if err := f.explainLost(ctx, l); err != nil {
 			return nil, err
 		}
 	}
-	return l, f.keepUsed(ctx, l, d)
+	return l, f.keepIfUsed(ctx, l, d)
 }
 
-// job is the record of a job, if there is one.
+// job reads the record of a job. known is false if the queue has none.
 func (f *leftoverFinder) job(ctx context.Context, id string) (job transfer.Job, known bool, err error) {
 	if f.queue == nil {
 		return job, false, nil
@@ -175,16 +176,16 @@ func (f *leftoverFinder) job(ctx context.Context, id string) (job transfer.Job, 
 	switch transfer.CodeOf(err) {
 	case transfer.CodeNotFound:
 		return job, false, nil
-	case transfer.CodeFailed: // its record cannot be read, so it may not have ended
+	case transfer.CodeFailed: // the record is not readable, so the job may not have ended
 		f.app.warn(err)
 		return transfer.Job{ID: id, State: transfer.Running}, true, nil
 	}
 	return job, err == nil, err
 }
 
-// leftBy reports whether a job has left a drive that it made. The job has ended without success,
-// and the drive still has the incomplete tag: a user who removes the tag takes the drive into use.
-// A job that never learned its drive's UUID cannot have tagged it.
+// leftBy reports whether a drive is a leftover of the job that made it: the job ended without
+// success, and the drive still has the incomplete tag. A user may remove the tag to keep the drive.
+// A job that never received its drive's UUID could not tag it.
 func leftBy(j *transfer.Job, incomplete bool) bool {
 	if j.State != transfer.Failed && j.State != transfer.Canceled {
 		return false
@@ -192,15 +193,16 @@ func leftBy(j *transfer.Job, incomplete bool) bool {
 	return incomplete || j.DriveLeft && j.Drive == ""
 }
 
-func endedAs(j *transfer.Job) string {
+// outcome says how a job ended that did not succeed.
+func outcome(j *transfer.Job) string {
 	if j.State == transfer.Canceled {
 		return "the job was canceled"
 	}
 	return "the job failed: " + string(j.Error.Code)
 }
 
-// lookLost sets the reason of a drive whose job has no record: it was pruned, or it is lost.
-func (f *leftoverFinder) lookLost(ctx context.Context, l *leftover) error {
+// explainLost sets the reason of a drive whose job has no record: it was pruned, or it is lost.
+func (f *leftoverFinder) explainLost(ctx context.Context, l *leftover) error {
 	if f.queue != nil {
 		pruned, err := f.queue.WasPruned(ctx, l.Job)
 		if err != nil {
@@ -211,16 +213,16 @@ func (f *leftoverFinder) lookLost(ctx context.Context, l *leftover) error {
 			return nil
 		}
 	}
-	l.Reason, l.lost = "the job is lost: neither the queue nor this host knows it", true
-	if l.Age < f.leastLost.Seconds() {
-		l.Kept = fmt.Sprintf("it is younger than %s, and another queue or host may still be at work; "+
-			"--older-than 0s removes it", f.leastLost)
+	l.Reason, l.lost = "the job is lost: neither the queue nor this host has its record", true
+	if l.Age < f.minAgeLost.Seconds() {
+		l.Kept = fmt.Sprintf("it is younger than %s, and a job of another queue or host may still write to it; "+
+			"--older-than 0s removes it", transfer.FormatDuration(f.minAgeLost))
 	}
 	return nil
 }
 
-// keepUsed keeps a drive that is in use, or younger than asked for.
-func (f *leftoverFinder) keepUsed(ctx context.Context, l *leftover, d *api.DriveInfo) error {
+// keepIfUsed sets Kept of a drive that is in use, or younger than minAge.
+func (f *leftoverFinder) keepIfUsed(ctx context.Context, l *leftover, d *api.DriveInfo) error {
 	if len(d.Claimed) > 0 {
 		l.Kept = "it is in use: claimed by " + strings.Join(d.Claimed, ", ")
 		return nil
@@ -231,13 +233,13 @@ func (f *leftoverFinder) keepUsed(ctx context.Context, l *leftover, d *api.Drive
 		return err
 	case len(users) > 0:
 		l.Kept = "it is in use: " + strings.Join(users, ", ")
-	case l.Kept == "" && l.Age < f.least.Seconds():
-		l.Kept = fmt.Sprintf("it is younger than %s", f.least)
+	case l.Kept == "" && l.Age < f.minAge.Seconds():
+		l.Kept = "it is younger than " + transfer.FormatDuration(f.minAge)
 	}
 	return nil
 }
 
-// usersOf says which jobs of the queue and of this host use a drive. q may be nil.
+// usersOf names the jobs of the queue and of this host that use a drive. q may be nil.
 func (a *app) usersOf(
 	ctx context.Context, q *queue.Client, endpoints []string, drive string,
 ) (users []string, err error) {
@@ -267,29 +269,29 @@ func (a *app) usersOf(
 	return users, err
 }
 
-// remove looks at a leftover once more and destroys it. Before that it takes the drive from the job
-// that made it, so that a retry at the same time makes another drive.
+// remove reads a leftover once more and destroys it. Before that it removes the drive from the
+// record of the job that made it, so that a concurrent retry of the job makes another drive.
 func (f *leftoverFinder) remove(ctx context.Context, l *leftover) error {
 	info, err := f.app.driveInfo(ctx, f.client, l.Drive)
 	if err != nil {
 		return err
 	}
-	now, err := f.look(ctx, &info)
+	now, err := f.leftoverOf(ctx, &info)
 	switch {
 	case err != nil:
 		return err
 	case now == nil:
-		l.Kept = "it has been completed or taken into use meanwhile"
+		l.Kept = "it was completed, or is in use now"
 		return nil
 	}
 	if *l = *now; l.Kept != "" {
 		return nil
 	}
 	if l.lost {
-		// A job without the right to change tags could not have removed the tag of a complete
-		// drive.
+		// A job without the permission to change tags could not remove the incomplete tag from a
+		// complete drive. So an account without this permission must not remove the drive.
 		if _, err := f.client.Set(ctx, l.Drive, api.Object{"tags": strings.Join(l.tags, " ")}); err != nil {
-			return fmt.Errorf("find out whether drive %s is incomplete: %w", l.Drive, err)
+			return fmt.Errorf("check that drive %s is incomplete by setting its tags: %w", l.Drive, err)
 		}
 	}
 	if f.queue != nil {
@@ -298,7 +300,7 @@ func (f *leftoverFinder) remove(ctx context.Context, l *leftover) error {
 			return err
 		}
 		if !owned {
-			l.Kept = "its job was retried meanwhile"
+			l.Kept = "its job was retried"
 			return nil
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// localStore is the checkpoints of a job with --local, and its claims: by the locks of the journal
-// and, where this host has a queue, in the queue too.
+// localStore has the checkpoints and the claims of a --local job. It claims drives by the locks of
+// the localstore and, if this host has a queue, in the queue too.
 type localStore struct {
 	*localstore.Store
 	queue *queueClaims
@@ -31,13 +31,13 @@ var (
 func (s *localStore) Claim(ctx context.Context, c transfer.Claim) (last string, err error) {
 	last, err = s.claim(ctx, c)
 	if transfer.CodeOf(err) == transfer.CodeConflict {
-		s.once.Do(func() { s.queue.warn(fmt.Errorf("waiting for the drive, for 10 minutes at the most: %w", err)) })
+		s.once.Do(func() { s.queue.warn(fmt.Errorf("waiting for the drive, for at most 10 minutes: %w", err)) })
 	}
 	return last, err
 }
 
-// claim claims a drive. One that the job writes counts as written by others unless the queue has
-// the mark of its last writer.
+// claim claims a drive and returns the mark of its last writer. A drive that the job writes to
+// counts as written by others if the queue is not reachable: then last is empty.
 func (s *localStore) claim(ctx context.Context, c transfer.Claim) (last string, err error) {
 	if last, err = s.Store.Claim(ctx, c); err != nil {
 		return "", err
@@ -52,8 +52,8 @@ func (s *localStore) claim(ctx context.Context, c transfer.Claim) (last string, 
 	return transfer.JoinMarks(last, mark), nil
 }
 
-// Save implements transfer.Store. A save that succeeds proves that the drives are still this job's,
-// as far as the queue can be asked.
+// Save implements transfer.Store. It fails if another job has claimed a drive of this one, as far
+// as the queue is reachable.
 func (s *localStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	if err := s.queue.renew(ctx); err != nil {
 		return err
@@ -62,90 +62,91 @@ func (s *localStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
 }
 
 const (
-	// queueClaim bounds how long a claim waits for the queue, and queueRenew how long a save does.
-	queueClaim = 5 * time.Second
-	queueRenew = 2 * time.Second
-	// queuePause is how long a queue that is away is left alone.
-	queuePause = 5 * time.Second
+	// claimTimeout is how long a claim waits for the queue, and renewTimeout how long a save does.
+	claimTimeout = 5 * time.Second
+	renewTimeout = 2 * time.Second
+	// queueRetryPause is the time between two tries to reach a queue that is not reachable.
+	queueRetryPause = 5 * time.Second
 )
 
-// queueClaims is the claims of a local job in the queue of this host. A local job runs also while
-// the queue is away, for that is when people use --local. A warning says so, the claims are made
-// when the queue is back, and the job ends if another job has claimed a drive by then. It is safe
-// for concurrent use.
+// queueClaims has the claims of a local job in the queue of this host. A local job also runs while
+// the queue is not reachable, because users need --local then. A warning says so, the claims are
+// made once the queue is reachable, and the job ends if another job has claimed a drive by then. It
+// is safe for concurrent use.
 type queueClaims struct {
 	dial func(context.Context) (*queue.Client, error) // nil and no error: this host has no queue now
 	job  string
 	warn func(error)
 
-	mu     sync.Mutex
-	client *queue.Client // nil: not connected
-	claims *queue.Claims
-	wanted []transfer.Claim // those that are not made yet
-	pause  time.Time        // when the queue was not there or did not answer; zero: it did
-	missed bool             // a warning says that the queue does not answer
+	mu       sync.Mutex
+	client   *queue.Client // nil: not connected
+	claims   *queue.Claims
+	pending  []transfer.Claim // not made yet
+	failedAt time.Time        // when the queue was last not reachable; zero: it is reachable
+	warned   bool             // a warning says that the queue is not reachable
 }
 
 func (a *app) queueClaims(job string) *queueClaims {
-	return &queueClaims{dial: a.dialIfThere, job: job, warn: a.warn}
+	return &queueClaims{dial: a.dialIfAny, job: job, warn: a.warn}
 }
 
-// dialIfThere connects to the queue if the config names one, or a transferd with a queue of its own
-// runs here.
-func (a *app) dialIfThere(ctx context.Context) (*queue.Client, error) {
+// dialIfAny connects to the queue of the config, or to the embedded queue of a transferd on this
+// host. It returns nil and no error if there is neither.
+func (a *app) dialIfAny(ctx context.Context) (*queue.Client, error) {
 	if _, err := embedded.Find(a.queueFolder()); a.cfg.Redis == "" && err != nil {
 		return nil, nil
 	}
 	return a.dial(ctx)
 }
 
-// claim claims a drive in the queue and returns its mark from there. Known is false if the queue is
-// away: then renew makes the claim later. It fails with CodeConflict if another job has the drive.
+// claim claims a drive in the queue and returns the mark that the queue has of it. known is false
+// if the queue is not reachable: then renew makes the claim later. It fails with CodeConflict if
+// another job has claimed the drive.
 func (q *queueClaims) claim(ctx context.Context, c transfer.Claim) (mark string, known bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.wanted = slices.DeleteFunc(q.wanted, func(w transfer.Claim) bool { return w.Keys()[0] == c.Keys()[0] })
-	limited, cancel := context.WithTimeout(ctx, queueClaim)
+	q.pending = slices.DeleteFunc(q.pending, func(w transfer.Claim) bool { return w.Keys()[0] == c.Keys()[0] })
+	limited, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	there, err := q.connect(limited)
-	if there {
+	connected, err := q.connect(limited)
+	if connected {
 		mark, err = q.claims.Claim(limited, c)
 	}
 	switch {
-	case there && transfer.CodeOf(err) != transfer.CodeUnreachable:
+	case connected && transfer.CodeOf(err) != transfer.CodeUnreachable:
 		return mark, true, err
 	case ctx.Err() != nil:
 		return "", false, ctx.Err()
 	}
-	q.wanted = append(q.wanted, c)
-	q.away(err)
+	q.pending = append(q.pending, c)
+	q.warnUnreachable(err)
 	return "", err == nil, nil
 }
 
-// renew keeps the claims, and makes those that are wanted. It fails with CodeFenced if another job
-// has a drive by now.
+// renew renews the claims, and makes the pending ones. It fails with CodeFenced if another job has
+// claimed one of the drives.
 func (q *queueClaims) renew(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.claims == nil && len(q.wanted) == 0 || time.Since(q.pause) < queuePause {
+	if q.claims == nil && len(q.pending) == 0 || time.Since(q.failedAt) < queueRetryPause {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, queueRenew)
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
-	there, err := q.connect(ctx)
-	if there {
+	connected, err := q.connect(ctx)
+	if connected {
 		err = q.renewAll(ctx)
 	}
 	switch {
 	case transfer.CodeOf(err) == transfer.CodeConflict:
 		return &transfer.Error{
-			Code: transfer.CodeFenced, Err: fmt.Errorf("a job of the queue has taken a drive of this one: %w", err),
-			Hint: "when it has ended, the same command looks at what is there, and goes on",
+			Code: transfer.CodeFenced, Err: fmt.Errorf("a job of the queue has claimed a drive of this job: %w", err),
+			Hint: "run the same command again when that job has ended; it compares the drive and continues",
 		}
-	case !there || err != nil:
-		q.away(err)
+	case !connected || err != nil:
+		q.warnUnreachable(err)
 	default:
-		q.back()
+		q.noteReachable()
 	}
 	return nil
 }
@@ -154,17 +155,17 @@ func (q *queueClaims) renewAll(ctx context.Context) error {
 	if err := q.claims.Renew(ctx); err != nil {
 		return err
 	}
-	for len(q.wanted) > 0 {
-		if _, err := q.claims.Claim(ctx, q.wanted[0]); err != nil {
+	for len(q.pending) > 0 {
+		if _, err := q.claims.Claim(ctx, q.pending[0]); err != nil {
 			return err
 		}
-		q.wanted = q.wanted[1:]
+		q.pending = q.pending[1:]
 	}
 	return nil
 }
 
-// connect reports whether this host has a queue, which it is then connected to.
-func (q *queueClaims) connect(ctx context.Context) (there bool, err error) {
+// connect connects to the queue if this host has one, and reports whether it is connected.
+func (q *queueClaims) connect(ctx context.Context) (connected bool, err error) {
 	if q.client != nil {
 		return true, nil
 	}
@@ -176,40 +177,41 @@ func (q *queueClaims) connect(ctx context.Context) (there bool, err error) {
 	return true, nil
 }
 
-// away leaves the queue alone for a while, and warns once that it does not answer. Without an error
+// warnUnreachable delays the next try to reach the queue, and warns once of err. Without an error
 // this host has no queue.
-func (q *queueClaims) away(err error) {
-	q.pause = time.Now()
-	if err == nil || q.missed {
+func (q *queueClaims) warnUnreachable(err error) {
+	q.failedAt = time.Now()
+	if err == nil || q.warned {
 		return
 	}
-	q.missed = true
+	q.warned = true
 	q.warn(&transfer.Error{
 		Code: transfer.CodeUnreachable,
 		Err: fmt.Errorf(
-			"going on without the queue, which does not keep its jobs from the drives of this one: %w", err),
-		Hint: "make sure that no job of the queue works on them; they are claimed when the queue answers, " +
-			"and if one is another job's then, this one ends",
+			"continuing without the queue, so that its jobs may use the drives of this one: %w", err),
+		Hint: "check that no job of the queue uses them; this job claims them once the queue is reachable, " +
+			"and ends if another job has claimed one by then",
 	})
 }
 
-func (q *queueClaims) back() {
-	q.pause = time.Time{}
-	if q.missed {
-		q.missed = false
-		q.warn(errors.New("the queue answers again, and keeps its jobs from the drives of this one"))
+// noteReachable ends what warnUnreachable began.
+func (q *queueClaims) noteReachable() {
+	q.failedAt = time.Time{}
+	if q.warned {
+		q.warned = false
+		q.warn(errors.New("the queue is reachable again, and has the claims of this job"))
 	}
 }
 
-// close frees the claims.
+// close releases the claims.
 func (q *queueClaims) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.client == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), queueRenew)
+	ctx, cancel := context.WithTimeout(context.Background(), renewTimeout)
 	defer cancel()
 	q.claims.Free(ctx)
-	_ = q.client.Close() // nothing is written through it any more
+	_ = q.client.Close() // nothing is written through it after this
 }

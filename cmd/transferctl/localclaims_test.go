@@ -38,9 +38,8 @@ func dialRedis(t *testing.T) *queue.Client {
 	}
 }
 
-// TestLocalJobRunsWhileTheQueueIsAway starts a local job without its queue, which comes back later.
-// The job goes on, warns once, claims the drive when the queue is back, and ends if another job has
-// the drive by then.
+// TestLocalJobRunsWhileTheQueueIsAway: a local job runs without its queue and warns once. It claims
+// the drive once the queue is reachable, and ends if another job has claimed the drive by then.
 func TestLocalJobRunsWhileTheQueueIsAway(t *testing.T) {
 	c := dialRedis(t)
 	drive := transfer.Claim{Endpoint: "account", Drive: "d", Mark: "local"}
@@ -56,16 +55,16 @@ func TestLocalJobRunsWhileTheQueueIsAway(t *testing.T) {
 	}
 	renew := func(code transfer.Code) {
 		t.Helper()
-		q.pause = time.Time{} // as if it were over
+		q.failedAt = time.Time{} // skip the pause
 		if err := q.renew(t.Context()); transfer.CodeOf(err) != code {
 			t.Errorf("got %v, want %q", err, code)
 		}
 	}
 	if _, known, err := q.claim(t.Context(), drive); known || err != nil {
-		t.Errorf("with the queue away: %t, %v", known, err)
+		t.Errorf("claim without the queue: known %t and %v, want false and no error", known, err)
 	}
 	renew("")
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "going on without the queue") ||
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "continuing without the queue") ||
 		!strings.Contains(warnings[0], "injected") {
 		t.Errorf("got warnings %q, want one of the injected error", warnings)
 	}
@@ -78,41 +77,41 @@ func TestLocalJobRunsWhileTheQueueIsAway(t *testing.T) {
 	renew(transfer.CodeFenced)
 	other.Free(t.Context())
 	renew("")
-	if len(warnings) != 2 || !strings.Contains(warnings[1], "answers again") {
-		t.Errorf("got warnings %q, want a second one that the queue answers again", warnings)
+	if len(warnings) != 2 || !strings.Contains(warnings[1], "reachable again") {
+		t.Errorf("got warnings %q, want a second one that the queue is reachable again", warnings)
 	}
 	_, err := other.Claim(t.Context(), theirs)
 	if transfer.CodeOf(err) != transfer.CodeConflict {
-		t.Errorf("the drive is not claimed: %v", err)
+		t.Errorf("claim of another job: got %v, want %s", err, transfer.CodeConflict)
 	}
 	q.claims.Free(t.Context())
 	if _, err := other.Claim(t.Context(), theirs); err != nil {
-		t.Errorf("the drive is not given up: %v", err)
+		t.Errorf("claim of another job after Free: got %v, want no error", err)
 	}
 }
 
-// TestLocalJobWithoutAQueueWarnsOfNothing runs a local job on a host without a queue: it warns of
-// nothing, and claims its drive in a queue that starts later.
-func TestLocalJobWithoutAQueueWarnsOfNothing(t *testing.T) {
+// TestLocalJobWithoutAQueueDoesNotWarn: a local job on a host without a queue does not warn, and
+// claims its drive in a queue that starts later.
+func TestLocalJobWithoutAQueueDoesNotWarn(t *testing.T) {
 	c := dialRedis(t)
-	var there *queue.Client
+	var started *queue.Client // nil: the queue has not started
 	q := &queueClaims{
-		job: "local", dial: func(context.Context) (*queue.Client, error) { return there, nil },
+		job: "local", dial: func(context.Context) (*queue.Client, error) { return started, nil },
 		warn: func(err error) { t.Errorf("unexpected warning: %v", err) },
 	}
 	drive := transfer.Claim{Endpoint: "account", Drive: "d", Mark: "local"}
 	if mark, known, err := q.claim(t.Context(), drive); mark != "" || !known || err != nil {
-		t.Errorf("%q, %t, %v", mark, known, err)
+		t.Errorf("claim: got mark %q, known %t and %v, want none, true and no error", mark, known, err)
 	}
 	if err := q.renew(t.Context()); err != nil {
-		t.Error(err)
+		t.Errorf("renew without a queue: got %v, want no error", err)
 	}
-	there, q.pause = c, time.Time{}
+	started, q.failedAt = c, time.Time{}
 	if err := q.renew(t.Context()); err != nil {
-		t.Error(err)
+		t.Errorf("renew: got %v, want no error", err)
 	}
 	if _, err := c.Claims("other").Claim(t.Context(), drive); transfer.CodeOf(err) != transfer.CodeConflict {
-		t.Errorf("the drive is not claimed: %v", err)
+		t.Errorf("claim of another job: got %v, want %s", err, transfer.CodeConflict)
 	}
 	q.close()
 }

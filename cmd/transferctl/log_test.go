@@ -10,7 +10,7 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestLibrariesDoNotWriteToStderr: a line that net/http writes through package log is not printed.
+// TestLibrariesDoNotWriteToStderr: a line that net/http logs through package log is not printed.
 func TestLibrariesDoNotWriteToStderr(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
@@ -22,9 +22,9 @@ func TestLibrariesDoNotWriteToStderr(t *testing.T) {
 	cmd.Env = append(os.Environ(), "TRANSFERD_CONFIG="+config, "TRANSFERD_STATE="+dir, "ZRH_PASSWORD=p")
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "trying again") {
-		t.Errorf("%v: %s", err, out)
+		t.Errorf("got %v and %s, want no error and a retry", err, out)
 	}
 	if strings.Contains(string(out), "Unsolicited") {
-		t.Errorf("it prints what net/http writes:\n%s", out)
+		t.Errorf("stderr has the line of net/http:\n%s", out)
 	}
 }

@@ -1,7 +1,7 @@
 // Command transferctl is what people and scripts type to move drive images.
 //
-// stdout carries results only. Progress, errors and hints go to stderr; the exit status is the error's code by the one
-// table in internal/transfer.
+// Standard output has results only. Progress, errors and hints are on standard error. The exit
+// status follows from the error's code by the table in internal/transfer.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	log.SetOutput(io.Discard) // libraries write to it what is no user's business; failures are errors
+	log.SetOutput(io.Discard) // libraries log details there; what users need is in the errors
 	a := &app{stdin: os.Stdin, stdout: cli.NewResults(os.Stdout), stderr: os.Stderr}
 	cli.Main(a.rootCommand(), nil)
 }

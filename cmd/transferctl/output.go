@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -13,13 +14,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// output is the form of results.
+// output is the format of results.
 type output string
 
 const (
 	outputText  output = "text"
 	outputJSON  output = "json"  // one object (of a list: one array), indented
-	outputJSONL output = "jsonl" // one object a line; a job that is followed prints its progress too
+	outputJSONL output = "jsonl" // one object a line; for a job that is followed, its progress too
 )
 
 func (o output) check() error {
@@ -27,10 +28,10 @@ func (o output) check() error {
 	case outputText, outputJSON, outputJSONL:
 		return nil
 	}
-	return transfer.Errorf(transfer.CodeInvalid, "use text, json or jsonl", "--output: %q is not a form", o)
+	return transfer.Errorf(transfer.CodeInvalid, "use text, json or jsonl", "--output: %q is not a format", o)
 }
 
-// print writes v in the form asked for; text is its text form.
+// print writes v as JSON, or calls text if the output is text.
 func (a *app) print(v any, text func(w io.Writer)) error {
 	switch a.output {
 	case outputText:
@@ -46,8 +47,7 @@ func (a *app) print(v any, text func(w io.Writer)) error {
 
 func printLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
 
-// warn says on stderr what a command has left out or could not do, and goes on without: with JSON,
-// as an object.
+// warn prints on stderr an error that does not end the command; as an object if the output is JSON.
 func (a *app) warn(err error) {
 	f := transfer.FailureOf(err)
 	if a.output != outputText {
@@ -61,7 +61,7 @@ func (a *app) warn(err error) {
 	}
 }
 
-// printList writes a list: of lines with jsonl.
+// printList is print for a list. With jsonl it writes one element a line.
 func printList[T any](a *app, list []T, text func(w io.Writer)) error {
 	if a.output != outputJSONL {
 		if list == nil {
@@ -82,7 +82,7 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// finish prints the outcome of a job that has ended and returns it as an error.
+// finish prints the result and the summary of a job that has ended, and returns the job's error.
 func (a *app) finish(j *transfer.Job) error {
 	if a.output != outputText {
 		if err := a.print(j, nil); err != nil {
@@ -91,7 +91,7 @@ func (a *app) finish(j *transfer.Job) error {
 	}
 	if j.Error != nil {
 		if j.Bytes.Done > 0 {
-			fmt.Fprintf(a.stderr, "%s %s: %s, %s\n", j.Kind, j.State, moved(j), took(j))
+			fmt.Fprintf(a.stderr, "%s %s: %s, %s\n", j.Kind, j.State, doneText(j), work(j))
 		}
 		return &transfer.Error{
 			Op: fmt.Sprintf("%s %s", j.Kind, j.ID), Code: j.Error.Code, Hint: j.Error.Hint,
@@ -108,7 +108,7 @@ func (a *app) finish(j *transfer.Job) error {
 	return nil
 }
 
-// result is what a script wants of a job: the drive it made or wrote, the file it made, or that two things are equal.
+// result is what a job prints on stdout: the UUID of the drive, the path of the file, or "equal".
 func result(j *transfer.Job) string {
 	switch j.Kind {
 	case transfer.Download:
@@ -119,37 +119,42 @@ func result(j *transfer.Job) string {
 	return j.Drive
 }
 
-// summary says what a job that succeeded did.
+// summary describes a job that succeeded, in two lines, or three if the target is a local file:
+// what it moved and how fast, how it was verified, and what was read back.
 func summary(j *transfer.Job) string {
-	s := fmt.Sprintf("%s: %s, %d chunks (%d zero, %d written, %d read back), %s", j.Kind, human(j.Size),
-		j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified, took(j))
-	if !j.Tail.IsZero() {
-		s += ", " + tail(j)
-	}
+	s := fmt.Sprintf("%s: %s image %s", j.Kind, sizeText(j.Size), work(j))
 	if n := j.Retries.Sum(); n > 0 {
 		s += fmt.Sprintf(", %d retries", n)
 	}
-	s += ", " + proof(j)
+	if !j.Tail.IsZero() {
+		s += "; " + tailText(j)
+	}
+	s += fmt.Sprintf("\n%s (%d chunks: %d zero, %d written, %d read back)", verification(j),
+		j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified)
 	if via := readVia[j.ReadVia]; via != "" {
 		s += "\nread back " + via
 	}
 	return s
 }
 
-// took says how long a job took, and what it moved in that time.
-func took(j *transfer.Job) string {
+// work is how long a job took, and the bytes that it moved in that time.
+func work(j *transfer.Job) string {
 	s := fmt.Sprintf("in %.1f s", j.Seconds)
 	if j.Bytes.Read > 0 {
-		s += fmt.Sprintf(", %s of data at %s/s", human(j.Bytes.Read), human(int64(j.Rate)))
+		s += fmt.Sprintf(", %s read", sizeText(j.Bytes.Read))
+		if j.State == transfer.Succeeded && j.Bytes.Read < j.Size {
+			s += " (the rest is holes)"
+		}
+		s += fmt.Sprintf(" at %s/s", sizeText(int64(j.Rate)))
 	}
 	if j.Bytes.WireOut+j.Bytes.WireIn > 0 {
-		s += fmt.Sprintf(", %s sent and %s received", human(j.Bytes.WireOut), human(j.Bytes.WireIn))
+		s += fmt.Sprintf(", network: %s sent, %s received", sizeText(j.Bytes.WireOut), sizeText(j.Bytes.WireIn))
 	}
 	return s
 }
 
-// proof says how a job was verified.
-func proof(j *transfer.Job) string {
+// verification is how a job was verified.
+func verification(j *transfer.Job) string {
 	switch {
 	case !j.Verified:
 		return "not verified"
@@ -161,41 +166,54 @@ func proof(j *transfer.Job) string {
 	return "verified: what was written was read back, zeros were sampled"
 }
 
-// readVia is how a file or device was read back, for people.
+// readVia describes how a file or device was read back.
 var readVia = map[transfer.ReadVia]string{
 	transfer.ReadCached:  "from the host's cache; --verify full reads the disk",
 	transfer.ReadDirect:  "from the disk (O_DIRECT)",
 	transfer.ReadDropped: "from the disk (after sync and POSIX_FADV_DONTNEED)",
 }
 
-// tail says what becomes of what a target holds behind the image.
-func tail(j *transfer.Job) string {
+// tailText says what happens to the content of a target behind the image.
+func tailText(j *transfer.Job) string {
 	t := &j.Tail
-	s := "what it does not fill of the target"
+	s := "the bytes of the target behind the image"
 	if t.Bytes > 0 {
-		s = fmt.Sprintf("%d bytes (%s) behind the image", t.Bytes, human(t.Bytes))
+		s = fmt.Sprintf("%d bytes (%s) behind the image", t.Bytes, sizeText(t.Bytes))
 	}
 	switch {
 	case t.Kept:
 		return s + " stay as they were"
 	case j.State == transfer.Succeeded:
-		s += fmt.Sprintf(" are zeros now, %s of them were not", human(t.Cleared))
+		s += fmt.Sprintf(" are zeros now, %s of them were not", sizeText(t.Cleared))
 	default:
 		s += " become zeros"
 	}
 	return s
 }
 
-// held says what was recognised in such a target.
-func held(j *transfer.Job) string {
+// foundText lists the partition tables and file systems that the target had.
+func foundText(j *transfer.Job) string {
 	if len(j.Tail.Found) == 0 {
 		return ""
 	}
 	return "; the target held: " + strings.Join(j.Tail.Found, ", ")
 }
 
-// human writes a number of bytes for people: three digits and a binary unit.
-func human(n int64) string {
+// ageText writes a duration with its two largest units: 45s, 1h5m, 7d3h.
+func ageText(d time.Duration) string {
+	switch {
+	case d >= 24*time.Hour:
+		d = d.Truncate(time.Hour)
+	case d >= time.Hour:
+		d = d.Truncate(time.Minute)
+	default:
+		d = d.Round(time.Second)
+	}
+	return transfer.FormatDuration(max(d, 0))
+}
+
+// sizeText writes a number of bytes with three digits and a binary unit.
+func sizeText(n int64) string {
 	const units = "KMGTPE"
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)

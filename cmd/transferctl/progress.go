@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// lineEvery is how often a line of progress is printed where a bar cannot be drawn.
+	// lineEvery is the time between two lines of progress, where stderr is not a terminal.
 	lineEvery = 30 * time.Second
-	// silentAfter is when a job without an update counts as standing still: it saves each second,
-	// and a watcher reads that every three.
+	// silentAfter is the time without an update after which the rate is shown as 0. A job saves its
+	// progress each second, and a watcher reads it every three seconds.
 	silentAfter = 8 * time.Second
 )
 
@@ -23,16 +23,16 @@ const (
 // and as lines elsewhere. It is safe for concurrent use.
 type follower struct {
 	app  *app
-	stop func() // ends it; again is harmless
+	stop func() // ends it; may be called again
 
 	mu        sync.Mutex
-	job       *transfer.Job // its last update; nil: none yet
-	updated   time.Time     // when that was
+	job       *transfer.Job // as of its last update; nil: none yet
+	updated   time.Time     // time of that update
 	bar       *pb.ProgressBar
-	tailShown bool // what is lost of the target
+	tailShown bool // a line has said what happens to the target behind the image
 }
 
-// follow begins to follow a job; the caller stops it.
+// follow starts to follow a job. The caller calls stop.
 func (a *app) follow() *follower {
 	f := &follower{app: a}
 	every, ended := lineEvery, make(chan struct{})
@@ -61,13 +61,13 @@ func (f *follower) tick(every time.Duration, ended <-chan struct{}) {
 		case <-ended:
 			return
 		case <-tick.C:
-			f.remind()
+			f.repeat()
 		}
 	}
 }
 
-// remind shows how far the job is, also if it had no update for a while.
-func (f *follower) remind() {
+// repeat shows the progress again, even if the job had no update since.
+func (f *follower) repeat() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.job == nil || f.job.State != transfer.Running {
@@ -78,13 +78,13 @@ func (f *follower) remind() {
 		j.Rate = 0
 	}
 	if !isTerminal(f.app.stderr) {
-		fmt.Fprintf(f.app.stderr, "%s %s: %s\n", j.Kind, j.ID, progress(&j))
+		fmt.Fprintf(f.app.stderr, "%s %s: %s\n", j.Kind, j.ID, progressText(&j))
 		return
 	}
 	f.draw(&j)
 }
 
-// show takes the job as it is now.
+// show shows an update of the job.
 func (f *follower) show(j *transfer.Job) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,7 +92,7 @@ func (f *follower) show(j *transfer.Job) error {
 	f.job, f.updated = &now, time.Now()
 	if !f.tailShown && !j.Tail.IsZero() {
 		f.tailShown = true
-		fmt.Fprintf(f.app.stderr, "%s: %s\n", j.Target, tail(j)+held(j))
+		fmt.Fprintf(f.app.stderr, "%s: %s\n", j.Target, tailText(j)+foundText(j))
 	}
 	if f.app.output == outputJSONL {
 		if j.State.Terminal() {
@@ -106,46 +106,46 @@ func (f *follower) show(j *transfer.Job) error {
 	return nil
 }
 
-const barTemplate = `{{string . "what"}} {{bar .}} {{string . "far"}}`
+const barTemplate = `{{string . "kind"}} {{bar .}} {{string . "progress"}}`
 
-// draw draws the bar, from when it is known how long it is.
+// draw draws the bar, once the size of the image is known.
 func (f *follower) draw(j *transfer.Job) {
 	if f.bar == nil {
 		if j.Chunks.Total == 0 || f.app.output != outputText {
 			return
 		}
-		f.bar = pb.ProgressBarTemplate(barTemplate).New(0).SetWriter(f.app.stderr).Set("what", j.Kind).Start()
+		f.bar = pb.ProgressBarTemplate(barTemplate).New(0).SetWriter(f.app.stderr).Set("kind", j.Kind).Start()
 	}
-	done, total := far(j)
-	f.bar.SetTotal(total).SetCurrent(done).Set("far", progress(j))
+	done, total := doneOf(j)
+	f.bar.SetTotal(total).SetCurrent(done).Set("progress", progressText(j))
 }
 
-// far is how far a job is: in bytes, or in chunks where there are no bytes to move.
-func far(j *transfer.Job) (done, total int64) {
+// doneOf is the progress of a job in bytes, or in chunks if it has no bytes to move.
+func doneOf(j *transfer.Job) (done, total int64) {
 	if j.Bytes.Total > 0 {
 		return min(j.Bytes.Done, j.Bytes.Total), j.Bytes.Total
 	}
 	return j.Chunks.Done, j.Chunks.Total
 }
 
-// moved says how much of its bytes a job has moved.
-func moved(j *transfer.Job) string {
+// doneText is the bytes that a job has moved, of all that it has to.
+func doneText(j *transfer.Job) string {
 	if j.Bytes.Total == 0 {
-		return human(j.Bytes.Done)
+		return sizeText(j.Bytes.Done)
 	}
-	done, total := far(j)
-	return fmt.Sprintf("%s of %s (%d%%)", human(done), human(total), percent(done, total))
+	done, total := doneOf(j)
+	return fmt.Sprintf("%s of %s (%d%%)", sizeText(done), sizeText(total), percent(done, total))
 }
 
 func percent(done, total int64) int64 { return int64(float64(done) * 100 / float64(max(total, 1))) }
 
-// progress says how far a running job is, how fast it moves and how long the rest takes at that
+// progressText is the progress of a running job, its rate, and the time that the rest takes at this
 // rate.
-func progress(j *transfer.Job) string {
-	s := fmt.Sprintf("%s, %s/s", moved(j), human(int64(j.Rate)))
+func progressText(j *transfer.Job) string {
+	s := fmt.Sprintf("%s, %s/s", doneText(j), sizeText(int64(j.Rate)))
 	if left := j.Bytes.Total - j.Bytes.Done; left > 0 && j.Rate > 0 {
 		rest := time.Duration(float64(left) / j.Rate * float64(time.Second))
-		s += fmt.Sprintf(", %s left", rest.Round(time.Second))
+		s += fmt.Sprintf(", %s left", ageText(rest))
 	}
 	return s
 }

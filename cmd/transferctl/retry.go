@@ -11,31 +11,30 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// interactivePatience is how long a call is retried for a user who waits for it; a job retries
-// longer.
-const interactivePatience = 2 * time.Minute
+// commandRetryTime is how long a command retries a call. A job retries longer.
+const commandRetryTime = 2 * time.Minute
 
-// anyFailure allows a retry after every failure: of a read, or of a call that is idempotent.
+// anyFailure allows a retry after every failure, for calls that are idempotent.
 func anyFailure(transfer.Code) bool { return true }
 
-// notCarriedOut allows a retry only if the endpoint did not carry the call out.
+// notCarriedOut allows a retry only if the endpoint did not carry out the call.
 func notCarriedOut(code transfer.Code) bool {
 	return code == transfer.CodeUnreachable || code == transfer.CodeThrottled || code == transfer.CodeConflict
 }
 
-// retrying makes a call to an endpoint and retries it as jobs do, if may allows it, for two minutes
-// at the most. It prints each failure on stderr.
-func (a *app) retrying(ctx context.Context, may func(transfer.Code) bool, call func() error) error {
+// retry makes a call to an endpoint, and retries it for commandRetryTime at most after failures
+// that retryable allows. It prints each failure on stderr.
+func (a *app) retry(ctx context.Context, retryable func(transfer.Code) bool, call func() error) error {
 	policy := flow.DefaultPolicy
-	policy.Call, policy.Busy, policy.Asked = interactivePatience, interactivePatience, interactivePatience
+	policy.Call, policy.Busy, policy.Asked = commandRetryTime, commandRetryTime, commandRetryTime
 	var asked flow.Asked
 	var final error // a failure after which the call is not made again
 	try := func() error {
-		note := func() { fmt.Fprintln(a.stderr, "no answer yet, waiting for it") }
+		note := func() { fmt.Fprintln(a.stderr, "no response yet, waiting") }
 		quiet := time.AfterFunc(flow.LongWait, panics.Func(note, a.warn))
 		err := call()
 		quiet.Stop()
-		if err != nil && !may(transfer.CodeOf(err)) {
+		if err != nil && !retryable(transfer.CodeOf(err)) {
 			final, err = err, nil
 		}
 		return err
@@ -52,6 +51,7 @@ func (a *app) retrying(ctx context.Context, may func(transfer.Code) bool, call f
 	}
 }
 
+// firstError is the first of errs that is not nil.
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -62,14 +62,14 @@ func firstError(errs ...error) error {
 }
 
 func (a *app) printRetry(err error, p flow.Pause) {
-	if wait := time.Until(p.Until); wait <= interactivePatience {
+	if wait := time.Until(p.Until); wait <= commandRetryTime {
 		fmt.Fprintf(cli.EscapeControls(a.stderr), "%v; trying again in %.1f s\n", err, wait.Seconds())
 	}
 }
 
-// retried is retrying of a read that returns something.
+// retried is retry for a read that returns a value.
 func retried[T any](ctx context.Context, a *app, call func(context.Context) (T, error)) (value T, err error) {
-	err = a.retrying(ctx, anyFailure, func() (err error) {
+	err = a.retry(ctx, anyFailure, func() (err error) {
 		value, err = call(ctx)
 		return err
 	})

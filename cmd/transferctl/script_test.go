@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
@@ -55,7 +54,7 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// scriptPrograms is what the scripts run, and Debian's packages of it.
+// scriptPrograms is the programs that the scripts run, and their Debian packages.
 var scriptPrograms = map[string]string{
 	"bzip2":        "bzip2",
 	"jq":           "jq",
@@ -70,7 +69,8 @@ var scriptPrograms = map[string]string{
 	"zstd":         "zstd",
 }
 
-// TestScripts runs the programs as users do. Each script has a home of its own.
+// TestScripts runs the scripts in testdata, which type commands as users do. Each script has its
+// own home folder.
 func TestScripts(t *testing.T) {
 	for name, pkg := range scriptPrograms {
 		if _, err := exec.LookPath(name); err != nil {
@@ -96,52 +96,18 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// process is a program that runs during a script.
-type process struct {
-	cmd   *exec.Cmd
-	line  string // of its log, when it was ready
-	log   bytes.Buffer
-	ended chan error
-}
-
-// start runs a program and waits for a line on its stderr that has word in it. It ends with the script at the latest.
+// start starts a program in the script's folder and waits for a line on its stderr that contains
+// word. It ends with the script at the latest.
 func start(ts *testscript.TestScript, word, name string, args ...string) *process {
-	p := &process{cmd: exec.Command(name, args...), ended: make(chan error, 1)}
-	p.cmd.Dir = ts.MkAbs(".")
+	cmd := exec.Command(name, args...)
+	cmd.Dir = ts.MkAbs(".")
 	for _, key := range []string{"PATH", "HOME", "TRANSFERD_STATE", "TRANSFERD_CONFIG", "SANDBOX_PASSWORD"} {
-		p.cmd.Env = append(p.cmd.Env, key+"="+ts.Getenv(key))
+		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
 	}
-	out, err := p.cmd.StderrPipe()
+	p, err := startProcess(cmd, word)
 	ts.Check(err)
-	p.cmd.Stdout = p.cmd.Stderr
-	ts.Check(p.cmd.Start())
-	lines := bufio.NewScanner(out)
-	for p.line == "" && lines.Scan() {
-		fmt.Fprintln(&p.log, lines.Text())
-		if strings.Contains(lines.Text(), word) {
-			p.line = lines.Text()
-		}
-	}
-	go func() {
-		for lines.Scan() {
-			fmt.Fprintln(&p.log, lines.Text())
-		}
-		p.ended <- p.cmd.Wait()
-	}()
 	ts.Defer(func() { _ = p.end(syscall.SIGTERM) })
-	if p.line == "" {
-		err := p.end(syscall.SIGTERM)
-		ts.Fatalf("%s did not start: %v\n%s", name, err, p.log.String())
-	}
 	return p
-}
-
-// end sends a signal and waits for the process to end. It may be called again.
-func (p *process) end(signal os.Signal) error {
-	_ = p.cmd.Process.Signal(signal)
-	err := <-p.ended
-	p.ended <- err
-	return err
 }
 
 // daemons is the last transferd of each script, by its folder.
@@ -161,8 +127,8 @@ func lastDaemon(ts *testscript.TestScript) *process {
 	return p.(*process)
 }
 
-// stopDaemon: terminate sends transferd SIGTERM, and fails unless it exits with 0. It is not called
-// stop, which is testscript's own command and ends a script.
+// stopDaemon: terminate sends SIGTERM to transferd, and fails unless it exits with 0. The command
+// is not called stop, because testscript has a command of that name.
 func stopDaemon(ts *testscript.TestScript, _ bool, _ []string) {
 	p := lastDaemon(ts)
 	if err := p.end(syscall.SIGTERM); err != nil {
@@ -183,9 +149,11 @@ func startRedis(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("config.yaml"), []byte("redis: unix://"+socket+"\n"), 0o600))
 }
 
-// awaitProgress: progress FILE waits until the job whose ID is in FILE has chunks done, without having ended.
+// awaitProgress: progress FILE waits until the job whose ID is in FILE has done chunks. It fails if
+// the job has ended.
 func awaitProgress(ts *testscript.TestScript, _ bool, args []string) {
-	watch := exec.Command(filepath.Join(programs, "transferctl"), "jobs", "watch", strings.TrimSpace(ts.ReadFile(args[0])), "-o", "jsonl")
+	watch := exec.Command(filepath.Join(programs, "transferctl"),
+		"jobs", "watch", strings.TrimSpace(ts.ReadFile(args[0])), "-o", "jsonl")
 	watch.Dir = ts.MkAbs(".")
 	for _, key := range []string{"PATH", "HOME", "TRANSFERD_STATE", "TRANSFERD_CONFIG", "SANDBOX_PASSWORD"} {
 		watch.Env = append(watch.Env, key+"="+ts.Getenv(key))
@@ -203,14 +171,16 @@ func awaitProgress(ts *testscript.TestScript, _ bool, args []string) {
 	_ = watch.Process.Kill()
 	_ = watch.Wait()
 	if job.State != transfer.Running {
-		ts.Fatalf("the job is %s, with %d chunks done", job.State, job.Chunks.Done)
+		ts.Fatalf("the job is %s with %d chunks done, want running with some", job.State, job.Chunks.Done)
 	}
 }
 
 // startSandbox: sandbox NAME [flag...] runs another endpoint and adds it to the config.
 func startSandbox(ts *testscript.TestScript, _ bool, args []string) {
 	name := args[0]
-	flags := append([]string{"sandbox", "--listen", "127.0.0.1:0", "--data", name, "--user", "ops", "--password", "s3cret"}, args[1:]...)
+	flags := append([]string{
+		"sandbox", "--listen", "127.0.0.1:0", "--data", name, "--user", "ops", "--password", "s3cret",
+	}, args[1:]...)
 	p := start(ts, "sandbox: http://", filepath.Join(programs, "transferd"), flags...)
 	url, _, _ := strings.Cut(strings.TrimPrefix(p.line, "sandbox: "), ",")
 	path := ts.MkAbs("config.yaml")
@@ -222,7 +192,8 @@ func startSandbox(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(path, []byte(config), 0o600))
 }
 
-// makeImage: image FILE SIZE [OFFSET LENGTH]... makes a sparse file with random bytes at the offsets, the same in every run.
+// makeImage: image FILE SIZE [OFFSET LENGTH]... makes a sparse file with random bytes at the
+// offsets. The bytes are the same in every run.
 func makeImage(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.Create(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -234,10 +205,10 @@ func makeImage(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Check(f.Truncate(numbers[0]))
 	noise := rand.NewChaCha8(sha256.Sum256([]byte(strings.Join(args, " "))))
-	for places := numbers[1:]; len(places) > 1; places = places[2:] {
-		data := make([]byte, places[1])
+	for extents := numbers[1:]; len(extents) > 1; extents = extents[2:] {
+		data := make([]byte, extents[1])
 		_, _ = noise.Read(data) // never fails
-		_, err := f.WriteAt(data, places[0])
+		_, err := f.WriteAt(data, extents[0])
 		ts.Check(err)
 	}
 }
@@ -258,7 +229,7 @@ func same(ts *testscript.TestScript, neg bool, args []string) {
 	b, err := os.ReadFile(ts.MkAbs(args[1]))
 	ts.Check(err)
 	if bytes.Equal(a, b) == neg {
-		ts.Fatalf("%s (%d bytes) and %s (%d bytes): equal is %v", args[0], len(a), args[1], len(b), !neg)
+		ts.Fatalf("%s (%d bytes) and %s (%d bytes): got equal %t, want %t", args[0], len(a), args[1], len(b), neg, !neg)
 	}
 }
 
@@ -267,7 +238,8 @@ func let(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
-// jsonField: json FILE PATH VALUE checks a field, such as chunks.total; VALUE may be *, for any that is not empty.
+// jsonField: json FILE PATH VALUE checks a field, such as chunks.total; VALUE may be *, for any
+// that is not empty.
 func jsonField(ts *testscript.TestScript, neg bool, args []string) {
 	var v any
 	d := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0])))
@@ -290,6 +262,6 @@ func jsonField(ts *testscript.TestScript, neg bool, args []string) {
 		got = ""
 	}
 	if ok := got == args[2] || (args[2] == "*" && got != ""); ok == neg {
-		ts.Fatalf("%s: %s is %q", args[0], args[1], got)
+		ts.Fatalf("%s: %s is %q, want %q (negated: %t)", args[0], args[1], got, args[2], neg)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// jobFlags are the flags that upload, download, clone and verify share.
+// jobFlags has the flags that upload, download, clone and verify share.
 type jobFlags struct {
 	wait, local bool
 	force       bool
@@ -30,59 +30,62 @@ func newJobFlags(cmd *cobra.Command, kind transfer.Kind) *jobFlags {
 	s, flags := &f.spec, cmd.Flags()
 	flags.BoolVar(&f.wait, "wait", false, "follow the job to its end and exit with its outcome")
 	flags.BoolVar(&f.local, "local", false, "run the job in this process: no daemon, no Redis")
-	durationFlag(flags, &f.timeout, "timeout", "fail the wait, not the job, after this `duration`: 90s, 6h, 7d")
+	durationFlag(flags, &f.timeout, "timeout",
+		"stop waiting after this `duration`, such as 90s, 6h or 7d; the job continues")
 	durationFlag(flags, (*time.Duration)(&s.Deadline), "deadline",
-		"fail the job if it has not ended this `duration` after it was enqueued")
+		"fail the job if it has not ended this `duration` after it was enqueued, such as 6h")
 	flags.BoolVar(&f.force, "force", false,
-		"make another job even if one that does the same has not ended; with --local start over")
-	flags.StringVar((*string)(&s.Verify), "verify", string(s.Verify), "what to read back: written, full or none")
-	flags.StringVar(&f.compression, "compression", "auto", "auto, none or a gzip `level` from 1 to 9")
-	flags.StringVar(&f.concurrency, "concurrency", "auto", "`chunks` in flight: auto or a number")
-	flags.StringVar(&f.chunkSize, "chunk-size", "4M", "`bytes` a chunk: a multiple of 4k, at most 4M")
-	flags.StringVar(&f.limitRate, "limit-rate", "", "`bytes` a second on the wire (k, M, G and T are powers of 1024)")
-	flags.StringVar(&s.Queue, "queue", s.Queue, "run the job on a host that serves this `queue`")
-	flags.StringVar((*string)(&s.Priority), "priority", string(s.Priority), "low, default or high")
-	flags.BoolVar(&s.ImageDigest, "image-sha256", false, "also compute the SHA-256 of the whole image, as sha256sum prints it")
+		"make a new job even if the same job is in the queue; with --local, start over")
+	flags.StringVar((*string)(&s.Verify), "verify", string(s.Verify), "`level` of verification: written, full or none")
+	flags.StringVar(&f.compression, "compression", "auto", "`level` of gzip: auto, none, or 1 to 9")
+	flags.StringVar(&f.concurrency, "concurrency", "auto",
+		fmt.Sprintf("`n` chunks in flight: auto, or 1 to %d", transfer.MaxConcurrency))
+	flags.StringVar(&f.chunkSize, "chunk-size", "4M", "`size` of a chunk: a multiple of 4k, at most 4M")
+	flags.StringVar(&f.limitRate, "limit-rate", "", "`rate` in bytes a second on the network, such as 50M")
+	flags.StringVar(&s.Queue, "queue", s.Queue, "`name` of the queue: the job runs on a host that serves it")
+	flags.StringVar((*string)(&s.Priority), "priority", string(s.Priority),
+		"`priority` in the queue: low, default or high")
+	flags.BoolVar(&s.ImageDigest, "image-sha256", false, "also compute the SHA-256 of the whole image")
 	return f
 }
 
 // newDriveFlags adds the flags of commands that may make a drive.
 func (f *jobFlags) newDriveFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.spec.Name, "name", "", "`name` of the new drive")
-	flags.StringVar(&f.size, "size", "", "`bytes` of the new drive, if larger than the image (k, M, G and T are powers of 1024)")
+	flags.StringVar(&f.size, "size", "", "`size` of the new drive, such as 10G or 10GiB (default: the image's)")
 }
 
-// sourceFormatFlag adds the flag of commands that read an image, for its format.
+// sourceFormatFlag adds the flag for the format of an image that a command reads.
 func (f *jobFlags) sourceFormatFlag(flags *pflag.FlagSet) {
 	flags.StringVar((*string)(&f.spec.Format), "format", "",
-		"`format` of the image, whatever its content looks like: raw, gz or zst (default: by its content)")
+		"`format` of the image: raw, gz or zst (default: detected from its content)")
 }
 
 // sourceFlags adds the flags of commands that read a device or a sparse image.
 func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.spec.AllowMounted, "allow-mounted", false,
-		"read a device also while a file system on it is mounted read-write")
+		"read a device even if a file system on it is mounted read-write")
 	flags.BoolVar(&f.spec.NoHoles, "no-holes", false,
-		"read all of a sparse image, also what its file system calls holes")
+		"read all of a sparse image, including its holes")
 }
 
-// keepTailFlag adds the flag of commands that may write to a target which is larger than the image.
+// keepTailFlag adds the flag of commands that may write to a target that is larger than the image.
 func (f *jobFlags) keepTailFlag(flags *pflag.FlagSet, target string) {
 	flags.BoolVar(&f.spec.KeepTail, "keep-tail", false,
-		"with --overwrite, leave what a larger "+target+" holds behind the image; else it becomes zeros")
+		"with --overwrite, keep the content of a larger "+target+" behind the image (default: overwrite it with zeros)")
 }
 
-// build is the spec that the flags and the two addresses make.
+// build makes the spec of a job from the flags and the two addresses, and checks it.
 func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
 	s := f.spec
 	err := firstError(a.checkColon(source), a.checkColon(target))
 	if err != nil {
 		return s, err
 	}
-	if s.Source, err = absolute(source); err != nil {
+	if s.Source, err = absoluteRef(source); err != nil {
 		return s, err
 	}
-	if s.Target, err = absolute(target); err != nil {
+	if s.Target, err = absoluteRef(target); err != nil {
 		return s, err
 	}
 	if s.Compression, err = transfer.ParseCompression(f.compression); err != nil {
@@ -95,7 +98,7 @@ func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
 	if err != nil {
 		return s, err
 	}
-	s.ChunkSize = int(min(chunkSize, 2*transfer.MaxChunkSize)) // more than the most allowed stays so
+	s.ChunkSize = int(min(chunkSize, 2*transfer.MaxChunkSize)) // too large stays too large in an int
 	if s.LimitRate, err = parseSize("limit-rate", f.limitRate); err != nil {
 		return s, err
 	}
@@ -105,7 +108,7 @@ func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
 	return s, checkSpec(&s)
 }
 
-// checkSpec runs the check of all schemes, and adds a hint if the two addresses are swapped.
+// checkSpec checks s. If s were valid with swapped addresses, the hint has the corrected command.
 func checkSpec(s *transfer.Spec) error {
 	err := endpoints.Schemes.Check(s)
 	if err == nil {
@@ -127,17 +130,18 @@ func checkSpec(s *transfer.Spec) error {
 	return transfer.Errorf(transfer.CodeInvalid, hint, "the two addresses are the wrong way round")
 }
 
-// checkColon refuses the name of an endpoint without its colon, which would be the name of a file.
+// checkColon refuses the name of an endpoint without its colon, which would be a file name.
 func (a *app) checkColon(address string) error {
 	if _, ok := a.cfg.Endpoints[address]; !ok {
 		return nil
 	}
 	return transfer.Errorf(transfer.CodeInvalid,
-		"for the endpoint write "+address+": and for a file of that name ./"+address,
+		"write "+address+": for the endpoint, or ./"+address+" for a file of that name",
 		"%q is the name of an endpoint, and its colon is missing", address)
 }
 
-func absolute(address string) (transfer.Ref, error) {
+// absoluteRef parses an address and makes a path in it absolute.
+func absoluteRef(address string) (transfer.Ref, error) {
 	r, err := endpoints.Schemes.Parse(address)
 	if err != nil {
 		return r, err
@@ -145,13 +149,15 @@ func absolute(address string) (transfer.Ref, error) {
 	return r.Abs()
 }
 
+// parseConcurrency reads the value of --concurrency; auto is 0.
 func parseConcurrency(s string) (int, error) {
 	if s == "auto" {
 		return 0, nil
 	}
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return 0, transfer.Errorf(transfer.CodeInvalid, "use auto or a number from 1", "--concurrency: %q is not a number of chunks", s)
+	if err != nil || n < 1 || n > transfer.MaxConcurrency {
+		return 0, transfer.Errorf(transfer.CodeInvalid, "use auto, or a number in this range",
+			"--concurrency %s is out of range 1-%d", s, transfer.MaxConcurrency)
 	}
 	return n, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
+// buildAndSubmit submits the job that the flags and the addresses describe.
 func (a *app) buildAndSubmit(ctx context.Context, f *jobFlags, source, target string) error {
 	spec, err := a.build(f, source, target)
 	if err != nil {
@@ -21,14 +22,15 @@ func (a *app) buildAndSubmit(ctx context.Context, f *jobFlags, source, target st
 	return a.submit(ctx, f, spec)
 }
 
-// submit runs the job here, or puts it into the queue and, if asked, follows it.
+// submit runs the job in this process, or enqueues it and, with --wait, follows it.
 func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error {
 	a.warnOverwrite(&spec)
 	if f.local {
 		return a.runLocal(ctx, f, spec)
 	}
 	if spec.Source.IsStd() || spec.Target.IsStd() {
-		return transfer.Errorf(transfer.CodeInvalid, "add --local", "- is this process's standard input or output, which a daemon cannot use")
+		return transfer.Errorf(transfer.CodeInvalid, "add --local",
+			"a daemon cannot use -, the standard input or output of this process")
 	}
 	c, err := a.dial(ctx)
 	if err != nil {
@@ -51,33 +53,32 @@ func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error
 	return a.print(job, func(w io.Writer) { fmt.Fprintln(w, job.ID) })
 }
 
-// warnOverwrite says what is about to be lost, as far as that is known before the job reads the
-// drive.
+// warnOverwrite warns that the content of an existing drive will be lost.
 func (a *app) warnOverwrite(s *transfer.Spec) {
 	if s.Kind != transfer.Upload || s.Target.Drive == "" {
 		return
 	}
-	rest := "what the drive holds behind it becomes zeros (--keep-tail leaves it)"
+	tail := "what the drive holds behind it becomes zeros (--keep-tail keeps it)"
 	if s.KeepTail {
-		rest = "what the drive holds behind it stays"
+		tail = "what the drive holds behind it stays"
 	}
-	fmt.Fprintf(a.stderr, "drive %s is overwritten by the image; %s\n", s.Target.Drive, rest)
+	fmt.Fprintf(a.stderr, "drive %s is overwritten by the image; %s\n", s.Target.Drive, tail)
 }
 
-// enqueue makes a job of the spec, or finds the one that there is.
+// enqueue enqueues a job for the spec, or returns the same job if the queue has it already.
 func (a *app) enqueue(ctx context.Context, c *queue.Client, f *jobFlags, spec transfer.Spec) (transfer.Job, error) {
 	if f.force {
 		return c.Enqueue(ctx, spec)
 	}
-	job, there, err := c.EnqueueOnce(ctx, spec)
-	if there {
+	job, exists, err := c.EnqueueOnce(ctx, spec)
+	if exists {
 		fmt.Fprintf(a.stderr, "job %s, which is %s, does the same; --force makes another one\n", job.ID, job.State)
 	}
 	return job, err
 }
 
-// checkBeforeQueueing finds mistakes that need no worker to be found: an endpoint that neither the config nor any worker
-// knows, and, where the worker is this very machine, an image that cannot be read.
+// checkBeforeQueueing finds mistakes before a worker does: an endpoint that neither the config nor
+// a worker has, and, if the worker runs on this host, an image that is not readable.
 func (a *app) checkBeforeQueueing(ctx context.Context, c *queue.Client, spec *transfer.Spec) error {
 	known := make(map[string]bool)
 	for name := range a.cfg.Endpoints {
@@ -103,15 +104,15 @@ func (a *app) checkBeforeQueueing(ctx context.Context, c *queue.Client, spec *tr
 	return nil
 }
 
-// unknownEndpoint is the error of a name that none of the known endpoints has.
+// unknownEndpoint is the error of a name that is not among the known endpoints.
 func unknownEndpoint(name string, known []string) error {
-	hint := "transferctl endpoints list shows the known ones; add others to the config under `endpoints:`"
-	near := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !transfer.Resembles(k, name) })
+	hint := "transferctl endpoints list lists the endpoints; add others to the config under `endpoints:`"
+	similar := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !transfer.Resembles(k, name) })
 	switch {
 	case name == "http" || name == "https":
 		hint = "write the name that an endpoint has in the config, not its URL; " + hint
-	case len(near) > 0:
-		hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
+	case len(similar) > 0:
+		hint = "did you mean " + strings.Join(similar, " or ") + "? " + hint
 	}
 	return transfer.Errorf(transfer.CodeInvalid, hint, "there is no endpoint named %q", name)
 }
@@ -120,8 +121,9 @@ func unknownEndpoint(name string, known []string) error {
 func (a *app) watch(ctx context.Context, c *queue.Client, id string, timeout time.Duration) error {
 	if timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, timeout, transfer.Errorf(transfer.CodeWaitTimeout, "transferctl jobs watch "+id+" goes on waiting",
-			"job %s has not ended after %s and goes on", id, timeout))
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, transfer.Errorf(transfer.CodeWaitTimeout,
+			"transferctl jobs watch "+id+" waits again", "job %s has not ended after %s and goes on",
+			id, transfer.FormatDuration(timeout)))
 		defer cancel()
 	}
 	f, waits := a.follow(), a.reportWaits(c)
@@ -139,9 +141,10 @@ func (a *app) watch(ctx context.Context, c *queue.Client, id string, timeout tim
 			return a.finish(&job)
 		}
 	}
-	return stoppedWaiting(ctx, id, fmt.Errorf("job %s: the queue stopped telling of it", id))
+	return stoppedWaiting(ctx, id, fmt.Errorf("job %s: the queue sent no end of it", id))
 }
 
+// stoppedWaiting is the error of a wait that ended before the job.
 func stoppedWaiting(ctx context.Context, id string, err error) error {
 	cause := context.Cause(ctx)
 	switch {
@@ -150,5 +153,6 @@ func stoppedWaiting(ctx context.Context, id string, err error) error {
 	case transfer.CodeOf(cause) == transfer.CodeWaitTimeout:
 		return cause
 	}
-	return transfer.Errorf(transfer.CodeCanceled, "transferctl jobs cancel "+id+" stops the job itself", "stopped waiting; job %s goes on", id)
+	return transfer.Errorf(transfer.CodeCanceled, "transferctl jobs cancel "+id+" cancels the job",
+		"stopped waiting; job %s goes on", id)
 }

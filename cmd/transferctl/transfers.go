@@ -17,28 +17,35 @@ func (a *app) uploadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upload SOURCE ENDPOINT:[UUID]",
 		Short: "Copy an image to a drive, a new one if no UUID is given",
-		Long: `Copy an image to a drive, a new one if no UUID is given.
+		Long: `Copy an image to a new drive, or to the drive with the UUID.
 
-SOURCE is a file or block device on the worker's host, an http(s) URL, or - for standard input with --local. Images
-compressed by gzip or zstd are unpacked on the way; content of another image format is refused. --format raw takes the
-bytes as they are. So does the manifest that a download leaves next to its file, if it describes those bytes. With
---wait the drive's UUID is printed.
+SOURCE is a file or block device on the worker's host, an http(s) URL, or - for standard input
+with --local. Images that gzip or zstd compressed are decompressed; other image formats are
+refused. --format raw copies the bytes unchanged. So does a manifest next to the file, as a
+download leaves it, if it describes these bytes.
 
-A drive that exists is written only with --overwrite. If it is larger than the image, the rest of it becomes zeros, or
-stays as it is with --keep-tail.`,
+Without --wait this prints the ID of the job, with --wait or --local the UUID of the drive. An
+existing drive is written only with --overwrite. If it is larger than the image, its tail
+becomes zeros, unless --keep-tail is given.`,
+		Example: `  transferctl upload disk.img zrh:
+  transferctl upload disk.img.gz zrh: --name golden --wait
+  transferctl upload disk.img zrh: --local                 # no daemon, no queue
+  transferctl upload disk.img zrh:$drive --overwrite --wait
+  gzip -dc disk.img.gz | transferctl upload - zrh: --size 10GiB --allow-short --local`,
 		Args: cobra.ExactArgs(2),
 	}
 	f := newJobFlags(cmd, transfer.Upload)
 	f.newDriveFlags(cmd.Flags())
-	cmd.Flags().StringArrayVar(&f.spec.Tags, "tag", nil, "`tag` of the new drive (may be repeated; affinity:ssd asks for SSD)")
+	cmd.Flags().StringArrayVar(&f.spec.Tags, "tag", nil,
+		"`tag` of the new drive, such as affinity:ssd (may be repeated)")
 	cmd.Flags().StringSliceVar(&f.spec.Readers, "readers", nil, "`UUIDs` of accounts that may read the new drive")
-	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "write to the drive with this UUID, and replace what it holds")
+	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace the content of the drive with this UUID")
 	f.keepTailFlag(cmd.Flags(), "drive")
 	cmd.Flags().StringVar(&f.spec.SHA256, "sha256", "",
-		"fail unless the image, or the compressed file that it comes in, has this SHA-256 (`hex`)")
+		"fail unless the image, or its compressed file, has this SHA-256, in `hex`")
 	f.sourceFormatFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&f.spec.AllowShort, "allow-short", false,
-		"let standard input end before --size; the rest of the drive is zeros")
+		"accept that standard input ends before --size; the rest of the drive is zeros")
 	f.sourceFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		spec, err := a.build(f, args[0], args[1])
@@ -53,7 +60,8 @@ stays as it is with --keep-tail.`,
 	return cmd
 }
 
-// imageName is what a new drive is called after its image: the file's name without the endings of image formats.
+// imageName is the name of a new drive for an image: the file name without the endings of image
+// formats.
 func imageName(r transfer.Ref) string {
 	name := filepath.Base(r.Path)
 	switch {
@@ -70,7 +78,7 @@ func imageName(r transfer.Ref) string {
 	if name == "" || name == "." || name == "/" {
 		name = "image"
 	}
-	return strings.Map(func(r rune) rune { // a file's name may have line breaks, a drive's may not
+	return strings.Map(func(r rune) rune { // a file name may have line breaks, the name of a drive must not
 		if unicode.IsControl(r) {
 			return '_'
 		}
@@ -84,8 +92,13 @@ func (a *app) downloadCommand() *cobra.Command {
 		Short: "Copy a drive to an image file",
 		Long: `Copy a drive to an image file on the worker's host, or to - for standard output with --local.
 
-The file is sparse where the drive holds zeros, and appears when it is complete; DEST.manifest.json next to it holds the
-digests to verify it by later. With --wait the path is printed.`,
+The file is sparse where the drive has zeros. It appears under its name when it is complete,
+with DEST.manifest.json, which has its digests, next to it. Without --wait this prints the ID of
+the job, with --wait or --local the path.`,
+		Example: `  transferctl download zrh:$drive copy.img --wait
+  transferctl download zrh:$drive copy.img.zst --wait      # compressed
+  transferctl download zrh:$drive copy.img --overwrite --verify full --wait
+  transferctl download zrh:$drive - --local | sha256sum`,
 		Args: cobra.ExactArgs(2),
 	}
 	f := newJobFlags(cmd, transfer.Download)
@@ -108,8 +121,11 @@ func (a *app) cloneCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clone ENDPOINT:UUID [ENDPOINT2:]",
 		Short: "Copy a drive to a new drive",
-		Long: `Copy a drive to a new drive. On one endpoint the endpoint copies by itself, and the two drives are compared; to
-another endpoint the drive is streamed, with no local disk. With --wait the new drive's UUID is printed.`,
+		Long: `Copy a drive to a new drive. On one endpoint this calls the clone of the API and compares the
+two drives. To another endpoint it copies chunk by chunk, without a local file. Without --wait
+this prints the ID of the job, with --wait or --local the UUID of the new drive.`,
+		Example: `  transferctl clone zrh:$drive --wait
+  transferctl clone zrh:$drive lvs: --name copy --wait`,
 		Args: cobra.RangeArgs(1, 2),
 	}
 	f := newJobFlags(cmd, transfer.Clone)
@@ -128,15 +144,19 @@ func (a *app) verifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify ENDPOINT:UUID IMAGE|MANIFEST",
 		Short: "Compare a drive with an image, or with a manifest",
-		Long: `Read all of a drive and compare it with an image or a manifest on the worker's host. A drive may be larger than
-the image if the rest is zeros. Exit status 5 means that they differ.`,
+		Long: `Read all of a drive and compare it with an image or a manifest on the worker's host. A drive may
+be larger than the image if the rest is zeros. With --wait or --local this prints "equal", or
+the exit status is 5.`,
+		Example: `  transferctl verify zrh:$drive disk.img --wait
+  transferctl verify zrh:$drive disk.img.manifest.json --wait
+  transferctl verify zrh:$drive disk.img.gz --local`,
 		Args: cobra.ExactArgs(2),
 	}
 	f := newJobFlags(cmd, transfer.Verify)
 	f.sourceFormatFlag(cmd.Flags())
 	f.sourceFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return a.buildAndSubmit(cmd.Context(), f, args[1], args[0]) // the image is read, the drive compared with it
+		return a.buildAndSubmit(cmd.Context(), f, args[1], args[0]) // the image is the source
 	}
 	return cmd
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// unserved says why no transferd takes a job up; empty if one does.
+// unserved says why no transferd will run a job; empty if one will.
 func unserved(o *queue.Outlook, queueName string) string {
 	switch {
 	case !o.Served:
@@ -22,7 +22,7 @@ func unserved(o *queue.Outlook, queueName string) string {
 	return ""
 }
 
-// warnUnserved warns of a queued job that no transferd takes up.
+// warnUnserved warns of a queued job that no transferd will run.
 func (a *app) warnUnserved(ctx context.Context, c *queue.Client, j *transfer.Job) error {
 	o, err := c.Outlook(ctx, &transfer.Job{Queue: j.Queue}, endpointsOf(j))
 	if why := unserved(&o, j.Queue); err == nil && why != "" && j.State == transfer.Queued {
@@ -41,8 +41,8 @@ func endpointsOf(j *transfer.Job) (names []string) {
 	return names
 }
 
-// explain notes in a job that is queued what it waits for, as its worker does in one that runs.
-func (a *app) explain(ctx context.Context, c *queue.Client, j *transfer.Job) error {
+// setWaiting sets what a queued job waits for. In a running job its worker does that.
+func (a *app) setWaiting(ctx context.Context, c *queue.Client, j *transfer.Job) error {
 	if j.State != transfer.Queued {
 		return nil
 	}
@@ -54,6 +54,7 @@ func (a *app) explain(ctx context.Context, c *queue.Client, j *transfer.Job) err
 	return nil
 }
 
+// queuedText says what a queued job waits for.
 func queuedText(o *queue.Outlook, queueName string) string {
 	text := fmt.Sprintf("queued, %d before it", o.Before)
 	if o.Many {
@@ -65,7 +66,7 @@ func queuedText(o *queue.Outlook, queueName string) string {
 	return text
 }
 
-// waitingText says what a job waits for; empty: it goes on.
+// waitingText says what a job waits for; empty if it does not wait.
 func waitingText(j *transfer.Job) string {
 	w := j.Waiting
 	switch {
@@ -74,17 +75,17 @@ func waitingText(j *transfer.Job) string {
 	case j.State == transfer.Queued:
 		return w.Cause
 	case w.GivesUp.IsZero():
-		return fmt.Sprintf("%s since %s: %s", w.Word(), clock(w.Since), w.Cause)
+		return fmt.Sprintf("%s since %s: %s", w.Word(), timeOfDay(w.Since), w.Cause)
 	}
-	text := fmt.Sprintf("%s since %s, retrying until %s", w.Word(), clock(w.Since), clock(w.GivesUp))
+	text := fmt.Sprintf("%s since %s, retrying until %s", w.Word(), timeOfDay(w.Since), timeOfDay(w.GivesUp))
 	if time.Until(w.Until) > time.Second {
-		text += ", next at " + clock(w.Until)
+		text += ", next at " + timeOfDay(w.Until)
 	}
 	return text + ": " + w.Cause
 }
 
-// clock is a time of day here; with its date if that is another day.
-func clock(t time.Time) string {
+// timeOfDay is t in local time, with its date unless that is today.
+func timeOfDay(t time.Time) string {
 	t = t.Local()
 	if y, d := t.Year(), t.YearDay(); y != time.Now().Year() || d != time.Now().YearDay() {
 		return t.Format("2006-01-02 15:04:05")
@@ -92,48 +93,49 @@ func clock(t time.Time) string {
 	return t.Format("15:04:05")
 }
 
-// waitReporter prints what a job waits for: when that changes, and then every few seconds, or less
-// often when it takes long.
+// waitReporter prints what a job waits for when that changes, and then repeats it every few
+// seconds, later every half minute.
 type waitReporter struct {
 	app     *app
-	queue   *queue.Client // nil: the job runs here
-	began   time.Time
+	queue   *queue.Client // nil: the job runs in this process
+	started time.Time
 	text    string
 	since   time.Time // of the text
 	printed time.Time
 }
 
 func (a *app) reportWaits(c *queue.Client) *waitReporter {
-	return &waitReporter{app: a, queue: c, began: time.Now()}
+	return &waitReporter{app: a, queue: c, started: time.Now()}
 }
 
 const (
 	reportEvery = 5 * time.Second
-	// reportLater is how often a text is printed that has not changed for a minute.
-	reportLater = 30 * time.Second
-	// takeUp is how long a job may be queued before that is printed: most are taken up at once.
-	takeUp = 2 * time.Second
+	// reportRarely is the time between two prints of a text that has not changed for a minute.
+	reportRarely = 30 * time.Second
+	// queuedTime is how long a job is queued before that is printed: most jobs start at once.
+	queuedTime = 2 * time.Second
 )
 
+// show prints what the job waits for, if that is due.
 func (r *waitReporter) show(ctx context.Context, j *transfer.Job) {
-	if r.queue != nil && r.app.explain(ctx, r.queue, j) != nil {
-		return // the queue is away; the watch reports that when it takes long
+	if r.queue != nil && r.app.setWaiting(ctx, r.queue, j) != nil {
+		return // the queue is not reachable; the watch reports that if it lasts
 	}
 	now, text := time.Now(), waitingText(j)
 	every := reportEvery
 	if now.Sub(r.since) > time.Minute {
-		every = reportLater
+		every = reportRarely
 	}
 	switch {
 	case j.State.Terminal(), text == r.text && (text == "" || now.Sub(r.printed) < every):
 		return
-	case j.State == transfer.Queued && now.Sub(r.began) < takeUp:
+	case j.State == transfer.Queued && now.Sub(r.started) < queuedTime:
 		return
 	case text != r.text:
 		r.text, r.since = text, now
 	}
 	if r.printed = now; text == "" {
-		text = "the job goes on"
+		text = "the job continues"
 	}
 	if isTerminal(r.app.stderr) {
 		fmt.Fprint(r.app.stderr, "\r\x1b[K") // over a progress bar

@@ -45,11 +45,15 @@ func daemonCommand(stderr io.Writer, signals *cli.Signals) *cobra.Command {
 	f := &daemonFlags{}
 	cmd := &cobra.Command{
 		Use:   "transferd",
-		Short: "The daemon that takes jobs from the queue and moves drive images",
-		Args:  cobra.NoArgs,
+		Short: "Run the jobs of the queue that transferctl fills",
+		Example: `  transferd --dev                               # with a queue and a sandbox endpoint, for trials
+  transferd --config config.yaml --jobs 4
+  transferd --queue default --queue big         # serve two queues`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.jobs < 1 || f.jobs > maxJobs {
-				return transfer.Errorf(transfer.CodeInvalid, fmt.Sprintf("use 1 to %d", maxJobs), "--jobs: %d", f.jobs)
+				return transfer.Errorf(transfer.CodeInvalid, "use a number of jobs in this range",
+					"--jobs %d is out of range 1-%d", f.jobs, maxJobs)
 			}
 			for _, name := range f.queues {
 				if !transfer.ValidEndpointName(name) {
@@ -70,11 +74,15 @@ func daemonCommand(stderr io.Writer, signals *cli.Signals) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&f.config, "config", "", "config `file` (default $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml, /etc/transferd/config.yaml)")
-	cmd.Flags().StringVar(&f.listen, "listen", "", "`address` of the status API (default: `listen` of the config, else "+config.DefaultListen+")")
-	cmd.Flags().StringArrayVar(&f.queues, "queue", []string{transfer.DefaultQueue}, "serve this `queue` (may be repeated)")
-	cmd.Flags().IntVar(&f.jobs, "jobs", 2, "run this `many` jobs at once")
-	cmd.Flags().BoolVar(&f.dev, "dev", false, "all in one: bring an embedded queue and a sandbox endpoint named "+config.DevEndpoint)
+	cmd.Flags().StringVar(&f.config, "config", "",
+		"config `file` (default $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml, /etc/transferd/config.yaml)")
+	cmd.Flags().StringVar(&f.listen, "listen", "",
+		"`address` of the status API (default: \"listen\" of the config, else "+config.DefaultListen+")")
+	cmd.Flags().StringArrayVar(&f.queues, "queue", []string{transfer.DefaultQueue},
+		"`name` of a queue to serve (may be repeated)")
+	cmd.Flags().IntVar(&f.jobs, "jobs", 2, fmt.Sprintf("run `n` jobs at once, 1 to %d", maxJobs))
+	cmd.Flags().BoolVar(&f.dev, "dev", false,
+		"also start an embedded queue and a sandbox endpoint named "+config.DevEndpoint)
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log every retry")
 	return cmd
 }

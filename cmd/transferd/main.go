@@ -12,6 +12,8 @@ func main() {
 	embedded.KeepIfAsked()
 	signals := new(cli.Signals)
 	root := daemonCommand(os.Stderr, signals)
-	root.AddCommand(sandboxCommand(os.Stderr), guardCommand())
+	sandbox := sandboxCommand(os.Stderr)
+	cli.AddVersionFlag(root.Name(), root, sandbox)
+	root.AddCommand(sandbox, guardCommand())
 	cli.Main(root, signals)
 }

@@ -25,11 +25,15 @@ func sandboxCommand(stderr io.Writer) *cobra.Command {
 	cfg := sandbox.Config{}
 	cmd := &cobra.Command{
 		Use:   "sandbox",
-		Short: "Serve the API's drives from sparse files on disk, for trying things out, CI and tests",
-		Long: `Serve the API's drives from sparse files on disk, for trying things out, CI and tests.
+		Short: "Serve an endpoint whose drives are sparse files on this host, for trials and tests",
+		Long: `Serve an endpoint whose drives are sparse files on this host, for trials and tests.
 
---fault may be repeated: 409=5%, 504=2%, 500=1%, reset=1%, truncate=1%, corrupt-write=0.1%, corrupt-read=0.1%,
-latency=20ms, bandwidth=100M (bytes a second), imaging=2s (how long a clone takes at the least).`,
+--fault makes it fail on purpose: 409=5%, 504=2%, 500=1%, reset=1%, truncate=1%,
+corrupt-write=0.1%, corrupt-read=0.1%, latency=20ms, bandwidth=100M (bytes a second), imaging=2s
+(the shortest time of a clone).`,
+		Example: `  transferd sandbox
+  transferd sandbox --listen 127.0.0.1:8080 --data ./drives --user me --password secret
+  transferd sandbox --fault 409=5% --fault latency=20ms`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, spec := range faults {
@@ -59,11 +63,11 @@ latency=20ms, bandwidth=100M (bytes a second), imaging=2s (how long a clone take
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7420", "`address` to serve on")
-	cmd.Flags().StringVar(&cfg.Dir, "data", "sandbox-data", "`folder` of the drives")
-	cmd.Flags().StringVar(&cfg.User, "user", "sandbox", "the account's `name`")
-	cmd.Flags().StringVar(&cfg.Password, "password", "", "the account's `password` (default: a random one, printed at start)")
-	cmd.Flags().StringArrayVar(&faults, "fault", nil, "inject a `fault`")
-	cmd.Flags().Uint64Var(&seed, "seed", 0, "`seed` of the dice that choose where faults strike (default: another one each time)")
+	cmd.Flags().StringVar(&cfg.Dir, "data", "sandbox-data", "`folder` for the files of the drives")
+	cmd.Flags().StringVar(&cfg.User, "user", "sandbox", "`name` of the account")
+	cmd.Flags().StringVar(&cfg.Password, "password", "", "`password` of the account (default: a random one, which is printed)")
+	cmd.Flags().StringArrayVar(&faults, "fault", nil, "`fault` to inject, such as 409=5% (may be repeated)")
+	cmd.Flags().Uint64Var(&seed, "seed", 0, "`seed` of the random choice of faults, a number (default: a random one)")
 	return cmd
 }
 

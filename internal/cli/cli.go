@@ -15,8 +15,9 @@ import (
 )
 
 // Main runs the command that the process's arguments name and exits with its status. The first
-// SIGINT or SIGTERM ends the command's context, and so does SIGHUP from a terminal that closes; a
-// second SIGINT or SIGTERM ends the process at once. s says what else signals do; it may be nil.
+// SIGINT or SIGTERM cancels the command's context, and so does SIGHUP when the terminal closes. A
+// second SIGINT or SIGTERM ends the process at once. s has further actions on signals; it may be
+// nil.
 func Main(root *cobra.Command, s *Signals) {
 	if s == nil {
 		s = new(Signals)
@@ -24,8 +25,8 @@ func Main(root *cobra.Command, s *Signals) {
 	os.Exit(run(s.handle(), root))
 }
 
-// run returns the exit status. It writes the error and its hint to the command's stderr, and before
-// them the output that stdout did not accept.
+// run returns the exit status. It writes the error and its hint to the command's stderr, after the
+// output that stdout did not accept.
 func run(ctx context.Context, root *cobra.Command) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	out, ok := root.OutOrStdout().(*Results)
@@ -33,8 +34,7 @@ func run(ctx context.Context, root *cobra.Command) int {
 		out = NewResults(root.OutOrStdout())
 		root.SetOut(out)
 	}
-	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
+	addCommonCommands(root)
 	explainUsage(root)
 	started, prepare := false, root.PersistentPreRunE
 	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
@@ -53,8 +53,8 @@ func run(ctx context.Context, root *cobra.Command) int {
 	}
 	var e *transfer.Error
 	if !started && !errors.As(err, &e) {
-		// What cobra itself finds wrong is the user's command line.
-		e = transfer.Errorf(transfer.CodeInvalid, root.Name()+" --help shows how commands are written", "%w", err)
+		// An error of cobra itself is about the command line.
+		e = transfer.Errorf(transfer.CodeInvalid, root.Name()+" --help lists the commands", "%w", err)
 		err = e
 	}
 	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,14 +12,14 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// explainUsage makes a command and its subcommands report a wrong command line in one line, with
-// the correct usage as the hint. It is called once, when the tree is complete.
+// explainUsage makes a command and its subcommands report a wrong command line in one line with an
+// example, and the correct usage as the hint. It is called once, when the tree is complete.
 func explainUsage(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(flagError)
 	if check := cmd.Args; cmd.HasSubCommands() {
-		alone := cmd.Runnable()
-		cmd.Args = func(cmd *cobra.Command, args []string) error { return groupArgs(cmd, args, alone) }
-		if !alone {
+		runnable := cmd.Runnable()
+		cmd.Args = func(cmd *cobra.Command, args []string) error { return groupArgs(cmd, args, runnable) }
+		if !runnable {
 			cmd.RunE = func(*cobra.Command, []string) error { return nil } // groupArgs refuses every command line
 		}
 	} else if check != nil {
@@ -40,15 +41,49 @@ func invalid(hint, format string, args ...any) error {
 
 // wrongArguments does not repeat the arguments: one may be a URL with a password.
 func wrongArguments(cmd *cobra.Command, given int) error {
-	_, operands, _ := strings.Cut(cmd.Use, " ")
-	takes, noun := "takes "+operands, "arguments were given"
-	if operands == "" {
-		takes = "takes no arguments"
+	operands := strings.Fields(cmd.Use)[1:]
+	required := requiredOperands(operands)
+	if given < len(required) {
+		return UsageError(cmd, "needs "+strings.Join(required, " and "))
+	}
+	takes, were := "no arguments", "arguments were"
+	if len(operands) > 0 {
+		takes = strings.Join(operands, " ")
 	}
 	if given == 1 {
-		noun = "argument was given"
+		were = "argument was"
 	}
-	return invalid("usage: "+cmd.UseLine(), "%s %s, and %d %s", commandName(cmd), takes, given, noun)
+	return UsageError(cmd, fmt.Sprintf("takes %s, and %d %s given", takes, given, were))
+}
+
+// UsageError is the error of a command line that lacks something or has too much, such as "needs
+// ID": the text follows the command's name, an example follows the text, and the hint is the usage
+// line.
+func UsageError(cmd *cobra.Command, text string) error {
+	return invalid("usage: "+cmd.UseLine(), "%s %s%s", commandName(cmd), text, forExample(cmd))
+}
+
+// forExample is the first line of the command's examples, without its comment; empty if it has
+// none.
+func forExample(cmd *cobra.Command) string {
+	line, _, _ := strings.Cut(cmd.Example, "\n")
+	line, _, _ = strings.Cut(line, " #")
+	if line = strings.TrimSpace(line); line == "" {
+		return ""
+	}
+	return ", for example: " + line
+}
+
+// requiredOperands is what a command line must have, without optional parts: ENDPOINT: for
+// ENDPOINT:[UUID], ID for ID..., and nothing for [NAME...].
+func requiredOperands(operands []string) (required []string) {
+	for _, operand := range operands {
+		word, _, _ := strings.Cut(operand, "[")
+		if word = strings.TrimSuffix(word, "..."); word != "" {
+			required = append(required, word)
+		}
+	}
+	return required
 }
 
 // commandName is the command without the program's name; empty for the program itself.
@@ -56,26 +91,27 @@ func commandName(cmd *cobra.Command) string {
 	return strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()))
 }
 
-// groupArgs checks the arguments of a command that has subcommands. alone: the command can run
-// without one. If it cannot, a missing subcommand is an error; for the program itself it prints the
-// help.
-func groupArgs(cmd *cobra.Command, args []string, alone bool) error {
+// groupArgs checks the arguments of a command that has subcommands. runnable: the command can run
+// without one. If it cannot, a missing subcommand is an error, except for the program itself, which
+// prints its help.
+func groupArgs(cmd *cobra.Command, args []string, runnable bool) error {
 	hint := cmd.CommandPath() + " --help lists the commands"
 	switch {
-	case len(args) == 0 && alone:
+	case len(args) == 0 && runnable:
 		return nil
 	case len(args) > 0:
-		meant := subcommands(cmd, func(name string) bool { return transfer.Resembles(name, args[0]) })
+		similar := subcommands(cmd, func(name string) bool { return transfer.Resembles(name, args[0]) })
 		name := strings.TrimSpace(commandName(cmd) + " " + args[0])
-		return invalid(hint, "there is no command %q%s", name, didYouMean(meant, ""))
+		return invalid(hint, "there is no command %q%s", name, didYouMean(similar, ""))
 	case cmd.HasParent():
 		all := subcommands(cmd, func(string) bool { return true })
-		return invalid(hint, "%s needs one of its commands: %s", commandName(cmd), strings.Join(all, ", "))
+		return invalid(hint, "%s needs one of its commands: %s%s",
+			commandName(cmd), strings.Join(all, ", "), forExample(cmd))
 	}
 	return pflag.ErrHelp
 }
 
-// subcommands is the names of the command's subcommands for which wanted returns true.
+// subcommands is the names of the subcommands for which wanted returns true.
 func subcommands(cmd *cobra.Command, wanted func(name string) bool) (names []string) {
 	for _, sub := range cmd.Commands() {
 		if sub.IsAvailableCommand() && wanted(sub.Name()) {
@@ -93,7 +129,7 @@ func didYouMean(names []string, prefix string) string {
 	return "; did you mean " + prefix + strings.Join(names, " or "+prefix) + "?"
 }
 
-// flagError says what is wrong with a flag.
+// flagError explains an error of pflag.
 func flagError(cmd *cobra.Command, err error) error {
 	var (
 		unknown *pflag.NotExistError
@@ -119,27 +155,27 @@ func unknownFlag(cmd *cobra.Command, e *pflag.NotExistError, hint string) error 
 	if short := e.GetSpecifiedShortnames(); short != "" {
 		name, written = short, "-"+short
 	}
-	if users := usersOf(cmd.Root(), name); len(users) > 0 && cmd.HasSubCommands() {
-		return invalid("write it after the command: "+cmd.Root().Name()+" "+users[0]+" … --"+name,
-			"--%s is a flag of %s", name, strings.Join(users, ", "))
+	if owners := commandsWithFlag(cmd.Root(), name); len(owners) > 0 && cmd.HasSubCommands() {
+		return invalid("write it after the command: "+cmd.Root().Name()+" "+owners[0]+" … --"+name,
+			"--%s is a flag of %s", name, strings.Join(owners, ", "))
 	}
 	return invalid(hint, "%s has no flag %s%s", cmp.Or(commandName(cmd), "the program"), written,
-		didYouMean(near(cmd, name), "--"))
+		didYouMean(similarFlags(cmd, name), "--"))
 }
 
-// usersOf is the commands that have a flag of that name.
-func usersOf(cmd *cobra.Command, name string) (users []string) {
-	if cmd.HasParent() && cmd.LocalNonPersistentFlags().Lookup(name) != nil {
-		users = append(users, commandName(cmd))
+// commandsWithFlag is the names of the commands that have the flag.
+func commandsWithFlag(cmd *cobra.Command, flag string) (names []string) {
+	if cmd.HasParent() && cmd.LocalNonPersistentFlags().Lookup(flag) != nil {
+		names = append(names, commandName(cmd))
 	}
 	for _, sub := range cmd.Commands() {
-		users = append(users, usersOf(sub, name)...)
+		names = append(names, commandsWithFlag(sub, flag)...)
 	}
-	return users
+	return names
 }
 
-// near is the names of the command's flags that resemble name.
-func near(cmd *cobra.Command, name string) (names []string) {
+// similarFlags is the names of the command's flags that resemble name.
+func similarFlags(cmd *cobra.Command, name string) (names []string) {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden && transfer.Resembles(f.Name, name) {
 			names = append(names, f.Name)
@@ -148,15 +184,15 @@ func near(cmd *cobra.Command, name string) (names []string) {
 	return names
 }
 
-// forms is what the values of a type of flag look like.
+// forms describes the values of pflag's own types.
 var forms = map[string]struct{ noun, hint string }{
 	"bool":   {"true or false", "leave the value out, or write =true or =false"},
-	"int":    {"a whole number", "use digits alone"},
-	"uint64": {"a whole number", "use digits alone"},
+	"int":    {"a whole number", "use digits only"},
+	"uint64": {"a whole number", "use digits only"},
 }
 
-// badValue explains what a flag of one of cobra's own types accepts. The project's types have
-// errors with hints of their own.
+// badValue explains what a flag accepts. Errors of the project's own flag types have hints of their
+// own.
 func badValue(f *pflag.Flag, value string, cause error, hint string) error {
 	if form, ok := forms[f.Value.Type()]; ok {
 		return invalid(form.hint, "--%s: %q is not %s", f.Name, value, form.noun)

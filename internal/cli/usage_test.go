@@ -12,30 +12,47 @@ import (
 func tree() *cobra.Command {
 	root := &cobra.Command{Use: "ctl"}
 	idle := func(*cobra.Command, []string) {}
-	upload := &cobra.Command{Use: "upload SOURCE TARGET", Args: cobra.ExactArgs(2), Run: idle}
+	upload := &cobra.Command{
+		Use: "upload SOURCE ENDPOINT:[UUID]", Args: cobra.ExactArgs(2), Run: idle,
+		Example: "  ctl upload disk.img zrh:   # a new drive\n  ctl upload disk.img zrh:$drive",
+	}
 	upload.Flags().Bool("wait", false, "")
 	upload.Flags().Int("limit", 0, "")
-	jobs := &cobra.Command{Use: "jobs"}
-	jobs.AddCommand(&cobra.Command{Use: "list", Args: cobra.NoArgs, Run: idle})
+	jobs := &cobra.Command{Use: "jobs", Example: "  ctl jobs list"}
+	jobs.AddCommand(
+		&cobra.Command{Use: "list", Args: cobra.NoArgs, Run: idle, Example: "  ctl jobs list"},
+		&cobra.Command{
+			Use: "retry [-c] ID...", Args: cobra.MinimumNArgs(1), Run: idle, Example: "  ctl jobs retry $job",
+		},
+	)
 	root.AddCommand(upload, jobs)
 	return root
 }
 
-// TestUsageErrorsHaveAHint: an error says in one line what is wrong with a command line, and its
-// hint how to write it.
+// TestUsageErrorsHaveAHint: the error of a wrong command line is one line, with an example if
+// arguments are missing, and its hint is the usage or where to find it.
 func TestUsageErrorsHaveAHint(t *testing.T) {
 	for line, want := range map[string]string{
-		"upload a": "ctl: upload takes SOURCE TARGET, and 1 argument was given\n" +
-			"hint: usage: ctl upload SOURCE TARGET [flags]\n",
-		"upload": "ctl: upload takes SOURCE TARGET, and 0 arguments were given\n" +
-			"hint: usage: ctl upload SOURCE TARGET [flags]\n",
-		"jobs list x": "ctl: jobs list takes no arguments, and 1 argument was given\n" +
+		"upload a": "ctl: upload needs SOURCE and ENDPOINT:, for example: ctl upload disk.img zrh:\n" +
+			"hint: usage: ctl upload SOURCE ENDPOINT:[UUID] [flags]\n",
+		"upload": "ctl: upload needs SOURCE and ENDPOINT:, for example: ctl upload disk.img zrh:\n" +
+			"hint: usage: ctl upload SOURCE ENDPOINT:[UUID] [flags]\n",
+		"upload a b c": "ctl: upload takes SOURCE ENDPOINT:[UUID], and 3 arguments were given, " +
+			"for example: ctl upload disk.img zrh:\n" +
+			"hint: usage: ctl upload SOURCE ENDPOINT:[UUID] [flags]\n",
+		"jobs retry": "ctl: jobs retry needs ID, for example: ctl jobs retry $job\n" +
+			"hint: usage: ctl jobs retry [-c] ID... [flags]\n",
+		"jobs list x": "ctl: jobs list takes no arguments, and 1 argument was given, for example: ctl jobs list\n" +
 			"hint: usage: ctl jobs list [flags]\n",
+		"completion": "ctl: completion needs bash|fish|powershell|zsh, for example: ctl completion bash >ctl.bash\n" +
+			"hint: usage: ctl completion bash|fish|powershell|zsh\n",
+		"completion ksh": "ctl: completion: \"ksh\" is not a shell\n" +
+			"hint: use bash, fish, powershell or zsh\n",
 		"uplaod a b": "ctl: there is no command \"uplaod\"; did you mean upload?\n" +
 			"hint: ctl --help lists the commands\n",
 		"jobs lst": "ctl: there is no command \"jobs lst\"; did you mean list?\n" +
 			"hint: ctl jobs --help lists the commands\n",
-		"jobs": "ctl: jobs needs one of its commands: list\n" +
+		"jobs": "ctl: jobs needs one of its commands: list, retry, for example: ctl jobs list\n" +
 			"hint: ctl jobs --help lists the commands\n",
 		"xyzzy": "ctl: there is no command \"xyzzy\"\n" +
 			"hint: ctl --help lists the commands\n",
@@ -48,7 +65,7 @@ func TestUsageErrorsHaveAHint(t *testing.T) {
 		"upload a b --limit": "ctl: --limit needs a value\n" +
 			"hint: ctl upload --help lists the flags\n",
 		"upload a b --limit x": "ctl: --limit: \"x\" is not a whole number\n" +
-			"hint: use digits alone\n",
+			"hint: use digits only\n",
 		"upload a b --wait=maybe": "ctl: --wait: \"maybe\" is not true or false\n" +
 			"hint: leave the value out, or write =true or =false\n",
 		"upload a b --no-such-one": "ctl: upload has no flag --no-such-one\n" +
@@ -60,7 +77,7 @@ func TestUsageErrorsHaveAHint(t *testing.T) {
 		root.SetOut(&stderr)
 		root.SetArgs(strings.Fields(line))
 		if status := run(context.Background(), root); status != 2 || stderr.String() != want {
-			t.Errorf("%s: exit status %d, and\n%swant\n%s", line, status, stderr.String(), want)
+			t.Errorf("%s: exit status %d and\n%swant 2 and\n%s", line, status, stderr.String(), want)
 		}
 	}
 }
@@ -73,7 +90,7 @@ func TestProgramWithoutCommandRunsOrHelps(t *testing.T) {
 	root.SetOut(&out)
 	root.SetArgs([]string{})
 	if status := run(context.Background(), root); status != 0 || !strings.Contains(out.String(), "upload") {
-		t.Errorf("exit status %d, and %s", status, out.String())
+		t.Errorf("exit status %d and %q, want 0 and the help", status, out.String())
 	}
 	ran := false
 	root = tree()
@@ -81,6 +98,6 @@ func TestProgramWithoutCommandRunsOrHelps(t *testing.T) {
 	root.SetOut(&out)
 	root.SetArgs([]string{})
 	if status := run(context.Background(), root); status != 0 || !ran {
-		t.Errorf("exit status %d, and the program ran: %v", status, ran)
+		t.Errorf("exit status %d, and the program ran: %v; want 0 and true", status, ran)
 	}
 }
