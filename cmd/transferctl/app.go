@@ -34,8 +34,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "transferctl",
 		Short: "Upload, download, clone and verify drive images",
-		Long: `Upload, download, clone and verify the drives of a cloud that speaks the CloudSigma back-end API
-1.0.
+		Long: `Upload, download, clone and verify the drives of clouds with the CloudSigma back-end API 1.0.
 
 Commands enqueue jobs, which a transferd runs; with --local they run a job themselves. In the
 examples, zrh and lvs are endpoints of the config, $drive is the UUID of a drive on zrh, and

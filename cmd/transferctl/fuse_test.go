@@ -17,11 +17,11 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// faultyFS is a FUSE file system that keeps its files in a folder, and fails as real ones do.
+// faultyFS is a FUSE file system whose files are in a folder, with the faults of real file systems.
 type faultyFS struct {
 	poor      bool         // no hard links, no flags of renameat2, no extended attributes, no fsync
-	failSyncs atomic.Int64 // so many calls of fsync fail
-	rotten    atomic.Bool  // large writes are stored with a wrong byte, which the kernel's cache does not have
+	failSyncs atomic.Int64 // number of calls of fsync that fail
+	corrupt   atomic.Bool  // large writes are stored with a wrong byte, which the kernel's cache does not have
 }
 
 // faultyNode is a file or folder of it.
@@ -88,7 +88,7 @@ func (n *faultyNode) Fsync(ctx context.Context, f fs.FileHandle, flags uint32) s
 
 // Write implements fs.NodeWriter.
 func (n *faultyNode) Write(ctx context.Context, f fs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
-	if n.sys.rotten.Load() && len(data) >= 64<<10 {
+	if n.sys.corrupt.Load() && len(data) >= 64<<10 {
 		data = bytes.Clone(data)
 		data[len(data)/2] ^= 1 // not in the first or last page, which the kernel may have to read
 	}
@@ -102,8 +102,8 @@ func mountFaulty(t *testing.T, sys *faultyFS) string {
 	root := &faultyNode{LoopbackNode: fs.LoopbackNode{RootData: &fs.LoopbackRoot{Path: backing}}, sys: sys}
 	opts := &fs.Options{MountOptions: fuse.MountOptions{
 		DirectMountStrict: true, FsName: "faulty",
-		ExplicitDataCacheControl: true, // what was written stays in the kernel's cache
-		MaxStackDepth:            3,    // more than the kernel allows: no reads and writes that pass the file system by
+		ExplicitDataCacheControl: true, // written data stays in the kernel's cache
+		MaxStackDepth:            3,    // more than the kernel allows: reads and writes do not bypass this file system
 	}}
 	server, err := fs.Mount(dir, root, opts)
 	if err != nil {
@@ -117,17 +117,17 @@ func mountFaulty(t *testing.T, sys *faultyFS) string {
 	return dir
 }
 
-// lab is a sandbox with a drive, and transferctl.
-type lab struct {
+// localJobs runs transferctl on a host with a sandbox that has one drive.
+type localJobs struct {
 	t              *testing.T
 	dir, drive     string
 	image          []byte
 	stdout, stderr string
 }
 
-func newLab(t *testing.T) *lab {
+func newLocalJobs(t *testing.T) *localJobs {
 	dir := t.TempDir()
-	l := &lab{t: t, dir: dir, image: make([]byte, 16<<20)}
+	l := &localJobs{t: t, dir: dir, image: make([]byte, 16<<20)}
 	_, _ = rand.Read(l.image)
 	url := sandboxFor(t, dir)
 	config := fmt.Sprintf("endpoints: {a: {url: %q, user: u, password_env: SANDBOX_PASSWORD}}\n", url)
@@ -142,7 +142,7 @@ func newLab(t *testing.T) *lab {
 }
 
 // run runs transferctl, which must end with the given status.
-func (l *lab) run(status int, args ...string) {
+func (l *localJobs) run(status int, args ...string) {
 	l.t.Helper()
 	cmd := exec.Command(filepath.Join(programs, "transferctl"), args...)
 	cmd.Env = append(os.Environ(), "TRANSFERD_CONFIG="+filepath.Join(l.dir, "config.yaml"),
@@ -157,28 +157,29 @@ func (l *lab) run(status int, args ...string) {
 }
 
 // wantStderr checks that transferctl wrote a text on stderr.
-func (l *lab) wantStderr(want string) {
+func (l *localJobs) wantStderr(want string) {
 	l.t.Helper()
 	if !strings.Contains(l.stderr, want) {
 		l.t.Errorf("stderr is %q, want %q in it", l.stderr, want)
 	}
 }
 
-// wantImage checks that a file holds the image, and that no partial file is left.
-func (l *lab) wantImage(path string) {
+// wantImage checks that a file has the bytes of the image, and that no partial file is left.
+func (l *localJobs) wantImage(path string) {
 	l.t.Helper()
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, l.image) {
-		l.t.Errorf("%s differs (%v)", path, err)
+		l.t.Errorf("%s: got %d bytes that differ from the image (%v), want the image", path, len(got), err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*partial*")); len(left) > 0 {
-		l.t.Errorf("left: %v", left)
+		l.t.Errorf("got the files %v, want no partial file", left)
 	}
 }
 
-// TestPoorFileSystemReplacesNoFile downloads to a file system without hard links, flags of
-// renameat2, extended attributes and fsync, as some of SMB and FUSE are.
+// TestPoorFileSystemReplacesNoFile: a download replaces no file without --overwrite, also on a file
+// system without hard links, flags of renameat2, extended attributes and fsync, such as some of SMB
+// and FUSE.
 func TestPoorFileSystemReplacesNoFile(t *testing.T) {
-	l, dir := newLab(t), mountFaulty(t, &faultyFS{poor: true})
+	l, dir := newLocalJobs(t), mountFaulty(t, &faultyFS{poor: true})
 	l.run(0, "download", l.drive, filepath.Join(dir, "raw.img"), "--local", "--verify", "full")
 	l.wantStderr("read back from the disk")
 	l.wantImage(filepath.Join(dir, "raw.img"))
@@ -196,27 +197,27 @@ func TestPoorFileSystemReplacesNoFile(t *testing.T) {
 	l.run(2, "download", l.drive, filepath.Join(dir, "third.img"), "--local", "--overwrite")
 	for _, name := range []string{"other.img", "other.img.partial", "third.img.partial"} {
 		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != "precious" {
-			t.Errorf("%s was replaced (%v)", name, err)
+			t.Errorf("%s: got %q (%v), want it unchanged", name, got, err)
 		}
 	}
 }
 
-// TestFailedFsyncEndsTheJob has one fsync fail: the job fails, and the next run starts over.
+// TestFailedFsyncEndsTheJob: after one failed fsync the job fails, and the next run starts over.
 func TestFailedFsyncEndsTheJob(t *testing.T) {
 	for _, args := range [][]string{{}, {"--format", "gz"}, {"--verify", "full"}, {"--verify", "none"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			sys := new(faultyFS)
-			l, dir := newLab(t), mountFaulty(t, sys)
+			l, dir := newLocalJobs(t), mountFaulty(t, sys)
 			command := append([]string{"download", l.drive, filepath.Join(dir, "disk.img"), "--local"}, args...)
 			sys.failSyncs.Store(1)
 			l.run(1, command...)
 			l.wantStderr("what was written may be lost")
 			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-				t.Errorf("%v is left (%v)", entries, err)
+				t.Errorf("got the files %v (%v), want none", entries, err)
 			}
 			l.run(0, append(command, "-o", "json")...)
 			if !strings.Contains(l.stdout, `"attempts": 1,`) {
-				t.Errorf("the second run went on with what the first one left: %s", l.stdout)
+				t.Errorf("got %s, want 1 attempt: the second run must not resume the first one", l.stdout)
 			}
 			if len(args) == 0 || args[0] != "--format" {
 				l.wantImage(filepath.Join(dir, "disk.img"))
@@ -225,12 +226,13 @@ func TestFailedFsyncEndsTheJob(t *testing.T) {
 	}
 }
 
-// TestFullVerificationReadsTheDisk has the disk store other bytes than the kernel's cache has.
+// TestFullVerificationReadsTheDisk: --verify full finds that the disk has other bytes than the
+// kernel's cache.
 func TestFullVerificationReadsTheDisk(t *testing.T) {
 	for _, format := range []string{"raw", "gz"} {
 		sys := new(faultyFS)
-		l, dir := newLab(t), mountFaulty(t, sys)
-		sys.rotten.Store(true)
+		l, dir := newLocalJobs(t), mountFaulty(t, sys)
+		sys.corrupt.Store(true)
 		l.run(0, "download", l.drive, filepath.Join(dir, "cached.img"), "--local", "--format", format)
 		l.wantStderr("from the host's cache")
 		l.run(5, "download", l.drive, filepath.Join(dir, "full.img"), "--local", "--verify", "full", "--format", format)

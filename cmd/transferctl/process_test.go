@@ -53,8 +53,8 @@ func startProcess(cmd *exec.Cmd, word string) (*process, error) {
 		p.ended <- cmd.Wait()
 	}()
 	if p.line == "" {
-		err := p.end(syscall.SIGTERM)
-		return nil, fmt.Errorf("%s ended with %v before it printed %q:\n%s", cmd, err, word, p.log.String())
+		_ = p.end(syscall.SIGTERM)
+		return nil, fmt.Errorf("%s ended with %v before it printed %q:\n%s", cmd, cmd.ProcessState, word, p.log.String())
 	}
 	return p, nil
 }
