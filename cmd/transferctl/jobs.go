@@ -34,7 +34,7 @@ func (a *app) withQueue(cmd *cobra.Command, do func(ctx context.Context, c *queu
 
 func statesFlag(cmd *cobra.Command, states *[]string) {
 	cmd.Flags().StringSliceVar(states, "state", nil,
-		"only jobs in this `state`: queued, running, succeeded, failed or canceled (may be repeated)")
+		"only jobs in these `states`: queued,running,succeeded,failed,canceled")
 }
 
 func (a *app) jobsList() *cobra.Command {

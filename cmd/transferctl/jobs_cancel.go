@@ -29,7 +29,7 @@ canceled before.`,
   transferctl jobs cancel --state queued
   transferctl jobs cancel --state queued,running`,
 	}
-	cmd.Flags().StringSliceVar(&states, "state", nil, "all jobs in this `state`: queued or running (may be repeated)")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "all jobs in these `states`: queued,running")
 	cmd.Flags().BoolVar(&destroy, "destroy", false, "also destroy the incomplete drives that the jobs made")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {

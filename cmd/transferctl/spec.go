@@ -72,7 +72,7 @@ func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 // keepTailFlag adds the flag of commands that may write to a target that is larger than the image.
 func (f *jobFlags) keepTailFlag(flags *pflag.FlagSet, target string) {
 	flags.BoolVar(&f.spec.KeepTail, "keep-tail", false,
-		"with --overwrite, keep the content of a larger "+target+" behind the image (default: overwrite it with zeros)")
+		"with --overwrite, keep what a larger "+target+" has behind the image (default: zeros)")
 }
 
 // build makes the spec of a job from the flags and the two addresses, and checks it.

@@ -1,5 +1,5 @@
-// Package cli is what both programs do around their commands: signals, errors with hints, exit
-// statuses, and results on standard output.
+// Package cli has what both programs do around their commands: signals, errors with hints and
+// examples, exit statuses, results on standard output, and the version.
 package cli
 
 import (
