@@ -167,7 +167,7 @@ const endpointTimeout = 15 * time.Second
 func (d *doctor) checkLeftDrives(ctx context.Context, q *queue.Client, name string) {
 	d.check = "leftovers"
 	if q == nil && d.app.hasQueue() {
-		return // only the queue knows which drives are leftovers, and checkQueue has reported its error
+		return // only the records of the queue show which drives are leftovers, and checkQueue has reported its error
 	}
 	f, err := d.app.newLeftoverFinder(ctx, name)
 	if err != nil {

@@ -43,7 +43,8 @@ func (a *app) endpoint(ctx context.Context, address string) (c *api.Client, driv
 func (a *app) existingDrive(ctx context.Context, address string) (*api.Client, string, error) {
 	c, drive, err := a.endpoint(ctx, address)
 	if err == nil && drive == "" {
-		err = transfer.Errorf(transfer.CodeInvalid, "write ENDPOINT:UUID", "%q has no UUID", address)
+		err = transfer.Errorf(transfer.CodeInvalid,
+			"write ENDPOINT:UUID; transferctl drives list "+address+" lists the drives", "%q has no UUID", address)
 	}
 	return c, drive, err
 }

@@ -18,11 +18,11 @@ import (
 // help is what a command prints for --help, by section.
 type help struct {
 	path     string // "transferctl jobs list"
-	short    string // the line that its parent has for it
+	short    string // its line in the help of its parent
 	text     string // before the usage
 	usage    []string
 	examples []string
-	commands []help // subcommands, path and short alone
+	commands []help // subcommands, with path and short only
 	flags    []string
 }
 
@@ -81,7 +81,7 @@ func allHelp(t *testing.T) (all []help) {
 	return all
 }
 
-// typeName matches a flag whose placeholder is a type or a word that says nothing about its value.
+// typeName matches a flag whose placeholder is a type, or a word that does not describe its value.
 var typeName = regexp.MustCompile(`--[a-z0-9-]+ (string|strings|stringArray|int|uint64|value|many)\b`)
 
 // TestFlagPlaceholdersNameTheValue: the help has "--jobs n", not "--jobs int", and durations as

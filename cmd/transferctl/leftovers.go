@@ -69,7 +69,7 @@ func (a *app) queueIfAny(ctx context.Context) (*queue.Client, error) {
 func (a *app) localFolder() string { return filepath.Join(a.cfg.State, "local") }
 
 // newLeftoverFinder connects to the endpoint and to the queue. It fails if this host has a queue
-// that is not reachable, because only the queue knows which drives are leftovers.
+// that is not reachable, because only the records of the queue show which drives are leftovers.
 func (a *app) newLeftoverFinder(ctx context.Context, address string) (*leftoverFinder, error) {
 	client, drive, err := a.endpoint(ctx, address)
 	if err != nil {

@@ -54,7 +54,8 @@ func startProcess(cmd *exec.Cmd, word string) (*process, error) {
 	}()
 	if p.line == "" {
 		_ = p.end(syscall.SIGTERM)
-		return nil, fmt.Errorf("%s ended with %v before it printed %q:\n%s", cmd, cmd.ProcessState, word, p.log.String())
+		return nil, fmt.Errorf("%s ended with %v before it printed %q:\n%s",
+			cmd, cmd.ProcessState, word, p.log.String())
 	}
 	return p, nil
 }

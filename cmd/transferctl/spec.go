@@ -89,7 +89,7 @@ func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
 		return s, err
 	}
 	if s.Compression, err = transfer.ParseCompression(f.compression); err != nil {
-		return s, err
+		return s, transfer.Errorf(transfer.CodeOf(err), hintOf(err), "--compression: %w", err)
 	}
 	if s.Concurrency, err = parseConcurrency(f.concurrency); err != nil {
 		return s, err
