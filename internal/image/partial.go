@@ -15,7 +15,7 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// partial is a file on its way: PATH.partial, this job's alone (mark.go) and locked against another
+// partial is a file on its way: PATH.partial, this job's alone (partialopen.go) and locked against another
 // attempt of it, until publish gives it its name. Everything goes through the open folder, so that
 // nothing done to the path leads elsewhere.
 type partial struct {
