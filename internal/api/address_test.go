@@ -10,7 +10,7 @@ import (
 
 const uuidA, uuidB = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
-func TestValidUUID(t *testing.T) {
+func TestValidUUIDAcceptsLowerCaseOnly(t *testing.T) {
 	for id, want := range map[string]bool{
 		uuidA: true, uuidB: true, "": false, strings.ToUpper(uuidA): false, uuidA + "\n": false, "../" + uuidA[3:]: false,
 	} {
@@ -20,8 +20,8 @@ func TestValidUUID(t *testing.T) {
 	}
 }
 
-// TestLimitsOfDrives are those of API 1.0, and no limits of other places.
-func TestLimitsOfDrives(t *testing.T) {
+// TestSpecsBeyondTheLimitsOfDrivesAreRefused are those of API 1.0, and no limits of other places.
+func TestSpecsBeyondTheLimitsOfDrivesAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(s *transfer.Spec)
 		ok     bool

@@ -9,8 +9,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestCalls makes every call and looks at what goes over the wire (manual 6.1, 7.1 to 7.10).
-func TestCalls(t *testing.T) {
+// TestEachCallSendsWhatTheManualSays makes every call and looks at what goes over the wire (manual 6.1, 7.1 to 7.10).
+func TestEachCallSendsWhatTheManualSays(t *testing.T) {
 	const described = "drive " + uuid + "\nname x\nsize 1024\nstatus active\ntags a b\n"
 	var got calls
 	c := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -66,15 +66,15 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// TestCreatedSmaller refuses a drive that is smaller than what was asked for.
-func TestCreatedSmaller(t *testing.T) {
+// TestDriveSmallerThanAskedIsRefused refuses a drive that is smaller than what was asked for.
+func TestDriveSmallerThanAskedIsRefused(t *testing.T) {
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("drive " + uuid + "\nsize 512\n")) })
 	_, err := c.Create(t.Context(), CreateOptions{Name: "x", Size: 1024})
 	want(t, err, transfer.CodeProtocol)
 }
 
-// TestReady reads a drive's state in all the forms that endpoints show it.
-func TestReady(t *testing.T) {
+// TestReadyReadsEveryFormOfState reads a drive's state in all the forms that endpoints show it.
+func TestReadyReadsEveryFormOfState(t *testing.T) {
 	for text, want := range map[string]bool{
 		"status active": true, "": true, "status active\nimaging false": true, "status active\nclaimed " + uuid: true,
 		"status imaging": false, "status copying": false, "status active\nimaging 42": false, "imaging true": false,
@@ -93,8 +93,8 @@ func TestReady(t *testing.T) {
 	want(t, err, transfer.CodeRefused)
 }
 
-// TestNoUUID asks no endpoint about what could be another path than a drive's.
-func TestNoUUID(t *testing.T) {
+// TestWhatIsNoUUIDIsNotRequested asks no endpoint about what could be another path than a drive's.
+func TestWhatIsNoUUIDIsNotRequested(t *testing.T) {
 	c := served(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) })
 	for _, id := range []string{"", "..", "../x", "list", uuid + "/destroy", strings.ToUpper(uuid)} {
 		_, err := c.Info(t.Context(), id)

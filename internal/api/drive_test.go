@@ -54,8 +54,8 @@ func openDrive(t *testing.T, c *Client, uuid string) *Drive {
 	return d
 }
 
-// TestConformance holds drives to the contract of sources and sinks, over real HTTP.
-func TestConformance(t *testing.T) {
+// TestDriveKeepsTheContract holds drives to the contract of sources and sinks, over real HTTP.
+func TestDriveKeepsTheContract(t *testing.T) {
 	c := inSandbox(t)
 	shape := transfertest.Shape{Chunk: 64 << 10, Unit: 512}
 	t.Run("source", func(t *testing.T) {
@@ -101,8 +101,8 @@ func driveTarget(t *testing.T, c *Client, size int64, compression transfer.Compr
 	}
 }
 
-// TestWriteOnTheWire sends a chunk as the manual wants it: with its length, and compressed only if it says so.
-func TestWriteOnTheWire(t *testing.T) {
+// TestWriteSendsLengthAndEncoding sends a chunk as the manual wants it: with its length, and compressed only if it says so.
+func TestWriteSendsLengthAndEncoding(t *testing.T) {
 	noise := make([]byte, 100_000)
 	for i := range noise {
 		noise[i] = byte(rand.Uint32())
@@ -146,8 +146,8 @@ func TestWriteOnTheWire(t *testing.T) {
 	}
 }
 
-// TestWritesAreObserved says to the codec what was sent and has arrived: after the probe of the first chunk no other probes.
-func TestWritesAreObserved(t *testing.T) {
+// TestFirstWriteEndsProbing says to the codec what was sent and has arrived: after the probe of the first chunk no other probes.
+func TestFirstWriteEndsProbing(t *testing.T) {
 	c := served(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	d := drive(c, 4<<20, transfer.CompressionAuto)
 	if err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 4 << 20}, repeat('z', 4<<20)); err != nil {
@@ -158,9 +158,9 @@ func TestWritesAreObserved(t *testing.T) {
 	}
 }
 
-// TestUnsentProbeIsGivenBack: a chunk that is prepared and not written leaves the probe to the next
+// TestUnsentProbeIsLeftToTheNextChunk: a chunk that is prepared and not written leaves the probe to the next
 // one.
-func TestUnsentProbeIsGivenBack(t *testing.T) {
+func TestUnsentProbeIsLeftToTheNextChunk(t *testing.T) {
 	c := served(t, func(http.ResponseWriter, *http.Request) { t.Error("a call was made") })
 	d, p := drive(c, 4<<20, transfer.CompressionAuto), repeat('z', 4<<20)
 	d.Prepare(transfer.Chunk{Len: len(p)}, p).Release()
@@ -169,8 +169,8 @@ func TestUnsentProbeIsGivenBack(t *testing.T) {
 	}
 }
 
-// TestEarlyAnswer is a 409 that comes before the body is taken: when the call has returned, the chunk's buffer is free.
-func TestEarlyAnswer(t *testing.T) {
+// TestBufferIsFreeAfterAnEarlyResponse is a 409 that comes before the body is taken: when the call has returned, the chunk's buffer is free.
+func TestBufferIsFreeAfterAnEarlyResponse(t *testing.T) {
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) })
 	p := make([]byte, MaxChunk)
 	for i := range 20 {
@@ -189,8 +189,8 @@ func packed(data []byte) []byte {
 	return b.Bytes()
 }
 
-// TestBadReads gets everything but the bytes that were asked for.
-func TestBadReads(t *testing.T) {
+// TestReadsOfOtherThanTheRequestedBytesFail gets everything but the bytes that were asked for.
+func TestReadsOfOtherThanTheRequestedBytesFail(t *testing.T) {
 	const n = 10_000
 	answer := func(body []byte, header ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -294,8 +294,8 @@ func inflated(b []byte, limit int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(z, int64(limit)))
 }
 
-// TestTooManyAtOnce never has more calls under way than it may, over all sessions.
-func TestTooManyAtOnce(t *testing.T) {
+// TestCallsInFlightAreBounded never has more calls under way than it may, over all sessions.
+func TestCallsInFlightAreBounded(t *testing.T) {
 	const limit = 3
 	var now, most atomic.Int64
 	proceed := make(chan struct{}, 100)
@@ -323,8 +323,8 @@ func TestTooManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestCanceled ends a call at once, with the context's error.
-func TestCanceled(t *testing.T) {
+// TestCanceledCallReturns ends a call at once, with the context's error.
+func TestCanceledCallReturns(t *testing.T) {
 	arrived, done := make(chan struct{}), make(chan struct{})
 	c := served(t, func(http.ResponseWriter, *http.Request) {
 		close(arrived)
@@ -347,8 +347,8 @@ func (m *counted) AddWireOut(n int64) { m.out.Add(n) }
 func (m *counted) AddWireIn(n int64)  { m.in.Add(n) }
 func (m *counted) AddChunk(bool)      {}
 
-// TestMeter counts the bodies of a session, and --limit-rate slows them.
-func TestMeter(t *testing.T) {
+// TestSessionCountsAndLimitsItsBodies counts the bodies of a session, and --limit-rate slows them.
+func TestSessionCountsAndLimitsItsBodies(t *testing.T) {
 	c := served(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if r.Method == http.MethodGet {
@@ -373,9 +373,9 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// TestRTT takes the quickest answer to a small request for the round-trip time; one to a chunk says
+// TestRTTIsThatOfTheFastestSmallRequest takes the quickest answer to a small request for the round-trip time; one to a chunk says
 // nothing of it.
-func TestRTT(t *testing.T) {
+func TestRTTIsThatOfTheFastestSmallRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var delay time.Duration
 		c := distant(t, 0, func(r *http.Request) string {
@@ -403,8 +403,8 @@ func TestRTT(t *testing.T) {
 	})
 }
 
-// TestRTTLeavesOutConnecting does not count the time that it takes to connect.
-func TestRTTLeavesOutConnecting(t *testing.T) {
+// TestRTTExcludesConnecting does not count the time that it takes to connect.
+func TestRTTExcludesConnecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const connect, respond = 300 * time.Millisecond, 20 * time.Millisecond
 		c := distant(t, connect, func(*http.Request) string {
@@ -446,8 +446,8 @@ func distant(t *testing.T, connect time.Duration, answer func(r *http.Request) s
 	return c
 }
 
-// TestBlankDespiteCorruptReads reads a sample again before it counts as noise.
-func TestBlankDespiteCorruptReads(t *testing.T) {
+// TestCorruptReadsAreSampledAgain reads a sample again before it counts as noise.
+func TestCorruptReadsAreSampledAgain(t *testing.T) {
 	var wrong atomic.Int64
 	c := served(t, func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(path.Base(r.URL.Path))

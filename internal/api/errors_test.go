@@ -14,8 +14,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestStatuses gives every answer that is no success the code that says what to do about it.
-func TestStatuses(t *testing.T) {
+// TestEachStatusHasACode gives every answer that is no success the code that says what to do about it.
+func TestEachStatusHasACode(t *testing.T) {
 	const page = "<html><body>proxy</body></html>"
 	for _, tc := range []struct {
 		status int
@@ -44,8 +44,8 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// TestForeign meets endpoints that are something else.
-func TestForeign(t *testing.T) {
+// TestResponsesOfOtherServersAreRefused meets endpoints that are something else.
+func TestResponsesOfOtherServersAreRefused(t *testing.T) {
 	for _, body := range []string{
 		"<!DOCTYPE html><title>x", `{"drives": []}`, "[]", "", "size 10\n", "drive " + uuid + "\nsize many\n", "drive " + uuid + "\nsize -1\n",
 		"drive " + uuid + "\nsize 1\n\ndrive " + uuid + "\nsize 1\n", "drive \x1b[31mred\nsize 1\n",
@@ -64,8 +64,8 @@ func TestForeign(t *testing.T) {
 	want(t, err, transfer.CodeProtocol, "is this an endpoint of API 1.0?")
 }
 
-// TestLongAnswer ends at the most that an answer of keys and values may have, and not when the endpoint does.
-func TestLongAnswer(t *testing.T) {
+// TestResponseIsBounded ends at the most that an answer of keys and values may have, and not when the endpoint does.
+func TestResponseIsBounded(t *testing.T) {
 	ended := make(chan struct{})
 	c := served(t, func(w http.ResponseWriter, r *http.Request) {
 		defer close(ended)
@@ -81,7 +81,7 @@ func TestLongAnswer(t *testing.T) {
 	<-ended
 }
 
-func TestRetryAfter(t *testing.T) {
+func TestRetryAfterIsReturned(t *testing.T) {
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "9")
 		w.WriteHeader(http.StatusTooManyRequests)
@@ -93,8 +93,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestRedirect goes nowhere, and above all not with the password.
-func TestRedirect(t *testing.T) {
+// TestRedirectsAreNotFollowed goes nowhere, and above all not with the password.
+func TestRedirectsAreNotFollowed(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("%s was asked for elsewhere, with %q", r.URL, r.Header.Get("Authorization"))
 	}))
@@ -107,8 +107,8 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// TestUnreachable tells a closed port from a server that speaks another protocol.
-func TestUnreachable(t *testing.T) {
+// TestUnreachableDiffersFromWrongProtocol tells a closed port from a server that speaks another protocol.
+func TestUnreachableDiffersFromWrongProtocol(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -127,8 +127,8 @@ func TestUnreachable(t *testing.T) {
 	want(t, err, transfer.CodeProtocol, "https")
 }
 
-// TestTLS trusts a private authority if it is told to, and no other.
-func TestTLS(t *testing.T) {
+// TestPrivateAuthorityIsTrustedFromCAFile trusts a private authority if it is told to, and no other.
+func TestPrivateAuthorityIsTrustedFromCAFile(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("uuid 1\n"))
 	}))
@@ -152,8 +152,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestClean makes what an endpoint says fit for a terminal.
-func TestClean(t *testing.T) {
+// TestMessagesAreCleanForATerminal makes what an endpoint says fit for a terminal.
+func TestMessagesAreCleanForATerminal(t *testing.T) {
 	for in, want := range map[string]string{
 		"errors:system  It\r\nfailed.\n": "system It failed.", "\x1b[31mred\x00": "[31mred", "\xff\xfe": "",
 	} {
@@ -166,9 +166,9 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// TestBodyTooLarge says how large the body was and what to try, whoever answers: a proxy does it
+// TestTooLargeBodyNamesASmallerChunk says how large the body was and what to try, whoever answers: a proxy does it
 // with a page of its own.
-func TestBodyTooLarge(t *testing.T) {
+func TestTooLargeBodyNamesASmallerChunk(t *testing.T) {
 	for _, page := range []string{"", "<html>413 Request Entity Too Large</html>"} {
 		c := served(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -183,8 +183,8 @@ func TestBodyTooLarge(t *testing.T) {
 	}
 }
 
-// TestClock is that of the endpoint, by what it answers.
-func TestClock(t *testing.T) {
+// TestAccountReturnsTheEndpointsTime is that of the endpoint, by what it answers.
+func TestAccountReturnsTheEndpointsTime(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for date, want := range map[string]time.Time{at.Format(http.TimeFormat): at, "noon": {}} {
 		c := served(t, func(w http.ResponseWriter, _ *http.Request) {

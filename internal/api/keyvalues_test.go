@@ -9,7 +9,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-func TestDecode(t *testing.T) {
+func TestDecodeReadsObjects(t *testing.T) {
 	for text, want := range map[string][]Object{
 		"":                            nil,
 		"\n\r\n \n":                   nil,
@@ -28,7 +28,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestEncode(t *testing.T) {
+func TestEncodeRefusesWhatTheFormatCannotCarry(t *testing.T) {
 	got, err := Encode(Object{"size": "10", "name": "two words"})
 	if err != nil || string(got) != "name two words\nsize 10\n" {
 		t.Errorf("encoded %q, %v", got, err)
@@ -66,7 +66,7 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-func TestList(t *testing.T) {
+func TestListReadsTheFirstWordOfEachLine(t *testing.T) {
 	if got := list([]byte("a\r\n\n b extra\nc")); !reflect.DeepEqual(got, []string{"a", "b", "c"}) {
 		t.Errorf("got %q", got)
 	}

@@ -29,8 +29,8 @@ func guardedBy(
 	return client(t, Config{URL: s.URL, FetchPassword: fetch})
 }
 
-// TestRotatedPassword is fetched again, once for all calls that it was refused to.
-func TestRotatedPassword(t *testing.T) {
+// TestRotatedPasswordIsFetchedOnce is fetched again, once for all calls that it was refused to.
+func TestRotatedPasswordIsFetchedOnce(t *testing.T) {
 	var current atomic.Value
 	var asked, fetched atomic.Int64
 	current.Store(password)
@@ -68,9 +68,9 @@ func TestRotatedPassword(t *testing.T) {
 	}
 }
 
-// TestWrongPassword asks once where the password is the same as before, and says so if none can be
+// TestWrongPasswordIsUnauthorized asks once where the password is the same as before, and says so if none can be
 // fetched.
-func TestWrongPassword(t *testing.T) {
+func TestWrongPasswordIsUnauthorized(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fetch func(context.Context) (string, error)
 		asked int64

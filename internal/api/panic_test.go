@@ -23,10 +23,10 @@ func (m brokenMeter) explode(now bool) {
 	}
 }
 
-// TestPanicWhileSending panics in the goroutine in which net/http reads a request's body: the call
+// TestPanicWhileSendingFailsTheCall panics in the goroutine in which net/http reads a request's body: the call
 // fails, and the connections go on serving others. Over TLS no code of ours is between net/http and
 // the body.
-func TestPanicWhileSending(t *testing.T) {
+func TestPanicWhileSendingFailsTheCall(t *testing.T) {
 	taking := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	t.Run("http", func(t *testing.T) { panicWhileSending(t, served(t, taking)) })
 	t.Run("https", func(t *testing.T) {
@@ -51,8 +51,8 @@ func panicWhileSending(t *testing.T, c *Client) {
 	}
 }
 
-// TestPanicWhileSampling panics in the goroutines that look whether a drive is blank.
-func TestPanicWhileSampling(t *testing.T) {
+// TestPanicWhileSamplingIsInternal panics in the goroutines that look whether a drive is blank.
+func TestPanicWhileSamplingIsInternal(t *testing.T) {
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, blankSampleSize)) })
 	_, err := drive(c.Session(Job{Meter: brokenMeter{in: true}}), 1<<20, transfer.CompressionNone).Blank(t.Context())
 	want(t, err, transfer.CodeInternal)

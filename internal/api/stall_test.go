@@ -14,8 +14,8 @@ import (
 	"github.com/transferd/transferd/internal/transport"
 )
 
-// TestStall gives up a call that stands still: without an answer, in the middle of it, and when its body is not taken.
-func TestStall(t *testing.T) {
+// TestStalledCallTimesOut gives up a call that stands still: without an answer, in the middle of it, and when its body is not taken.
+func TestStalledCallTimesOut(t *testing.T) {
 	done := make(chan struct{})
 	c := served(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/10000") {
@@ -35,8 +35,8 @@ func TestStall(t *testing.T) {
 	want(t, d.WriteChunk(t.Context(), transfer.Chunk{Len: len(p)}, p), transfer.CodeTimeout, "stands still")
 }
 
-// TestStallWithinGzip is a call that stands still, whatever what unpacks the answer makes of it.
-func TestStallWithinGzip(t *testing.T) {
+// TestStallWithinGzipTimesOut is a call that stands still, whatever what unpacks the answer makes of it.
+func TestStallWithinGzipTimesOut(t *testing.T) {
 	done := make(chan struct{})
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
@@ -50,8 +50,8 @@ func TestStallWithinGzip(t *testing.T) {
 	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: 1000}, make([]byte, 1000)), transfer.CodeTimeout, "stands still")
 }
 
-// TestTrickle goes on with a call for as long as it moves, and gives one up that hardly does.
-func TestTrickle(t *testing.T) {
+// TestSlowCallGoesOnAndAStalledOneTimesOut goes on with a call for as long as it moves, and gives one up that hardly does.
+func TestSlowCallGoesOnAndAStalledOneTimesOut(t *testing.T) {
 	const n = 30_000
 	c := served(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(n))
@@ -79,8 +79,8 @@ func TestTrickle(t *testing.T) {
 	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Off: 1, Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
 }
 
-// TestLimitedCalls stand still by their job's own limit, each for far longer than an endpoint may.
-func TestLimitedCalls(t *testing.T) {
+// TestCallsSlowedByTheirLimitDoNotTimeOut stand still by their job's own limit, each for far longer than an endpoint may.
+func TestCallsSlowedByTheirLimitDoNotTimeOut(t *testing.T) {
 	const n = 20_000
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, n)) })
 	c.shared.watchdog.Patience = transport.Patience{Period: 100 * time.Millisecond, Bytes: 4_000, Answer: 10 * time.Second}

@@ -49,9 +49,9 @@ func newPair(t *testing.T) (cert, key []byte) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// TestTrust trusts the system's certificates alone without a file, those of the file with one, and
+// TestTrustHoldsTheCertificatesOfTheFile trusts the system's certificates alone without a file, those of the file with one, and
 // refuses a file without any.
-func TestTrust(t *testing.T) {
+func TestTrustHoldsTheCertificatesOfTheFile(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
 	for name, tc := range map[string]struct {

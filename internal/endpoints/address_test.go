@@ -16,7 +16,7 @@ const (
 	uuidB = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 )
 
-func TestParse(t *testing.T) {
+func TestParseReadsEveryKindOfAddress(t *testing.T) {
 	for _, tc := range []struct {
 		in   string
 		want transfer.Ref
@@ -44,7 +44,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseuses(t *testing.T) {
+func TestParseRefusesMalformedAddresses(t *testing.T) {
 	for _, in := range []string{
 		"", "zrh:x", "zrh:" + uuidA[1:], "zrh:" + uuidA + "0", "zrh: " + uuidA, "zrh:" + uuidA + "\n", "zrh:" + strings.ReplaceAll(uuidA, "-", ""), "zrh:a:b",
 	} {
@@ -54,9 +54,9 @@ func TestParseuses(t *testing.T) {
 	}
 }
 
-// TestParseRefusesURLs: URLs that are malformed, or that no client fetches, are refused without
+// TestRefusedURLIsNotRepeated: URLs that are malformed, or that no client fetches, are refused without
 // repeating what may be a password.
-func TestParseRefusesURLs(t *testing.T) {
+func TestRefusedURLIsNotRepeated(t *testing.T) {
 	for _, in := range []string{
 		"ftp://u:s3cret@h/x", "S3://u:s3cret@h/x", "file://s3cret/x?s3cret", "https://u:s3cret/more@h/x", "https://u:s3cret?more@h/x", "https://u:s3cret#more@h/x",
 		"https://u:s3cret^@h/x", "https://u:s3cret\n@h/x", "https://u:s3cret@", "https:///x?s3cret", "https://",
@@ -71,7 +71,7 @@ func TestParseRefusesURLs(t *testing.T) {
 	}
 }
 
-func TestRefKinds(t *testing.T) {
+func TestRefHasOneKind(t *testing.T) {
 	for _, tc := range []struct {
 		in                    string
 		drive, url, std, file bool
@@ -94,7 +94,7 @@ func TestRefKinds(t *testing.T) {
 	}
 }
 
-func TestRefAbs(t *testing.T) {
+func TestAbsChangesFilesOnly(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	for in, want := range map[string]string{
@@ -111,7 +111,7 @@ func TestRefAbs(t *testing.T) {
 	}
 }
 
-func TestRefRedacted(t *testing.T) {
+func TestRedactedShowsNoSecret(t *testing.T) {
 	for in, want := range map[string]string{
 		"zrh:" + uuidA:                       "zrh:" + uuidA,
 		"/a/b?c@d":                           "/a/b?c@d",

@@ -24,8 +24,8 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// TestPasswordHangs keeps nobody from another endpoint, and those who want this one no longer than they like.
-func TestPasswordHangs(t *testing.T) {
+// TestHangingPasswordCommandDelaysNoOther keeps nobody from another endpoint, and those who want this one no longer than they like.
+func TestHangingPasswordCommandDelaysNoOther(t *testing.T) {
 	asked := filepath.Join(t.TempDir(), "asked")
 	if err := unix.Mkfifo(asked, 0o600); err != nil {
 		t.Fatal(err)
@@ -59,8 +59,8 @@ func TestPasswordHangs(t *testing.T) {
 	}
 }
 
-// TestOneLimit has both ends of a job take what they move from its one limit.
-func TestOneLimit(t *testing.T) {
+// TestBothEndsShareTheJobsLimit has both ends of a job take what they move from its one limit.
+func TestBothEndsShareTheJobsLimit(t *testing.T) {
 	const n, burst = 64 << 10, 1 << 20
 	b := newBench(t)
 	up := b.mustRun(spec(transfer.Upload, file(b.image(n)), drive("here", "")))
@@ -88,8 +88,8 @@ func TestOneLimit(t *testing.T) {
 	}
 }
 
-// TestBomb unpacks a small file that would fill any disk no further than its drive is large.
-func TestBomb(t *testing.T) {
+// TestBombUnpacksNoFurtherThanItsDrive unpacks a small file that would fill any disk no further than its drive is large.
+func TestBombUnpacksNoFurtherThanItsDrive(t *testing.T) {
 	b := newBench(t)
 	up := b.mustRun(spec(transfer.Upload, file(b.image(64<<10)), drive("here", "")))
 	path := b.path("bomb.gz")
@@ -111,9 +111,9 @@ func TestBomb(t *testing.T) {
 	}
 }
 
-// TestClaimsOfOneAccount: claims of one account are equal under every name in the config and on
+// TestClaimsOfOneAccountAreEqual: claims of one account are equal under every name in the config and on
 // every host, and differ from those of another account.
-func TestClaimsOfOneAccount(t *testing.T) {
+func TestClaimsOfOneAccountAreEqual(t *testing.T) {
 	here := endpoints.New(map[string]config.Endpoint{
 		"zrh":    {URL: "https://api.zrh.example.com", User: "ops"},
 		"zurich": {URL: "HTTPS://API.zrh.example.com:443/", User: "ops"},
@@ -135,9 +135,9 @@ func TestClaimsOfOneAccount(t *testing.T) {
 	}
 }
 
-// TestRotatedPasswordFile: the password file is read again when the endpoint refuses the password,
+// TestRotatedPasswordFileIsReadAgain: the password file is read again when the endpoint refuses the password,
 // and by Reload.
-func TestRotatedPasswordFile(t *testing.T) {
+func TestRotatedPasswordFileIsReadAgain(t *testing.T) {
 	var asked atomic.Int64
 	var password atomic.Value
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

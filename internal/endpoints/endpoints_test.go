@@ -143,8 +143,8 @@ func (b *bench) equal(a, c string) {
 	}
 }
 
-// TestThereAndBack takes images of all boundary sizes up, to a clone, to another endpoint and down again.
-func TestThereAndBack(t *testing.T) {
+// TestImageSurvivesUploadCloneAndDownload takes images of all boundary sizes up, to a clone, to another endpoint and down again.
+func TestImageSurvivesUploadCloneAndDownload(t *testing.T) {
 	const c = 64 << 10
 	for _, size := range []int64{512, c - 512, c, c + 512, 7*c + 1024} {
 		b := newBench(t)
@@ -162,8 +162,8 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
-// TestFaultyEndpoint moves an image through every fault at once, and proves that each was met and none got through.
-func TestFaultyEndpoint(t *testing.T) {
+// TestImageSurvivesEveryFault moves an image through every fault at once, and proves that each was met and none got through.
+func TestImageSurvivesEveryFault(t *testing.T) {
 	faults := []string{"409=4%", "504=4%", "500=4%", "reset=4%", "truncate=4%", "corrupt-write=4%", "corrupt-read=4%"}
 	b := newBench(t, faults...)
 	img := b.image(24 << 20)
@@ -212,8 +212,8 @@ func (b *bench) failOnce(suffix string, status int) {
 	})
 }
 
-// TestTheSameOnAnotherDay makes a drive of its own each time, also when it has to ask twice.
-func TestTheSameOnAnotherDay(t *testing.T) {
+// TestEachJobMakesItsOwnDrive makes a drive of its own each time, also when it has to ask twice.
+func TestEachJobMakesItsOwnDrive(t *testing.T) {
 	b := newBench(t)
 	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
 	first := b.mustRun(s)
@@ -223,8 +223,8 @@ func TestTheSameOnAnotherDay(t *testing.T) {
 	}
 }
 
-// TestUnknownForAMoment is a drive that one part of the endpoint has made, and another has not heard of yet.
-func TestUnknownForAMoment(t *testing.T) {
+// TestNewDriveMayBeUnknownAtFirst is a drive that one part of the endpoint has made, and another has not heard of yet.
+func TestNewDriveMayBeUnknownAtFirst(t *testing.T) {
 	for _, to := range []string{"here", "there"} { // where the endpoint clones by itself, and where it does not
 		b := newBench(t)
 		origin := b.mustRun(spec(transfer.Upload, file(b.image(1<<20)), drive("here", "")))

@@ -13,8 +13,8 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// TestFullDisk downloads to a disk that is too small: the job says so, and goes on where it was when there is room.
-func TestFullDisk(t *testing.T) {
+// TestFullDiskIsResumedWhenThereIsSpace downloads to a disk that is too small: the job says so, and goes on where it was when there is room.
+func TestFullDiskIsResumedWhenThereIsSpace(t *testing.T) {
 	b := newBench(t)
 	up := b.mustRun(spec(transfer.Upload, file(b.image(8<<20)), drive("here", "")))
 	disk := b.path("disk")

@@ -7,8 +7,8 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// TestTargetsThatCannotBeMade: Provision and Ready refuse places without a maker.
-func TestTargetsThatCannotBeMade(t *testing.T) {
+// TestTargetsWithoutAMakerAreRefused: Provision and Ready refuse places without a maker.
+func TestTargetsWithoutAMakerAreRefused(t *testing.T) {
 	o := New(nil, Options{})
 	for _, target := range []transfer.Ref{{Path: "https://h/x"}, {Path: "/x"}, {Path: "-"}} {
 		s := &worker.Session{Job: worker.Job{Spec: transfer.Spec{Target: target}}}

@@ -26,9 +26,9 @@ func (b *bench) tags(endpoint, uuid string) []string {
 	return info.Tags
 }
 
-// TestIncompleteTag: a drive that a job makes has the tag until the job has succeeded, and keeps
+// TestNewDriveIsTaggedIncomplete: a drive that a job makes has the tag until the job has succeeded, and keeps
 // the user's tags.
-func TestIncompleteTag(t *testing.T) {
+func TestNewDriveIsTaggedIncomplete(t *testing.T) {
 	b := newBench(t)
 	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
 	s.Tags = []string{"mine"}
@@ -59,8 +59,8 @@ func TestIncompleteTag(t *testing.T) {
 	}
 }
 
-// TestDriveInUse: a drive is not written while a server uses it, and UsedBy names the server.
-func TestDriveInUse(t *testing.T) {
+// TestDriveInUseIsNotWritten: a drive is not written while a server uses it, and UsedBy names the server.
+func TestDriveInUseIsNotWritten(t *testing.T) {
 	b := newBench(t)
 	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
 	s.Target.Drive = b.mustRun(s).Drive

@@ -83,7 +83,7 @@ func TestWriteFileNeverReplaces(t *testing.T) {
 	only(t, dir, "x", "y")
 }
 
-func TestWriteFileMode(t *testing.T) {
+func TestWriteFileObeysTheUmask(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
 	old := unix.Umask(0o027)
 	err := WriteFile(path, 0o666, false, text("content"))
@@ -137,8 +137,8 @@ func TestWriteFileKeepsTheOldFileAfterAnError(t *testing.T) {
 	only(t, filepath.Dir(path), "x")
 }
 
-// TestWriteFileIsWhole reads while others write.
-func TestWriteFileIsWhole(t *testing.T) {
+// TestReadersSeeWholeFiles reads while others write.
+func TestReadersSeeWholeFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
 	small, large := "small", strings.Repeat("large", 100_000)
 	if err := WriteFile(path, 0o600, true, text(small)); err != nil {
@@ -168,8 +168,8 @@ func TestWriteFileIsWhole(t *testing.T) {
 	}
 }
 
-// TestWriteFileAt follows an open folder to its new name.
-func TestWriteFileAt(t *testing.T) {
+// TestWriteFileAtFollowsTheFolder follows an open folder to its new name.
+func TestWriteFileAtFollowsTheFolder(t *testing.T) {
 	base := t.TempDir()
 	before, after := filepath.Join(base, "before"), filepath.Join(base, "after")
 	if err := os.Mkdir(before, 0o700); err != nil {
@@ -192,8 +192,8 @@ func TestWriteFileAt(t *testing.T) {
 	only(t, before)
 }
 
-// TestCreateFile goes on with a file that was put in place.
-func TestCreateFile(t *testing.T) {
+// TestCreateFileReturnsTheOpenFile goes on with a file that was put in place.
+func TestCreateFileReturnsTheOpenFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
 	f, err := CreateFile(path, 0o600, false, text("content"))
 	if err != nil {
@@ -214,8 +214,8 @@ func TestCreateFile(t *testing.T) {
 	}
 }
 
-// TestNotDurable is a folder that cannot be synced: the file is in place, and the error says so.
-func TestNotDurable(t *testing.T) {
+// TestUnsyncedFolderIsErrNotDurable is a folder that cannot be synced: the file is in place, and the error says so.
+func TestUnsyncedFolderIsErrNotDurable(t *testing.T) {
 	base := t.TempDir()
 	dir, err := os.Open(base)
 	if err != nil {
@@ -242,7 +242,7 @@ func TestNotDurable(t *testing.T) {
 	only(t, base, "x")
 }
 
-func TestRemoveTemporary(t *testing.T) {
+func TestRemoveTemporaryRemovesOnlyItsOwn(t *testing.T) {
 	base := t.TempDir()
 	dir, err := os.Open(base)
 	if err != nil {

@@ -75,9 +75,9 @@ func TestRenameNeverReplaces(t *testing.T) {
 	}
 }
 
-// TestRenameAfterCrash: Rename replaces the placeholder of a Rename that a crash ended, and not
+// TestRenameReplacesAnAbandonedPlaceholder: Rename replaces the placeholder of a Rename that a crash ended, and not
 // that of a running one.
-func TestRenameAfterCrash(t *testing.T) {
+func TestRenameReplacesAnAbandonedPlaceholder(t *testing.T) {
 	base, dir := folder(t, map[string]string{"from": "new", "to": placeholder, "other": placeholder + "x"})
 	sys := without(unix.EINVAL, unix.EPERM)
 	for _, name := range []string{"to", "other", "from", "none"} {
@@ -110,9 +110,9 @@ func TestRenameAfterCrash(t *testing.T) {
 	only(t, base, "other", "to")
 }
 
-// TestSync: Sync returns the errors of fsync and close, and syncs the whole file system where it
+// TestSyncReportsEveryError: Sync returns the errors of fsync and close, and syncs the whole file system where it
 // cannot sync a file.
-func TestSync(t *testing.T) {
+func TestSyncReportsEveryError(t *testing.T) {
 	fails := func(err error) func(int) error { return func(int) error { return err } }
 	for name, tc := range map[string]struct {
 		fsync, syncfs, closing, want error
@@ -175,7 +175,7 @@ func TestSyncIsRepeatedAfterSignal(t *testing.T) {
 	}
 }
 
-func TestTemporary(t *testing.T) {
+func TestCreateTemporaryIsRemovable(t *testing.T) {
 	base, dir := folder(t, nil)
 	f, name, err := Temporary(dir, 0o600)
 	if err != nil {

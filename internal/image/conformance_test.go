@@ -17,8 +17,8 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestSources holds every medium with every format on it to the contract.
-func TestSources(t *testing.T) {
+// TestEverySourceKeepsTheContract holds every medium with every format on it to the contract.
+func TestEverySourceKeepsTheContract(t *testing.T) {
 	type opener func(t *testing.T, stored []byte, ending string) transfer.Source
 	media := map[string]opener{
 		"file": func(t *testing.T, stored []byte, ending string) transfer.Source {
@@ -92,9 +92,9 @@ func openManifest(t *testing.T, content []byte) transfer.Source {
 	return src
 }
 
-// TestFormatsAreAllTested has each format that is read among those that the conformance suite
+// TestConformanceCoversEveryFormat has each format that is read among those that the conformance suite
 // stores images in.
-func TestFormatsAreAllTested(t *testing.T) {
+func TestConformanceCoversEveryFormat(t *testing.T) {
 	tested := map[string]bool{}
 	for _, store := range storedAs() {
 		tested[formatOf(sample{head: store.pack(t, []byte("content"))}).name] = true
@@ -141,8 +141,8 @@ func sparseFile(t testing.TB, content []byte) string {
 	return f.Name()
 }
 
-// TestSinks holds every kind of sink to the contract.
-func TestSinks(t *testing.T) {
+// TestEverySinkKeepsTheContract holds every kind of sink to the contract.
+func TestEverySinkKeepsTheContract(t *testing.T) {
 	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gzip": transfer.FormatGzip, "zstd": transfer.FormatZstd} {
 		t.Run(name, func(t *testing.T) {
 			transfertest.Sink(t, transfertest.Shape{Empty: true}, func(t *testing.T, size int64) transfertest.Target {

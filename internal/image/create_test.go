@@ -28,8 +28,8 @@ func begun(t *testing.T, path string, content []byte, opts CreateOptions) transf
 	return dst
 }
 
-// TestCreateRefused leaves everything as it was.
-func TestCreateRefused(t *testing.T) {
+// TestRefusedCreateChangesNothing leaves everything as it was.
+func TestRefusedCreateChangesNothing(t *testing.T) {
 	dir := tempDir(t)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for _, err := range []error{
@@ -80,8 +80,8 @@ func TestCreateRefused(t *testing.T) {
 	}
 }
 
-// TestOneWriter gives a target to one job at a time.
-func TestOneWriter(t *testing.T) {
+// TestTargetHasOneWriterAtATime gives a target to one job at a time.
+func TestTargetHasOneWriterAtATime(t *testing.T) {
 	path := filepath.Join(tempDir(t), "disk.img")
 	opts := CreateOptions{Size: chunk, Roots: everywhere}
 	first := create(t, path, opts)
@@ -92,8 +92,8 @@ func TestOneWriter(t *testing.T) {
 	closed(t, second)
 }
 
-// TestTargetAppears while it was being written: it stays, and so does what was written.
-func TestTargetAppears(t *testing.T) {
+// TestTargetThatAppearsMeanwhileStays while it was being written: it stays, and so does what was written.
+func TestTargetThatAppearsMeanwhileStays(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip} {
 		path := filepath.Join(tempDir(t), "disk.img")
@@ -108,9 +108,9 @@ func TestTargetAppears(t *testing.T) {
 	}
 }
 
-// TestCommitTwice is the crash between a target's completion and the record of it: the next attempt
+// TestSecondCommitFindsThePublishedTarget is the crash between a target's completion and the record of it: the next attempt
 // finds the target there, verifies that it is this image, and has nothing left to do.
-func TestCommitTwice(t *testing.T) {
+func TestSecondCommitFindsThePublishedTarget(t *testing.T) {
 	content := transfertest.Image(5*chunk, chunk)
 	manifest := transfertest.Manifest(content, chunk)
 	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip, "zst": transfer.FormatZstd} {
@@ -150,10 +150,10 @@ func TestManifestIsWritten(t *testing.T) {
 	}
 }
 
-// TestManifestStays: what was kept to verify an image by is not replaced by the manifest of
+// TestManifestOfAnotherImageStays: what was kept to verify an image by is not replaced by the manifest of
 // another, neither one that is there before, nor one that appears meanwhile; one that says the same
 // is what an earlier attempt left.
-func TestManifestStays(t *testing.T) {
+func TestManifestOfAnotherImageStays(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	path := filepath.Join(tempDir(t), "disk.img")
 	kept := writeFile(t, path+manifestSuffix, []byte("evidence"))
@@ -197,8 +197,8 @@ func TestCompressedTargetIsVerified(t *testing.T) {
 	}
 }
 
-// TestStaleChunks is a .partial of the right size that holds data where the image has zeros.
-func TestStaleChunks(t *testing.T) {
+// TestStaleChunksAreCleared is a .partial of the right size that holds data where the image has zeros.
+func TestStaleChunksAreCleared(t *testing.T) {
 	content := transfertest.Image(4*chunk, chunk)
 	clear(content[chunk : 2*chunk])
 	path := filepath.Join(tempDir(t), "disk.img")
@@ -218,8 +218,8 @@ func TestStaleChunks(t *testing.T) {
 	}
 }
 
-// TestFileErrors gives each failure of a file system the code and hint that users act on.
-func TestFileErrors(t *testing.T) {
+// TestFileErrorsHaveCodeAndHint gives each failure of a file system the code and hint that users act on.
+func TestFileErrorsHaveCodeAndHint(t *testing.T) {
 	for cause, code := range map[error]transfer.Code{
 		fs.ErrNotExist: transfer.CodeNotFound, unix.ENOTDIR: transfer.CodeNotFound, fs.ErrPermission: transfer.CodeForbidden,
 		unix.EROFS: transfer.CodeForbidden, unix.ENOSPC: transfer.CodeNoSpace, unix.EDQUOT: transfer.CodeNoSpace,

@@ -15,8 +15,8 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestDiskReader: unaligned ranges are read correctly, with O_DIRECT and without.
-func TestDiskReader(t *testing.T) {
+// TestDiskReaderReadsUnalignedRanges: unaligned ranges are read correctly, with O_DIRECT and without.
+func TestDiskReaderReadsUnalignedRanges(t *testing.T) {
 	content := transfertest.Image(3*diskWindow+4096+7, chunk)
 	noDirect := fsx.Kernel()
 	noDirect.Open = func(string, int, uint32) (int, error) { return -1, unix.EINVAL }
@@ -67,8 +67,8 @@ func TestDiskReader(t *testing.T) {
 	}
 }
 
-// TestReadsAreAligned in memory, too.
-func TestReadsAreAligned(t *testing.T) {
+// TestDiskBuffersAreAligned in memory, too.
+func TestDiskBuffersAreAligned(t *testing.T) {
 	for _, align := range []int64{512, 4096, 65536} {
 		buf := new([2 * diskWindow]byte)
 		p := aligned(buf, align)
@@ -79,8 +79,8 @@ func TestReadsAreAligned(t *testing.T) {
 	}
 }
 
-// TestCompressedIsReadFromDisk: with FromDisk, a compressed file is read back from the disk.
-func TestCompressedIsReadFromDisk(t *testing.T) {
+// TestCompressedFileIsReadFromDisk: with FromDisk, a compressed file is read back from the disk.
+func TestCompressedFileIsReadFromDisk(t *testing.T) {
 	content := transfertest.Image(64*chunk+5, chunk)
 	for _, format := range []transfer.Format{transfer.FormatGzip, transfer.FormatZstd} {
 		for fromDisk, want := range map[bool]transfer.ReadVia{false: transfer.ReadCached, true: transfer.ReadDropped} {

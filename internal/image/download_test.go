@@ -71,9 +71,9 @@ func random(n int) []byte {
 	return p
 }
 
-// TestCutStreams: an image whose server cuts each response off is continued by ranges, and is
+// TestCutStreamIsContinuedByRanges: an image whose server cuts each response off is continued by ranges, and is
 // complete, compressed or not.
-func TestCutStreams(t *testing.T) {
+func TestCutStreamIsContinuedByRanges(t *testing.T) {
 	content := random(2 << 20)
 	const most = 300 << 10
 	for format, store := range storedAs() {
@@ -101,9 +101,9 @@ func TestCutStreams(t *testing.T) {
 	}
 }
 
-// TestCutWithoutRanges: an image is read again from its start where its server has no ranges, or
+// TestCutStreamWithoutRangesIsReadAgain: an image is read again from its start where its server has no ranges, or
 // refuses one after it has sent others.
-func TestCutWithoutRanges(t *testing.T) {
+func TestCutStreamWithoutRangesIsReadAgain(t *testing.T) {
 	content := random(1 << 20)
 	stored := gzipped(t, content)
 	modified := time.Now().Add(-time.Hour)
@@ -141,8 +141,8 @@ func TestCutWithoutRanges(t *testing.T) {
 	}
 }
 
-// TestReplacedWhileCut: a download does not continue with another image, even of the same length.
-func TestReplacedWhileCut(t *testing.T) {
+// TestReplacedImageIsNotContinued: a download does not continue with another image, even of the same length.
+func TestReplacedImageIsNotContinued(t *testing.T) {
 	stored := gzipped(t, random(1<<20))
 	other := bytes.Clone(stored)
 	other[1000] ^= 1
@@ -164,8 +164,8 @@ func TestReplacedWhileCut(t *testing.T) {
 	}
 }
 
-// TestCutEachTime: a download fails after mostRestarts if the server never sends the whole image.
-func TestCutEachTime(t *testing.T) {
+// TestDownloadEndsAfterMaxRestarts: a download fails after mostRestarts if the server never sends the whole image.
+func TestDownloadEndsAfterMaxRestarts(t *testing.T) {
 	var asked atomic.Int64
 	stored := gzipped(t, random(1<<20))
 	s := server(t, func(w http.ResponseWriter, r *http.Request) {
@@ -180,9 +180,9 @@ func TestCutEachTime(t *testing.T) {
 	}
 }
 
-// TestRangesAreGone: ReadChunk returns ErrInOrder when the server stops to send ranges, at the
+// TestMissingRangesAreErrInOrder: ReadChunk returns ErrInOrder when the server stops to send ranges, at the
 // fourth such response; and at the first one when the servers of a cluster disagree on the ETag.
-func TestRangesAreGone(t *testing.T) {
+func TestMissingRangesAreErrInOrder(t *testing.T) {
 	data, modified := random(10_000), time.Now().Add(-time.Hour)
 	for name, tc := range map[string]struct {
 		later http.Handler
@@ -226,8 +226,8 @@ func TestRangesAreGone(t *testing.T) {
 	}
 }
 
-// TestRangeRefusedAtFirst opens an image in order whose server refuses any range.
-func TestRangeRefusedAtFirst(t *testing.T) {
+// TestServerThatRefusesRangesIsReadInOrder opens an image in order whose server refuses any range.
+func TestServerThatRefusesRangesIsReadInOrder(t *testing.T) {
 	data := random(10_000)
 	for _, code := range []int{400, 403, 416, 500, 501} {
 		s := server(t, func(w http.ResponseWriter, r *http.Request) {
@@ -245,8 +245,8 @@ func TestRangeRefusedAtFirst(t *testing.T) {
 	}
 }
 
-// TestPageForAWhile reads on when a server has sent pages for a while in place of an image.
-func TestPageForAWhile(t *testing.T) {
+// TestPageInPlaceOfAnImageIsRetried reads on when a server has sent pages for a while in place of an image.
+func TestPageInPlaceOfAnImageIsRetried(t *testing.T) {
 	data := random(1 << 20)
 	for name, ranges := range map[string]bool{"by offset": true, "in order": false} {
 		var pages, most atomic.Int64
@@ -275,9 +275,9 @@ func TestPageForAWhile(t *testing.T) {
 	}
 }
 
-// TestSignedURLExpires: when an address from a redirect expires, the redirect is followed again;
+// TestExpiredRedirectIsFollowedAgain: when an address from a redirect expires, the redirect is followed again;
 // when the given address itself has expired, the hint says so.
-func TestSignedURLExpires(t *testing.T) {
+func TestExpiredRedirectIsFollowedAgain(t *testing.T) {
 	data := random(10_000)
 	for _, code := range []int{400, 403} {
 		var valid, given atomic.Int64
@@ -309,9 +309,9 @@ func TestSignedURLExpires(t *testing.T) {
 	}
 }
 
-// TestCutRanges: a chunk is complete although each response has a part of it, because each is cut
+// TestCutRangesCompleteAChunk: a chunk is complete although each response has a part of it, because each is cut
 // off, or because the server sends less than requested.
-func TestCutRanges(t *testing.T) {
+func TestCutRangesCompleteAChunk(t *testing.T) {
 	data := random(1 << 20)
 	b := &backend{stored: data, etag: `"1"`, ranges: true, most: 100 << 10}
 	for name, h := range map[string]http.HandlerFunc{

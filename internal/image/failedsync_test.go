@@ -39,8 +39,8 @@ func newFailing(closing bool) *failing {
 	return f
 }
 
-// TestLost: nothing is published after a sync that failed, and the error is not retried.
-func TestLost(t *testing.T) {
+// TestFailedSyncPublishesNothing: nothing is published after a sync that failed, and the error is not retried.
+func TestFailedSyncPublishesNothing(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for _, closing := range []bool{false, true} {
 		for _, opts := range []CreateOptions{
@@ -64,9 +64,9 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestLostFlush: a failed sync in Flush is ErrLost and the disk's error, for a file and for a
+// TestFailedFlushIsErrLost: a failed sync in Flush is ErrLost and the disk's error, for a file and for a
 // device.
-func TestLostFlush(t *testing.T) {
+func TestFailedFlushIsErrLost(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	sys := newFailing(false)
 	file := begun(t, filepath.Join(tempDir(t), "disk.img"), content, CreateOptions{sys: sys.System})
@@ -93,9 +93,9 @@ func TestLostFlush(t *testing.T) {
 	}
 }
 
-// TestOldErrorOfADevice: the kernel's report of an earlier failed write is ignored; a device that
+// TestOldErrorOfADeviceIsIgnored: the kernel's report of an earlier failed write is ignored; a device that
 // keeps failing is refused before the transfer.
-func TestOldErrorOfADevice(t *testing.T) {
+func TestOldErrorOfADeviceIsIgnored(t *testing.T) {
 	for _, errs := range []int{1, 2} {
 		f, err := os.OpenFile(tempFile(t, "device", make([]byte, chunk)), os.O_RDWR, 0)
 		if err != nil {

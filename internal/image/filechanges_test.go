@@ -11,9 +11,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestTouchedFile: Unchanged reports a change of the ctime once, also if the modification time was
+// TestTouchedFileIsReportedOnce: Unchanged reports a change of the ctime once, also if the modification time was
 // set back.
-func TestTouchedFile(t *testing.T) {
+func TestTouchedFileIsReportedOnce(t *testing.T) {
 	path := tempFile(t, "x.img", random(100_000))
 	old := time.Now().Add(-time.Hour)
 	for name, touch := range map[string]func() error{
@@ -80,9 +80,9 @@ func TestTouchedFile(t *testing.T) {
 	}
 }
 
-// TestMappedFile: Unseen reports a file that was mapped for writing when it was opened, and no
+// TestMappedFileIsReported: Unseen reports a file that was mapped for writing when it was opened, and no
 // other.
-func TestMappedFile(t *testing.T) {
+func TestMappedFileIsReported(t *testing.T) {
 	path := tempFile(t, "x.img", random(100_000))
 	w, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

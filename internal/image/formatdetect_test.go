@@ -42,10 +42,10 @@ func read(t *testing.T, open func() (transfer.Source, error)) ([]byte, error) {
 	return drain(t, src)
 }
 
-// TestRefusedAtEveryDepth: content that is no raw image is refused on each medium, as it is and
+// TestOtherFormatsAreRefusedAtEveryDepth: content that is no raw image is refused on each medium, as it is and
 // compressed, by its first and last bytes; those of a stream come at its end. With the format
 // given, all of them are read.
-func TestRefusedAtEveryDepth(t *testing.T) {
+func TestOtherFormatsAreRefusedAtEveryDepth(t *testing.T) {
 	footer := append(bytes.Repeat([]byte("data"), 4096), "conectix"...)
 	footer = append(footer, make([]byte, sampleSize-len("conectix"))...)
 	for name, tc := range map[string]struct {
@@ -88,16 +88,16 @@ func TestRefusedAtEveryDepth(t *testing.T) {
 	}
 }
 
-// TestMeasuredToTheEnd finds a footer in a compressed file before anything is created.
-func TestMeasuredToTheEnd(t *testing.T) {
+// TestMeasuringFindsAFooter finds a footer in a compressed file before anything is created.
+func TestMeasuringFindsAFooter(t *testing.T) {
 	content := append(make([]byte, 1<<20), "conectix"...)
 	path := tempFile(t, "x.img.gz", gzipped(t, append(content, make([]byte, sampleSize-8)...)))
 	_, err := Open(t.Context(), path, Options{Roots: everywhere, Measure: true})
 	expect(t, err, transfer.CodeInvalid, "fixed VHD", "head -c -512")
 }
 
-// TestRawImages: content that drives hold is read as a raw image.
-func TestRawImages(t *testing.T) {
+// TestDiskContentIsARawImage: content that drives hold is read as a raw image.
+func TestDiskContentIsARawImage(t *testing.T) {
 	at := func(off int, text string) []byte {
 		p := make([]byte, 1<<20)
 		copy(p[off:], text)
@@ -135,8 +135,8 @@ var debian = map[string]string{
 	"mount": "mount", "qemu-img": "qemu-utils", "tar": "tar", "xz": "xz-utils", "zip": "zip", "zstd": "zstd",
 }
 
-// TestImagesOfOtherPrograms: the formats of images that other programs make are recognised.
-func TestImagesOfOtherPrograms(t *testing.T) {
+// TestImagesOfOtherProgramsAreRecognised: the formats of images that other programs make are recognised.
+func TestImagesOfOtherProgramsAreRecognised(t *testing.T) {
 	dir := tempDir(t)
 	disk := filepath.Join(dir, "disk.img")
 	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 4<<20)); err != nil {
@@ -190,8 +190,8 @@ func TestImagesOfOtherPrograms(t *testing.T) {
 	}
 }
 
-// TestPages refuses what servers send in place of an image, and no image for its type.
-func TestPages(t *testing.T) {
+// TestPagesAreRefused refuses what servers send in place of an image, and no image for its type.
+func TestPagesAreRefused(t *testing.T) {
 	disk := append([]byte("data of a disk"), 0, 0xff)
 	for _, tc := range []struct {
 		kind    string
@@ -230,9 +230,9 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestContentEncoding is about servers that encode a body although the request forbids it. Some
+// TestEncodedBodyIsReadOrRefused is about servers that encode a body although the request forbids it. Some
 // send the header with a file that they send as it is stored.
-func TestContentEncoding(t *testing.T) {
+func TestEncodedBodyIsReadOrRefused(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 1000)
 	gz := gzipped(t, disk)
 	for name, tc := range map[string]struct {
@@ -268,8 +268,8 @@ func TestContentEncoding(t *testing.T) {
 	}
 }
 
-// TestEndsEarly: a stream that does not mark its end is refused if it is shorter than MinSize.
-func TestEndsEarly(t *testing.T) {
+// TestStreamShorterThanMinSizeIsRefused: a stream that does not mark its end is refused if it is shorter than MinSize.
+func TestStreamShorterThanMinSizeIsRefused(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 1000)
 	unframed := server(t, func(w http.ResponseWriter, _ *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()
@@ -304,8 +304,8 @@ func TestEndsEarly(t *testing.T) {
 	}
 }
 
-// TestCheck: Check refuses what Open would, unless a manifest may overrule that.
-func TestCheck(t *testing.T) {
+// TestCheckRefusesWhatOpenRefuses: Check refuses what Open would, unless a manifest may overrule that.
+func TestCheckRefusesWhatOpenRefuses(t *testing.T) {
 	qcow := append([]byte("QFI\xfb"), binary.BigEndian.AppendUint32(nil, 3)...)
 	path := tempFile(t, "x.img", qcow)
 	expect(t, Check(path, ""), transfer.CodeInvalid, "qcow2")

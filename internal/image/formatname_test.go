@@ -6,9 +6,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestFormatOfName: the format follows from the name; a name of a format that is not written is
+// TestFormatFollowsFromTheName: the format follows from the name; a name of a format that is not written is
 // refused.
-func TestFormatOfName(t *testing.T) {
+func TestFormatFollowsFromTheName(t *testing.T) {
 	for name, want := range map[string]transfer.Format{
 		"/a/disk": transfer.FormatRaw, "/a/disk.img": transfer.FormatRaw, "/a.qcow2/disk.raw": transfer.FormatRaw,
 		"/dev/sdb": transfer.FormatRaw, "/a/disk.img.gz": transfer.FormatGzip, "/a/DISK.GZ": transfer.FormatGzip,

@@ -26,9 +26,9 @@ func contentOf(m mark) sample {
 	return s
 }
 
-// TestMarks: each mark of each format is found in a file, in a gzip stream and in a Zstandard
+// TestEverySignatureIsFound: each mark of each format is found in a file, in a gzip stream and in a Zstandard
 // frame.
-func TestMarks(t *testing.T) {
+func TestEverySignatureIsFound(t *testing.T) {
 	for i := range formats {
 		f := &formats[i]
 		for _, m := range f.marks {
@@ -77,8 +77,8 @@ func bitsOf(m mark) (n int) {
 	return n
 }
 
-// TestSkippableFrames are 16 marks, of which a mask makes one row (RFC 8878, 3.1.2).
-func TestSkippableFrames(t *testing.T) {
+// TestSkippableFramesAreZstandard are 16 marks, of which a mask makes one row (RFC 8878, 3.1.2).
+func TestSkippableFramesAreZstandard(t *testing.T) {
 	for first := range 256 {
 		head := append([]byte{byte(first)}, "\x2a\x4d\x18 and more"...)
 		want := transfer.FormatRaw
@@ -91,8 +91,8 @@ func TestSkippableFrames(t *testing.T) {
 	}
 }
 
-// TestTextMarks finds pages and descriptors however they are written.
-func TestTextMarks(t *testing.T) {
+// TestTextSignaturesIgnoreCaseAndBlanks finds pages and descriptors however they are written.
+func TestTextSignaturesIgnoreCaseAndBlanks(t *testing.T) {
 	for content, want := range map[string]string{
 		"<!DOCTYPE html>\n<html>": "HTML", "\xef\xbb\xbf\r\n  <HTML lang=en>": "HTML", "<head>": "HTML",
 		"<?xml version=\"1.0\"?><Error/>": "XML", "# Disk DescriptorFile\r\nversion=1": "descriptor",
@@ -107,9 +107,9 @@ func TestTextMarks(t *testing.T) {
 	}
 }
 
-// TestTarOrDisk: tar archives of every kind are recognised, and a boot sector with the magic of tar
+// TestBootSectorIsNoTarArchive: tar archives of every kind are recognised, and a boot sector with the magic of tar
 // is a raw image.
-func TestTarOrDisk(t *testing.T) {
+func TestBootSectorIsNoTarArchive(t *testing.T) {
 	archive := func(name string) []byte {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
@@ -144,8 +144,8 @@ func TestTarOrDisk(t *testing.T) {
 	}
 }
 
-// TestNames compares what a file's name says of its format with its content.
-func TestNames(t *testing.T) {
+// TestContentMustMatchTheName compares what a file's name says of its format with its content.
+func TestContentMustMatchTheName(t *testing.T) {
 	gz, zst, raw := []byte("\x1f\x8b\x08\x00"), []byte("\x28\xb5\x2f\xfd"), []byte("content")
 	for _, tc := range []struct {
 		name string
@@ -192,8 +192,8 @@ func FuzzFormat(f *testing.F) {
 	})
 }
 
-// TestFormatNamed finds what jobs can write, by the names that they have for it, and nothing else.
-func TestFormatNamed(t *testing.T) {
+// TestFormatsOfJobsAreStoredAndRead finds what jobs can write, by the names that they have for it, and nothing else.
+func TestFormatsOfJobsAreStoredAndRead(t *testing.T) {
 	for _, id := range []transfer.Format{transfer.FormatRaw, transfer.FormatGzip, transfer.FormatZstd} {
 		f := formatNamed(id)
 		if f == nil || f.id != id || f.encode == nil || f.decode == nil {

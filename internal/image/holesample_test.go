@@ -43,9 +43,9 @@ func extents(t testing.TB, s *File) (list []transfer.Extent) {
 	return list
 }
 
-// TestHolesThatAreNone: all of a file is read if its file system reports data as holes, wherever
+// TestMisreportedHolesAreRead: all of a file is read if its file system reports data as holes, wherever
 // the data is.
-func TestHolesThatAreNone(t *testing.T) {
+func TestMisreportedHolesAreRead(t *testing.T) {
 	const size = 1 << 30
 	places := map[string][]int64{
 		"the beginning": {0}, "the partition table": {512}, "the end": {size - 512}, "a file": nil, "nothing": nil,
@@ -95,8 +95,8 @@ func TestHolesAreLeftOut(t *testing.T) {
 	}
 }
 
-// TestProbesLieWithin: probes are within the hole, whatever its size.
-func TestProbesLieWithin(t *testing.T) {
+// TestSamplesLieWithinTheHole: probes are within the hole, whatever its size.
+func TestSamplesLieWithinTheHole(t *testing.T) {
 	for range 1000 {
 		size := 1 + rand.Int64N(rand.Int64N(1<<40)+1)
 		count := min(probesPerHole, (size+holeProbe-1)/holeProbe)

@@ -21,9 +21,9 @@ func describe(t *testing.T, path string, content []byte) {
 	writeFile(t, path+manifestSuffix, text.Bytes())
 }
 
-// TestManifestDecides: the manifest decides how a backup of a drive is read that looks like another
+// TestManifestDecidesTheFormat: the manifest decides how a backup of a drive is read that looks like another
 // format.
-func TestManifestDecides(t *testing.T) {
+func TestManifestDecidesTheFormat(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 5000)
 	qcow := append([]byte("QFI\xfb\x00\x00\x00\x03"), disk...)
 	const another = "it describes another image"
@@ -93,9 +93,9 @@ func checkWarning(t *testing.T, src transfer.Source, content []byte, want string
 	}
 }
 
-// TestManifestInOtherChunks: the root of a manifest with another chunk size is not compared, its
+// TestManifestOfOtherChunkSizeIsComparedBySize: the root of a manifest with another chunk size is not compared, its
 // size is.
-func TestManifestInOtherChunks(t *testing.T) {
+func TestManifestOfOtherChunkSizeIsComparedBySize(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 5000)
 	path := tempFile(t, "x.img", disk)
 	describe(t, path, disk)
@@ -112,8 +112,8 @@ func TestManifestInOtherChunks(t *testing.T) {
 	}
 }
 
-// TestManifestOutside: a manifest outside of the roots is not read.
-func TestManifestOutside(t *testing.T) {
+// TestManifestOutsideTheRootsIsNotRead: a manifest outside of the roots is not read.
+func TestManifestOutsideTheRootsIsNotRead(t *testing.T) {
 	inside, outside := tempFile(t, "x.img", []byte("QFI\xfb and more")), tempFile(t, "m.json", []byte("{}"))
 	if err := os.Symlink(outside, inside+manifestSuffix); err != nil {
 		t.Fatal(err)

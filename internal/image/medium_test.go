@@ -9,9 +9,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestURLChangesWhileItIsOpened answers the request for the first bytes with one version of a
+// TestURLThatChangesWhileItIsOpenedIsRefused answers the request for the first bytes with one version of a
 // compressed image, and that for the whole with another: what is read has to be what Identity says.
-func TestURLChangesWhileItIsOpened(t *testing.T) {
+func TestURLThatChangesWhileItIsOpenedIsRefused(t *testing.T) {
 	first, second := gzipped(t, []byte("the first image")), gzipped(t, []byte("another image"))
 	var asked atomic.Int64
 	s := server(t, func(w http.ResponseWriter, r *http.Request) {
@@ -25,9 +25,9 @@ func TestURLChangesWhileItIsOpened(t *testing.T) {
 	expectAt(t, err, transfer.CodeSourceChanged, 0)
 }
 
-// TestMeasureReadsNothingTwice but files: of others the size is not known before the end, whatever
+// TestMeasureReadsOnlyFilesTwice but files: of others the size is not known before the end, whatever
 // was asked for.
-func TestMeasureReadsNothingTwice(t *testing.T) {
+func TestMeasureReadsOnlyFilesTwice(t *testing.T) {
 	image := bytes.Repeat([]byte("an image "), 1000)
 	stored := gzipped(t, image)
 	var asked atomic.Int64

@@ -12,9 +12,9 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestWritersOfDevices: file systems that are mounted read-write on a disk, on its partitions, or
+// TestWritersOfDevicesAreFound: file systems that are mounted read-write on a disk, on its partitions, or
 // on devices on top of these, are found in trees as the kernel shows them.
-func TestWritersOfDevices(t *testing.T) {
+func TestWritersOfDevicesAreFound(t *testing.T) {
 	const disk, part1, part2, volume, snapshot, other = "8:0", "8:1", "8:2", "253:0", "253:1", "8:16"
 	dir := tempDir(t)
 	k := kernel{dir + "/dev", dir + "/block", dir + "/mountinfo", dir + "/swaps"}
@@ -87,10 +87,10 @@ func loop(t *testing.T, path string) string {
 	return dev
 }
 
-// TestMountedDevice: a device, and the file behind it, is refused while a file system on it is
+// TestDeviceMountedReadWriteIsRefused: a device, and the file behind it, is refused while a file system on it is
 // mounted read-write, unless that is allowed, and is read while it is mounted read-only. A device
 // that is not in use is opened exclusively.
-func TestMountedDevice(t *testing.T) {
+func TestDeviceMountedReadWriteIsRefused(t *testing.T) {
 	path := sparse(t, 8<<20)
 	for _, program := range []string{"mkfs.ext4", "mount"} {
 		transfertest.Program(t, program, debian[program])

@@ -15,8 +15,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestRefused opens what is no image. Nothing of it may wait, as opening a pipe would.
-func TestRefused(t *testing.T) {
+// TestWhatIsNoImageIsRefused opens what is no image. Nothing of it may wait, as opening a pipe would.
+func TestWhatIsNoImageIsRefused(t *testing.T) {
 	dir := tempDir(t)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	data := bytes.Repeat([]byte("some data that is no zeros "), 1000)
@@ -82,8 +82,8 @@ func flipped(b []byte) []byte {
 	return b
 }
 
-// TestMembers reads what gzip and zstd programs make of several inputs: one stream after another.
-func TestMembers(t *testing.T) {
+// TestAllMembersAreRead reads what gzip and zstd programs make of several inputs: one stream after another.
+func TestAllMembersAreRead(t *testing.T) {
 	a, b := bytes.Repeat([]byte("a"), 100_000), bytes.Repeat([]byte("b"), 7)
 	for name, pack := range map[string]func(testing.TB, []byte) []byte{"gz": gzipped, "zst": zstded} {
 		src := open(t, tempFile(t, "x.img."+name, append(pack(t, a), pack(t, b)...)), Options{Measure: true})
@@ -99,15 +99,15 @@ func TestMembers(t *testing.T) {
 	}
 }
 
-// TestBomb stops at the limit, and not at the end of what a small file unpacks to.
-func TestBomb(t *testing.T) {
+// TestBombStopsAtMaxSize stops at the limit, and not at the end of what a small file unpacks to.
+func TestBombStopsAtMaxSize(t *testing.T) {
 	path := tempFile(t, "bomb.gz", gzipped(t, make([]byte, 64<<20)))
 	_, err := Open(t.Context(), path, Options{Roots: everywhere, Measure: true, MaxSize: 1 << 20})
 	expect(t, err, transfer.CodeInvalid, "larger than 1048576")
 }
 
-// TestSourceChanges changes a file in every way while it is open.
-func TestSourceChanges(t *testing.T) {
+// TestChangedFileIsReported changes a file in every way while it is open.
+func TestChangedFileIsReported(t *testing.T) {
 	content := bytes.Repeat([]byte("x"), 10_000)
 	replace := func(path string) error {
 		other := path + ".other"
@@ -146,8 +146,8 @@ func TestSourceChanges(t *testing.T) {
 	})
 }
 
-// TestRoots leads out of the only folder that is allowed in every way there is.
-func TestRoots(t *testing.T) {
+// TestNothingOutsideTheRootsIsOpened leads out of the only folder that is allowed in every way there is.
+func TestNothingOutsideTheRootsIsOpened(t *testing.T) {
 	dir := tempDir(t)
 	inside, outside := filepath.Join(dir, "inside"), filepath.Join(dir, "outside")
 	for _, err := range []error{
@@ -194,8 +194,8 @@ func TestRoots(t *testing.T) {
 	expect(t, err, transfer.CodeForbidden)
 }
 
-// TestReference tells a manifest from an image, and a damaged one from both.
-func TestReference(t *testing.T) {
+// TestDamagedManifestIsRefused tells a manifest from an image, and a damaged one from both.
+func TestDamagedManifestIsRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ content, word string }{
 		"empty.json":    {"{}", "manifest"},
 		"torn.json":     {`{"version": 1, "chunk_size": 409`, "manifest"},

@@ -13,9 +13,9 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestTargetFolderIsReplaced by a link to a folder outside of the roots, while a target is written:
+// TestFolderThatReplacesAnOpenOneReceivesNothing by a link to a folder outside of the roots, while a target is written:
 // it appears in the folder that it was begun in, and nowhere else.
-func TestTargetFolderIsReplaced(t *testing.T) {
+func TestFolderThatReplacesAnOpenOneReceivesNothing(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip} {
 		dir := tempDir(t)
@@ -43,8 +43,8 @@ func TestTargetFolderIsReplaced(t *testing.T) {
 	}
 }
 
-// TestPartialIsALink to a file in the same folder, where os.Root would follow it.
-func TestPartialIsALink(t *testing.T) {
+// TestPartialThatIsALinkIsRefused to a file in the same folder, where os.Root would follow it.
+func TestPartialThatIsALinkIsRefused(t *testing.T) {
 	dir := tempDir(t)
 	other := writeFile(t, filepath.Join(dir, "other.img"), []byte("precious"))
 	for _, to := range []string{"other.img", "new.img", other} {
@@ -68,8 +68,8 @@ func TestPartialIsALink(t *testing.T) {
 	}
 }
 
-// TestSearchOnlyFolder reads and writes below a folder that may be searched and not read.
-func TestSearchOnlyFolder(t *testing.T) {
+// TestFolderThatMayOnlyBeSearchedIsUsable reads and writes below a folder that may be searched and not read.
+func TestFolderThatMayOnlyBeSearchedIsUsable(t *testing.T) {
 	// This thread of root's becomes another user for files; it ends with the test.
 	const nobody = 65534
 	dir := tempDir(t)

@@ -13,17 +13,17 @@ type broken struct{}
 func (broken) Read([]byte) (int, error)  { panic("a mistake") }
 func (broken) Write([]byte) (int, error) { panic("a mistake") }
 
-// TestPanicOfStdin: a panic in the goroutine that reads standard input is CodeInternal.
-func TestPanicOfStdin(t *testing.T) {
+// TestPanicOfStdinIsInternal: a panic in the goroutine that reads standard input is CodeInternal.
+func TestPanicOfStdinIsInternal(t *testing.T) {
 	_, err := Open(t.Context(), transfer.Std, Options{Stdin: broken{}})
 	if transfer.CodeOf(err) != transfer.CodeInternal {
 		t.Errorf("got %v, want %s", err, transfer.CodeInternal)
 	}
 }
 
-// TestPanicOfStdout: a panic in the goroutine that writes standard output, and with it in the
+// TestPanicOfStdoutIsInternal: a panic in the goroutine that writes standard output, and with it in the
 // goroutines of the compression libraries, is CodeInternal.
-func TestPanicOfStdout(t *testing.T) {
+func TestPanicOfStdoutIsInternal(t *testing.T) {
 	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatGzip, transfer.FormatZstd} {
 		sink, err := Create(t.Context(), transfer.Std, CreateOptions{Format: format, Stdout: broken{}})
 		if err != nil {

@@ -30,8 +30,8 @@ func withoutAttributes() *fsx.System {
 	return sys
 }
 
-// TestForeignPartial: a .partial that this job did not make is not changed.
-func TestForeignPartial(t *testing.T) {
+// TestForeignPartialIsNotChanged: a .partial that this job did not make is not changed.
+func TestForeignPartialIsNotChanged(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for name, begin := range map[string]func(t *testing.T, path string){
 		"a file":      func(t *testing.T, path string) { writeFile(t, path+partialSuffix, []byte("precious")) },
@@ -140,9 +140,9 @@ func TestStartingOverMakesNewFile(t *testing.T) {
 	}
 }
 
-// TestPublicationCutOff: without flags of renameat2 a crash between the two steps of a rename
+// TestCutOffPublicationIsCompleted: without flags of renameat2 a crash between the two steps of a rename
 // leaves the target with two names. A later attempt removes one and does not write the target.
-func TestPublicationCutOff(t *testing.T) {
+func TestCutOffPublicationIsCompleted(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	path := filepath.Join(tempDir(t), "disk.img")
 	dst := begun(t, path, content, CreateOptions{Job: "job"})
@@ -168,8 +168,8 @@ func TestPublicationCutOff(t *testing.T) {
 	}
 }
 
-// TestPartialIsReplaced: another file that replaces the .partial is neither published nor removed.
-func TestPartialIsReplaced(t *testing.T) {
+// TestFileThatReplacesThePartialStays: another file that replaces the .partial is neither published nor removed.
+func TestFileThatReplacesThePartialStays(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatZstd} {
 		path := filepath.Join(tempDir(t), "disk.img")
@@ -190,8 +190,8 @@ func TestPartialIsReplaced(t *testing.T) {
 	}
 }
 
-// TestFileSystemsWithLessAbilities: an image is stored on them, too, and never replaces a file.
-func TestFileSystemsWithLessAbilities(t *testing.T) {
+// TestFileSystemsWithFewAbilitiesReplaceNoFile: an image is stored on them, too, and never replaces a file.
+func TestFileSystemsWithFewAbilitiesReplaceNoFile(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	refuse := func(sys *fsx.System, err error) *fsx.System {
 		sys.Renameat2 = func(int, string, int, string, uint) error { return unix.EINVAL }
@@ -232,8 +232,8 @@ func TestFileSystemsWithLessAbilities(t *testing.T) {
 	}
 }
 
-// TestUnusableFileSystem: a file system without a needed ability is refused before the transfer.
-func TestUnusableFileSystem(t *testing.T) {
+// TestUnusableFileSystemIsRefused: a file system without a needed ability is refused before the transfer.
+func TestUnusableFileSystemIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*fsx.System){
 		"fsync": func(sys *fsx.System) { sys.Fsync = func(int) error { return unix.EIO } },
 		"syncfs": func(sys *fsx.System) {

@@ -22,9 +22,9 @@ func cutOff(stream []byte) []string {
 	return []string{fmt.Sprintf("is sound and ends at byte %d", n), fmt.Sprintf("head -c %d IN >OUT", n)}
 }
 
-// TestRest: bytes after a compressed image are treated as gzip and zstd treat them, and an error
+// TestTrailingBytesAreTreatedAsGzipAndZstdDo: bytes after a compressed image are treated as gzip and zstd treat them, and an error
 // says that the image itself is not damaged.
-func TestRest(t *testing.T) {
+func TestTrailingBytesAreTreatedAsGzipAndZstdDo(t *testing.T) {
 	disk := bytes.Repeat([]byte("data of a disk "), 10_000)
 	gz, zst := gzipped(t, disk), zstded(t, disk)
 	const skippable = "\x5f\x2a\x4d\x18\x04\x00\x00\x00meta"
@@ -74,8 +74,8 @@ func TestRest(t *testing.T) {
 	}
 }
 
-// TestZstdMemory: frames that the zstd program refuses by default are refused with the reason.
-func TestZstdMemory(t *testing.T) {
+// TestZstdMemoryIsBounded: frames that the zstd program refuses by default are refused with the reason.
+func TestZstdMemoryIsBounded(t *testing.T) {
 	header := func(flags byte, more ...byte) []byte {
 		return append(append([]byte("\x28\xb5\x2f\xfd"), flags), more...)
 	}
@@ -96,8 +96,8 @@ func TestZstdMemory(t *testing.T) {
 	}
 }
 
-// TestZstdProgram: files that the zstd program makes with options that the library lacks are read.
-func TestZstdProgram(t *testing.T) {
+// TestFilesOfTheZstdProgramAreRead: files that the zstd program makes with options that the library lacks are read.
+func TestFilesOfTheZstdProgramAreRead(t *testing.T) {
 	transfertest.Program(t, "zstd", debian["zstd"])
 	disk := bytes.Repeat([]byte("data of a disk "), 100_000)
 	for _, flags := range [][]string{
@@ -156,8 +156,8 @@ func FuzzZstdFrames(f *testing.F) {
 	})
 }
 
-// TestStoredDigest: the SHA-256 of a compressed file covers all of it, also bytes after the image.
-func TestStoredDigest(t *testing.T) {
+// TestStoredDigestCoversTheWholeFile: the SHA-256 of a compressed file covers all of it, also bytes after the image.
+func TestStoredDigestCoversTheWholeFile(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 10_000)
 	for _, stored := range [][]byte{gzipped(t, disk), append(gzipped(t, disk), "garbage"...), zstded(t, disk)} {
 		for medium, open := range openOn(t, stored, Options{StoredDigest: true, Measure: true}) {

@@ -35,8 +35,8 @@ func content(version string, data []byte) http.HandlerFunc {
 	}
 }
 
-// TestURLStatuses says what each answer that brings no image means.
-func TestURLStatuses(t *testing.T) {
+// TestEachStatusOfAURLHasACode says what each answer that brings no image means.
+func TestEachStatusOfAURLHasACode(t *testing.T) {
 	for status, code := range map[int]transfer.Code{
 		301: transfer.CodeProtocol, 304: transfer.CodeProtocol, 400: transfer.CodeRefused, 401: transfer.CodeForbidden,
 		403: transfer.CodeForbidden, 404: transfer.CodeNotFound, 408: transfer.CodeTimeout, 410: transfer.CodeNotFound,
@@ -58,8 +58,8 @@ func TestURLStatuses(t *testing.T) {
 	}
 }
 
-// TestURLNotThere finds nobody, and an image of no bytes.
-func TestURLNotThere(t *testing.T) {
+// TestEmptyOrUnreachableURLIsRefused finds nobody, and an image of no bytes.
+func TestEmptyOrUnreachableURLIsRefused(t *testing.T) {
 	s := server(t, content(`"1"`, nil))
 	_, err := Open(t.Context(), s.URL+"/x.img", Options{})
 	expect(t, err, transfer.CodeInvalid, "empty")
@@ -70,9 +70,9 @@ func TestURLNotThere(t *testing.T) {
 	expect(t, err, transfer.CodeInvalid)
 }
 
-// TestURLRedirect follows a mirror, and takes nothing there that was meant for another host: no
+// TestRedirectForwardsNoSecrets follows a mirror, and takes nothing there that was meant for another host: no
 // password, and no query.
-func TestURLRedirect(t *testing.T) {
+func TestRedirectForwardsNoSecrets(t *testing.T) {
 	data := []byte("an image that is somewhere else")
 	seen := make(chan string, 8)
 	mirror := server(t, func(w http.ResponseWriter, r *http.Request) {
@@ -103,8 +103,8 @@ func TestURLRedirect(t *testing.T) {
 	expect(t, err, transfer.CodeProtocol, "redirects")
 }
 
-// TestURLRedirectToPlain does not follow to where the network can read along.
-func TestURLRedirectToPlain(t *testing.T) {
+// TestRedirectFromHTTPSToHTTPIsRefused does not follow to where the network can read along.
+func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 	plain := server(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s was asked for", r.URL) })
 	s := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/disk.img", http.StatusFound))
 	t.Cleanup(s.Close)
@@ -112,9 +112,9 @@ func TestURLRedirectToPlain(t *testing.T) {
 	expect(t, err, transfer.CodeProtocol, "from https to http")
 }
 
-// TestURLUntrusted meets a server whose certificate no authority here has signed, and a name that
+// TestUntrustedCertificateIsRefused meets a server whose certificate no authority here has signed, and a name that
 // nobody has.
-func TestURLUntrusted(t *testing.T) {
+func TestUntrustedCertificateIsRefused(t *testing.T) {
 	s := httptest.NewUnstartedServer(content(`"1"`, []byte("an image")))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
@@ -128,8 +128,8 @@ func TestURLUntrusted(t *testing.T) {
 	}
 }
 
-// TestURLRanges meets servers that answer something else than was asked for.
-func TestURLRanges(t *testing.T) {
+// TestWrongRangesAreRefused meets servers that answer something else than was asked for.
+func TestWrongRangesAreRefused(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789"), 1000)
 	whole := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) }
 	for name, tc := range map[string]struct {
@@ -185,8 +185,8 @@ func cut(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// TestURLStreamCut is a body that ends before what its length says.
-func TestURLStreamCut(t *testing.T) {
+// TestCutBodyIsANetworkError is a body that ends before what its length says.
+func TestCutBodyIsANetworkError(t *testing.T) {
 	s := server(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "2000")
 		_, _ = w.Write(make([]byte, 1500))
@@ -199,8 +199,8 @@ func TestURLStreamCut(t *testing.T) {
 	expect(t, err, transfer.CodeNetwork)
 }
 
-// TestURLStalls gives a server up that stands still, before its answer and in the middle of it.
-func TestURLStalls(t *testing.T) {
+// TestStalledURLTimesOut gives a server up that stands still, before its answer and in the middle of it.
+func TestStalledURLTimesOut(t *testing.T) {
 	opts := Options{patience: transport.Patience{Period: 300 * time.Millisecond, Bytes: 1, Answer: 300 * time.Millisecond}}
 	done := make(chan struct{})
 	silent := server(t, func(http.ResponseWriter, *http.Request) { <-done })
@@ -222,9 +222,9 @@ func TestURLStalls(t *testing.T) {
 	}
 }
 
-// TestURLTrickle goes on with an image for as long as it moves, and gives one up that hardly does,
+// TestSlowURLIsReadAndAStalledOneTimesOut goes on with an image for as long as it moves, and gives one up that hardly does,
 // be it read in ranges or as it comes.
-func TestURLTrickle(t *testing.T) {
+func TestSlowURLIsReadAndAStalledOneTimesOut(t *testing.T) {
 	const n = 30_000
 	var piece atomic.Int64
 	trickle := func(w http.ResponseWriter, r *http.Request) {
@@ -270,9 +270,9 @@ func TestURLTrickle(t *testing.T) {
 	}
 }
 
-// TestURLLeftAlone: the watchdog does not count the time in which the image is not read. A second
+// TestWatchdogIgnoresPausesOfTheReader: the watchdog does not count the time in which the image is not read. A second
 // source of the same server is read meanwhile, until the watchdog gives it up.
-func TestURLLeftAlone(t *testing.T) {
+func TestWatchdogIgnoresPausesOfTheReader(t *testing.T) {
 	released := make(chan struct{})
 	s := server(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(make([]byte, 1000))
@@ -298,8 +298,8 @@ func TestURLLeftAlone(t *testing.T) {
 	}
 }
 
-// TestURLLimit takes of its job's limit what came, be it read in ranges or as it comes.
-func TestURLLimit(t *testing.T) {
+// TestURLReadsObeyTheLimit takes of its job's limit what came, be it read in ranges or as it comes.
+func TestURLReadsObeyTheLimit(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789"), 1000)
 	ranged := server(t, content(`"1"`, data))
 	streamed := server(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) })
@@ -324,8 +324,8 @@ func TestURLLimit(t *testing.T) {
 	}
 }
 
-// TestStdinWaits ends with its context, even while nobody writes.
-func TestStdinWaits(t *testing.T) {
+// TestCanceledReadOfStdinReturns ends with its context, even while nobody writes.
+func TestCanceledReadOfStdinReturns(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()
 	go func() { _, _ = w.Write(make([]byte, 100)) }()

@@ -24,9 +24,9 @@ var meanings = &Meanings{
 	Failures:   map[transfer.Code]string{transfer.CodeNetwork: "network", transfer.CodeUnreachable: "unreachable"},
 }
 
-// TestStatusesByTable takes a status from the client's table, from the common one, and by its
+// TestClientsTableComesFirst takes a status from the client's table, from the common one, and by its
 // class, in this order.
-func TestStatusesByTable(t *testing.T) {
+func TestClientsTableComesFirst(t *testing.T) {
 	refused, server := Meaning{transfer.CodeRefused, ""}, Meaning{transfer.CodeServer, ""}
 	timeout := Meaning{transfer.CodeTimeout, ""}
 	unexpected := Meaning{transfer.CodeProtocol, "unexpected"}
@@ -44,14 +44,14 @@ func TestStatusesByTable(t *testing.T) {
 	}
 }
 
-func TestAnsweredTakesRetryAfter(t *testing.T) {
+func TestResponseErrorTakesRetryAfter(t *testing.T) {
 	e := Meaning{transfer.CodeThrottled, "slower"}.Answered(http.Header{"Retry-After": {"9"}}, io.EOF)
 	if e.Code != transfer.CodeThrottled || e.Hint != "slower" || e.RetryAfter != 9*time.Second || !errors.Is(e, io.EOF) {
 		t.Errorf("got %+v", e)
 	}
 }
 
-func TestFailures(t *testing.T) {
+func TestEachFailureHasACode(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	own := transfer.Errorf(transfer.CodeProtocol, "", "too long")
@@ -97,8 +97,8 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestFailuresOfConnections classifies what net/http returns, with and without an http.Client.
-func TestFailuresOfConnections(t *testing.T) {
+// TestFailuresOfConnectionsHaveCodes classifies what net/http returns, with and without an http.Client.
+func TestFailuresOfConnectionsHaveCodes(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -138,9 +138,9 @@ func TestFailuresOfConnections(t *testing.T) {
 	}
 }
 
-// TestRetryAfterByTheOtherClock takes a date for what it is where it comes from, hours off this
+// TestRetryAfterDateIsByTheServersClock takes a date for what it is where it comes from, hours off this
 // clock.
-func TestRetryAfterByTheOtherClock(t *testing.T) {
+func TestRetryAfterDateIsByTheServersClock(t *testing.T) {
 	there := time.Now().Add(-2 * time.Hour)
 	header := http.Header{
 		"Date":        {there.UTC().Format(http.TimeFormat)},

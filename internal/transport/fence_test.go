@@ -47,9 +47,9 @@ func posting(t *testing.T, url string, body io.Reader, size int64) *http.Request
 	return req
 }
 
-// TestBodyEndsWithTheProof lets the proof lapse in the middle of a body: not one piece more is
+// TestLapsedProofEndsTheBody lets the proof lapse in the middle of a body: not one piece more is
 // sent, and the connection is reset, so that what the kernel holds back is not sent either.
-func TestBodyEndsWithTheProof(t *testing.T) {
+func TestLapsedProofEndsTheBody(t *testing.T) {
 	for name, serve := range map[string]func(http.Handler) *httptest.Server{
 		"plain": httptest.NewServer, "TLS": httptest.NewTLSServer,
 	} {
@@ -93,9 +93,9 @@ func TestBodyEndsWithTheProof(t *testing.T) {
 	}
 }
 
-// TestEachConnectionIsGivenTheLeaseOfItsCall: reads need no proof, nor do calls of another job on a
+// TestConnectionHasTheLeaseOfItsCall: reads need no proof, nor do calls of another job on a
 // connection that a lost one had.
-func TestEachConnectionIsGivenTheLeaseOfItsCall(t *testing.T) {
+func TestConnectionHasTheLeaseOfItsCall(t *testing.T) {
 	l, pass := held()
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -183,9 +183,9 @@ func TestCutConnectionIsReset(t *testing.T) {
 	}
 }
 
-// TestWritingConnectionsAreBounded reads the options back that bound how long what was sent may
+// TestUnacknowledgedBytesAreBounded reads the options back that bound how long what was sent may
 // still arrive.
-func TestWritingConnectionsAreBounded(t *testing.T) {
+func TestUnacknowledgedBytesAreBounded(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	c, err := dialer{writes: true}.dial(t.Context(), "tcp", server.Listener.Addr().String())

@@ -90,7 +90,7 @@ func (s *slow) Read(p []byte) (int, error) {
 	}
 }
 
-func TestWatchdogEndsCallsThatStandStill(t *testing.T) {
+func TestWatchdogEndsStalledCalls(t *testing.T) {
 	for name, tc := range map[string]struct {
 		peer peer
 		ends time.Duration // 0: with success
@@ -135,9 +135,9 @@ func TestWatchdogEndsCallsThatStandStill(t *testing.T) {
 	}
 }
 
-// TestWatchdogLeavesOutWhatIsAboveIt counts neither the time that a request's body takes to come
+// TestWatchdogIgnoresWaitsOfTheCaller counts neither the time that a request's body takes to come
 // nor that in which an answer is not read.
-func TestWatchdogLeavesOutWhatIsAboveIt(t *testing.T) {
+func TestWatchdogIgnoresWaitsOfTheCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dog := &Watchdog{Next: answering(10_000), Patience: patience}
 		resp, err := dog.RoundTrip(post(t.Context(), t, &slow{pause: time.Hour, bytes: 1, reads: 3, ctx: t.Context()}))
@@ -209,9 +209,9 @@ func TestLimitEndsWithTheCall(t *testing.T) {
 	})
 }
 
-// TestLimitAboveWatchdog does not take what the job's own limit holds back for a call that stands
+// TestLimitedCallDoesNotStall does not take what the job's own limit holds back for a call that stands
 // still.
-func TestLimitAboveWatchdog(t *testing.T) {
+func TestLimitedCallDoesNotStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dog := &Watchdog{Next: answering(1000), Patience: patience}
 		limit := &Limit{Next: dog, Rate: rate.NewLimiter(rate.Every(time.Minute), 10)}
@@ -251,9 +251,9 @@ func TestMeterCountsWhatCrosses(t *testing.T) {
 	}
 }
 
-// TestCloseWaitOutlastsReaders ends a call only when nothing below reads a body of it any more,
+// TestCloseWaitReturnsAfterAllReaders ends a call only when nothing below reads a body of it any more,
 // whether it was answered or failed, and however often its body was opened.
-func TestCloseWaitOutlastsReaders(t *testing.T) {
+func TestCloseWaitReturnsAfterAllReaders(t *testing.T) {
 	for name, fails := range map[string]error{"answered": nil, "failed": io.ErrUnexpectedEOF} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -286,8 +286,8 @@ func TestCloseWaitOutlastsReaders(t *testing.T) {
 	}
 }
 
-// TestRTTIsTheLowest takes small requests only, and leaves connecting out.
-func TestRTTIsTheLowest(t *testing.T) {
+// TestRTTIsTheLowestOfSmallRequests takes small requests only, and leaves connecting out.
+func TestRTTIsTheLowestOfSmallRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var connect, respond time.Duration
 		rtt := &RTT{Next: peer(func(req *http.Request) (*http.Response, error) {

@@ -81,9 +81,9 @@ func TestNewRefusesBadCertificates(t *testing.T) {
 	}
 }
 
-// TestRenewedCertificates trusts what the file holds when a connection is made, and drops
+// TestRenewedCertificatesAreTrusted trusts what the file holds when a connection is made, and drops
 // connections that were made by what it held before.
-func TestRenewedCertificates(t *testing.T) {
+func TestRenewedCertificatesAreTrusted(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(echo))
 	t.Cleanup(s.Close)
 	path := filepath.Join(t.TempDir(), "ca.pem")

@@ -11,8 +11,8 @@ import (
 
 var patience = Patience{Period: time.Minute, Bytes: 100, Answer: 2 * time.Minute}
 
-// TestWatch ends a call when it has stood still for as long as it may, and no sooner.
-func TestWatch(t *testing.T) {
+// TestWatchEndsAfterItsTimeout ends a call when it has stood still for as long as it may, and no sooner.
+func TestWatchEndsAfterItsTimeout(t *testing.T) {
 	for name, tc := range map[string]struct {
 		call func(w *watch)
 		ends time.Duration // after call; 0: never
@@ -68,8 +68,8 @@ func hold(w *watch, d time.Duration) {
 	w.release()
 }
 
-// TestWatchEnds with its caller's context.
-func TestWatchEnds(t *testing.T) {
+// TestWatchEndsWithItsContext with its caller's context.
+func TestWatchEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	w := newWatch(ctx, patience)
 	defer w.stop()
@@ -80,8 +80,8 @@ func TestWatchEnds(t *testing.T) {
 	}
 }
 
-// TestWatchStopped sets no timer any more for a body that is still read.
-func TestWatchStopped(t *testing.T) {
+// TestStoppedWatchSetsNoTimer sets no timer any more for a body that is still read.
+func TestStoppedWatchSetsNoTimer(t *testing.T) {
 	w := newWatch(t.Context(), patience)
 	w.stop()
 	w.hold()

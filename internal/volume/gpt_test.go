@@ -21,8 +21,8 @@ func endOf(head []byte) int64 {
 	return t.End
 }
 
-// TestEndOfGPT reads the end from headers in sectors of both sizes, and from no damaged one.
-func TestEndOfGPT(t *testing.T) {
+// TestEndIsReadFromSoundHeadersOnly reads the end from headers in sectors of both sizes, and from no damaged one.
+func TestEndIsReadFromSoundHeadersOnly(t *testing.T) {
 	const size = 1 << 30
 	for _, sector := range []int{512, 4096} {
 		head := transfertest.GPT(sector, size)
@@ -53,8 +53,8 @@ func TestEndOfGPT(t *testing.T) {
 	}
 }
 
-// TestMisplaced reports a table of a disk of another size, with a command that corrects it.
-func TestMisplaced(t *testing.T) {
+// TestBackupWarningNamesACommand reports a table of a disk of another size, with a command that corrects it.
+func TestBackupWarningNamesACommand(t *testing.T) {
 	for size, want := range map[int64]string{
 		1 << 20: "", 1<<20 + 512: "ends at byte 1048576, and the disk at 1049088", 1<<20 - 512: "truncated",
 	} {

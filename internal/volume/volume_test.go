@@ -40,7 +40,7 @@ func gpt(size int, first, last uint64) []byte {
 
 func tableOf(kind string, p Partition) Table { return Table{Kind: kind, Partitions: []Partition{p}} }
 
-func TestParseTable(t *testing.T) {
+func TestParseTableReadsGPTAndMBR(t *testing.T) {
 	withBoot := mbr(7, 63, 1000)
 	copy(withBoot[3:], "NTFS    ")
 	for name, tc := range map[string]struct {
@@ -63,7 +63,7 @@ func TestParseTable(t *testing.T) {
 	}
 }
 
-func TestEndsWithGPT(t *testing.T) {
+func TestEndsWithGPTFindsABackup(t *testing.T) {
 	tail := make([]byte, 64<<10)
 	if EndsWithGPT(tail) || EndsWithGPT(nil) {
 		t.Error("zeros are taken for a GPT")
@@ -74,9 +74,9 @@ func TestEndsWithGPT(t *testing.T) {
 	}
 }
 
-// TestFileSystemsOfMkfs: FileSystem recognises what mkfs makes, and ParseTable takes none of it for
+// TestFileSystemsOfMkfsAreRecognised: FileSystem recognises what mkfs makes, and ParseTable takes none of it for
 // a table.
-func TestFileSystemsOfMkfs(t *testing.T) {
+func TestFileSystemsOfMkfsAreRecognised(t *testing.T) {
 	for want, tc := range map[string]struct{ command, debian string }{
 		"ext2/3/4": {"mkfs.ext4 -q", "e2fsprogs"},
 		"XFS":      {"mkfs.xfs -q", "xfsprogs"},
