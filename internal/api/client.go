@@ -79,7 +79,7 @@ func New(cfg Config) (*Client, error) {
 	rtt := &transport.RTT{Next: pool}
 	e := &endpoint{
 		name: cfg.Name, base: base, login: newLogin(&cfg),
-		watchdog: &transport.Watchdog{Next: rtt, Patience: transport.DefaultPatience}, rtt: rtt,
+		watchdog: &transport.Watchdog{Next: rtt, Timeouts: transport.DefaultTimeouts}, rtt: rtt,
 		slots: semaphore.NewWeighted(int64(inFlight)), inFlight: inFlight,
 	}
 	return e.session(Job{}), nil

@@ -108,7 +108,7 @@ func statusError(resp *http.Response, body []byte, sent int) error {
 	if status >= 300 && status < 500 && status != http.StatusRequestTimeout {
 		err = transfer.NotCarriedOut(err)
 	}
-	return m.Answered(resp.Header, err)
+	return m.ResponseError(resp.Header, err)
 }
 
 // clean makes an endpoint's words fit for a terminal: one line, no control characters, not too long, and without the

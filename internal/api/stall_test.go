@@ -26,13 +26,13 @@ func TestStalledCallTimesOut(t *testing.T) {
 		<-done
 	})
 	defer close(done)
-	c.shared.watchdog.Patience = transport.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 200 * time.Millisecond}
+	c.shared.watchdog.Timeouts = transport.Timeouts{Period: 100 * time.Millisecond, Bytes: 1, Response: 200 * time.Millisecond}
 	d := drive(c, 8<<20, transfer.CompressionNone)
 	for _, n := range []int{10_000, 20_000} {
-		want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
+		want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), transfer.CodeTimeout, "stalled")
 	}
 	p := make([]byte, MaxChunk)
-	want(t, d.WriteChunk(t.Context(), transfer.Chunk{Len: len(p)}, p), transfer.CodeTimeout, "stands still")
+	want(t, d.WriteChunk(t.Context(), transfer.Chunk{Len: len(p)}, p), transfer.CodeTimeout, "stalled")
 }
 
 // TestStallWithinGzipTimesOut is a call that stands still, whatever what unpacks the answer makes of it.
@@ -45,9 +45,9 @@ func TestStallWithinGzipTimesOut(t *testing.T) {
 		<-done
 	})
 	defer close(done)
-	c.shared.watchdog.Patience = transport.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 200 * time.Millisecond}
+	c.shared.watchdog.Timeouts = transport.Timeouts{Period: 100 * time.Millisecond, Bytes: 1, Response: 200 * time.Millisecond}
 	d := drive(c, 8<<20, transfer.CompressionNone)
-	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: 1000}, make([]byte, 1000)), transfer.CodeTimeout, "stands still")
+	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: 1000}, make([]byte, 1000)), transfer.CodeTimeout, "stalled")
 }
 
 // TestSlowCallGoesOnAndAStalledOneTimesOut goes on with a call for as long as it moves, and gives one up that hardly does.
@@ -73,17 +73,17 @@ func TestSlowCallGoesOnAndAStalledOneTimesOut(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
-	c.shared.watchdog.Patience = transport.Patience{Period: time.Second, Bytes: n / 100, Answer: 10 * time.Second}
+	c.shared.watchdog.Timeouts = transport.Timeouts{Period: time.Second, Bytes: n / 100, Response: 10 * time.Second}
 	d := drive(c, 8<<20, transfer.CompressionNone)
 	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n)), "") // which takes longer than the period
-	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Off: 1, Len: n}, make([]byte, n)), transfer.CodeTimeout, "stands still")
+	want(t, d.ReadChunk(t.Context(), transfer.Chunk{Off: 1, Len: n}, make([]byte, n)), transfer.CodeTimeout, "stalled")
 }
 
 // TestCallsSlowedByTheirLimitDoNotTimeOut stand still by their job's own limit, each for far longer than an endpoint may.
 func TestCallsSlowedByTheirLimitDoNotTimeOut(t *testing.T) {
 	const n = 20_000
 	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, n)) })
-	c.shared.watchdog.Patience = transport.Patience{Period: 100 * time.Millisecond, Bytes: 4_000, Answer: 10 * time.Second}
+	c.shared.watchdog.Timeouts = transport.Timeouts{Period: 100 * time.Millisecond, Bytes: 4_000, Response: 10 * time.Second}
 	d := drive(c.Session(Job{Limit: rate.NewLimiter(100_000, 1_000)}), 8<<20, transfer.CompressionNone)
 	var g errgroup.Group
 	for range 4 { // each has 2,500 bytes in a period

@@ -1,6 +1,6 @@
-// Package certs keeps the certificates of the other side of a connection, and of this one, as they
-// are on disk: they are renewed while programs run that last for months, so a file is read again
-// when it has changed.
+// Package certs reads the certificates to trust, and those of a server, from files. Certificates
+// are renewed while a program runs for months, so the package reads a file again when it has
+// changed.
 package certs
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Trust is the certificates by which the other side of a connection is verified: the system's and
-// those of a file. It is safe for concurrent use.
+// Trust holds the certificates that verify the other side of a connection: the system's and those
+// of a file. It is safe for concurrent use.
 type Trust struct {
 	file string // empty: none
 	mu   sync.Mutex
@@ -35,9 +35,9 @@ func NewTrust(file string) (*Trust, error) {
 	return t, nil
 }
 
-// Roots is the certificates as they are now: the same pool until the file has changed, and nil, by
-// which crypto/tls means the system's, without a file. While the file is missing or holds none, it
-// is what was read last.
+// Roots is the pool of the current certificates. It stays the same until the file changes. Without
+// a file it is nil, for which crypto/tls uses the system's. While the file is missing or has no
+// certificate, Roots stays the last pool.
 func (t *Trust) Roots() *x509.CertPool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,7 +48,7 @@ func (t *Trust) Roots() *x509.CertPool {
 }
 
 func (t *Trust) read() error {
-	seen := versionOf(t.file) // before it is read: what changes meanwhile is read again
+	seen := versionOf(t.file) // before the read: a change meanwhile causes another read
 	pem, err := os.ReadFile(t.file)
 	if err != nil {
 		return transfer.Errorf(transfer.CodeInvalid,
@@ -60,7 +60,7 @@ func (t *Trust) read() error {
 	}
 	if !pool.AppendCertsFromPEM(pem) {
 		return transfer.Errorf(transfer.CodeInvalid,
-			"give a file of certificates in PEM", "%s holds no certificate", t.file)
+			"give a file of certificates in PEM", "%s has no certificate in it", t.file)
 	}
 	t.pool, t.seen = pool, seen
 	return nil
@@ -83,8 +83,8 @@ func NewPair(certFile, keyFile string) (*Pair, error) {
 	return p, nil
 }
 
-// GetCertificate is what tls.Config calls for each connection. While the files do not belong
-// together, as between the renewal of one and the other, it is what was read last.
+// GetCertificate is for tls.Config, which calls it for each connection. While the two files do not
+// belong together, because only one is renewed yet, it returns the last pair.
 func (p *Pair) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,8 +107,8 @@ func (p *Pair) read() error {
 	return nil
 }
 
-// version tells whether a file, or what a link leads to, is still what it was; the zero version is
-// of one that is not there.
+// version changes when a file, or the target of a link, changes. The zero version means that there
+// is no file.
 type version struct {
 	device, inode  uint64
 	size           int64

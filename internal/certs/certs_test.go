@@ -1,20 +1,14 @@
 package certs
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"math/big"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 func write(t *testing.T, path string, content []byte) string {
@@ -25,41 +19,16 @@ func write(t *testing.T, path string, content []byte) string {
 	return path
 }
 
-// newPair is a certificate that signs itself and its key, both in PEM.
-func newPair(t *testing.T) (cert, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
-	about := &x509.Certificate{SerialNumber: serial, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, about, about, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-}
-
-// TestTrustHoldsTheCertificatesOfTheFile trusts the system's certificates alone without a file, those of the file with one, and
-// refuses a file without any.
+// TestTrustHoldsTheCertificatesOfTheFile: without a file, Trust holds the system's certificates
+// alone. It refuses a file without certificates.
 func TestTrustHoldsTheCertificatesOfTheFile(t *testing.T) {
-	server := httptest.NewTLSServer(http.NotFoundHandler())
-	t.Cleanup(server.Close)
+	cert, _ := transfertest.Certificate(t)
 	for name, tc := range map[string]struct {
 		content string
 		code    transfer.Code
 	}{
-		"certificate": {string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})), ""},
-		"words":       {"no certificate", transfer.CodeInvalid},
+		"certificate": {string(cert), ""},
+		"text":        {"no certificate", transfer.CodeInvalid},
 		"empty":       {"", transfer.CodeInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,21 +39,21 @@ func TestTrustHoldsTheCertificatesOfTheFile(t *testing.T) {
 		})
 	}
 	if _, err := NewTrust(filepath.Join(t.TempDir(), "none.pem")); transfer.CodeOf(err) != transfer.CodeInvalid {
-		t.Errorf("of no file: got %v, want %s", err, transfer.CodeInvalid)
+		t.Errorf("missing file: got %v, want %s", err, transfer.CodeInvalid)
 	}
 	if trust, err := NewTrust(""); err != nil || trust.Roots() != nil {
 		t.Errorf("without a file: got %v, %v; want nil", trust, err)
 	}
 }
 
-// TestTrustIsRenewed reads a file again that was written again, replaced, or is led to by another
-// link, and keeps what it had while there is nothing to read.
+// TestTrustIsRenewed: Trust reads a file again that was written again, replaced, or is the target
+// of another link. While there is nothing to read, the last certificates stay.
 func TestTrustIsRenewed(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ca.pem")
 	var certs [4][]byte
 	for i := range certs {
-		certs[i], _ = newPair(t)
+		certs[i], _ = transfertest.Certificate(t)
 	}
 	trust, err := NewTrust(write(t, path, certs[0]))
 	if err != nil {
@@ -98,7 +67,7 @@ func TestTrustIsRenewed(t *testing.T) {
 		}
 		want.AppendCertsFromPEM(cert)
 		if got := trust.Roots(); !got.Equal(want) || got != trust.Roots() {
-			t.Errorf("%s: not what the file holds, or not the same twice", what)
+			t.Errorf("%s: got another pool than that of the file, or a new one at each call", what)
 		}
 	}
 	holds("at first", certs[0])
@@ -120,15 +89,16 @@ func TestTrustIsRenewed(t *testing.T) {
 	holds("linked", certs[3])
 }
 
-// TestPairIsRenewed serves the certificate that is there, and the last one that had its key.
+// TestPairIsRenewed: Pair serves the current certificate or, while its key is not renewed yet, the
+// last pair.
 func TestPairIsRenewed(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	if _, err := NewPair(certFile, keyFile); transfer.CodeOf(err) != transfer.CodeInvalid {
-		t.Errorf("of no files: got %v, want %s", err, transfer.CodeInvalid)
+		t.Errorf("missing files: got %v, want %s", err, transfer.CodeInvalid)
 	}
-	oldCert, oldKey := newPair(t)
-	newCert, newKey := newPair(t)
+	oldCert, oldKey := transfertest.Certificate(t)
+	newCert, newKey := transfertest.Certificate(t)
 	pair, err := NewPair(write(t, certFile, oldCert), write(t, keyFile, oldKey))
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +110,7 @@ func TestPairIsRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: got.Certificate[0]})) != string(want) {
-			t.Errorf("%s: another certificate", what)
+			t.Errorf("%s: got another certificate than the expected one", what)
 		}
 	}
 	serves("at first", oldCert)

@@ -122,7 +122,7 @@ func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.S
 	}
 	if !s.Spec.Action().Writes {
 		opts.Measure = true
-		return image.OpenReference(ctx, path, opts)
+		return image.OpenImageOrManifest(ctx, path, opts)
 	}
 	// A compressed image is unpacked once to find its size, up to the size of the drive. With
 	// --size this is left out, and a damaged image is found only during the copy.

@@ -1,6 +1,6 @@
-// Package fsx writes files that appear atomically: under a temporary name, synced, renamed, and the
-// folder synced, so that a reader, and whoever looks after a crash, finds the whole new file, or
-// what was there before.
+// Package fsx writes files that appear atomically. It writes a file under a temporary name, syncs
+// it, renames it and syncs the folder. So a reader finds the whole new file or the old one, also
+// after a crash.
 //
 // All functions are safe for concurrent use, also by several processes on one folder.
 package fsx
@@ -18,33 +18,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The names of temporary files. They do not depend on the file's own name, which may be as long as
-// a name can be.
+// The names of temporary files. They do not contain the file's own name, which may already have the
+// greatest length.
 const (
 	temporaryPrefix = ".transferd-"
 	temporarySuffix = ".tmp"
 )
 
-// WriteFile makes the file at path of what write writes, durably. perm are its permissions before
-// the umask. Unless replace is set, a file that has the name already stays, and the error wraps
-// fs.ErrExist.
+// WriteFile durably writes the file at path; its content is what write writes. perm are its
+// permissions before the umask. Unless replace is set, WriteFile does not replace an existing file,
+// and its error wraps fs.ErrExist.
 //
-// After an error there is no temporary file left, and path is as it was, with one exception: if
-// only the folder cannot be synced, the new file is in place, but may be gone after a crash; that
-// error wraps ErrNotDurable.
+// An error leaves path unchanged, and no temporary file, with one exception: if only the sync of
+// the folder fails, the new file is in place, but may be missing after a crash. That error wraps
+// ErrNotDurable.
 func WriteFile(path string, perm fs.FileMode, replace bool, write func(io.Writer) error) error {
 	return closed(CreateFile(path, perm, replace, write))
 }
 
-// WriteFileAt is WriteFile for a name in an open folder, wherever the folder's own name has gone.
+// WriteFileAt is WriteFile for a name in an open folder, even if the folder was renamed.
 func (s *System) WriteFileAt(
 	dir *os.File, name string, perm fs.FileMode, replace bool, write func(io.Writer) error,
 ) error {
 	return closed(s.createFileAt(dir, name, perm, replace, write))
 }
 
-// CreateFile is WriteFile, and returns the file, open for reading and writing, unless it is not in
-// place: it does so with ErrNotDurable, too.
+// CreateFile is WriteFile and returns the file, open for reading and writing. It returns the file
+// with ErrNotDurable, too, because the file is in place then.
 func CreateFile(path string, perm fs.FileMode, replace bool, write func(io.Writer) error) (*os.File, error) {
 	dir, err := openDir(filepath.Dir(path))
 	if err != nil {
@@ -61,8 +61,8 @@ func closed(f *os.File, err error) error {
 	return errors.Join(err, f.Close())
 }
 
-// ErrNotDurable is of a file that has been put in place in a folder that could not be synced.
-var ErrNotDurable = errors.New("the new file may not outlast a crash")
+// ErrNotDurable reports a new file in a folder that could not be synced.
+var ErrNotDurable = errors.New("the new file may be lost in a crash")
 
 func (s *System) createFileAt(
 	dir *os.File, name string, perm fs.FileMode, replace bool, write func(io.Writer) error,
@@ -81,8 +81,8 @@ func (s *System) createFileAt(
 	return f, nil
 }
 
-// writeTemporary makes a durable file under a temporary name, or none. It is open as the file that
-// it will be.
+// writeTemporary writes and syncs a file under a temporary name; after an error there is none. The
+// *os.File has the final name.
 func (s *System) writeTemporary(
 	dir *os.File, temporary, name string, perm fs.FileMode, write func(io.Writer) error,
 ) (*os.File, error) {
@@ -106,7 +106,7 @@ func unlink(dir *os.File, name string) error {
 	return nil
 }
 
-// SyncDir makes the names in a folder durable.
+// SyncDir makes the entries of a folder durable.
 func SyncDir(path string) error {
 	dir, err := openDir(path)
 	if err != nil {
@@ -123,8 +123,8 @@ func openDir(path string) (*os.File, error) {
 	return dir, nil
 }
 
-// RemoveTemporary removes the temporary files that crashes have left in a folder. It is for folders
-// that one process owns: it also takes the files that another is just writing.
+// RemoveTemporary removes the temporary files that crashes have left in a folder. One process must
+// own the folder, because RemoveTemporary also removes files that another process is writing.
 func RemoveTemporary(path string) error {
 	entries, err := os.ReadDir(path)
 	if err != nil {

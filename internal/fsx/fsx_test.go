@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// text writes s in two pieces.
+// text is a function that writes s in two pieces.
 func text(s string) func(io.Writer) error {
 	return func(w io.Writer) error {
 		_, err := io.WriteString(w, s[:len(s)/2])
@@ -30,8 +30,8 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// only checks that a folder has these names and no others.
-func only(t *testing.T, dir string, names ...string) {
+// expectEntries checks that a folder has these entries and no others.
+func expectEntries(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -48,7 +48,7 @@ func only(t *testing.T, dir string, names ...string) {
 
 func TestWriteFileReplaces(t *testing.T) {
 	dir := t.TempDir()
-	// A name of the greatest length leaves no room for a temporary one that is made of it.
+	// A name of the greatest length cannot be extended to a temporary name.
 	name := strings.Repeat("n", 255)
 	for _, content := range []string{"first", "the second", ""} {
 		if err := WriteFile(filepath.Join(dir, name), 0o600, true, text(content)); err != nil {
@@ -58,7 +58,7 @@ func TestWriteFileReplaces(t *testing.T) {
 			t.Errorf("got %q, want %q", got, content)
 		}
 	}
-	only(t, dir, name)
+	expectEntries(t, dir, name)
 }
 
 func TestWriteFileNeverReplaces(t *testing.T) {
@@ -80,7 +80,7 @@ func TestWriteFileNeverReplaces(t *testing.T) {
 	if err := WriteFile(link, 0o600, false, text("third")); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a dangling link: got %v, want fs.ErrExist", err)
 	}
-	only(t, dir, "x", "y")
+	expectEntries(t, dir, "x", "y")
 }
 
 func TestWriteFileObeysTheUmask(t *testing.T) {
@@ -104,18 +104,21 @@ func TestWriteFileAfterAnErrorLeavesNothing(t *testing.T) {
 		_, err := w.Write([]byte("half"))
 		return errors.Join(err, broken)
 	}
-	if err := WriteFile(filepath.Join(dir, "x"), 0o600, true, half); !errors.Is(err, broken) || !strings.Contains(err.Error(), "write x") {
+	err := WriteFile(filepath.Join(dir, "x"), 0o600, true, half)
+	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "write x") {
 		t.Errorf("got %v, want the writer's error and what was written", err)
 	}
-	only(t, dir)
+	expectEntries(t, dir)
 	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteFile(filepath.Join(dir, "folder"), 0o600, true, text("content")); !errors.Is(err, unix.EISDIR) && !errors.Is(err, fs.ErrExist) {
-		t.Errorf("a folder has the name: got %v", err)
+	err = WriteFile(filepath.Join(dir, "folder"), 0o600, true, text("content"))
+	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a folder has the name: got %v, want EISDIR or fs.ErrExist", err)
 	}
-	only(t, dir, "folder")
-	if err := WriteFile(filepath.Join(dir, "none", "x"), 0o600, true, text("content")); !errors.Is(err, fs.ErrNotExist) {
+	expectEntries(t, dir, "folder")
+	err = WriteFile(filepath.Join(dir, "none", "x"), 0o600, true, text("content"))
+	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: got %v, want fs.ErrNotExist", err)
 	}
 	if err := SyncDir(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
@@ -128,16 +131,17 @@ func TestWriteFileKeepsTheOldFileAfterAnError(t *testing.T) {
 	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteFile(path, 0o600, true, func(io.Writer) error { return io.ErrShortWrite }); !errors.Is(err, io.ErrShortWrite) {
+	err := WriteFile(path, 0o600, true, func(io.Writer) error { return io.ErrShortWrite })
+	if !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("got %v, want io.ErrShortWrite", err)
 	}
 	if got := read(t, path); got != "old" {
 		t.Errorf("got %q, want the old content", got)
 	}
-	only(t, filepath.Dir(path), "x")
+	expectEntries(t, filepath.Dir(path), "x")
 }
 
-// TestReadersSeeWholeFiles reads while others write.
+// TestReadersSeeWholeFiles reads while another goroutine writes.
 func TestReadersSeeWholeFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
 	small, large := "small", strings.Repeat("large", 100_000)
@@ -161,14 +165,14 @@ func TestReadersSeeWholeFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			only(t, filepath.Dir(path), "x")
+			expectEntries(t, filepath.Dir(path), "x")
 			return
 		default:
 		}
 	}
 }
 
-// TestWriteFileAtFollowsTheFolder follows an open folder to its new name.
+// TestWriteFileAtFollowsTheFolder: WriteFileAt writes into an open folder that was renamed.
 func TestWriteFileAtFollowsTheFolder(t *testing.T) {
 	base := t.TempDir()
 	before, after := filepath.Join(base, "before"), filepath.Join(base, "after")
@@ -189,10 +193,10 @@ func TestWriteFileAtFollowsTheFolder(t *testing.T) {
 	if got := read(t, filepath.Join(after, "x")); got != "content" {
 		t.Errorf("got %q, want the content", got)
 	}
-	only(t, before)
+	expectEntries(t, before)
 }
 
-// TestCreateFileReturnsTheOpenFile goes on with a file that was put in place.
+// TestCreateFileReturnsTheOpenFile: the caller can write more to the file.
 func TestCreateFileReturnsTheOpenFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
 	f, err := CreateFile(path, 0o600, false, text("content"))
@@ -204,17 +208,18 @@ func TestCreateFileReturnsTheOpenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := read(t, path); got != "content and more" {
-		t.Errorf("got %q, want what was written later too", got)
+		t.Errorf("got %q, want the content with the later write", got)
 	}
 	if f.Name() != path {
-		t.Errorf("the file is called %s, want %s", f.Name(), path)
+		t.Errorf("got name %s, want %s", f.Name(), path)
 	}
 	if f, err := CreateFile(path, 0o600, false, text("other")); f != nil || !errors.Is(err, fs.ErrExist) {
 		t.Errorf("got %v, %v, want no file and fs.ErrExist", f, err)
 	}
 }
 
-// TestUnsyncedFolderIsErrNotDurable is a folder that cannot be synced: the file is in place, and the error says so.
+// TestUnsyncedFolderIsErrNotDurable: if the folder cannot be synced, the file is in place, and the
+// error says so.
 func TestUnsyncedFolderIsErrNotDurable(t *testing.T) {
 	base := t.TempDir()
 	dir, err := os.Open(base)
@@ -239,7 +244,7 @@ func TestUnsyncedFolderIsErrNotDurable(t *testing.T) {
 	if got := read(t, filepath.Join(base, "x")); got != "content" {
 		t.Errorf("got %q, want the new content", got)
 	}
-	only(t, base, "x")
+	expectEntries(t, base, "x")
 }
 
 func TestRemoveTemporaryRemovesOnlyItsOwn(t *testing.T) {
@@ -249,7 +254,7 @@ func TestRemoveTemporaryRemovesOnlyItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	// What a crash between writing and renaming leaves.
+	// This file is what a crash between write and rename leaves.
 	f, err := Kernel().writeTemporary(dir, temporaryPrefix+"x"+temporarySuffix, "z", 0o600, text("content"))
 	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
@@ -262,7 +267,7 @@ func TestRemoveTemporaryRemovesOnlyItsOwn(t *testing.T) {
 	if err := RemoveTemporary(base); err != nil {
 		t.Fatal(err)
 	}
-	only(t, base, ".transferd-x", "x.tmp", "y")
+	expectEntries(t, base, ".transferd-x", "x.tmp", "y")
 	if err := RemoveTemporary(filepath.Join(base, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want fs.ErrNotExist", err)
 	}

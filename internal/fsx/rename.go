@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Rename gives the file from, in an open folder, the name to in the same folder. Unless replace is
-// set, a file that has the name already stays, and the error wraps fs.ErrExist. The new name is
-// durable once the folder is synced.
+// Rename renames a file from from to to within an open folder. Unless replace is set, Rename does
+// not replace an existing file, and its error wraps fs.ErrExist. The new name is durable once the
+// folder is synced.
 //
-// Without replace it is one call of renameat2(2). Where the file system does not support its flags
-// (NFS, most of FUSE), the file gets a second name by a hard link and loses its first one. Where
-// there are no hard links either, Rename reserves the name by a placeholder, a file of its own, and
-// replaces that. A placeholder may stay after a crash; the next Rename to the name replaces it.
+// Without replace, Rename calls renameat2(2). Where the file system does not support its flags
+// (NFS, most of FUSE), Rename makes a hard link with the new name and removes the old name. Where
+// there are no hard links either, it reserves the new name with a placeholder file and replaces
+// that. A placeholder may stay after a crash; the next Rename to the name replaces it.
 func (s *System) Rename(dir *os.File, from, to string, replace bool) error {
 	at := int(dir.Fd())
 	var err error
@@ -48,9 +48,9 @@ func (s *System) renameNoReplace(at int, from, to string) error {
 	return renameOverPlaceholder(at, from, to)
 }
 
-// renameOverPlaceholder reserves the name to by a placeholder, made with O_EXCL, and renames from
-// over it. A placeholder is locked while its process lives, so an unlocked one is left by a crash.
-// Data that another program writes into the placeholder is lost.
+// renameOverPlaceholder reserves the name to with a placeholder, made with O_EXCL, and renames from
+// to it. The process holds a lock on its placeholder, so an unlocked one is left from a crash. Data
+// that another program writes into the placeholder is lost.
 func renameOverPlaceholder(at int, from, to string) error {
 	f, err := openPlaceholder(at, to)
 	if err != nil {
@@ -72,7 +72,7 @@ func renameOverPlaceholder(at int, from, to string) error {
 // placeholder is the content of a file that reserves a name.
 const placeholder = "transferd keeps this name for a file that is about to have it\n"
 
-// openPlaceholder makes a placeholder, or opens the one that is there.
+// openPlaceholder makes a placeholder, or opens an existing one.
 func openPlaceholder(at int, to string) (*os.File, error) {
 	fd, err := unix.Openat(at, to, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	switch {
@@ -103,24 +103,24 @@ func isPlaceholder(at int, name string) bool {
 	return err == nil && string(text) == placeholder
 }
 
-// IsPlaceholder reports whether a file in an open folder is a placeholder that a crash during
-// Rename left.
+// IsPlaceholder reports whether a file in an open folder is a placeholder of Rename, left from a
+// crash.
 func IsPlaceholder(dir *os.File, name string) bool { return isPlaceholder(int(dir.Fd()), name) }
 
-// Temporary makes a file with a temporary name in an open folder, open for reading and writing.
-// perm are its permissions before the umask.
-func Temporary(dir *os.File, perm fs.FileMode) (f *os.File, name string, err error) {
+// CreateTemporary creates a file with a temporary name in an open folder and opens it for reading
+// and writing. perm are its permissions before the umask.
+func CreateTemporary(dir *os.File, perm fs.FileMode) (f *os.File, name string, err error) {
 	name = temporaryPrefix + rand.Text() + temporarySuffix
 	f, err = openTemporary(dir, name, perm, name)
 	return f, name, err
 }
 
-// openTemporary makes a file; called is its name in messages.
-func openTemporary(dir *os.File, name string, perm fs.FileMode, called string) (*os.File, error) {
+// openTemporary creates a file; label is the name of the *os.File, for messages.
+func openTemporary(dir *os.File, name string, perm fs.FileMode, label string) (*os.File, error) {
 	flags := unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC
 	fd, err := unix.Openat(int(dir.Fd()), name, flags, uint32(perm.Perm()))
 	if err != nil {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: err}
 	}
-	return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), called)), nil
+	return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), label)), nil
 }

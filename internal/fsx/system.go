@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// System is the system calls in which file systems differ: some do not support them, and some
-// report through them, once, that they have lost data. Outside of tests it is that of Kernel.
+// System holds the system calls in which file systems differ: some do not support them, and some
+// report lost data through them, once. Outside of tests it is the result of Kernel.
 type System struct {
 	Fsync, Syncfs, Close func(fd int) error
 	Renameat2            func(fromDir int, from string, toDir int, to string, flags uint) error
@@ -19,7 +19,7 @@ type System struct {
 	Open                 func(path string, flags int, perm uint32) (fd int, err error)
 }
 
-// Kernel is the system calls of this host.
+// Kernel holds the system calls of this host.
 func Kernel() *System {
 	return &System{
 		Fsync: unix.Fsync, Syncfs: unix.Syncfs, Close: unix.Close,
@@ -32,12 +32,12 @@ func Unsupported(err error) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// Sync makes the data of f durable, and returns the error that closing f would: some file systems
-// report only then that they have lost data. Where single files cannot be synced, it syncs the
-// whole file system (syncfs(2)).
+// Sync makes the data of f durable. It also returns the error that a close of f would return,
+// because some file systems report lost data only then. Where the file system cannot sync single
+// files, Sync syncs the whole file system (syncfs(2)).
 //
-// An error is final: it is unknown how much of f is stored, reads are served from the page cache,
-// and since the kernel reports an error once, another Sync may succeed (fsync(2)).
+// An error is final. It is unknown how much of f is stored, and reads come from the page cache. The
+// kernel reports an error only once, so another Sync may succeed (fsync(2)).
 func (s *System) Sync(f *os.File) error {
 	fd := int(f.Fd())
 	err := untilDone(func() error { return s.Fsync(fd) })
@@ -53,14 +53,14 @@ func (s *System) Sync(f *os.File) error {
 	return nil
 }
 
-// closeCopy closes a duplicate of a descriptor: a file system flushes a file on each close
+// closeCopy closes a duplicate of a descriptor, because a file system flushes a file on each close
 // (close(2)).
 func (s *System) closeCopy(fd int) error {
 	other, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("duplicate descriptor: %w", err)
 	}
-	if err := s.Close(other); !errors.Is(err, unix.EINTR) { // with EINTR it is closed all the same
+	if err := s.Close(other); !errors.Is(err, unix.EINTR) { // with EINTR it is closed, too
 		return err
 	}
 	return nil
@@ -75,7 +75,7 @@ func untilDone(call func() error) error {
 	}
 }
 
-// SyncDir makes the names in an open folder durable, where the file system can (fsync(2)).
+// SyncDir makes the entries of an open folder durable, where the file system can (fsync(2)).
 func (s *System) SyncDir(dir *os.File) error {
 	err := untilDone(func() error { return s.Fsync(int(dir.Fd())) })
 	if err != nil && !Unsupported(err) {

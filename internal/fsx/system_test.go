@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// folder is a new folder with files of the given content, and the same open.
+// folder is a new folder with files of the given content: its path, and the open folder.
 func folder(t *testing.T, files map[string]string) (base string, dir *os.File) {
 	t.Helper()
 	base = t.TempDir()
@@ -27,7 +27,8 @@ func folder(t *testing.T, files map[string]string) (base string, dir *os.File) {
 	return base, dir
 }
 
-// without is a system without flags of renameat2 and, with links set, without hard links.
+// without is a system whose renameat2 with flags fails with the error flags. If links is set, hard
+// links fail with it.
 func without(flags, links error) *System {
 	sys := Kernel()
 	sys.Renameat2 = func(int, string, int, string, uint) error { return flags }
@@ -37,8 +38,8 @@ func without(flags, links error) *System {
 	return sys
 }
 
-// TestRenameNeverReplaces: not on file systems without flags of renameat2 either, and without hard
-// links.
+// TestRenameNeverReplaces: this holds also on file systems without flags of renameat2, and without
+// hard links.
 func TestRenameNeverReplaces(t *testing.T) {
 	for name, sys := range map[string]*System{
 		"all": Kernel(), "no flags": without(unix.EINVAL, nil), "old kernel": without(unix.ENOSYS, nil),
@@ -49,24 +50,24 @@ func TestRenameNeverReplaces(t *testing.T) {
 			base, dir := folder(t, map[string]string{"from": "new", "taken": "old", "empty": ""})
 			for _, to := range []string{"taken", "empty"} {
 				if err := sys.Rename(dir, "from", to, false); !errors.Is(err, fs.ErrExist) {
-					t.Errorf("onto %s: got %v, want fs.ErrExist", to, err)
+					t.Errorf("to %s: got %v, want fs.ErrExist", to, err)
 				}
 			}
-			only(t, base, "empty", "from", "taken")
+			expectEntries(t, base, "empty", "from", "taken")
 			if err := sys.Rename(dir, "from", "to", false); err != nil {
-				t.Error(err)
+				t.Errorf("to a free name: got %v, want success", err)
 			}
-			only(t, base, "empty", "taken", "to")
+			expectEntries(t, base, "empty", "taken", "to")
 			if got := read(t, filepath.Join(base, "to")) + read(t, filepath.Join(base, "taken")); got != "newold" {
-				t.Errorf("got %q", got)
+				t.Errorf("got %q, want %q", got, "newold")
 			}
 			if err := sys.Rename(dir, "to", "taken", true); err != nil {
-				t.Error(err)
+				t.Errorf("with replace: got %v, want success", err)
 			}
 			if err := sys.Rename(dir, "none", "new", false); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("got %v, want fs.ErrNotExist", err)
 			}
-			only(t, base, "empty", "taken")
+			expectEntries(t, base, "empty", "taken")
 		})
 	}
 	_, dir := folder(t, map[string]string{"from": ""})
@@ -75,18 +76,18 @@ func TestRenameNeverReplaces(t *testing.T) {
 	}
 }
 
-// TestRenameReplacesAnAbandonedPlaceholder: Rename replaces the placeholder of a Rename that a crash ended, and not
-// that of a running one.
+// TestRenameReplacesAnAbandonedPlaceholder: Rename replaces the placeholder of a Rename that a
+// crash ended, and not that of a running one.
 func TestRenameReplacesAnAbandonedPlaceholder(t *testing.T) {
 	base, dir := folder(t, map[string]string{"from": "new", "to": placeholder, "other": placeholder + "x"})
 	sys := without(unix.EINVAL, unix.EPERM)
 	for _, name := range []string{"to", "other", "from", "none"} {
 		if got := IsPlaceholder(dir, name); got != (name == "to") {
-			t.Errorf("%s is a placeholder: %v", name, got)
+			t.Errorf("%s is a placeholder: got %v, want %v", name, got, name == "to")
 		}
 	}
 	if err := sys.Rename(dir, "from", "other", false); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("onto a file that is none: got %v, want fs.ErrExist", err)
+		t.Errorf("to a file that is no placeholder: got %v, want fs.ErrExist", err)
 	}
 	f, err := os.Open(filepath.Join(base, "to"))
 	if err == nil {
@@ -102,16 +103,16 @@ func TestRenameReplacesAnAbandonedPlaceholder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := sys.Rename(dir, "from", "to", false); err != nil {
-		t.Error(err)
+		t.Errorf("over an abandoned placeholder: got %v, want success", err)
 	}
 	if got := read(t, filepath.Join(base, "to")); got != "new" {
 		t.Errorf("got %q, want the new content", got)
 	}
-	only(t, base, "other", "to")
+	expectEntries(t, base, "other", "to")
 }
 
-// TestSyncReportsEveryError: Sync returns the errors of fsync and close, and syncs the whole file system where it
-// cannot sync a file.
+// TestSyncReportsEveryError: Sync returns the errors of fsync and close, and syncs the whole file
+// system where it cannot sync a file.
 func TestSyncReportsEveryError(t *testing.T) {
 	fails := func(err error) func(int) error { return func(int) error { return err } }
 	for name, tc := range map[string]struct {
@@ -143,8 +144,8 @@ func TestSyncReportsEveryError(t *testing.T) {
 			if err := sys.Sync(f); !errors.Is(err, tc.want) {
 				t.Errorf("got %v, want %v", err, tc.want)
 			}
-			if _, err := f.WriteString("goes on"); err != nil {
-				t.Errorf("the file is not open any more: %v", err)
+			if _, err := f.WriteString("more"); err != nil {
+				t.Errorf("write after Sync: got %v, want success", err)
 			}
 		})
 	}
@@ -177,14 +178,14 @@ func TestSyncIsRepeatedAfterSignal(t *testing.T) {
 
 func TestCreateTemporaryIsRemovable(t *testing.T) {
 	base, dir := folder(t, nil)
-	f, name, err := Temporary(dir, 0o600)
+	f, name, err := CreateTemporary(dir, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	only(t, base, name)
+	expectEntries(t, base, name)
 	if err := RemoveTemporary(base); err != nil {
 		t.Fatal(err)
 	}
-	only(t, base)
+	expectEntries(t, base)
 }

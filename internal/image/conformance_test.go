@@ -17,7 +17,7 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestEverySourceKeepsTheContract holds every medium with every format on it to the contract.
+// TestEverySourceKeepsTheContract runs the conformance suite for every format on every medium.
 func TestEverySourceKeepsTheContract(t *testing.T) {
 	type opener func(t *testing.T, stored []byte, ending string) transfer.Source
 	media := map[string]opener{
@@ -52,14 +52,13 @@ func TestEverySourceKeepsTheContract(t *testing.T) {
 	t.Run("manifest", func(t *testing.T) { transfertest.Source(t, transfertest.Shape{}, openManifest) })
 }
 
-// storage makes what is stored of an image in one format.
+// storage stores an image in one format.
 type storage struct {
 	ending string // of a file's name
 	pack   func(t testing.TB, content []byte) []byte
 }
 
-// storedAs has a way to store images for each format that is read, and for each form that its files
-// come in.
+// storedAs has a storage for each format that is read, and for each form of its files.
 func storedAs() map[string]storage {
 	return map[string]storage{
 		"raw":  {"", func(_ testing.TB, content []byte) []byte { return content }},
@@ -85,15 +84,14 @@ func openManifest(t *testing.T, content []byte) transfer.Source {
 	if err := verify.WriteManifest(&text, transfertest.Manifest(content, transfer.MinChunkSize)); err != nil {
 		t.Fatal(err)
 	}
-	src, err := OpenReference(t.Context(), tempFile(t, "x.json", text.Bytes()), Options{Roots: everywhere})
+	src, err := OpenImageOrManifest(t.Context(), tempFile(t, "x.json", text.Bytes()), Options{Roots: anywhere})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return src
 }
 
-// TestConformanceCoversEveryFormat has each format that is read among those that the conformance suite
-// stores images in.
+// TestConformanceCoversEveryFormat: the conformance suite runs for each format that is read.
 func TestConformanceCoversEveryFormat(t *testing.T) {
 	tested := map[string]bool{}
 	for _, store := range storedAs() {
@@ -106,7 +104,7 @@ func TestConformanceCoversEveryFormat(t *testing.T) {
 	}
 }
 
-// serve serves content, by ranges or only as a whole.
+// serve is the URL of a server of content, with or without ranges.
 func serve(t testing.TB, content []byte, ranges bool) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -121,7 +119,7 @@ func serve(t testing.TB, content []byte, ranges bool) string {
 	return s.URL
 }
 
-// sparseFile writes only what is not zeros, in blocks of 4 KiB.
+// sparseFile writes only the blocks of 4 KiB that are not zeros.
 func sparseFile(t testing.TB, content []byte) string {
 	t.Helper()
 	f, err := os.Create(filepath.Join(tempDir(t), "sparse.img"))
@@ -141,17 +139,19 @@ func sparseFile(t testing.TB, content []byte) string {
 	return f.Name()
 }
 
-// TestEverySinkKeepsTheContract holds every kind of sink to the contract.
+// TestEverySinkKeepsTheContract runs the conformance suite for every kind of sink.
 func TestEverySinkKeepsTheContract(t *testing.T) {
-	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gzip": transfer.FormatGzip, "zstd": transfer.FormatZstd} {
+	for name, format := range map[string]transfer.Format{
+		"raw": transfer.FormatRaw, "gzip": transfer.FormatGzip, "zstd": transfer.FormatZstd,
+	} {
 		t.Run(name, func(t *testing.T) {
 			transfertest.Sink(t, transfertest.Shape{Empty: true}, func(t *testing.T, size int64) transfertest.Target {
-				return fileTarget(t, CreateOptions{Format: format, Size: size, Roots: everywhere})
+				return fileTarget(t, CreateOptions{Format: format, Size: size, Roots: anywhere})
 			})
 		})
 		t.Run(name+" over another file", func(t *testing.T) {
 			transfertest.Sink(t, transfertest.Shape{}, func(t *testing.T, size int64) transfertest.Target {
-				target := fileTarget(t, CreateOptions{Format: format, Size: size, Roots: everywhere, Overwrite: true})
+				target := fileTarget(t, CreateOptions{Format: format, Size: size, Roots: anywhere, Overwrite: true})
 				target.InPlace = true
 				return target
 			})
@@ -191,7 +191,7 @@ func fileTarget(t *testing.T, opts CreateOptions) transfertest.Target {
 	}
 }
 
-// streamTarget stores what the last opened sink wrote.
+// streamTarget stores the output of the sink that was opened last.
 func streamTarget(opts CreateOptions) transfertest.Target {
 	var out bytes.Buffer
 	return transfertest.Target{
@@ -205,7 +205,7 @@ func streamTarget(opts CreateOptions) transfertest.Target {
 	}
 }
 
-// deviceTarget is a regular file in the role of a block device, which only root can make.
+// deviceTarget is a regular file in place of a block device, which only root can make.
 func deviceTarget(t *testing.T, size int64) transfertest.Target {
 	path := tempFile(t, "device", bytes.Repeat([]byte{0xee}, int(size)+512))
 	return transfertest.Target{
@@ -214,8 +214,8 @@ func deviceTarget(t *testing.T, size int64) transfertest.Target {
 			if err != nil {
 				t.Fatal(err)
 			}
-			place := target{op: "create " + path, resolved: path, sys: fsx.Kernel()}
-			d, err := newDeviceSink(place, f, CreateOptions{Size: size})
+			device := target{op: "create " + path, resolved: path, sys: fsx.Kernel()}
+			d, err := newDeviceSink(device, f, CreateOptions{Size: size})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +241,8 @@ func create(t testing.TB, path string, opts CreateOptions) transfer.Sink {
 	return dst
 }
 
-// unpack is what a stream or raw image holds, or as much of it as there is.
+// unpack is the image in b, compressed or raw; if b is incomplete, the image as far as it can be
+// read.
 func unpack(t testing.TB, b []byte) []byte {
 	t.Helper()
 	src, err := Open(t.Context(), "-", Options{Stdin: bytes.NewReader(b)})

@@ -15,14 +15,14 @@ import (
 type CreateOptions struct {
 	Format    transfer.Format // empty: raw
 	Size      int64           // of the image, bytes
-	Overwrite bool            // the target may be there already, and is replaced; a block device needs it
+	Overwrite bool            // an existing target is replaced; a block device needs it
 	Resume    bool            // an earlier attempt of the same job has begun
 	Roots     Roots           // the folders that files may be in
-	Stdout    io.Writer       // what "-" writes; nil: nothing
-	Lease     *lease.Lease    // without its proof nothing is written or removed; nil: it always holds
-	// Job is the ID of the job, which marks its .partial: no other job's is written.
+	Stdout    io.Writer       // the target "-"; nil: none
+	Lease     *lease.Lease    // its proof is needed to write and remove files; nil: none is needed
+	// Job is the ID of the job. It marks the .partial; the job writes no .partial of another job.
 	Job string
-	// FromDisk reads a compressed file back from the disk, and not from the page cache.
+	// FromDisk reads a compressed file back from the disk, not from the page cache.
 	FromDisk bool
 
 	sys *fsx.System // nil: the kernel's
@@ -30,15 +30,15 @@ type CreateOptions struct {
 
 // Create makes the sink of an image: a file, a block device, or "-" for standard output.
 //
-// A file is written as PATH.partial, which is its job's alone, and gets its name in Commit,
-// together with its manifest, PATH.manifest.json. A raw file is sparse where no chunk is written,
-// and can be resumed. A compressed one, like standard output, is written in order and starts over
-// each time. A block device is written in place: it has neither a .partial nor a manifest, and its
-// zeros must be written.
+// A file is written as PATH.partial, which belongs to its job alone. Commit gives it its name and
+// writes its manifest, PATH.manifest.json. A raw file is sparse where no chunk is written, and can
+// be resumed. A compressed file and standard output are written in order, and each attempt starts
+// over. A block device is written in place: it has neither a .partial nor a manifest, and its zeros
+// must be written.
 //
-// Errors: CodeExists for a target that exists, or its manifest, or a .partial that this job did not
-// make, CodeConflict while another job writes it, CodeInvalid for one that is no file,
-// CodeForbidden (also outside of the roots), CodeNotFound for a missing folder, CodeNoSpace.
+// Errors: CodeExists if the target, its manifest or a .partial of another job exists; CodeConflict
+// while another job writes the target; CodeInvalid if the target is no file; CodeForbidden (also
+// outside of the roots); CodeNotFound for a missing folder; CodeNoSpace.
 func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -95,18 +95,19 @@ func createFile(t target, f *format, opts CreateOptions) (transfer.Sink, error) 
 	return s, nil
 }
 
-// resumeRaw writes a raw image by offset, and goes on where an earlier attempt left off if it may.
+// resumeRaw makes a sink that writes a raw image by offset. It keeps what an earlier attempt wrote,
+// if the options allow that.
 func resumeRaw(p *partial, size int64) (*offsetSink, error) {
 	fresh, err := p.resume(size)
 	if err != nil {
 		return nil, err
 	}
 	return &offsetSink{
-		place: p, lease: p.opts.Lease, size: size, sparse: true, blank: fresh, disk: newDiskReader(p.f, p.sys),
+		dest: p, lease: p.opts.Lease, size: size, sparse: true, blank: fresh, disk: newDiskReader(p.f, p.sys),
 	}, nil
 }
 
-// beginStream writes an image in order, from the beginning.
+// beginStream makes a sink that writes an image in order, from the beginning.
 func beginStream(p *partial) (*streamSink, error) {
 	s, err := newStreamSink(p, p.format)
 	if err != nil {
@@ -118,7 +119,7 @@ func beginStream(p *partial) (*streamSink, error) {
 	return s, nil
 }
 
-// target is what a path says of a file that is to be written.
+// target describes the file that a path leads to, before it is written.
 type target struct {
 	op       string
 	resolved string
@@ -126,7 +127,7 @@ type target struct {
 	sys      *fsx.System
 }
 
-// findTarget checks what is at the path, and whether it may be written.
+// findTarget looks at the path and checks whether it may be written.
 func findTarget(path string, opts CreateOptions) (t target, err error) {
 	t.op, t.sys = "create "+path, opts.sys
 	if t.resolved, err = opts.Roots.Check(path); err != nil {
@@ -139,7 +140,7 @@ func findTarget(path string, opts CreateOptions) (t target, err error) {
 	case err != nil:
 		return t, fileError(t.op, err)
 	case !info.Mode().IsRegular() && !isDevice(info):
-		return t, invalid(t.op, "give the path of a file that is not there yet", "it is there and no regular file")
+		return t, invalid(t.op, "give the path of a file that does not exist yet", "it exists and is no regular file")
 	case !opts.Overwrite && (isDevice(info) || !opts.Resume):
 		return t, errExists(t.op)
 	}
@@ -147,8 +148,8 @@ func findTarget(path string, opts CreateOptions) (t target, err error) {
 	return t, nil
 }
 
-// checkManifest refuses a target that does not exist but has a manifest, which may be kept to
-// verify another image. One that an earlier attempt of this job left is compared in Commit.
+// checkManifest refuses a target that does not exist but has a manifest: users may need it to
+// verify another image. Commit compares a manifest that an earlier attempt of this job left.
 func (t *target) checkManifest(opts CreateOptions) error {
 	if opts.Overwrite || opts.Resume {
 		return nil
@@ -165,13 +166,14 @@ func (t *target) checkManifest(opts CreateOptions) error {
 
 func errManifestExists(op string) error {
 	return &transfer.Error{
-		Op: op, Code: transfer.CodeExists, Hint: "move it away, choose another path, or give --overwrite",
-		Err: errors.New("its " + manifestSuffix + " is there already, of another image"),
+		Op: op, Code: transfer.CodeExists, Hint: "move the manifest away, choose another path, or give --overwrite",
+		Err: errors.New("its " + manifestSuffix + " exists already, of another image"),
 	}
 }
 
 func errExists(op string) error {
 	return &transfer.Error{
-		Op: op, Code: transfer.CodeExists, Hint: "choose another path, or give --overwrite", Err: errors.New("it is there already"),
+		Op: op, Code: transfer.CodeExists, Hint: "choose another path, or give --overwrite",
+		Err: errors.New("it exists already"),
 	}
 }

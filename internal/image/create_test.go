@@ -17,10 +17,10 @@ import (
 
 const chunk = transfer.MinChunkSize
 
-// begun creates a target and writes all of content into it.
-func begun(t *testing.T, path string, content []byte, opts CreateOptions) transfer.Sink {
+// written creates a target and writes all of content into it.
+func written(t *testing.T, path string, content []byte, opts CreateOptions) transfer.Sink {
 	t.Helper()
-	opts.Size, opts.Roots = int64(len(content)), everywhere
+	opts.Size, opts.Roots = int64(len(content)), anywhere
 	dst := create(t, path, opts)
 	for i := range transfer.ChunkCount(opts.Size, chunk) {
 		writeChunks(t, dst, content, i)
@@ -28,7 +28,7 @@ func begun(t *testing.T, path string, content []byte, opts CreateOptions) transf
 	return dst
 }
 
-// TestRefusedCreateChangesNothing leaves everything as it was.
+// TestRefusedCreateChangesNothing: a refused Create changes no file.
 func TestRefusedCreateChangesNothing(t *testing.T) {
 	dir := tempDir(t)
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -61,7 +61,7 @@ func TestRefusedCreateChangesNothing(t *testing.T) {
 			if name != "-" {
 				path = at(name)
 			}
-			tc.opts.Size, tc.opts.Roots = chunk, everywhere
+			tc.opts.Size, tc.opts.Roots = chunk, anywhere
 			dst, err := Create(t.Context(), path, tc.opts)
 			if err == nil {
 				closed(t, dst)
@@ -73,17 +73,17 @@ func TestRefusedCreateChangesNothing(t *testing.T) {
 	expect(t, err, transfer.CodeForbidden, "roots")
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 6 {
-		t.Errorf("the folder has %d entries, %v", len(entries), err)
+		t.Errorf("got %d entries, %v; want 6", len(entries), err)
 	}
 	if b, err := os.ReadFile(at("there.img")); err != nil || string(b) != "precious" {
 		t.Errorf("the file that was there holds %q, %v", b, err)
 	}
 }
 
-// TestTargetHasOneWriterAtATime gives a target to one job at a time.
+// TestTargetHasOneWriterAtATime: while one job writes a target, Create refuses others.
 func TestTargetHasOneWriterAtATime(t *testing.T) {
 	path := filepath.Join(tempDir(t), "disk.img")
-	opts := CreateOptions{Size: chunk, Roots: everywhere}
+	opts := CreateOptions{Size: chunk, Roots: anywhere}
 	first := create(t, path, opts)
 	_, err := Create(t.Context(), path, opts)
 	expect(t, err, transfer.CodeConflict, "another job")
@@ -92,12 +92,13 @@ func TestTargetHasOneWriterAtATime(t *testing.T) {
 	closed(t, second)
 }
 
-// TestTargetThatAppearsMeanwhileStays while it was being written: it stays, and so does what was written.
+// TestTargetThatAppearsMeanwhileStays: a file that appears while the target is written is not
+// replaced.
 func TestTargetThatAppearsMeanwhileStays(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip} {
 		path := filepath.Join(tempDir(t), "disk.img")
-		dst := begun(t, path, content, CreateOptions{Format: format})
+		dst := written(t, path, content, CreateOptions{Format: format})
 		writeFile(t, path, []byte("precious"))
 		err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
 		expect(t, err, transfer.CodeExists, "--overwrite")
@@ -108,105 +109,111 @@ func TestTargetThatAppearsMeanwhileStays(t *testing.T) {
 	}
 }
 
-// TestSecondCommitFindsThePublishedTarget is the crash between a target's completion and the record of it: the next attempt
-// finds the target there, verifies that it is this image, and has nothing left to do.
+// TestSecondCommitFindsThePublishedTarget: after a crash between the publication of a target and
+// its record, the next attempt verifies that the target is this image, and succeeds.
 func TestSecondCommitFindsThePublishedTarget(t *testing.T) {
 	content := transfertest.Image(5*chunk, chunk)
 	manifest := transfertest.Manifest(content, chunk)
-	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip, "zst": transfer.FormatZstd} {
+	for name, format := range map[string]transfer.Format{
+		"raw": transfer.FormatRaw, "gz": transfer.FormatGzip, "zst": transfer.FormatZstd,
+	} {
 		path := filepath.Join(tempDir(t), "disk.img")
-		first := begun(t, path, content, CreateOptions{Format: format})
+		first := written(t, path, content, CreateOptions{Format: format})
 		if err := first.Commit(t.Context(), manifest, transfertest.Owned); err != nil {
 			t.Fatal(err)
 		}
 		closed(t, first)
-		second := begun(t, path, content, CreateOptions{Format: format, Resume: true})
+		second := written(t, path, content, CreateOptions{Format: format, Resume: true})
 		if err := second.Commit(t.Context(), manifest, transfertest.Owned); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want success", name, err)
 		}
 		closed(t, second)
 		if exists(t, path+partialSuffix) {
-			t.Errorf("%s: the second %s is still there", name, partialSuffix)
+			t.Errorf("%s: the second %s exists, want it removed", name, partialSuffix)
 		}
 	}
 }
 
-// TestManifestIsWritten next to a target.
+// TestManifestIsWritten: Commit writes a manifest next to the target.
 func TestManifestIsWritten(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	path := filepath.Join(tempDir(t), "disk.img")
-	dst := begun(t, path, content, CreateOptions{})
+	dst := written(t, path, content, CreateOptions{})
 	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
 		t.Fatal(err)
 	}
 	closed(t, dst)
-	src, err := OpenReference(t.Context(), path+manifestSuffix, Options{Roots: everywhere})
+	src, err := OpenImageOrManifest(t.Context(), path+manifestSuffix, Options{Roots: anywhere})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closed(t, src)
 	if _, ok := src.(transfer.Digests); !ok || src.Size() != int64(len(content)) {
-		t.Errorf("the target's manifest is none of it: %T", src)
+		t.Errorf("got a %T of %d bytes, want transfer.Digests of %d", src, src.Size(), len(content))
 	}
 }
 
-// TestManifestOfAnotherImageStays: what was kept to verify an image by is not replaced by the manifest of
-// another, neither one that is there before, nor one that appears meanwhile; one that says the same
-// is what an earlier attempt left.
+// TestManifestOfAnotherImageStays: the manifest of another image is not replaced, whether it exists
+// before or appears meanwhile. A manifest of the same image is that of an earlier attempt.
 func TestManifestOfAnotherImageStays(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	path := filepath.Join(tempDir(t), "disk.img")
 	kept := writeFile(t, path+manifestSuffix, []byte("evidence"))
-	_, err := Create(t.Context(), path, CreateOptions{Size: chunk, Roots: everywhere})
+	_, err := Create(t.Context(), path, CreateOptions{Size: chunk, Roots: anywhere})
 	expect(t, err, transfer.CodeExists, manifestSuffix, "--overwrite")
 	if exists(t, path+partialSuffix) {
-		t.Errorf("%s was made", partialSuffix)
+		t.Errorf("got a %s, want none", partialSuffix)
 	}
-	resumed := begun(t, path, content, CreateOptions{Resume: true})
-	expect(t, resumed.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned), transfer.CodeExists, manifestSuffix)
+	resumed := written(t, path, content, CreateOptions{Resume: true})
+	err = resumed.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
+	expect(t, err, transfer.CodeExists, manifestSuffix)
 	closed(t, resumed)
-	if b, err := os.ReadFile(kept); err != nil || string(b) != "evidence" || exists(t, path) || !exists(t, path+partialSuffix) {
-		t.Errorf("the manifest that was there holds %q, %v", b, err)
+	if b, err := os.ReadFile(kept); err != nil || string(b) != "evidence" {
+		t.Errorf("the manifest: got %q, %v; want it unchanged", b, err)
+	}
+	if exists(t, path) || !exists(t, path+partialSuffix) {
+		t.Error("want no target and its " + partialSuffix)
 	}
 	for _, opts := range []CreateOptions{{Overwrite: true}, {Resume: true}} {
-		dst := begun(t, path, content, opts)
+		dst := written(t, path, content, opts)
 		if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
-			t.Errorf("%+v: %v", opts, err)
+			t.Errorf("%+v: got %v, want success", opts, err)
 		}
 		closed(t, dst)
-		if err := os.Remove(path); err != nil { // for the second, whose manifest is left by the first
+		if err := os.Remove(path); err != nil { // the second one finds the manifest of the first
 			t.Error(err)
 		}
 	}
 }
 
-// TestCompressedTargetIsVerified breaks what a compressed target stored before it is complete.
+// TestCompressedTargetIsVerified: Commit of a compressed target that differs from the manifest
+// fails and leaves nothing.
 func TestCompressedTargetIsVerified(t *testing.T) {
 	content := transfertest.Image(64*chunk, chunk)
 	for name, format := range map[string]transfer.Format{"gz": transfer.FormatGzip, "zst": transfer.FormatZstd} {
 		path := filepath.Join(tempDir(t), "disk.img")
-		dst := begun(t, path, content, CreateOptions{Format: format})
+		dst := written(t, path, content, CreateOptions{Format: format})
 		m := transfertest.Manifest(content, chunk)
 		m.Chunks[2] = transfer.Digest{1}
 		err := dst.Commit(t.Context(), m, transfertest.Owned)
 		expectAt(t, err, transfer.CodeMismatch, 2*chunk)
 		closed(t, dst)
 		if exists(t, path) || exists(t, path+partialSuffix) {
-			t.Errorf("%s: something is left", name)
+			t.Errorf("%s: got a target or a %s, want neither", name, partialSuffix)
 		}
 	}
 }
 
-// TestStaleChunksAreCleared is a .partial of the right size that holds data where the image has zeros.
+// TestStaleChunksAreCleared: Commit clears data in the .partial where the image has zeros.
 func TestStaleChunksAreCleared(t *testing.T) {
 	content := transfertest.Image(4*chunk, chunk)
 	clear(content[chunk : 2*chunk])
 	path := filepath.Join(tempDir(t), "disk.img")
-	closed(t, begun(t, path, nil, CreateOptions{}))
+	closed(t, written(t, path, nil, CreateOptions{}))
 	writeFile(t, path+partialSuffix, bytes.Repeat([]byte{0xee}, len(content)))
-	dst := create(t, path, CreateOptions{Size: int64(len(content)), Resume: true, Roots: everywhere})
+	dst := create(t, path, CreateOptions{Size: int64(len(content)), Resume: true, Roots: anywhere})
 	if blank, err := dst.(transfer.BlankChecker).Blank(t.Context()); blank || err != nil {
-		t.Errorf("a file with data in it is called blank (%v)", err)
+		t.Errorf("a file with data: got blank %t, %v; want false", blank, err)
 	}
 	writeChunks(t, dst, content, 0, 2, 3)
 	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
@@ -214,15 +221,16 @@ func TestStaleChunksAreCleared(t *testing.T) {
 	}
 	closed(t, dst)
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) {
-		t.Errorf("the zeros are not there (%v)", err)
+		t.Errorf("got other data than the image (%v)", err)
 	}
 }
 
-// TestFileErrorsHaveCodeAndHint gives each failure of a file system the code and hint that users act on.
+// TestFileErrorsHaveCodeAndHint: each failure of a file system has the code that users act on.
 func TestFileErrorsHaveCodeAndHint(t *testing.T) {
 	for cause, code := range map[error]transfer.Code{
-		fs.ErrNotExist: transfer.CodeNotFound, unix.ENOTDIR: transfer.CodeNotFound, fs.ErrPermission: transfer.CodeForbidden,
-		unix.EROFS: transfer.CodeForbidden, unix.ENOSPC: transfer.CodeNoSpace, unix.EDQUOT: transfer.CodeNoSpace,
+		fs.ErrNotExist: transfer.CodeNotFound, unix.ENOTDIR: transfer.CodeNotFound,
+		fs.ErrPermission: transfer.CodeForbidden,
+		unix.EROFS:       transfer.CodeForbidden, unix.ENOSPC: transfer.CodeNoSpace, unix.EDQUOT: transfer.CodeNoSpace,
 		unix.EFBIG: transfer.CodeNoSpace, unix.EISDIR: transfer.CodeInvalid, unix.ELOOP: transfer.CodeInvalid,
 		unix.EBUSY: transfer.CodeInvalid, unix.EIO: transfer.CodeFailed, unix.ENOLCK: transfer.CodeInvalid,
 		errors.New("strange"): transfer.CodeFailed,
@@ -232,21 +240,22 @@ func TestFileErrorsHaveCodeAndHint(t *testing.T) {
 	}
 }
 
-// TestNotOwnedIsNotPublished keeps a complete file from its name when another worker has the job.
+// TestNotOwnedIsNotPublished: a complete file is not published when another worker owns the job.
 func TestNotOwnedIsNotPublished(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	lost := transfer.Errorf(transfer.CodeFenced, "", "lost")
 	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatGzip} {
 		path := filepath.Join(tempDir(t), "disk.img")
-		dst := begun(t, path, content, CreateOptions{Format: format})
-		err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), func(context.Context) error { return lost })
+		dst := written(t, path, content, CreateOptions{Format: format})
+		notOwned := func(context.Context) error { return lost }
+		err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), notOwned)
 		if transfer.CodeOf(err) != transfer.CodeFenced {
 			t.Errorf("%s: got %v, want %s", format, err, transfer.CodeFenced)
 		}
 		closed(t, dst)
 		for _, name := range []string{path, path + manifestSuffix} {
 			if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%s: %s is there (%v)", format, filepath.Base(name), err)
+				t.Errorf("%s: %s exists (%v), want none", format, filepath.Base(name), err)
 			}
 		}
 	}

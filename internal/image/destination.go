@@ -8,42 +8,42 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// place is where the bytes of a target land: PATH.partial, a block device or standard output.
-// Whether they are the image itself or its compressed form is the matter of the sink above it.
-type place interface {
-	// name names the place in messages.
+// destination stores the bytes of a target: PATH.partial, a block device or standard output. The
+// sink over it decides whether the bytes are the image itself or its compressed form.
+type destination interface {
+	// name names the destination in messages.
 	name() string
-	// publish makes durable what was written and gives it its final name, together with its
-	// manifest. It is called once, when everything is written, and asks owned right before the
-	// first step that others can see.
+	// publish makes the written data durable, writes the manifest and gives the target its final
+	// name. It is called once, after the last write. It calls owned directly before the first step
+	// that others can see.
 	publish(ctx context.Context, m *transfer.Manifest, owned ownership) error
-	// remove removes what the job made and did not publish. What was there before the job stays.
+	// remove removes what the job made and did not publish. What existed before the job stays.
 	remove() error
-	// Close releases the place; what was written stays.
+	// Close closes the destination; written data stays.
 	Close() error
 }
 
-// ownership is the proof that a job is still this worker's, as transfer.Sink's Commit has it.
+// ownership checks that this worker still owns the job, as transfer.Sink's Commit describes it.
 type ownership func(ctx context.Context) error
 
-// seekable is a place that is written and read by offset.
+// seekable is a destination that is written and read by offset.
 type seekable interface {
-	place
+	destination
 	file() *os.File
 	// sync makes the written data durable. Its errors wrap transfer.ErrLost.
 	sync() error
 }
 
-// appendable is a place that is written in order.
+// appendable is a destination that is written in order.
 type appendable interface {
-	place
+	destination
 	io.Writer
-	// during calls write, which writes to the place, and returns what it returns, or ctx's error
-	// when that ends: what takes the bytes may never do so.
-	during(ctx context.Context, write func() error) error
-	// stop makes writes fail, also those that wait.
+	// writeUntil calls write, which writes to the destination, and returns its error. When ctx
+	// ends, it returns ctx's error instead, because a write to a pipe may block without end.
+	writeUntil(ctx context.Context, write func() error) error
+	// stop makes all writes fail, also those in progress.
 	stop()
-	// stored is the file with the written data; nil if the place can be neither read back nor
+	// stored is the file with the written data; nil if the destination can be neither read back nor
 	// synced.
 	stored() *os.File
 	// sync makes the written data durable. Its errors wrap transfer.ErrLost.

@@ -21,7 +21,7 @@ type device struct {
 
 var _ seekable = (*device)(nil)
 
-// openDevice claims a block device for itself, which the kernel refuses while it is mounted
+// openDevice opens a block device exclusively, which the kernel refuses while the device is mounted
 // (open(2), O_EXCL).
 func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
 	if opts.Format != transfer.FormatRaw {
@@ -38,8 +38,8 @@ func openDevice(t target, opts CreateOptions) (transfer.Sink, error) {
 	return d, nil
 }
 
-// newDeviceSink makes a sink for an image of opts.Size bytes whose zeros are written, for a device
-// may hold anything.
+// newDeviceSink makes a sink for an image of opts.Size bytes. Its zeros must be written, because
+// the device may hold any data.
 func newDeviceSink(t target, f *os.File, opts CreateOptions) (*offsetSink, error) {
 	capacity, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -50,21 +50,21 @@ func newDeviceSink(t target, f *os.File, opts CreateOptions) (*offsetSink, error
 			"the image has %d bytes, and the device only %d", opts.Size, capacity)
 	}
 	d := &device{f: f, path: t.resolved, sys: t.sys}
-	// A write of another program, or of an earlier attempt, may have failed unreported. The kernel
-	// reports it to the next sync, once; it is no error of this job.
+	// A write of another program, or of an earlier attempt, may have failed without a report. The
+	// kernel reports it at the next sync, once. It is no error of this job.
 	if d.sync() != nil {
 		if err := d.sync(); err != nil {
 			return nil, err
 		}
 	}
-	return &offsetSink{place: d, lease: opts.Lease, size: capacity, disk: newDiskReader(f, t.sys)}, nil
+	return &offsetSink{dest: d, lease: opts.Lease, size: capacity, disk: newDiskReader(f, t.sys)}, nil
 }
 
 func (d *device) name() string { return d.path }
 
 func (d *device) file() *os.File { return d.f }
 
-// publish waits until the device has everything.
+// publish waits until the device has stored everything.
 func (d *device) publish(ctx context.Context, _ *transfer.Manifest, _ ownership) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -79,10 +79,10 @@ func (d *device) sync() error {
 	return nil
 }
 
-// remove leaves the device, which the job did not make.
+// remove does nothing: the job did not make the device.
 func (d *device) remove() error { return nil }
 
-// Close closes the device; what was written stays.
+// Close closes the device; written data stays.
 func (d *device) Close() error {
 	if err := d.f.Close(); err != nil {
 		return errLost("close "+d.path, err)

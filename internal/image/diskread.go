@@ -16,17 +16,17 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// diskReader reads an open file from its disk. Reads of the file itself are served from the page
-// cache, even where the disk could not store the bytes. It is safe for concurrent use.
+// diskReader reads an open file from its disk. Reads of the file itself come from the page cache,
+// even if the disk could not store the bytes. It is safe for concurrent use.
 type diskReader struct {
 	f      *os.File
 	direct int         // the same file, opened with O_DIRECT; -1: the file system does not support it
 	align  int64       // of offsets, lengths and memory, for direct, bytes
-	reads  atomic.Bool // something has been read
-	drops  atomic.Bool // and not by direct
+	reads  atomic.Bool // there was a read
+	drops  atomic.Bool // there was a read without direct
 }
 
-// diskAlign suffices where a file system does not report its alignment.
+// diskAlign is the alignment where a file system does not report one, in bytes.
 const diskAlign = 4096
 
 func newDiskReader(f *os.File, sys *fsx.System) *diskReader {
@@ -44,7 +44,7 @@ func newDiskReader(f *os.File, sys *fsx.System) *diskReader {
 	return d
 }
 
-// via is how it has read so far.
+// via says how it has read so far.
 func (d *diskReader) via() transfer.ReadVia {
 	switch {
 	case !d.reads.Load():
@@ -55,19 +55,19 @@ func (d *diskReader) via() transfer.ReadVia {
 	return transfer.ReadDirect
 }
 
-// diskWindow is how much is read at once: at 128 KiB a disk is half as fast.
+// diskWindow is the size of one read, in bytes: with 128 KiB a disk is half as fast.
 const diskWindow = 1 << 20
 
-// diskBuffers have room to be aligned.
+// diskBuffers are large enough for an aligned window at any address.
 var diskBuffers = sync.Pool{New: func() any { return new([2 * diskWindow]byte) }}
 
-// aligned is the first diskWindow bytes of a buffer that begin at a multiple of align.
+// aligned is the first part of a buffer, of diskWindow bytes, that begins at a multiple of align.
 func aligned(buf *[2 * diskWindow]byte, align int64) []byte {
-	skip := -int64(uintptr(unsafe.Pointer(buf))) & (align - 1) //nolint:gosec // the address alone is looked at
+	skip := -int64(uintptr(unsafe.Pointer(buf))) & (align - 1) //nolint:gosec // only the address is used
 	return buf[skip : skip+diskWindow]
 }
 
-// read hands the bytes from off to end to use, in pieces and in order.
+// read calls use with the bytes from off to end, in pieces and in order.
 func (d *diskReader) read(ctx context.Context, off, end int64, use func(p []byte) error) error {
 	buf := diskBuffers.Get().(*[2 * diskWindow]byte)
 	defer diskBuffers.Put(buf)
@@ -94,7 +94,7 @@ func (d *diskReader) read(ctx context.Context, off, end int64, use func(p []byte
 	return nil
 }
 
-// readWindow reads p, which is aligned as off is. n is less than len(p) at the file's end.
+// readWindow reads p at off, both aligned. n is less than len(p) at the file's end.
 func (d *diskReader) readWindow(p []byte, off int64) (n int, err error) {
 	d.reads.Store(true)
 	if d.direct >= 0 && !d.drops.Load() {
@@ -102,7 +102,7 @@ func (d *diskReader) readWindow(p []byte, off int64) (n int, err error) {
 		if !fsx.Unsupported(err) {
 			return n, err
 		}
-		// Some file systems refuse O_DIRECT only now.
+		// Some file systems refuse O_DIRECT only at the first read.
 	}
 	d.drops.Store(true)
 	if err := d.drop(off, int64(len(p))); err != nil {
@@ -111,8 +111,8 @@ func (d *diskReader) readWindow(p []byte, off int64) (n int, err error) {
 	return pread(int(d.f.Fd()), p, off)
 }
 
-// drop removes a range from the page cache. Dirty pages would stay in it, so they are written
-// first.
+// drop removes a range from the page cache. It writes dirty pages first, because the kernel does
+// not drop them.
 func (d *diskReader) drop(off, n int64) error {
 	fd := int(d.f.Fd())
 	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
@@ -137,7 +137,7 @@ func pread(fd int, p []byte, off int64) (n int, err error) {
 func (d *diskReader) reader(name string) readFunc {
 	var off int64
 	buf := make([]byte, 0, diskWindow)
-	ahead := buf // read and not handed out
+	ahead := buf // bytes read ahead
 	return func(ctx context.Context, p []byte) (int, error) {
 		if len(ahead) == 0 {
 			ahead = buf
@@ -159,7 +159,7 @@ func (d *diskReader) reader(name string) readFunc {
 	}
 }
 
-// Close leaves the file itself open.
+// Close does not close the file itself.
 func (d *diskReader) Close() error {
 	if d.direct < 0 {
 		return nil

@@ -15,7 +15,7 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestDiskReaderReadsUnalignedRanges: unaligned ranges are read correctly, with O_DIRECT and without.
+// TestDiskReaderReadsUnalignedRanges reads unaligned ranges with and without O_DIRECT.
 func TestDiskReaderReadsUnalignedRanges(t *testing.T) {
 	content := transfertest.Image(3*diskWindow+4096+7, chunk)
 	noDirect := fsx.Kernel()
@@ -35,7 +35,7 @@ func TestDiskReaderReadsUnalignedRanges(t *testing.T) {
 			d := newDiskReader(f, tc.sys)
 			defer closed(t, d)
 			if got := d.via(); got != transfer.ReadCached {
-				t.Errorf("before it reads it says %q", got)
+				t.Errorf("before the first read: got %q, want %q", got, transfer.ReadCached)
 			}
 			if d.direct < 0 && tc.want == transfer.ReadDirect {
 				t.Skip("the kernel refuses O_DIRECT on the file system of the tests")
@@ -50,31 +50,31 @@ func TestDiskReaderReadsUnalignedRanges(t *testing.T) {
 					return nil
 				})
 				if err != nil || !bytes.Equal(got.Bytes(), content[r[0]:r[1]]) {
-					t.Errorf("bytes %d to %d: got %d bytes (%v)", r[0], r[1], got.Len(), err)
+					t.Errorf("bytes %d to %d: got %d bytes (%v), want %d", r[0], r[1], got.Len(), err, r[1]-r[0])
 				}
 			}
 			if got := d.via(); got != tc.want {
-				t.Errorf("it has read via %q, want %q", got, tc.want)
+				t.Errorf("after the reads: got %q, want %q", got, tc.want)
 			}
 			if err := d.read(t.Context(), 0, int64(len(content))+1, func([]byte) error { return nil }); err == nil {
-				t.Error("it reads beyond the end")
+				t.Error("a read beyond the end: got success, want an error")
 			}
 			in := newInput(d.reader("x"), nil)
 			if got, err := in.head(t.Context(), readSize); err != nil || !bytes.Equal(got, content[:readSize]) {
-				t.Errorf("in order: %d bytes (%v)", len(got), err)
+				t.Errorf("in order: got %d bytes (%v), want %d", len(got), err, readSize)
 			}
 		})
 	}
 }
 
-// TestDiskBuffersAreAligned in memory, too.
+// TestDiskBuffersAreAligned: the address of a window is a multiple of the alignment.
 func TestDiskBuffersAreAligned(t *testing.T) {
 	for _, align := range []int64{512, 4096, 65536} {
 		buf := new([2 * diskWindow]byte)
 		p := aligned(buf, align)
 		at, err := strconv.ParseInt(fmt.Sprintf("%p", p), 0, 64)
 		if err != nil || len(p) != diskWindow || at%align != 0 {
-			t.Errorf("%d bytes at %#x, want a multiple of %d (%v)", len(p), at, align, err)
+			t.Errorf("got %d bytes at %#x (%v), want %d at a multiple of %d", len(p), at, err, diskWindow, align)
 		}
 	}
 }
@@ -87,19 +87,20 @@ func TestCompressedFileIsReadFromDisk(t *testing.T) {
 			sys := fsx.Kernel()
 			sys.Open = func(string, int, uint32) (int, error) { return -1, unix.EINVAL }
 			path := tempFile(t, "x", nil) + ".img"
-			dst := begun(t, path, content, CreateOptions{Format: format, FromDisk: fromDisk, sys: sys})
+			dst := written(t, path, content, CreateOptions{Format: format, FromDisk: fromDisk, sys: sys})
 			if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
 				t.Fatal(err)
 			}
 			if got := dst.(transfer.Local).ReadVia(); got != want {
-				t.Errorf("%s: it was read via %q, want %q", format, got, want)
+				t.Errorf("%s: got a read via %q, want %q", format, got, want)
 			}
 			closed(t, dst)
 		}
 	}
 }
 
-// BenchmarkReadBack is what a full verification of a file costs beyond one that reads the cache.
+// BenchmarkReadBack compares reads from the disk, for --verify full, with reads from the page
+// cache.
 func BenchmarkReadBack(b *testing.B) {
 	const size = 256 << 20
 	noDirect := fsx.Kernel()
@@ -114,7 +115,7 @@ func BenchmarkReadBack(b *testing.B) {
 	defer f.Close()
 	for name, sys := range map[string]*fsx.System{"cached": nil, "direct": fsx.Kernel(), "dropped": noDirect} {
 		b.Run(name, func(b *testing.B) {
-			s := &offsetSink{place: &device{f: f}, size: size, disk: newDiskReader(f, fsx.Kernel())}
+			s := &offsetSink{dest: &device{f: f}, size: size, disk: newDiskReader(f, fsx.Kernel())}
 			read := s.ReadBack
 			if sys != nil {
 				s.disk = newDiskReader(f, sys)

@@ -1,23 +1,22 @@
 // Package image reads and writes disk images on this host, and from URLs.
 //
-// What holds the bytes is one thing, what they mean is another:
+// The package separates where bytes are stored from what they mean:
 //
-//   - A medium is a file or block device, what is behind a URL (with ranges or without), or
-//     standard input. It has a size, an identity and, if it can be read by offset, extents; it has
-//     no format.
-//   - A format is a row of one table: the signatures of its files, what their names end in, and how
-//     an image is read from a medium, or the command that converts it. The content decides, in one
-//     place, unless a job or the manifest of the file says how the image is stored. The
-//     content of a compressed file is checked by the same table.
+//   - A medium is a file, a block device, the resource behind a URL (with ranges or without), or
+//     standard input. It has a size and an identity. If it can be read by offset, it has extents. It
+//     has no format.
+//   - A format is a row of one table: the signatures of its files, the endings of their names, and
+//     the function that decodes them, or the command that converts them. The content decides the
+//     format, unless a job or the manifest of the file does. The same table checks the content of a
+//     compressed file.
 //
-// Open puts the two together. A raw image on a medium with offsets makes a transfer.RandomAccess,
-// every other combination a transfer.Stream. OpenReference opens manifests as well, which make
+// Open combines the two. A raw image on a medium with offsets is a transfer.RandomAccess, every
+// other combination a transfer.Stream. OpenImageOrManifest also opens manifests, which are
 // transfer.Digests.
 //
-// Targets are made of two parts, too: a place (PATH.partial, a block device, standard output) and
-// the sink above it, which writes a raw image by offset or any format in order. Create puts them
-// together.
+// Targets have two parts, too: a destination (PATH.partial, a block device, standard output), and a
+// sink over it, which writes a raw image by offset or any format in order. Create combines them.
 //
-// Files are only touched below Roots. Every failure that a user can do something about is a
+// The package opens only files below Roots. Every failure that a user can act on is a
 // *transfer.Error.
 package image

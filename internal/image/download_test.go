@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// patiently retries an error that may be temporary at once, tries times.
-func patiently(tries int) Retry {
+// retryAtOnce retries an error that may be temporary without a wait, at most tries times.
+func retryAtOnce(tries int) Retry {
 	return func(ctx context.Context, op func(context.Context) error) error {
 		err := op(ctx)
 		for i := 0; i < tries && transfer.CodeOf(err).Retry() == transfer.RetryCall; i++ {
@@ -32,7 +33,7 @@ type backend struct {
 	etag     string
 	modified time.Time
 	ranges   bool
-	most     int64 // bytes of a response, then the connection is cut; 0: all
+	most     int64 // bytes of a response before the connection is cut; 0: all
 }
 
 func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -43,25 +44,9 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Range")
 	}
 	if b.most > 0 {
-		w = &cutting{ResponseWriter: w, left: b.most}
+		w = &transfertest.CutWriter{ResponseWriter: w, Left: b.most}
 	}
 	http.ServeContent(w, r, "", b.modified, bytes.NewReader(b.stored))
-}
-
-// cutting cuts the connection when left bytes have gone out.
-type cutting struct {
-	http.ResponseWriter
-	left int64
-}
-
-func (c *cutting) Write(p []byte) (int, error) {
-	if int64(len(p)) > c.left {
-		_, _ = c.ResponseWriter.Write(p[:c.left])
-		_ = http.NewResponseController(c.ResponseWriter).Flush()
-		panic(http.ErrAbortHandler)
-	}
-	c.left -= int64(len(p))
-	return c.ResponseWriter.Write(p)
 }
 
 // random is n bytes that do not compress.
@@ -71,8 +56,8 @@ func random(n int) []byte {
 	return p
 }
 
-// TestCutStreamIsContinuedByRanges: an image whose server cuts each response off is continued by ranges, and is
-// complete, compressed or not.
+// TestCutStreamIsContinuedByRanges: if the server cuts each response off, ranges continue the
+// image, compressed or not, until it is complete.
 func TestCutStreamIsContinuedByRanges(t *testing.T) {
 	content := random(2 << 20)
 	const most = 300 << 10
@@ -83,26 +68,26 @@ func TestCutStreamIsContinuedByRanges(t *testing.T) {
 			b := &backend{stored: stored, etag: `"1"`, ranges: true, most: most}
 			s := server(t, func(w http.ResponseWriter, r *http.Request) {
 				if n := requests.Add(1); n > 2 && (r.Header.Get("Range") == "" || r.Header.Get("If-Range") != `"1"`) {
-					t.Errorf("request %d: %v", n, r.Header)
+					t.Errorf("request %d: got %v, want Range and If-Range", n, r.Header)
 				}
 				bodies.Add(1)
 				b.ServeHTTP(w, r)
 			})
-			src := open(t, s.URL+"/x.img"+store.ending, Options{Retry: patiently(1), InOrder: format == "raw"})
+			src := open(t, s.URL+"/x.img"+store.ending, Options{Retry: retryAtOnce(1), InOrder: format == "raw"})
 			defer closed(t, src)
 			got, err := drain(t, src)
 			if err != nil || !bytes.Equal(got, content) {
-				t.Fatalf("got %d bytes, %v", len(got), err)
+				t.Fatalf("got %d bytes, %v; want %d", len(got), err, len(content))
 			}
 			if n := requests.Load(); n < int64(len(stored))/most || n > int64(len(stored))/most+3 {
-				t.Errorf("%d requests for %d bytes", n, len(stored))
+				t.Errorf("got %d requests for %d bytes, want one for each %d", n, len(stored), most)
 			}
 		})
 	}
 }
 
-// TestCutStreamWithoutRangesIsReadAgain: an image is read again from its start where its server has no ranges, or
-// refuses one after it has sent others.
+// TestCutStreamWithoutRangesIsReadAgain: if the server has no ranges, or refuses a later one, the
+// image is read again from its start.
 func TestCutStreamWithoutRangesIsReadAgain(t *testing.T) {
 	content := random(1 << 20)
 	stored := gzipped(t, content)
@@ -132,16 +117,17 @@ func TestCutStreamWithoutRangesIsReadAgain(t *testing.T) {
 					whole.ServeHTTP(w, r)
 				}
 			})
-			src := open(t, s.URL+"/x.img.gz", Options{Retry: patiently(3)})
+			src := open(t, s.URL+"/x.img.gz", Options{Retry: retryAtOnce(3)})
 			defer closed(t, src)
 			if got, err := drain(t, src); err != nil || !bytes.Equal(got, content) {
-				t.Fatalf("got %d bytes, %v", len(got), err)
+				t.Fatalf("got %d bytes, %v; want %d", len(got), err, len(content))
 			}
 		})
 	}
 }
 
-// TestReplacedImageIsNotContinued: a download does not continue with another image, even of the same length.
+// TestReplacedImageIsNotContinued: a download does not continue with another image, even of the
+// same length.
 func TestReplacedImageIsNotContinued(t *testing.T) {
 	stored := gzipped(t, random(1<<20))
 	other := bytes.Clone(stored)
@@ -155,33 +141,34 @@ func TestReplacedImageIsNotContinued(t *testing.T) {
 			}
 			(&backend{stored: later, etag: `"2"`, ranges: true}).ServeHTTP(w, r)
 		})
-		src := open(t, s.URL+"/x.img.gz", Options{Retry: patiently(3)})
+		src := open(t, s.URL+"/x.img.gz", Options{Retry: retryAtOnce(3)})
 		_, err := drain(t, src)
 		if expect(t, err, transfer.CodeSourceChanged, "start a new job"); !strings.Contains(err.Error(), "changed") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want \"changed\" in it", name, err)
 		}
 		closed(t, src)
 	}
 }
 
-// TestDownloadEndsAfterMaxRestarts: a download fails after mostRestarts if the server never sends the whole image.
+// TestDownloadEndsAfterMaxRestarts: a download fails after maxRestarts if the server never sends
+// the whole image.
 func TestDownloadEndsAfterMaxRestarts(t *testing.T) {
 	var asked atomic.Int64
 	stored := gzipped(t, random(1<<20))
 	s := server(t, func(w http.ResponseWriter, r *http.Request) {
 		(&backend{stored: stored, most: 500<<10 + asked.Add(1)}).ServeHTTP(w, r)
 	})
-	src := open(t, s.URL+"/x.img.gz", Options{Retry: patiently(3)})
+	src := open(t, s.URL+"/x.img.gz", Options{Retry: retryAtOnce(3)})
 	defer closed(t, src)
 	_, err := drain(t, src)
 	expect(t, err, transfer.CodeProtocol, "cut it off", "by hand")
-	if n := asked.Load(); n > mostRestarts+3 {
-		t.Errorf("it was asked for %d times", n)
+	if n := asked.Load(); n > maxRestarts+3 {
+		t.Errorf("got %d requests, want at most %d", n, maxRestarts+3)
 	}
 }
 
-// TestMissingRangesAreErrInOrder: ReadChunk returns ErrInOrder when the server stops to send ranges, at the
-// fourth such response; and at the first one when the servers of a cluster disagree on the ETag.
+// TestMissingRangesAreErrInOrder: when the server no longer sends ranges, the fourth such response
+// is ErrInOrder. When the servers of a cluster disagree on the ETag, the first one is.
 func TestMissingRangesAreErrInOrder(t *testing.T) {
 	data, modified := random(10_000), time.Now().Add(-time.Hour)
 	for name, tc := range map[string]struct {
@@ -207,7 +194,7 @@ func TestMissingRangesAreErrInOrder(t *testing.T) {
 					continue
 				}
 				if expect(t, err, transfer.CodeProtocol); !errors.Is(err, transfer.ErrInOrder) {
-					t.Fatalf("try %d: %v", try, err)
+					t.Fatalf("try %d: got %v, want ErrInOrder", try, err)
 				}
 				break
 			}
@@ -217,16 +204,17 @@ func TestMissingRangesAreErrInOrder(t *testing.T) {
 			again := open(t, s.URL+"/x.img", Options{InOrder: true})
 			defer closed(t, again)
 			if got, err := drain(t, again); err != nil || !bytes.Equal(got, data) {
-				t.Errorf("in order: %d bytes, %v", len(got), err)
+				t.Errorf("in order: got %d bytes, %v; want %d", len(got), err, len(data))
 			}
 			if r := again.(transfer.Stream); r.Size() != src.Size() {
-				t.Errorf("the size is %d", r.Size())
+				t.Errorf("got size %d, want %d", r.Size(), src.Size())
 			}
 		})
 	}
 }
 
-// TestServerThatRefusesRangesIsReadInOrder opens an image in order whose server refuses any range.
+// TestServerThatRefusesRangesIsReadInOrder: an image is read in order if its server refuses any
+// range.
 func TestServerThatRefusesRangesIsReadInOrder(t *testing.T) {
 	data := random(10_000)
 	for _, code := range []int{400, 403, 416, 500, 501} {
@@ -239,13 +227,14 @@ func TestServerThatRefusesRangesIsReadInOrder(t *testing.T) {
 		})
 		src := open(t, s.URL+"/x.img", Options{})
 		if got, err := drain(t, src); err != nil || !bytes.Equal(got, data) {
-			t.Errorf("%d: %d bytes, %v", code, len(got), err)
+			t.Errorf("%d: got %d bytes, %v; want %d", code, len(got), err, len(data))
 		}
 		closed(t, src)
 	}
 }
 
-// TestPageInPlaceOfAnImageIsRetried reads on when a server has sent pages for a while in place of an image.
+// TestPageInPlaceOfAnImageIsRetried: a read continues after the server has sent pages for a while
+// in place of the image.
 func TestPageInPlaceOfAnImageIsRetried(t *testing.T) {
 	data := random(1 << 20)
 	for name, ranges := range map[string]bool{"by offset": true, "in order": false} {
@@ -260,23 +249,23 @@ func TestPageInPlaceOfAnImageIsRetried(t *testing.T) {
 			b := &backend{stored: data, etag: `"1"`, ranges: ranges, most: most.Swap(0)}
 			b.ServeHTTP(w, r)
 		})
-		src := open(t, s.URL+"/x.img", Options{Retry: patiently(3)})
+		src := open(t, s.URL+"/x.img", Options{Retry: retryAtOnce(3)})
 		pages.Store(2)
 		for range 2 {
-			if ranges { // whose reads the copy makes again
+			if ranges { // the engine repeats these reads
 				_, err := drain(t, src)
 				expect(t, err, transfer.CodeServer, "a page in place of the image")
 			}
 		}
 		if got, err := drain(t, src); err != nil || !bytes.Equal(got, data) {
-			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+			t.Errorf("%s: got %d bytes, %v; want all of them", name, len(got), err)
 		}
 		closed(t, src)
 	}
 }
 
-// TestExpiredRedirectIsFollowedAgain: when an address from a redirect expires, the redirect is followed again;
-// when the given address itself has expired, the hint says so.
+// TestExpiredRedirectIsFollowedAgain: when the address of a redirect expires, the redirect is
+// followed again. When the given URL itself has expired, the hint says so.
 func TestExpiredRedirectIsFollowedAgain(t *testing.T) {
 	data := random(10_000)
 	for _, code := range []int{400, 403} {
@@ -295,22 +284,22 @@ func TestExpiredRedirectIsFollowedAgain(t *testing.T) {
 		src := open(t, origin.URL+"/x.img", Options{})
 		valid.Add(1)
 		if got, err := drain(t, src); err != nil || !bytes.Equal(got, data) {
-			t.Errorf("%d: %d bytes, %v", code, len(got), err)
+			t.Errorf("%d: got %d bytes, %v; want %d", code, len(got), err, len(data))
 		}
 		if given.Load() != 2 {
-			t.Errorf("%d: the origin was asked %d times", code, given.Load())
+			t.Errorf("%d: got %d requests to the origin, want 2", code, given.Load())
 		}
 		closed(t, src)
 		_, err := Open(t.Context(), files.URL+"/x.img?n=0", Options{})
 		f := transfer.FailureOf(err)
 		if f == nil || !strings.Contains(f.Hint, "expired") || !strings.Contains(f.Hint, "new one") {
-			t.Errorf("%d: %v, %+v", code, err, f)
+			t.Errorf("%d: got %v, %+v; want a hint with expired and new one", code, err, f)
 		}
 	}
 }
 
-// TestCutRangesCompleteAChunk: a chunk is complete although each response has a part of it, because each is cut
-// off, or because the server sends less than requested.
+// TestCutRangesCompleteAChunk: a chunk is complete although each response contains only a part of
+// it, because it is cut off, or because the server sends less than requested.
 func TestCutRangesCompleteAChunk(t *testing.T) {
 	data := random(1 << 20)
 	b := &backend{stored: data, etag: `"1"`, ranges: true, most: 100 << 10}
@@ -327,7 +316,7 @@ func TestCutRangesCompleteAChunk(t *testing.T) {
 	} {
 		src := open(t, server(t, h).URL+"/x.img", Options{})
 		if got, err := drain(t, src); err != nil || !bytes.Equal(got, data) {
-			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+			t.Errorf("%s: got %d bytes, %v; want all of them", name, len(got), err)
 		}
 		closed(t, src)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// failing is a kernel whose fsync, or close, fails once when armed, as it does after it could not
-// write.
+// failing is a system whose fsync, or close, fails once after armed is set, as after a write that
+// the disk could not store.
 type failing struct {
 	*fsx.System
 	armed bool
@@ -39,7 +39,8 @@ func newFailing(closing bool) *failing {
 	return f
 }
 
-// TestFailedSyncPublishesNothing: nothing is published after a sync that failed, and the error is not retried.
+// TestFailedSyncPublishesNothing: nothing is published after a failed sync, and the error is
+// ErrLost.
 func TestFailedSyncPublishesNothing(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for _, closing := range []bool{false, true} {
@@ -49,7 +50,7 @@ func TestFailedSyncPublishesNothing(t *testing.T) {
 			path := filepath.Join(tempDir(t), "disk.img")
 			sys := newFailing(closing)
 			opts.sys = sys.System
-			dst := begun(t, path, content, opts)
+			dst := written(t, path, content, opts)
 			sys.armed = true
 			err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
 			expect(t, err, transfer.CodeFailed, "lost", "starts over")
@@ -57,33 +58,33 @@ func TestFailedSyncPublishesNothing(t *testing.T) {
 				t.Errorf("%s: got %v, want ErrLost and no target", opts.Format, err)
 			}
 			if via := dst.(transfer.Local).ReadVia(); opts.Format == transfer.FormatZstd && via != "" {
-				t.Errorf("the disk was read, via %q, before what was written was synced", via)
+				t.Errorf("got a read via %q before the sync, want none", via)
 			}
 			closed(t, dst)
 		}
 	}
 }
 
-// TestFailedFlushIsErrLost: a failed sync in Flush is ErrLost and the disk's error, for a file and for a
-// device.
+// TestFailedFlushIsErrLost: a failed sync in Flush is ErrLost with the disk's error, for a file and
+// for a device.
 func TestFailedFlushIsErrLost(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	sys := newFailing(false)
-	file := begun(t, filepath.Join(tempDir(t), "disk.img"), content, CreateOptions{sys: sys.System})
+	file := written(t, filepath.Join(tempDir(t), "disk.img"), content, CreateOptions{sys: sys.System})
 	defer closed(t, file)
 	f, err := os.OpenFile(tempFile(t, "device", content), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	place := target{op: "create device", resolved: f.Name(), sys: sys.System}
-	device, err := newDeviceSink(place, f, CreateOptions{Size: int64(len(content))})
+	dest := target{op: "create device", resolved: f.Name(), sys: sys.System}
+	device, err := newDeviceSink(dest, f, CreateOptions{Size: int64(len(content))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closed(t, device)
 	for name, dst := range map[string]transfer.Sink{"file": file, "device": device} {
 		if err := dst.(transfer.Flusher).Flush(t.Context()); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want success", name, err)
 		}
 		sys.armed = true
 		err := dst.(transfer.Flusher).Flush(t.Context())
@@ -93,8 +94,8 @@ func TestFailedFlushIsErrLost(t *testing.T) {
 	}
 }
 
-// TestOldErrorOfADeviceIsIgnored: the kernel's report of an earlier failed write is ignored; a device that
-// keeps failing is refused before the transfer.
+// TestOldErrorOfADeviceIsIgnored: the kernel's report of an earlier failed write is ignored; a
+// device that keeps failing is refused before the transfer.
 func TestOldErrorOfADeviceIsIgnored(t *testing.T) {
 	for _, errs := range []int{1, 2} {
 		f, err := os.OpenFile(tempFile(t, "device", make([]byte, chunk)), os.O_RDWR, 0)
@@ -111,7 +112,7 @@ func TestOldErrorOfADeviceIsIgnored(t *testing.T) {
 		}
 		_, err = newDeviceSink(target{op: "create device", resolved: f.Name(), sys: sys}, f, CreateOptions{Size: chunk})
 		if refused := err != nil; refused != (errs == 2) {
-			t.Errorf("after %d errors: %v", errs, err)
+			t.Errorf("after %d errors: got %v, want a refusal: %t", errs, err, errs == 2)
 		}
 	}
 }

@@ -23,13 +23,13 @@ type File struct {
 	info     fs.FileInfo
 	size     int64
 	identity string
-	reading  reading      // of the image in it, once it is chosen
-	ctime    atomic.Int64 // as it was last seen, nanoseconds
+	reading  reading      // how the image in it is read, once that is detected
+	ctime    atomic.Int64 // at the last check, nanoseconds
 	holes    holes
 
 	exclusive bool // nothing else on this host can open the device exclusively
-	// writer names a mounted file system, or swap, on the image that may write it; empty: none is
-	// known.
+	// writer describes a mounted file system, or swap, on the image that may write it; empty: none
+	// was found.
 	writer         string
 	openForWriting bool // another process had the file open for writing when it was opened
 	// seekHoles is SEEK_DATA and SEEK_HOLE of another file system, for tests; nil: that of f.
@@ -45,14 +45,14 @@ var (
 	_ medium                  = (*File)(nil)
 )
 
-// openFile opens a file or block device and refuses everything else.
+// openFile opens a file or block device, and refuses everything else.
 func openFile(roots Roots, path string) (*File, error) {
 	op := "open " + path
 	resolved, err := roots.Check(path)
 	if err != nil {
 		return nil, err
 	}
-	// Opening a device can have effects, so its kind is looked at before as well as after.
+	// Opening a device can have side effects, so its kind is checked before and after.
 	info, err := os.Stat(resolved)
 	if err != nil {
 		return nil, fileError(op, err)
@@ -87,7 +87,7 @@ func (s *File) inspect(op string) (err error) {
 		return errEmpty(op)
 	}
 	s.identity = identity(s.info, s.size)
-	s.ctime.Store(touched(s.info))
+	s.ctime.Store(ctimeOf(s.info))
 	s.openForWriting = !isDevice(s.info) && openForWriting(s.f)
 	return nil
 }
@@ -132,7 +132,7 @@ func sizeOf(info fs.FileInfo) int64 {
 
 func (s *File) name() string { return s.path }
 
-func (s *File) labels() labels { return labels{fileName: s.path} }
+func (s *File) metadata() metadata { return metadata{fileName: s.path} }
 
 func (s *File) random() transfer.RandomAccess { return s }
 
@@ -163,22 +163,22 @@ func (s *File) reader() readFunc {
 // Size is the image's length in bytes, as it was when it was opened.
 func (s *File) Size() int64 { return s.size }
 
-// Extents yields the data of the file, found by SEEK_DATA and SEEK_HOLE (lseek(2)). A block device
-// is one extent, and so is a file whose file system does not support these calls, or reports data
-// as holes.
+// Extents yields the data of the file, as SEEK_DATA and SEEK_HOLE report it (lseek(2)). A block
+// device is one extent. So is a file whose file system does not support these calls, or reports
+// data as holes.
 func (s *File) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
-		misreported, err := s.holesHaveData(ctx)
+		misreported, err := s.holesAreMisreported(ctx)
 		if err != nil || misreported {
 			yield(transfer.Extent{Len: s.size}, err)
 			return
 		}
-		s.stored(ctx)(yield)
+		s.dataExtents(ctx)(yield)
 	}
 }
 
-// stored yields the extents that the file system reports as data.
-func (s *File) stored(ctx context.Context) iter.Seq2[transfer.Extent, error] {
+// dataExtents yields the extents that the file system reports as data.
+func (s *File) dataExtents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
 		for off := int64(0); off < s.size; {
 			e, err := s.nextData(off)
@@ -204,8 +204,8 @@ func (s *File) seek(off int64, whence int) (int64, error) {
 	return s.f.Seek(off, whence)
 }
 
-// nextData is the first stored run at or after off; its length is 0 if there is none. The calls
-// move the file's offset, but neither they nor any reader here depend on it.
+// nextData is the first extent of data at or after off; its length is 0 if there is none. The calls
+// move the file's offset, which nothing in this package depends on.
 func (s *File) nextData(off int64) (transfer.Extent, error) {
 	from, err := s.seek(off, unix.SEEK_DATA)
 	switch {
@@ -229,14 +229,14 @@ func (s *File) Warnings(m *transfer.Manifest) []string {
 	list := s.reading.warnings(s.path, m)
 	s.holes.mu.Lock()
 	defer s.holes.mu.Unlock()
-	if s.holes.untrue {
+	if s.holes.misreported {
 		list = append(list,
 			"the file system of "+s.path+" reports data as holes (SEEK_DATA), so all of the image was read")
 	}
 	return list
 }
 
-// ReadChunk reads from the file. A file that ends early has changed: CodeSourceChanged.
+// ReadChunk reads from the file. CodeSourceChanged if the file has become shorter.
 func (s *File) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -246,7 +246,7 @@ func (s *File) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error 
 	case n == len(p):
 		return nil
 	case errors.Is(err, io.EOF):
-		return s.changed(c.Off+int64(n), "it ends at %d", c.Off+int64(n))
+		return s.changedError(c.Off+int64(n), "it ends at %d", c.Off+int64(n))
 	}
 	return fileErrorAt("read "+s.path, c.Off+int64(n), err)
 }
@@ -258,9 +258,9 @@ func sameObject(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b)
 }
 
-// changed makes the error of a source that is not what it was; off is negative if it has no place.
-func (s *File) changed(off int64, format string, args ...any) error {
-	e := transfer.Errorf(transfer.CodeSourceChanged, hintLeaveAlone,
+// changedError is the error of a source that has changed; off is negative if no offset is known.
+func (s *File) changedError(off int64, format string, args ...any) error {
+	e := transfer.Errorf(transfer.CodeSourceChanged, hintUnchanged,
 		"the image changed: "+format, args...)
 	if e.Op = "read " + s.path; off >= 0 {
 		e.Offset = &off

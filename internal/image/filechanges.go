@@ -14,10 +14,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// identity changes when the image does: of a file it is size, modification time and inode, of a
-// device its number and size, since writes to a device leave no trace. It does not include the
-// number of the device that a file is on, because hosts that share a file system number it
-// differently.
+// identity changes when the image changes. For a file it contains size, modification time and
+// inode. For a device it contains number and size, because writes to a device leave no trace. It
+// does not contain the device number of a file's file system, because hosts that share a file
+// system number it differently.
 func identity(info fs.FileInfo, size int64) string {
 	st := info.Sys().(*syscall.Stat_t)
 	if isDevice(info) {
@@ -26,30 +26,30 @@ func identity(info fs.FileInfo, size int64) string {
 	return fmt.Sprintf("size=%d mtime=%d inode=%d", size, info.ModTime().UnixNano(), st.Ino)
 }
 
-// touched is the time of the last change of a file or its inode (ctime), which programs cannot set;
-// zero of a device.
-func touched(info fs.FileInfo) int64 {
+// ctimeOf is the time of the last change of a file or its inode (ctime), which programs cannot set.
+// It is zero for a device.
+func ctimeOf(info fs.FileInfo) int64 {
 	if isDevice(info) {
 		return 0
 	}
 	return info.Sys().(*syscall.Stat_t).Ctim.Nano()
 }
 
-const ctimeMark = " ctime="
+const ctimePrefix = " ctime="
 
-// Identity is made of size, both times of change in nanoseconds and inode; of a block device, of
-// its number and size.
+// Identity contains size, mtime and ctime in nanoseconds, and inode. For a block device it contains
+// number and size.
 func (s *File) Identity() string {
 	if isDevice(s.info) {
 		return s.identity
 	}
-	return fmt.Sprint(s.identity, ctimeMark, touched(s.info))
+	return fmt.Sprint(s.identity, ctimePrefix, ctimeOf(s.info))
 }
 
-// Resembles reports whether a file of that identity may have the same content: all but its ctime is
+// Resembles reports whether a file of that identity may have the same content: all but the ctime is
 // equal.
 func (s *File) Resembles(identity string) bool {
-	known, _, _ := strings.Cut(identity, ctimeMark)
+	known, _, _ := strings.Cut(identity, ctimePrefix)
 	return known == s.identity
 }
 
@@ -61,27 +61,27 @@ func (s *File) Unchanged(context.Context) error {
 		return fileError("look at "+s.path, err)
 	}
 	if now := identity(info, size); now != s.identity {
-		return s.changed(-1, "it was %s, it is %s", s.identity, now)
+		return s.changedError(-1, "it was %s and is now %s", s.identity, now)
 	}
 	there, err := os.Stat(s.path)
 	if err != nil {
-		return s.changed(-1, "it is gone (%v)", bare(err))
+		return s.changedError(-1, "it is gone (%v)", withoutPath(err))
 	}
 	if !sameObject(s.info, there) {
-		return s.changed(-1, "another file has taken its place")
+		return s.changedError(-1, "another file has replaced it")
 	}
-	if before := s.ctime.Swap(touched(info)); before != touched(info) {
+	if before := s.ctime.Swap(ctimeOf(info)); before != ctimeOf(info) {
 		return &transfer.Error{
-			Op: "read " + s.path, Code: transfer.CodeSourceChanged, Hint: hintLeaveAlone, Err: transfer.ErrTouched,
+			Op: "read " + s.path, Code: transfer.CodeSourceChanged, Hint: hintUnchanged, Err: transfer.ErrTouched,
 		}
 	}
 	return nil
 }
 
-const hintLeaveAlone = "leave the image alone while it is read, and start a new job"
+const hintUnchanged = "leave the image alone while it is read, and start a new job"
 
-// Unseen names what may have changed the image without a trace: writes to a device leave none, and
-// writes to a file through a memory mapping may leave none.
+// Unseen describes what may have changed the image without a trace. Writes to a device leave none,
+// and writes to a file through a memory mapping may leave none.
 func (s *File) Unseen() string {
 	switch {
 	case s.writer != "":
@@ -107,8 +107,8 @@ func (s *File) DropCache() error {
 }
 
 // openForWriting reports whether a process has the file open, or mapped, for writing. The kernel
-// grants no read lease on such a file (fcntl(2), F_SETLEASE). On a file system without leases it
-// reports false.
+// grants no read lease on such a file (fcntl(2), F_SETLEASE). On a file system without leases it is
+// false.
 func openForWriting(f *os.File) bool {
 	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 	if err == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestTouchedFileIsReportedOnce: Unchanged reports a change of the ctime once, also if the modification time was
-// set back.
+// TestTouchedFileIsReportedOnce: Unchanged reports a change of the ctime once, also if the mtime
+// was set back.
 func TestTouchedFileIsReportedOnce(t *testing.T) {
 	path := tempFile(t, "x.img", random(100_000))
 	old := time.Now().Add(-time.Hour)
@@ -31,35 +31,35 @@ func TestTouchedFileIsReportedOnce(t *testing.T) {
 		if err := os.Chtimes(path, old, old); err != nil {
 			t.Fatal(err)
 		}
-		s, err := openFile(everywhere, path)
+		s, err := openFile(anywhere, path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		before := s.Identity()
 		if err := s.Unchanged(t.Context()); err != nil {
-			t.Errorf("%s: before, %v", name, err)
+			t.Errorf("%s, before: got %v, want nil", name, err)
 		}
 		if err := touch(); err != nil {
 			t.Fatal(err)
 		}
 		err = s.Unchanged(t.Context())
 		if expect(t, err, transfer.CodeSourceChanged); !errors.Is(err, transfer.ErrTouched) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want ErrTouched", name, err)
 		}
 		if err := s.Unchanged(t.Context()); err != nil {
-			t.Errorf("%s: the second time, %v", name, err)
+			t.Errorf("%s, the second time: got %v, want nil", name, err)
 		}
-		again, err := openFile(everywhere, path)
+		again, err := openFile(anywhere, path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if again.Identity() == before || !again.Resembles(before) {
-			t.Errorf("%s: it was %s, it is %s", name, before, again.Identity())
+			t.Errorf("%s: got %s after %s, want another identity that resembles it", name, again.Identity(), before)
 		}
 		closed(t, again)
 		closed(t, s)
 	}
-	s, err := openFile(everywhere, path)
+	s, err := openFile(anywhere, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,20 +68,20 @@ func TestTouchedFileIsReportedOnce(t *testing.T) {
 	writeFile(t, path, random(100_000))
 	err = s.Unchanged(t.Context())
 	if transfer.CodeOf(err) != transfer.CodeSourceChanged || errors.Is(err, transfer.ErrTouched) {
-		t.Errorf("a file that was written: %v", err)
+		t.Errorf("a file that was written: got %v, want %s without ErrTouched", err, transfer.CodeSourceChanged)
 	}
-	again, err := openFile(everywhere, path)
+	again, err := openFile(anywhere, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closed(t, again)
 	if again.Resembles(before) {
-		t.Error("a file that was written resembles what it was")
+		t.Error("a file that was written: got Resembles true, want false")
 	}
 }
 
-// TestMappedFileIsReported: Unseen reports a file that was mapped for writing when it was opened, and no
-// other.
+// TestMappedFileIsReported: Unseen reports a file that was mapped for writing when it was opened,
+// and no other file.
 func TestMappedFileIsReported(t *testing.T) {
 	path := tempFile(t, "x.img", random(100_000))
 	w, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -92,7 +92,7 @@ func TestMappedFileIsReported(t *testing.T) {
 	if err := errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openFile(everywhere, path)
+	s, err := openFile(anywhere, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,12 +103,12 @@ func TestMappedFileIsReported(t *testing.T) {
 	if s.Unseen() == "" {
 		t.Error("got no report of a file that was mapped when it was opened")
 	}
-	quiet, err := openFile(everywhere, path)
+	quiet, err := openFile(anywhere, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closed(t, quiet)
-	if said := quiet.Unseen(); said != "" {
-		t.Errorf("got %q for a file that is not open elsewhere, want none", said)
+	if got := quiet.Unseen(); got != "" {
+		t.Errorf("got %q for a file that is not open elsewhere, want none", got)
 	}
 }

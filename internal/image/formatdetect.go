@@ -11,17 +11,17 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// reading is how the content of a medium is read.
+// reading says how to read the content of a medium.
 type reading struct {
 	format *format
-	asIs   bool // the content is the image, whatever it looks like
+	asIs   bool // the content is the image, even if it looks like another format
 	// manifest is the file's manifest, without its chunks; nil: none.
 	manifest *transfer.Manifest
 	notes    []string // warnings to users about the choice
 }
 
-// warnings are those of an image that has been read from a file; m is the manifest of what was
-// read.
+// warnings are the warnings about a file after its image has been read; m is the manifest of that
+// image.
 func (r *reading) warnings(path string, m *transfer.Manifest) []string {
 	own, notes := r.manifest, slices.Clone(r.notes)
 	if own != nil && (own.Size != m.Size || own.ChunkSize == m.ChunkSize && own.ChunksRoot != m.ChunksRoot) {
@@ -36,30 +36,31 @@ func ignoredManifest(path string) string {
 
 const hintFormats = "use raw, gz or zst"
 
-// choose finds how to read a medium: as the job asks, or else by its content.
-func choose(ctx context.Context, m medium, asked transfer.Format) (reading, error) {
-	op, said := "open "+m.name(), m.labels()
-	if asked != "" {
-		f := formatNamed(asked)
+// detect finds how to read a medium: in the requested format or, if none is requested, by its
+// content.
+func detect(ctx context.Context, m medium, requested transfer.Format) (reading, error) {
+	op, meta := "open "+m.name(), m.metadata()
+	if requested != "" {
+		f := formatNamed(requested)
 		if f == nil || f.decode == nil {
-			return reading{}, invalid(op, hintFormats, "%q is not a format", asked)
+			return reading{}, invalid(op, hintFormats, "%q is not a format", requested)
 		}
-		if said.contentEncoding != "" {
-			return reading{}, said.errEncoded(op)
+		if meta.contentEncoding != "" {
+			return reading{}, meta.errEncoded(op)
 		}
 		return reading{format: f, asIs: true}, nil
 	}
-	s, err := takeSample(ctx, m)
+	s, err := readSample(ctx, m)
 	if err != nil {
 		return reading{}, err
 	}
-	f, err := said.accept(op, s)
+	f, err := meta.accept(op, s)
 	return reading{format: f}, err
 }
 
-// takeSample reads the first bytes of a medium and, where they have no format's mark, the last
-// ones, if it is read by offset.
-func takeSample(ctx context.Context, m medium) (s sample, err error) {
+// readSample reads the first bytes of a medium. If they have no signature of a format, and the
+// medium can be read by offset, it also reads the last bytes.
+func readSample(ctx context.Context, m medium) (s sample, err error) {
 	if s.head, err = m.head(ctx, sampleSize); err != nil {
 		return s, err
 	}
@@ -72,27 +73,26 @@ func takeSample(ctx context.Context, m medium) (s sample, err error) {
 	return s, r.ReadChunk(ctx, transfer.Chunk{Off: r.Size() - n, Len: int(n)}, s.tail)
 }
 
-// pages are the types of content that servers send in place of an image, with status 200.
-var pages = []string{
+// pageTypes are the content types of pages that servers send with status 200 in place of an image.
+var pageTypes = []string{
 	"text/html", "application/xhtml+xml", "text/xml", "application/xml", "application/json", "application/problem+json",
 }
 
-// codings are the content codings that begin a body with the mark of a format, so that the content
-// shows whether it was encoded. Others leave no trace.
-var codings = []string{"", "identity", "gzip", "x-gzip", "zstd"}
+// detectableCodings are the content codings whose output begins with the signature of a format: the
+// content shows whether the server used them. Other codings cannot be detected.
+var detectableCodings = []string{"", "identity", "gzip", "x-gzip", "zstd"}
 
-// accept is the format of a file with this content if it is read here. One that is not is
-// CodeInvalid, and so is a file whose name says another format than its content: it is damaged, or
-// an error page that was saved.
-func (l labels) accept(op string, s sample) (*format, error) {
+// accept is the format of a file with this content. A format that is not read here is CodeInvalid.
+// So is a file whose name and content have different formats: it is damaged, or a saved error page.
+func (m metadata) accept(op string, s sample) (*format, error) {
 	f := formatOf(s)
 	if f.decode == nil {
 		return nil, f.refused(op, nil)
 	}
-	if err := l.check(op, s.head); err != nil {
+	if err := m.check(op, s.head); err != nil {
 		return nil, err
 	}
-	ending := strings.ToLower(path.Ext(l.fileName))
+	ending := strings.ToLower(path.Ext(m.fileName))
 	named := slices.IndexFunc(formats, func(f format) bool { return slices.Contains(f.endings, ending) })
 	if named >= 0 && f != &formats[named] {
 		return nil, invalid(op, "it may be damaged; --format raw takes the bytes as they are",
@@ -102,47 +102,47 @@ func (l labels) accept(op string, s sample) (*format, error) {
 }
 
 // acceptInside checks the content of a file of format outer: only a raw image is accepted.
-func (l labels) acceptInside(op string, outer *format, s sample) error {
+func (m metadata) acceptInside(op string, outer *format, s sample) error {
 	f := formatOf(s)
 	if f == &raw {
-		return l.check(op, s.head)
+		return m.check(op, s.head)
 	}
 	refusal := f.refused(op, outer)
-	if l.contentEncoding == "" || outer == &raw || f.advice != "" {
+	if m.contentEncoding == "" || outer == &raw || f.advice != "" {
 		return refusal
 	}
-	hint := fetchDecoded + ", and give FILE"
+	hint := curlDecoded + ", and give FILE"
 	if f.decode == nil {
-		hint = f.remedy(fetchDecoded)
+		hint = f.remedy(curlDecoded)
 	}
-	return invalid(op, hint, "%w; the server has packed it for the transfer (Content-Encoding: %s)",
-		errors.Unwrap(refusal), l.contentEncoding)
+	return invalid(op, hint, "%w; the server has compressed it for the transfer (Content-Encoding: %s)",
+		errors.Unwrap(refusal), m.contentEncoding)
 }
 
-// check refuses content, at any depth, that is not an image by what the server says of it. The type
-// alone does not count, for servers send images with any type.
-func (l labels) check(op string, head []byte) error {
-	if l.page() && isText(head) {
+// check refuses content, at any depth, that is no image by the server's headers. The content type
+// alone does not count, because servers send images with any type.
+func (m metadata) check(op string, head []byte) error {
+	if m.isPage() && isText(head) {
 		return invalid(op, adviceOnPages+"; or copy it as it is by --format raw",
-			"the server sends a page (Content-Type: %s), not an image", l.contentType)
+			"the server sends a page (Content-Type: %s), not an image", m.contentType)
 	}
-	if !slices.Contains(codings, strings.ToLower(l.contentEncoding)) {
-		return l.errEncoded(op)
+	if !slices.Contains(detectableCodings, strings.ToLower(m.contentEncoding)) {
+		return m.errEncoded(op)
 	}
 	return nil
 }
 
-// page reports whether the server says that it sends a page.
-func (l labels) page() bool {
-	kind, _, err := mime.ParseMediaType(l.contentType)
-	return err == nil && slices.Contains(pages, kind)
+// isPage reports whether the content type is that of a page.
+func (m metadata) isPage() bool {
+	kind, _, err := mime.ParseMediaType(m.contentType)
+	return err == nil && slices.Contains(pageTypes, kind)
 }
 
-// fetchDecoded undoes the encoding of a server.
-const fetchDecoded = "curl --compressed -o FILE URL"
+// curlDecoded is the command that fetches a file and undoes the encoding of the server.
+const curlDecoded = "curl --compressed -o FILE URL"
 
-// errEncoded refuses a body that the server has encoded although it was asked not to.
-func (l labels) errEncoded(op string) error {
-	return invalid(op, fetchDecoded+", and give FILE",
-		"the server has packed the file for the transfer (Content-Encoding: %s)", l.contentEncoding)
+// errEncoded refuses a body that the server has encoded although the request forbids it.
+func (m metadata) errEncoded(op string) error {
+	return invalid(op, curlDecoded+", and give FILE",
+		"the server has compressed the file for the transfer (Content-Encoding: %s)", m.contentEncoding)
 }

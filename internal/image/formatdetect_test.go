@@ -16,7 +16,7 @@ import (
 
 // openOn opens stored bytes on each medium.
 func openOn(t *testing.T, stored []byte, opts Options) map[string]func() (transfer.Source, error) {
-	opts.Roots = everywhere
+	opts.Roots = anywhere
 	stdin := opts
 	stdin.Stdin = bytes.NewReader(stored)
 	return map[string]func() (transfer.Source, error){
@@ -42,9 +42,9 @@ func read(t *testing.T, open func() (transfer.Source, error)) ([]byte, error) {
 	return drain(t, src)
 }
 
-// TestOtherFormatsAreRefusedAtEveryDepth: content that is no raw image is refused on each medium, as it is and
-// compressed, by its first and last bytes; those of a stream come at its end. With the format
-// given, all of them are read.
+// TestOtherFormatsAreRefusedAtEveryDepth: content that is no raw image is refused on each medium,
+// compressed or not, by its first and last bytes. A stream is refused at its end because of its
+// last bytes. If the format is given, all content is read.
 func TestOtherFormatsAreRefusedAtEveryDepth(t *testing.T) {
 	footer := append(bytes.Repeat([]byte("data"), 4096), "conectix"...)
 	footer = append(footer, make([]byte, sampleSize-len("conectix"))...)
@@ -74,29 +74,30 @@ func TestOtherFormatsAreRefusedAtEveryDepth(t *testing.T) {
 					_, err = drain(t, src)
 				}
 				if err == nil {
-					t.Errorf("%s as %s on %s was accepted", name, storing, medium)
+					t.Errorf("%s as %s on %s: got success, want a refusal", name, storing, medium)
 					continue
 				}
 				expect(t, err, transfer.CodeInvalid, tc.what, "--format "+string(storing))
 			}
 			for medium, open := range openOn(t, stored, Options{Format: storing}) {
 				if got, err := read(t, open); err != nil || !bytes.Equal(got, tc.content) {
-					t.Errorf("%s as %s on %s: %d bytes, %v, want what was stored", name, storing, medium, len(got), err)
+					t.Errorf("%s as %s on %s: got %d bytes, %v; want %d", name, storing, medium, len(got), err, len(tc.content))
 				}
 			}
 		}
 	}
 }
 
-// TestMeasuringFindsAFooter finds a footer in a compressed file before anything is created.
+// TestMeasuringFindsAFooter: Measure finds a footer in a compressed file before anything is
+// created.
 func TestMeasuringFindsAFooter(t *testing.T) {
 	content := append(make([]byte, 1<<20), "conectix"...)
 	path := tempFile(t, "x.img.gz", gzipped(t, append(content, make([]byte, sampleSize-8)...)))
-	_, err := Open(t.Context(), path, Options{Roots: everywhere, Measure: true})
+	_, err := Open(t.Context(), path, Options{Roots: anywhere, Measure: true})
 	expect(t, err, transfer.CodeInvalid, "fixed VHD", "head -c -512")
 }
 
-// TestDiskContentIsARawImage: content that drives hold is read as a raw image.
+// TestDiskContentIsARawImage: typical content of drives is read as a raw image.
 func TestDiskContentIsARawImage(t *testing.T) {
 	at := func(off int, text string) []byte {
 		p := make([]byte, 1<<20)
@@ -123,19 +124,19 @@ func TestDiskContentIsARawImage(t *testing.T) {
 	} {
 		for medium, open := range openOn(t, content, Options{}) {
 			if got, err := read(t, open); err != nil || !bytes.Equal(got, content) {
-				t.Errorf("%s on %s: %d bytes, %v, want %d", name, medium, len(got), err, len(content))
+				t.Errorf("%s on %s: got %d bytes, %v; want %d", name, medium, len(got), err, len(content))
 			}
 		}
 	}
 }
 
-// debian are the Debian packages of the programs that the tests run.
+// debian has the Debian package of each program that the tests run.
 var debian = map[string]string{
 	"bzip2": "bzip2", "gzip": "gzip", "losetup": "mount", "mkfs.ext4": "e2fsprogs", "mkswap": "util-linux",
 	"mount": "mount", "qemu-img": "qemu-utils", "tar": "tar", "xz": "xz-utils", "zip": "zip", "zstd": "zstd",
 }
 
-// TestImagesOfOtherProgramsAreRecognised: the formats of images that other programs make are recognised.
+// TestImagesOfOtherProgramsAreRecognised runs programs that make images, and detects their formats.
 func TestImagesOfOtherProgramsAreRecognised(t *testing.T) {
 	dir := tempDir(t)
 	disk := filepath.Join(dir, "disk.img")
@@ -171,18 +172,18 @@ func TestImagesOfOtherProgramsAreRecognised(t *testing.T) {
 		{"a gzip file", "gzip", "gzip -c disk.img >OUT"},
 		{"a Zstandard file", "zstd", "zstd -q -c disk.img >OUT"},
 	} {
-		transfertest.Program(t, tc.program, debian[tc.program])
+		transfertest.RequireProgram(t, tc.program, debian[tc.program])
 		cmd := exec.Command("sh", "-c", "rm -f OUT && "+tc.script)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", tc.script, err, out)
 			continue
 		}
-		f, err := openFile(everywhere, filepath.Join(dir, "OUT"))
+		f, err := openFile(anywhere, filepath.Join(dir, "OUT"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := takeSample(t.Context(), f)
+		s, err := readSample(t.Context(), f)
 		if got := formatOf(s).name; err != nil || !bytes.HasPrefix([]byte(got), []byte(tc.what)) {
 			t.Errorf("%s: got %s, %v, want %s", tc.script, got, err, tc.what)
 		}
@@ -190,7 +191,8 @@ func TestImagesOfOtherProgramsAreRecognised(t *testing.T) {
 	}
 }
 
-// TestPagesAreRefused refuses what servers send in place of an image, and no image for its type.
+// TestPagesAreRefused: a page in place of an image is refused, and no image because of its content
+// type.
 func TestPagesAreRefused(t *testing.T) {
 	disk := append([]byte("data of a disk"), 0, 0xff)
 	for _, tc := range []struct {
@@ -221,7 +223,7 @@ func TestPagesAreRefused(t *testing.T) {
 			})
 			_, err := read(t, opener(t, s.URL+tc.name, Options{}))
 			if tc.ok && err != nil {
-				t.Errorf("%s: %v", tc.kind, err)
+				t.Errorf("%s: got %v, want success", tc.kind, err)
 			}
 			if !tc.ok {
 				expect(t, err, transfer.CodeInvalid, "sign-in")
@@ -230,8 +232,9 @@ func TestPagesAreRefused(t *testing.T) {
 	}
 }
 
-// TestEncodedBodyIsReadOrRefused is about servers that encode a body although the request forbids it. Some
-// send the header with a file that they send as it is stored.
+// TestEncodedBodyIsReadOrRefused: some servers encode a body although the request forbids it, and
+// some send the header with a file that they do not encode. The image is read, or refused with a
+// hint.
 func TestEncodedBodyIsReadOrRefused(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 1000)
 	gz := gzipped(t, disk)
@@ -241,16 +244,16 @@ func TestEncodedBodyIsReadOrRefused(t *testing.T) {
 		format   transfer.Format
 		words    []string // of the refusal; none: it is read
 	}{
-		"packed for transfer":  {"gzip", gz, "", nil},
-		"another name of gzip": {"x-gzip", gz, "", nil},
-		"said, and not done":   {"gzip", disk, "", nil},
-		"packed once more": {"gzip", gzipped(t, gz), "",
-			[]string{"packed it for the transfer (Content-Encoding: gzip)", "and give FILE"}},
-		"packed in another way": {"zstd", zstded(t, gz), "", []string{"(Content-Encoding: zstd)", "curl --compressed"}},
+		"compressed for transfer": {"gzip", gz, "", nil},
+		"another name of gzip":    {"x-gzip", gz, "", nil},
+		"meta, and not done":      {"gzip", disk, "", nil},
+		"compressed twice": {"gzip", gzipped(t, gz), "",
+			[]string{"compressed it for the transfer (Content-Encoding: gzip)", "and give FILE"}},
+		"another compression": {"zstd", zstded(t, gz), "", []string{"(Content-Encoding: zstd)", "curl --compressed"}},
 		"a qcow2 image in it": {"gzip", gzipped(t, []byte("QFI\xfb more")), "",
 			[]string{"curl --compressed -o FILE URL && qemu-img convert -O raw FILE OUT"}},
-		"a page in it":           {"gzip", gzipped(t, []byte("<html>")), "", []string{"sign-in"}},
-		"packed without a trace": {"br", disk, "", []string{"Content-Encoding: br", "curl --compressed"}},
+		"a page in it":             {"gzip", gzipped(t, []byte("<html>")), "", []string{"sign-in"}},
+		"undetectable compression": {"br", disk, "", []string{"Content-Encoding: br", "curl --compressed"}},
 		"the format is given": {"gzip", gz, transfer.FormatRaw,
 			[]string{"Content-Encoding: gzip", "curl --compressed"}},
 	} {
@@ -263,12 +266,13 @@ func TestEncodedBodyIsReadOrRefused(t *testing.T) {
 		if tc.words != nil {
 			expect(t, err, transfer.CodeInvalid, tc.words...)
 		} else if err != nil || !bytes.Equal(got, disk) {
-			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+			t.Errorf("%s: got %d bytes, %v; want all of them", name, len(got), err)
 		}
 	}
 }
 
-// TestStreamShorterThanMinSizeIsRefused: a stream that does not mark its end is refused if it is shorter than MinSize.
+// TestStreamShorterThanMinSizeIsRefused: a stream without a mark at its end is refused if it is
+// shorter than MinSize.
 func TestStreamShorterThanMinSizeIsRefused(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 1000)
 	unframed := server(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -284,18 +288,18 @@ func TestStreamShorterThanMinSizeIsRefused(t *testing.T) {
 	})
 	framed := serve(t, disk, false)
 	for _, tc := range []struct {
-		path  string
-		least int64
-		ok    bool
+		path    string
+		minSize int64
+		ok      bool
 	}{
 		{"-", 4000, true}, {"-", 4001, false}, {"-", 0, true},
 		{unframed.URL, 4000, true}, {unframed.URL, 4001, false}, {framed, 4001, true},
 	} {
 		for _, stored := range [][]byte{disk, gzipped(t, disk)} {
-			opts := Options{Stdin: bytes.NewReader(stored), MinSize: tc.least}
+			opts := Options{Stdin: bytes.NewReader(stored), MinSize: tc.minSize}
 			_, err := read(t, opener(t, tc.path, opts))
 			if tc.ok && err != nil {
-				t.Errorf("%s with %d: %v", tc.path, tc.least, err)
+				t.Errorf("%s with MinSize %d: got %v, want success", tc.path, tc.minSize, err)
 			}
 			if !tc.ok {
 				expect(t, err, transfer.CodeInvalid, "ended after 4000 bytes", "--size of 4001", "--allow-short")
@@ -304,17 +308,18 @@ func TestStreamShorterThanMinSizeIsRefused(t *testing.T) {
 	}
 }
 
-// TestCheckRefusesWhatOpenRefuses: Check refuses what Open would, unless a manifest may overrule that.
+// TestCheckRefusesWhatOpenRefuses: Check refuses what Open refuses, unless a manifest may overrule
+// it.
 func TestCheckRefusesWhatOpenRefuses(t *testing.T) {
 	qcow := append([]byte("QFI\xfb"), binary.BigEndian.AppendUint32(nil, 3)...)
 	path := tempFile(t, "x.img", qcow)
 	expect(t, Check(path, ""), transfer.CodeInvalid, "qcow2")
 	expect(t, Check(tempFile(t, "x.img.gz", gzipped(t, qcow)), ""), transfer.CodeInvalid, "gzip file with a qcow2")
 	if err := Check(path, transfer.FormatRaw); err != nil {
-		t.Error(err)
+		t.Errorf("as a raw image: got %v, want success", err)
 	}
 	writeFile(t, path+manifestSuffix, nil)
 	if err := Check(path, ""); err != nil {
-		t.Errorf("with a manifest: %v", err)
+		t.Errorf("with a manifest: got %v, want success", err)
 	}
 }

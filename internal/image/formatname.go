@@ -8,13 +8,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// diskEndings are the file name endings of image formats that are not written here, in addition to
-// those in the table of formats.
+// diskEndings are endings of file names of formats that are not written here, in addition to those
+// in the table of formats.
 var diskEndings = []string{".qcow", ".qcow2", ".qed", ".vmdk", ".vhd", ".vhdx", ".vdi", ".ova", ".dmg", ".zip", ".tar"}
 
-// FormatOfName is the format for writing an image of that name: the one that the ending of the name
-// says, otherwise raw. A format that is not written here is CodeInvalid, because a raw image with
-// such a name would be taken for that format.
+// FormatOfName is the format in which an image of that name is written, by the ending of the name;
+// without a known ending, it is raw. The ending of a format that is not written here is
+// CodeInvalid, because programs would take a raw image of that name for that format.
 func FormatOfName(name string) (transfer.Format, error) {
 	ending := strings.ToLower(path.Ext(name))
 	for i := range formats {

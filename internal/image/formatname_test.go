@@ -6,8 +6,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestFormatFollowsFromTheName: the format follows from the name; a name of a format that is not written is
-// refused.
+// TestFormatFollowsFromTheName: the ending of the name decides the format. A format that is not
+// written is refused.
 func TestFormatFollowsFromTheName(t *testing.T) {
 	for name, want := range map[string]transfer.Format{
 		"/a/disk": transfer.FormatRaw, "/a/disk.img": transfer.FormatRaw, "/a.qcow2/disk.raw": transfer.FormatRaw,

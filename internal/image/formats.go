@@ -9,126 +9,126 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// format is a way to store an image, or a kind of file that is no image. It does not depend on the
-// medium that is read, nor on the place that is written.
+// format is a way to store an image, or a kind of file that is no image. It depends neither on the
+// medium nor on the destination.
 type format struct {
-	name    string          // in messages, with its article
-	id      transfer.Format // as jobs name it; empty: jobs cannot ask for it
-	marks   []mark          // content with one of them is of the format
-	endings []string        // of the names of such files; a file that is named so is of the format, or damaged
+	name       string          // in messages, with its article
+	id         transfer.Format // the name in jobs; empty: jobs cannot request it
+	signatures []signature     // content with one of them has this format
+	endings    []string        // of file names; a file with such a name has this format, or is damaged
 
-	// convert is the command that makes OUT, a raw image, of the file IN. A format that is not read
-	// here is refused: written to a drive as it is, it would make one that no machine can use.
+	// convert is the command that converts the file IN to OUT, a raw image. A format that is not
+	// read here is refused: no machine could use a drive with such a file on it.
 	convert string
-	// advice says what to do where no command helps.
+	// advice says what to do if no command helps.
 	advice string
-	// open reads an image by offset from a medium that can be read so; nil: the image can only be
-	// read in order.
+	// open opens an image on a medium with offsets; nil: the image can only be read in order.
 	open   func(m transfer.RandomAccess) (transfer.Source, error)
-	decode func(in *input) (decoder, error)   // reads an image in order from any medium; nil: it is refused
-	encode func(w io.Writer) (encoder, error) // stores an image; nil: none of this format is written
+	decode func(in *input) (decoder, error)   // reads an image in order from any medium; nil: the format is refused
+	encode func(w io.Writer) (encoder, error) // stores an image; nil: images of this format are not written
 }
 
-// raw is the format of everything that has no mark.
+// raw is the format of all content without a signature.
 var raw = format{
 	name: "a raw image", id: transfer.FormatRaw, open: openRaw, decode: decodeRaw, encode: encodeRaw,
 }
 
 const convertByQemu = "qemu-img convert -O raw IN OUT"
 
-// formats are all formats but raw, the first that fits counts. The sources are, where there is no
-// standard, the probes of QEMU (block/*.c) and the magic files of file(1). A mark has 32 bits or
-// more, or it would meet raw images by chance, such as encrypted ones whose first bytes are random.
+// formats are all formats but raw; the first match counts. If there is no standard, the sources are
+// the probes of QEMU (block/*.c) and the magic files of file(1). A signature has 32 bits or more.
+// Shorter ones would match raw images by chance, such as encrypted ones, whose first bytes are
+// random.
 var formats = []format{
-	{name: "a qcow image", marks: at(0, "QFI\xfb\x00\x00\x00\x01"), convert: convertByQemu},
-	{name: "a qcow2 image", marks: at(0, "QFI\xfb"), convert: convertByQemu},
-	{name: "a QED image", marks: at(0, "QED\x00"), convert: convertByQemu},
+	{name: "a qcow image", signatures: at(0, "QFI\xfb\x00\x00\x00\x01"), convert: convertByQemu},
+	{name: "a qcow2 image", signatures: at(0, "QFI\xfb"), convert: convertByQemu},
+	{name: "a QED image", signatures: at(0, "QED\x00"), convert: convertByQemu},
 	{
-		name:    "a VMDK image",
-		marks:   at(0, "KDMV", "COWD", "\xbe\xba\xfe\xca\x00\x00\x00\x00"), // sparse, of ESX, of vSphere 6.5
-		convert: convertByQemu,
+		name:       "a VMDK image",
+		signatures: at(0, "KDMV", "COWD", "\xbe\xba\xfe\xca\x00\x00\x00\x00"), // sparse, of ESX, of vSphere 6.5
+		convert:    convertByQemu,
 	},
 	{
-		name: "a VMDK descriptor, whose data is in other files", marks: text("# disk descriptorfile"),
+		name: "a VMDK descriptor, whose data is in other files", signatures: text("# disk descriptorfile"),
 		convert: convertByQemu,
 	},
-	{name: "a VHDX image", marks: at(0, "vhdxfile"), convert: convertByQemu},
-	{name: "a dynamic VHD image", marks: at(0, "conectix"), convert: "qemu-img convert -f vpc -O raw IN OUT"},
+	{name: "a VHDX image", signatures: at(0, "vhdxfile"), convert: convertByQemu},
+	{name: "a dynamic VHD image", signatures: at(0, "conectix"), convert: "qemu-img convert -f vpc -O raw IN OUT"},
 	{
 		// The footers of old programs have 511 bytes.
-		name:    "a fixed VHD image (raw data with 512 bytes of footer behind it)",
-		marks:   append(at(-512, "conectix"), at(-511, "conectix")...),
-		convert: "head -c -512 IN >OUT (or qemu-img convert -f vpc -O raw IN OUT)",
+		name:       "a fixed VHD image (raw data with 512 bytes of footer behind it)",
+		signatures: append(at(-512, "conectix"), at(-511, "conectix")...),
+		convert:    "head -c -512 IN >OUT (or qemu-img convert -f vpc -O raw IN OUT)",
 	},
-	{name: "a VDI image", marks: at(64, "\x7f\x10\xda\xbe"), convert: convertByQemu},
-	{name: "a Parallels image", marks: at(0, "WithoutFreeSpace", "WithouFreSpacExt"), convert: convertByQemu},
-	{name: "a Bochs image", marks: at(0, "Bochs Virtual HD Image"), convert: convertByQemu},
-	{name: "a DMG image", marks: at(-512, "koly\x00\x00\x00\x04"), convert: "qemu-img convert -f dmg -O raw IN OUT"},
+	{name: "a VDI image", signatures: at(64, "\x7f\x10\xda\xbe"), convert: convertByQemu},
+	{name: "a Parallels image", signatures: at(0, "WithoutFreeSpace", "WithouFreSpacExt"), convert: convertByQemu},
+	{name: "a Bochs image", signatures: at(0, "Bochs Virtual HD Image"), convert: convertByQemu},
+	{name: "a DMG image", signatures: at(-512, "koly\x00\x00\x00\x04"), convert: "qemu-img convert -f dmg -O raw IN OUT"},
 	{
-		name: "an EWF image", marks: at(0, "EVF\x09\x0d\x0a\xff\x00", "EVF2\x0d\x0a\x81\x00"), // of EnCase 1 to 6, 7
+		name: "an EWF image", signatures: at(0, "EVF\x09\x0d\x0a\xff\x00", "EVF2\x0d\x0a\x81\x00"), // of EnCase 1 to 6, 7
 		convert: "ewfexport -f raw -t OUT IN",
 	},
-	{name: "an AFF image", marks: at(0, "AFF10\x0d\x0a\x00"), convert: "affconvert -r -o OUT IN"},
+	{name: "an AFF image", signatures: at(0, "AFF10\x0d\x0a\x00"), convert: "affconvert -r -o OUT IN"},
 	{
 		// vma_spec.txt of pve-qemu.
-		name: "a VMA archive of a virtual machine, as Proxmox VE backs it up", marks: at(0, "VMA\x00\x00\x00\x00\x01"),
+		name: "a VMA archive of a virtual machine, as Proxmox VE backs it up", signatures: at(0, "VMA\x00\x00\x00\x00\x01"),
 		convert: "vma extract IN FOLDER, and give the disk in FOLDER",
 	},
-	{name: "a CHD image", marks: at(0, "MComprHD"), convert: "chdman extracthd -i IN -o OUT"},
+	{name: "a CHD image", signatures: at(0, "MComprHD"), convert: "chdman extracthd -i IN -o OUT"},
 	{
-		name: "an Apple sparse image", marks: at(0, "sprs\x00\x00\x00\x03"),
+		name: "an Apple sparse image", signatures: at(0, "sprs\x00\x00\x00\x03"),
 		convert: "hdiutil convert IN -format UDTO -o OUT (on macOS)",
 	},
 	{
-		name: "an FSArchiver archive", marks: at(0, "FsA0"),
+		name: "an FSArchiver archive", signatures: at(0, "FsA0"),
 		advice: "restore it to a disk first, by fsarchiver restfs, and give an image of that",
 	},
 	{
-		name: "a Btrfs send stream", marks: at(0, "btrfs-stream\x00"),
+		name: "a Btrfs send stream", signatures: at(0, "btrfs-stream\x00"),
 		advice: "receive it on a disk first, by btrfs receive, and give an image of that",
 	},
-	{name: "an Android sparse image", marks: at(0, "\x3a\xff\x26\xed"), convert: "simg2img IN OUT"},
-	{name: "a Partclone image", marks: at(0, "partclone-image"), convert: "partclone.restore -W -s IN -o OUT"},
-	{name: "an ntfsclone image", marks: at(0, "\x00ntfsclone-image"), convert: "ntfsclone --restore-image -o OUT IN"},
+	{name: "an Android sparse image", signatures: at(0, "\x3a\xff\x26\xed"), convert: "simg2img IN OUT"},
+	{name: "a Partclone image", signatures: at(0, "partclone-image"), convert: "partclone.restore -W -s IN -o OUT"},
+	{name: "an ntfsclone image", signatures: at(0, "\x00ntfsclone-image"), convert: "ntfsclone --restore-image -o OUT IN"},
 	{
-		name: "a WIM image of files", marks: at(0, "MSWIM\x00\x00\x00"),
+		name: "a WIM image of files", signatures: at(0, "MSWIM\x00\x00\x00"),
 		advice: "apply it to a disk first, by wimapply or DISM, and give an image of that",
 	},
 
 	{
-		name: "an OVA archive of a virtual machine", marks: []mark{{is: isOVA}},
+		name: "an OVA archive of a virtual machine", signatures: []signature{{is: isOVA}},
 		convert: "tar -xf IN && qemu-img convert -O raw DISK.vmdk OUT",
 	},
-	{name: "a tar archive", marks: []mark{{is: isTar}}, convert: "tar -xf IN, and give the image that was in it"},
+	{name: "a tar archive", signatures: []signature{{is: isTar}}, convert: "tar -xf IN, and give the image that was in it"},
 	{
-		name:    "a zip archive",
-		marks:   at(0, "PK\x03\x04", "PK\x05\x06", "PK\x07\x08"), // one with files, an empty one, a part of one
-		convert: "unzip -p IN >OUT",
+		name:       "a zip archive",
+		signatures: at(0, "PK\x03\x04", "PK\x05\x06", "PK\x07\x08"), // one with files, an empty one, a part of one
+		convert:    "unzip -p IN >OUT",
 	},
 	{
-		name: "a cpio archive", marks: at(0, "070701", "070702", "070707"),
+		name: "a cpio archive", signatures: at(0, "070701", "070702", "070707"),
 		convert: "cpio -id <IN, and give the image that was in it",
 	},
-	{name: "a 7z archive", marks: at(0, "7z\xbc\xaf\x27\x1c"), convert: "7z x -so IN >OUT"},
-	{name: "an ar archive or Debian package", marks: at(0, "!<arch>\n"), convert: "ar p IN MEMBER >OUT"},
+	{name: "a 7z archive", signatures: at(0, "7z\xbc\xaf\x27\x1c"), convert: "7z x -so IN >OUT"},
+	{name: "an ar archive or Debian package", signatures: at(0, "!<arch>\n"), convert: "ar p IN MEMBER >OUT"},
 	{
-		name: "an RPM package", marks: at(0, "\xed\xab\xee\xdb"),
+		name: "an RPM package", signatures: at(0, "\xed\xab\xee\xdb"),
 		convert: "rpm2archive IN, and give the image that was in it",
 	},
 	{
-		name: "a CAB archive", marks: at(0, "MSCF\x00\x00\x00\x00"),
+		name: "a CAB archive", signatures: at(0, "MSCF\x00\x00\x00\x00"),
 		convert: "cabextract IN, and give the image that was in it",
 	},
 	{
-		name: "a xar archive", marks: at(0, "xar!\x00\x1c\x00\x01"),
+		name: "a xar archive", signatures: at(0, "xar!\x00\x1c\x00\x01"),
 		convert: "xar -xf IN, and give the image that was in it",
 	},
-	{name: "a RAR archive", marks: at(0, "Rar!\x1a\x07"), convert: "unrar p -inul IN >OUT"},
-	{name: "an xz file", marks: at(0, "\xfd7zXZ\x00"), endings: []string{".xz"}, convert: "xz -dc IN >OUT"},
+	{name: "a RAR archive", signatures: at(0, "Rar!\x1a\x07"), convert: "unrar p -inul IN >OUT"},
+	{name: "an xz file", signatures: at(0, "\xfd7zXZ\x00"), endings: []string{".xz"}, convert: "xz -dc IN >OUT"},
 	{
 		// The size of the dictionary is free, that of the content is unknown.
 		name: "an lzma file", endings: []string{".lzma"},
-		marks: []mark{{
+		signatures: []signature{{
 			bytes: "\x5d\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff",
 			mask:  "\xff\xff\xff\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff",
 		}},
@@ -136,68 +136,68 @@ var formats = []format{
 	},
 	{
 		name: "a bzip2 file", endings: []string{".bz2"}, convert: "bzip2 -dc IN >OUT",
-		marks: at(4, "1AY&SY", "\x17\x72\x45\x38\x50\x90"), // of the first block, or of the end of an empty stream
+		signatures: at(4, "1AY&SY", "\x17\x72\x45\x38\x50\x90"), // of the first block, or of the end of an empty stream
 	},
 	{
-		name: "an lz4 file", marks: at(0, "\x04\x22\x4d\x18", "\x02\x21\x4c\x18"), endings: []string{".lz4"},
+		name: "an lz4 file", signatures: at(0, "\x04\x22\x4d\x18", "\x02\x21\x4c\x18"), endings: []string{".lz4"},
 		convert: "lz4 -dc IN >OUT",
 	},
 	{
 		name: "a file of compress (LZW)", endings: []string{".z"}, convert: "gzip -dc IN >OUT",
-		marks: []mark{{is: isCompress}},
+		signatures: []signature{{is: isCompress}},
 	},
 	{
 		name: "a file of a Zstandard before 1.0", convert: "zstd -dc IN >OUT",
-		marks: at(0, "\x1e\xb5\x2f\xfd", "\x22\xb5\x2f\xfd", "\x23\xb5\x2f\xfd", "\x24\xb5\x2f\xfd", "\x25\xb5\x2f\xfd",
+		signatures: at(0, "\x1e\xb5\x2f\xfd", "\x22\xb5\x2f\xfd", "\x23\xb5\x2f\xfd", "\x24\xb5\x2f\xfd", "\x25\xb5\x2f\xfd",
 			"\x26\xb5\x2f\xfd", "\x27\xb5\x2f\xfd"),
 	},
-	{name: "an lzip file", marks: at(0, "LZIP\x01"), endings: []string{".lz"}, convert: "lzip -dc IN >OUT"},
-	{name: "an lrzip file", marks: at(0, "LRZI\x00"), endings: []string{".lrz"}, convert: "lrzip -d -o OUT IN"},
+	{name: "an lzip file", signatures: at(0, "LZIP\x01"), endings: []string{".lz"}, convert: "lzip -dc IN >OUT"},
+	{name: "an lrzip file", signatures: at(0, "LRZI\x00"), endings: []string{".lrz"}, convert: "lrzip -d -o OUT IN"},
 	{
-		name: "a Snappy file", marks: at(0, "\xff\x06\x00\x00sNaPpY"), endings: []string{".sz"},
+		name: "a Snappy file", signatures: at(0, "\xff\x06\x00\x00sNaPpY"), endings: []string{".sz"},
 		convert: "snzip -dc IN >OUT",
 	},
 	{
-		name: "an lzop file", marks: at(0, "\x89LZO\x00\x0d\x0a\x1a\x0a"), endings: []string{".lzo"},
+		name: "an lzop file", signatures: at(0, "\x89LZO\x00\x0d\x0a\x1a\x0a"), endings: []string{".lzo"},
 		convert: "lzop -dc IN >OUT",
 	},
 
 	{
 		name: "an HTML page", advice: adviceOnPages,
-		marks: text("<!doctype html", "<html", "<head", "<body", "<title", "<meta", "<script", "<!--"),
+		signatures: text("<!doctype html", "<html", "<head", "<body", "<title", "<meta", "<script", "<!--"),
 	},
-	{name: "a PDF document", marks: at(0, "%PDF-"), advice: adviceOnPages},
-	{name: "a JSON document", marks: []mark{{is: isJSON}}, advice: adviceOnPages},
-	{name: "an XML document", marks: text("<?xml"), advice: adviceOnPages},
+	{name: "a PDF document", signatures: at(0, "%PDF-"), advice: adviceOnPages},
+	{name: "a JSON document", signatures: []signature{{is: isJSON}}, advice: adviceOnPages},
+	{name: "an XML document", signatures: text("<?xml"), advice: adviceOnPages},
 	{
-		name: "a Git LFS pointer", marks: text("version https://git-lfs.github.com/spec/"),
+		name: "a Git LFS pointer", signatures: text("version https://git-lfs.github.com/spec/"),
 		advice: "fetch the file that it points to: git lfs pull",
 	},
 
 	{
 		name: "a gzip file", id: transfer.FormatGzip, endings: []string{".gz", ".tgz"}, convert: "gzip -dc IN >OUT",
 		// The method is deflate, and the reserved flags are zero (RFC 1952, 2.3.1).
-		marks:  []mark{{bytes: "\x1f\x8b\x08\x00", mask: "\xff\xff\xff\xe0"}},
-		decode: decodeGzip, encode: encodeGzip,
+		signatures: []signature{{bytes: "\x1f\x8b\x08\x00", mask: "\xff\xff\xff\xe0"}},
+		decode:     decodeGzip, encode: encodeGzip,
 	},
 	{
 		name: "a Zstandard file", id: transfer.FormatZstd, endings: []string{".zst", ".tzst"},
 		convert: "zstd -dc IN >OUT",
 		// A data frame or, since a file may begin with one, a skippable frame (RFC 8878, 3.1.1 and
 		// 3.1.2).
-		marks: append(at(0, "\x28\xb5\x2f\xfd"),
-			mark{bytes: "\x50\x2a\x4d\x18", mask: "\xf0\xff\xff\xff"}),
+		signatures: append(at(0, "\x28\xb5\x2f\xfd"),
+			signature{bytes: "\x50\x2a\x4d\x18", mask: "\xf0\xff\xff\xff"}),
 		decode: decodeZstd, encode: encodeZstd,
 	},
 }
 
-const adviceOnPages = "open the address in a browser: it may want a sign-in, or lead to a page about the image; " +
+const adviceOnPages = "open the address in a browser: it may need a sign-in, or lead to a page about the image; " +
 	"give the address of the image itself"
 
-// openRaw returns the medium, which is a raw image of itself.
+// openRaw returns the medium: its bytes are the image.
 func openRaw(m transfer.RandomAccess) (transfer.Source, error) { return m, nil }
 
-// formatNamed is the format that a job asks for; nil: there is none of that name.
+// formatNamed is the format of that name in jobs; nil: there is none.
 func formatNamed(id transfer.Format) *format {
 	if id == raw.id {
 		return &raw
@@ -209,17 +209,17 @@ func formatNamed(id transfer.Format) *format {
 	return &formats[i]
 }
 
-// formatOf finds the format of content by its marks.
+// formatOf is the format of content, by its signatures.
 func formatOf(s sample) *format {
-	i := slices.IndexFunc(formats, func(f format) bool { return f.fits(s) })
+	i := slices.IndexFunc(formats, func(f format) bool { return f.matches(s) })
 	if i < 0 {
 		return &raw
 	}
 	return &formats[i]
 }
 
-// refused is the error of content of this format, which lies in a file of format outer; nil: it is
-// the file.
+// refused is the error for content of this format in a file of format outer; nil: the content is
+// the file itself.
 func (f *format) refused(op string, outer *format) error {
 	what, unpack, asIs := f.name, "", raw.id
 	if outer != nil && outer != &raw {
@@ -230,8 +230,8 @@ func (f *format) refused(op string, outer *format) error {
 	return invalid(op, hint, "this is %s, not a raw image", what)
 }
 
-// remedy is what to do with a file of this format, which the command unpack writes to FILE first;
-// empty: there is none.
+// remedy is a hint what to do with a file of this format. The command unpack writes it to FILE
+// first; empty: that is not needed.
 func (f *format) remedy(unpack string) string {
 	switch {
 	case f.advice != "":

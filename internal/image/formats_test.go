@@ -11,11 +11,11 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// nothing is the labels of a medium without any.
-var nothing labels
+// noMetadata is the metadata of a medium without any.
+var noMetadata metadata
 
-// contentOf is content that begins, or ends, with a mark.
-func contentOf(m mark) sample {
+// contentOf is content that begins, or ends, with a signature.
+func contentOf(m signature) sample {
 	s := sample{head: make([]byte, sampleSize), tail: make([]byte, sampleSize)}
 	switch {
 	case m.off < 0:
@@ -26,47 +26,47 @@ func contentOf(m mark) sample {
 	return s
 }
 
-// TestEverySignatureIsFound: each mark of each format is found in a file, in a gzip stream and in a Zstandard
-// frame.
+// TestEverySignatureIsFound: each signature of each format is found in a file, in a gzip stream and
+// in a Zstandard frame.
 func TestEverySignatureIsFound(t *testing.T) {
 	for i := range formats {
 		f := &formats[i]
-		for _, m := range f.marks {
+		for _, m := range f.signatures {
 			if m.is != nil {
 				continue
 			}
 			if bits := bitsOf(m); bits < 32 && f.decode == nil || bits < 27 {
-				t.Errorf("%s has a mark of %d bits, which raw images have by chance", f.name, bits)
+				t.Errorf("%s: got a signature of %d bits, which raw images have by chance; want 32", f.name, bits)
 			}
 			if len(m.bytes)+max(m.off, -m.off-len(m.bytes)) > sampleSize {
-				t.Errorf("%s: a mark is outside of the sample", f.name)
+				t.Errorf("%s: got a signature outside of the sample of %d bytes", f.name, sampleSize)
 			}
 			s := contentOf(m)
 			if f.decode != nil {
-				if got, err := nothing.accept("open x", s); err != nil || got != f {
-					t.Errorf("%s: got %v, %v", f.name, got, err)
+				if got, err := noMetadata.accept("open x", s); err != nil || got != f {
+					t.Errorf("got %v, %v; want %s", got, err, f.name)
 				}
 			} else {
-				_, err := nothing.accept("open x", s)
+				_, err := noMetadata.accept("open x", s)
 				expect(t, err, transfer.CodeInvalid,
 					"this is "+f.name+", not a raw image", f.convert, f.advice, "--format raw")
 			}
 			for _, outer := range []transfer.Format{transfer.FormatGzip, transfer.FormatZstd} {
-				err := nothing.acceptInside("open x", formatNamed(outer), s)
+				err := noMetadata.acceptInside("open x", formatNamed(outer), s)
 				expect(t, err, transfer.CodeInvalid, "with "+f.name+" in it", f.advice, "--format "+string(outer))
 			}
-			// A mark that is cut off is none, and a raw image may hold anything.
+			// An incomplete signature does not count: a raw image may begin with any bytes.
 			if !m.text && m.off >= 0 {
 				cut := sample{head: s.head[:m.off+len(m.bytes)-1]}
 				if got := formatOf(cut); got == f {
-					t.Errorf("%s was found where its mark is cut off", f.name)
+					t.Errorf("got %s for an incomplete signature, want another format", f.name)
 				}
 			}
 		}
 	}
 }
 
-func bitsOf(m mark) (n int) {
+func bitsOf(m signature) (n int) {
 	for i := range len(m.bytes) {
 		b := byte(0xff)
 		if m.mask != "" {
@@ -77,7 +77,8 @@ func bitsOf(m mark) (n int) {
 	return n
 }
 
-// TestSkippableFramesAreZstandard are 16 marks, of which a mask makes one row (RFC 8878, 3.1.2).
+// TestSkippableFramesAreZstandard: one signature with a mask has all 16 magic numbers (RFC 8878,
+// 3.1.2).
 func TestSkippableFramesAreZstandard(t *testing.T) {
 	for first := range 256 {
 		head := append([]byte{byte(first)}, "\x2a\x4d\x18 and more"...)
@@ -91,7 +92,7 @@ func TestSkippableFramesAreZstandard(t *testing.T) {
 	}
 }
 
-// TestTextSignaturesIgnoreCaseAndBlanks finds pages and descriptors however they are written.
+// TestTextSignaturesIgnoreCaseAndBlanks: pages and descriptors are found in each common form.
 func TestTextSignaturesIgnoreCaseAndBlanks(t *testing.T) {
 	for content, want := range map[string]string{
 		"<!DOCTYPE html>\n<html>": "HTML", "\xef\xbb\xbf\r\n  <HTML lang=en>": "HTML", "<head>": "HTML",
@@ -102,13 +103,13 @@ func TestTextSignaturesIgnoreCaseAndBlanks(t *testing.T) {
 		"plain text": "raw", "<": "raw", "": "raw",
 	} {
 		if f := formatOf(sample{head: []byte(content)}); !strings.Contains(f.name, want) {
-			t.Errorf("%q is taken for %s, want %s", content, f.name, want)
+			t.Errorf("%q: got %s, want %s", content, f.name, want)
 		}
 	}
 }
 
-// TestBootSectorIsNoTarArchive: tar archives of every kind are recognised, and a boot sector with the magic of tar
-// is a raw image.
+// TestBootSectorIsNoTarArchive: tar archives of every kind are recognised, and a boot sector with
+// the magic of tar is a raw image.
 func TestBootSectorIsNoTarArchive(t *testing.T) {
 	archive := func(name string) []byte {
 		var b bytes.Buffer
@@ -130,7 +131,7 @@ func TestBootSectorIsNoTarArchive(t *testing.T) {
 	boot := make([]byte, sampleSize)
 	copy(boot[tarMagic:], "ustar")
 	damaged := bytes.Clone(boot)
-	copy(boot[bootSigPlace:], "\x55\xaa")
+	copy(boot[bootSigOffset:], "\x55\xaa")
 	for want, heads := range map[string][][]byte{
 		"a tar archive":                       {archive("disk.img"), archive("x.ovf.bak"), v7, damaged},
 		"an OVA archive of a virtual machine": {archive("vm.ovf"), archive("VM.OVF")},
@@ -138,13 +139,13 @@ func TestBootSectorIsNoTarArchive(t *testing.T) {
 	} {
 		for i, head := range heads {
 			if f := formatOf(sample{head: head}); f.name != want {
-				t.Errorf("%s %d is taken for %s", want, i, f.name)
+				t.Errorf("%d: got %s, want %s", i, f.name, want)
 			}
 		}
 	}
 }
 
-// TestContentMustMatchTheName compares what a file's name says of its format with its content.
+// TestContentMustMatchTheName: a file whose name and content have different formats is refused.
 func TestContentMustMatchTheName(t *testing.T) {
 	gz, zst, raw := []byte("\x1f\x8b\x08\x00"), []byte("\x28\xb5\x2f\xfd"), []byte("content")
 	for _, tc := range []struct {
@@ -155,12 +156,12 @@ func TestContentMustMatchTheName(t *testing.T) {
 		{"x.gz", gz, true}, {"/a/X.GZ", gz, true}, {"x.gz", raw, false}, {"x.gz", zst, false}, {"x.gz", nil, false},
 		{"x.zst", zst, true}, {"x.zst", raw, false}, {"x.zst", gz, false}, {"x.xz", raw, false}, {"x.bz2", raw, false},
 		{"x.img", gz, true}, {"x", zst, true}, {"x.img", raw, true}, {"", nil, true}, {"x.gz/y", raw, true},
-		// The flat extent of a VMDK image is raw, and so may be what others named by habit.
+		// The flat extent of a VMDK image is raw, and other raw images may have such names, too.
 		{"x-flat.vmdk", raw, true}, {"x.qcow2", raw, true}, {"x.vhd", raw, true},
 	} {
-		_, err := labels{fileName: tc.name}.accept("open x", sample{head: tc.head})
+		_, err := metadata{fileName: tc.name}.accept("open x", sample{head: tc.head})
 		if tc.ok && err != nil {
-			t.Errorf("%s with %q: %v", tc.name, tc.head, err)
+			t.Errorf("%s with %q: got %v, want success", tc.name, tc.head, err)
 		}
 		if !tc.ok {
 			expect(t, err, transfer.CodeInvalid, "damaged", "--format raw")
@@ -168,36 +169,37 @@ func TestContentMustMatchTheName(t *testing.T) {
 	}
 }
 
-// FuzzFormat: the format of any content is found, content whose first and last sector are zeros is
-// accepted, and each refusal has a reason.
+// FuzzFormat: any content has a format. Content whose first and last sector are zeros is accepted,
+// and each refusal has a reason.
 func FuzzFormat(f *testing.F) {
 	for i := range formats {
-		for _, m := range formats[i].marks {
+		for _, m := range formats[i].signatures {
 			s := contentOf(m)
 			f.Add(s.head, s.tail)
 		}
 	}
 	f.Fuzz(func(t *testing.T, head, tail []byte) {
 		s := sample{head: head[:min(len(head), sampleSize)], tail: tail[:min(len(tail), sampleSize)]}
-		got, err := nothing.accept("open x", s)
+		got, err := noMetadata.accept("open x", s)
 		if (err == nil) != (got != nil && got.decode != nil) {
-			t.Errorf("got %v, %v", got, err)
+			t.Errorf("got %v, %v; want an error for a format that is not read, and only then", got, err)
 		}
 		if err != nil {
 			expect(t, err, transfer.CodeInvalid, "not a raw image", "--format raw")
 		}
 		if len(bytes.Trim(head, "\x00")) == 0 && len(bytes.Trim(tail, "\x00")) == 0 && got != &raw {
-			t.Errorf("zeros are taken for %v, %v", got, err)
+			t.Errorf("zeros: got %v, %v; want a raw image", got, err)
 		}
 	})
 }
 
-// TestFormatsOfJobsAreStoredAndRead finds what jobs can write, by the names that they have for it, and nothing else.
+// TestFormatsOfJobsAreStoredAndRead: jobs can store and read each format that they can name, and no
+// other.
 func TestFormatsOfJobsAreStoredAndRead(t *testing.T) {
 	for _, id := range []transfer.Format{transfer.FormatRaw, transfer.FormatGzip, transfer.FormatZstd} {
 		f := formatNamed(id)
 		if f == nil || f.id != id || f.encode == nil || f.decode == nil {
-			t.Fatalf("%s: got %+v", id, f)
+			t.Fatalf("%s: got %+v, want a format with encode and decode", id, f)
 		}
 		var stored bytes.Buffer
 		enc, err := f.encode(&stored)
@@ -205,12 +207,12 @@ func TestFormatsOfJobsAreStoredAndRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := fmt.Fprint(enc, "content"); err != nil {
-			t.Error(err)
+			t.Errorf("%s: got %v, want success", id, err)
 		}
 		closed(t, enc)
 		enc.abandon()
-		if got, err := nothing.accept("open x", sample{head: stored.Bytes()}); err != nil || got.id != id {
-			t.Errorf("what is stored as %s is taken for %v, %v", id, got, err)
+		if got, err := noMetadata.accept("open x", sample{head: stored.Bytes()}); err != nil || got.id != id {
+			t.Errorf("content stored as %s: got %v, %v", id, got, err)
 		}
 	}
 	for _, id := range []transfer.Format{"", "qcow2", "gzip"} {
@@ -218,6 +220,6 @@ func TestFormatsOfJobsAreStoredAndRead(t *testing.T) {
 			t.Errorf("%q: got %s, want none", id, f.name)
 		}
 	}
-	_, err := Create(t.Context(), "x", CreateOptions{Format: "qcow2", Roots: everywhere})
+	_, err := Create(t.Context(), "x", CreateOptions{Format: "qcow2", Roots: anywhere})
 	expect(t, err, transfer.CodeInvalid, "qcow2")
 }

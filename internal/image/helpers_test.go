@@ -67,12 +67,12 @@ func zstded(t testing.TB, content []byte) []byte {
 	return b.Bytes()
 }
 
-// everywhere allows all paths.
-var everywhere = Roots{"/"}
+// anywhere allows all paths.
+var anywhere = Roots{"/"}
 
 func open(t testing.TB, path string, opts Options) transfer.Source {
 	t.Helper()
-	opts.Roots = everywhere
+	opts.Roots = anywhere
 	src, err := Open(t.Context(), path, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -119,8 +119,8 @@ func closed(t testing.TB, c interface{ Close() error }) {
 	}
 }
 
-// expect checks that an error is one for users: with the code, an operation, and each of the words
-// in its text or hint.
+// expect checks that an error is for users: it has the code, an operation, and each of the words in
+// its text or hint.
 func expect(t testing.TB, err error, code transfer.Code, words ...string) {
 	t.Helper()
 	var e *transfer.Error
@@ -129,20 +129,20 @@ func expect(t testing.TB, err error, code transfer.Code, words ...string) {
 	}
 	for _, w := range words {
 		if !strings.Contains(err.Error()+"\n"+e.Hint, w) {
-			t.Errorf("%q with hint %q does not say %q", err, e.Hint, w)
+			t.Errorf("got %q with hint %q, want %q in it", err, e.Hint, w)
 		}
 	}
 	if strings.Contains(err.Error(), "/proc/self") {
-		t.Errorf("%q names a path that only this process has", err)
+		t.Errorf("got %q, want no path that only this process has", err)
 	}
 }
 
-// expectAt is expect for an error that has a place in the image.
+// expectAt is expect for an error with an offset in the image.
 func expectAt(t testing.TB, err error, code transfer.Code, off int64) {
 	t.Helper()
 	expect(t, err, code)
 	if f := transfer.FailureOf(err); f.Offset == nil || *f.Offset != off {
-		t.Errorf("%v: the offset is %v, not %d", err, f.Offset, off)
+		t.Errorf("%v: got offset %v, want %d", err, f.Offset, off)
 	}
 }
 

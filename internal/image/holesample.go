@@ -10,56 +10,57 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Some file systems have reported data as a hole that was not on the disk yet. So probes are read
-// from the holes before any hole is left out: in one hole of 4 GiB one probe in each 8 MiB, which
-// takes 14 ms on a busy core. All probes together read at most 8 MiB (75 ms) and take at most a
+// Some file systems have reported data that was not on the disk yet as a hole. So samples of the
+// holes are read before any hole is skipped: in one hole of 4 GiB one sample in each 8 MiB, which
+// takes 14 ms on a busy core. All samples together read at most 8 MiB (75 ms) and take at most a
 // second.
 const (
-	holeProbe     = 4 << 10 // bytes per probe
-	mostProbes    = 2048    // of all holes together
-	probesPerHole = 512     // at most
-	probedHoles   = 256     // picked at random if there are more
-	probingTime   = time.Second
+	holeSampleSize   = 4 << 10 // bytes
+	maxHoleSamples   = 2048    // in all holes together
+	samplesPerHole   = 512     // at most
+	maxSampledHoles  = 256     // chosen at random if there are more
+	holeSamplingTime = time.Second
 )
 
-// holes is the result of probing what the file system reports as holes. It is safe for concurrent
+// holes is the result of sampling the holes that the file system reports. It is safe for concurrent
 // use.
 type holes struct {
-	mu     sync.Mutex
-	probed bool
-	untrue bool
+	mu          sync.Mutex
+	sampled     bool
+	misreported bool
 }
 
-// holesHaveData reports whether a probe found anything but zeros in a hole. It probes once.
-func (s *File) holesHaveData(ctx context.Context) (bool, error) {
+// holesAreMisreported reports whether a sample of a hole has other bytes than zeros. It reads the
+// samples once.
+func (s *File) holesAreMisreported(ctx context.Context) (bool, error) {
 	s.holes.mu.Lock()
 	defer s.holes.mu.Unlock()
-	if s.holes.probed {
-		return s.holes.untrue, nil
+	if s.holes.sampled {
+		return s.holes.misreported, nil
 	}
-	found, err := s.someHoles(ctx)
+	found, err := s.pickHoles(ctx)
 	if err != nil {
 		return false, err
 	}
-	s.holes.probed, s.holes.untrue = true, s.probe(found)
-	return s.holes.untrue, nil
+	s.holes.sampled, s.holes.misreported = true, s.haveData(found)
+	return s.holes.misreported, nil
 }
 
-// someHoles is the holes of the file or, if there are more than probedHoles, a uniform sample of
-// them.
-func (s *File) someHoles(ctx context.Context) (picked []transfer.Extent, err error) {
+// pickHoles returns the holes of the file or, if there are more than maxSampledHoles, a uniform
+// random choice of them.
+func (s *File) pickHoles(ctx context.Context) (picked []transfer.Extent, err error) {
 	end, seen := int64(0), 0
 	pick := func(hole transfer.Extent) {
 		if seen++; hole.Len <= 0 {
 			return
 		}
-		if len(picked) < probedHoles {
+		if len(picked) < maxSampledHoles {
 			picked = append(picked, hole)
-		} else if k := rand.IntN(seen); k < probedHoles {
+		} else if k := rand.IntN(seen); k < maxSampledHoles {
 			picked[k] = hole
 		}
 	}
-	for e, err := range s.stored(ctx) {
+	for e, err := range s.dataExtents(ctx) {
 		if err != nil {
 			return nil, err
 		}
@@ -70,18 +71,18 @@ func (s *File) someHoles(ctx context.Context) (picked []transfer.Extent, err err
 	return picked, nil
 }
 
-// probe reports whether it finds anything but zeros in the holes. It ignores read errors: the copy
-// reports them.
-func (s *File) probe(holes []transfer.Extent) (found bool) {
+// haveData reports whether a sample of the holes has other bytes than zeros. It ignores read
+// errors, because the copy reports them.
+func (s *File) haveData(holes []transfer.Extent) (found bool) {
 	if len(holes) == 0 {
 		return false
 	}
-	most := min(probesPerHole, mostProbes/int64(len(holes)))
-	buf, until := make([]byte, holeProbe), time.Now().Add(probingTime)
+	most := min(samplesPerHole, maxHoleSamples/int64(len(holes)))
+	buf, until := make([]byte, holeSampleSize), time.Now().Add(holeSamplingTime)
 	for _, h := range holes {
-		count := min(most, (h.Len+holeProbe-1)/holeProbe)
+		count := min(most, (h.Len+holeSampleSize-1)/holeSampleSize)
 		for i := range count {
-			n, _ := s.f.ReadAt(buf[:min(holeProbe, h.Len)], h.Off+probeAt(i, count, h.Len))
+			n, _ := s.f.ReadAt(buf[:min(holeSampleSize, h.Len)], h.Off+holeSampleAt(i, count, h.Len))
 			if len(bytes.TrimLeft(buf[:n], "\x00")) > 0 {
 				return true
 			}
@@ -93,10 +94,11 @@ func (s *File) probe(holes []transfer.Extent) (found bool) {
 	return false
 }
 
-// probeAt is the offset of probe i of count in a hole of size bytes: the first and the last are at
-// its ends, where partition tables are; each other one is random within its share of the rest.
-func probeAt(i, count, size int64) int64 {
-	last := max(0, size-holeProbe)
+// holeSampleAt is the offset of sample i of count in a hole of size bytes. The first and the last
+// sample are at its ends, where partition tables are. Each other one is at a random offset within
+// its share of the rest.
+func holeSampleAt(i, count, size int64) int64 {
+	last := max(0, size-holeSampleSize)
 	switch i {
 	case 0:
 		return 0

@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// sparse makes a file of size bytes with data at some places.
-func sparse(t testing.TB, size int64, places ...int64) string {
+// sparse makes a file of size bytes with data at some offsets.
+func sparse(t testing.TB, size int64, offsets ...int64) string {
 	t.Helper()
 	path := filepath.Join(tempDir(t), "sparse.img")
 	f, err := os.Create(path)
@@ -24,7 +24,7 @@ func sparse(t testing.TB, size int64, places ...int64) string {
 	if err := f.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	for _, off := range places {
+	for _, off := range offsets {
 		if _, err := f.WriteAt([]byte("data"), off); err != nil {
 			t.Fatal(err)
 		}
@@ -43,19 +43,19 @@ func extents(t testing.TB, s *File) (list []transfer.Extent) {
 	return list
 }
 
-// TestMisreportedHolesAreRead: all of a file is read if its file system reports data as holes, wherever
-// the data is.
+// TestMisreportedHolesAreRead: if a file system reports data as holes, all of the file is read,
+// wherever the data is.
 func TestMisreportedHolesAreRead(t *testing.T) {
 	const size = 1 << 30
-	places := map[string][]int64{
+	offsets := map[string][]int64{
 		"the beginning": {0}, "the partition table": {512}, "the end": {size - 512}, "a file": nil, "nothing": nil,
 	}
 	for off := int64(100 << 20); off < 120<<20; off += 4096 {
-		places["a file"] = append(places["a file"], off)
+		offsets["a file"] = append(offsets["a file"], off)
 	}
-	for name, data := range places {
+	for name, data := range offsets {
 		t.Run(name, func(t *testing.T) {
-			s, err := openFile(everywhere, sparse(t, size, data...))
+			s, err := openFile(anywhere, sparse(t, size, data...))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,62 +64,62 @@ func TestMisreportedHolesAreRead(t *testing.T) {
 			got, warned := extents(t, s), s.Warnings(nil)
 			if name == "nothing" {
 				if len(got) > 0 || len(warned) > 0 {
-					t.Errorf("of a file of zeros %v is read, %q", got, warned)
+					t.Errorf("a file of zeros: got extents %v, warnings %q; want none", got, warned)
 				}
 				return
 			}
 			if len(got) != 1 || got[0].Len != size || len(warned) != 1 {
-				t.Errorf("%v is read, %q", got, warned)
+				t.Errorf("got extents %v, warnings %q; want one of %d bytes, and one warning", got, warned, size)
 			}
 		})
 	}
 }
 
-// TestHolesAreLeftOut: holes are not read if the probes find only zeros, whether all holes are
-// probed or, of many, a sample.
+// TestHolesAreLeftOut: holes are not read if all samples are zeros, whether samples come from all
+// holes or, if there are many, from some.
 func TestHolesAreLeftOut(t *testing.T) {
 	for _, count := range []int64{1, 3000} {
-		var places []int64
+		var offsets []int64
 		for i := range count {
-			places = append(places, i*(1<<20)+512<<10)
+			offsets = append(offsets, i*(1<<20)+512<<10)
 		}
-		s, err := openFile(everywhere, sparse(t, count<<20, places...))
+		s, err := openFile(anywhere, sparse(t, count<<20, offsets...))
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := extents(t, s)
 		if int64(len(got)) != count || len(s.Warnings(nil)) > 0 {
-			t.Errorf("%d extents of %d, %q", len(got), count, s.Warnings(nil))
+			t.Errorf("got %d extents, warnings %q; want %d and none", len(got), s.Warnings(nil), count)
 		}
 		closed(t, s)
 	}
 }
 
-// TestSamplesLieWithinTheHole: probes are within the hole, whatever its size.
+// TestSamplesLieWithinTheHole: samples are within the hole, whatever its size.
 func TestSamplesLieWithinTheHole(t *testing.T) {
 	for range 1000 {
 		size := 1 + rand.Int64N(rand.Int64N(1<<40)+1)
-		count := min(probesPerHole, (size+holeProbe-1)/holeProbe)
+		count := min(samplesPerHole, (size+holeSampleSize-1)/holeSampleSize)
 		for i := range count {
-			off := probeAt(i, count, size)
-			if off < 0 || off+min(holeProbe, size) > size || i == count-1 && off+holeProbe < size {
-				t.Fatalf("probe %d of %d in %d bytes is at %d", i, count, size, off)
+			off := holeSampleAt(i, count, size)
+			if off < 0 || off+min(holeSampleSize, size) > size || i == count-1 && off+holeSampleSize < size {
+				t.Fatalf("sample %d of %d: got offset %d, want one within %d bytes", i, count, off, size)
 			}
 		}
 	}
 }
 
-// BenchmarkExtents finds the data of sparse images, holes probed.
+// BenchmarkExtents finds the data of sparse images, with samples of the holes.
 func BenchmarkExtents(b *testing.B) {
 	for _, count := range []int64{1, 1000} {
 		b.Run(fmt.Sprint(count), func(b *testing.B) {
-			var places []int64
+			var offsets []int64
 			for i := range count {
-				places = append(places, i*(4<<20))
+				offsets = append(offsets, i*(4<<20))
 			}
-			path := sparse(b, 4<<30, places...)
+			path := sparse(b, 4<<30, offsets...)
 			for b.Loop() {
-				s, err := openFile(everywhere, path)
+				s, err := openFile(anywhere, path)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,14 +14,6 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 	"github.com/transferd/transferd/internal/verify"
 )
-
-// held is a lease, and a function that advances its clock.
-func held() (l *lease.Lease, pass func(d time.Duration)) {
-	var now atomic.Int64
-	l = lease.New(func() time.Duration { return time.Duration(now.Load()) }, 15*time.Second)
-	l.Renewed(0)
-	return l, func(d time.Duration) { now.Add(int64(d)) }
-}
 
 func leasedSink(t *testing.T, f transfer.Format, l *lease.Lease, size int64) (sink transfer.Sink, path string) {
 	t.Helper()
@@ -46,7 +37,7 @@ func wantLapsed(t *testing.T, what string, err error) {
 
 // TestNothingIsChangedWithoutTheLease: no operation changes a file after the lease has lapsed.
 func TestNothingIsChangedWithoutTheLease(t *testing.T) {
-	l, pass := held()
+	l, advance := transfertest.Lease()
 	const size = 1 << 20
 	sink, path := leasedSink(t, transfer.FormatRaw, l, size)
 	old := make([]byte, size)
@@ -57,21 +48,21 @@ func TestNothingIsChangedWithoutTheLease(t *testing.T) {
 	if err := sink.WriteChunk(t.Context(), whole, old); err != nil {
 		t.Fatal(err)
 	}
-	pass(10 * time.Second)
+	advance(10 * time.Second)
 	s := sink.(*offsetSink)
 	wantLapsed(t, "write", s.WriteChunk(t.Context(), whole, make([]byte, size)))
 	wantLapsed(t, "clear", s.ClearChunk(t.Context(), whole))
 	wantLapsed(t, "discard", s.Discard(t.Context()))
-	wantLapsed(t, "rename", s.place.(*partial).rename())
-	_, err := resumeRaw(s.place.(*partial), size/2)
+	wantLapsed(t, "rename", s.dest.(*partial).rename())
+	_, err := resumeRaw(s.dest.(*partial), size/2)
 	wantLapsed(t, "start over", err)
 	got, err := os.ReadFile(path + partialSuffix)
 	if err != nil || verify.Sum(got) != verify.Sum(old) {
-		t.Errorf("the file has changed, or %v", err)
+		t.Errorf("got another content (%v), want the old one", err)
 	}
 }
 
-// TestCommitAsksBeforeItClears: a commit does not change the file when another worker has the job.
+// TestCommitAsksBeforeItClears: Commit does not change the file when another worker owns the job.
 func TestCommitAsksBeforeItClears(t *testing.T) {
 	const size = 1 << 20
 	sink, path := leasedSink(t, transfer.FormatRaw, nil, size)
@@ -83,21 +74,21 @@ func TestCommitAsksBeforeItClears(t *testing.T) {
 	m := verify.NewManifest(size, size, nil, "") // all zeros
 	lost := transfer.Errorf(transfer.CodeFenced, "", "lost")
 	if err := sink.Commit(t.Context(), m, func(context.Context) error { return lost }); !errors.Is(err, lost) {
-		t.Errorf("the commit ended with %v", err)
+		t.Errorf("Commit: got %v, want %v", err, lost)
 	}
 	if got, err := os.ReadFile(path + partialSuffix); err != nil || got[0] != 1 {
-		t.Errorf("the file has changed, or %v", err)
+		t.Errorf("got another content (%v), want the old one", err)
 	}
 }
 
 // TestStreamWaitsForTheLease: a write in order cannot be repeated, so it waits for a renewal of the
-// lease. Close does not remove the target, which may be another worker's by then.
+// lease. Close does not remove the target, which another worker may own by then.
 func TestStreamWaitsForTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, pass := held()
+		l, advance := transfertest.Lease()
 		const size = 1 << 10
 		sink, path := leasedSink(t, transfer.FormatZstd, l, size)
-		pass(10 * time.Second)
+		advance(10 * time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
@@ -109,11 +100,11 @@ func TestStreamWaitsForTheLease(t *testing.T) {
 		}()
 		synctest.Wait()
 		if len(ended) > 0 {
-			t.Fatalf("without a proof it ended with %v", <-ended)
+			t.Fatalf("without a proof: got %v, want a wait", <-ended)
 		}
 		cancel()
-		if err := <-ended; err == nil {
-			t.Error("a canceled write succeeded")
+		if err := transfertest.Receive(t, ended, "end of the write"); err == nil {
+			t.Error("a canceled write: got success, want an error")
 		}
 		if err := sink.Close(); err != nil {
 			t.Error(err)

@@ -8,14 +8,14 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// chooseForFile is choose for a file. Content that looks like another format may still be a raw
-// image: the backup of a drive on which a gzip stream or a qcow2 image was stored. The file's
-// manifest, PATH.manifest.json, decides if it describes the bytes in the file, or what they unpack
-// to. To find that out, all of them are read, so this is done only where the manifest could change
-// the result and has the right size. Otherwise the copy shows whether the manifest describes this
+// detectForFile is detect for a file. Content that looks like another format may still be a raw
+// image: the backup of a drive with a gzip stream or a qcow2 image on it. The file's manifest,
+// PATH.manifest.json, decides if it describes the bytes in the file or the bytes that they unpack
+// to. That check reads the whole file, so detectForFile makes it only if the manifest has the right
+// size and could change the result. Otherwise the copy shows whether the manifest describes this
 // image.
-func chooseForFile(ctx context.Context, f *File, opts Options) (reading, error) {
-	r, refusal := choose(ctx, f, opts.Format)
+func detectForFile(ctx context.Context, f *File, opts Options) (reading, error) {
+	r, refusal := detect(ctx, f, opts.Format)
 	if opts.Format != "" || refusal != nil && !isInvalid(refusal) {
 		return r, refusal
 	}
@@ -31,7 +31,7 @@ func chooseForFile(ctx context.Context, f *File, opts Options) (reading, error) 
 		candidates = append(candidates, &raw)
 	}
 	if refusal == nil {
-		if refusal = lookInside(ctx, f, r); refusal != nil {
+		if refusal = checkInside(ctx, f, r); refusal != nil {
 			candidates = append(candidates, r.format)
 		}
 	}
@@ -43,15 +43,15 @@ func chooseForFile(ctx context.Context, f *File, opts Options) (reading, error) 
 	if refusal != nil {
 		return r.ignoring(refusal, ignoredManifest(f.path))
 	}
-	m.Chunks = nil // they take memory, and the root suffices
+	m.Chunks = nil // to free memory: the root suffices
 	r.manifest = m
 	return r, nil
 }
 
 func isInvalid(err error) bool { return transfer.CodeOf(err) == transfer.CodeInvalid }
 
-// ignoring is the reading without its manifest. The note that says so is added to the refusal or,
-// if there is none, to the reading.
+// ignoring is the reading without its manifest. It adds the note that says so to the refusal or, if
+// there is none, to the reading.
 func (r reading) ignoring(refusal error, note string) (reading, error) {
 	var e *transfer.Error
 	if !errors.As(refusal, &e) {
@@ -61,8 +61,8 @@ func (r reading) ignoring(refusal error, note string) (reading, error) {
 	return r, &transfer.Error{Op: e.Op, Code: e.Code, Hint: e.Hint, Err: fmt.Errorf("%w; %s", e.Err, note)}
 }
 
-// lookInside checks the content of a compressed file; nil for a raw image.
-func lookInside(ctx context.Context, f *File, r reading) error {
+// checkInside checks the content of a compressed file. It returns nil for a raw image.
+func checkInside(ctx context.Context, f *File, r reading) error {
 	if r.format == &raw {
 		return nil
 	}

@@ -21,8 +21,8 @@ func describe(t *testing.T, path string, content []byte) {
 	writeFile(t, path+manifestSuffix, text.Bytes())
 }
 
-// TestManifestDecidesTheFormat: the manifest decides how a backup of a drive is read that looks like another
-// format.
+// TestManifestDecidesTheFormat: the manifest decides how to read a backup of a drive that looks
+// like another format.
 func TestManifestDecidesTheFormat(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 5000)
 	qcow := append([]byte("QFI\xfb\x00\x00\x00\x03"), disk...)
@@ -59,9 +59,11 @@ func TestManifestDecidesTheFormat(t *testing.T) {
 			}
 			for _, open := range []func() (transfer.Source, error){
 				func() (transfer.Source, error) {
-					return Open(t.Context(), path, Options{Roots: everywhere, Measure: true})
+					return Open(t.Context(), path, Options{Roots: anywhere, Measure: true})
 				},
-				func() (transfer.Source, error) { return OpenReference(t.Context(), path, Options{Roots: everywhere}) },
+				func() (transfer.Source, error) {
+					return OpenImageOrManifest(t.Context(), path, Options{Roots: anywhere})
+				},
 			} {
 				src, err := open()
 				if tc.refusal != "" {
@@ -72,7 +74,7 @@ func TestManifestDecidesTheFormat(t *testing.T) {
 					t.Fatal(err)
 				}
 				if got, err := drain(t, src); err != nil || !bytes.Equal(got, tc.got) {
-					t.Errorf("got %d bytes, %v, want %d", len(got), err, len(tc.got))
+					t.Errorf("got %d bytes, %v; want %d", len(got), err, len(tc.got))
 				}
 				checkWarning(t, src, tc.got, tc.warning)
 				closed(t, src)
@@ -81,7 +83,7 @@ func TestManifestDecidesTheFormat(t *testing.T) {
 	}
 }
 
-// checkWarning checks the only warning of a source of content; empty: there is none.
+// checkWarning checks that want is in the only warning of a source; empty: there must be none.
 func checkWarning(t *testing.T, src transfer.Source, content []byte, want string) {
 	t.Helper()
 	var got []string
@@ -89,12 +91,12 @@ func checkWarning(t *testing.T, src transfer.Source, content []byte, want string
 		got = w.Warnings(transfertest.Manifest(content, transfer.MinChunkSize))
 	}
 	if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.Contains(got[0], want)) {
-		t.Errorf("warnings %q, want %q", got, want)
+		t.Errorf("got warnings %q, want %q", got, want)
 	}
 }
 
-// TestManifestOfOtherChunkSizeIsComparedBySize: the root of a manifest with another chunk size is not compared, its
-// size is.
+// TestManifestOfOtherChunkSizeIsComparedBySize: if the chunk sizes differ, the sizes of the images
+// are compared, not the chunks roots.
 func TestManifestOfOtherChunkSizeIsComparedBySize(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 5000)
 	path := tempFile(t, "x.img", disk)
@@ -104,11 +106,11 @@ func TestManifestOfOtherChunkSizeIsComparedBySize(t *testing.T) {
 	src := file.(transfer.Warner)
 	m := transfertest.Manifest(disk, 2*transfer.MinChunkSize)
 	if got := src.Warnings(m); len(got) > 0 {
-		t.Errorf("warnings %q, want none", got)
+		t.Errorf("got warnings %q, want none", got)
 	}
 	m.Size++
 	if got := src.Warnings(m); len(got) != 1 {
-		t.Errorf("warnings %q, want one", got)
+		t.Errorf("got warnings %q, want one", got)
 	}
 }
 

@@ -12,14 +12,14 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// maxManifest bounds the memory that a manifest takes: 1 GiB describes over ten million chunks, 40
-// TiB of data.
+// maxManifest bounds the size of a manifest, in bytes, and so the memory for it: 1 GiB describes
+// over ten million chunks, 40 TiB of data.
 const maxManifest = 1 << 30
 
-// OpenReference opens what a drive is to be compared with: an image, as Open does, or a manifest,
-// which makes a transfer.Digests. A file is a manifest if its name ends in .json or it begins as
-// one, unless the options name a format. A damaged manifest is CodeInvalid.
-func OpenReference(ctx context.Context, path string, opts Options) (transfer.Source, error) {
+// OpenImageOrManifest opens the source of a comparison: an image, as Open does, or a manifest,
+// which is a transfer.Digests. A file is a manifest if its name ends in .json or its content begins
+// like one, unless the options name a format. A damaged manifest is CodeInvalid.
+func OpenImageOrManifest(ctx context.Context, path string, opts Options) (transfer.Source, error) {
 	if !(transfer.Ref{Path: path}).IsFile() || opts.Format != "" {
 		return Open(ctx, path, opts)
 	}
@@ -27,21 +27,21 @@ func OpenReference(ctx context.Context, path string, opts Options) (transfer.Sou
 	if err != nil {
 		return nil, err
 	}
-	is, err := f.isManifest()
+	isManifest, err := f.isManifest()
 	switch {
 	case err != nil:
 		return nil, errors.Join(err, f.Close())
-	case !is:
+	case !isManifest:
 		return openStored(ctx, f, opts)
 	}
 	m, err := f.manifest()
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	return &Reference{m: m}, nil
+	return &ManifestSource{m: m}, nil
 }
 
-// isManifest looks at the name and the beginning.
+// isManifest reports whether the name or the first bytes of the file are those of a manifest.
 func (s *File) isManifest() (bool, error) {
 	if strings.HasSuffix(strings.ToLower(s.path), ".json") {
 		return true, nil
@@ -57,7 +57,7 @@ func (s *File) isManifest() (bool, error) {
 func (s *File) manifest() (*transfer.Manifest, error) {
 	op := "read manifest " + s.path
 	if s.size > maxManifest {
-		return nil, invalid(op, "is it a manifest? an image is compared by its own path",
+		return nil, invalid(op, "is it a manifest? to compare an image, give the path of the image",
 			"it has %d bytes, too many for a manifest", s.size)
 	}
 	b, err := io.ReadAll(io.NewSectionReader(s.f, 0, s.size))
@@ -74,43 +74,43 @@ func (s *File) manifest() (*transfer.Manifest, error) {
 	return m, nil
 }
 
-// Reference is the manifest of an image, which has the digests of its chunks and no bytes. It is
+// ManifestSource is the manifest of an image: it has the digests of the chunks, but no bytes. It is
 // safe for concurrent use.
-type Reference struct {
+type ManifestSource struct {
 	m *transfer.Manifest
 }
 
-var _ transfer.Digests = (*Reference)(nil)
+var _ transfer.Digests = (*ManifestSource)(nil)
 
 // Size is the image's length in bytes.
-func (r *Reference) Size() int64 { return r.m.Size }
+func (s *ManifestSource) Size() int64 { return s.m.Size }
 
-// Identity is the digest over all chunks.
-func (r *Reference) Identity() string { return "chunks_root=" + r.m.ChunksRoot }
+// Identity is the chunks root.
+func (s *ManifestSource) Identity() string { return "chunks_root=" + s.m.ChunksRoot }
 
-// ImageDigest is the SHA-256 of the image as a whole, in hexadecimal; empty if the manifest does
-// not have it.
-func (r *Reference) ImageDigest() string { return r.m.Image }
+// ImageDigest is the SHA-256 of the whole image, in hexadecimal; empty if the manifest does not
+// have it.
+func (s *ManifestSource) ImageDigest() string { return s.m.Image }
 
-// ChunkSize is the size in bytes of the chunks that the digests are of.
-func (r *Reference) ChunkSize() int { return r.m.ChunkSize }
+// ChunkSize is the size of the chunks of the digests, in bytes.
+func (s *ManifestSource) ChunkSize() int { return s.m.ChunkSize }
 
 // ChunkDigest is the digest of a chunk; ok is false if the chunk is zeros.
-func (r *Reference) ChunkDigest(index int64) (d transfer.Digest, ok bool) {
-	d, ok = r.m.Chunks[index]
+func (s *ManifestSource) ChunkDigest(index int64) (d transfer.Digest, ok bool) {
+	d, ok = s.m.Chunks[index]
 	return d, ok
 }
 
-// Extents yields the chunks that have a digest, neighbours as one.
-func (r *Reference) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
+// Extents yields the chunks that have a digest, adjacent ones as one extent.
+func (s *ManifestSource) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
 		var run transfer.Extent
-		for i := range verify.Ascending(r.m.Chunks) {
+		for i := range verify.Ascending(s.m.Chunks) {
 			if err := ctx.Err(); err != nil {
 				yield(transfer.Extent{}, err)
 				return
 			}
-			c := transfer.ChunkAt(i, r.m.Size, r.m.ChunkSize)
+			c := transfer.ChunkAt(i, s.m.Size, s.m.ChunkSize)
 			if run.Off+run.Len != c.Off && run.Len > 0 {
 				if !yield(run, nil) {
 					return
@@ -128,5 +128,5 @@ func (r *Reference) Extents(ctx context.Context) iter.Seq2[transfer.Extent, erro
 	}
 }
 
-// Close has nothing to release.
-func (r *Reference) Close() error { return nil }
+// Close does nothing.
+func (s *ManifestSource) Close() error { return nil }

@@ -9,8 +9,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestURLThatChangesWhileItIsOpenedIsRefused answers the request for the first bytes with one version of a
-// compressed image, and that for the whole with another: what is read has to be what Identity says.
+// TestURLThatChangesWhileItIsOpenedIsRefused: the server responds to the request for the first
+// bytes with one version of a compressed image, and to that for the whole with another. The bytes
+// must be of the version in Identity.
 func TestURLThatChangesWhileItIsOpenedIsRefused(t *testing.T) {
 	first, second := gzipped(t, []byte("the first image")), gzipped(t, []byte("another image"))
 	var asked atomic.Int64
@@ -25,8 +26,8 @@ func TestURLThatChangesWhileItIsOpenedIsRefused(t *testing.T) {
 	expectAt(t, err, transfer.CodeSourceChanged, 0)
 }
 
-// TestMeasureReadsOnlyFilesTwice but files: of others the size is not known before the end, whatever
-// was asked for.
+// TestMeasureReadsOnlyFilesTwice: even with Measure, the size of other media is unknown before the
+// end.
 func TestMeasureReadsOnlyFilesTwice(t *testing.T) {
 	image := bytes.Repeat([]byte("an image "), 1000)
 	stored := gzipped(t, image)
@@ -42,11 +43,11 @@ func TestMeasureReadsOnlyFilesTwice(t *testing.T) {
 	} {
 		src := open(t, path, Options{Measure: true, Stdin: bytes.NewReader(stored)})
 		if src.Size() != want {
-			t.Errorf("%s: the size is %d, want %d", path, src.Size(), want)
+			t.Errorf("%s: got size %d, want %d", path, src.Size(), want)
 		}
 		closed(t, src)
 	}
 	if n := asked.Load(); n != 1 {
-		t.Errorf("the whole image was fetched %d times, want once", n)
+		t.Errorf("got %d requests for the whole image, want 1", n)
 	}
 }

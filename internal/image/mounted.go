@@ -23,8 +23,8 @@ type kernel struct {
 
 var linux = kernel{"/sys/dev/block", "/sys/block", "/proc/self/mountinfo", "/proc/swaps"}
 
-// writers maps the numbers of devices that may be written to their use: the mount point of a file
-// system that is mounted read-write, or swap.
+// writers maps the numbers of devices to what may write them: the mount point of a file system that
+// is mounted read-write, or swap.
 func (k kernel) writers() (map[string]string, error) {
 	text, err := os.ReadFile(k.mounts)
 	if err != nil {
@@ -39,7 +39,8 @@ func (k kernel) writers() (map[string]string, error) {
 		}
 		where := "mounted read-write on " + unescape(f[4])
 		used[f[2]] = where
-		// A file system on several devices has a number of its own, so its source counts, too.
+		// A file system on several devices has a device number of its own, so its source counts,
+		// too.
 		if number := deviceNumber(unescape(s[1])); number != "" {
 			used[number] = where
 		}
@@ -62,7 +63,7 @@ var escapes = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134
 
 func unescape(s string) string { return escapes.Replace(s) }
 
-// deviceNumber is MAJOR:MINOR of a block device; empty if path is none.
+// deviceNumber is MAJOR:MINOR of a block device; empty if path leads to none.
 func deviceNumber(path string) string {
 	info, err := os.Stat(path)
 	if err != nil || !isDevice(info) {
@@ -76,8 +77,8 @@ func numberOf(device fs.FileInfo) string {
 	return fmt.Sprintf("%d:%d", unix.Major(rdev), unix.Minor(rdev))
 }
 
-// writer describes the use of a device, by its number, that may write it: of the device itself, of
-// its partitions, or of devices on top of these, such as LVM volumes. It is empty if there is none.
+// writer describes what may write a device, by its number: a use of the device itself, of its
+// partitions, or of devices on top of these, such as LVM volumes. It is empty if there is none.
 func (k kernel) writer(number string) (string, error) {
 	used, err := k.writers()
 	if err != nil || len(used) == 0 {
@@ -154,8 +155,8 @@ func (k kernel) fileWriter(file fs.FileInfo) (string, error) {
 	return "", nil
 }
 
-// findWriter names a mounted file system, or swap, on the image that may write it; empty: none is
-// known.
+// findWriter describes a mounted file system, or swap, on the image that may write it; empty: there
+// is none.
 func (s *File) findWriter() (string, error) {
 	if isDevice(s.info) {
 		return linux.writer(numberOf(s.info))
@@ -166,7 +167,7 @@ func (s *File) findWriter() (string, error) {
 // refuseMounted refuses an image that a mounted file system may write, unless that is allowed.
 func (s *File) refuseMounted(allowed bool) (err error) {
 	if s.exclusive {
-		return nil // the kernel would have refused it
+		return nil // otherwise the kernel would have refused the open
 	}
 	op := "open " + s.path
 	if s.writer, err = s.findWriter(); err != nil {
@@ -179,7 +180,7 @@ func (s *File) refuseMounted(allowed bool) (err error) {
 		"of a file system in the middle of a change", "%s", s.writer)
 }
 
-// openSource opens a file or block device to be read as an image.
+// openSource opens a file or block device as the source of an image.
 func openSource(path string, opts Options) (*File, error) {
 	f, err := openFile(opts.Roots, path)
 	if err != nil {
@@ -191,8 +192,8 @@ func openSource(path string, opts Options) (*File, error) {
 	return f, nil
 }
 
-// openExclusively opens a device so that nothing on this host can mount it or open it exclusively
-// meanwhile; exclusive is false if something has done so already (open(2), O_EXCL).
+// openExclusively opens a device, so that until Close no one on this host can mount it or open it
+// exclusively. exclusive is false if another program has done so already (open(2), O_EXCL).
 func openExclusively(roots Roots, resolved string) (f *os.File, exclusive bool, err error) {
 	f, err = roots.open(resolved, os.O_RDONLY|unix.O_EXCL)
 	if errors.Is(err, unix.EBUSY) {

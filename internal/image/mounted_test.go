@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestWritersOfDevicesAreFound: file systems that are mounted read-write on a disk, on its partitions, or
-// on devices on top of these, are found in trees as the kernel shows them.
+// TestWritersOfDevicesAreFound: file systems mounted read-write on a disk, on its partitions, or on
+// devices on top of these, are found in directory trees like those of the kernel.
 func TestWritersOfDevicesAreFound(t *testing.T) {
 	const disk, part1, part2, volume, snapshot, other = "8:0", "8:1", "8:2", "253:0", "253:1", "8:16"
 	dir := tempDir(t)
@@ -64,16 +64,16 @@ func TestWritersOfDevicesAreFound(t *testing.T) {
 				want = want || used == number
 			}
 			if want != (how != "") || want && !strings.Contains(how, "mounted read-write on /mnt/a b") {
-				t.Errorf("%s: %s is used: %q", name, number, how)
+				t.Errorf("%s: %s: got %q, want a use: %t", name, number, how, want)
 			}
 		}
 	}
 }
 
-// loop attaches a file to a loop device, or skips the test where the kernel refuses.
+// loop attaches a file to a loop device, or skips the test if the kernel refuses.
 func loop(t *testing.T, path string) string {
 	t.Helper()
-	transfertest.Program(t, "losetup", debian["losetup"])
+	transfertest.RequireProgram(t, "losetup", debian["losetup"])
 	out, err := exec.Command("losetup", "--find", "--show", path).Output()
 	if err != nil {
 		t.Skipf("the kernel refuses a loop device: %v", err)
@@ -87,13 +87,13 @@ func loop(t *testing.T, path string) string {
 	return dev
 }
 
-// TestDeviceMountedReadWriteIsRefused: a device, and the file behind it, is refused while a file system on it is
-// mounted read-write, unless that is allowed, and is read while it is mounted read-only. A device
-// that is not in use is opened exclusively.
+// TestDeviceMountedReadWriteIsRefused: a device, and the file behind it, is refused while a file
+// system on it is mounted read-write, unless that is allowed. It is read while the file system is
+// mounted read-only. A device that is not in use is opened exclusively.
 func TestDeviceMountedReadWriteIsRefused(t *testing.T) {
 	path := sparse(t, 8<<20)
 	for _, program := range []string{"mkfs.ext4", "mount"} {
-		transfertest.Program(t, program, debian[program])
+		transfertest.RequireProgram(t, program, debian[program])
 	}
 	if err := exec.Command("mkfs.ext4", "-q", path).Run(); err != nil {
 		t.Fatal(err)
@@ -102,11 +102,11 @@ func TestDeviceMountedReadWriteIsRefused(t *testing.T) {
 	for _, p := range []string{dev, path} {
 		s := open(t, p, Options{}).(*File)
 		if s.exclusive != (p == dev) || p == dev && !strings.Contains(s.Unseen(), "not mounted") {
-			t.Errorf("%s: exclusive %t, %q", p, s.exclusive, s.Unseen())
+			t.Errorf("%s: got exclusive %t, %q; want %t", p, s.exclusive, s.Unseen(), p == dev)
 		}
 		if p == dev {
 			if err := exec.Command("mount", "-o", "ro", dev, at).Run(); err == nil {
-				t.Error("it could be mounted while it was read")
+				t.Error("mount while it is open: got success, want a refusal")
 				_ = exec.Command("umount", at).Run()
 			}
 		}
@@ -117,18 +117,18 @@ func TestDeviceMountedReadWriteIsRefused(t *testing.T) {
 			t.Skipf("the kernel refuses a mount: %v", err)
 		}
 		for _, p := range []string{dev, path} {
-			src, err := Open(t.Context(), p, Options{Roots: everywhere})
+			src, err := Open(t.Context(), p, Options{Roots: anywhere})
 			if mode == "rw" {
 				expect(t, err, transfer.CodeInvalid, "mounted read-write on "+at, "--allow-mounted", dev[len("/dev/"):])
 				s := open(t, p, Options{AllowMounted: true}).(*File)
-				if said := s.Unseen(); !strings.Contains(said, "in use") || !strings.Contains(said, at) {
-					t.Errorf("%s: %q", p, said)
+				if got := s.Unseen(); !strings.Contains(got, "in use") || !strings.Contains(got, at) {
+					t.Errorf("%s: got %q, want in use and %s", p, got, at)
 				}
 				closed(t, s)
 				continue
 			}
 			if err != nil {
-				t.Errorf("%s, mounted read-only: %v", p, err)
+				t.Errorf("%s, mounted read-only: got %v, want success", p, err)
 				continue
 			}
 			closed(t, src)

@@ -16,15 +16,15 @@ import (
 // offsetSink writes a raw image by offset, into PATH.partial or a block device. It is safe for
 // concurrent use.
 type offsetSink struct {
-	place  seekable
+	dest   seekable
 	lease  *lease.Lease // checked directly before each system call that changes something
 	size   int64        // of the image or, if larger, of the device; bytes
 	sparse bool         // unwritten ranges are holes, or data of an earlier attempt, which Commit clears
 	blank  bool         // unwritten ranges read as zeros
 	disk   *diskReader
 
-	// mu is held while bytes are written. The kernel lets one write at a time into a file, and who
-	// waits for that there keeps a processor busy.
+	// mu is held during writes. The kernel allows one write at a time per file, and a writer that
+	// waits in the kernel keeps a processor busy.
 	mu sync.Mutex
 }
 
@@ -46,15 +46,15 @@ func (s *offsetSink) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, err := writeAt(s.lease, s.place.file(), p, c.Off); err != nil {
-		return fileErrorAt("write "+s.place.name(), c.Off+int64(n), err)
+	if n, err := writeAt(s.lease, s.dest.file(), p, c.Off); err != nil {
+		return fileErrorAt("write "+s.dest.name(), c.Off+int64(n), err)
 	}
 	return nil
 }
 
 func (s *offsetSink) check(ctx context.Context, c transfer.Chunk, n int) error {
 	if c.Off < 0 || n != c.Len || int64(n) > s.size-c.Off {
-		return invalid("write "+s.place.name(), "", "%d bytes at %d are no chunk of %d bytes", n, c.Off, s.size)
+		return invalid("write "+s.dest.name(), "", "%d bytes at %d are no chunk of %d bytes", n, c.Off, s.size)
 	}
 	return ctx.Err()
 }
@@ -64,11 +64,11 @@ const (
 	writeBackSize = 2 * readBackSize
 )
 
-// readBackBuffers are small enough for a processor's cache, where whoever compares the bytes finds
-// them.
+// readBackBuffers are small enough that their bytes are still in a processor's cache when they are
+// compared.
 var readBackBuffers = sync.Pool{New: func() any { return new([readBackSize]byte) }}
 
-// ReadBack reads from the file, and so as a rule from the memory that caches it.
+// ReadBack reads from the file, which usually means from the page cache.
 func (s *offsetSink) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) error {
 	buf := readBackBuffers.Get().(*[readBackSize]byte)
 	defer readBackBuffers.Put(buf)
@@ -77,12 +77,12 @@ func (s *offsetSink) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer
 			return err
 		}
 		p := buf[:min(readBackSize, end-off)]
-		n, err := s.place.file().ReadAt(p, off)
+		n, err := s.dest.file().ReadAt(p, off)
 		if n < len(p) {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return fileErrorAt("read back "+s.place.name(), off+int64(n), err)
+			return fileErrorAt("read back "+s.dest.name(), off+int64(n), err)
 		}
 		if _, err := w.Write(p); err != nil {
 			return err
@@ -95,26 +95,26 @@ func (s *offsetSink) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer
 // ReadDisk implements transfer.DiskReader.
 func (s *offsetSink) ReadDisk(ctx context.Context, c transfer.Chunk, w io.Writer) error {
 	at := c.Off
-	var taken error // an error of w
+	var writeErr error // of w
 	err := s.disk.read(ctx, c.Off, c.Off+int64(c.Len), func(p []byte) error {
 		at += int64(len(p))
-		_, taken = w.Write(p)
-		return taken
+		_, writeErr = w.Write(p)
+		return writeErr
 	})
-	if err == nil || taken != nil || ctx.Err() != nil {
+	if err == nil || writeErr != nil || ctx.Err() != nil {
 		return err
 	}
-	return fileErrorAt("read back "+s.place.name(), at, err)
+	return fileErrorAt("read back "+s.dest.name(), at, err)
 }
 
 // ReadVia implements transfer.Local.
 func (s *offsetSink) ReadVia() transfer.ReadVia { return s.disk.via() }
 
 // Flush implements transfer.Flusher.
-func (s *offsetSink) Flush(context.Context) error { return s.place.sync() }
+func (s *offsetSink) Flush(context.Context) error { return s.dest.sync() }
 
-// WriteBack writes and reads back in pieces that fit a core's second-level cache: a download takes
-// a tenth less processor time by it.
+// WriteBack writes and reads back in pieces that fit a core's second-level cache. A download takes
+// a tenth less processor time than with whole chunks.
 func (s *offsetSink) WriteBack(ctx context.Context, c transfer.Chunk, p []byte, w io.Writer) error {
 	if err := s.check(ctx, c, len(p)); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (s *offsetSink) WriteBack(ctx context.Context, c transfer.Chunk, p []byte, 
 	return nil
 }
 
-// Traits implements transfer.Sink. A device may hold anything, so its zeros are written.
+// Traits implements transfer.Sink. Zeros of a device must be written, because it may hold any data.
 func (s *offsetSink) Traits() transfer.Traits {
 	t := transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Capacity: s.size}
 	if s.sparse {
@@ -140,7 +140,8 @@ func (s *offsetSink) Traits() transfer.Traits {
 	return t
 }
 
-// ClearChunk implements transfer.Clearer by a hole, where the file system has holes (fallocate(2)).
+// ClearChunk implements transfer.Clearer. It makes a hole, if the file system has holes
+// (fallocate(2)).
 func (s *offsetSink) ClearChunk(ctx context.Context, c transfer.Chunk) error {
 	if err := s.check(ctx, c, c.Len); err != nil {
 		return err
@@ -148,40 +149,41 @@ func (s *offsetSink) ClearChunk(ctx context.Context, c transfer.Chunk) error {
 	if err := s.lease.Check(); err != nil {
 		return err
 	}
-	err := unix.Fallocate(int(s.place.file().Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, c.Off, int64(c.Len))
+	const hole = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	err := unix.Fallocate(int(s.dest.file().Fd()), hole, c.Off, int64(c.Len))
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return s.WriteChunk(ctx, c, make([]byte, c.Len))
 	}
 	if err != nil {
-		return fileErrorAt("clear "+s.place.name(), c.Off, err)
+		return fileErrorAt("clear "+s.dest.name(), c.Off, err)
 	}
 	return nil
 }
 
-// Blank implements transfer.BlankChecker: what is not written of a file that was just begun is a
-// hole.
+// Blank implements transfer.BlankChecker: what is not written of a new file is a hole.
 func (s *offsetSink) Blank(context.Context) (bool, error) { return s.blank, nil }
 
 // Commit makes the image durable and gives a file its name.
 func (s *offsetSink) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
-	// clearRest changes the file, so the proof is asked for before it, and by publish once more.
+	// clearUnwritten changes the file, so Commit checks ownership before it. publish checks it
+	// again.
 	if err := owned(ctx); err != nil {
 		return err
 	}
 	if s.sparse {
-		if err := s.clearRest(ctx, m); err != nil {
+		if err := s.clearUnwritten(ctx, m); err != nil {
 			return err
 		}
 	}
-	return s.place.publish(ctx, m, owned)
+	return s.dest.publish(ctx, m, owned)
 }
 
-// clearRest makes sure that chunks which are zeros, and so perhaps were never written, read as
-// zeros. They may not where an attempt that was cut off, or another job, left something in the
-// .partial. Holes are not read, so as a rule this costs no more than a look at the file's extents.
-func (s *offsetSink) clearRest(ctx context.Context, m *transfer.Manifest) error {
+// clearUnwritten makes sure that chunks of zeros, which may never have been written, read as zeros.
+// A crashed attempt, or another job, may have left other data in the .partial. clearUnwritten does
+// not read holes, so it usually costs one walk over the file's extents.
+func (s *offsetSink) clearUnwritten(ctx context.Context, m *transfer.Manifest) error {
 	var next int64
-	for e, err := range s.written().Extents(ctx) {
+	for e, err := range s.stored().Extents(ctx) {
 		if err != nil {
 			return err
 		}
@@ -200,7 +202,7 @@ func (s *offsetSink) clearRest(ctx context.Context, m *transfer.Manifest) error 
 
 func (s *offsetSink) clear(ctx context.Context, c transfer.Chunk) error {
 	p := make([]byte, c.Len)
-	if err := s.written().ReadChunk(ctx, c, p); err != nil {
+	if err := s.stored().ReadChunk(ctx, c, p); err != nil {
 		return err
 	}
 	if verify.Sum(p) == verify.ZeroDigest(c.Len) {
@@ -209,13 +211,13 @@ func (s *offsetSink) clear(ctx context.Context, c transfer.Chunk) error {
 	return s.ClearChunk(ctx, c)
 }
 
-// written is the image as it is stored so far.
-func (s *offsetSink) written() *File {
-	return &File{f: s.place.file(), path: s.place.name(), size: s.size}
+// stored is the image as far as it is stored.
+func (s *offsetSink) stored() *File {
+	return &File{f: s.dest.file(), path: s.dest.name(), size: s.size}
 }
 
-// Discard removes what the job made of a file; after Commit there is nothing to remove.
-func (s *offsetSink) Discard(context.Context) error { return s.place.remove() }
+// Discard removes the .partial; after Commit there is nothing to remove.
+func (s *offsetSink) Discard(context.Context) error { return s.dest.remove() }
 
-// Close releases the place. What was written stays, for a later attempt to go on with.
-func (s *offsetSink) Close() error { return errors.Join(s.disk.Close(), s.place.Close()) }
+// Close closes the destination. The written data stays for a later attempt.
+func (s *offsetSink) Close() error { return errors.Join(s.disk.Close(), s.dest.Close()) }

@@ -13,51 +13,50 @@ import (
 	"github.com/transferd/transferd/internal/transport"
 )
 
-// Options says how images are opened.
+// Options say how to open an image.
 type Options struct {
 	Roots Roots     // the folders that files may be in
-	Stdin io.Reader // what "-" reads; nil: nothing
-	// Format is how the image is stored, whatever its content looks like; empty: the content
+	Stdin io.Reader // the source "-"; nil: none
+	// Format is the format of the stored image, whatever its content looks like; empty: the content
 	// decides.
 	Format transfer.Format
-	// Measure unpacks a compressed file once when it is opened, so that its size is known and a
-	// damaged one is found before anything is created. Without it the size is -1 until the end.
-	// URLs and standard input are never measured.
+	// Measure makes Open unpack a compressed file once, to learn its size, and to find damage
+	// before anything is created. Without it the size is -1 until the end. URLs and standard input
+	// are never measured.
 	Measure bool
-	// MaxSize is the largest size in bytes of a stream, unpacked; beyond it reading fails with
-	// CodeInvalid. 0: no limit. It keeps a small file that unpacks to more than any drive holds
-	// from being unpacked to its end.
+	// MaxSize is the largest unpacked size of a stream, in bytes; a read beyond it is CodeInvalid.
+	// 0: no limit. With it, a small file that unpacks to more than any drive holds is not unpacked
+	// to its end.
 	MaxSize int64
-	// MinSize is the least size in bytes of a stream that does not mark its end, such as standard
-	// input; one that ends before it is CodeInvalid. 0: none.
+	// MinSize is the smallest size, in bytes, of a stream without a mark at its end, such as
+	// standard input; a shorter stream is CodeInvalid. 0: no limit.
 	MinSize int64
-	// StoredDigest computes the SHA-256 of a compressed image as it is stored, too.
+	// StoredDigest also computes the SHA-256 of the stored form of a compressed image.
 	StoredDigest bool
-	// Limit is what a URL takes, bytes; nil: as much as it can.
+	// Limit is the rate limit for a URL, in bytes a second; nil: none.
 	Limit *rate.Limiter
-	// Retry repeats failed reads of a URL in order; nil: none is repeated. Reads by offset, and
-	// Open itself, are the caller's to retry.
+	// Retry repeats failed reads of a URL in order; nil: no read is repeated. The caller retries
+	// reads by offset, and Open itself.
 	Retry Retry
-	// AllowMounted reads a block device or file also while a file system on it is mounted
-	// read-write, which is CodeInvalid otherwise.
+	// AllowMounted allows a block device or file with a file system on it that is mounted
+	// read-write. Otherwise such an image is CodeInvalid.
 	AllowMounted bool
-	// InOrder reads a URL in order, whatever ranges its server promises.
+	// InOrder reads a URL in order, even if its server supports ranges.
 	InOrder bool
 
 	transport http.RoundTripper  // nil: the default one
-	patience  transport.Patience // zero: the default one
+	timeouts  transport.Timeouts // zero: the default one
 }
 
 // Open opens an image: a regular file or block device, an http or https URL, or "-" for standard
-// input. Its content decides its format, unless the options do: gzip and Zstandard (of one member
-// or frame, or many) make a transfer.Stream, as do standard input and a URL whose server does not
-// support ranges; everything else can be read by offset. Content that is known to be no raw image,
-// stored as it is or compressed, is refused. If the manifest of a file, PATH.manifest.json,
+// input. Unless the options name the format, the content decides. Images in gzip and Zstandard (of
+// one or many members or frames), on standard input, and behind a URL whose server does not support
+// ranges, are a transfer.Stream. All others can be read by offset. Open refuses content, compressed
+// or not, that is known to be no raw image. If the manifest of a file, PATH.manifest.json,
 // describes its bytes, they are the image, whatever they look like.
 //
-// Errors: CodeNotFound, CodeForbidden (also outside of the roots), CodeInvalid for what cannot be
-// an image, is empty or does not unpack, and for URLs the codes of package transfer that fit the
-// server's response.
+// Errors: CodeNotFound; CodeForbidden (also outside of the roots); CodeInvalid if the content
+// cannot be an image, is empty or does not unpack; for URLs, the code for the server's response.
 func Open(ctx context.Context, path string, opts Options) (transfer.Source, error) {
 	if (transfer.Ref{Path: path}).IsFile() {
 		f, err := openSource(path, opts)
@@ -70,8 +69,8 @@ func Open(ctx context.Context, path string, opts Options) (transfer.Source, erro
 	if err != nil {
 		return nil, err
 	}
-	opts.Measure = false // a URL would be fetched twice, and standard input is read once
-	r, err := choose(ctx, m, opts.Format)
+	opts.Measure = false // it would fetch a URL twice, and standard input can be read once only
+	r, err := detect(ctx, m, opts.Format)
 	if errors.Is(err, transfer.ErrInOrder) && !opts.InOrder {
 		opts.InOrder = true
 		return reopen(ctx, m, path, opts)
@@ -79,7 +78,7 @@ func Open(ctx context.Context, path string, opts Options) (transfer.Source, erro
 	return openImage(ctx, m, r, opts, err)
 }
 
-// reopen opens a URL that cannot be read as it was opened.
+// reopen closes the medium and opens its URL again, with other options.
 func reopen(ctx context.Context, m medium, path string, opts Options) (transfer.Source, error) {
 	if err := m.Close(); err != nil {
 		return nil, err
@@ -96,15 +95,15 @@ func openMedium(ctx context.Context, path string, opts Options) (medium, error) 
 	return openURL(ctx, ref, opts)
 }
 
-// openStored reads the image in a file, which belongs to the source from then on.
+// openStored makes the source of the image in a file. The source owns the file.
 func openStored(ctx context.Context, f *File, opts Options) (transfer.Source, error) {
-	r, err := chooseForFile(ctx, f, opts)
+	r, err := detectForFile(ctx, f, opts)
 	f.reading = r
 	return openImage(ctx, f, r, opts, err)
 }
 
-// openImage makes the source of the image on a medium. The medium belongs to the source from then
-// on; with an error, one before it or refusal, it is closed.
+// openImage makes the source of the image on a medium. The source owns the medium. If refusal is
+// set, or after an error, openImage closes the medium.
 func openImage(ctx context.Context, m medium, r reading, opts Options, refusal error) (src transfer.Source, err error) {
 	if refusal != nil {
 		return nil, errors.Join(refusal, m.Close())
@@ -120,17 +119,17 @@ func openImage(ctx context.Context, m medium, r reading, opts Options, refusal e
 	return src, nil
 }
 
-// Check finds what can be wrong with an image file at first glance, without unpacking it. It looks
-// anywhere, whatever the roots, so it is for a user's own files. A refusal that the file's manifest
-// may overrule is left to Open. Its errors are those of Open.
+// Check finds errors in an image file that show without unpacking it. It has no roots, so it is for
+// a user's own files. It leaves a refusal that the file's manifest may overrule to Open. Its errors
+// are those of Open.
 func Check(path string, format transfer.Format) error {
 	f, err := openFile(Roots{string(os.PathSeparator)}, path)
 	if err != nil {
 		return err
 	}
-	r, err := choose(context.Background(), f, format)
+	r, err := detect(context.Background(), f, format)
 	if err == nil {
-		err = lookInside(context.Background(), f, r)
+		err = checkInside(context.Background(), f, r)
 	}
 	if _, none := os.Stat(path + manifestSuffix); none == nil && isInvalid(err) {
 		err = nil

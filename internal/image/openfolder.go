@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// folder is an open folder below a root. Files in it are reached through it and not by its path, so
-// that nothing done to the path, or to a name in the folder, leads elsewhere.
+// folder is an open folder below a root. It opens files relative to itself, not by path, so no
+// change to the path, or to a name in the folder, leads to another place.
 type folder struct {
 	*os.Root          // Lstat and Remove do not follow links
-	dir      *os.File // the same folder, for what os.Root cannot do
+	dir      *os.File // the same folder, for calls that os.Root lacks
 }
 
 // openFolder opens a folder that Check returned.
@@ -22,16 +22,16 @@ func (r Roots) openFolder(resolved string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(procPath(dir)) // the folder that is open, whatever its path leads to by now
+	root, err := os.OpenRoot(procPath(dir)) // the open folder, even if its path leads elsewhere now
 	if err != nil {
 		return nil, errors.Join(fileError("open "+resolved, err), dir.Close())
 	}
 	return &folder{Root: root, dir: dir}, nil
 }
 
-// open opens or makes a file. It follows no link: os.Root would, whatever the flags say, if it led
-// to another file of the folder, and that is not this job's. Opening never waits, not even for a
-// pipe.
+// open opens or creates a file. It follows no link. os.Root would follow one to another file of the
+// folder, whatever the flags, and that file would not be this job's. open never waits, not even for
+// a pipe.
 func (d *folder) open(name string, flags int) (*os.File, error) {
 	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	fd, err := unix.Openat(int(d.dir.Fd()), name, flags, 0o666) // the user's umask decides, as with cp

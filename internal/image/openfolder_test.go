@@ -13,18 +13,19 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestFolderThatReplacesAnOpenOneReceivesNothing by a link to a folder outside of the roots, while a target is written:
-// it appears in the folder that it was begun in, and nowhere else.
+// TestFolderThatReplacesAnOpenOneReceivesNothing: when a link to a folder outside of the roots
+// replaces the target's folder during the write, the target appears in the original folder only.
 func TestFolderThatReplacesAnOpenOneReceivesNothing(t *testing.T) {
 	content := transfertest.Image(3*chunk, chunk)
 	for name, format := range map[string]transfer.Format{"raw": transfer.FormatRaw, "gz": transfer.FormatGzip} {
 		dir := tempDir(t)
-		inside, moved, outside := filepath.Join(dir, "inside"), filepath.Join(dir, "moved"), filepath.Join(dir, "outside")
+		inside, moved := filepath.Join(dir, "inside"), filepath.Join(dir, "moved")
+		outside := filepath.Join(dir, "outside")
 		if err := errors.Join(os.Mkdir(inside, 0o700), os.Mkdir(outside, 0o700)); err != nil {
 			t.Fatal(err)
 		}
 		writeFile(t, filepath.Join(outside, "disk.img.partial"), []byte("precious"))
-		dst := begun(t, filepath.Join(inside, "disk.img"), content, CreateOptions{Format: format})
+		dst := written(t, filepath.Join(inside, "disk.img"), content, CreateOptions{Format: format})
 		if err := errors.Join(os.Rename(inside, moved), os.Symlink(outside, inside)); err != nil {
 			t.Fatal(err)
 		}
@@ -33,17 +34,19 @@ func TestFolderThatReplacesAnOpenOneReceivesNothing(t *testing.T) {
 		}
 		closed(t, dst)
 		for path, want := range map[string]bool{
-			moved + "/disk.img": true, moved + "/disk.img" + manifestSuffix: true, moved + "/disk.img.partial": false,
-			outside + "/disk.img": false, outside + "/disk.img" + manifestSuffix: false, outside + "/disk.img.partial": true,
+			moved + "/disk.img": true, moved + "/disk.img" + manifestSuffix: true,
+			moved + "/disk.img.partial": false, outside + "/disk.img": false,
+			outside + "/disk.img" + manifestSuffix: false, outside + "/disk.img.partial": true,
 		} {
 			if got := exists(t, path); got != want {
-				t.Errorf("%s: %s is there: %t, want %t", name, path, got, want)
+				t.Errorf("%s: %s exists: got %t, want %t", name, path, got, want)
 			}
 		}
 	}
 }
 
-// TestPartialThatIsALinkIsRefused to a file in the same folder, where os.Root would follow it.
+// TestPartialThatIsALinkIsRefused: this holds for a link to a file in the same folder, which
+// os.Root would follow.
 func TestPartialThatIsALinkIsRefused(t *testing.T) {
 	dir := tempDir(t)
 	other := writeFile(t, filepath.Join(dir, "other.img"), []byte("precious"))
@@ -53,14 +56,14 @@ func TestPartialThatIsALinkIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, resume := range []bool{false, true} {
-			_, err := Create(t.Context(), path, CreateOptions{Size: chunk, Resume: resume, Roots: everywhere})
+			_, err := Create(t.Context(), path, CreateOptions{Size: chunk, Resume: resume, Roots: anywhere})
 			expect(t, err, transfer.CodeExists, "no regular file")
 		}
 		if b, err := os.ReadFile(other); err != nil || string(b) != "precious" {
-			t.Errorf("the other file holds %q, %v", b, err)
+			t.Errorf("the other file: got %q, %v; want it unchanged", b, err)
 		}
 		if exists(t, filepath.Join(dir, "new.img")) {
-			t.Error("a file was made where the link leads")
+			t.Error("got a file at the target of the link, want none")
 		}
 		if err := os.Remove(path + partialSuffix); err != nil {
 			t.Fatal(err)
@@ -68,9 +71,10 @@ func TestPartialThatIsALinkIsRefused(t *testing.T) {
 	}
 }
 
-// TestFolderThatMayOnlyBeSearchedIsUsable reads and writes below a folder that may be searched and not read.
+// TestFolderThatMayOnlyBeSearchedIsUsable reads and writes below a folder that may be searched but
+// not read.
 func TestFolderThatMayOnlyBeSearchedIsUsable(t *testing.T) {
-	// This thread of root's becomes another user for files; it ends with the test.
+	// As root, this thread becomes another user for access to files; it ends with the test.
 	const nobody = 65534
 	dir := tempDir(t)
 	closedDir, inner := filepath.Join(dir, "closed"), filepath.Join(dir, "closed", "inner")
@@ -82,7 +86,7 @@ func TestFolderThatMayOnlyBeSearchedIsUsable(t *testing.T) {
 	t.Cleanup(func() { _ = os.Chmod(closedDir, 0o700) })
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and not unlocked
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		if os.Getuid() == 0 {
 			if err := unix.Setfsuid(nobody); err != nil {
 				done <- err
@@ -91,7 +95,7 @@ func TestFolderThatMayOnlyBeSearchedIsUsable(t *testing.T) {
 		}
 		_, err := os.ReadDir(closedDir)
 		if err == nil {
-			done <- errors.New("the folder can be read, so nothing is tested")
+			done <- errors.New("the folder can be read, so the test would test nothing")
 			return
 		}
 		roots := Roots{dir}
@@ -105,7 +109,7 @@ func TestFolderThatMayOnlyBeSearchedIsUsable(t *testing.T) {
 		}
 		done <- errors.Join(err, createErr)
 	}()
-	if err := <-done; err != nil {
-		t.Error(err)
+	if err := transfertest.Receive(t, done, "end of the open"); err != nil {
+		t.Errorf("got %v, want success", err)
 	}
 }

@@ -21,8 +21,8 @@ func TestPanicOfStdinIsInternal(t *testing.T) {
 	}
 }
 
-// TestPanicOfStdoutIsInternal: a panic in the goroutine that writes standard output, and with it in the
-// goroutines of the compression libraries, is CodeInternal.
+// TestPanicOfStdoutIsInternal: a panic in the goroutine that writes standard output, which the
+// goroutines of the compression libraries call, is CodeInternal.
 func TestPanicOfStdoutIsInternal(t *testing.T) {
 	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatGzip, transfer.FormatZstd} {
 		sink, err := Create(t.Context(), transfer.Std, CreateOptions{Format: format, Stdout: broken{}})

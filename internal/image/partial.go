@@ -15,9 +15,10 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// partial is a file on its way: PATH.partial, this job's alone (partialopen.go) and locked against another
-// attempt of it, until publish gives it its name. Everything goes through the open folder, so that
-// nothing done to the path leads elsewhere.
+// partial is a file that is not complete yet: PATH.partial. It belongs to this job alone
+// (partialopen.go), and is locked against other attempts of the job, until publish gives it its
+// name. All operations are relative to the open folder, so no change to the path leads to another
+// place.
 type partial struct {
 	target
 	opts   CreateOptions
@@ -39,7 +40,7 @@ const (
 	manifestSuffix = ".manifest.json"
 )
 
-// openPartial opens the job's .partial, if it is to be kept, or makes it, and locks it.
+// openPartial opens and locks the job's .partial. Without keep, or if there is none, it makes one.
 func openPartial(t target, f *format, opts CreateOptions, keep bool) (*partial, error) {
 	folder, err := opts.Roots.openFolder(filepath.Dir(t.resolved))
 	if err != nil {
@@ -47,13 +48,13 @@ func openPartial(t target, f *format, opts CreateOptions, keep bool) (*partial, 
 	}
 	p := &partial{target: t, opts: opts, format: f, folder: folder, base: filepath.Base(t.resolved)}
 	p.writer = newLeasedWriter(p, opts.Lease)
-	if err := p.claim(keep); err != nil {
+	if err := p.openOrMake(keep); err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
 	return p, nil
 }
 
-// withOp is err as an error of the operation op, whose step what has failed.
+// withOp is err as an error of the operation op, of which the step what has failed.
 func withOp(op, what string, err error) error {
 	var e *transfer.Error
 	if !errors.As(err, &e) {
@@ -62,7 +63,8 @@ func withOp(op, what string, err error) error {
 	return &transfer.Error{Op: op, Code: e.Code, Hint: e.Hint, Err: fmt.Errorf("%s: %w", what, e.Err)}
 }
 
-func (p *partial) fail(what string, err error) error {
+// stepError is the error of a failed step.
+func (p *partial) stepError(what string, err error) error {
 	return withOp(p.op, what, fileError("", err))
 }
 
@@ -75,21 +77,21 @@ func (p *partial) stored() *os.File { return p.f }
 // Write implements io.Writer.
 func (p *partial) Write(b []byte) (int, error) { return p.writer.Write(b) }
 
-// during calls write. A write to a file does not block, but waiting for the lease may: the end of
-// ctx ends that.
-func (p *partial) during(ctx context.Context, write func() error) error {
+// writeUntil calls write. A write to a file does not block, but the wait for the lease may; the end
+// of ctx ends that wait.
+func (p *partial) writeUntil(ctx context.Context, write func() error) error {
 	defer context.AfterFunc(ctx, panics.Func(p.stop, func(error) {}))()
 	return write()
 }
 
 func (p *partial) stop() { p.writer.stop() }
 
-// resume keeps what an earlier attempt left, if that has the image's size; otherwise it empties the
-// file, and fresh is true.
+// resume keeps the data of an earlier attempt if the file has the image's size. Otherwise it
+// empties the file, and fresh is true.
 func (p *partial) resume(size int64) (fresh bool, err error) {
 	info, err := p.f.Stat()
 	if err != nil {
-		return false, p.fail("look at "+p.entry, err)
+		return false, p.stepError("look at "+p.entry, err)
 	}
 	if p.opts.Resume && info.Size() == size {
 		return false, nil
@@ -97,9 +99,9 @@ func (p *partial) resume(size int64) (fresh bool, err error) {
 	if err := p.opts.Lease.Check(); err != nil {
 		return true, err
 	}
-	for _, n := range []int64{0, size} { // zero bytes, which take no room
+	for _, n := range []int64{0, size} { // to a hole of the image's size
 		if err := p.f.Truncate(n); err != nil {
-			return true, errors.Join(p.fail(fmt.Sprintf("make %s as large as the image", p.entry), err), p.remove())
+			return true, errors.Join(p.stepError(fmt.Sprintf("extend %s to the size of the image", p.entry), err), p.remove())
 		}
 	}
 	return true, nil
@@ -136,10 +138,10 @@ func (p *partial) publish(ctx context.Context, m *transfer.Manifest, owned owner
 	return nil
 }
 
-// published reports whether an earlier attempt has published the target and was cut off right after
-// that: then the target holds this image, and the .partial is removed. A target that holds anything
-// else stays, and the error is CodeExists: with Overwrite, too, if the job's mark says that the target
-// is what it published.
+// published reports whether an earlier attempt has published the target and ended directly after
+// that. In this case the target holds this image, and published removes the .partial. If the target
+// holds other data, it stays, and the error is CodeExists. That is so even with Overwrite, if the
+// job's attribute shows that the job has published the target.
 func (p *partial) published(ctx context.Context, m *transfer.Manifest, owned ownership) (bool, error) {
 	if fsx.IsPlaceholder(p.folder.dir, p.base) {
 		return false, nil
@@ -148,13 +150,13 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest, owned own
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	ours := err == nil && p.isMarked(f)
+	ours := err == nil && p.hasJobAttribute(f)
 	if err != nil || !ours && (p.opts.Overwrite || !p.opts.Resume) {
 		if err == nil {
 			err = f.Close()
 		}
 		if p.opts.Overwrite {
-			return false, nil // whatever it is, it may be replaced
+			return false, nil // it may be replaced
 		}
 		return false, errors.Join(errExists(p.op), err)
 	}
@@ -164,7 +166,7 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest, owned own
 		if !ours {
 			return false, errExists(p.op)
 		}
-		return false, errors.Join(p.errStays(), p.remove()) // no attempt can publish it
+		return false, errors.Join(p.errFinished(), p.remove()) // no later attempt can publish it
 	}
 	if err != nil {
 		return false, err
@@ -175,8 +177,8 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest, owned own
 	return true, p.remove()
 }
 
-// errStays refuses to replace a target that the job published and that holds something else now.
-func (p *partial) errStays() error {
+// errFinished refuses to replace a target that the job has published, and that was changed since.
+func (p *partial) errFinished() error {
 	return &transfer.Error{
 		Op: p.op, Code: transfer.CodeExists,
 		Hint: "it stays as it is: start a new job to transfer the image again",
@@ -184,16 +186,16 @@ func (p *partial) errStays() error {
 	}
 }
 
-// writeManifest writes the manifest into the target's folder. One that exists stays; if it
-// describes the same image, an earlier attempt was cut off right after it had written it.
+// writeManifest writes the manifest into the target's folder. An existing manifest stays. If it
+// describes the same image, it is that of an earlier attempt.
 func (p *partial) writeManifest(m *transfer.Manifest) error {
 	write := func(w io.Writer) error { return verify.WriteManifest(w, m) }
-	err := p.sys.WriteFileAt(p.folder.dir, p.base+manifestSuffix, 0o666, p.opts.Overwrite, write) // as the image itself
+	err := p.sys.WriteFileAt(p.folder.dir, p.base+manifestSuffix, 0o666, p.opts.Overwrite, write)
 	if errors.Is(err, fs.ErrExist) {
 		return p.sameManifest(m)
 	}
 	if err != nil {
-		return p.fail("write its manifest", err)
+		return p.stepError("write its manifest", err)
 	}
 	return nil
 }
@@ -215,12 +217,12 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 	return nil
 }
 
-// rename gives the file its name. A target that has appeared meanwhile stays, unless it may be
-// replaced.
+// rename gives the file its name. Without Overwrite it does not replace a target that has appeared
+// meanwhile.
 func (p *partial) rename() error {
 	if _, err := p.folder.Lstat(p.entry); err == nil {
-		if ours, err := p.isOurs(); !ours || err != nil {
-			return errors.Join(p.errForeign("another file has taken its place"), err)
+		if ours, err := p.isCurrent(); !ours || err != nil {
+			return errors.Join(p.errNotOurs("another file has replaced it"), err)
 		}
 	}
 	if err := p.opts.Lease.Check(); err != nil {
@@ -231,37 +233,37 @@ func (p *partial) rename() error {
 		return errExists(p.op)
 	}
 	if err != nil {
-		return p.fail("rename "+p.entry, err)
+		return p.stepError("rename "+p.entry, err)
 	}
 	return nil
 }
 
-// remove removes the .partial, unless another file has taken its place.
+// remove removes the .partial, unless another file has replaced it.
 func (p *partial) remove() error {
 	if err := p.opts.Lease.Check(); err != nil {
-		return err // it may be another worker's by now; a later attempt begins it again
+		return err // another worker may own it now; a later attempt starts over
 	}
-	if ours, err := p.isOurs(); !ours || err != nil {
+	if ours, err := p.isCurrent(); !ours || err != nil {
 		return err
 	}
 	if err := p.folder.Remove(p.entry); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return p.fail("remove "+p.entry, err)
+		return p.stepError("remove "+p.entry, err)
 	}
 	return nil
 }
 
-// isOurs reports whether the .partial is still the file that is written.
-func (p *partial) isOurs() (bool, error) {
+// isCurrent reports whether the .partial is still the file that p has open.
+func (p *partial) isCurrent() (bool, error) {
 	info, err := p.f.Stat()
 	if err != nil {
-		return false, p.fail("look at "+p.entry, err)
+		return false, p.stepError("look at "+p.entry, err)
 	}
 	there, err := p.folder.Lstat(p.entry)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, p.fail("look at "+p.entry, err)
+		return false, p.stepError("look at "+p.entry, err)
 	}
 	return os.SameFile(info, there), nil
 }

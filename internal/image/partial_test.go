@@ -13,24 +13,24 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// partialOf leaves the .partial of a job that was cut off, with half of content in it.
+// partialOf makes the .partial of a job that ended early, with half of content in it.
 func partialOf(t *testing.T, path, job string, content []byte, sys *fsx.System) {
 	t.Helper()
-	dst := create(t, path, CreateOptions{Size: int64(len(content)), Roots: everywhere, Job: job, sys: sys})
+	dst := create(t, path, CreateOptions{Size: int64(len(content)), Roots: anywhere, Job: job, sys: sys})
 	for i := range int64(len(content) / 2 / chunk) {
 		writeChunks(t, dst, content, i)
 	}
 	closed(t, dst)
 }
 
-// withoutAttributes is a file system that has no extended attributes.
+// withoutAttributes is a system without extended attributes.
 func withoutAttributes() *fsx.System {
 	sys := fsx.Kernel()
 	sys.Fsetxattr = func(int, string, []byte, int) error { return unix.EOPNOTSUPP }
 	return sys
 }
 
-// TestForeignPartialIsNotChanged: a .partial that this job did not make is not changed.
+// TestForeignPartialIsNotChanged: a job does not change a .partial that it did not make.
 func TestForeignPartialIsNotChanged(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for name, begin := range map[string]func(t *testing.T, path string){
@@ -64,22 +64,22 @@ func TestForeignPartialIsNotChanged(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				opts.Size, opts.Roots, opts.Job = int64(len(content)), everywhere, "job"
+				opts.Size, opts.Roots, opts.Job = int64(len(content)), anywhere, "job"
 				dst, err := Create(t.Context(), path, opts)
 				if err == nil {
 					closed(t, dst)
 				}
 				expect(t, err, transfer.CodeExists, partialSuffix)
 				if after, err := os.ReadFile(path + partialSuffix); err != nil || !bytes.Equal(after, before) {
-					t.Errorf("with %+v it holds something else (%v)", opts, err)
+					t.Errorf("with %+v: got other content (%v), want it unchanged", opts, err)
 				}
 			})
 		}
 	}
 }
 
-// TestPartialIsResumed: a job continues its .partial, on file systems with and without extended
-// attributes, and leaves nothing but the target and its manifest.
+// TestPartialIsResumed: on file systems with and without extended attributes, a job continues its
+// .partial, and leaves only the target and its manifest.
 func TestPartialIsResumed(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for name, sys := range map[string]*fsx.System{"attributes": fsx.Kernel(), "none": withoutAttributes()} {
@@ -88,15 +88,15 @@ func TestPartialIsResumed(t *testing.T) {
 			path := filepath.Join(dir, "disk.img")
 			partialOf(t, path, "job", content, sys)
 			if inName := exists(t, path+".job"+partialSuffix); inName != (name == "none") {
-				t.Errorf("the job is in the name of the .partial: %v", inName)
+				t.Errorf("the job in the name of the .partial: got %v, want %v", inName, name == "none")
 			}
-			opts := CreateOptions{Size: int64(len(content)), Roots: everywhere, Job: "job", Resume: true, sys: sys}
+			opts := CreateOptions{Size: int64(len(content)), Roots: anywhere, Job: "job", Resume: true, sys: sys}
 			dst := create(t, path, opts)
 			var half bytes.Buffer
 			c := transfer.Chunk{Off: 0, Len: len(content) / 2}
 			err := dst.(transfer.ReadBacker).ReadBack(t.Context(), c, &half)
 			if err != nil || !bytes.Equal(half.Bytes(), content[:c.Len]) {
-				t.Errorf("what was stored is not there (%v)", err)
+				t.Errorf("got other data than the earlier attempt stored (%v)", err)
 			}
 			writeChunks(t, dst, content, 4, 5, 6, 7)
 			if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
@@ -104,19 +104,19 @@ func TestPartialIsResumed(t *testing.T) {
 			}
 			closed(t, dst)
 			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) {
-				t.Errorf("the target differs (%v)", err)
+				t.Errorf("got another target than the image (%v)", err)
 			}
 			entries, err := os.ReadDir(dir)
 			if err != nil || len(entries) != 2 {
-				t.Errorf("the folder has %v (%v), want the image and its manifest", entries, err)
+				t.Errorf("got %v (%v), want the image and its manifest", entries, err)
 			}
 			target, err := os.Open(path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer target.Close()
-			if job, marked := markOf(target); marked != (name == "attributes") || marked && job != "job" {
-				t.Errorf("the target has the mark of job %q (%v)", job, marked)
+			if job, marked := jobOf(target); marked != (name == "attributes") || marked && job != "job" {
+				t.Errorf("the attribute: got %q (%v), want job (%v)", job, marked, name == "attributes")
 			}
 		})
 	}
@@ -132,20 +132,21 @@ func TestStartingOverMakesNewFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer old.Close()
-	dst := begun(t, path, bytes.Repeat([]byte{7}, len(content)), CreateOptions{Job: "job"})
+	dst := written(t, path, bytes.Repeat([]byte{7}, len(content)), CreateOptions{Job: "job"})
 	defer closed(t, dst)
 	got := make([]byte, len(content)/2)
 	if _, err := old.ReadAt(got, 0); err != nil || !bytes.Equal(got, content[:len(got)]) {
-		t.Errorf("the old file was written (%v)", err)
+		t.Errorf("the old file: got other content (%v), want it unchanged", err)
 	}
 }
 
-// TestCutOffPublicationIsCompleted: without flags of renameat2 a crash between the two steps of a rename
-// leaves the target with two names. A later attempt removes one and does not write the target.
+// TestCutOffPublicationIsCompleted: without flags of renameat2, a crash between the two steps of a
+// rename leaves the target with two names. A later attempt removes one, and does not write the
+// target.
 func TestCutOffPublicationIsCompleted(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	path := filepath.Join(tempDir(t), "disk.img")
-	dst := begun(t, path, content, CreateOptions{Job: "job"})
+	dst := written(t, path, content, CreateOptions{Job: "job"})
 	closed(t, dst)
 	if err := os.Link(path+partialSuffix, path); err != nil {
 		t.Fatal(err)
@@ -154,26 +155,27 @@ func TestCutOffPublicationIsCompleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dst = begun(t, path, content, CreateOptions{Job: "job", Resume: true})
+	dst = written(t, path, content, CreateOptions{Job: "job", Resume: true})
 	if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
 		t.Fatal(err)
 	}
 	closed(t, dst)
 	now, err := os.Stat(path)
 	if err != nil || !os.SameFile(now, published) || !now.ModTime().Equal(published.ModTime()) {
-		t.Errorf("the target was written or replaced (%v)", err)
+		t.Errorf("got a changed or replaced target (%v), want it untouched", err)
 	}
 	if exists(t, path+partialSuffix) {
-		t.Errorf("%s is left", partialSuffix)
+		t.Errorf("got a %s, want it removed", partialSuffix)
 	}
 }
 
-// TestFileThatReplacesThePartialStays: another file that replaces the .partial is neither published nor removed.
+// TestFileThatReplacesThePartialStays: a file that replaces the .partial is neither published nor
+// removed.
 func TestFileThatReplacesThePartialStays(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatZstd} {
 		path := filepath.Join(tempDir(t), "disk.img")
-		dst := begun(t, path, content, CreateOptions{Format: format})
+		dst := written(t, path, content, CreateOptions{Format: format})
 		if err := os.Remove(path + partialSuffix); err != nil {
 			t.Fatal(err)
 		}
@@ -181,16 +183,17 @@ func TestFileThatReplacesThePartialStays(t *testing.T) {
 		err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
 		expect(t, err, transfer.CodeExists, "another file")
 		if err := dst.(transfer.Discarder).Discard(t.Context()); err != nil {
-			t.Error(err)
+			t.Errorf("Discard: got %v, want success", err)
 		}
 		closed(t, dst)
 		if b, err := os.ReadFile(path + partialSuffix); err != nil || string(b) != "precious" || exists(t, path) {
-			t.Errorf("%s: the other's file holds %q (%v), or was published", format, b, err)
+			t.Errorf("%s: the other file: got %q (%v), want it unchanged and not published", format, b, err)
 		}
 	}
 }
 
-// TestFileSystemsWithFewAbilitiesReplaceNoFile: an image is stored on them, too, and never replaces a file.
+// TestFileSystemsWithFewAbilitiesReplaceNoFile: an image can be stored on them, and never replaces
+// a file.
 func TestFileSystemsWithFewAbilitiesReplaceNoFile(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	refuse := func(sys *fsx.System, err error) *fsx.System {
@@ -206,19 +209,19 @@ func TestFileSystemsWithFewAbilitiesReplaceNoFile(t *testing.T) {
 		for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatGzip} {
 			path := filepath.Join(tempDir(t), "disk.img")
 			opts := CreateOptions{Format: format, Job: "job", FromDisk: true, sys: sys}
-			dst := begun(t, path, content, opts)
+			dst := written(t, path, content, opts)
 			if err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			closed(t, dst)
 			if b, err := os.ReadFile(path); err != nil || !bytes.Equal(unpack(t, b), content) {
-				t.Errorf("%s, %s: the target differs (%v)", name, format, err)
+				t.Errorf("%s, %s: got another target than the image (%v)", name, format, err)
 			}
 			writeFile(t, path+"2"+manifestSuffix, []byte("evidence"))
 			writeFile(t, path+"3", []byte("precious"))
-			_, err := Create(t.Context(), path+"2", CreateOptions{Size: chunk, Roots: everywhere, sys: sys})
+			_, err := Create(t.Context(), path+"2", CreateOptions{Size: chunk, Roots: anywhere, sys: sys})
 			expect(t, err, transfer.CodeExists, manifestSuffix)
-			dst = begun(t, path+"4", content, opts)
+			dst = written(t, path+"4", content, opts)
 			if err := os.Rename(path+"3", path+"4"); err != nil {
 				t.Fatal(err)
 			}
@@ -226,13 +229,14 @@ func TestFileSystemsWithFewAbilitiesReplaceNoFile(t *testing.T) {
 			expect(t, err, transfer.CodeExists)
 			closed(t, dst)
 			if b, err := os.ReadFile(path + "4"); err != nil || string(b) != "precious" {
-				t.Errorf("%s, %s: a file was replaced (%v)", name, format, err)
+				t.Errorf("%s, %s: the existing file: got %q (%v), want it unchanged", name, format, b, err)
 			}
 		}
 	}
 }
 
-// TestUnusableFileSystemIsRefused: a file system without a needed ability is refused before the transfer.
+// TestUnusableFileSystemIsRefused: a file system without a required feature is refused before the
+// transfer.
 func TestUnusableFileSystemIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*fsx.System){
 		"fsync": func(sys *fsx.System) { sys.Fsync = func(int) error { return unix.EIO } },
@@ -251,21 +255,21 @@ func TestUnusableFileSystemIsRefused(t *testing.T) {
 			dir := tempDir(t)
 			sys := fsx.Kernel()
 			change(sys)
-			opts := CreateOptions{Size: chunk, Roots: everywhere, sys: sys}
+			opts := CreateOptions{Size: chunk, Roots: anywhere, sys: sys}
 			_, err := Create(t.Context(), filepath.Join(dir, "disk.img"), opts)
 			if err == nil {
-				t.Fatal("a target was opened")
+				t.Fatal("got success, want a refusal")
 			}
 			entries, err := os.ReadDir(dir)
 			if err != nil || len(entries) > 0 {
-				t.Errorf("%v is left (%v)", entries, err)
+				t.Errorf("got %v (%v), want no file", entries, err)
 			}
 		})
 	}
 }
 
-// TestFinishedFileIsNotReplaced takes a job up once more that has published its target, with any
-// state of its record. A target that was changed since stays, --overwrite or not.
+// TestFinishedFileIsNotReplaced runs a job again that has published its target, with any state of
+// its record. A target that was changed since then is not replaced, even with --overwrite.
 func TestFinishedFileIsNotReplaced(t *testing.T) {
 	content := transfertest.Image(8*chunk, chunk)
 	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatZstd} {
@@ -276,7 +280,7 @@ func TestFinishedFileIsNotReplaced(t *testing.T) {
 				commit := func(job string) error {
 					t.Helper()
 					opts.Job = job
-					dst := begun(t, path, content, opts)
+					dst := written(t, path, content, opts)
 					defer closed(t, dst)
 					return dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
 				}
@@ -293,14 +297,14 @@ func TestFinishedFileIsNotReplaced(t *testing.T) {
 					writeFile(t, path, stored)
 					expect(t, commit("job"), transfer.CodeExists, "changed since")
 				} else if err := commit("job"); err != nil {
-					t.Error(err)
+					t.Errorf("%s: the same job: got %v, want success", format, err)
 				}
 				if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, stored) {
-					t.Errorf("%s: the target was replaced (%v)", format, err)
+					t.Errorf("%s: got another target (%v), want it unchanged", format, err)
 				}
 				opts.Resume = false
 				if err := commit("another"); err != nil {
-					t.Errorf("%s: another job with --overwrite: %v", format, err)
+					t.Errorf("%s: another job with --overwrite: got %v, want success", format, err)
 				}
 			}
 		}

@@ -13,12 +13,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// response is a response with status 200 or 206. Its body is read by one goroutine at a time.
+// response is a response with status 200 or 206. Only one goroutine at a time may read its body.
 type response struct {
 	remote *remote
 	status int
 	header http.Header
-	from   *url.URL // where redirects led
+	from   *url.URL // after redirects
 	length int64    // of the body, bytes; -1: unknown
 	// unframed says that the body ends with the connection.
 	unframed bool
@@ -31,7 +31,7 @@ type response struct {
 // get sends one request. ctx governs the response until its Close or unbind.
 func (r *remote) get(ctx context.Context, u *url.URL, header http.Header) (*response, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err // bind would end the request too, but later
+		return nil, err // bind would end the request, too, but later
 	}
 	resp := &response{remote: r}
 	resp.ctx, resp.stop = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -43,7 +43,7 @@ func (r *remote) get(ctx context.Context, u *url.URL, header http.Header) (*resp
 	if resp.status != http.StatusOK && resp.status != http.StatusPartialContent {
 		return nil, errors.Join(resp.refused(), resp.Close())
 	}
-	if r.served && resp.labels().page() {
+	if r.sawImage && resp.metadata().isPage() {
 		return nil, errors.Join(r.failure(transfer.CodeServer, adviceOnPages, errPage), resp.Close())
 	}
 	return resp, nil
@@ -71,8 +71,8 @@ func (resp *response) bind(ctx context.Context) (unbind func() bool) {
 	return context.AfterFunc(ctx, panics.Func(func() { resp.stop(ctx.Err()) }, resp.stop))
 }
 
-// reader reads the body, each time under the context of that read and no longer under that of the
-// request. It does not outlive its context even while the server sends nothing.
+// reader reads the body. The context of each read replaces that of the request: its end ends the
+// read, also while the server sends nothing.
 func (resp *response) reader() readFunc {
 	resp.unbind()
 	return func(ctx context.Context, p []byte) (int, error) {
@@ -82,7 +82,7 @@ func (resp *response) reader() readFunc {
 	}
 }
 
-// Read reads the body; its errors are ones for users. A server that stands still is CodeTimeout.
+// Read reads the body; its errors are for users. A stalled server is CodeTimeout.
 func (resp *response) Read(p []byte) (int, error) {
 	n, err := resp.body.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -93,7 +93,7 @@ func (resp *response) Read(p []byte) (int, error) {
 
 // Close discards the rest of the body.
 func (resp *response) Close() error {
-	_ = resp.body.Close() // its error says only that the body was cut off
+	_ = resp.body.Close() // its error would only say that the body was cut off
 	resp.release()
 	return nil
 }
@@ -118,10 +118,10 @@ func (resp *response) contentRange() (first, last, total int64, ok bool) {
 	return first, last, total, errors.Join(errs[:]...) == nil && first >= 0 && first <= last && last < total
 }
 
-// labels are those of the response's headers. A body of HTTP/1 with neither a length nor chunks
-// ends when the connection does (RFC 9112, 6.3).
-func (resp *response) labels() labels {
-	return labels{
+// metadata is that of the response's headers. A body of HTTP/1 with neither a length nor chunks
+// ends with the connection (RFC 9112, 6.3).
+func (resp *response) metadata() metadata {
+	return metadata{
 		fileName: resp.remote.origin.Path, endsSilently: resp.unframed,
 		contentType: resp.header.Get("Content-Type"), contentEncoding: resp.header.Get("Content-Encoding"),
 	}

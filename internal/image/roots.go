@@ -14,17 +14,17 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Roots are the only folders below which jobs may read or write files; "/" allows all, none at all
-// forbids all. They are checked with symbolic links resolved: a link below a root that leads
-// elsewhere is refused.
+// Roots are the only folders below which jobs may read or write files; "/" allows all files, and an
+// empty list none. Checks resolve symbolic links: a link below a root that leads out of the roots
+// is refused.
 type Roots []string
 
-// Check returns path with all links resolved, as far as it exists, if that lies below a root;
-// CodeForbidden if not. What a path means can change after it was checked, so what is opened is
-// checked once more (see open).
+// Check returns path with all links resolved, as far as the path exists. It is CodeForbidden if the
+// result is not below a root. The path may lead elsewhere after Check, so open checks the opened
+// file again.
 func (r Roots) Check(path string) (resolved string, err error) {
 	if strings.ContainsRune(path, 0) {
-		return "", invalid("find "+strconv.Quote(path), "give the path of a file", "no path has a zero byte in it")
+		return "", invalid("find "+strconv.Quote(path), "give the path of a file", "a path cannot contain a zero byte")
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -40,7 +40,7 @@ func (r Roots) Check(path string) (resolved string, err error) {
 	return resolved, nil
 }
 
-// resolve follows the links in the part of path that exists; the rest stays as it is.
+// resolve follows the links in the part of path that exists; the rest stays unchanged.
 func resolve(path string) (string, error) {
 	resolved, err := filepath.EvalSymlinks(path)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) || path == filepath.Dir(path) {
@@ -50,7 +50,7 @@ func resolve(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), err
 }
 
-// contain reports whether path, which has no links in it, is a root or lies below one.
+// contain reports whether path, which has no links in it, is a root or is below one.
 func (r Roots) contain(path string) bool {
 	for _, root := range r {
 		root, err := filepath.Abs(root)
@@ -74,15 +74,16 @@ func (r Roots) refuse(path string) error {
 		allowed = "allowed are " + strings.Join(r, ", ")
 	}
 	return &transfer.Error{
-		Op: "open " + path, Code: transfer.CodeForbidden, Hint: "add its folder to `roots:` in the config of the host that runs the job",
-		Err: fmt.Errorf("it is outside of the roots (%s)", allowed),
+		Op: "open " + path, Code: transfer.CodeForbidden,
+		Hint: "add its folder to `roots:` in the config of the host that runs the job",
+		Err:  fmt.Errorf("it is outside of the roots (%s)", allowed),
 	}
 }
 
-// open opens a path that Check returned, and asks the kernel where the opened file is, so that a
-// link put into the path in between leads nowhere. Opening never waits, not even for a pipe.
+// open opens a path that Check returned, and checks the path of the opened file in the kernel, so a
+// link that appears in between does no harm. open never waits, not even for a pipe.
 //
-// os.Root is no help here: it opens each folder on the way for reading, and so refuses what lies
+// os.Root does not help here: it opens each folder of the path for reading. So it refuses files
 // below a folder that may only be searched, such as a home of mode 0711.
 func (r Roots) open(resolved string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(resolved, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -99,5 +100,5 @@ func (r Roots) open(resolved string, flags int) (*os.File, error) {
 	return f, nil
 }
 
-// procPath is a path that leads to the open file f, wherever its name has gone.
+// procPath is a path that leads to the open file f, even if f was renamed or removed.
 func procPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }

@@ -7,58 +7,58 @@ import (
 	"strings"
 )
 
-// sampleSize is how many bytes at the start of an image, and at its end, are searched for a
-// format's marks: at least as many as the marks in the table cover, and a sector.
+// sampleSize is how many bytes at the start of an image, and at its end, are searched for
+// signatures: at least as many as the signatures in the table cover, and a sector.
 const sampleSize = 512
 
-// sample is the part of the content that is searched for marks: the first and the last bytes,
-// sampleSize each, or all there are. The last ones are empty where they are unknown.
+// sample is the part of the content that is searched for signatures: the first and the last bytes,
+// at most sampleSize each. The last ones are empty if they are unknown.
 type sample struct{ head, tail []byte }
 
-// mark is a signature: bytes that identify a format.
-type mark struct {
+// signature identifies a format by its content.
+type signature struct {
 	off   int // from the first byte; negative: from the end
 	bytes string
-	mask  string // bits of bytes that count; empty: all
-	// text says that blanks and a byte order mark before it, and upper case, do not count.
+	mask  string // the bits of bytes to compare; empty: all
+	// text ignores case, and blanks and a byte order mark before the bytes.
 	text bool
 	is   func(head []byte) bool // instead of bytes
 }
 
-// at makes a mark at off for each of the texts.
-func at(off int, texts ...string) (marks []mark) {
+// at is a list of signatures at off, one for each text.
+func at(off int, texts ...string) (list []signature) {
 	for _, t := range texts {
-		marks = append(marks, mark{off: off, bytes: t})
+		list = append(list, signature{off: off, bytes: t})
 	}
-	return marks
+	return list
 }
 
-// text makes a mark of a text, written in lower case, for each of the texts.
-func text(texts ...string) (marks []mark) {
+// text is a list of signatures with text set, one for each text, in lower case.
+func text(texts ...string) (list []signature) {
 	for _, t := range texts {
-		marks = append(marks, mark{bytes: t, text: true})
+		list = append(list, signature{bytes: t, text: true})
 	}
-	return marks
+	return list
 }
 
-// fits reports whether the format is that of the content.
-func (f *format) fits(s sample) bool {
-	return slices.ContainsFunc(f.marks, func(m mark) bool { return m.in(s) })
+// matches reports whether the content has this format.
+func (f *format) matches(s sample) bool {
+	return slices.ContainsFunc(f.signatures, func(m signature) bool { return m.foundIn(s) })
 }
 
-func (m mark) in(s sample) bool {
+func (m signature) foundIn(s sample) bool {
 	switch {
 	case m.is != nil:
 		return m.is(s.head)
 	case m.text:
 		return bytes.HasPrefix(bytes.ToLower(trimBlanks(s.head)), []byte(m.bytes))
 	case m.off < 0:
-		return m.matches(s.tail, len(s.tail)+m.off)
+		return m.matchesAt(s.tail, len(s.tail)+m.off)
 	}
-	return m.matches(s.head, m.off)
+	return m.matchesAt(s.head, m.off)
 }
 
-func (m mark) matches(p []byte, off int) bool {
+func (m signature) matchesAt(p []byte, off int) bool {
 	if off < 0 || len(p) < off+len(m.bytes) {
 		return false
 	}
@@ -80,23 +80,23 @@ func trimBlanks(p []byte) []byte {
 	return bytes.TrimLeft(bytes.TrimPrefix(p, []byte(byteOrderMark)), " \t\r\n\f")
 }
 
-// isText reports whether these first bytes of a file are those of a text, and of no disk: no byte
-// of them is a control character but blanks and escape.
+// isText reports whether the first bytes of a file are those of a text, not of a disk: they contain
+// no control characters but blanks and escape.
 func isText(head []byte) bool {
 	return len(head) > 0 && !slices.ContainsFunc(head, func(c byte) bool {
 		return c < ' ' && !strings.ContainsRune("\t\r\n\f\x1b", rune(c))
 	})
 }
 
-// isCompress reports whether a file begins as one of compress(1): codes of at most 16 bits, in
-// blocks, the first code 9 bits long and a literal byte. That tests 25 bits, so of raw images whose
-// first bytes are random, one in 32 million is taken for such a file.
+// isCompress reports whether a file begins like one of compress(1): codes of at most 16 bits, in
+// blocks, the first code 9 bits long and a literal byte. That compares 25 bits, so one in 32
+// million raw images with random first bytes is taken for such a file.
 func isCompress(head []byte) bool {
 	return len(head) > 4 && bytes.HasPrefix(head, []byte("\x1f\x9d\x90")) && head[4]&1 == 0
 }
 
 // isJSON reports whether these are the first bytes of a JSON text whose value is an object, or a
-// list of objects or texts, as the servers of programs send them.
+// list of objects or strings, as servers of an API send them.
 func isJSON(head []byte) bool {
 	text := trimBlanks(head)
 	if !isText(head) || !bytes.HasPrefix(text, []byte("{")) && !bytes.HasPrefix(text, []byte("[")) {
@@ -106,30 +106,30 @@ func isJSON(head []byte) bool {
 	return bytes.HasPrefix(inside, []byte(`"`)) || text[0] == '[' && bytes.HasPrefix(inside, []byte("{"))
 }
 
-// The places in the header of a tar archive's first file (POSIX.1-2017, pax, "ustar Interchange
-// Format"), and in a boot sector.
+// Offsets and lengths in the header of a tar archive's first file (POSIX.1-2017, pax, "ustar
+// Interchange Format"), and in a boot sector.
 const (
-	tarHeader    = 512
-	tarName      = 100 // bytes from 0
-	tarSum       = 148
-	tarSumLen    = 8
-	tarMagic     = 257
-	bootSigPlace = 510
+	tarHeader     = 512
+	tarName       = 100 // bytes from 0
+	tarSum        = 148
+	tarSumLen     = 8
+	tarMagic      = 257
+	bootSigOffset = 510
 )
 
-// isTar reports whether a file begins with the header of a tar archive: its checksum is right, as
-// also that of archives older than the magic is, or it has the magic and is not the boot sector of
-// a disk, whose code may have anything at that place. The end of a header is zeros, so no archive
-// has the signature of a boot sector there.
+// isTar reports whether a file begins with the header of a tar archive. The checksum must be right,
+// or the header must have the magic and be no boot sector of a disk. Archives older than the magic
+// have the checksum only. The code in a boot sector may contain the magic by chance, but the last
+// bytes of a tar header are zeros, where a boot sector has its signature.
 func isTar(head []byte) bool {
 	if len(head) < tarHeader {
 		return false
 	}
 	magic := bytes.HasPrefix(head[tarMagic:], []byte("ustar"))
-	return tarSumRight(head[:tarHeader]) || magic && !bytes.Equal(head[bootSigPlace:tarHeader], []byte("\x55\xaa"))
+	return hasTarSum(head[:tarHeader]) || magic && !bytes.Equal(head[bootSigOffset:tarHeader], []byte("\x55\xaa"))
 }
 
-func tarSumRight(header []byte) bool {
+func hasTarSum(header []byte) bool {
 	want, err := strconv.ParseInt(strings.Trim(string(header[tarSum:tarSum+tarSumLen]), " \x00"), 8, 64)
 	if err != nil {
 		return false
@@ -143,7 +143,7 @@ func tarSumRight(header []byte) bool {
 	return got == want
 }
 
-// isOVA reports whether a file begins as a tar archive whose first file is an OVF descriptor, as
+// isOVA reports whether a file begins like a tar archive whose first file is an OVF descriptor, as
 // the OVF specification demands (DSP0243, 7).
 func isOVA(head []byte) bool {
 	if !isTar(head) {

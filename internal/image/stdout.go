@@ -12,13 +12,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// stdout is standard output as a place. Nothing can be read back from it, and it has no manifest.
+// stdout is standard output as a destination. It cannot be read back, and it has no manifest.
 //
-// It may be a pipe without a reader, where a write blocks for ever. When the place is stopped, the
-// write in progress is left alone, with a buffer of its own, and no other begins.
+// It may be a pipe without a reader, where a write blocks without end. stop abandons the current
+// write, which has a buffer of its own; no other write begins.
 type stdout struct {
 	w       io.Writer
-	buf     []byte // of the write in progress
+	buf     []byte // of the current write
 	stopped context.Context
 	cancel  context.CancelCauseFunc // ends stopped
 }
@@ -37,7 +37,7 @@ func openStdout(opts CreateOptions) (*stdout, error) {
 
 func (s *stdout) name() string { return "standard output" }
 
-// Write implements io.Writer. It is called by one goroutine at a time.
+// Write implements io.Writer. Only one goroutine at a time may call it.
 func (s *stdout) Write(p []byte) (int, error) {
 	select {
 	case <-s.stopped.Done():
@@ -46,16 +46,16 @@ func (s *stdout) Write(p []byte) (int, error) {
 	}
 	s.buf = append(s.buf[:0], p...)
 	buf := s.buf
-	return orAbandon(s.stopped.Done(), func() (int, error) { return s.w.Write(buf) })
+	return callUntil(s.stopped.Done(), func() (int, error) { return s.w.Write(buf) })
 }
 
-func (s *stdout) during(ctx context.Context, write func() error) error {
+func (s *stdout) writeUntil(ctx context.Context, write func() error) error {
 	defer context.AfterFunc(ctx, panics.Func(s.stop, s.cancel))()
 	err := write()
 	if errors.Is(err, unix.EPIPE) {
 		return &transfer.Error{
 			Op: "write standard output", Code: transfer.CodeFailed,
-			Hint: "the program that the image was piped into ended early: look there",
+			Hint: "the program that reads the pipe ended early: see its messages",
 			Err:  errors.New("its reader has closed the pipe"),
 		}
 	}
@@ -72,16 +72,15 @@ func (s *stdout) publish(context.Context, *transfer.Manifest, ownership) error {
 
 func (s *stdout) remove() error { return nil }
 
-// Close leaves standard output open, which is the process's.
+// Close does nothing: the process owns standard output.
 func (s *stdout) Close() error { return nil }
 
-// errAbandoned is of a call that orAbandon left alone.
+// errAbandoned is the error of a call that callUntil abandoned.
 var errAbandoned = errors.New("abandoned")
 
-// orAbandon calls do and returns what it returns, or errAbandoned as soon as stop is closed.
-// Nothing can interrupt a read or write of a pipe; the goroutine of an abandoned call ends with it,
-// at the latest with the process.
-func orAbandon(stop <-chan struct{}, do func() (int, error)) (int, error) {
+// callUntil calls do and returns its result, or errAbandoned as soon as stop is closed. Nothing can
+// interrupt a read or write of a pipe, so an abandoned call keeps its goroutine until it returns.
+func callUntil(stop <-chan struct{}, do func() (int, error)) (int, error) {
 	type result struct {
 		n   int
 		err error

@@ -14,8 +14,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// stream is an image that can only be read in order: a compressed one, or one on a medium that has
-// no offsets.
+// stream is an image that can only be read in order: a compressed one, or one on a medium without
+// offsets.
 type stream struct {
 	medium  medium
 	reading reading
@@ -31,12 +31,11 @@ var (
 	_ transfer.Unwatched      = (*stream)(nil)
 )
 
-// openStream reads an image from a medium, which belongs to the stream from then on if there is no
-// error.
+// openStream makes a stream of the image on a medium. Without an error, the stream owns the medium.
 func openStream(ctx context.Context, m medium, r reading, opts Options) (*stream, error) {
 	size := int64(-1)
 	switch {
-	case r.format.open != nil: // the image is stored as it is
+	case r.format.open != nil: // not compressed
 		size = m.Size()
 	case opts.Measure:
 		var err error
@@ -52,7 +51,7 @@ func openStream(ctx context.Context, m medium, r reading, opts Options) (*stream
 	return &stream{medium: m, reading: r, image: image}, nil
 }
 
-// measureImage decodes the whole image to learn its size, and that it is sound.
+// measureImage decodes the whole image, to learn its size and to find damage.
 func measureImage(ctx context.Context, m medium, r reading, opts Options) (int64, error) {
 	opts.StoredDigest = false
 	image, err := decodeMedium(ctx, m, r, opts)
@@ -70,26 +69,26 @@ func measureImage(ctx context.Context, m medium, r reading, opts Options) (int64
 	return size, nil
 }
 
-// decodeMedium begins to decode a medium, and checks the format of the decoded content.
+// decodeMedium starts to decode a medium, and checks the format of the decoded content.
 func decodeMedium(ctx context.Context, m medium, r reading, opts Options) (*contents, error) {
 	in, err := m.stream(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if opts.StoredDigest && r.format != &raw {
-		in.digest(sha256.New())
+		in.hashInto(sha256.New())
 	}
 	image, err := decode(ctx, m.name(), in, r.format)
 	if err != nil {
 		return nil, errors.Join(err, in.Close())
 	}
-	image.limit = opts.MaxSize
-	said := m.labels()
-	if said.endsSilently {
-		image.least = opts.MinSize
+	image.maxSize = opts.MaxSize
+	meta := m.metadata()
+	if meta.endsSilently {
+		image.minSize = opts.MinSize
 	}
 	if !r.asIs {
-		image.check = func(s sample) error { return said.acceptInside("read "+m.name(), r.format, s) }
+		image.check = func(s sample) error { return meta.acceptInside("read "+m.name(), r.format, s) }
 	}
 	if err := image.begin(ctx); err != nil {
 		return nil, errors.Join(err, image.Close())
@@ -97,8 +96,8 @@ func decodeMedium(ctx context.Context, m medium, r reading, opts Options) (*cont
 	return image, nil
 }
 
-// orChanged is err or, if the medium has changed, that error: a medium that is changed while it is
-// read looks damaged.
+// orChanged is err or, if the medium has changed, the error that says so: a medium that changes
+// while it is read looks damaged.
 func orChanged(ctx context.Context, m medium, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeInvalid {
 		return err
@@ -109,34 +108,33 @@ func orChanged(ctx context.Context, m medium, err error) error {
 	return err
 }
 
-// Size is the image's length in bytes; -1 for one that says it only at its end, and has not ended.
+// Size is the image's length in bytes; -1 if it is unknown before the end.
 func (s *stream) Size() int64 { return s.image.size.Load() }
 
 // Identity is that of the medium.
 func (s *stream) Identity() string { return s.medium.Identity() }
 
-// Next reads what follows. A stream that cannot be decoded is CodeInvalid, with the offset in the
-// image.
+// Next reads the next bytes. If the stream cannot be decoded, the error is CodeInvalid with the
+// offset in the image.
 func (s *stream) Next(ctx context.Context, p []byte) (int, error) {
 	n, err := s.image.next(ctx, p)
 	return n, orChanged(ctx, s.medium, err)
 }
 
-// Unchanged returns CodeSourceChanged if the medium is known not to be what was opened.
+// Unchanged returns CodeSourceChanged if the medium has changed since it was opened.
 func (s *stream) Unchanged(ctx context.Context) error { return s.medium.Unchanged(ctx) }
 
-// Warnings reports what was ignored: a manifest of another image, and bytes after a compressed
-// image.
+// Warnings lists what was ignored: a manifest of another image, and bytes after a compressed image.
 func (s *stream) Warnings(m *transfer.Manifest) []string {
-	notes := s.reading.warnings(s.medium.labels().fileName, m)
+	notes := s.reading.warnings(s.medium.metadata().fileName, m)
 	if s.image.out.ignored != nil {
 		notes = append(notes, s.image.out.ignored()...)
 	}
 	return notes
 }
 
-// StoredSHA256 is the SHA-256 of a compressed image as it is stored, in hexadecimal, once Next has
-// returned io.EOF; empty before, and where it was not asked for.
+// StoredSHA256 is the SHA-256 of the stored form of a compressed image, in hexadecimal. It is empty
+// before Next has returned io.EOF, and without Options.StoredDigest.
 func (s *stream) StoredSHA256() string { return s.image.storedSum }
 
 // Resembles is that of the medium.
@@ -166,46 +164,45 @@ func (s *stream) Close() error { return errors.Join(s.image.Close(), s.medium.Cl
 
 // contents is an image that is decoded from an input.
 type contents struct {
-	name  string // of the medium, for messages
-	in    *input
-	out   decoder
-	bytes *bufio.Reader // of the image
-	limit int64         // of the image, bytes; 0: none
-	least int64         // of the image, bytes; 0: none
-	size  atomic.Int64  // -1: not known yet
-	taken int64
+	name    string // of the medium, for messages
+	in      *input
+	out     decoder
+	bytes   *bufio.Reader // of the image
+	maxSize int64         // of the image, bytes; 0: none
+	minSize int64         // of the image, bytes; 0: none
+	size    atomic.Int64  // -1: unknown
+	off     int64         // bytes of the image that next has returned
 
-	check     func(sample) error // of the image's first and last bytes; nil: it may hold anything
-	sample    sample             // of the bytes taken
-	storedSum string             // of the input, when it has ended; empty: not asked for
+	check     func(sample) error // of the image's first and last bytes; nil: none
+	sample    sample             // of the bytes returned
+	storedSum string             // of the input, at its end; empty: not requested
 }
 
-// decode reads an image of format f from in, which belongs to the contents from then on if there is
-// no error.
+// decode reads an image of format f from in. Without an error, the contents own in.
 func decode(ctx context.Context, name string, in *input, f *format) (*contents, error) {
 	c := &contents{name: name, in: in}
 	c.size.Store(-1)
-	in.during(ctx)
+	in.setContext(ctx)
 	var err error
 	if c.out, err = f.decode(in); err != nil {
-		return nil, c.cause(err)
+		return nil, c.userError(err)
 	}
 	c.bytes = bufio.NewReaderSize(c.out, sampleSize)
 	return c, nil
 }
 
-// begin checks the first bytes, and leaves them to be read.
+// begin checks the first bytes. next returns them again.
 func (c *contents) begin(ctx context.Context) error {
-	c.in.during(ctx)
+	c.in.setContext(ctx)
 	head, err := c.bytes.Peek(sampleSize)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return c.cause(err)
+		return c.userError(err)
 	}
 	c.sample.head = bytes.Clone(head)
-	return c.checked()
+	return c.checkSample()
 }
 
-func (c *contents) checked() error {
+func (c *contents) checkSample() error {
 	if c.check == nil {
 		return nil
 	}
@@ -217,24 +214,24 @@ func (c *contents) next(ctx context.Context, p []byte) (n int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	c.in.during(ctx)
+	c.in.setContext(ctx)
 	n, err = fill(c.bytes, p)
-	c.taken += int64(n)
-	c.sample.tail = lastOf(c.sample.tail, p[:n])
+	c.off += int64(n)
+	c.sample.tail = appendTail(c.sample.tail, p[:n])
 	switch {
-	case c.limit > 0 && c.taken > c.limit:
-		return n, invalid("read "+c.name, "is it the right image? if so, allow for more",
-			"the image is larger than %d bytes", c.limit)
+	case c.maxSize > 0 && c.off > c.maxSize:
+		return n, invalid("read "+c.name, "is it the right image? if so, give a larger drive",
+			"the image is larger than %d bytes", c.maxSize)
 	case errors.Is(err, io.EOF):
 		return n, c.finish()
 	case err != nil:
-		return n, c.cause(err)
+		return n, c.userError(err)
 	}
 	return n, nil
 }
 
-// lastOf is the last bytes, at most sampleSize, of tail and p after it. It may use tail's memory.
-func lastOf(tail, p []byte) []byte {
+// appendTail appends p to tail and returns the last sampleSize bytes. It may reuse tail's memory.
+func appendTail(tail, p []byte) []byte {
 	if len(p) >= sampleSize {
 		return append(tail[:0], p[len(p)-sampleSize:]...)
 	}
@@ -242,8 +239,8 @@ func lastOf(tail, p []byte) []byte {
 	return append(tail[:0], tail[max(0, len(tail)-sampleSize):]...)
 }
 
-// fill reads until p is full or r fails. Unlike io.ReadFull it leaves r's errors as they are, so
-// that the end of an image and that of a torn stream stay apart.
+// fill reads until p is full or r fails. Unlike io.ReadFull it does not change r's errors, so the
+// end of an image differs from that of a truncated stream.
 func fill(r io.Reader, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var k int
@@ -253,43 +250,43 @@ func fill(r io.Reader, p []byte) (n int, err error) {
 	return n, err
 }
 
-// finish makes the checks that need the whole image; it returns io.EOF if all of them pass.
+// finish makes the checks that need the whole image. It returns io.EOF if all of them pass.
 func (c *contents) finish() error {
-	if known := c.size.Swap(c.taken); known >= 0 && known != c.taken {
+	if known := c.size.Swap(c.off); known >= 0 && known != c.off {
 		return &transfer.Error{
-			Op: "read " + c.name, Code: transfer.CodeSourceChanged, Hint: hintLeaveAlone,
-			Offset: &c.taken, Err: fmt.Errorf("the image ended after %d bytes, not %d", c.taken, known),
+			Op: "read " + c.name, Code: transfer.CodeSourceChanged, Hint: hintUnchanged,
+			Offset: &c.off, Err: fmt.Errorf("the image ended after %d bytes, not %d", c.off, known),
 		}
 	}
-	if c.taken < c.least {
+	if c.off < c.minSize {
 		return &transfer.Error{
-			Op: "read " + c.name, Code: transfer.CodeInvalid, Offset: &c.taken,
+			Op: "read " + c.name, Code: transfer.CodeInvalid, Offset: &c.off,
 			Hint: "did the program that writes it fail? if the image is that short, give --allow-short: " +
 				"the rest of the drive is zeros",
-			Err: fmt.Errorf("it ended after %d bytes, before the --size of %d", c.taken, c.least),
+			Err: fmt.Errorf("it ended after %d bytes, before the --size of %d", c.off, c.minSize),
 		}
 	}
-	if err := c.checked(); err != nil {
+	if err := c.checkSample(); err != nil {
 		return err
 	}
 	return c.sumStored()
 }
 
-// sumStored reads what the decoder has left of the input, and takes its digest.
+// sumStored reads the rest of the input, and computes its digest.
 func (c *contents) sumStored() error {
 	if c.in.source.sum == nil {
 		return io.EOF
 	}
 	if _, err := io.Copy(io.Discard, c.in.Reader); err != nil {
-		return c.cause(err)
+		return c.userError(err)
 	}
 	c.storedSum = hex.EncodeToString(c.in.source.sum.Sum(nil))
 	return io.EOF
 }
 
-// cause makes an error of the medium, or of the decoder, one for users.
-func (c *contents) cause(err error) error {
-	off := c.taken
+// userError turns an error of the medium, or of the decoder, into an error for users.
+func (c *contents) userError(err error) error {
+	off := c.off
 	var known *transfer.Error
 	switch {
 	case c.in.err() != nil:
@@ -297,21 +294,21 @@ func (c *contents) cause(err error) error {
 	case errors.As(err, &known):
 		return &transfer.Error{Op: "unpack " + c.name, Code: known.Code, Hint: known.Hint, Offset: &off, Err: known.Err}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		err = errors.New("it ends in the middle: the file is truncated")
+		err = errors.New("the stream is incomplete: the file is truncated")
 	}
 	return &transfer.Error{
 		Op: "unpack " + c.name, Code: transfer.CodeInvalid, Offset: &off, Err: err,
-		Hint: "the compressed file is damaged: fetch or make it again; if it is none, give --format raw",
+		Hint: "the compressed file is damaged: fetch or make it again; if it is not compressed, give --format raw",
 	}
 }
 
-// measure decodes everything to learn the size.
+// measure decodes everything, to learn the size.
 func (c *contents) measure(ctx context.Context) (int64, error) {
 	buf := make([]byte, 1<<20)
 	for {
 		_, err := c.next(ctx, buf)
 		if errors.Is(err, io.EOF) {
-			return c.taken, nil
+			return c.off, nil
 		}
 		if err != nil {
 			return 0, err
@@ -319,7 +316,7 @@ func (c *contents) measure(ctx context.Context) (int64, error) {
 	}
 }
 
-// Close releases the decoder and closes the input.
+// Close frees the decoder and closes the input.
 func (c *contents) Close() error {
 	c.out.release()
 	return c.in.Close()

@@ -10,17 +10,17 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// streamSink writes an image in order, compressed or as it is. It is not safe for concurrent use:
-// whoever writes in order waits for each chunk. What an attempt leaves is of no use to the next, so
-// Close removes it.
+// streamSink writes an image in order, compressed or not. It is not safe for concurrent use: a
+// caller that writes in order waits for each chunk. The next attempt cannot use an incomplete
+// target, so Close removes it.
 type streamSink struct {
-	place     appendable
+	dest      appendable
 	format    *format
 	enc       encoder
-	next      int64 // offset of the chunk that is due
+	next      int64 // offset of the next chunk
 	published bool
-	fromDisk  *fsx.System      // reads the stored file back from the disk; nil: through the page cache
-	via       transfer.ReadVia // how it was read back; empty: it was not
+	fromDisk  *fsx.System      // reads the stored file back from the disk; nil: from the page cache
+	via       transfer.ReadVia // how it was read back; empty: not yet
 }
 
 var (
@@ -34,26 +34,26 @@ func newStreamSink(p appendable, f *format) (*streamSink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &streamSink{place: p, format: f, enc: enc}, nil
+	return &streamSink{dest: p, format: f, enc: enc}, nil
 }
 
 // Traits implements transfer.Sink.
 func (s *streamSink) Traits() transfer.Traits {
-	if s.place.stored() == nil {
+	if s.dest.stored() == nil {
 		return transfer.Traits{ReadBack: transfer.ReadBackNever}
 	}
 	return transfer.Traits{ReadBack: transfer.ReadBackInCommit}
 }
 
-// WriteChunk appends a chunk. An error may concern one that came before.
+// WriteChunk appends a chunk. An error may concern an earlier chunk.
 func (s *streamSink) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if c.Off != s.next || c.Len != len(p) {
-		return invalid("write "+s.place.name(), "", "chunk %d at %d came where %d was due", c.Index, c.Off, s.next)
+		return invalid("write "+s.dest.name(), "", "chunk %d is at %d, and the next one must be at %d", c.Index, c.Off, s.next)
 	}
-	err := s.place.during(ctx, func() error {
+	err := s.dest.writeUntil(ctx, func() error {
 		_, err := s.enc.Write(p)
 		return err
 	})
@@ -65,29 +65,29 @@ func (s *streamSink) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte)
 }
 
 func (s *streamSink) writeError(ctx context.Context, err error) error {
-	var told *transfer.Error
+	var known *transfer.Error
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.As(err, &told):
+	case errors.As(err, &known):
 		return err
 	}
-	return fileErrorAt("write "+s.place.name(), s.next, err)
+	return fileErrorAt("write "+s.dest.name(), s.next, err)
 }
 
-// Commit completes the stream, reads it back where that is possible, decodes it and compares each
-// chunk with the manifest, and only then gives the target its name. A difference is CodeMismatch
-// with its offset in the image.
+// Commit completes the stream. If the destination can be read back, Commit reads and decodes it,
+// and compares each chunk with the manifest. Only then it gives the target its name. A difference
+// is CodeMismatch with its offset in the image.
 func (s *streamSink) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
-	if err := s.place.during(ctx, s.enc.Close); err != nil {
+	if err := s.dest.writeUntil(ctx, s.enc.Close); err != nil {
 		return s.writeError(ctx, err)
 	}
-	if f := s.place.stored(); f != nil {
+	if f := s.dest.stored(); f != nil {
 		if err := s.verify(ctx, f, m); err != nil {
 			return err
 		}
 	}
-	if err := s.place.publish(ctx, m, owned); err != nil {
+	if err := s.dest.publish(ctx, m, owned); err != nil {
 		return err
 	}
 	s.published = true
@@ -96,12 +96,12 @@ func (s *streamSink) Commit(ctx context.Context, m *transfer.Manifest, owned fun
 
 // verify compares the stored image with the manifest.
 func (s *streamSink) verify(ctx context.Context, f *os.File, m *transfer.Manifest) error {
-	op := "verify " + s.place.name()
+	op := "verify " + s.dest.name()
 	if s.fromDisk == nil {
 		s.via = transfer.ReadCached
 		return verifyStored(ctx, op, (&File{f: f, path: op}).reader(), s.format, m)
 	}
-	if err := s.place.sync(); err != nil { // a read after it would not report the error
+	if err := s.dest.sync(); err != nil { // a read would not report the error
 		return err
 	}
 	via, err := verifyOnDisk(ctx, op, f, s.fromDisk, s.format, m)
@@ -112,18 +112,18 @@ func (s *streamSink) verify(ctx context.Context, f *os.File, m *transfer.Manifes
 // ReadVia implements transfer.Local.
 func (s *streamSink) ReadVia() transfer.ReadVia { return s.via }
 
-// Discard removes what was written; after Commit there is nothing to remove.
-func (s *streamSink) Discard(context.Context) error { return s.place.remove() }
+// Discard removes the written data; after Commit there is nothing to remove.
+func (s *streamSink) Discard(context.Context) error { return s.dest.remove() }
 
 // Close removes a target that was not completed.
 func (s *streamSink) Close() error {
-	s.place.stop()
+	s.dest.stop()
 	s.enc.abandon()
 	var err error
 	if !s.published {
-		if err = s.place.remove(); errors.Is(err, lease.ErrLapsed) {
+		if err = s.dest.remove(); errors.Is(err, lease.ErrLapsed) {
 			err = nil // it stays
 		}
 	}
-	return errors.Join(err, s.place.Close())
+	return errors.Join(err, s.dest.Close())
 }

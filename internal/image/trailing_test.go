@@ -16,14 +16,14 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// cutOff is the text of a refusal of a sound stream with other bytes after it.
-func cutOff(stream []byte) []string {
+// refusalAfter has words of the refusal of a sound stream with other bytes after it.
+func refusalAfter(stream []byte) []string {
 	n := len(stream)
 	return []string{fmt.Sprintf("is sound and ends at byte %d", n), fmt.Sprintf("head -c %d IN >OUT", n)}
 }
 
-// TestTrailingBytesAreTreatedAsGzipAndZstdDo: bytes after a compressed image are treated as gzip and zstd treat them, and an error
-// says that the image itself is not damaged.
+// TestTrailingBytesAreTreatedAsGzipAndZstdDo: bytes after a compressed image are treated as gzip
+// and zstd treat them. An error says that the image itself is not damaged.
 func TestTrailingBytesAreTreatedAsGzipAndZstdDo(t *testing.T) {
 	disk := bytes.Repeat([]byte("data of a disk "), 10_000)
 	gz, zst := gzipped(t, disk), zstded(t, disk)
@@ -39,8 +39,8 @@ func TestTrailingBytesAreTreatedAsGzipAndZstdDo(t *testing.T) {
 		"gzip, garbage":              {gz, "garbage", "7 bytes after the gzip stream are ignored", nil},
 		"gzip, one byte":             {gz, "x", "1 bytes after", nil},
 		"gzip, zeros and garbage":    {gz, "\x00\x00\x00x", "4 bytes after", nil},
-		"gzip, most garbage":         {gz, strings.Repeat("x", mostIgnored), fmt.Sprint(mostIgnored), nil},
-		"gzip, too much garbage":     {gz, strings.Repeat("x", mostIgnored+1), "", cutOff(gz)},
+		"gzip, most garbage":         {gz, strings.Repeat("x", maxTrailing), fmt.Sprint(maxTrailing), nil},
+		"gzip, too much garbage":     {gz, strings.Repeat("x", maxTrailing+1), "", refusalAfter(gz)},
 		"gzip, a torn member":        {gz, "\x1f", "", []string{"truncated"}},
 		"gzip, a torn header":        {gz, "\x1f\x8b\x08", "", []string{"truncated"}},
 		"gzip, a damaged member":     {gz, "\x1f\x8b\x07 and more than a header takes", "", []string{"damaged"}},
@@ -48,9 +48,9 @@ func TestTrailingBytesAreTreatedAsGzipAndZstdDo(t *testing.T) {
 		"Zstandard, skippable":       {zst, skippable, "", nil},
 		"Zstandard, skippable twice": {append([]byte(skippable), zst...), skippable + skippable, "", nil},
 		"Zstandard, torn skippable":  {zst, skippable[:9], "", []string{"truncated"}},
-		"Zstandard, zeros":           {zst, string(make([]byte, 100_000)), "", cutOff(zst)},
-		"Zstandard, garbage":         {zst, "garbage", "", cutOff(zst)},
-		"Zstandard, one byte":        {zst, "x", "", cutOff(zst)},
+		"Zstandard, zeros":           {zst, string(make([]byte, 100_000)), "", refusalAfter(zst)},
+		"Zstandard, garbage":         {zst, "garbage", "", refusalAfter(zst)},
+		"Zstandard, one byte":        {zst, "x", "", refusalAfter(zst)},
 		"Zstandard, a torn mark":     {zst, "\x28\xb5", "", []string{"truncated"}},
 		"Zstandard, a torn header":   {zst, "\x28\xb5\x2f\xfd\x80", "", []string{"truncated"}},
 	} {
@@ -65,7 +65,7 @@ func TestTrailingBytesAreTreatedAsGzipAndZstdDo(t *testing.T) {
 				continue
 			}
 			if err != nil || !bytes.Equal(got, disk) {
-				t.Errorf("%s on %s: %d bytes, %v", name, medium, len(got), err)
+				t.Errorf("%s on %s: got %d bytes, %v; want %d", name, medium, len(got), err, len(disk))
 				continue
 			}
 			checkWarning(t, src, disk, tc.note)
@@ -74,7 +74,8 @@ func TestTrailingBytesAreTreatedAsGzipAndZstdDo(t *testing.T) {
 	}
 }
 
-// TestZstdMemoryIsBounded: frames that the zstd program refuses by default are refused with the reason.
+// TestZstdMemoryIsBounded: frames that the zstd program refuses by default are refused with a
+// reason.
 func TestZstdMemoryIsBounded(t *testing.T) {
 	header := func(flags byte, more ...byte) []byte {
 		return append(append([]byte("\x28\xb5\x2f\xfd"), flags), more...)
@@ -90,15 +91,16 @@ func TestZstdMemoryIsBounded(t *testing.T) {
 		"all that is allowed": {header(0, 17<<3), []string{"truncated"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Open(t.Context(), tempFile(t, "x.zst", tc.stored), Options{Roots: everywhere, Measure: true})
+			_, err := Open(t.Context(), tempFile(t, "x.zst", tc.stored), Options{Roots: anywhere, Measure: true})
 			expect(t, err, transfer.CodeInvalid, tc.words...)
 		})
 	}
 }
 
-// TestFilesOfTheZstdProgramAreRead: files that the zstd program makes with options that the library lacks are read.
+// TestFilesOfTheZstdProgramAreRead reads files that the zstd program made with options that the
+// library lacks.
 func TestFilesOfTheZstdProgramAreRead(t *testing.T) {
-	transfertest.Program(t, "zstd", debian["zstd"])
+	transfertest.RequireProgram(t, "zstd", debian["zstd"])
 	disk := bytes.Repeat([]byte("data of a disk "), 100_000)
 	for _, flags := range [][]string{
 		{"--ultra", "-22"}, {"--long=27"}, {"--no-check"}, {"--no-content-size"}, {"-T2", "-B100KB"},
@@ -113,14 +115,14 @@ func TestFilesOfTheZstdProgramAreRead(t *testing.T) {
 		}
 		for medium, open := range openOn(t, packed.Bytes(), Options{}) {
 			if got, err := read(t, open); err != nil || !bytes.Equal(got, disk) {
-				t.Errorf("%q on %s: %d bytes, %v", flags, medium, len(got), err)
+				t.Errorf("%q on %s: got %d bytes, %v; want %d", flags, medium, len(got), err, len(disk))
 			}
 		}
 	}
 }
 
-// FuzzZstdFrames: a stream that the library takes for complete passes through zstdFrames unchanged
-// and complete, and no other stream does.
+// FuzzZstdFrames: zstdFrames passes a stream on unchanged if the library takes it for complete, and
+// returns an error for all others.
 func FuzzZstdFrames(f *testing.F) {
 	zst := zstded(f, []byte("content"))
 	for _, rest := range []string{
@@ -144,11 +146,11 @@ func FuzzZstdFrames(f *testing.F) {
 		want, wantErr := read(bytes.NewReader(stored))
 		src := bytes.NewReader(stored)
 		in := newInput(func(_ context.Context, p []byte) (int, error) { return src.Read(p) }, nil)
-		in.during(t.Context())
+		in.setContext(t.Context())
 		got, err := read(&zstdFrames{in: in})
 		var known *transfer.Error
 		if errors.As(err, &known) && wantErr != nil {
-			return // refused for another reason, or in other words
+			return // refused for another reason, or with another text
 		}
 		if !bytes.Equal(got, want) || (err == nil) != (wantErr == nil) {
 			t.Errorf("%x: got %q, %v, want %q, %v", stored, got, err, want, wantErr)
@@ -156,7 +158,8 @@ func FuzzZstdFrames(f *testing.F) {
 	})
 }
 
-// TestStoredDigestCoversTheWholeFile: the SHA-256 of a compressed file covers all of it, also bytes after the image.
+// TestStoredDigestCoversTheWholeFile: the SHA-256 of a compressed file covers all of it, also bytes
+// after the image.
 func TestStoredDigestCoversTheWholeFile(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 10_000)
 	for _, stored := range [][]byte{gzipped(t, disk), append(gzipped(t, disk), "garbage"...), zstded(t, disk)} {
@@ -167,17 +170,18 @@ func TestStoredDigestCoversTheWholeFile(t *testing.T) {
 			}
 			d := src.(transfer.StoredDigester)
 			if early := d.StoredSHA256(); early != "" {
-				t.Errorf("%s: %s before the end", medium, early)
+				t.Errorf("%s, before the end: got %s, want none", medium, early)
 			}
 			if _, err := drain(t, src); err != nil || d.StoredSHA256() != sha256Of(stored) {
-				t.Errorf("%s: got %s, %v, want %s", medium, d.StoredSHA256(), err, sha256Of(stored))
+				t.Errorf("%s: got %s, %v; want %s", medium, d.StoredSHA256(), err, sha256Of(stored))
 			}
 			closed(t, src)
 		}
 	}
 	src := open(t, tempFile(t, "x.gz", gzipped(t, disk)), Options{})
 	defer closed(t, src)
-	if _, err := drain(t, src); err != nil || src.(transfer.StoredDigester).StoredSHA256() != "" {
-		t.Errorf("%v; a digest was computed without StoredDigest", err)
+	_, err := drain(t, src)
+	if got := src.(transfer.StoredDigester).StoredSHA256(); err != nil || got != "" {
+		t.Errorf("without StoredDigest: got %q, %v; want none", got, err)
 	}
 }

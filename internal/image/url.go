@@ -21,23 +21,24 @@ type remote struct {
 	name   string // for messages, without secrets
 	origin *url.URL
 	client *http.Client
-	retry  Retry // of reads in order; nil: none is repeated
-	// at is where the redirects of the first request led; nil: there was no request yet. Mirrors of
-	// one image differ in their ETags, so later requests go there, too.
-	at atomic.Pointer[url.URL]
-	// served says that the first response was an image. It is set before other requests are made.
-	served bool
+	retry  Retry // of reads in order; nil: no read is repeated
+	// redirected is the address that the redirects of the first request led to; nil: there was no
+	// request yet. Mirrors of one image differ in their ETags, so later requests go to the same
+	// one.
+	redirected atomic.Pointer[url.URL]
+	// sawImage says that the first response was an image. It is set before any other request.
+	sawImage bool
 }
 
-func (r *remote) again(ctx context.Context, op func(ctx context.Context) error) error {
+func (r *remote) withRetry(ctx context.Context, op func(ctx context.Context) error) error {
 	if r.retry == nil {
 		return op(ctx)
 	}
 	return r.retry(ctx, op)
 }
 
-// openURL opens an image that is read by offset, if its server supports ranges; otherwise one that
-// is read in order.
+// openURL opens an image for reads by offset, if its server supports ranges, and for reads in order
+// otherwise.
 func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error) {
 	r := &remote{name: ref.Redacted(), retry: opts.Retry}
 	var err error
@@ -50,7 +51,7 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error
 	}
 	r.client = &http.Client{Transport: layers, CheckRedirect: checkRedirect}
 	if !opts.InOrder {
-		if m, err := r.probe(ctx); m != nil || err != nil {
+		if m, err := r.openRanged(ctx); m != nil || err != nil {
 			return m, err
 		}
 	}
@@ -58,15 +59,17 @@ func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error
 	if err != nil {
 		return nil, err
 	}
-	return r.body(resp)
+	return r.newBody(resp)
 }
 
-// probe requests the first bytes of the image. If the server responds with just these, the total
-// size and a version, the image is read by offset; if it responds with the whole image, in order.
-// Otherwise probe returns nil, and the image is requested as a whole.
-func (r *remote) probe(ctx context.Context) (medium, error) {
+// openRanged requests the first bytes of the image. If the server responds with only these, the
+// total size and a version, the image is read by offset. If it responds with the whole image, the
+// image is read in order. Otherwise openRanged returns nil, and the caller requests the whole
+// image.
+func (r *remote) openRanged(ctx context.Context) (medium, error) {
 	resp, err := r.fetch(ctx, http.Header{"Range": {fmt.Sprintf("bytes=0-%d", sampleSize-1)}})
-	// Some servers answer a request for a range with 500. One that fails at everything fails again.
+	// Some servers respond to a request for a range with 500. A server that always fails will fail
+	// at the next request, too.
 	if rangeRefused(err) || statusOf(err) == http.StatusInternalServerError {
 		return nil, nil
 	}
@@ -80,15 +83,15 @@ func (r *remote) probe(ctx context.Context) (medium, error) {
 	case u != nil:
 		return u, resp.Close()
 	case resp.status == http.StatusOK:
-		return r.body(resp)
+		return r.newBody(resp)
 	}
 	return nil, resp.Close()
 }
 
-// fetch requests the image from where redirects led before. If that address refuses it, because it
-// has expired, for instance, the redirects are followed again.
+// fetch requests the image from the address that redirects led to before. If that refuses the
+// request, for instance because it has expired, fetch follows the redirects again.
 func (r *remote) fetch(ctx context.Context, header http.Header) (*response, error) {
-	if at := r.at.Load(); at != nil {
+	if at := r.redirected.Load(); at != nil {
 		resp, err := r.get(ctx, at, header)
 		status := statusOf(err)
 		expired := status >= 400 && status < 500 || errors.Is(err, errPage)
@@ -103,37 +106,36 @@ func (r *remote) fetch(ctx context.Context, header http.Header) (*response, erro
 	return resp, err
 }
 
-// pin sends later requests to where a redirect led, with the user and password that were meant for
-// that host.
+// pin makes later requests go to the address that a redirect led to. They have the user and
+// password of the URL only if that is on the same host.
 func (r *remote) pin(to *url.URL) {
 	at := *to
 	if at.Scheme == r.origin.Scheme && at.Host == r.origin.Host {
 		at.User = r.origin.User
 	}
-	r.at.Store(&at)
+	r.redirected.Store(&at)
 }
 
-// newLayers stacks what all requests for one image run through; the order is that of package
-// transport.
+// newLayers is the HTTP stack of all requests for one image, in the order of package transport.
 func newLayers(opts Options) (rt http.RoundTripper, err error) {
 	if rt = opts.transport; rt == nil {
 		if rt, err = pool(); err != nil {
 			return nil, err
 		}
 	}
-	rt = &transport.Watchdog{Next: rt, Patience: cmp.Or(opts.patience, transport.DefaultPatience)}
+	rt = &transport.Watchdog{Next: rt, Timeouts: cmp.Or(opts.timeouts, transport.DefaultTimeouts)}
 	if opts.Limit != nil {
 		rt = &transport.Limit{Next: rt, Rate: opts.Limit}
 	}
 	return rt, nil
 }
 
-// pool is the connections of all images, so that they are used again.
+// pool has the connections of all images, to reuse them.
 var pool = sync.OnceValues(func() (*transport.Pool, error) { return transport.New(transport.Config{MaxIdle: 16}) })
 
-const hintFinalAddress = "give the address that it leads to"
+const hintFinalAddress = "give the address that the redirect leads to"
 
-// checkRedirect follows redirects, as of a public mirror, to http and https alone and never from
+// checkRedirect allows redirects, as of a public mirror, to http and https only, and none from
 // https to http.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
@@ -146,13 +148,12 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return transfer.Errorf(transfer.CodeProtocol, "if the image may come without TLS, "+hintFinalAddress,
 			"redirected from https to http")
 	}
-	// The client puts the address there that led here, and with it the query, by which a signed one
-	// is read.
+	// The client sets Referer to the previous address. A signed one has its secret in the query.
 	req.Header.Del("Referer")
 	return nil
 }
 
-// urlBody is an image behind a URL as a medium that is read once and in order.
+// urlBody is an image behind a URL as a medium that can be read once, in order.
 type urlBody struct {
 	remote   *remote
 	response *response // the first one
@@ -165,25 +166,25 @@ var (
 	_ transfer.Resembler = (*urlBody)(nil)
 )
 
-// body makes a medium of a response, which it owns from then on.
-func (r *remote) body(resp *response) (*urlBody, error) {
+// newBody makes a medium of a response, and owns the response.
+func (r *remote) newBody(resp *response) (*urlBody, error) {
 	if resp.length == 0 {
 		return nil, errors.Join(errEmpty("open "+r.name), resp.Close())
 	}
-	r.served = !resp.labels().page()
+	r.sawImage = !resp.metadata().isPage()
 	d := r.download(resp.version())
-	d.use(resp)
+	d.setResponse(resp)
 	return &urlBody{remote: r, response: resp, download: d, in: newInput(d.Read, nil)}, nil
 }
 
 func (b *urlBody) name() string { return b.remote.name }
 
-func (b *urlBody) labels() labels { return b.response.labels() }
+func (b *urlBody) metadata() metadata { return b.response.metadata() }
 
-// Size is what the server says; -1 if it does not.
+// Size is the size in the response; -1 if the response has none.
 func (b *urlBody) Size() int64 { return b.response.length }
 
-// Identity is the version that the server says first; empty if it says none.
+// Identity is the version in the first response; empty if there is none.
 func (b *urlBody) Identity() string {
 	if v := b.response.version(); v.validator() != "" {
 		return v.String()
@@ -202,8 +203,8 @@ func (b *urlBody) random() transfer.RandomAccess { return nil }
 
 func (b *urlBody) stream(context.Context) (*input, error) { return b.in, nil }
 
-// Unchanged has nothing to compare: all bytes come from one version of the image (download).
+// Unchanged does nothing: all bytes come from one version of the image (download).
 func (b *urlBody) Unchanged(context.Context) error { return nil }
 
-// Close discards the rest.
+// Close closes the current response.
 func (b *urlBody) Close() error { return b.download.Close() }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 	"github.com/transferd/transferd/internal/transport"
 )
 
@@ -35,7 +36,7 @@ func content(version string, data []byte) http.HandlerFunc {
 	}
 }
 
-// TestEachStatusOfAURLHasACode says what each answer that brings no image means.
+// TestEachStatusOfAURLHasACode: each status without an image has the code that users act on.
 func TestEachStatusOfAURLHasACode(t *testing.T) {
 	for status, code := range map[int]transfer.Code{
 		301: transfer.CodeProtocol, 304: transfer.CodeProtocol, 400: transfer.CodeRefused, 401: transfer.CodeForbidden,
@@ -49,16 +50,17 @@ func TestEachStatusOfAURLHasACode(t *testing.T) {
 		_, err := Open(t.Context(), s.URL+"/x.img?token=secret", Options{})
 		expect(t, err, code)
 		if strings.Contains(err.Error(), "secret") {
-			t.Errorf("%d: %v tells the URL's secret", status, err)
+			t.Errorf("%d: got %v, want no secret in it", status, err)
 		}
 		var e *transfer.Error
 		if errors.As(err, &e) && status != 301 && e.RetryAfter != 7*time.Second {
-			t.Errorf("%d: Retry-After is %s", status, e.RetryAfter)
+			t.Errorf("%d: got Retry-After %s, want 7s", status, e.RetryAfter)
 		}
 	}
 }
 
-// TestEmptyOrUnreachableURLIsRefused finds nobody, and an image of no bytes.
+// TestEmptyOrUnreachableURLIsRefused: an empty image, a closed port and a URL without a host are
+// refused.
 func TestEmptyOrUnreachableURLIsRefused(t *testing.T) {
 	s := server(t, content(`"1"`, nil))
 	_, err := Open(t.Context(), s.URL+"/x.img", Options{})
@@ -70,8 +72,8 @@ func TestEmptyOrUnreachableURLIsRefused(t *testing.T) {
 	expect(t, err, transfer.CodeInvalid)
 }
 
-// TestRedirectForwardsNoSecrets follows a mirror, and takes nothing there that was meant for another host: no
-// password, and no query.
+// TestRedirectForwardsNoSecrets: a redirect to another host, such as a mirror, is followed without
+// the password and the query of the URL.
 func TestRedirectForwardsNoSecrets(t *testing.T) {
 	data := []byte("an image that is somewhere else")
 	seen := make(chan string, 8)
@@ -84,36 +86,40 @@ func TestRedirectForwardsNoSecrets(t *testing.T) {
 		asked = append(asked, r.Header.Get("Authorization"))
 		http.Redirect(w, r, strings.Replace(mirror.URL, "127.0.0.1", "localhost", 1)+"/disk.img", http.StatusFound)
 	})
-	src := open(t, strings.Replace(origin.URL, "http://", "http://user:secret@", 1)+"/disk.img?signature=secret", Options{})
+	withUser := strings.Replace(origin.URL, "http://", "http://user:secret@", 1)
+	src := open(t, withUser+"/disk.img?signature=secret", Options{})
 	defer closed(t, src)
 	buf := make([]byte, 5)
-	if err := src.(transfer.RandomAccess).ReadChunk(t.Context(), transfer.Chunk{Off: 3, Len: 5}, buf); err != nil || string(buf) != "image" {
-		t.Errorf("read %q, %v", buf, err)
+	err := src.(transfer.RandomAccess).ReadChunk(t.Context(), transfer.Chunk{Off: 3, Len: 5}, buf)
+	if err != nil || string(buf) != "image" {
+		t.Errorf("got %q, %v; want image", buf, err)
 	}
 	if len(asked) != 1 || asked[0] == "" {
-		t.Errorf("the origin was asked with %q", asked)
+		t.Errorf("the origin: got headers %q, want one with the password", asked)
 	}
 	for range 2 {
-		if header := <-seen; header != "" {
-			t.Errorf("the mirror was given %q", header)
+		if header := transfertest.Receive(t, seen, "request to the mirror"); header != "" {
+			t.Errorf("the mirror: got headers %q, want none", header)
 		}
 	}
-	loop := server(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"x", http.StatusFound) })
-	_, err := Open(t.Context(), loop.URL+"/x", Options{})
+	loop := server(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Path+"x", http.StatusFound)
+	})
+	_, err = Open(t.Context(), loop.URL+"/x", Options{})
 	expect(t, err, transfer.CodeProtocol, "redirects")
 }
 
-// TestRedirectFromHTTPSToHTTPIsRefused does not follow to where the network can read along.
+// TestRedirectFromHTTPSToHTTPIsRefused: a redirect to an unencrypted address is not followed.
 func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
-	plain := server(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s was asked for", r.URL) })
+	plain := server(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("got a request for %s, want none", r.URL) })
 	s := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/disk.img", http.StatusFound))
 	t.Cleanup(s.Close)
 	_, err := Open(t.Context(), s.URL+"/disk.img", Options{transport: s.Client().Transport})
 	expect(t, err, transfer.CodeProtocol, "from https to http")
 }
 
-// TestUntrustedCertificateIsRefused meets a server whose certificate no authority here has signed, and a name that
-// nobody has.
+// TestUntrustedCertificateIsRefused: a certificate of an unknown authority is CodeUntrusted, and an
+// unknown host name CodeUnreachable.
 func TestUntrustedCertificateIsRefused(t *testing.T) {
 	s := httptest.NewUnstartedServer(content(`"1"`, []byte("an image")))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -124,11 +130,11 @@ func TestUntrustedCertificateIsRefused(t *testing.T) {
 	_, err = Open(t.Context(), "https://no-such-host.invalid/disk.img?signature=secret", Options{})
 	expect(t, err, transfer.CodeUnreachable, "check the host's name")
 	if strings.Contains(err.Error(), "secret") {
-		t.Errorf("%v tells the URL's secret", err)
+		t.Errorf("got %v, want no secret in it", err)
 	}
 }
 
-// TestWrongRangesAreRefused meets servers that answer something else than was asked for.
+// TestWrongRangesAreRefused: a response with other bytes than requested is an error.
 func TestWrongRangesAreRefused(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789"), 1000)
 	whole := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) }
@@ -145,7 +151,7 @@ func TestWrongRangesAreRefused(t *testing.T) {
 		"status 501":        {status(http.StatusNotImplemented), transfer.CodeServer},
 		"a bad request":     {status(http.StatusBadRequest), transfer.CodeServer},
 		"no such range":     {status(http.StatusRequestedRangeNotSatisfiable), transfer.CodeServer},
-		"away":              {status(http.StatusServiceUnavailable), transfer.CodeServer},
+		"unavailable":       {status(http.StatusServiceUnavailable), transfer.CodeServer},
 		"a range cut short": {rangeOf("bytes 100-199/10000", nil), transfer.CodeNetwork},
 		"cut off":           {cut(rangeOf("bytes 100-199/10000", nil)), transfer.CodeNetwork},
 	} {
@@ -155,7 +161,8 @@ func TestWrongRangesAreRefused(t *testing.T) {
 			src := open(t, s.URL+"/x.img", Options{})
 			defer closed(t, src)
 			now = tc.later
-			err := src.(transfer.RandomAccess).ReadChunk(t.Context(), transfer.Chunk{Off: 100, Len: 100}, make([]byte, 100))
+			c := transfer.Chunk{Off: 100, Len: 100}
+			err := src.(transfer.RandomAccess).ReadChunk(t.Context(), c, make([]byte, c.Len))
 			expect(t, err, tc.code)
 		})
 	}
@@ -176,7 +183,7 @@ func rangeOf(header string, body []byte) http.HandlerFunc {
 	}
 }
 
-// cut ends the connection where the answer should go on.
+// cut ends the connection in the middle of the response.
 func cut(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "100")
@@ -185,7 +192,7 @@ func cut(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// TestCutBodyIsANetworkError is a body that ends before what its length says.
+// TestCutBodyIsANetworkError: a body that is shorter than its Content-Length is CodeNetwork.
 func TestCutBodyIsANetworkError(t *testing.T) {
 	s := server(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "2000")
@@ -199,9 +206,11 @@ func TestCutBodyIsANetworkError(t *testing.T) {
 	expect(t, err, transfer.CodeNetwork)
 }
 
-// TestStalledURLTimesOut gives a server up that stands still, before its answer and in the middle of it.
+// TestStalledURLTimesOut: a server that stalls, before its response or in the middle of it, is
+// CodeTimeout.
 func TestStalledURLTimesOut(t *testing.T) {
-	opts := Options{patience: transport.Patience{Period: 300 * time.Millisecond, Bytes: 1, Answer: 300 * time.Millisecond}}
+	const short = 300 * time.Millisecond
+	opts := Options{timeouts: transport.Timeouts{Period: short, Bytes: 1, Response: short}}
 	done := make(chan struct{})
 	silent := server(t, func(http.ResponseWriter, *http.Request) { <-done })
 	half := server(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -218,17 +227,17 @@ func TestStalledURLTimesOut(t *testing.T) {
 	n, err := src.(transfer.Stream).Next(t.Context(), make([]byte, 2000))
 	expect(t, err, transfer.CodeTimeout)
 	if n != 1500 {
-		t.Errorf("%d bytes came before the server stood still", n)
+		t.Errorf("got %d bytes before the stall, want 1500", n)
 	}
 }
 
-// TestSlowURLIsReadAndAStalledOneTimesOut goes on with an image for as long as it moves, and gives one up that hardly does,
-// be it read in ranges or as it comes.
+// TestSlowURLIsReadAndAStalledOneTimesOut: a slow server is read to the end, and one below the
+// minimum rate is CodeTimeout, with ranges and in order.
 func TestSlowURLIsReadAndAStalledOneTimesOut(t *testing.T) {
 	const n = 30_000
 	var piece atomic.Int64
 	trickle := func(w http.ResponseWriter, r *http.Request) {
-		_, _ = w.Write(make([]byte, sampleSize)) // what opening it takes
+		_, _ = w.Write(make([]byte, sampleSize)) // read by Open
 		tick := time.NewTicker(15 * time.Millisecond)
 		defer tick.Stop()
 		for sent := int64(sampleSize); sent < n; sent += piece.Load() {
@@ -253,8 +262,9 @@ func TestSlowURLIsReadAndAStalledOneTimesOut(t *testing.T) {
 		rangeOf(fmt.Sprintf("bytes 0-%d/%d", n-1, n), nil)(w, r)
 		trickle(w, r)
 	})
-	opts := Options{patience: transport.Patience{Period: time.Second, Bytes: n / 100, Answer: 10 * time.Second}}
-	for size, code := range map[int64]transfer.Code{n / 100: "", 1: transfer.CodeTimeout} { // the first takes longer than the period
+	opts := Options{timeouts: transport.Timeouts{Period: time.Second, Bytes: n / 100, Response: 10 * time.Second}}
+	// The first takes longer than the period.
+	for size, code := range map[int64]transfer.Code{n / 100: "", 1: transfer.CodeTimeout} {
 		piece.Store(size)
 		src := open(t, ranged.URL, opts)
 		err := src.(transfer.RandomAccess).ReadChunk(t.Context(), transfer.Chunk{Len: n}, make([]byte, n))
@@ -262,7 +272,7 @@ func TestSlowURLIsReadAndAStalledOneTimesOut(t *testing.T) {
 		_, streamErr := stream.(transfer.Stream).Next(t.Context(), make([]byte, n))
 		for _, err := range []error{err, streamErr} {
 			if transfer.CodeOf(err) != code {
-				t.Errorf("%d bytes at a time: %v", size, err)
+				t.Errorf("%d bytes at a time: got %v, want %q", size, err, code)
 			}
 		}
 		closed(t, src)
@@ -270,8 +280,8 @@ func TestSlowURLIsReadAndAStalledOneTimesOut(t *testing.T) {
 	}
 }
 
-// TestWatchdogIgnoresPausesOfTheReader: the watchdog does not count the time in which the image is not read. A second
-// source of the same server is read meanwhile, until the watchdog gives it up.
+// TestWatchdogIgnoresPausesOfTheReader: the watchdog does not count the time between reads.
+// Meanwhile a second source of the same server is read until its watchdog ends it.
 func TestWatchdogIgnoresPausesOfTheReader(t *testing.T) {
 	released := make(chan struct{})
 	s := server(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -280,10 +290,10 @@ func TestWatchdogIgnoresPausesOfTheReader(t *testing.T) {
 		<-released
 		_, _ = w.Write(make([]byte, 1000))
 	})
-	patience := transport.Patience{Period: 100 * time.Millisecond, Bytes: 1, Answer: 10 * time.Second}
-	src := open(t, s.URL, Options{patience: patience})
+	timeouts := transport.Timeouts{Period: 100 * time.Millisecond, Bytes: 1, Response: 10 * time.Second}
+	src := open(t, s.URL, Options{timeouts: timeouts})
 	defer closed(t, src)
-	stalled := open(t, s.URL, Options{patience: patience})
+	stalled := open(t, s.URL, Options{timeouts: timeouts})
 	defer closed(t, stalled)
 	for _, s := range []transfer.Source{src, stalled} {
 		if _, err := s.(transfer.Stream).Next(t.Context(), make([]byte, 1000)); err != nil {
@@ -298,7 +308,7 @@ func TestWatchdogIgnoresPausesOfTheReader(t *testing.T) {
 	}
 }
 
-// TestURLReadsObeyTheLimit takes of its job's limit what came, be it read in ranges or as it comes.
+// TestURLReadsObeyTheLimit: the bytes read count for the job's limit, with ranges and in order.
 func TestURLReadsObeyTheLimit(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789"), 1000)
 	ranged := server(t, content(`"1"`, data))
@@ -317,14 +327,14 @@ func TestURLReadsObeyTheLimit(t *testing.T) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
-		if took := burst - int(limit.Tokens()); took < len(data) || took > len(data)+2*sampleSize+1 {
-			t.Errorf("%d bytes were taken for %d", took, len(data))
+		if got := burst - int(limit.Tokens()); got < len(data) || got > len(data)+2*sampleSize+1 {
+			t.Errorf("got %d bytes from the limiter, want about %d", got, len(data))
 		}
 		closed(t, src)
 	}
 }
 
-// TestCanceledReadOfStdinReturns ends with its context, even while nobody writes.
+// TestCanceledReadOfStdinReturns: a read ends with its context, even if nothing is written.
 func TestCanceledReadOfStdinReturns(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()
@@ -339,7 +349,7 @@ func TestCanceledReadOfStdinReturns(t *testing.T) {
 		got <- err
 	}()
 	cancel()
-	if err := <-got; transfer.CodeOf(err) != transfer.CodeCanceled {
-		t.Errorf("the read ended with %v", err)
+	if err := transfertest.Receive(t, got, "end of the read"); transfer.CodeOf(err) != transfer.CodeCanceled {
+		t.Errorf("got %v, want %s", err, transfer.CodeCanceled)
 	}
 }

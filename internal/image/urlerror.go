@@ -10,7 +10,7 @@ import (
 )
 
 func (r *remote) errNoURL() error {
-	// The error of url.Parse repeats the URL, and with it what may be secret.
+	// The error of url.Parse contains the URL, which may hold secrets.
 	return invalid("open "+r.name, "write it as http://HOST/PATH", "this is not a URL")
 }
 
@@ -18,8 +18,8 @@ func (r *remote) failure(code transfer.Code, hint string, err error) error {
 	return &transfer.Error{Op: "fetch " + r.name, Code: code, Hint: hint, Err: err}
 }
 
-// meanings maps statuses and failures to errors of an image behind a URL. Credentials come with the
-// URL alone, so 401 and 403 are the same to a user.
+// meanings maps statuses and failures to errors of an image behind a URL. Only the URL has
+// credentials, so 401 and 403 mean the same to a user.
 var meanings = transport.Meanings{
 	Statuses: map[int]transport.Meaning{
 		http.StatusBadRequest:   {Code: transfer.CodeRefused, Hint: hintForbidden},
@@ -27,7 +27,7 @@ var meanings = transport.Meanings{
 		http.StatusForbidden:    {Code: transfer.CodeForbidden, Hint: hintForbidden},
 		http.StatusNotFound:     {Code: transfer.CodeNotFound, Hint: "check the URL"},
 		http.StatusGone:         {Code: transfer.CodeNotFound, Hint: "check the URL"},
-		// A later request does not help.
+		// A retry does not help.
 		http.StatusNotImplemented: {Code: transfer.CodeRefused, Hint: "fetch the image by hand, and give the file"},
 	},
 	Failures: map[transfer.Code]string{
@@ -44,22 +44,22 @@ const hintForbidden = "does the URL need a user and password? if it was signed f
 // the address has expired.
 var errPage = errors.New("the server sends a page in place of the image")
 
-// statusError is the status of a response that brings no image.
+// statusError is the status of a response without an image.
 type statusError int
 
 func (s statusError) Error() string {
-	return fmt.Sprintf("the server answers %d %s", int(s), http.StatusText(int(s)))
+	return fmt.Sprintf("the server responds with %d %s", int(s), http.StatusText(int(s)))
 }
 
-// statusOf is the status that err comes from; 0: it comes from none.
+// statusOf is the status in err's chain; 0 if there is none.
 func statusOf(err error) int {
 	var s statusError
 	errors.As(err, &s)
 	return int(s)
 }
 
-// rangeRefused reports whether err is the response to a request for a range from a server that may
-// still send the whole image: 416 and 501, but also 400 and 403, with which gateways refuse ranges.
+// rangeRefused reports whether err is the status of a server that refuses ranges but may send the
+// whole image: 416 and 501, but also 400 and 403, which gateways use for that.
 func rangeRefused(err error) bool {
 	switch status := statusOf(err); status {
 	case http.StatusUnauthorized, http.StatusNotFound, http.StatusRequestTimeout, http.StatusGone,
@@ -70,11 +70,11 @@ func rangeRefused(err error) bool {
 	}
 }
 
-// callError makes an error of a request, or of reading its response, one for users.
+// callError turns an error of a request, or of reading its response, into an error for users.
 func (resp *response) callError(err error) error {
 	err = meanings.Failure(resp.ctx, err)
 	var known *transfer.Error
-	if errors.As(err, &known) { // what wraps it repeats the URL, which may hold secrets
+	if errors.As(err, &known) { // the wrapping errors contain the URL, which may hold secrets
 		return resp.remote.failure(known.Code, known.Hint, known.Err)
 	}
 	return err
@@ -85,7 +85,7 @@ func (resp *response) refused() error {
 	if resp.status == http.StatusRequestedRangeNotSatisfiable && resp.header.Get("Content-Range") == "bytes */0" {
 		return errEmpty("open " + resp.remote.name)
 	}
-	e := meanings.Status(resp.status).Answered(resp.header, statusError(resp.status))
+	e := meanings.Status(resp.status).ResponseError(resp.header, statusError(resp.status))
 	e.Op = "fetch " + resp.remote.name
 	return e
 }

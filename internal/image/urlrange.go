@@ -12,14 +12,14 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// URL is a medium behind a URL whose server supports ranges, and a raw image. It is safe for
+// URL is a medium behind a URL whose server supports ranges, and a raw image on it. It is safe for
 // concurrent use.
 type URL struct {
 	*remote
 	size     int64
 	version  version
-	start    []byte       // the first bytes, for the format's mark
-	said     labels       // of the response with the first bytes
+	start    []byte       // the first bytes, for signatures
+	meta     metadata     // of the response with the first bytes
 	refusals atomic.Int32 // of ranges
 }
 
@@ -29,8 +29,8 @@ var (
 	_ medium                = (*URL)(nil)
 )
 
-// ranged makes a medium of the response to a request for the first bytes; nil if the image can only
-// be read in order. It reads nothing of the body if the response is the whole image.
+// ranged makes a medium of the response to a request for the first bytes. It returns nil if the
+// image can only be read in order. It does not read the body if the response is the whole image.
 func (r *remote) ranged(resp *response) (*URL, error) {
 	first, last, total, ok := resp.contentRange()
 	if resp.status != http.StatusPartialContent || !ok || first != 0 || resp.version().validator() == "" {
@@ -38,15 +38,15 @@ func (r *remote) ranged(resp *response) (*URL, error) {
 	}
 	head := make([]byte, min(last+1, sampleSize))
 	if _, err := io.ReadFull(resp, head); err != nil {
-		return nil, r.short(0, err)
+		return nil, r.shortError(0, err)
 	}
-	r.served = !resp.labels().page()
-	return &URL{remote: r, size: total, version: resp.version(), start: head, said: resp.labels()}, nil
+	r.sawImage = !resp.metadata().isPage()
+	return &URL{remote: r, size: total, version: resp.version(), start: head, meta: resp.metadata()}, nil
 }
 
 func (u *URL) name() string { return u.remote.name }
 
-func (u *URL) labels() labels { return u.said }
+func (u *URL) metadata() metadata { return u.meta }
 
 func (u *URL) random() transfer.RandomAccess { return u }
 
@@ -54,35 +54,34 @@ func (u *URL) head(_ context.Context, n int) ([]byte, error) {
 	return u.start[:min(n, len(u.start))], nil
 }
 
-// stream fetches the whole image with one request, and with another each time the server cuts it
-// off.
+// stream fetches the whole image with one request, and makes another one each time the server cuts
+// the response off.
 func (u *URL) stream(context.Context) (*input, error) {
 	d := u.download(u.version)
 	return newInput(d.Read, d.Close), nil
 }
 
-// Unchanged has nothing to do: each response's version is checked.
+// Unchanged does nothing: readRange checks the version of each response.
 func (u *URL) Unchanged(context.Context) error { return nil }
 
 // Size is the image's length in bytes.
 func (u *URL) Size() int64 { return u.size }
 
-// Identity is made of the size and the strong ETag or, without one, the time of the last change.
+// Identity contains the size and the strong ETag or, without one, the time of the last change.
 func (u *URL) Identity() string { return u.version.String() }
 
 // Resembles reports whether an image of that identity may have the same bytes.
 func (u *URL) Resembles(identity string) bool { return u.version.resemblesIdentity(identity) }
 
-// Extents is the whole image: nothing says where its zeros are.
+// Extents is the whole image: HTTP does not say where its zeros are.
 func (u *URL) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) { yield(transfer.Extent{Len: u.size}, nil) }
 }
 
-// ReadChunk fetches one range. After a response that is cut off it requests the rest, as long as
-// each response has at least one byte. An image that is not the one that was opened is
-// CodeSourceChanged (If-Range, RFC 9110, 13.1.5); a response that is cut off before its first byte
-// is CodeNetwork, one that stalls CodeTimeout. If the server stops to send ranges, the error is
-// transfer.ErrInOrder.
+// ReadChunk fetches one range. If a response is cut off, it requests the rest, provided that each
+// response has at least one byte. Errors: CodeSourceChanged if the image is not the one that was
+// opened (If-Range, RFC 9110, 13.1.5); CodeNetwork if a response has no byte; CodeTimeout if one
+// stalls; transfer.ErrInOrder if the server no longer sends ranges.
 func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	for off := c.Off; len(p) > 0; {
 		n, err := u.readRange(ctx, off, p)
@@ -94,7 +93,7 @@ func (u *URL) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	return ctx.Err()
 }
 
-// readRange makes one request for the bytes at off, and reads the first n of them.
+// readRange requests the bytes at off, and reads the first n of them.
 func (u *URL) readRange(ctx context.Context, off int64, p []byte) (n int, err error) {
 	last := off + int64(len(p)) - 1
 	resp, err := u.fetch(ctx, http.Header{
@@ -102,7 +101,7 @@ func (u *URL) readRange(ctx context.Context, off int64, p []byte) (n int, err er
 	})
 	switch {
 	case rangeRefused(err):
-		return 0, u.refusedRange(fmt.Errorf("asked for bytes %d to %d, %w", off, last, statusError(statusOf(err))))
+		return 0, u.refusedRange(fmt.Errorf("request for bytes %d to %d: %w", off, last, statusError(statusOf(err))))
 	case err != nil:
 		return 0, err
 	}
@@ -110,31 +109,32 @@ func (u *URL) readRange(ctx context.Context, off int64, p []byte) (n int, err er
 		return 0, errors.Join(err, resp.Close())
 	}
 	if n, err = io.ReadFull(resp, p[:last-off+1]); err != nil {
-		return n, errors.Join(u.short(off+int64(n), err), resp.Close())
+		return n, errors.Join(u.shortError(off+int64(n), err), resp.Close())
 	}
 	return n, resp.Close()
 }
 
-// check verifies that a response has the requested bytes, or the first of them, up to to.
+// check verifies that a response contains the requested bytes, or the first of them, up to to.
 func (u *URL) check(resp *response, first, last int64) (to int64, err error) {
 	now := resp.version()
 	from, to, _, ok := resp.contentRange()
-	const asked = "asked for bytes %d to %d, the server answers %d"
+	const refusal = "request for bytes %d to %d: the server responds with %d"
 	switch {
 	case !now.same(u.version) && now.resembles(u.version):
 		return 0, u.inOrder(fmt.Errorf("its servers disagree on the version: it was %s, it is %s", u.version, now))
 	case now.differs(u.version):
-		return 0, u.changed(first, fmt.Errorf("it was %s, it is %s", u.version, now))
+		return 0, u.changedError(first, fmt.Errorf("it was %s, it is %s", u.version, now))
 	case resp.status != http.StatusPartialContent:
-		return 0, u.refusedRange(fmt.Errorf(asked, first, last, resp.status))
+		return 0, u.refusedRange(fmt.Errorf(refusal, first, last, resp.status))
 	case !ok || !now.same(u.version) || from != first || to > last:
-		return 0, u.refusedRange(fmt.Errorf(asked+" with %q", first, last, resp.status, resp.header.Get("Content-Range")))
+		contentRange := resp.header.Get("Content-Range")
+		return 0, u.refusedRange(fmt.Errorf(refusal+" and Content-Range %q", first, last, resp.status, contentRange))
 	}
 	return to, nil
 }
 
-// refusedRange is the error of a request for a range that the server does not send. Another server
-// of a cluster may, so the first few are retried; then the image is read in order.
+// refusedRange is the error of a range that the server does not send. Another server of a cluster
+// may send it, so the first few refusals are retried; after them the image is read in order.
 func (u *URL) refusedRange(err error) error {
 	if u.refusals.Add(1) > rangeTries {
 		return u.inOrder(err)
@@ -142,7 +142,7 @@ func (u *URL) refusedRange(err error) error {
 	return u.failure(transfer.CodeServer, hintInOrder, err)
 }
 
-// inOrder is the error of an image that cannot be read by offset any more.
+// inOrder is the error of an image that can no longer be read by offset.
 func (u *URL) inOrder(err error) error {
 	return u.failure(transfer.CodeProtocol, hintInOrder, fmt.Errorf("%w: %w", transfer.ErrInOrder, err))
 }
@@ -152,16 +152,16 @@ const (
 	hintInOrder = "fetch the image by hand, and give the file"
 )
 
-// changed is the error of an image that is another one than was opened, found at off.
-func (r *remote) changed(off int64, err error) error {
+// changedError is the error of an image that has changed since it was opened, detected at off.
+func (r *remote) changedError(off int64, err error) error {
 	return &transfer.Error{
 		Op: "fetch " + r.name, Code: transfer.CodeSourceChanged, Offset: &off,
 		Hint: "start a new job for the image as it is now", Err: fmt.Errorf("the image changed: %w", err),
 	}
 }
 
-// short is the error of a response that ends early, at off of the image.
-func (r *remote) short(off int64, err error) error {
+// shortError is the error of a response that ends early, at off of the image.
+func (r *remote) shortError(off int64, err error) error {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
@@ -171,5 +171,5 @@ func (r *remote) short(off int64, err error) error {
 	}
 }
 
-// Close has nothing to release.
+// Close does nothing.
 func (u *URL) Close() error { return nil }

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// version identifies the image that a server sends, by its headers.
+// version identifies the image that a server sends, by the headers of its responses.
 type version struct {
-	size     int64  // bytes; -1: not said
+	size     int64  // bytes; -1: not stated
 	etag     string // the strong ETag; empty: none
-	modified string // Last-Modified; empty: not said
+	modified string // Last-Modified; empty: not stated
 }
 
-// version is that of the whole image, also if the response has a part of it. A weak ETag does not
-// count: it does not promise the same bytes (RFC 9110, 8.8.3).
+// version is the version of the whole image, also if the response contains a part of it. A weak
+// ETag does not count: it does not promise the same bytes (RFC 9110, 8.8.3).
 func (resp *response) version() version {
 	v := version{size: resp.length, modified: resp.header.Get("Last-Modified")}
 	if resp.status == http.StatusPartialContent {
@@ -37,8 +37,8 @@ func (v version) validator() string {
 	return v.modified
 }
 
-// same reports whether v and o are versions with the same bytes, as far as the server says. A
-// response need not repeat Last-Modified where it has an ETag (RFC 9110, 15.3.7).
+// same reports whether v and o have the same bytes, by the headers. A response with an ETag may
+// omit Last-Modified (RFC 9110, 15.3.7).
 func (v version) same(o version) bool {
 	if v.etag != "" && o.etag != "" {
 		return v.size == o.size && v.etag == o.etag
@@ -46,7 +46,7 @@ func (v version) same(o version) bool {
 	return v.size == o.size && v.modified != "" && v.modified == o.modified
 }
 
-// differs reports whether the server says that v and o have different bytes.
+// differs reports whether v and o have different bytes, by the headers.
 func (v version) differs(o version) bool {
 	if v.size >= 0 && o.size >= 0 && v.size != o.size || v.etag != "" && o.etag != "" && v.etag != o.etag {
 		return true
@@ -54,13 +54,13 @@ func (v version) differs(o version) bool {
 	return v.modified != "" && o.modified != "" && v.modified != o.modified
 }
 
-// resembles reports whether all but the ETags agree, which each server of a cluster may make for
-// itself: then only the bytes can tell whether it is the same image.
+// resembles reports whether all headers but the ETags agree. Each server of a cluster may make its
+// own ETags, so only the bytes show whether it is the same image.
 func (v version) resembles(o version) bool {
 	return v.size >= 0 && v.size == o.size && v.modified != "" && v.modified == o.modified
 }
 
-// String is the identity of an image by offset, and the text of messages.
+// String is the identity of an image that is read by offset, and the text in messages.
 func (v version) String() string {
 	s := fmt.Sprintf("size=%d version=%s", v.size, v.validator())
 	if v.etag != "" && v.modified != "" {
@@ -69,8 +69,7 @@ func (v version) String() string {
 	return s
 }
 
-// resemblesIdentity is resembles for an identity that String made, of this attempt or an earlier
-// one.
+// resemblesIdentity is resembles for an identity from String, in this attempt or an earlier one.
 func (v version) resemblesIdentity(identity string) bool {
 	_, modified, ok := strings.Cut(identity, " modified=")
 	return ok && v.modified == modified && strings.HasPrefix(identity, fmt.Sprintf("size=%d version=", v.size))

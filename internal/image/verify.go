@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// verifyOnDisk is verifyStored for the file f, read from its disk; via says how it was read.
+// verifyOnDisk is verifyStored for the file f, read from its disk. via says how it was read.
 func verifyOnDisk(
 	ctx context.Context, op string, f *os.File, sys *fsx.System, format *format, m *transfer.Manifest,
 ) (via transfer.ReadVia, err error) {
@@ -43,7 +43,7 @@ func verifyStored(ctx context.Context, op string, read readFunc, format *format,
 		}
 		if got := verify.Sum(buf[:n]); got != want {
 			return mismatch(op, c.Off,
-				fmt.Errorf("chunk %d is not what was written: its digest is %s, not %s", i, got, want))
+				fmt.Errorf("chunk %d differs from what was written: its digest is %s, want %s", i, got, want))
 		}
 	}
 	n, err := image.next(ctx, make([]byte, 1))
@@ -68,6 +68,6 @@ func readError(op string, off int64, err error) error {
 func mismatch(op string, off int64, err error) error {
 	return &transfer.Error{
 		Op: op, Code: transfer.CodeMismatch, Offset: &off, Err: err,
-		Hint: "what is stored is not what it should be: check the disk and the memory of this host, then retry the job",
+		Hint: "the stored data differs from the image: check the disk and the memory of this host, then retry the job",
 	}
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// maxWindow bounds the memory of a Zstandard stream; 128 MiB is what the zstd program accepts
-// unasked (RFC 8878, 3.1.1.1.2 asks for 8 MiB at least).
+// maxWindow bounds the memory of a Zstandard stream. The zstd program accepts 128 MiB by default
+// (RFC 8878, 3.1.1.1.2 demands at least 8 MiB).
 const maxWindow = 128 << 20
 
-// The magic numbers of frames, little endian (RFC 8878, 3.1.1 and 3.1.2). A skippable frame has one
-// of 16.
+// The magic numbers of frames, little endian (RFC 8878, 3.1.1 and 3.1.2). Skippable frames have 16
+// of them.
 const (
 	zstdFrame     = 0xfd2fb528
 	zstdSkippable = 0x184d2a50
@@ -22,15 +22,16 @@ const (
 )
 
 // zstdFrames passes a Zstandard stream on, and follows its frames and blocks by their lengths. The
-// library takes any bytes after a frame for a damaged frame; zstdFrames finds where the stream
-// ends. It refuses a frame that needs too much memory, or a dictionary, with an error that says so.
+// library takes any bytes after a frame for a damaged frame; zstdFrames finds the end of the
+// stream. It refuses a frame that needs too much memory, or a dictionary, with an error that says
+// so.
 type zstdFrames struct {
 	in   *input
-	left int64 // bytes to pass on without a look
+	left int64 // bytes to pass on before the next step
 	step func() error
-	// checksum says that the frame ends with one.
+	// checksum says that the frame ends with a checksum.
 	checksum bool
-	passed   bool // a frame with data was passed on; skippable ones begin other formats, too
+	passed   bool // a frame with data was passed on; other formats may begin with skippable ones
 }
 
 // Read implements io.Reader.
@@ -48,8 +49,8 @@ func (z *zstdFrames) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// all passes everything on: the decoder reports the error.
-func (z *zstdFrames) all() { z.left = math.MaxInt64 }
+// passAll passes everything on: the decoder reports the error.
+func (z *zstdFrames) passAll() { z.left = math.MaxInt64 }
 
 // frame reads the magic number of a frame.
 func (z *zstdFrames) frame() error {
@@ -66,16 +67,16 @@ func (z *zstdFrames) frame() error {
 	case got&skippableMask == zstdSkippable&seen&skippableMask:
 		return z.skippable()
 	case z.passed:
-		return errRest("Zstandard", z.in.offset())
+		return errTrailing("Zstandard", z.in.offset())
 	}
-	z.all()
+	z.passAll()
 	return nil
 }
 
 func (z *zstdFrames) skippable() error {
 	head, err := z.in.Peek(8)
 	if err != nil {
-		z.all()
+		z.passAll()
 		return nil
 	}
 	z.left = 8 + int64(binary.LittleEndian.Uint32(head[4:]))
@@ -88,7 +89,7 @@ func (z *zstdFrames) header() error {
 	head, _ := z.in.Peek(most)
 	h, ok := parseZstdHeader(head)
 	if !ok {
-		z.all()
+		z.passAll()
 		return nil
 	}
 	if err := h.check(); err != nil {
@@ -139,15 +140,15 @@ func littleEndian(p []byte) (v uint64) {
 	return v
 }
 
-// check refuses what the zstd program refuses unasked.
+// check refuses what the zstd program refuses by default.
 func (h zstdHeader) check() error {
 	switch {
 	case h.dictionary != 0:
 		return transfer.Errorf(transfer.CodeInvalid, "unpack it first: zstd -dc -D DICTIONARY IN >OUT, and give OUT",
-			"it was packed with dictionary %d, without which it cannot be unpacked", h.dictionary)
+			"it was compressed with dictionary %d, and cannot be unpacked without it", h.dictionary)
 	case h.window > maxWindow:
 		return transfer.Errorf(transfer.CodeInvalid, "unpack it first: zstd -dc --long=31 IN >OUT, and give OUT",
-			"to unpack it takes a window of %s, and at most %s are used", mib(h.window), mib(maxWindow))
+			"it needs a window of %s, and the limit is %s", mib(h.window), mib(maxWindow))
 	}
 	return nil
 }
@@ -158,7 +159,7 @@ func mib(n uint64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
 func (z *zstdFrames) block() error {
 	head, err := z.in.Peek(3)
 	if err != nil {
-		z.all()
+		z.passAll()
 		return nil
 	}
 	const rle = 1

@@ -9,8 +9,8 @@ import (
 // wrapFunc wraps a request's body in that of a layer, whose Close closes both.
 type wrapFunc func(io.ReadCloser) io.ReadCloser
 
-// withBody is a copy of req with ctx and with its bodies wrapped: the one that it has, and each
-// that GetBody opens to send the request again on another connection. http.RoundTripper forbids to
+// withBody is a copy of req with ctx and with wrapped bodies: the one that it has, and each one
+// that GetBody opens to send the request again on another connection. A RoundTripper must not
 // change req itself.
 func withBody(ctx context.Context, req *http.Request, wrap wrapFunc) *http.Request {
 	out := req.WithContext(ctx)

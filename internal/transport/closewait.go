@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// CloseWait is a RoundTripper for callers that use the buffer behind a request's body again. It
-// waits until every reader of the body is done: when RoundTrip fails, before it returns; else when
-// the answer's body is closed, before Close returns. http.Transport alone does not: after an early
-// answer it may still read the body while the buffer holds the next chunk already. It is safe for
+// CloseWait is a RoundTripper for callers that reuse the buffer of a request's body. It waits until
+// no reader of the body is left. If RoundTrip fails, it waits before it returns; otherwise Close of
+// the response's body waits. http.Transport alone does not wait: after an early response it may
+// still read the body while the buffer already holds the next chunk. CloseWait is safe for
 // concurrent use.
 //
-// The wait ends when the body is sent, or the call's context or its connection ends. Closing the
-// answer's body closes the connection of a request that is not sent to its end.
+// The wait ends when the body is sent, or when the call's context or its connection ends. Close of
+// the response's body closes the connection if the request was not sent completely.
 type CloseWait struct{ Next http.RoundTripper }
 
 var _ http.RoundTripper = (*CloseWait)(nil)
@@ -26,12 +26,12 @@ func (c *CloseWait) RoundTrip(req *http.Request) (*http.Response, error) {
 		sending.Wait()
 		return nil, err
 	}
-	resp.Body = &lastBody{ReadCloser: resp.Body, sending: sending}
+	resp.Body = &responseBody{ReadCloser: resp.Body, sending: sending}
 	return resp, nil
 }
 
-// openBodies counts a request's bodies that are not closed; one that is sent again on another
-// connection has several.
+// openBodies counts the bodies of a request that are not closed. A request that is sent again on
+// another connection has several.
 type openBodies struct{ sync.WaitGroup }
 
 func (o *openBodies) add(body io.ReadCloser) io.ReadCloser {
@@ -49,13 +49,13 @@ func (b *sentBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// lastBody is an answer's body, with whose Close the call is over.
-type lastBody struct {
+// responseBody is a response's body. Its Close ends the call.
+type responseBody struct {
 	io.ReadCloser
 	sending *openBodies
 }
 
-func (b *lastBody) Close() error {
+func (b *responseBody) Close() error {
 	defer b.sending.Wait()
 	return b.ReadCloser.Close()
 }

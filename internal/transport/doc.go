@@ -1,29 +1,28 @@
-// Package transport is what every HTTP call to another host runs through, be it to an endpoint of
-// the API or for an image behind a URL: a pool of connections and a stack of http.RoundTrippers
-// over it.
+// Package transport is the HTTP stack of all calls to other hosts, both to endpoints of the API and
+// for images behind URLs: a pool of connections, and a stack of http.RoundTrippers over it.
 //
-// Each layer is a type with a field Next, and wraps the bodies that pass: a request's body when the
-// call begins, an answer's when its header has come. A client stacks those that it needs, once, in
+// Each layer is a type with a field Next. It wraps the request's body when the call begins, and the
+// response's body when the header has arrived. A client stacks the layers that it needs, once, in
 // this order:
 //
-//	CloseWait        outermost: nothing below reads a request's buffer when the call is over, layers included
-//	Limit            above Watchdog, for what it holds back is not the server's fault
-//	Meter            below Limit: bytes count when they cross the wire, not when they are offered to the limit
-//	Fence            of the job, so above what all jobs share; gives the connection its lease
-//	Watchdog         sees only the time in which the network or the server is waited for
-//	RTT              below whatever waits, so that it measures the network and the server alone
-//	Pool             of New: connections, TLS with certs.Trust, bodies in pieces of 128 KiB
+//	CloseWait        outermost: after the call, no layer below reads the request's buffer
+//	Limit            above Watchdog: a wait for the limit does not count as a stall of the server
+//	Meter            below Limit: bytes count when they cross the wire, not when they wait for the limit
+//	Fence            belongs to a job, so it is above what all jobs share; gives the connection its lease
+//	Watchdog         measures only the time that the call waits for the network or the server
+//	RTT              below all layers that wait, so it measures the network and the server alone
+//	Pool             made by New: connections, TLS with certs.Trust, bodies in pieces of 128 KiB
 //
-// A request's body is read from below: the Pool reads what Watchdog wrapped, which reads what
-// Meter wrapped, which reads what Limit wrapped. An answer's body is read from above. So a wait in
-// Limit is time within a Read of Watchdog's request body and time between two Reads of its answer's
-// body, and neither runs its clock; the layers need not know each other.
+// The layers below read a request's body: the Pool reads the body of Watchdog, which reads that of
+// Meter, which reads that of Limit. The caller reads a response's body from above. So a wait in
+// Limit falls into a Read of Watchdog's request body, or between two Reads of its response body.
+// Watchdog's clock runs in neither, and the layers are independent of each other.
 //
-// RTT and Watchdog have no state of a job, so all jobs with one endpoint share them. Limit,
-// Meter and Fence belong to a job.
+// RTT and Watchdog have no state of a job, so all jobs with one endpoint share them. Limit, Meter
+// and Fence belong to a job.
 //
-// Meanings says what a call that failed means: one table of statuses and one classifier of
-// failures, with what a client differs in given as data.
+// Meanings maps failed calls to errors: one table of statuses and one classifier of failures. What
+// differs between clients is data.
 //
-// No layer copies a body, or allocates for a piece of one.
+// No layer copies a body, and none allocates memory for each piece of one.
 package transport

@@ -13,34 +13,34 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Meaning is what a failure is to a user. Whether and how it is retried follows from its code
+// Meaning is what a failure means to a user. Its code says whether and how the call is retried
 // (transfer.Code.Retry).
 type Meaning struct {
 	Code transfer.Code
 	Hint string // what the user can do; may be empty
 }
 
-// statuses is what a status means if it means more than its class, and the client has no row of its
-// own for it.
+// statuses are the meanings of statuses that differ from those of their class. A client's own row
+// takes precedence.
 var statuses = map[int]Meaning{
 	http.StatusUnauthorized:    {transfer.CodeUnauthorized, "check the user and password"},
 	http.StatusForbidden:       {transfer.CodeRefused, "the account may not do this"},
 	http.StatusNotFound:        {transfer.CodeNotFound, "check the address"},
 	http.StatusRequestTimeout:  {transfer.CodeTimeout, ""},
-	http.StatusTooEarly:        {transfer.CodeServer, ""}, // once more, as any request (RFC 8470, 5.2)
+	http.StatusTooEarly:        {transfer.CodeServer, ""}, // the request may be sent again (RFC 8470, 5.2)
 	http.StatusTooManyRequests: {transfer.CodeThrottled, ""},
 	http.StatusGatewayTimeout:  {transfer.CodeTimeout, ""},
 }
 
-// Meanings is a client's additions to the common tables. It is not changed once it is made, so it
-// is safe for concurrent use.
+// Meanings are a client's additions to the common tables. They do not change, so they are safe for
+// concurrent use.
 type Meanings struct {
 	Statuses   map[int]Meaning          // rows that replace those of the common table
 	Unexpected string                   // the hint of a status that is neither a success nor an error, such as 304
-	Failures   map[transfer.Code]string // the hint of a call that brought no whole answer, by its code
+	Failures   map[transfer.Code]string // the hint of a call without a complete response, by its code
 }
 
-// Status is what a status means that is no success to the client.
+// Status is the meaning of a status that the client does not take for a success.
 func (m *Meanings) Status(status int) Meaning {
 	if v, ok := m.Statuses[status]; ok {
 		return v
@@ -57,30 +57,30 @@ func (m *Meanings) Status(status int) Meaning {
 	return Meaning{transfer.CodeProtocol, m.Unexpected}
 }
 
-// Answered is the error of an answer with this meaning. It takes Retry-After from header, a date by
-// the clock of the other side, which says what time it is there (RFC 9110, 6.6.1); err says what it
-// did.
-func (m Meaning) Answered(header http.Header, err error) *transfer.Error {
+// ResponseError is the error of a response with this meaning; err says what the server responded.
+// Retry-After comes from header. If it is a date, the server's clock counts, which the header Date
+// shows (RFC 9110, 6.6.1).
+func (m Meaning) ResponseError(header http.Header, err error) *transfer.Error {
 	now := time.Now()
-	if there, err := http.ParseTime(header.Get("Date")); err == nil {
-		now = there
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = date
 	}
 	return &transfer.Error{
 		Code: m.Code, Hint: m.Hint, RetryAfter: transfer.ParseRetryAfter(header.Get("Retry-After"), now), Err: err,
 	}
 }
 
-// Failure is what kept a whole answer from coming: the error of a RoundTrip or of reading its body,
-// with ctx of the call. It is a *transfer.Error without Op, or the cause for which ctx was ended.
-// An error in err's chain that is a *transfer.Error already is left as it is.
+// Failure is the error of a call without a complete response. err is that of RoundTrip, or of
+// reading the response's body; ctx is that of the call. Failure returns a *transfer.Error without
+// Op, or the cause of ctx's end. If err's chain has a *transfer.Error already, Failure returns err.
 func (m *Meanings) Failure(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	var own *transfer.Error
 	switch {
 	case errors.As(cause, &own):
 		return own
-	case errors.Is(err, errNoProgress): // also when a decompressor above has wrapped it as its own
-		return standsStill()
+	case errors.Is(err, errNoProgress): // also if a decompressor above has wrapped it
+		return errStalled()
 	case errors.As(err, &own):
 		return err
 	case cause != nil:
@@ -89,7 +89,7 @@ func (m *Meanings) Failure(ctx context.Context, err error) error {
 	err = WithoutURL(err)
 	code := failureCode(err)
 	if code == transfer.CodeNetwork && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
-		err = errors.New("the connection was cut") // and no io.EOF in the chain, which is the end of an image to others
+		err = errors.New("the connection was cut") // without io.EOF in the chain, which callers take for an image's end
 	}
 	return &transfer.Error{Code: code, Hint: m.Failures[code], Err: err}
 }
@@ -105,7 +105,7 @@ func failureCode(err error) transfer.Code {
 	switch {
 	case errors.As(err, &cert):
 		return transfer.CodeUntrusted
-	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch): // an http.Client says the second for the first
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch): // an http.Client makes the second of the first
 		return transfer.CodeProtocol
 	case errors.As(err, &dns), errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
 		return transfer.CodeUnreachable

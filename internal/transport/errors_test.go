@@ -24,8 +24,8 @@ var meanings = &Meanings{
 	Failures:   map[transfer.Code]string{transfer.CodeNetwork: "network", transfer.CodeUnreachable: "unreachable"},
 }
 
-// TestClientsTableComesFirst takes a status from the client's table, from the common one, and by its
-// class, in this order.
+// TestClientsTableComesFirst: a status's meaning comes from the client's table, from the common
+// table, or from its class, in this order.
 func TestClientsTableComesFirst(t *testing.T) {
 	refused, server := Meaning{transfer.CodeRefused, ""}, Meaning{transfer.CodeServer, ""}
 	timeout := Meaning{transfer.CodeTimeout, ""}
@@ -45,9 +45,9 @@ func TestClientsTableComesFirst(t *testing.T) {
 }
 
 func TestResponseErrorTakesRetryAfter(t *testing.T) {
-	e := Meaning{transfer.CodeThrottled, "slower"}.Answered(http.Header{"Retry-After": {"9"}}, io.EOF)
+	e := Meaning{transfer.CodeThrottled, "slower"}.ResponseError(http.Header{"Retry-After": {"9"}}, io.EOF)
 	if e.Code != transfer.CodeThrottled || e.Hint != "slower" || e.RetryAfter != 9*time.Second || !errors.Is(e, io.EOF) {
-		t.Errorf("got %+v", e)
+		t.Errorf("got %+v, want throttled, slower, 9s and io.EOF", e)
 	}
 }
 
@@ -59,7 +59,7 @@ func TestEachFailureHasACode(t *testing.T) {
 	fence(transfer.Errorf(transfer.CodeFenced, "", "another worker has the job"))
 	ctx, late := t.Context(), os.ErrDeadlineExceeded
 	dns := &net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}
-	const stalled = "the network or the other side stands still"
+	const stalled = "the network or the server has stalled: check both"
 	for name, tc := range map[string]struct {
 		ctx  context.Context
 		err  error
@@ -79,9 +79,9 @@ func TestEachFailureHasACode(t *testing.T) {
 		"own, cancelled": {ended, own, transfer.CodeProtocol, ""},
 		"cancelled":      {ended, io.ErrUnexpectedEOF, transfer.CodeCanceled, ""},
 		"fenced":         {fenced, own, transfer.CodeFenced, ""},
-		"stalled":        {ctx, standsStill(), transfer.CodeTimeout, stalled},
-		"stalled, unzips": {
-			ctx, transfer.Errorf(transfer.CodeNetwork, "", "inflate: %w", standsStill()), transfer.CodeTimeout, stalled,
+		"stalled":        {ctx, errStalled(), transfer.CodeTimeout, stalled},
+		"stalled in gzip": {
+			ctx, transfer.Errorf(transfer.CodeNetwork, "", "inflate: %w", errStalled()), transfer.CodeTimeout, stalled,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -91,13 +91,14 @@ func TestEachFailureHasACode(t *testing.T) {
 				t.Errorf("got %v (%s, %+v), want %s with %q", err, code, e, tc.code, tc.hint)
 			}
 			if errors.Is(err, io.EOF) && tc.code == transfer.CodeNetwork || strings.Contains(err.Error(), "secret") {
-				t.Errorf("%v says too much", err)
+				t.Errorf("got %v, want neither io.EOF nor the URL in it", err)
 			}
 		})
 	}
 }
 
-// TestFailuresOfConnectionsHaveCodes classifies what net/http returns, with and without an http.Client.
+// TestFailuresOfConnectionsHaveCodes classifies errors of net/http, with and without an
+// http.Client.
 func TestFailuresOfConnectionsHaveCodes(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
@@ -129,7 +130,7 @@ func TestFailuresOfConnectionsHaveCodes(t *testing.T) {
 			resp, err := call(req)
 			if err == nil {
 				_ = resp.Body.Close()
-				t.Fatalf("%s answered %s", url, resp.Status)
+				t.Fatalf("%s: got status %s, want an error", url, resp.Status)
 			}
 			if err = meanings.Failure(t.Context(), err); transfer.CodeOf(err) != want {
 				t.Errorf("%s: got %v (%s), want %s", url, err, transfer.CodeOf(err), want)
@@ -138,15 +139,15 @@ func TestFailuresOfConnectionsHaveCodes(t *testing.T) {
 	}
 }
 
-// TestRetryAfterDateIsByTheServersClock takes a date for what it is where it comes from, hours off this
-// clock.
+// TestRetryAfterDateIsByTheServersClock: a date in Retry-After counts by the server's clock, which
+// may be hours off this one.
 func TestRetryAfterDateIsByTheServersClock(t *testing.T) {
-	there := time.Now().Add(-2 * time.Hour)
+	serverTime := time.Now().Add(-2 * time.Hour)
 	header := http.Header{
-		"Date":        {there.UTC().Format(http.TimeFormat)},
-		"Retry-After": {there.Add(15 * time.Minute).UTC().Format(http.TimeFormat)},
+		"Date":        {serverTime.UTC().Format(http.TimeFormat)},
+		"Retry-After": {serverTime.Add(15 * time.Minute).UTC().Format(http.TimeFormat)},
 	}
-	if e := (Meaning{Code: transfer.CodeServer}).Answered(header, io.EOF); e.RetryAfter != 15*time.Minute {
-		t.Errorf("the wait is %s", e.RetryAfter)
+	if e := (Meaning{Code: transfer.CodeServer}).ResponseError(header, io.EOF); e.RetryAfter != 15*time.Minute {
+		t.Errorf("got a wait of %s, want 15m", e.RetryAfter)
 	}
 }

@@ -18,14 +18,13 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-// Fence is a RoundTripper for the calls of one job to a pool of connections that write
-// (Config.Writes). A request that changes something at the other end is sent only while the job's
-// lease is proven: the proof is asked for when the call begins and right before each system call
-// that sends a part of it, headers included. When it lapses the call fails with lease.ErrLapsed and
-// its connection is reset. It is safe for concurrent use.
+// Fence is a RoundTripper for the calls of one job over a pool of connections that write
+// (Config.Writes). It sends a request that changes something only while the job's lease is proven.
+// It checks the proof when the call begins, and directly before each system call that sends a part
+// of the request, headers included. When the proof lapses, the call fails with lease.ErrLapsed and
+// its connection is reset. Fence is safe for concurrent use.
 //
-// It may be anywhere in the stack, for it is the connection that asks last, when all waiting is
-// over.
+// It may be anywhere in the stack: the connection makes the last check, after all waiting.
 type Fence struct {
 	Next  http.RoundTripper
 	Lease *lease.Lease // nil: it always holds
@@ -45,13 +44,13 @@ func (f *Fence) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	// Without a lease too: the connection may have that of an earlier request.
+	// Also without a lease: the connection may still have that of an earlier request.
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { fence(info.Conn, l) }}
 	return f.Next.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 }
 
-// fence has a connection ask for the lease. A pool has one request at a time on each of its
-// connections.
+// fence makes a connection check the lease. Each connection of a pool carries one request at a
+// time.
 func fence(c net.Conn, l *lease.Lease) {
 	if secure, ok := c.(*tls.Conn); ok {
 		c = secure.NetConn()
@@ -62,25 +61,25 @@ func fence(c net.Conn, l *lease.Lease) {
 }
 
 const (
-	// fencedPiece is what is sent at the most after one proof, in bytes.
+	// fencedPiece is how much is sent at most after one check of the proof, in bytes.
 	fencedPiece = 64 << 10
-	// unacknowledged is how long what was sent may stay without an acknowledgement, and what was
-	// not sent wait for the other end to take it, before the kernel gives the connection up: also
-	// while this process is stopped.
+	// unacknowledged is how long bytes may stay without an acknowledgement, or wait in the kernel
+	// for the other end, before the kernel closes the connection. The kernel does so also while
+	// this process is stopped.
 	unacknowledged = 10 * time.Second
-	// unsent is how much the kernel takes from this process, in bytes, that it cannot send yet. It
-	// is not SO_SNDBUF, which would also bound what is on its way, and so the speed of a link that
-	// is long: docs/reliability.md has figures.
+	// unsent is how many bytes the kernel accepts from this process before it can send them.
+	// SO_SNDBUF would also bound the bytes in flight, and so the speed of a link with a long
+	// round-trip time: docs/reliability.md has figures.
 	unsent = 128 << 10
 )
 
-// writingConn is a connection over which a job changes something. When it is closed, by any caller,
-// the kernel drops what is not sent and resets it: nothing follows a call that was cut, or a
-// process that was killed. While the process is stopped, a guard does that.
+// writingConn is a connection over which a job changes something. When any caller closes it, the
+// kernel drops unsent bytes and resets the connection. So nothing is sent after a call was cut or
+// the process was killed. While the process is stopped, a guard resets the connection.
 type writingConn struct {
 	*net.TCPConn
 	raw   syscall.RawConn
-	lease atomic.Pointer[lease.Lease] // of the request that is under way
+	lease atomic.Pointer[lease.Lease] // of the current request
 }
 
 var _ io.ReaderFrom = (*writingConn)(nil)
@@ -90,7 +89,7 @@ func newWritingConn(c *net.TCPConn, guard *lease.Guard) (*writingConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = guard.Watch(raw) // one that has ended guards nothing, and that is said in its place
+	_ = guard.Watch(raw) // it fails if the guard has ended, which its owner reports
 	if err := c.SetLinger(0); err != nil {
 		return nil, err
 	}
@@ -117,8 +116,8 @@ func (c *writingConn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// write waits for nothing between the proof and the system call, in particular not for room in the
-// kernel's buffer.
+// write does not wait between the check of the proof and the system call, in particular not for
+// space in the kernel's buffer.
 func (c *writingConn) write(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var k int
@@ -163,9 +162,9 @@ func send(fd int, p []byte, more bool) (int, error) {
 	}
 }
 
-// Close resets the connection, which a guard may have, too.
+// Close resets the connection, which a guard may have done already.
 func (c *writingConn) Close() error {
-	_ = c.raw.Control(func(fd uintptr) { _ = lease.Reset(int(fd)) }) // it may be over already
+	_ = c.raw.Control(func(fd uintptr) { _ = lease.Reset(int(fd)) }) // it may be closed already
 	return c.TCPConn.Close()
 }
 

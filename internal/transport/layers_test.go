@@ -23,8 +23,8 @@ type peer func(req *http.Request) (*http.Response, error)
 
 func (p peer) RoundTrip(req *http.Request) (*http.Response, error) { return p(req) }
 
-// taken reads and closes a request's body, as http.Transport does.
-func taken(req *http.Request) error {
+// readBody reads and closes a request's body, as http.Transport does.
+func readBody(req *http.Request) error {
 	if req.Body == nil {
 		return nil
 	}
@@ -32,18 +32,18 @@ func taken(req *http.Request) error {
 	return errors.Join(err, req.Body.Close())
 }
 
-func answer(body io.Reader) *http.Response {
+func response(body io.Reader) *http.Response {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(body)}
 }
 
-// answering takes the body of a request and answers with n bytes, in pieces of at most 1,000, for
-// as long as the call's context lasts.
-func answering(n int) peer {
+// responding reads the body of a request and responds with n bytes, in pieces of at most 1,000,
+// until the call's context ends.
+func responding(n int) peer {
 	return func(req *http.Request) (*http.Response, error) {
-		if err := errors.Join(taken(req), req.Context().Err()); err != nil {
+		if err := errors.Join(readBody(req), req.Context().Err()); err != nil {
 			return nil, err
 		}
-		return answer(&slow{bytes: 1000, reads: n / 1000, ctx: req.Context()}), nil
+		return response(&slow{bytes: 1000, reads: n / 1000, ctx: req.Context()}), nil
 	}
 }
 
@@ -56,7 +56,7 @@ func post(ctx context.Context, t *testing.T, body io.Reader) *http.Request {
 	return req
 }
 
-// call makes a call and takes the answer to its end.
+// call makes a call and reads the response to its end.
 func call(rt http.RoundTripper, req *http.Request) (int64, error) {
 	resp, err := rt.RoundTrip(req)
 	if err != nil {
@@ -95,31 +95,31 @@ func TestWatchdogEndsStalledCalls(t *testing.T) {
 		peer peer
 		ends time.Duration // 0: with success
 	}{
-		"no answer": {func(req *http.Request) (*http.Response, error) {
-			err := taken(req)
+		"no response": {func(req *http.Request) (*http.Response, error) {
+			err := readBody(req)
 			<-req.Context().Done()
 			return nil, errors.Join(err, req.Context().Err())
 		}, 2 * time.Minute},
-		"a body that is not taken": {func(req *http.Request) (*http.Response, error) {
+		"a body that is not read": {func(req *http.Request) (*http.Response, error) {
 			_, err := req.Body.Read(make([]byte, 10))
 			<-req.Context().Done()
 			return nil, errors.Join(err, req.Body.Close(), req.Context().Err())
 		}, time.Minute},
-		"an answer that stops": {func(req *http.Request) (*http.Response, error) {
+		"a response that stops": {func(req *http.Request) (*http.Response, error) {
 			stop := &slow{pause: time.Hour, reads: 1, ctx: req.Context()}
-			return answer(io.MultiReader(strings.NewReader("begin"), stop)), taken(req)
+			return response(io.MultiReader(strings.NewReader("begin"), stop)), readBody(req)
 		}, time.Minute},
-		"an answer that trickles": {func(req *http.Request) (*http.Response, error) {
-			return answer(&slow{pause: time.Second, bytes: 1, reads: 1000, ctx: req.Context()}), taken(req)
+		"a response that is too slow": {func(req *http.Request) (*http.Response, error) {
+			return response(&slow{pause: time.Second, bytes: 1, reads: 1000, ctx: req.Context()}), readBody(req)
 		}, time.Minute + time.Second},
-		"a slow answer that moves": {func(req *http.Request) (*http.Response, error) {
-			return answer(&slow{pause: time.Second, bytes: 2, reads: 1000, ctx: req.Context()}), taken(req)
+		"a slow response": {func(req *http.Request) (*http.Response, error) {
+			return response(&slow{pause: time.Second, bytes: 2, reads: 1000, ctx: req.Context()}), readBody(req)
 		}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				dog := &Watchdog{Next: tc.peer, Patience: patience}
+				dog := &Watchdog{Next: tc.peer, Timeouts: timeouts}
 				_, err := call(dog, post(t.Context(), t, bytes.NewReader(make([]byte, 1000))))
 				if tc.ends == 0 {
 					if err != nil {
@@ -127,19 +127,19 @@ func TestWatchdogEndsStalledCalls(t *testing.T) {
 					}
 					return
 				}
-				if took := time.Since(began); transfer.CodeOf(err) != transfer.CodeTimeout || took != tc.ends {
-					t.Errorf("got %v after %s, want %s after %s", err, took, transfer.CodeTimeout, tc.ends)
+				if elapsed := time.Since(began); transfer.CodeOf(err) != transfer.CodeTimeout || elapsed != tc.ends {
+					t.Errorf("got %v after %s, want %s after %s", err, elapsed, transfer.CodeTimeout, tc.ends)
 				}
 			})
 		})
 	}
 }
 
-// TestWatchdogIgnoresWaitsOfTheCaller counts neither the time that a request's body takes to come
-// nor that in which an answer is not read.
+// TestWatchdogIgnoresWaitsOfTheCaller: the watchdog counts neither waits for the request's body nor
+// times in which no one reads the response.
 func TestWatchdogIgnoresWaitsOfTheCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dog := &Watchdog{Next: answering(10_000), Patience: patience}
+		dog := &Watchdog{Next: responding(10_000), Timeouts: timeouts}
 		resp, err := dog.RoundTrip(post(t.Context(), t, &slow{pause: time.Hour, bytes: 1, reads: 3, ctx: t.Context()}))
 		if err != nil {
 			t.Fatal(err)
@@ -156,23 +156,23 @@ func TestWatchdogIgnoresWaitsOfTheCaller(t *testing.T) {
 	})
 }
 
-// TestWatchdogReleasesContext ends the context of a call with the call.
+// TestWatchdogReleasesContext: the context of a call ends with the call.
 func TestWatchdogReleasesContext(t *testing.T) {
 	for name, fails := range map[string]error{"answered": nil, "failed": io.ErrUnexpectedEOF} {
 		t.Run(name, func(t *testing.T) {
 			var ctx context.Context
-			dog := &Watchdog{Patience: patience, Next: peer(func(req *http.Request) (*http.Response, error) {
+			dog := &Watchdog{Timeouts: timeouts, Next: peer(func(req *http.Request) (*http.Response, error) {
 				ctx = req.Context()
 				if fails != nil {
 					return nil, fails
 				}
-				return answer(strings.NewReader("")), nil
+				return response(strings.NewReader("")), nil
 			})}
 			if _, err := call(dog, post(t.Context(), t, nil)); !errors.Is(err, fails) {
 				t.Errorf("got %v, want %v", err, fails)
 			}
 			if ctx.Err() == nil {
-				t.Error("the call's context goes on")
+				t.Error("the call's context has not ended")
 			}
 		})
 	}
@@ -180,40 +180,39 @@ func TestWatchdogReleasesContext(t *testing.T) {
 
 func TestLimitSlowsBothDirections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limit := &Limit{Next: answering(5000), Rate: rate.NewLimiter(1000, 1000)}
+		limit := &Limit{Next: responding(5000), Rate: rate.NewLimiter(1000, 1000)}
 		began := time.Now()
 		n, err := call(limit, post(t.Context(), t, bytes.NewReader(make([]byte, 6000))))
 		if err != nil || n != 5000 {
 			t.Errorf("got %d bytes, %v; want 5000", n, err)
 		}
 		// 11,000 bytes, of which 1,000 pass at once.
-		if took := time.Since(began); took < 9900*time.Millisecond || took > 10100*time.Millisecond {
-			t.Errorf("took %s, want 10s", took)
+		if elapsed := time.Since(began); elapsed < 9900*time.Millisecond || elapsed > 10100*time.Millisecond {
+			t.Errorf("elapsed %s, want 10s", elapsed)
 		}
 	})
 }
 
-// TestLimitEndsWithTheCall does not wait for bytes of a call that is over.
+// TestLimitEndsWithTheCall: Limit does not wait for a call that has ended.
 func TestLimitEndsWithTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		limit := &Limit{Next: answering(5000), Rate: rate.NewLimiter(rate.Every(time.Hour), 1000)}
+		limit := &Limit{Next: responding(5000), Rate: rate.NewLimiter(rate.Every(time.Hour), 1000)}
 		began := time.Now()
 		if _, err := call(limit, post(ctx, t, nil)); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want %v", err, context.Canceled)
 		}
-		if took := time.Since(began); took != time.Second {
-			t.Errorf("took %s, want 1s", took)
+		if elapsed := time.Since(began); elapsed != time.Second {
+			t.Errorf("elapsed %s, want 1s", elapsed)
 		}
 	})
 }
 
-// TestLimitedCallDoesNotStall does not take what the job's own limit holds back for a call that stands
-// still.
+// TestLimitedCallDoesNotStall: a wait for the job's own limit is no stall.
 func TestLimitedCallDoesNotStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dog := &Watchdog{Next: answering(1000), Patience: patience}
+		dog := &Watchdog{Next: responding(1000), Timeouts: timeouts}
 		limit := &Limit{Next: dog, Rate: rate.NewLimiter(rate.Every(time.Minute), 10)}
 		if _, err := call(limit, post(t.Context(), t, bytes.NewReader(make([]byte, 1000)))); err != nil {
 			t.Errorf("got %v, want success", err)
@@ -228,12 +227,12 @@ func (c *counts) AddWireOut(n int64) { c.out.Add(n) }
 func (c *counts) AddWireIn(n int64)  { c.in.Add(n) }
 func (c *counts) AddChunk(bool)      {}
 
-// TestMeterCountsWhatCrosses counts the bodies of both directions, and one that is sent again
-// twice.
+// TestMeterCountsWhatCrosses: Meter counts the bodies of both directions. One that is sent again
+// counts twice.
 func TestMeterCountsWhatCrosses(t *testing.T) {
 	c := new(counts)
 	m := &Meter{Meter: c, Next: peer(func(req *http.Request) (*http.Response, error) {
-		if err := taken(req); err != nil {
+		if err := readBody(req); err != nil {
 			return nil, err
 		}
 		body, err := req.GetBody()
@@ -241,7 +240,7 @@ func TestMeterCountsWhatCrosses(t *testing.T) {
 			return nil, err
 		}
 		req.Body = body
-		return answer(strings.NewReader("four")), taken(req)
+		return response(strings.NewReader("four")), readBody(req)
 	})}
 	if _, err := call(m, post(t.Context(), t, strings.NewReader("twelve bytes"))); err != nil {
 		t.Fatal(err)
@@ -251,8 +250,8 @@ func TestMeterCountsWhatCrosses(t *testing.T) {
 	}
 }
 
-// TestCloseWaitReturnsAfterAllReaders ends a call only when nothing below reads a body of it any more,
-// whether it was answered or failed, and however often its body was opened.
+// TestCloseWaitReturnsAfterAllReaders: a call ends only when no layer below reads a body of it,
+// whether it succeeded or failed, and however often its body was opened.
 func TestCloseWaitReturnsAfterAllReaders(t *testing.T) {
 	for name, fails := range map[string]error{"answered": nil, "failed": io.ErrUnexpectedEOF} {
 		t.Run(name, func(t *testing.T) {
@@ -272,21 +271,21 @@ func TestCloseWaitReturnsAfterAllReaders(t *testing.T) {
 					if fails != nil {
 						return nil, fails
 					}
-					return answer(strings.NewReader("early")), nil
+					return response(strings.NewReader("early")), nil
 				})}
 				began := time.Now()
 				if _, err := call(wait, post(t.Context(), t, strings.NewReader("body"))); !errors.Is(err, fails) {
 					t.Errorf("got %v, want %v", err, fails)
 				}
-				if took := time.Since(began); took != 2*time.Second {
-					t.Errorf("the call took %s, want 2s", took)
+				if elapsed := time.Since(began); elapsed != 2*time.Second {
+					t.Errorf("the call elapsed %s, want 2s", elapsed)
 				}
 			})
 		})
 	}
 }
 
-// TestRTTIsTheLowestOfSmallRequests takes small requests only, and leaves connecting out.
+// TestRTTIsTheLowestOfSmallRequests: large requests and the time to connect do not count.
 func TestRTTIsTheLowestOfSmallRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var connect, respond time.Duration
@@ -296,7 +295,7 @@ func TestRTTIsTheLowestOfSmallRequests(t *testing.T) {
 				trace.GotConn(httptrace.GotConnInfo{})
 			}
 			time.Sleep(respond)
-			return answer(strings.NewReader("")), taken(req)
+			return response(strings.NewReader("")), readBody(req)
 		})}
 		for _, tc := range []struct {
 			connect, respond time.Duration
@@ -319,11 +318,11 @@ func TestRTTIsTheLowestOfSmallRequests(t *testing.T) {
 	})
 }
 
-// TestLayersLeaveTheRequestAlone holds http.RoundTripper's rule that a request is not changed.
+// TestLayersLeaveTheRequestAlone: no layer changes a request, as http.RoundTripper demands.
 func TestLayersLeaveTheRequestAlone(t *testing.T) {
-	var next http.RoundTripper = answering(1000)
+	var next http.RoundTripper = responding(1000)
 	for _, layer := range []http.RoundTripper{
-		&Watchdog{Next: next, Patience: patience}, &Limit{Next: next, Rate: rate.NewLimiter(1000, 1000)},
+		&Watchdog{Next: next, Timeouts: timeouts}, &Limit{Next: next, Rate: rate.NewLimiter(1000, 1000)},
 		&Meter{Next: next, Meter: new(counts)}, &CloseWait{Next: next}, &RTT{Next: next},
 	} {
 		req := post(t.Context(), t, strings.NewReader("body"))
@@ -337,7 +336,7 @@ func TestLayersLeaveTheRequestAlone(t *testing.T) {
 	}
 }
 
-// TestLayersAllocatePerCallOnly holds that what a call allocates does not grow with its bodies.
+// TestLayersAllocatePerCallOnly: the allocations of a call do not grow with its bodies.
 func TestLayersAllocatePerCallOnly(t *testing.T) {
 	piece := make([]byte, pieceSize)
 	read := func(r io.Reader) error {
@@ -350,11 +349,11 @@ func TestLayersAllocatePerCallOnly(t *testing.T) {
 	peer := peer(func(req *http.Request) (*http.Response, error) {
 		_ = read(req.Body)
 		_ = req.Body.Close()
-		return answer(io.LimitReader(endless{}, req.ContentLength)), nil
+		return response(io.LimitReader(endless{}, req.ContentLength)), nil
 	})
 	stack := &CloseWait{Next: &Limit{
 		Rate: rate.NewLimiter(rate.Inf, pieceSize),
-		Next: &Meter{Meter: new(counts), Next: &Watchdog{Patience: DefaultPatience, Next: &RTT{Next: peer}}},
+		Next: &Meter{Meter: new(counts), Next: &Watchdog{Timeouts: DefaultTimeouts, Next: &RTT{Next: peer}}},
 	}}
 	allocs := func(pieces int64) float64 {
 		return testing.AllocsPerRun(10, func() {

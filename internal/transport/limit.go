@@ -8,11 +8,11 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limit is a RoundTripper whose bodies, in both directions together, take what Rate gives, in bytes
-// a second. Headers are free. One limiter may serve many Limits. It is safe for concurrent use.
+// Limit is a RoundTripper whose bodies, in both directions together, are limited to Rate, in bytes
+// a second. Headers do not count. Many Limits may share one limiter. It is safe for concurrent use.
 type Limit struct {
 	Next http.RoundTripper
-	Rate *rate.Limiter // its burst bounds how many bytes a Read returns
+	Rate *rate.Limiter // its burst bounds the bytes of one Read
 }
 
 var _ http.RoundTripper = (*Limit)(nil)
@@ -28,7 +28,7 @@ func (l *Limit) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// bucket is what the bodies of one call draw from.
+// bucket is the token bucket of the bodies of one call.
 type bucket struct {
 	ctx  context.Context // of the call: its end ends the waiting
 	rate *rate.Limiter
@@ -43,7 +43,7 @@ type limitedBody struct {
 	bucket *bucket
 }
 
-// Read waits after it has read, for only then it is known how many bytes there are.
+// Read waits after it has read, because only then the number of bytes is known.
 func (l *limitedBody) Read(p []byte) (int, error) {
 	n, err := l.ReadCloser.Read(p[:min(len(p), l.bucket.rate.Burst())])
 	if n > 0 {

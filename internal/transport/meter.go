@@ -7,9 +7,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Meter is a RoundTripper that adds the bytes of bodies to a job's counts as they pass, in both
-// directions. Headers do not count. A body that is sent twice counts twice. It is safe for
-// concurrent use.
+// Meter is a RoundTripper that counts the bytes of bodies for a job, in both directions. Headers do
+// not count. A body that is sent twice counts twice. It is safe for concurrent use.
 type Meter struct {
 	Next  http.RoundTripper
 	Meter transfer.Meter

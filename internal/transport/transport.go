@@ -19,22 +19,22 @@ const connectTimeout = 10 * time.Second
 type Config struct {
 	CAFile  string // PEM certificates to trust in addition to the system's; may be empty
 	MaxIdle int    // connections kept open to each host; more are opened as requests need them
-	// Writes says that jobs change something over them: a Fence holds them back, and what is closed
-	// is reset.
+	// Writes says that jobs change something over the connections: they obey a Fence, and Close
+	// resets them.
 	Writes bool
-	Guard  *lease.Guard // watches them if they write; may be nil
+	Guard  *lease.Guard // watches connections that write; may be nil
 }
 
-// Pool is a pool of connections, the innermost RoundTripper of each stack. When the file of
-// certificates to trust has changed, new connections trust what it holds now, and old ones end with
-// their calls. A panic of a request's body, which net/http reads in a goroutine of its own, is an
-// error of the call. It is safe for concurrent use.
+// Pool is a pool of connections, the innermost RoundTripper of each stack. When the file of trusted
+// certificates changes, new connections use the new certificates, and old connections close after
+// their calls. net/http reads a request's body in a goroutine of its own; a panic there becomes an
+// error of the call. Pool is safe for concurrent use.
 type Pool struct {
 	cfg   Config
 	trust *certs.Trust
 
 	mu    sync.Mutex
-	roots *x509.CertPool  // what current trusts
+	roots *x509.CertPool  // trusted by http
 	http  *http.Transport // nil: not made yet
 }
 
@@ -57,7 +57,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 // CloseIdleConnections closes the connections that no call uses.
 func (p *Pool) CloseIdleConnections() { p.current().CloseIdleConnections() }
 
-// current is the connections that trust what is to be trusted now.
+// current is the transport that trusts the certificates of now.
 func (p *Pool) current() *http.Transport {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,14 +68,14 @@ func (p *Pool) current() *http.Transport {
 	if p.http != nil {
 		p.http.CloseIdleConnections()
 	}
-	p.http, p.roots = connections(p.cfg, roots), roots
+	p.http, p.roots = newTransport(p.cfg, roots), roots
 	return p.http
 }
 
-// connections speak HTTP/1.1 alone, one connection for each request in flight: one HTTP/2
-// connection for all chunks was half as fast. They never ask for compression nor inflate: encodings
-// are the client's to choose.
-func connections(cfg Config, roots *x509.CertPool) *http.Transport {
+// newTransport makes a transport that speaks HTTP/1.1 alone, with one connection for each request
+// in flight: one HTTP/2 connection for all chunks was half as fast. It neither requests compression
+// nor inflates, because the client chooses encodings.
+func newTransport(cfg Config, roots *x509.CertPool) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{

@@ -2,25 +2,20 @@ package transport
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/pem"
 	"io"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// served is a pool of connections and the URL of a server that h plays.
-func served(t testing.TB, h http.HandlerFunc) (pool *Pool, url string) {
+// newServer is a pool of connections and the URL of a server with the handler h.
+func newServer(t testing.TB, h http.HandlerFunc) (pool *Pool, url string) {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
@@ -32,13 +27,13 @@ func served(t testing.TB, h http.HandlerFunc) (pool *Pool, url string) {
 	return pool, s.URL
 }
 
-// echo answers with the body of the request.
+// echo responds with the body of the request.
 func echo(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	_, _ = w.Write(body)
 }
 
-// largest notes the longest buffer that Read is given.
+// largest records the length of the longest buffer of a Read.
 type largest struct {
 	io.Reader
 	n int
@@ -49,10 +44,9 @@ func (l *largest) Read(p []byte) (int, error) {
 	return l.Reader.Read(p)
 }
 
-// TestBodiesGoInLargePieces holds the size of the pieces in which a body is sent, and that they are
-// all of the body.
-func TestBodiesGoInLargePieces(t *testing.T) {
-	pool, url := served(t, echo)
+// TestBodiesAreSentInLargePieces: a body is sent in pieces of pieceSize, and completely.
+func TestBodiesAreSentInLargePieces(t *testing.T) {
+	pool, url := newServer(t, echo)
 	data := bytes.Repeat([]byte("0123456789"), 100_000)
 	body := &largest{Reader: bytes.NewReader(data)}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, body)
@@ -67,22 +61,22 @@ func TestBodiesGoInLargePieces(t *testing.T) {
 	defer resp.Body.Close()
 	var got bytes.Buffer
 	if _, err := Copy(&got, resp.Body); err != nil || !bytes.Equal(got.Bytes(), data) {
-		t.Errorf("%d bytes came back, %v; want %d", got.Len(), err, len(data))
+		t.Errorf("got %d bytes, %v; want %d", got.Len(), err, len(data))
 	}
 	if body.n != pieceSize {
-		t.Errorf("the longest read is %d bytes, want %d", body.n, pieceSize)
+		t.Errorf("the longest read: got %d bytes, want %d", body.n, pieceSize)
 	}
 }
 
-// TestNewRefusesBadCertificates passes the errors of certs.NewTrust on.
+// TestNewRefusesBadCertificates: New returns the errors of certs.NewTrust.
 func TestNewRefusesBadCertificates(t *testing.T) {
 	if _, err := New(Config{CAFile: t.TempDir() + "/none.pem"}); transfer.CodeOf(err) != transfer.CodeInvalid {
 		t.Errorf("got %v, want %s", err, transfer.CodeInvalid)
 	}
 }
 
-// TestRenewedCertificatesAreTrusted trusts what the file holds when a connection is made, and drops
-// connections that were made by what it held before.
+// TestRenewedCertificatesAreTrusted: a new connection trusts the current content of the file.
+// Connections that trusted the earlier content are closed.
 func TestRenewedCertificatesAreTrusted(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(echo))
 	t.Cleanup(s.Close)
@@ -93,7 +87,8 @@ func TestRenewedCertificatesAreTrusted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wrong, right := certificate(t), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	wrong, _ := transfertest.Certificate(t)
+	right := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 	trust(wrong)
 	pool, err := New(Config{CAFile: path, MaxIdle: 1})
 	if err != nil {
@@ -120,19 +115,4 @@ func TestRenewedCertificatesAreTrusted(t *testing.T) {
 			t.Errorf("step %d: got %v, want %q", step, err, tc.code)
 		}
 	}
-}
-
-// certificate is one that signs itself, in PEM.
-func certificate(t *testing.T) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	about := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, about, about, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

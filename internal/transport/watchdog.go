@@ -12,51 +12,52 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Patience is how long a call may stand still. A call as a whole has no limit: a slow one that
-// moves is healthy.
-type Patience struct {
-	Period time.Duration // each period has to bring
-	Bytes  int64         // that many bytes, or the call is given up
-	Answer time.Duration // how long the answer may take to begin when all has been sent
+// Timeouts is how long a call may go without progress. A call as a whole has no limit: a slow one
+// that makes progress is healthy.
+type Timeouts struct {
+	Period   time.Duration // while a body is transferred, each period must bring
+	Bytes    int64         // at least that many bytes
+	Response time.Duration // how long the response may take to begin after the request was sent
 }
 
-// DefaultPatience is for calls over any network.
-var DefaultPatience = Patience{Period: time.Minute, Bytes: 64 << 10, Answer: 2 * time.Minute}
+// DefaultTimeouts is for calls over any network.
+var DefaultTimeouts = Timeouts{Period: time.Minute, Bytes: 64 << 10, Response: 2 * time.Minute}
 
-// Watchdog is a RoundTripper that ends a call which stands still, with CodeTimeout. It is safe for
-// concurrent use.
+// Watchdog is a RoundTripper that ends a stalled call with CodeTimeout. It is safe for concurrent
+// use.
 //
-// The clock runs only while the call waits for the network or the server. It stands while a body of
-// the request is read, for then the call waits for what is above the watchdog, such as a rate
-// limit, and while no Read of the answer's body is under way, for then it waits for the caller.
+// The clock runs only while the call waits for the network or the server. It stops while the
+// request's body is read, because the call then waits for a layer above the watchdog, such as a
+// rate limit. It also stops between two Reads of the response's body, because the call then waits
+// for its caller.
 type Watchdog struct {
 	Next     http.RoundTripper
-	Patience Patience
+	Timeouts Timeouts
 }
 
 var _ http.RoundTripper = (*Watchdog)(nil)
 
 // RoundTrip implements http.RoundTripper.
 func (d *Watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
-	w := newWatch(req.Context(), d.Patience)
-	resp, err := d.Next.RoundTrip(withBody(w.ctx, req, w.sent))
+	w := newWatch(req.Context(), d.Timeouts)
+	resp, err := d.Next.RoundTrip(withBody(w.ctx, req, w.watchRequest))
 	if err != nil {
-		err = w.explain(err)
+		err = w.reason(err)
 		w.stop()
 		return nil, err
 	}
 	w.hold()
-	resp.Body = &watchedAnswer{ReadCloser: resp.Body, watch: w}
+	resp.Body = &watchedResponse{ReadCloser: resp.Body, watch: w}
 	return resp, nil
 }
 
-// watchedRequest is a request's body: the clock stands while it is read.
+// watchedRequest is a request's body: the clock stops while it is read.
 type watchedRequest struct {
 	io.ReadCloser
 	watch *watch
 }
 
-func (w *watch) sent(body io.ReadCloser) io.ReadCloser {
+func (w *watch) watchRequest(body io.ReadCloser) io.ReadCloser {
 	return &watchedRequest{ReadCloser: body, watch: w}
 }
 
@@ -64,92 +65,92 @@ func (b *watchedRequest) Read(p []byte) (int, error) {
 	b.watch.hold()
 	defer b.watch.release()
 	n, err := b.ReadCloser.Read(p)
-	b.watch.read(n, err)
+	b.watch.observe(n, err)
 	return n, err
 }
 
-// watchedAnswer is an answer's body: the clock runs while it is read.
-type watchedAnswer struct {
+// watchedResponse is a response's body: the clock runs while it is read.
+type watchedResponse struct {
 	io.ReadCloser
 	watch *watch
 }
 
-func (b *watchedAnswer) Read(p []byte) (int, error) {
+func (b *watchedResponse) Read(p []byte) (int, error) {
 	b.watch.release()
 	defer b.watch.hold()
 	n, err := b.ReadCloser.Read(p)
-	b.watch.read(n, err)
+	b.watch.observe(n, err)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = b.watch.explain(err)
+		err = b.watch.reason(err)
 	}
 	return n, err
 }
 
-func (b *watchedAnswer) Close() error {
+func (b *watchedResponse) Close() error {
 	defer b.watch.stop()
 	return b.ReadCloser.Close()
 }
 
-// errNoProgress is in the chain of every error with which a watch ends a call.
+// errNoProgress is in the chain of every error that a watch ends a call with.
 var errNoProgress = errors.New("no progress")
 
-func standsStill() error {
-	return transfer.Errorf(transfer.CodeTimeout, "the network or the other side stands still", "%w", errNoProgress)
+func errStalled() error {
+	return transfer.Errorf(transfer.CodeTimeout, "the network or the server has stalled: check both", "%w", errNoProgress)
 }
 
-// watch ends the context of one call when the call stands still. It is safe for concurrent use.
+// watch ends the context of one call when the call stalls. It is safe for concurrent use.
 //
-// The timer is not set again when due moves to later, but when it fires too early, so that a piece
-// of a body costs two looks at the clock and no timer.
+// When due moves to a later time, the timer stays as it is. It fires too early then, and is set
+// again. So a piece of a body costs two readings of the clock and no timer.
 type watch struct {
 	ctx      context.Context // of the call
 	cancel   context.CancelCauseFunc
-	patience Patience
+	timeouts Timeouts
 
-	mu     sync.Mutex
-	timer  *time.Timer
-	fires  time.Time     // when the timer does; zero: it is not set
-	due    time.Time     // when the call is given up if it does not move, unless held
-	left   time.Duration // until then, while held
-	held   int           // holds that were not released
-	moving bool          // a body has begun and not ended
-	n      int64         // bytes moved in this period
+	mu           sync.Mutex
+	timer        *time.Timer
+	fires        time.Time     // when the timer does; zero: it is not set
+	due          time.Time     // when the call ends if it makes no progress, unless held
+	remaining    time.Duration // until due, while held
+	held         int           // holds that were not released
+	transferring bool          // a body has begun and not ended
+	n            int64         // bytes transferred in this period
 }
 
-// newWatch watches a call that begins now and ends with ctx at the latest. stop must be called in
-// the end.
-func newWatch(ctx context.Context, p Patience) *watch {
-	due := time.Now().Add(p.Answer)
-	w := &watch{patience: p, due: due, fires: due}
+// newWatch watches a call that begins now and ends with ctx at the latest. The caller must call
+// stop at the end.
+func newWatch(ctx context.Context, limits Timeouts) *watch {
+	due := time.Now().Add(limits.Response)
+	w := &watch{timeouts: limits, due: due, fires: due}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.mu.Lock() // expired reads timer
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(p.Answer, panics.Func(w.expired, w.cancel))
+	w.timer = time.AfterFunc(limits.Response, panics.Func(w.expired, w.cancel))
 	return w
 }
 
-// read notes what a Read of a body returned.
-func (w *watch) read(n int, err error) {
+// observe records what a Read of a body returned.
+func (w *watch) observe(n int, err error) {
 	if n > 0 {
-		w.moved(n)
+		w.progress(n)
 	}
 	if err != nil {
-		w.moved(0)
+		w.progress(0)
 	}
 }
 
-// moved notes that n bytes of a body went by; 0 at its end.
-func (w *watch) moved(n int) {
+// progress records that n bytes of a body were transferred; 0 at its end.
+func (w *watch) progress(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.n += int64(n)
 	switch {
-	case n > 0 && !w.moving:
-		w.moving = true
-		w.await(w.patience.Period)
+	case n > 0 && !w.transferring:
+		w.transferring = true
+		w.extend(w.timeouts.Period)
 	case n == 0:
-		w.moving, w.n = false, 0
-		w.await(w.patience.Answer)
+		w.transferring, w.n = false, 0
+		w.extend(w.timeouts.Response)
 	}
 }
 
@@ -158,32 +159,32 @@ func (w *watch) hold() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.held++; w.held == 1 {
-		w.left = time.Until(w.due)
+		w.remaining = time.Until(w.due)
 	}
 }
 
-// release takes a hold back.
+// release ends one hold.
 func (w *watch) release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.held--; w.held == 0 {
-		w.await(w.left)
+		w.extend(w.remaining)
 	}
 }
 
-// await gives the call d from now.
-func (w *watch) await(d time.Duration) {
+// extend lets the call continue without progress for d from now.
+func (w *watch) extend(d time.Duration) {
 	if w.held > 0 {
-		w.left = d
+		w.remaining = d
 		return
 	}
 	w.due = time.Now().Add(d)
 	if w.fires.IsZero() || w.due.Before(w.fires) {
-		w.set(d)
+		w.setTimer(d)
 	}
 }
 
-func (w *watch) set(d time.Duration) {
+func (w *watch) setTimer(d time.Duration) {
 	w.fires = w.due
 	w.timer.Reset(d)
 }
@@ -194,21 +195,21 @@ func (w *watch) expired() {
 	defer w.mu.Unlock()
 	w.fires = time.Time{}
 	if w.held > 0 {
-		return // release sets it
+		return // release sets the timer
 	}
 	switch early := time.Until(w.due); {
 	case early > 0:
-		w.set(early)
-	case w.moving && w.n >= w.patience.Bytes:
+		w.setTimer(early)
+	case w.transferring && w.n >= w.timeouts.Bytes:
 		w.n = 0
-		w.await(w.patience.Period)
+		w.extend(w.timeouts.Period)
 	default:
-		w.cancel(standsStill())
+		w.cancel(errStalled())
 	}
 }
 
-// explain is err, or, if the watch has ended the call, why.
-func (w *watch) explain(err error) error {
+// reason is err or, if the watch has ended the call, the error that it ended it with.
+func (w *watch) reason(err error) error {
 	if cause := context.Cause(w.ctx); errors.Is(cause, errNoProgress) || panics.Of(cause) != nil {
 		return cause
 	}
@@ -218,7 +219,7 @@ func (w *watch) explain(err error) error {
 // stop ends the watch, and with it the call's context.
 func (w *watch) stop() {
 	w.mu.Lock()
-	w.held++ // for good: a body that is still read sets no timer
+	w.held++ // never released: a body that is still read sets no timer
 	w.mu.Unlock()
 	w.timer.Stop()
 	w.cancel(nil)

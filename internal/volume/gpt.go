@@ -9,31 +9,31 @@ import (
 
 const gptSignature = "EFI PART"
 
-// sectorSizes are those that disks have, bytes. The header of a GPT is in the second sector.
+// sectorSizes are the sector sizes of disks, in bytes. The header of a GPT is in the second sector.
 var sectorSizes = []int{512, 4096}
 
 // Offsets of fields in the header of a GPT, and limits (UEFI Specification 2.10, table 5.5).
 const (
-	gptLength       = 12
-	gptSum          = 16
-	gptOwnLBA       = 24
-	gptBackup       = 32
-	gptEntries      = 72
-	gptEntryCount   = 80
-	gptEntryLength  = 84
-	gptLeast        = 92 // bytes of a header
-	gptLeastOfEntry = 128
-	maxDiskSize     = 1 << 62
+	gptLength      = 12
+	gptSum         = 16
+	gptOwnLBA      = 24
+	gptBackup      = 32
+	gptEntries     = 72
+	gptEntryCount  = 80
+	gptEntryLength = 84
+	gptMinHeader   = 92 // bytes of a header
+	gptMinEntry    = 128
+	maxDiskSize    = 1 << 62
 )
 
-// gptPartitions reads the entries of a GPT that lie in head. size is that of the disk's sectors,
-// bytes.
+// gptPartitions reads the entries of a GPT that are within head. size is the size of the disk's
+// sectors, in bytes.
 func gptPartitions(head []byte, size int) (list []Partition) {
 	header := head[size:]
 	first := binary.LittleEndian.Uint64(header[gptEntries:])
 	count := int(binary.LittleEndian.Uint32(header[gptEntryCount:]))
 	length := int(binary.LittleEndian.Uint32(header[gptEntryLength:]))
-	if length < gptLeastOfEntry || first > HeadSize/sector {
+	if length < gptMinEntry || first > HeadSize/sector {
 		return nil
 	}
 	for i := range min(count, HeadSize/length) {
@@ -54,7 +54,7 @@ func gptPartitions(head []byte, size int) (list []Partition) {
 // gptEnd is Table.End of a disk that begins with head.
 func gptEnd(head []byte) int64 {
 	for _, size := range sectorSizes {
-		if len(head) < size+gptLeast {
+		if len(head) < size+gptMinHeader {
 			break
 		}
 		if end := headerEnd(head[size:], uint64(size)); end > 0 {
@@ -64,11 +64,11 @@ func gptEnd(head []byte) int64 {
 	return 0
 }
 
-// headerEnd is the offset directly after the backup header that the header p names; 0 if p is
+// headerEnd is the offset directly after the backup header, which the header p locates; 0 if p is
 // damaged.
 func headerEnd(p []byte, sector uint64) int64 {
 	length := binary.LittleEndian.Uint32(p[gptLength:])
-	if !bytes.HasPrefix(p, []byte(gptSignature)) || length < gptLeast || uint64(length) > min(sector, uint64(len(p))) {
+	if !bytes.HasPrefix(p, []byte(gptSignature)) || length < gptMinHeader || uint64(length) > min(sector, uint64(len(p))) {
 		return 0
 	}
 	header := bytes.Clone(p[:length])
@@ -82,9 +82,9 @@ func headerEnd(p []byte, sector uint64) int64 {
 	return int64((backup + 1) * sector)
 }
 
-// Misplaced says why the backup of a GPT is not at the end of a disk of size bytes, and which
-// command moves it there; empty if it is, or if End is unknown.
-func (t Table) Misplaced(size int64) string {
+// BackupWarning is a warning if the backup of a GPT is not at the end of a disk of size bytes, with
+// the command that moves it there. It is empty if the backup is at the end, or if End is 0.
+func (t Table) BackupWarning(size int64) string {
 	const remedy = "on a machine that has the disk, move it there by sgdisk -e DEVICE " +
 		"(or parted DEVICE print, then Fix)"
 	switch {

@@ -9,10 +9,10 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// setSum corrects the checksum of a header.
+// setSum sets the checksum of a header to the right value.
 func setSum(p []byte) {
 	clear(p[gptSum : gptSum+4])
-	binary.LittleEndian.PutUint32(p[gptSum:], crc32.ChecksumIEEE(p[:gptLeast]))
+	binary.LittleEndian.PutUint32(p[gptSum:], crc32.ChecksumIEEE(p[:gptMinHeader]))
 }
 
 // endOf is the End of the table in head; 0 if there is none.
@@ -21,7 +21,8 @@ func endOf(head []byte) int64 {
 	return t.End
 }
 
-// TestEndIsReadFromSoundHeadersOnly reads the end from headers in sectors of both sizes, and from no damaged one.
+// TestEndIsReadFromSoundHeadersOnly: the end comes from headers in sectors of both sizes, and from
+// no damaged header.
 func TestEndIsReadFromSoundHeadersOnly(t *testing.T) {
 	const size = 1 << 30
 	for _, sector := range []int{512, 4096} {
@@ -44,8 +45,8 @@ func TestEndIsReadFromSoundHeadersOnly(t *testing.T) {
 				t.Errorf("sectors of %d, %s: got %d, want 0", sector, name, got)
 			}
 		}
-		if got := endOf(head[:sector+gptLeast-1]); got != 0 {
-			t.Errorf("sectors of %d: got %d from a header that is cut off", sector, got)
+		if got := endOf(head[:sector+gptMinHeader-1]); got != 0 {
+			t.Errorf("sectors of %d, header cut off: got %d, want 0", sector, got)
 		}
 	}
 	if got := endOf(make([]byte, HeadSize)); got != 0 {
@@ -53,18 +54,19 @@ func TestEndIsReadFromSoundHeadersOnly(t *testing.T) {
 	}
 }
 
-// TestBackupWarningNamesACommand reports a table of a disk of another size, with a command that corrects it.
+// TestBackupWarningNamesACommand: the warning about a table of a disk of another size names a
+// command that corrects it.
 func TestBackupWarningNamesACommand(t *testing.T) {
 	for size, want := range map[int64]string{
 		1 << 20: "", 1<<20 + 512: "ends at byte 1048576, and the disk at 1049088", 1<<20 - 512: "truncated",
 	} {
-		got := Table{End: 1 << 20}.Misplaced(size)
+		got := Table{End: 1 << 20}.BackupWarning(size)
 		corrects := strings.Contains(got, "sgdisk -e DEVICE")
 		if corrects != (want != "") || !strings.Contains(got, want) {
 			t.Errorf("%d: got %q, want %q", size, got, want)
 		}
 	}
-	if got := (Table{}).Misplaced(1 << 20); got != "" {
+	if got := (Table{}).BackupWarning(1 << 20); got != "" {
 		t.Errorf("without an end: got %q, want none", got)
 	}
 }

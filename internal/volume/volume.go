@@ -1,6 +1,6 @@
-// Package volume recognises the partition table and the file systems of a disk by its first bytes,
-// so that a job can report them before it overwrites the disk, and warn of a table that does not
-// fit the disk's size. It does no I/O of its own.
+// Package volume recognises the partition table and the file systems of a disk by its first bytes.
+// A job reports them before it overwrites the disk, and warns of a partition table that does not
+// fit the disk's size. The package does no I/O.
 package volume
 
 import "encoding/binary"
@@ -19,8 +19,8 @@ type Partition struct {
 type Table struct {
 	Kind       string // "GPT" or "MBR"
 	Partitions []Partition
-	// End is where a GPT says that the disk ends, directly after the backup header; bytes. It is 0
-	// for an MBR, and where the GPT's first header is damaged.
+	// End is the end of the disk by its GPT, directly after the backup header, in bytes. It is 0
+	// for an MBR, and if the GPT's first header is damaged.
 	End int64
 }
 
@@ -29,9 +29,9 @@ const (
 	sector        = 512
 )
 
-// ParseTable reads the partition table in the first HeadSize bytes of a disk, or all there are
-// (UEFI Specification 2.10, chapter 5); ok is false if there is none. A table that a protective MBR
-// announces and that cannot be read is a GPT without partitions.
+// ParseTable reads the partition table in the first HeadSize bytes of a disk, or in all of a
+// smaller one (UEFI Specification 2.10, chapter 5); ok is false if there is none. If there is a
+// protective MBR but the GPT cannot be read, the result is a GPT without partitions.
 func ParseTable(head []byte) (t Table, ok bool) {
 	for _, size := range sectorSizes {
 		if len(head) >= 2*size && string(head[size:size+len(gptSignature)]) == gptSignature {
@@ -44,8 +44,8 @@ func ParseTable(head []byte) (t Table, ok bool) {
 	return mbrTable(head)
 }
 
-// mbrTable reads the four primary entries; ok is false if they make no table. An extended partition
-// is one entry: its logical partitions are not read.
+// mbrTable reads the four primary entries; ok is false if they make no table. It does not read the
+// logical partitions of an extended one.
 func mbrTable(head []byte) (t Table, ok bool) {
 	const entries, length, protective = 446, 16, 0xee
 	t.Kind = "MBR"
@@ -68,14 +68,14 @@ func mbrTable(head []byte) (t Table, ok bool) {
 	return t, true
 }
 
-// signature is a text that identifies a file system, or other content of a partition, by its
-// offset.
+// signature is a text at a fixed offset that identifies a file system, or other content of a
+// partition.
 type signature struct {
 	name, text string
 	at         int
 }
 
-// bootSectors are the file systems whose first sector ends with bootSignature, too.
+// bootSectors are the file systems whose first sector also ends with bootSignature.
 var bootSectors = []signature{
 	{"NTFS", "NTFS    ", 3}, {"exFAT", "EXFAT   ", 3}, {"FAT", "FAT32   ", 82}, {"FAT", "FAT1", 54},
 }
@@ -86,23 +86,24 @@ var signatures = append([]signature{
 	{"LVM", "LABELONE", 512}, {"swap", "SWAPSPACE2", 4086}, {"ISO 9660", "CD001", 0x8001}, {"SquashFS", "hsqs", 0},
 }, bootSectors...)
 
-func (s *signature) in(head []byte) bool {
+func (s *signature) matches(head []byte) bool {
 	return len(head) >= s.at+len(s.text) && string(head[s.at:s.at+len(s.text)]) == s.text
 }
 
 func bootSector(head []byte) bool {
 	for i := range bootSectors {
-		if bootSectors[i].in(head) {
+		if bootSectors[i].matches(head) {
 			return true
 		}
 	}
 	return false
 }
 
-// FileSystem names the file system, or other content, that begins with head; "" if it is unknown.
+// FileSystem is the name of the file system, or of other content, that begins with head; empty if
+// it is unknown.
 func FileSystem(head []byte) string {
 	for i := range signatures {
-		if signatures[i].in(head) {
+		if signatures[i].matches(head) {
 			return signatures[i].name
 		}
 	}

@@ -66,16 +66,16 @@ func TestParseTableReadsGPTAndMBR(t *testing.T) {
 func TestEndsWithGPTFindsABackup(t *testing.T) {
 	tail := make([]byte, 64<<10)
 	if EndsWithGPT(tail) || EndsWithGPT(nil) {
-		t.Error("zeros are taken for a GPT")
+		t.Error("zeros: got true, want false")
 	}
 	copy(tail[len(tail)-512:], gptSignature)
 	if !EndsWithGPT(tail) {
-		t.Error("a GPT in the last sector is not found")
+		t.Error("a GPT in the last sector: got false, want true")
 	}
 }
 
-// TestFileSystemsOfMkfsAreRecognised: FileSystem recognises what mkfs makes, and ParseTable takes none of it for
-// a table.
+// TestFileSystemsOfMkfsAreRecognised: FileSystem recognises the file systems that mkfs makes, and
+// ParseTable finds no table in them.
 func TestFileSystemsOfMkfsAreRecognised(t *testing.T) {
 	for want, tc := range map[string]struct{ command, debian string }{
 		"ext2/3/4": {"mkfs.ext4 -q", "e2fsprogs"},
@@ -85,7 +85,7 @@ func TestFileSystemsOfMkfsAreRecognised(t *testing.T) {
 		"swap":     {"mkswap -q", "util-linux"},
 	} {
 		args := strings.Fields(tc.command)
-		transfertest.Program(t, args[0], tc.debian)
+		transfertest.RequireProgram(t, args[0], tc.debian)
 		path := filepath.Join(t.TempDir(), "disk")
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -110,19 +110,18 @@ func TestFileSystemsOfMkfsAreRecognised(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", tc.command, got, want)
 		}
 		if table, ok := ParseTable(head); ok {
-			t.Errorf("%s: taken for %+v", tc.command, table)
+			t.Errorf("%s: got table %+v, want none", tc.command, table)
 		}
 	}
 }
 
 func TestZerosAreNoFileSystem(t *testing.T) {
 	if got := FileSystem(make([]byte, HeadSize)); got != "" {
-		t.Errorf("zeros are %q", got)
+		t.Errorf("got %q, want none", got)
 	}
 }
 
-// FuzzParseTable reads any bytes without a panic, and returns no partition and no end that
-// overflows an int64.
+// FuzzParseTable: any bytes are read without a panic, and no partition or end overflows an int64.
 func FuzzParseTable(f *testing.F) {
 	f.Add(mbr(0x83, 2048, 4096))
 	f.Add(gpt(512, 2048, 4095))
@@ -132,11 +131,11 @@ func FuzzParseTable(f *testing.F) {
 	f.Fuzz(func(t *testing.T, head []byte) {
 		table, _ := ParseTable(head)
 		if table.End != 0 && (table.End < 512 || table.End > maxDiskSize) {
-			t.Fatalf("%+v", table)
+			t.Fatalf("got end %d, want 0 or 512 to %d", table.End, int64(maxDiskSize))
 		}
 		for _, p := range table.Partitions {
 			if p.Off < 0 || p.Len <= 0 || p.Off+p.Len < 0 {
-				t.Fatalf("%+v", p)
+				t.Fatalf("got partition %+v, want one within an int64", p)
 			}
 		}
 		FileSystem(head)

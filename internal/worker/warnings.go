@@ -39,5 +39,5 @@ func (a *attempt) misplacedGPT(ctx context.Context) string {
 		return ""
 	}
 	table, _ := volume.ParseTable(head)
-	return table.Misplaced(capacity)
+	return table.BackupWarning(capacity)
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Program fails the test if a program is not installed, with the Debian package that has it.
-func Program(t testing.TB, name, debian string) {
+// RequireProgram fails the test if a program is not installed, and names the Debian package of it.
+func RequireProgram(t testing.TB, name, debian string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
 		t.Fatalf("%v: install the Debian package %s", err, debian)
