@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// MaxChunk is the most bytes that one call may read (manual 7.3), and that we write in one (manual
-	// 7.2): 4 MiB.
+	// MaxChunk is how many bytes one call may read (manual 7.3) and should write (manual 7.2) at
+	// most: 4 MiB.
 	MaxChunk = 4 << 20
-	// SectorSize is what the size of a drive is a multiple of, in bytes.
+	// SectorSize divides the size of each drive, in bytes.
 	SectorSize = 512
 	// maxName is the longest name of a drive, in bytes.
 	maxName = 255
 )
 
-// Drives is the addresses of drives: ENDPOINT:UUID, and ENDPOINT: for one yet to be made.
+// Drives are the addresses of drives: ENDPOINT:UUID, and ENDPOINT: for a new drive.
 var Drives = transfer.Scheme{Name: "drive", Parse: parseDrive, Owns: transfer.Ref.IsDrive, Check: checkSpec}
 
 var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
@@ -34,18 +34,18 @@ func parseDrive(text string) (r transfer.Ref, ok bool, err error) {
 	if drive == "" || ValidUUID(drive) {
 		return transfer.Ref{Endpoint: name, Drive: drive}, true, nil
 	}
-	// A mistyped UUID must not quietly become a file of that name.
+	// A mistyped UUID must not become the name of a file.
 	return r, false, transfer.BadAddress(text,
 		"what follows the colon is not a drive UUID: transferctl drives list "+name+
 			" shows them; for a file of this name write ./"+text)
 }
 
-// notUUID is the error for text that is not a drive's UUID where only a UUID can be.
+// notUUID is the error for text that must be a drive's UUID and is not.
 func notUUID(s string) error {
 	return invalid("transferctl drives list shows the UUIDs of drives", "%q is not the UUID of a drive", s)
 }
 
-// checkSpec refuses what a drive of API 1.0 cannot be or take.
+// checkSpec refuses specs that drives of API 1.0 do not support.
 func checkSpec(s *transfer.Spec) error {
 	for _, r := range []transfer.Ref{s.Source, s.Target} {
 		if r.Drive != "" && !ValidUUID(r.Drive) {

@@ -8,40 +8,47 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-const uuidA, uuidB = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+const (
+	uuidA = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+	uuidB = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+)
 
 func TestValidUUIDAcceptsLowerCaseOnly(t *testing.T) {
 	for id, want := range map[string]bool{
-		uuidA: true, uuidB: true, "": false, strings.ToUpper(uuidA): false, uuidA + "\n": false, "../" + uuidA[3:]: false,
+		uuidA: true, uuidB: true, "": false, strings.ToUpper(uuidA): false, uuidA + "\n": false,
+		"../" + uuidA[3:]: false,
 	} {
-		if ValidUUID(id) != want {
-			t.Errorf("ValidUUID(%q) = %t", id, !want)
+		if got := ValidUUID(id); got != want {
+			t.Errorf("%q: got %t, want %t", id, got, want)
 		}
 	}
 }
 
-// TestSpecsBeyondTheLimitsOfDrivesAreRefused are those of API 1.0, and no limits of other places.
+// TestSpecsBeyondTheLimitsOfDrivesAreRefused: the limits are those of API 1.0.
 func TestSpecsBeyondTheLimitsOfDrivesAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(s *transfer.Spec)
 		ok     bool
 	}{
-		"defaults":           {func(*transfer.Spec) {}, true},
-		"all of a new drive": {func(s *transfer.Spec) { s.Name, s.Size, s.Tags, s.Readers = "n", 512, []string{"a:b"}, []string{uuidB} }, true},
-		"size 511":           {func(s *transfer.Spec) { s.Size = 511 }, false},
-		"size 513":           {func(s *transfer.Spec) { s.Size = 513 }, false},
-		"name of 255":        {func(s *transfer.Spec) { s.Name = strings.Repeat("n", 255) }, true},
-		"name of 256":        {func(s *transfer.Spec) { s.Name = strings.Repeat("n", 256) }, false},
-		"name on two lines":  {func(s *transfer.Spec) { s.Name = "a\nsize 1" }, false},
-		"empty tag":          {func(s *transfer.Spec) { s.Tags = []string{"a", ""} }, false},
-		"tag with blank":     {func(s *transfer.Spec) { s.Tags = []string{"a b"} }, false},
-		"tag with line end":  {func(s *transfer.Spec) { s.Tags = []string{"a\n"} }, false},
-		"reader":             {func(s *transfer.Spec) { s.Readers = []string{"me"} }, false},
-		"chunk 4M":           {func(s *transfer.Spec) { s.ChunkSize = MaxChunk }, true},
-		"chunk 4M+4k":        {func(s *transfer.Spec) { s.ChunkSize = MaxChunk + transfer.MinChunkSize }, false},
+		"defaults": {func(*transfer.Spec) {}, true},
+		"all of a new drive": {func(s *transfer.Spec) {
+			s.Name, s.Size, s.Tags, s.Readers = "n", 512, []string{"a:b"}, []string{uuidB}
+		}, true},
+		"size 511":          {func(s *transfer.Spec) { s.Size = 511 }, false},
+		"size 513":          {func(s *transfer.Spec) { s.Size = 513 }, false},
+		"name of 255":       {func(s *transfer.Spec) { s.Name = strings.Repeat("n", 255) }, true},
+		"name of 256":       {func(s *transfer.Spec) { s.Name = strings.Repeat("n", 256) }, false},
+		"name on two lines": {func(s *transfer.Spec) { s.Name = "a\nsize 1" }, false},
+		"empty tag":         {func(s *transfer.Spec) { s.Tags = []string{"a", ""} }, false},
+		"tag with blank":    {func(s *transfer.Spec) { s.Tags = []string{"a b"} }, false},
+		"tag with line end": {func(s *transfer.Spec) { s.Tags = []string{"a\n"} }, false},
+		"reader":            {func(s *transfer.Spec) { s.Readers = []string{"me"} }, false},
+		"chunk 4M":          {func(s *transfer.Spec) { s.ChunkSize = MaxChunk }, true},
+		"chunk 4M+4k":       {func(s *transfer.Spec) { s.ChunkSize = MaxChunk + transfer.MinChunkSize }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/images/disk.img"}, transfer.Ref{Endpoint: "zrh"})
+			source, target := transfer.Ref{Path: "/images/disk.img"}, transfer.Ref{Endpoint: "zrh"}
+			s := transfer.NewSpec(transfer.Upload, source, target)
 			tc.change(&s)
 			err := transfer.Schemes{Drives, transfer.Files}.Check(&s)
 			if (err == nil) != tc.ok || (err != nil && transfer.CodeOf(err) != transfer.CodeInvalid) {
@@ -49,7 +56,7 @@ func TestSpecsBeyondTheLimitsOfDrivesAreRefused(t *testing.T) {
 			}
 			var e *transfer.Error
 			if err != nil && (!errors.As(err, &e) || e.Hint == "") {
-				t.Errorf("no hint with %v", err)
+				t.Errorf("got %v without a hint, want one", err)
 			}
 		})
 	}

@@ -20,17 +20,17 @@ type DriveInfo struct {
 	Name    string
 	Size    int64  // bytes
 	Status  string // active, inactive, copying, imaging
-	Imaging string // how far the endpoint is with making it; empty when it is done
+	Imaging string // progress of the endpoint while it makes the drive; empty when it is complete
 	Claimed []string
 	Tags    []string
 	Readers []string
-	Keys    Object // all that the endpoint said
+	Keys    Object // the complete response
 }
 
 func newDriveInfo(o Object) (DriveInfo, error) {
 	size, err := strconv.ParseInt(o["size"], 10, 64)
 	if err != nil || size < 0 || !ValidUUID(strings.ToLower(o["drive"])) {
-		return DriveInfo{}, transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer describes no drive")
+		return DriveInfo{}, transfer.Errorf(transfer.CodeProtocol, hintNotAPI, "the response describes no drive")
 	}
 	d := DriveInfo{
 		UUID: o["drive"], Name: o["name"], Size: size, Status: o["status"], Imaging: o["imaging"],
@@ -42,11 +42,13 @@ func newDriveInfo(o Object) (DriveInfo, error) {
 	return d, nil
 }
 
-// Ready reports whether the endpoint has finished making the drive: clients wait for `imaging` to go, for `claimed` to go
-// or for `status active`, and an endpoint may show any of them first. An inactive drive is an error: making it failed.
+// Ready reports whether the endpoint has finished making the drive. Endpoints show that by `status
+// active`, or by the end of `imaging` or `claimed`, in any order. An inactive drive is an error:
+// the endpoint could not make it.
 func (d *DriveInfo) Ready() (bool, error) {
 	if d.Status == "inactive" {
-		return false, transfer.Errorf(transfer.CodeRefused, "the endpoint could not complete it; destroy it and try again", "drive %s is inactive", d.UUID)
+		return false, transfer.Errorf(transfer.CodeRefused,
+			"the endpoint could not complete it; destroy it and try again", "drive %s is inactive", d.UUID)
 	}
 	claimed := slices.ContainsFunc(d.Claimed, func(c string) bool { return strings.Contains(c, "imaging") })
 	return (d.Status == "active" || d.Status == "") && d.Imaging == "" && !claimed, nil
@@ -60,7 +62,8 @@ type CreateOptions struct {
 	Readers []string // UUIDs
 }
 
-// CloneOptions describe the copy of a drive. Without a Size it is as large as its origin; tags are not inherited.
+// CloneOptions describe the copy of a drive. Without a Size it is as large as its source. Tags are
+// not copied.
 type CloneOptions CreateOptions
 
 func (o CreateOptions) object() Object {
@@ -77,21 +80,22 @@ func (o CreateOptions) object() Object {
 	return keys
 }
 
-// Create makes a drive (manual 7.1), which reads as zeros.
+// Create makes a drive of zeros (manual 7.1).
 func (c *Client) Create(ctx context.Context, o CreateOptions) (DriveInfo, error) {
 	d, err := c.postDrive(ctx, "create drive", "drives/create", o.object())
 	if err == nil && d.Size < o.Size {
-		err = transfer.Errorf(transfer.CodeProtocol, "", "drive %s was made with %d bytes, not %d", d.UUID, d.Size, o.Size)
+		err = transfer.Errorf(transfer.CodeProtocol, "", "drive %s has %d bytes, not %d", d.UUID, d.Size, o.Size)
 	}
 	return d, err
 }
 
-// Clone has the endpoint copy a drive (manual 7.4). It returns at once; the new drive is to be used when it is Ready.
+// Clone makes the endpoint copy a drive (manual 7.4). It does not wait; the new drive is usable
+// when it is Ready.
 func (c *Client) Clone(ctx context.Context, uuid string, o CloneOptions) (DriveInfo, error) {
 	return c.postDrive(ctx, "clone drive "+uuid, drivePath(uuid, "clone"), CreateOptions(o).object())
 }
 
-// Set changes the keys given and leaves the others (used by real clients, not in the manual).
+// Set changes the given keys and no others (real clients use it, the manual does not have it).
 func (c *Client) Set(ctx context.Context, uuid string, keys Object) (DriveInfo, error) {
 	return c.postDrive(ctx, "change drive "+uuid, drivePath(uuid, "set"), keys)
 }
@@ -104,8 +108,8 @@ func (c *Client) postDrive(ctx context.Context, op, path string, keys Object) (D
 	return c.oneDrive(ctx, op, http.MethodPost, path, input)
 }
 
-// Info describes a drive (manual 7.6). What is no UUID, as in the record of a job that others have
-// written to, is CodeInvalid and asked of no endpoint.
+// Info describes a drive (manual 7.6). If uuid is no UUID, as in a job's record that someone has
+// changed, Info makes no call and returns CodeInvalid.
 func (c *Client) Info(ctx context.Context, uuid string) (DriveInfo, error) {
 	if !ValidUUID(uuid) {
 		return DriveInfo{}, notUUID(uuid)
@@ -116,7 +120,10 @@ func (c *Client) Info(ctx context.Context, uuid string) (DriveInfo, error) {
 func (c *Client) oneDrive(ctx context.Context, op, method, path string, input []byte) (DriveInfo, error) {
 	drives, err := c.manyDrives(ctx, op, method, path, input)
 	if err == nil && len(drives) != 1 {
-		err = &transfer.Error{Op: op, Code: transfer.CodeProtocol, Hint: notAPI, Err: fmt.Errorf("the answer describes %d drives", len(drives))}
+		err = &transfer.Error{
+			Op: op, Code: transfer.CodeProtocol, Hint: hintNotAPI,
+			Err: fmt.Errorf("the response describes %d drives", len(drives)),
+		}
 	}
 	if err != nil {
 		return DriveInfo{}, err
@@ -169,22 +176,22 @@ func (c *Client) StandardImages(ctx context.Context) ([]string, error) {
 
 func (c *Client) list(ctx context.Context, path string) ([]string, error) {
 	text, err := c.text(ctx, "list "+path, http.MethodGet, path, nil)
-	return list(text), err
+	return decodeList(text), err
 }
 
-// Destroy destroys a drive and all that is on it (manual 7.5).
+// Destroy destroys a drive and its data (manual 7.5).
 func (c *Client) Destroy(ctx context.Context, uuid string) error {
 	return c.do(ctx, &request{op: "destroy drive " + uuid, method: http.MethodPost, path: drivePath(uuid, "destroy")})
 }
 
-// Profile is Account without the endpoint's time.
+// Profile is the UUID of the account that the credentials belong to.
 func (c *Client) Profile(ctx context.Context) (string, error) {
 	uuid, _, err := c.Account(ctx)
 	return uuid, err
 }
 
 // Account is the UUID of the account that the credentials belong to (manual 6.1), and the
-// endpoint's time, to the second; zero if it does not say.
+// endpoint's time, to the second; it is zero if the response has none.
 func (c *Client) Account(ctx context.Context) (uuid string, clock time.Time, err error) {
 	const op = "look at the profile"
 	text, header, err := c.textAndHeader(ctx, op, http.MethodGet, "profile/info", nil)
@@ -195,28 +202,29 @@ func (c *Client) Account(ctx context.Context) (uuid string, clock time.Time, err
 	objects := Decode(text)
 	if len(objects) != 1 || cmp.Or(objects[0]["uuid"], objects[0]["email"]) == "" {
 		return "", clock, &transfer.Error{
-			Op: op, Code: transfer.CodeProtocol, Hint: notAPI,
-			Err: fmt.Errorf("%s did not answer with a profile", c.shared.name),
+			Op: op, Code: transfer.CodeProtocol, Hint: hintNotAPI,
+			Err: fmt.Errorf("the response of %s is no profile", c.shared.name),
 		}
 	}
 	return cmp.Or(objects[0]["uuid"], objects[0]["email"]), clock, nil
 }
 
-// needPost is the commands without input that have to be posted all the same.
-var needPost = []string{"destroy", "start", "stop", "shutdown", "reset", "create"}
+// postCommands are the commands without input that need POST.
+var postCommands = []string{"destroy", "start", "stop", "shutdown", "reset", "create"}
 
-func wordsOf(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
+func splitPath(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
 
-// IsRead reports whether a call changes nothing, so that it may be made again.
+// IsRead reports whether a call changes nothing, so that it may be repeated.
 func IsRead(path string, input []byte) bool {
-	words := wordsOf(path)
-	return input == nil && !slices.Contains(needPost, words[len(words)-1])
+	words := splitPath(path)
+	return input == nil && !slices.Contains(postCommands, words[len(words)-1])
 }
 
-// Call makes any call and returns its answer as it is, as the vendor's script does: POST with input, or for a command
-// that changes something, and GET for the others. path is a call's words joined by slashes.
+// Call makes any call and returns the text of the response, like the vendor's script. It uses POST
+// with input and for commands that change something, and GET for others. path is the words of the
+// call, joined by slashes.
 func (c *Client) Call(ctx context.Context, path string, input []byte) ([]byte, error) {
-	words, method := wordsOf(path), http.MethodPost
+	words, method := splitPath(path), http.MethodPost
 	if IsRead(path, input) {
 		method = http.MethodGet
 	}

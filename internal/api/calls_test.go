@@ -9,12 +9,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestEachCallSendsWhatTheManualSays makes every call and looks at what goes over the wire (manual 6.1, 7.1 to 7.10).
+// TestEachCallSendsWhatTheManualSays compares the request of each call with the manual (6.1, 7.1 to
+// 7.10).
 func TestEachCallSendsWhatTheManualSays(t *testing.T) {
 	const described = "drive " + uuid + "\nname x\nsize 1024\nstatus active\ntags a b\n"
 	var got calls
-	c := served(t, func(w http.ResponseWriter, r *http.Request) {
-		got.note(r)
+	c := newEndpoint(t, func(w http.ResponseWriter, r *http.Request) {
+		got.record(r)
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/list"):
 			_, _ = w.Write([]byte(uuid + "\n"))
@@ -32,14 +33,21 @@ func TestEachCallSendsWhatTheManualSays(t *testing.T) {
 		call               func() error
 	}{
 		{"POST", "/drives/create", "name x\nreaders r1 r2\nsize 1024\ntags a b\n", func() error {
-			d, err := c.Create(ctx, CreateOptions{Name: "x", Size: 1024, Tags: []string{"a", "b"}, Readers: []string{"r1", "r2"}})
-			if d.UUID != uuid || d.Size != 1024 || !slices.Equal(d.Tags, []string{"a", "b"}) {
-				t.Errorf("created %+v", d)
+			o := CreateOptions{Name: "x", Size: 1024, Tags: []string{"a", "b"}, Readers: []string{"r1", "r2"}}
+			d, err := c.Create(ctx, o)
+			if d.UUID != uuid || d.Size != o.Size || !slices.Equal(d.Tags, o.Tags) {
+				t.Errorf("got %+v, want drive %s with %+v", d, uuid, o)
 			}
 			return err
 		}},
-		{"POST", "/drives/" + uuid + "/clone", "name y\n", func() error { _, err := c.Clone(ctx, uuid, CloneOptions{Name: "y"}); return err }},
-		{"POST", "/drives/" + uuid + "/set", "name z\n", func() error { _, err := c.Set(ctx, uuid, Object{"name": "z"}); return err }},
+		{"POST", "/drives/" + uuid + "/clone", "name y\n", func() error {
+			_, err := c.Clone(ctx, uuid, CloneOptions{Name: "y"})
+			return err
+		}},
+		{"POST", "/drives/" + uuid + "/set", "name z\n", func() error {
+			_, err := c.Set(ctx, uuid, Object{"name": "z"})
+			return err
+		}},
 		{"POST", "/drives/" + uuid + "/destroy", "", func() error { return c.Destroy(ctx, uuid) }},
 		{"GET", "/drives/" + uuid + "/info", "", func() error { _, err := c.Info(ctx, uuid); return err }},
 		{"GET", "/drives/info", "", func() error { _, err := c.InfoAll(ctx); return err }},
@@ -50,30 +58,40 @@ func TestEachCallSendsWhatTheManualSays(t *testing.T) {
 		{"GET", "/drives/standard/info", "", func() error { _, err := c.StandardInfo(ctx); return err }},
 		{"GET", "/profile/info", "", func() error { _, err := c.Profile(ctx); return err }},
 		{"GET", "/drives/a b/../x", "", func() error { _, err := c.Call(ctx, "drives/a b/../x", nil); return err }},
-		{"POST", "/servers/create", "name x\n", func() error { _, err := c.Call(ctx, "servers/create", []byte("name x\n")); return err }},
+		{"POST", "/servers/create", "name x\n", func() error {
+			_, err := c.Call(ctx, "servers/create", []byte("name x\n"))
+			return err
+		}},
 		{"POST", "/servers/1/stop", "", func() error { _, err := c.Call(ctx, "/servers/1/stop/", nil); return err }},
 	} {
 		got.clear()
 		if err := tc.call(); err != nil {
-			t.Errorf("%s %s: %v", tc.method, tc.path, err)
+			t.Errorf("%s %s: got %v, want success", tc.method, tc.path, err)
 		}
-		if len(got.list) != 1 || got.list[0].method != tc.method || got.list[0].path != tc.path || got.list[0].body != tc.body || len(got.list[0].encoding) > 0 {
-			t.Errorf("sent %+v, not %s %s %q", got.list, tc.method, tc.path, tc.body)
+		if len(got.list) != 1 {
+			t.Errorf("%s %s: got %d calls, want 1", tc.method, tc.path, len(got.list))
+			continue
 		}
-		if tc.method == "POST" && len(got.list) == 1 && got.list[0].length != int64(len(tc.body)) {
-			t.Errorf("%s: Content-Length is %d", tc.path, got.list[0].length)
+		sent := got.list[0]
+		if sent.method != tc.method || sent.path != tc.path || sent.body != tc.body || len(sent.encoding) > 0 {
+			t.Errorf("got %+v, want %s %s %q", sent, tc.method, tc.path, tc.body)
+		}
+		if tc.method == "POST" && sent.length != int64(len(tc.body)) {
+			t.Errorf("%s: got Content-Length %d, want %d", tc.path, sent.length, len(tc.body))
 		}
 	}
 }
 
-// TestDriveSmallerThanAskedIsRefused refuses a drive that is smaller than what was asked for.
+// TestDriveSmallerThanAskedIsRefused: Create refuses a drive that is smaller than requested.
 func TestDriveSmallerThanAskedIsRefused(t *testing.T) {
-	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("drive " + uuid + "\nsize 512\n")) })
+	c := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("drive " + uuid + "\nsize 512\n"))
+	})
 	_, err := c.Create(t.Context(), CreateOptions{Name: "x", Size: 1024})
-	want(t, err, transfer.CodeProtocol)
+	expect(t, err, transfer.CodeProtocol)
 }
 
-// TestReadyReadsEveryFormOfState reads a drive's state in all the forms that endpoints show it.
+// TestReadyReadsEveryFormOfState: endpoints show a drive's state in different forms.
 func TestReadyReadsEveryFormOfState(t *testing.T) {
 	for text, want := range map[string]bool{
 		"status active": true, "": true, "status active\nimaging false": true, "status active\nclaimed " + uuid: true,
@@ -85,25 +103,26 @@ func TestReadyReadsEveryFormOfState(t *testing.T) {
 			t.Fatal(err)
 		}
 		if ready, err := d.Ready(); ready != want || err != nil {
-			t.Errorf("%q is ready: %v, %v", text, ready, err)
+			t.Errorf("%q: got ready %v, %v; want %v", text, ready, err, want)
 		}
 	}
 	d := DriveInfo{Status: "inactive"}
 	_, err := d.Ready()
-	want(t, err, transfer.CodeRefused)
+	expect(t, err, transfer.CodeRefused)
 }
 
-// TestWhatIsNoUUIDIsNotRequested asks no endpoint about what could be another path than a drive's.
+// TestWhatIsNoUUIDIsNotRequested: no call is made for a text that is no UUID, because its path
+// could be that of another call.
 func TestWhatIsNoUUIDIsNotRequested(t *testing.T) {
-	c := served(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) })
+	c := newEndpoint(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("got a request for %s, want none", r.URL) })
 	for _, id := range []string{"", "..", "../x", "list", uuid + "/destroy", strings.ToUpper(uuid)} {
 		_, err := c.Info(t.Context(), id)
-		want(t, err, transfer.CodeInvalid)
+		expect(t, err, transfer.CodeInvalid)
 		_, err = OpenDrive(t.Context(), c, id)
-		want(t, err, transfer.CodeInvalid)
+		expect(t, err, transfer.CodeInvalid)
 		s := transfer.NewSpec(transfer.Verify, transfer.Ref{Path: "/a"}, transfer.Ref{Endpoint: "zrh", Drive: id})
 		if id != "" && transfer.CodeOf(checkSpec(&s)) != transfer.CodeInvalid {
-			t.Errorf("a job for drive %q is taken", id)
+			t.Errorf("a job for drive %q: got no refusal, want %s", id, transfer.CodeInvalid)
 		}
 	}
 }

@@ -1,7 +1,9 @@
-// Package api is the client of the back-end API 1.0: REST with text/plain bodies of keys and values.
+// Package api is the client of the back-end API 1.0: REST with text/plain bodies of keys and
+// values.
 //
-// It sends the strictest form of the protocol and accepts any that real endpoints answer. It tries nothing twice: whether
-// an error may pass is in its code, and the worker has the one retry layer.
+// It sends the strictest form of the protocol, and accepts every form that real endpoints send. It
+// does not retry: the code of an error says whether a retry may help, and the worker has the only
+// retry layer.
 package api
 
 import (
@@ -24,48 +26,49 @@ import (
 	"github.com/transferd/transferd/internal/transport"
 )
 
-// DefaultInFlight is how many requests a Client has under way at once if its Config does not say.
+// DefaultInFlight is how many requests a Client has in flight at most if its Config does not say.
 const DefaultInFlight = 16
 
-// maxText bounds an answer of keys and values, in bytes: the description of some ten thousand drives.
+// maxText bounds a response of keys and values, in bytes: the description of some ten thousand
+// drives.
 const maxText = 32 << 20
 
-// Config says where an endpoint is and how to log in.
+// Config is the address of an endpoint, and how to log in.
 type Config struct {
 	Name     string // the endpoint's name, for messages
 	URL      string // http or https, without credentials
 	User     string
 	Password string
-	// FetchPassword fetches the password again, for one that may be rotated; nil: it stays. Its
-	// errors never hold it.
+	// FetchPassword fetches the current password, for passwords that may be rotated; nil: the
+	// password does not change. Its errors never contain the password.
 	FetchPassword func(ctx context.Context) (string, error)
 	CAFile        string       // PEM certificates to trust in addition to the system's; may be empty
-	MaxInFlight   int          // requests at once; 0: DefaultInFlight
-	Guard         *lease.Guard // ends connections when this process stands still; may be nil
+	MaxInFlight   int          // requests in flight; 0: DefaultInFlight
+	Guard         *lease.Guard // resets connections when this process is stopped; may be nil
 }
 
-// Client makes calls to one endpoint. It is safe for concurrent use; what Session makes of it shares its connections and
-// its limit of requests in flight.
+// Client makes calls to one endpoint. It is safe for concurrent use. Clients from Session share its
+// connections and its limit of requests in flight.
 type Client struct {
-	shared *endpoint
-	http   http.RoundTripper // and no http.Client: nothing is followed, and no cookie kept
-	meter  transfer.Meter
-	down   *codec.Selector // whether reads are better compressed
+	shared       *endpoint
+	http         http.RoundTripper // not an http.Client, which would follow redirects and keep cookies
+	meter        transfer.Meter
+	readEncoding *codec.Selector // chooses gzip or plain for reads
 }
 
-// endpoint is what all sessions share. It has the password, so it has no String of its own and is
-// never printed.
+// endpoint is the state that all sessions share. It has the password, so it has no String method
+// and is never printed.
 type endpoint struct {
 	name     string
 	base     string
 	login    *login
-	watchdog *transport.Watchdog // the top of the layers that all sessions share
+	watchdog *transport.Watchdog // the outermost of the layers that all sessions share
 	rtt      *transport.RTT      // one of them
 	slots    *semaphore.Weighted
-	inFlight int // how many slots there are
+	inFlight int // the number of slots
 }
 
-// New makes a client; it connects at the first call. Its errors have CodeInvalid.
+// New makes a client, which connects at the first call. Errors are CodeInvalid.
 func New(cfg Config) (*Client, error) {
 	base, err := transfer.EndpointURL(cfg.URL)
 	if err != nil {
@@ -85,26 +88,26 @@ func New(cfg Config) (*Client, error) {
 	return e.session(Job{}), nil
 }
 
-// newDown estimates that inflating makes twice of what comes, at 200 MB/s on each core (measured on a file system's data).
-func newDown() *codec.Selector {
+// newReadEncoding starts with the estimate that gzip halves the data, and that each core inflates
+// 200 MB/s (measured with the data of a file system).
+func newReadEncoding() *codec.Selector {
 	const speed, ratio = 200e6, 2
 	cores := float64(runtime.GOMAXPROCS(0))
 	return codec.NewSelector(func(plain float64) float64 { return min(cores*speed, ratio*plain) })
 }
 
-// Job is what the calls of one job have in common; each may be nil. Clients of several endpoints
-// may share it.
+// Job is what the calls of one job have in common; each field may be nil. Clients of several
+// endpoints may share it.
 type Job struct {
-	Meter transfer.Meter // counts the bodies that are sent and received
-	Limit *rate.Limiter  // what the bodies take together, in bytes a second; nil: as much as they can
-	Lease *lease.Lease   // without its proof nothing is changed at the endpoint; nil: it always holds
+	Meter transfer.Meter // counts the bytes of bodies in both directions
+	Limit *rate.Limiter  // of all bodies together, in bytes a second; nil: none
+	Lease *lease.Lease   // its proof is needed to change anything at the endpoint; nil: none is needed
 }
 
 // Session is the client for one job.
 func (c *Client) Session(j Job) *Client { return c.shared.session(j) }
 
-// session stacks the layers of one job on those of the endpoint; the order is that of package
-// transport.
+// session stacks the layers of one job on those of the endpoint, in the order of package transport.
 func (e *endpoint) session(j Job) *Client {
 	var rt http.RoundTripper = &transport.Fence{Next: e.watchdog, Lease: j.Lease}
 	if j.Meter != nil {
@@ -113,30 +116,30 @@ func (e *endpoint) session(j Job) *Client {
 	if j.Limit != nil {
 		rt = &transport.Limit{Next: rt, Rate: j.Limit}
 	}
-	return &Client{shared: e, http: &transport.CloseWait{Next: rt}, meter: j.Meter, down: newDown()}
+	return &Client{shared: e, http: &transport.CloseWait{Next: rt}, meter: j.Meter, readEncoding: newReadEncoding()}
 }
 
-// request is one call. Nothing of it is kept when do returns.
+// request is one call. After do, nothing refers to it.
 type request struct {
-	op     string // for messages: "write drive X at 0"
-	method string
-	path   string // without leading slash
-	body   []byte // sent with its length, never chunked (manual 7.2)
-	kind   string // of body
-	gzip   bool   // body is gzip'd
-	accept string // encoding of the answer; empty: whatever
-	// read takes the body of a 200; nil: any success will do, and the body is dropped.
+	op          string // for messages: "write drive X at 0"
+	method      string
+	path        string // without leading slash
+	body        []byte // sent with its length, never chunked (manual 7.2)
+	contentType string // of body
+	gzip        bool   // body is compressed
+	accept      string // encoding of the response; empty: any
+	// read reads the body of a success; nil: the body is discarded.
 	read func(resp *http.Response, body io.Reader) error
 }
 
-// do makes a call. When it returns, nothing reads r.body any more.
+// do makes a call. After it returns, nothing reads r.body.
 func (c *Client) do(ctx context.Context, r *request) error {
 	err := c.shared.slots.Acquire(ctx, 1)
 	if err != nil {
 		return err
 	}
 	defer c.shared.slots.Release(1)
-	if err = c.authorized(ctx, r); err == nil {
+	if err = c.callAuthorized(ctx, r); err == nil {
 		return nil
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -150,8 +153,8 @@ func (c *Client) do(ctx context.Context, r *request) error {
 	return out
 }
 
-func (c *Client) exchange(ctx context.Context, r *request, password string) error {
-	req, err := c.build(ctx, r, password)
+func (c *Client) roundTrip(ctx context.Context, r *request, password string) error {
+	req, err := c.newRequest(ctx, r, password)
 	if err != nil {
 		return err
 	}
@@ -160,38 +163,38 @@ func (c *Client) exchange(ctx context.Context, r *request, password string) erro
 		return meanings.Failure(ctx, err)
 	}
 	defer resp.Body.Close()
-	if err := c.answer(r, resp); err != nil {
+	if err := c.readResponse(r, resp); err != nil {
 		return meanings.Failure(ctx, err)
 	}
 	return nil
 }
 
-func (c *Client) answer(r *request, resp *http.Response) error {
+func (c *Client) readResponse(r *request, resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 		return statusError(resp, text, len(r.body))
 	}
 	if r.read == nil {
-		return drop(resp.Body)
+		return drainBody(resp.Body)
 	}
 	return r.read(resp, resp.Body)
 }
 
-// drop reads a body that is not wanted to its end, so that the connection can be used again. A page
-// of something that is not an endpoint is an error.
-func drop(body io.Reader) error {
+// drainBody discards a body, so that the connection can be reused. The page of a server that is no
+// endpoint is an error.
+func drainBody(body io.Reader) error {
 	head, err := io.ReadAll(io.LimitReader(body, 64))
 	if err != nil {
 		return err
 	}
-	if looksForeign(head) {
-		return transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer is a page that is not API 1.0's")
+	if isHTMLOrJSON(head) {
+		return transfer.Errorf(transfer.CodeProtocol, hintNotAPI, "the response is a page that is not API 1.0's")
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(body, 64<<10))
 	return err
 }
 
-func (c *Client) build(ctx context.Context, r *request, password string) (*http.Request, error) {
+func (c *Client) newRequest(ctx context.Context, r *request, password string) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, c.shared.base+"/"+r.path, bytes.NewReader(r.body))
 	if err != nil {
 		return nil, transfer.Errorf(transfer.CodeInvalid, "", "%w", transport.WithoutURL(err))
@@ -202,7 +205,7 @@ func (c *Client) build(ctx context.Context, r *request, password string) (*http.
 		req.Header.Set("Accept-Encoding", r.accept)
 	}
 	if len(r.body) > 0 {
-		req.Header.Set("Content-Type", r.kind)
+		req.Header.Set("Content-Type", r.contentType)
 	}
 	if r.gzip {
 		req.Header.Set("Content-Encoding", "gzip")
@@ -210,23 +213,23 @@ func (c *Client) build(ctx context.Context, r *request, password string) (*http.
 	return req, nil
 }
 
-// everywhere is the paths that are there on every endpoint of API 1.0.
-var everywhere = []string{
-	"drives/create", "drives/info", "drives/list", "drives/standard/info", "drives/standard/list", "drives/standard/cd/list",
-	"drives/standard/img/list", "profile/info",
+// requiredPaths exist on every endpoint of API 1.0.
+var requiredPaths = []string{
+	"drives/create", "drives/info", "drives/list", "drives/standard/info", "drives/standard/list",
+	"drives/standard/cd/list", "drives/standard/img/list", "profile/info",
 }
 
-// text makes a call that answers keys and values.
+// text makes a call whose response is keys and values.
 func (c *Client) text(ctx context.Context, op, method, path string, input []byte) (text []byte, err error) {
 	text, _, err = c.textAndHeader(ctx, op, method, path, input)
 	return text, err
 }
 
-// textAndHeader is text with the header of the answer.
+// textAndHeader is text with the header of the response.
 func (c *Client) textAndHeader(
 	ctx context.Context, op, method, path string, input []byte,
 ) (text []byte, header http.Header, err error) {
-	r := &request{op: op, method: method, path: path, body: input, kind: "text/plain; charset=utf-8"}
+	r := &request{op: op, method: method, path: path, body: input, contentType: "text/plain; charset=utf-8"}
 	r.read = func(resp *http.Response, body io.Reader) error {
 		header = resp.Header
 		text, err = io.ReadAll(io.LimitReader(body, maxText+1))
@@ -234,15 +237,16 @@ func (c *Client) textAndHeader(
 		case err != nil:
 			return err
 		case len(text) > maxText:
-			return transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer is longer than %d bytes", maxText)
-		case looksForeign(text):
-			return transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer is not keys and values: %s", clean(text))
+			return transfer.Errorf(transfer.CodeProtocol, hintNotAPI, "the response is longer than %d bytes", maxText)
+		case isHTMLOrJSON(text):
+			return transfer.Errorf(transfer.CodeProtocol, hintNotAPI,
+				"the response is not keys and values: %s", singleLine(text))
 		}
 		return nil
 	}
 	err = c.do(ctx, r)
-	if transfer.CodeOf(err) == transfer.CodeNotFound && slices.Contains(everywhere, path) {
-		err = &transfer.Error{Code: transfer.CodeProtocol, Hint: notAPI, Err: err}
+	if transfer.CodeOf(err) == transfer.CodeNotFound && slices.Contains(requiredPaths, path) {
+		err = &transfer.Error{Code: transfer.CodeProtocol, Hint: hintNotAPI, Err: err}
 	}
 	if err != nil {
 		return nil, header, err

@@ -21,15 +21,15 @@ import (
 	"github.com/transferd/transferd/internal/transport"
 )
 
-// Drive is a drive as the two ends of a copy. It is safe for concurrent use.
+// Drive is a drive as the source or the target of a copy. It is safe for concurrent use.
 type Drive struct {
 	client  *Client
 	uuid    string
 	size    int64
-	codec   *codec.Codec       // nil: only read
-	claimed []string           // what used it when it was opened
-	created bool               // by the job, so its unwritten places may be left alone
-	seen    [blankSamples]bool // the places that Blank has read
+	codec   *codec.Codec       // encodes writes; nil: the drive is only read
+	claimed []string           // its users at OpenDrive
+	created bool               // by this job, so that unwritten ranges may be zeros
+	sampled [blankSamples]bool // the samples that Blank has read
 }
 
 var (
@@ -42,7 +42,8 @@ var (
 	_ transfer.Discarder    = (*Drive)(nil)
 )
 
-// OpenDrive looks a drive up. It fails with CodeConflict while the endpoint is still making it.
+// OpenDrive opens an existing drive. It fails with CodeConflict while the endpoint is still making
+// the drive.
 func OpenDrive(ctx context.Context, c *Client, uuid string) (*Drive, error) {
 	info, err := c.Info(ctx, uuid)
 	if err != nil {
@@ -55,18 +56,19 @@ func OpenDrive(ctx context.Context, c *Client, uuid string) (*Drive, error) {
 	if !ready {
 		return nil, &transfer.Error{
 			Op: "open drive " + uuid, Code: transfer.CodeConflict, RetryAfter: time.Second,
-			Err: fmt.Errorf("it is being made (imaging %s)", info.Imaging),
+			Err: fmt.Errorf("the endpoint is still making it (imaging %s)", info.Imaging),
 		}
 	}
 	return &Drive{client: c, uuid: uuid, size: info.Size, claimed: info.Claimed}, nil
 }
 
-// ForWriting is the drive as a sink whose chunks enc encodes. created says that this job made the drive.
+// ForWriting is the drive as a sink that encodes chunks with enc. created says that this job made
+// the drive.
 func (d *Drive) ForWriting(enc *codec.Codec, created bool) *Drive {
 	return &Drive{client: d.client, uuid: d.uuid, size: d.size, codec: enc, created: created}
 }
 
-// Claimed is what used the drive when it was opened, by what the endpoint says: servers.
+// Claimed is the servers that used the drive at OpenDrive, as the endpoint names them.
 func (d *Drive) Claimed() []string { return d.claimed }
 
 // Size implements transfer.Source.
@@ -76,22 +78,25 @@ func (d *Drive) Size() int64 { return d.size }
 func (d *Drive) Traits() transfer.Traits {
 	return transfer.Traits{
 		Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosSkipped,
-		Geometry: transfer.Geometry{MaxChunk: MaxChunk, Align: SectorSize}, MaxInFlight: d.MaxInFlight(), Capacity: d.size,
+		Geometry:    transfer.Geometry{MaxChunk: MaxChunk, Align: SectorSize},
+		MaxInFlight: d.MaxInFlight(), Capacity: d.size,
 	}
 }
 
-// MaxInFlight implements transfer.Remote: how many requests to the endpoint may be under way at once, from all jobs together.
+// MaxInFlight implements transfer.Remote: how many requests of all jobs together may be in flight
+// to the endpoint.
 func (d *Drive) MaxInFlight() int { return d.client.shared.inFlight }
 
-// RTT implements transfer.Remote: the lowest observed round-trip time to the endpoint; 0 before its
-// first answer.
+// RTT implements transfer.Remote: the lowest observed round-trip time to the endpoint; 0 before the
+// first response.
 func (d *Drive) RTT() time.Duration { return d.client.shared.rtt.Lowest() }
 
-// Identity implements transfer.Source. The API has no version of what a drive holds, so a drive that was written between
-// two attempts is not found out by it.
+// Identity implements transfer.Source. The API has no version of a drive's content, so Identity
+// does not change when someone writes the drive between two attempts.
 func (d *Drive) Identity() string { return d.uuid + " " + strconv.FormatInt(d.size, 10) }
 
-// Extents implements transfer.Source: the API does not tell holes, so all of the drive may be data.
+// Extents implements transfer.Source. The API does not report holes, so all of the drive may be
+// data.
 func (d *Drive) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
 		if d.size > 0 {
@@ -104,16 +109,16 @@ func (d *Drive) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 func (d *Drive) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	return d.read(ctx, c, func(body io.Reader, part transfer.Chunk) error {
 		at := part.Off - c.Off
-		return fill(p[at:at+int64(part.Len)], body)
+		return readExactly(p[at:at+int64(part.Len)], body)
 	})
 }
 
-// fill reads p from body, which must end with it.
-func fill(p []byte, body io.Reader) error {
+// readExactly reads p from body, which must end after it.
+func readExactly(p []byte, body io.Reader) error {
 	if _, err := io.ReadFull(body, p); err != nil {
-		return short(err)
+		return errShort(err)
 	}
-	return atEnd(body)
+	return expectEnd(body)
 }
 
 // ReadBack implements transfer.ReadBacker.
@@ -124,26 +129,27 @@ func (d *Drive) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) err
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return short(err)
+			return errShort(err)
 		}
-		return atEnd(body)
+		return expectEnd(body)
 	})
 }
 
-// takeFunc takes the bytes of a part of a chunk, all of them.
-type takeFunc func(body io.Reader, part transfer.Chunk) error
+// consumeFunc reads all bytes of a part of a chunk.
+type consumeFunc func(body io.Reader, part transfer.Chunk) error
 
-// read asks for the chunk: at once, or, as long as little is known of the link, in two parts of which the first is a probe.
-func (d *Drive) read(ctx context.Context, c transfer.Chunk, take takeFunc) error {
-	n := d.client.down.Probe(c.Len, d.RTT())
+// read reads a chunk, with one call or, while the codec still probes the link, with two, of which
+// the first is the probe.
+func (d *Drive) read(ctx context.Context, c transfer.Chunk, consume consumeFunc) error {
+	n := d.client.readEncoding.Probe(c.Len, d.RTT())
 	if n == 0 {
-		return d.readPart(ctx, c, d.client.down.Pick(), take)
+		return d.readPart(ctx, c, d.client.readEncoding.Pick(), consume)
 	}
 	head, rest := split(c, n)
-	if err := d.readPart(ctx, head, false, take); err != nil {
+	if err := d.readPart(ctx, head, false, consume); err != nil {
 		return err
 	}
-	return d.readPart(ctx, rest, d.client.down.Pick(), take)
+	return d.readPart(ctx, rest, d.client.readEncoding.Pick(), consume)
 }
 
 func split(c transfer.Chunk, n int) (head, rest transfer.Chunk) {
@@ -152,46 +158,46 @@ func split(c transfer.Chunk, n int) (head, rest transfer.Chunk) {
 	return head, rest
 }
 
-// readPart asks for exactly these bytes (manual 7.3), and for them compressed if that is faster; whether they are is the
-// endpoint's choice.
-func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, packed bool, take takeFunc) error {
+// readPart requests exactly these bytes (manual 7.3). With compressed it accepts gzip; the endpoint
+// decides whether it compresses them.
+func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, compressed bool, consume consumeFunc) error {
 	r := &request{
 		op: fmt.Sprintf("read drive %s at %d", d.uuid, c.Off), method: http.MethodGet,
 		path: drivePath(d.uuid, "read", strconv.FormatInt(c.Off, 10), strconv.Itoa(c.Len)), accept: "identity",
 	}
-	if packed {
+	if compressed {
 		r.accept = "gzip"
 	}
-	came := false // compressed
-	flow := d.client.down.Begin(packed)
-	flow.Sending(packed) // the other end compresses while it sends, and the way there is the same for all
+	gotGzip := false
+	flow := d.client.readEncoding.Begin(compressed)
+	flow.Sending(compressed) // the endpoint compresses while it sends
 	r.read = func(resp *http.Response, body io.Reader) error {
-		plain, done, err := decoded(resp, body, c.Len)
+		plain, done, err := decodeBody(resp, body, c.Len)
 		if err != nil {
 			return err
 		}
 		defer done()
-		came = plain != body
-		return take(plain, c)
+		gotGzip = plain != body
+		return consume(plain, c)
 	}
 	err := d.client.do(ctx, r)
 	n := c.Len
 	if err != nil {
 		n = 0
 	}
-	flow.End(came, n, 0)
+	flow.End(gotGzip, n, 0)
 	return err
 }
 
 var inflaters = sync.Pool{New: func() any { return new(codec.Reader) }}
 
-// decoded is the plain bytes of an answer, which may be compressed even if we did not ask for that: by something on the
-// way. done is called when they have been read.
-func decoded(resp *http.Response, body io.Reader, want int) (plain io.Reader, done func(), err error) {
+// decodeBody returns a reader of the plain bytes of a response. A proxy may have compressed it
+// although the request does not accept that. The caller calls done after the last read.
+func decodeBody(resp *http.Response, body io.Reader, want int) (plain io.Reader, done func(), err error) {
 	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
 		if n := resp.ContentLength; n >= 0 && n != int64(want) {
-			return nil, nil, transfer.Errorf(transfer.CodeNetwork, "", "the answer announces %d bytes, not %d", n, want)
+			return nil, nil, transfer.Errorf(transfer.CodeNetwork, "", "the response announces %d bytes, not %d", n, want)
 		}
 		return body, func() {}, nil
 	case "gzip", "x-gzip":
@@ -199,28 +205,29 @@ func decoded(resp *http.Response, body io.Reader, want int) (plain io.Reader, do
 		done := func() { inflaters.Put(z) }
 		if err := z.Reset(body); err != nil {
 			done()
-			return nil, nil, transfer.Errorf(transfer.CodeNetwork, "", "begin to inflate the answer: %w", err)
+			return nil, nil, transfer.Errorf(transfer.CodeNetwork, "", "begin to inflate the response: %w", err)
 		}
 		return z, done, nil
 	default:
-		return nil, nil, transfer.Errorf(transfer.CodeProtocol, notAPI, "the answer has the encoding %q", encoding)
+		return nil, nil, transfer.Errorf(transfer.CodeProtocol, hintNotAPI, "the response has the encoding %q", encoding)
 	}
 }
 
-func short(err error) error {
+func errShort(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return transfer.Errorf(transfer.CodeNetwork, "", "the answer came short: %w", err)
+		return transfer.Errorf(transfer.CodeNetwork, "", "the response is too short: %w", err)
 	}
 	return err
 }
 
-// atEnd makes sure that no more bytes come than were asked for; reading to the end also gives the connection back.
-func atEnd(body io.Reader) error {
+// expectEnd checks that no more bytes follow than requested. A read to the end also releases the
+// connection.
+func expectEnd(body io.Reader) error {
 	var one [1]byte
 	n, err := io.ReadFull(body, one[:])
 	switch {
 	case n > 0:
-		return transfer.Errorf(transfer.CodeNetwork, "", "the answer is longer than what was asked for")
+		return transfer.Errorf(transfer.CodeNetwork, "", "the response is longer than requested")
 	case !errors.Is(err, io.EOF):
 		return err
 	}
@@ -230,13 +237,14 @@ func atEnd(body io.Reader) error {
 const (
 	blankSamples    = 16
 	blankSampleSize = 4 << 10
-	// blankReads is how often a sample is read at the most until it is zeros: a read that is wrong
-	// now and then must not have all zeros of an image sent.
+	// blankReads is how often a sample is read at most until it is zeros. Without repetition, one
+	// corrupt read would make the job send all zeros of an image.
 	blankReads = 5
 )
 
-// Blank implements transfer.BlankChecker: a drive that the job made, and that reads as zeros at its start, its end and places in
-// between. One that encrypts may read as noise. After an error it goes on with the places that it has not seen yet.
+// Blank implements transfer.BlankChecker. A drive is blank if the job made it and samples at its
+// start, at its end and in between are zeros. A drive that encrypts may read as noise. After an
+// error, the next call reads only the remaining samples.
 func (d *Drive) Blank(ctx context.Context) (bool, error) {
 	if !d.created {
 		return false, nil
@@ -244,8 +252,8 @@ func (d *Drive) Blank(ctx context.Context) (bool, error) {
 	n := int(min(blankSampleSize, d.size))
 	var noise atomic.Bool
 	g := panics.NewGroup()
-	for i := range d.seen { // at once: the endpoint may be far away
-		if d.seen[i] {
+	for i := range d.sampled { // in parallel: the round-trip time may be long
+		if d.sampled[i] {
 			continue
 		}
 		var off int64
@@ -260,7 +268,7 @@ func (d *Drive) Blank(ctx context.Context) (bool, error) {
 			if err != nil {
 				return err
 			}
-			if d.seen[i] = true; !zero {
+			if d.sampled[i] = true; !zero {
 				noise.Store(true)
 			}
 			return nil
@@ -286,8 +294,8 @@ func (d *Drive) readsAsZero(ctx context.Context, c transfer.Chunk) (bool, error)
 	return false, nil
 }
 
-// Commit implements transfer.Sink: every write is durable when it is answered, so all that is left is to see that the
-// drive is still there and whole.
+// Commit implements transfer.Sink. Each write is durable when its response arrives, so Commit only
+// checks that the drive exists and has its size.
 func (d *Drive) Commit(ctx context.Context, m *transfer.Manifest, _ func(context.Context) error) error {
 	info, err := d.client.Info(ctx, d.uuid)
 	if err != nil {
@@ -298,10 +306,12 @@ func (d *Drive) Commit(ctx context.Context, m *transfer.Manifest, _ func(context
 		return err
 	}
 	if !ready {
-		return transfer.Errorf(transfer.CodeConflict, "is somebody cloning or changing it?", "drive %s is %s", d.uuid, info.Status)
+		return transfer.Errorf(transfer.CodeConflict, "is somebody cloning or changing it?",
+			"drive %s is %s", d.uuid, info.Status)
 	}
 	if info.Size < m.Size {
-		return transfer.Errorf(transfer.CodeMismatch, "was it resized?", "drive %s has %d bytes, and the image %d", d.uuid, info.Size, m.Size)
+		return transfer.Errorf(transfer.CodeMismatch, "was it resized?",
+			"drive %s has %d bytes, and the image %d", d.uuid, info.Size, m.Size)
 	}
 	return nil
 }
@@ -314,5 +324,5 @@ func (d *Drive) Discard(ctx context.Context) error {
 	return d.client.Destroy(ctx, d.uuid)
 }
 
-// Close implements both ends; a drive holds nothing that needs closing.
+// Close implements transfer.Source and transfer.Sink. It does nothing.
 func (d *Drive) Close() error { return nil }

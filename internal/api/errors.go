@@ -10,15 +10,15 @@ import (
 	"github.com/transferd/transferd/internal/transport"
 )
 
-// maxMessage bounds what of an endpoint's words is shown, in bytes.
+// maxMessage bounds the part of an endpoint's message that is shown, in bytes.
 const maxMessage = 300
 
-// meanings is what statuses and failures mean on an endpoint (manual 5).
+// meanings maps statuses and failures of an endpoint to errors (manual 5).
 var meanings = transport.Meanings{
 	Statuses: map[int]transport.Meaning{
 		http.StatusBadRequest: {
 			Code: transfer.CodeRefused,
-			Hint: "the endpoint says what it did not like",
+			Hint: "the endpoint's message says what is wrong",
 		},
 		http.StatusUnauthorized: {
 			Code: transfer.CodeUnauthorized,
@@ -26,7 +26,7 @@ var meanings = transport.Meanings{
 		},
 		http.StatusNotFound: {
 			Code: transfer.CodeNotFound,
-			Hint: "transferctl drives list shows the drives there are",
+			Hint: "transferctl drives list shows the existing drives",
 		},
 		http.StatusConflict: {
 			Code: transfer.CodeConflict,
@@ -38,10 +38,10 @@ var meanings = transport.Meanings{
 		},
 		http.StatusInsufficientStorage: {
 			Code: transfer.CodeRefused,
-			Hint: "the endpoint has no room left",
+			Hint: "the endpoint has no space left",
 		},
 	},
-	Unexpected: notAPI,
+	Unexpected: hintNotAPI,
 	Failures: map[transfer.Code]string{
 		transfer.CodeUntrusted:   "for a private authority set the endpoint's ca_file",
 		transfer.CodeProtocol:    "does the endpoint speak https at this port?",
@@ -49,10 +49,10 @@ var meanings = transport.Meanings{
 	},
 }
 
-const notAPI = "is this an endpoint of API 1.0? check its url in the config"
+const hintNotAPI = "is this an endpoint of API 1.0? check its url in the config"
 
-// meaningOf is what a status means together with what the endpoint says: a 400 that says so means
-// the same as 404 or 409 (manual 7.5, 7.6 against 5).
+// meaningOf is the meaning of a status with its message: a 400 may have the message of a 404 or
+// 409, and then means the same (manual 7.5, 7.6 against 5).
 func meaningOf(status int, message string) transport.Meaning {
 	if status == http.StatusBadRequest {
 		switch {
@@ -65,8 +65,7 @@ func meaningOf(status int, message string) transport.Meaning {
 	return meanings.Status(status)
 }
 
-// tooLarge is what a 413 becomes, whoever says it: mostly it is a proxy on the way, with a page of
-// its own.
+// tooLarge is the error of a 413. Usually a proxy sends it, with a page of its own.
 func tooLarge(sent int) error {
 	smaller := int64(transfer.MinChunkSize)
 	for 2*smaller < int64(sent) {
@@ -75,29 +74,29 @@ func tooLarge(sent int) error {
 	return transfer.Errorf(transfer.CodeRefused,
 		"begin a new job with smaller chunks, such as --chunk-size "+transfer.FormatSize(smaller)+
 			", or raise the proxy's limit",
-		"413: the endpoint, or a proxy before it, takes no body of %d bytes", sent)
+		"413: the endpoint, or a proxy before it, accepts no body of %d bytes", sent)
 }
 
-// statusError is what an answer that is no success to a request with a body of so many bytes
-// becomes.
+// statusError is the error of a response without success. body is that of the response; sent is the
+// size of the request's body, in bytes.
 func statusError(resp *http.Response, body []byte, sent int) error {
-	message := clean(body)
+	message := singleLine(body)
 	m := meaningOf(resp.StatusCode, message)
 	if resp.StatusCode == http.StatusRequestEntityTooLarge {
 		return tooLarge(sent)
 	}
-	if looksForeign(body) {
+	if isHTMLOrJSON(body) {
 		message = "a page that is not API 1.0's"
-		// One that says "later" may be from a proxy on the way.
+		// A status that a retry may help may come from a proxy.
 		if m.Code != transfer.CodeUnauthorized && m.Code.Retry() == transfer.RetryNever {
-			m = transport.Meaning{Code: transfer.CodeProtocol, Hint: notAPI}
+			m = transport.Meaning{Code: transfer.CodeProtocol, Hint: hintNotAPI}
 		}
 	}
 	if to := resp.Header.Get("Location"); to != "" && resp.StatusCode/100 == 3 {
 		message = "redirected"
 		m = transport.Meaning{
 			Code: transfer.CodeProtocol,
-			Hint: "redirects are not followed, so that credentials go nowhere else; set the url that is meant",
+			Hint: "redirects are not followed, to protect the credentials: set url to the final address",
 		}
 	}
 	if message != "" {
@@ -111,9 +110,9 @@ func statusError(resp *http.Response, body []byte, sent int) error {
 	return m.ResponseError(resp.Header, err)
 }
 
-// clean makes an endpoint's words fit for a terminal: one line, no control characters, not too long, and without the
-// `errors:` before each (manual 5).
-func clean(body []byte) string {
+// singleLine makes an endpoint's message safe for a terminal: one line without control characters,
+// not too long, and without the `errors:` before each message (manual 5).
+func singleLine(body []byte) string {
 	s := strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
 			return ' '
@@ -130,8 +129,8 @@ func clean(body []byte) string {
 	return s
 }
 
-// looksForeign reports whether text is HTML or JSON, which API 1.0 never answers.
-func looksForeign(text []byte) bool {
+// isHTMLOrJSON reports whether text is HTML or JSON, which API 1.0 never sends.
+func isHTMLOrJSON(text []byte) bool {
 	s := strings.TrimLeft(string(text[:min(len(text), 64)]), " \t\r\n\ufeff")
 	return strings.HasPrefix(s, "<") || strings.HasPrefix(s, "{") || strings.HasPrefix(s, "[")
 }

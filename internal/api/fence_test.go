@@ -11,20 +11,13 @@ import (
 
 	"github.com/transferd/transferd/internal/lease"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// held is a lease, and what makes its clock pass.
-func held() (l *lease.Lease, pass func(d time.Duration)) {
-	var now atomic.Int64
-	l = lease.New(func() time.Duration { return time.Duration(now.Load()) }, 15*time.Second)
-	l.Renewed(0)
-	return l, func(d time.Duration) { now.Add(int64(d)) }
-}
-
-// TestCallThatWaitedForASlotNeedsAProof lets the lease lapse while calls that change something wait
-// for the endpoint's only slot.
+// TestCallThatWaitedForASlotNeedsAProof: a call that changes something is not sent if the lease lapses
+// while it waits for the endpoint's only slot.
 func TestCallThatWaitedForASlotNeedsAProof(t *testing.T) {
-	l, pass := held()
+	l, advance := transfertest.Lease()
 	var changes atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		changes.Add(1)
@@ -50,33 +43,34 @@ func TestCallThatWaitedForASlotNeedsAProof(t *testing.T) {
 	} {
 		go func() { ended <- call() }()
 	}
-	pass(10 * time.Second)
+	advance(10 * time.Second)
 	c.shared.slots.Release(1)
 	for range cap(ended) {
-		if err := <-ended; !errors.Is(err, lease.ErrLapsed) {
-			t.Errorf("a call ended with %v", err)
+		err := transfertest.Receive(t, ended, "end of a call")
+		if !errors.Is(err, lease.ErrLapsed) {
+			t.Errorf("got %v, want %v", err, lease.ErrLapsed)
 		}
 	}
 	if n := changes.Load(); n > 0 {
-		t.Errorf("%d calls were made without a proof", n)
+		t.Errorf("got %d calls without a proof, want none", n)
 	}
 }
 
-// TestRestOfAProbedChunkNeedsAProof lets the lease lapse between the two calls in which a chunk is
-// written.
+// TestRestOfAProbedChunkNeedsAProof: the second of the two calls that write a chunk is not sent if
+// the lease lapses between them.
 func TestRestOfAProbedChunkNeedsAProof(t *testing.T) {
-	l, pass := held()
+	l, advance := transfertest.Lease()
 	var calls atomic.Int64
-	c := served(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newEndpoint(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if calls.Add(1) == 1 {
-			pass(10 * time.Second)
+			advance(10 * time.Second)
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}).Session(Job{Lease: l})
 	d := drive(c, 4<<20, transfer.CompressionAuto)
 	err := d.WriteChunk(t.Context(), transfer.Chunk{Len: 4 << 20}, make([]byte, 4<<20))
 	if !errors.Is(err, lease.ErrLapsed) || calls.Load() != 1 {
-		t.Errorf("%d calls were made, the last ended with %v", calls.Load(), err)
+		t.Errorf("got %d calls, %v; want 1 and %v", calls.Load(), err, lease.ErrLapsed)
 	}
 }

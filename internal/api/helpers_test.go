@@ -22,8 +22,8 @@ const (
 	password = "s3cret-pass"
 )
 
-// served is a client of an endpoint that h plays.
-func served(t testing.TB, h http.HandlerFunc) *Client {
+// newEndpoint is a client of a server with the handler h.
+func newEndpoint(t testing.TB, h http.HandlerFunc) *Client {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
@@ -40,8 +40,8 @@ func client(t testing.TB, cfg Config) *Client {
 	return c
 }
 
-// want checks an error's code, and that it keeps the password to itself.
-func want(t testing.TB, err error, code transfer.Code, words ...string) {
+// expect checks an error's code, that it contains words, and that it does not contain the password.
+func expect(t testing.TB, err error, code transfer.Code, words ...string) {
 	t.Helper()
 	if transfer.CodeOf(err) != code {
 		t.Fatalf("got %v (%q), want %q", err, transfer.CodeOf(err), code)
@@ -53,21 +53,21 @@ func want(t testing.TB, err error, code transfer.Code, words ...string) {
 	text := err.Error() + "\n" + e.Hint
 	for _, w := range words {
 		if !strings.Contains(text, w) {
-			t.Errorf("%q does not say %q", text, w)
+			t.Errorf("got %q, want %q in it", text, w)
 		}
 	}
 	if strings.Contains(text, password) {
-		t.Errorf("%q tells the password", text)
+		t.Errorf("got %q, want no password in it", text)
 	}
 }
 
-// drive is one of size bytes that is written as its codec says.
+// drive is a drive of size bytes that the job made.
 func drive(c *Client, size int64, compression transfer.Compression) *Drive {
 	d := &Drive{client: c, uuid: uuid, size: size}
 	return d.ForWriting(codec.NewCodec(compression), true)
 }
 
-// calls keeps what a server was asked.
+// calls records the calls that a server receives.
 type calls struct {
 	mu   sync.Mutex
 	list []call
@@ -80,7 +80,7 @@ type call struct {
 	encoding           []string // Transfer-Encoding
 }
 
-func (c *calls) note(r *http.Request) {
+func (c *calls) record(r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	got := call{r.Method, r.URL.Path, string(body), r.Header, r.ContentLength, r.TransferEncoding}
 	c.mu.Lock()
@@ -96,11 +96,12 @@ func (c *calls) clear() {
 
 func repeat(b byte, n int) []byte { return bytes.Repeat([]byte{b}, n) }
 
-// authority is a file with the certificate of a server.
+// authority is a PEM file with the certificate of a server.
 func authority(t testing.TB, s *httptest.Server) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(path, cert, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

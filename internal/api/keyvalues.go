@@ -15,8 +15,8 @@ import (
 // Object is one key/value object of the API (manual 4). Of two equal keys the last one wins.
 type Object map[string]string
 
-// Decode reads objects as answers hold them: a pair a line, the key before the first space and the value after it, and
-// blank lines between objects. It takes line ends of either kind and any number of blank lines.
+// Decode reads the objects of a response. Each line is a pair: the key before the first space, and
+// the value after it. Blank lines, one or more, separate objects. Lines may end in LF or CRLF.
 func Decode(text []byte) []Object {
 	var objects []Object
 	var o Object
@@ -35,8 +35,8 @@ func Decode(text []byte) []Object {
 	return objects
 }
 
-// Encode writes one object, keys in order. It refuses with CodeInvalid what the format cannot carry: a key that is empty
-// or has a blank, a line break, and text that is not UTF-8.
+// Encode writes one object, sorted by key. It is CodeInvalid if the format cannot represent the
+// object: an empty key, a blank in a key, a line break, or text that is not UTF-8.
 func Encode(o Object) ([]byte, error) {
 	var b bytes.Buffer
 	for _, key := range slices.Sorted(maps.Keys(o)) {
@@ -51,11 +51,11 @@ func Encode(o Object) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// words is the values of a key that holds several.
+// words is the values of a key that has several.
 func (o Object) words(key string) []string { return strings.Fields(o[key]) }
 
-// list reads a list of UUIDs: the first word of each line.
-func list(text []byte) []string {
+// decodeList reads a list of UUIDs: the first word of each line.
+func decodeList(text []byte) []string {
 	var ids []string
 	for line := range bytes.Lines(text) {
 		if words := strings.Fields(string(line)); len(words) > 0 {

@@ -23,7 +23,7 @@ func TestDecodeReadsObjects(t *testing.T) {
 		"nic:0:dhcp auto\nuse a, b c": {{"nic:0:dhcp": "auto", "use": "a, b c"}},
 	} {
 		if got := Decode([]byte(text)); !reflect.DeepEqual(got, want) {
-			t.Errorf("%q became %q, not %q", text, got, want)
+			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
 }
@@ -31,17 +31,18 @@ func TestDecodeReadsObjects(t *testing.T) {
 func TestEncodeRefusesWhatTheFormatCannotCarry(t *testing.T) {
 	got, err := Encode(Object{"size": "10", "name": "two words"})
 	if err != nil || string(got) != "name two words\nsize 10\n" {
-		t.Errorf("encoded %q, %v", got, err)
+		t.Errorf("got %q, %v; want two lines in order", got, err)
 	}
 	for _, o := range []Object{{"": "x"}, {"a b": "x"}, {"a\t": "x"}, {"a\u00a0": "x"}, {"a": "x\ny z"}, {"a": "x\r"}} {
 		_, err := Encode(o)
-		want(t, err, transfer.CodeInvalid)
+		expect(t, err, transfer.CodeInvalid)
 	}
 }
 
 func FuzzText(f *testing.F) {
 	for _, seed := range []string{
-		"name x\nsize 1\n\nname y\n", "a\r\n\r\nb \x00", "\u0085k v", "", "\n\n\n", "none", "a  b  \n \n c d", "a 1\na 2", "\xff\xfe x",
+		"name x\nsize 1\n\nname y\n", "a\r\n\r\nb \x00", "\u0085k v", "", "\n\n\n", "none", "a  b  \n \n c d",
+		"a 1\na 2", "\xff\xfe x",
 		"drive " + uuid + "\nname golden image\nsize 10737418240\nimaging 42%\nclaimed a:b c:d\nuse tag1,tag2\n",
 	} {
 		f.Add([]byte(seed), "key", "some value")
@@ -60,14 +61,14 @@ func FuzzText(f *testing.F) {
 				o[k] = strings.TrimSpace(v)
 			}
 			if len(again) != 1 || !maps.Equal(again[0], o) {
-				t.Errorf("%q was sent as %q and read as %q", o, b, again)
+				t.Errorf("%q, encoded as %q: got %q, want the same object", o, b, again)
 			}
 		}
 	})
 }
 
 func TestListReadsTheFirstWordOfEachLine(t *testing.T) {
-	if got := list([]byte("a\r\n\n b extra\nc")); !reflect.DeepEqual(got, []string{"a", "b", "c"}) {
-		t.Errorf("got %q", got)
+	if got := decodeList([]byte("a\r\n\n b extra\nc")); !reflect.DeepEqual(got, []string{"a", "b", "c"}) {
+		t.Errorf("got %q, want a, b and c", got)
 	}
 }

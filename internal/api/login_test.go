@@ -12,7 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// guardedBy is a client of an endpoint whose password is what current says. asked counts its calls.
+// guardedBy is a client of an endpoint whose password is the value of current. asked counts its
+// calls.
 func guardedBy(
 	t *testing.T, current *atomic.Value, asked *atomic.Int64, fetch func(context.Context) (string, error),
 ) *Client {
@@ -29,7 +30,8 @@ func guardedBy(
 	return client(t, Config{URL: s.URL, FetchPassword: fetch})
 }
 
-// TestRotatedPasswordIsFetchedOnce is fetched again, once for all calls that it was refused to.
+// TestRotatedPasswordIsFetchedOnce: when the endpoint refuses the password of several calls, it is
+// fetched once for all of them.
 func TestRotatedPasswordIsFetchedOnce(t *testing.T) {
 	var current atomic.Value
 	var asked, fetched atomic.Int64
@@ -43,20 +45,20 @@ func TestRotatedPasswordIsFetchedOnce(t *testing.T) {
 		return err
 	}
 	if err := call(); err != nil || fetched.Load() != 0 {
-		t.Fatalf("%v, fetched %d times", err, fetched.Load())
+		t.Fatalf("got %v, fetched %d times; want success and 0", err, fetched.Load())
 	}
 	current.Store("n3w-pass")
 	var calls sync.WaitGroup
 	for range 8 {
 		calls.Go(func() {
 			if err := call(); err != nil {
-				t.Error(err)
+				t.Errorf("got %v, want success", err)
 			}
 		})
 	}
 	calls.Wait()
 	if n := fetched.Load(); n != 1 {
-		t.Errorf("fetched %d times, want 1", n)
+		t.Errorf("got %d fetches, want 1", n)
 	}
 	current.Store("r3loaded-pass")
 	if err := c.Reload(t.Context()); err != nil {
@@ -64,12 +66,12 @@ func TestRotatedPasswordIsFetchedOnce(t *testing.T) {
 	}
 	before := asked.Load()
 	if err := call(); err != nil || asked.Load() != before+1 {
-		t.Errorf("after a reload: %v, %d calls", err, asked.Load()-before)
+		t.Errorf("after Reload: got %v, %d calls; want success and 1", err, asked.Load()-before)
 	}
 }
 
-// TestWrongPasswordIsUnauthorized asks once where the password is the same as before, and says so if none can be
-// fetched.
+// TestWrongPasswordIsUnauthorized: a call is not repeated with the same password, and the error
+// says why no other could be fetched.
 func TestWrongPasswordIsUnauthorized(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fetch func(context.Context) (string, error)
@@ -90,9 +92,9 @@ func TestWrongPasswordIsUnauthorized(t *testing.T) {
 			current.Store("right")
 			c := guardedBy(t, &current, &asked, tc.fetch)
 			_, err := c.Profile(t.Context())
-			want(t, err, transfer.CodeUnauthorized, tc.words...)
+			expect(t, err, transfer.CodeUnauthorized, tc.words...)
 			if n := asked.Load(); n != tc.asked {
-				t.Errorf("%d calls, want %d", n, tc.asked)
+				t.Errorf("got %d calls, want %d", n, tc.asked)
 			}
 		})
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// brokenMeter panics when it counts what is sent, or what is received.
+// brokenMeter panics when it counts sent bytes, or received bytes.
 type brokenMeter struct{ out, in bool }
 
 func (m brokenMeter) AddWireOut(int64) { m.explode(m.out) }
@@ -23,14 +23,14 @@ func (m brokenMeter) explode(now bool) {
 	}
 }
 
-// TestPanicWhileSendingFailsTheCall panics in the goroutine in which net/http reads a request's body: the call
-// fails, and the connections go on serving others. Over TLS no code of ours is between net/http and
-// the body.
+// TestPanicWhileSendingFailsTheCall: a panic in the goroutine in which net/http reads a request's
+// body fails the call, and other calls go on. Over TLS, net/http reads the body without a layer of
+// this project in between.
 func TestPanicWhileSendingFailsTheCall(t *testing.T) {
-	taking := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-	t.Run("http", func(t *testing.T) { panicWhileSending(t, served(t, taking)) })
+	readBody := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	t.Run("http", func(t *testing.T) { panicWhileSending(t, newEndpoint(t, readBody)) })
 	t.Run("https", func(t *testing.T) {
-		s := httptest.NewTLSServer(taking)
+		s := httptest.NewTLSServer(readBody)
 		t.Cleanup(s.Close)
 		panicWhileSending(t, client(t, Config{URL: s.URL, CAFile: authority(t, s)}))
 	})
@@ -42,18 +42,21 @@ func panicWhileSending(t *testing.T, c *Client) {
 	chunk := transfer.Chunk{Len: 8192}
 	for range 3 {
 		err := broken.WriteChunk(t.Context(), chunk, make([]byte, 8192))
-		if want(t, err, transfer.CodeInternal); panics.Of(err) == nil {
+		if expect(t, err, transfer.CodeInternal); panics.Of(err) == nil {
 			t.Errorf("got %v, want a panic", err)
 		}
 	}
 	if err := drive(c, 8192, transfer.CompressionNone).WriteChunk(t.Context(), chunk, make([]byte, 8192)); err != nil {
-		t.Error(err)
+		t.Errorf("another call: got %v, want success", err)
 	}
 }
 
-// TestPanicWhileSamplingIsInternal panics in the goroutines that look whether a drive is blank.
+// TestPanicWhileSamplingIsInternal: a panic in a goroutine that samples a drive is CodeInternal.
 func TestPanicWhileSamplingIsInternal(t *testing.T) {
-	c := served(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, blankSampleSize)) })
-	_, err := drive(c.Session(Job{Meter: brokenMeter{in: true}}), 1<<20, transfer.CompressionNone).Blank(t.Context())
-	want(t, err, transfer.CodeInternal)
+	c := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(make([]byte, blankSampleSize))
+	})
+	broken := c.Session(Job{Meter: brokenMeter{in: true}})
+	_, err := drive(broken, 1<<20, transfer.CompressionNone).Blank(t.Context())
+	expect(t, err, transfer.CodeInternal)
 }

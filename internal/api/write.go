@@ -10,16 +10,17 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// WriteChunk implements transfer.Sink (manual 7.2): with its length always, never by chunked transfer.
+// WriteChunk implements transfer.Sink (manual 7.2). It always sends a Content-Length, never chunked
+// encoding.
 func (d *Drive) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	w := d.Prepare(c, p)
 	defer w.Release()
 	return w.Write(ctx)
 }
 
-// Prepare implements transfer.Preparer: it encodes the chunk. As long as little is known of the link,
-// a chunk is written in two parts of which the first is a probe; then the second is encoded when the
-// first has been written.
+// Prepare implements transfer.Preparer: it encodes the chunk. While the codec still probes the
+// link, Write sends a chunk in two parts, of which the first is the probe. The second is encoded
+// after the first was sent.
 func (d *Drive) Prepare(c transfer.Chunk, p []byte) transfer.Prepared {
 	w := &write{drive: d, chunk: c, p: p}
 	if n := d.codec.Probe(c.Len, d.RTT()); n > 0 {
@@ -31,16 +32,16 @@ func (d *Drive) Prepare(c transfer.Chunk, p []byte) transfer.Prepared {
 	return w
 }
 
-// write is a chunk on its way to a drive.
+// write is a chunk that is prepared for a drive.
 type write struct {
 	drive   *Drive
-	probe   transfer.Chunk // the part that is written first, plain; Len 0: none, or it is written
+	probe   transfer.Chunk // the first part, sent plain; Len 0: there is none, or it is sent
 	probed  []byte         // its bytes
 	chunk   transfer.Chunk // the rest
 	p       []byte         // its bytes
 	body    codec.Body     // of the rest, if encoded
 	encoded bool
-	failed  bool // a call failed: how long the body took says nothing of the link any more
+	failed  bool // a call failed, so the time of the body does not measure the link
 }
 
 var _ transfer.Prepared = (*write)(nil)
@@ -70,7 +71,7 @@ func (w *write) send(ctx context.Context, c transfer.Chunk, body *codec.Body) er
 	err := d.client.do(ctx, &request{
 		op: fmt.Sprintf("write drive %s at %d", d.uuid, c.Off), method: http.MethodPost,
 		path: drivePath(d.uuid, "write", strconv.FormatInt(c.Off, 10)),
-		body: body.Bytes, kind: "application/octet-stream", gzip: body.Gzip,
+		body: body.Bytes, contentType: "application/octet-stream", gzip: body.Gzip,
 	})
 	if err != nil {
 		w.failed = true
@@ -87,7 +88,7 @@ func (w *write) send(ctx context.Context, c transfer.Chunk, body *codec.Body) er
 
 // Release implements transfer.Prepared.
 func (w *write) Release() {
-	if w.probe.Len > 0 { // not sent, so the next chunk may probe
+	if w.probe.Len > 0 { // not sent: leave the probe to the next chunk
 		body := w.drive.codec.Plain(w.probed)
 		body.Release()
 	}
