@@ -1,87 +1,31 @@
 package bench
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/zap"
-
-	"github.com/transferd/transferd/internal/config"
-	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/flow"
-	img "github.com/transferd/transferd/internal/image"
-	"github.com/transferd/transferd/internal/localstore"
+	"github.com/transferd/transferd/internal/jobtest"
 	"github.com/transferd/transferd/internal/sandbox"
-	"github.com/transferd/transferd/internal/sandboxtest"
 	"github.com/transferd/transferd/internal/transfer"
-	"github.com/transferd/transferd/internal/worker"
 )
 
-// rig is the engine and a sandbox, over real HTTP.
-type rig struct {
-	b      *testing.B
-	dir    string
-	worker *worker.Worker
-	opener *endpoints.Opener
-	last   transfer.Progress
-}
-
-func newRig(b *testing.B) *rig {
+// newHarness has the drives of its sandbox in the folder of the images, which is in memory if possible.
+func newHarness(b *testing.B) *jobtest.Harness {
 	b.Helper()
-	r := &rig{b: b, dir: b.TempDir()}
-	_, url := sandboxtest.Start(b, sandbox.Config{Dir: filepath.Join(work, "sandbox", b.Name()), User: "u", Password: "p"})
-	b.Setenv("BENCH_PASSWORD", "p")
-	e := config.Endpoint{URL: url, User: "u", PasswordEnv: "BENCH_PASSWORD"}
-	r.opener = endpoints.New(map[string]config.Endpoint{"here": e, "there": e}, endpoints.Options{Roots: img.Roots{"/"}})
-	r.worker = worker.New(worker.Config{
-		Opener: r.opener, Policy: flow.DefaultPolicy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { r.last = p },
-	})
-	return r
+	drives := sandbox.Config{Dir: filepath.Join(work, "sandbox", b.Name())}
+	return jobtest.New(b, jobtest.Config{Sandbox: drives, Roots: []string{work}, Policy: flow.DefaultPolicy})
 }
-
-func (r *rig) run(s transfer.Spec) transfer.Progress {
-	r.b.Helper()
-	if err := endpoints.Schemes.Check(&s); err != nil {
-		r.b.Fatal(err)
-	}
-	j, err := localstore.Open(filepath.Join(r.dir, "journal"), &s)
-	if err != nil {
-		r.b.Fatal(err)
-	}
-	defer j.Close()
-	if err := r.worker.Run(context.Background(), nil, worker.Job{ID: j.ID(), Spec: s}, j); err != nil {
-		r.b.Fatal(err)
-	}
-	if err := j.Remove(); err != nil {
-		r.b.Error(err)
-	}
-	return r.last
-}
-
-// destroy takes a drive away, so that the next run finds the room again.
-func (r *rig) destroy(uuid string) {
-	r.b.Helper()
-	c, err := r.opener.Client(context.Background(), "here")
-	if err == nil {
-		err = c.Destroy(context.Background(), uuid)
-	}
-	if err != nil {
-		r.b.Fatal(err)
-	}
-}
-
-func file(path string) transfer.Ref            { return transfer.Ref{Path: path} }
-func drive(endpoint, uuid string) transfer.Ref { return transfer.Ref{Endpoint: endpoint, Drive: uuid} }
 
 func upload(path string) transfer.Spec {
-	s := transfer.NewSpec(transfer.Upload, file(path), drive("here", ""))
+	s := transfer.NewSpec(transfer.Upload, jobtest.File(path), jobtest.Drive(jobtest.Here, ""))
 	s.Name = "bench"
 	return s
 }
 
-// BenchmarkUpload takes each image up, by chunks in flight (0: as many as pay) and by what is verified.
+// BenchmarkUpload uploads each image, by chunks in flight (0: the window finds the number) and by mode
+// of verification.
 func BenchmarkUpload(b *testing.B) {
 	for _, set := range sets {
 		for _, inFlight := range []int{0, 1, 4, 16} {
@@ -91,13 +35,13 @@ func BenchmarkUpload(b *testing.B) {
 				}
 				b.Run(fmt.Sprintf("%s/inflight=%d/verify=%s", set, inFlight, mode), func(b *testing.B) {
 					path := image(b, set)
-					r := newRig(b)
+					h := newHarness(b)
 					s := upload(path)
 					s.Concurrency, s.Verify = inFlight, mode
 					b.SetBytes(stored(b, path))
 					b.ReportAllocs()
 					for b.Loop() {
-						r.destroy(r.run(s).Drive)
+						h.Destroy(h.MustRun(s).Drive)
 					}
 				})
 			}
@@ -105,44 +49,45 @@ func BenchmarkUpload(b *testing.B) {
 	}
 }
 
-// BenchmarkTebibyte takes up an image of 1 TiB that holds as much data as the dense one.
+// BenchmarkTebibyte uploads an image of 1 TiB with as much data as the dense one.
 func BenchmarkTebibyte(b *testing.B) {
 	path := tebibyte(b)
-	r := newRig(b)
+	h := newHarness(b)
 	b.SetBytes(denseSize)
 	for b.Loop() {
-		r.destroy(r.run(upload(path)).Drive)
+		h.Destroy(h.MustRun(upload(path)).Drive)
 	}
 }
 
-// BenchmarkOthers is the other kinds of job.
+// BenchmarkOthers runs the other kinds of job.
 func BenchmarkOthers(b *testing.B) {
 	for _, set := range sets {
 		path := image(b, set)
-		begin := func(b *testing.B) (*rig, string) {
-			r := newRig(b)
+		begin := func(b *testing.B) (*jobtest.Harness, string) {
+			h := newHarness(b)
 			b.SetBytes(stored(b, path))
-			return r, r.run(upload(path)).Drive
+			return h, h.MustRun(upload(path)).Drive
 		}
 		b.Run("download/"+set, func(b *testing.B) {
-			r, uuid := begin(b)
-			s := transfer.NewSpec(transfer.Download, drive("here", uuid), file(filepath.Join(work, "copy.img")))
+			h, uuid := begin(b)
+			target := jobtest.File(filepath.Join(work, "copy.img"))
+			s := transfer.NewSpec(transfer.Download, jobtest.Drive(jobtest.Here, uuid), target)
 			s.Overwrite = true
 			for b.Loop() {
-				r.run(s)
+				h.MustRun(s)
 			}
 		})
 		b.Run("clone/"+set, func(b *testing.B) {
-			r, uuid := begin(b)
-			s := transfer.NewSpec(transfer.Clone, drive("here", uuid), drive("there", ""))
+			h, uuid := begin(b)
+			s := transfer.NewSpec(transfer.Clone, jobtest.Drive(jobtest.Here, uuid), jobtest.Drive(jobtest.There, ""))
 			for b.Loop() {
-				r.destroy(r.run(s).Drive)
+				h.Destroy(h.MustRun(s).Drive)
 			}
 		})
 		b.Run("verify/"+set, func(b *testing.B) {
-			r, uuid := begin(b)
+			h, uuid := begin(b)
 			for b.Loop() {
-				r.run(transfer.NewSpec(transfer.Verify, file(path), drive("here", uuid)))
+				h.MustRun(transfer.NewSpec(transfer.Verify, jobtest.File(path), jobtest.Drive(jobtest.Here, uuid)))
 			}
 		})
 	}

@@ -46,7 +46,8 @@ func TestParseReadsEveryKindOfAddress(t *testing.T) {
 
 func TestParseRefusesMalformedAddresses(t *testing.T) {
 	for _, in := range []string{
-		"", "zrh:x", "zrh:" + uuidA[1:], "zrh:" + uuidA + "0", "zrh: " + uuidA, "zrh:" + uuidA + "\n", "zrh:" + strings.ReplaceAll(uuidA, "-", ""), "zrh:a:b",
+		"", "zrh:x", "zrh:" + uuidA[1:], "zrh:" + uuidA + "0", "zrh: " + uuidA, "zrh:" + uuidA + "\n",
+		"zrh:" + strings.ReplaceAll(uuidA, "-", ""), "zrh:a:b",
 	} {
 		if got, err := endpoints.Schemes.Parse(in); transfer.CodeOf(err) != transfer.CodeInvalid {
 			t.Errorf("endpoints.Schemes.Parse(%q) = %+v, %v; want %s", in, got, err, transfer.CodeInvalid)
@@ -54,19 +55,22 @@ func TestParseRefusesMalformedAddresses(t *testing.T) {
 	}
 }
 
-// TestRefusedURLIsNotRepeated: URLs that are malformed, or that no client fetches, are refused without
-// repeating what may be a password.
+// TestRefusedURLIsNotRepeated: the error of a malformed URL, or of one with an unknown scheme, does
+// not repeat a part that may be a password.
 func TestRefusedURLIsNotRepeated(t *testing.T) {
 	for _, in := range []string{
-		"ftp://u:s3cret@h/x", "S3://u:s3cret@h/x", "file://s3cret/x?s3cret", "https://u:s3cret/more@h/x", "https://u:s3cret?more@h/x", "https://u:s3cret#more@h/x",
+		"ftp://u:s3cret@h/x", "S3://u:s3cret@h/x", "file://s3cret/x?s3cret", "https://u:s3cret/more@h/x",
+		"https://u:s3cret?more@h/x", "https://u:s3cret#more@h/x",
 		"https://u:s3cret^@h/x", "https://u:s3cret\n@h/x", "https://u:s3cret@", "https:///x?s3cret", "https://",
 	} {
 		got, err := endpoints.Schemes.Parse(in)
 		if transfer.CodeOf(err) != transfer.CodeInvalid {
 			t.Errorf("endpoints.Schemes.Parse(%q) = %+v, %v; want %s", in, got, err, transfer.CodeInvalid)
 		}
-		if strings.Contains(fmt.Sprint(err), "s3cret@") || strings.Contains(fmt.Sprint(err), ":s3cret") || strings.Contains(fmt.Sprint(err), "?s3cret") {
-			t.Errorf("%v", err)
+		for _, secret := range []string{"s3cret@", ":s3cret", "?s3cret"} {
+			if strings.Contains(fmt.Sprint(err), secret) {
+				t.Errorf("got %v, want no %q in it", err, secret)
+			}
 		}
 	}
 }
@@ -89,7 +93,7 @@ func TestRefHasOneKind(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.IsDrive() != tc.drive || r.IsURL() != tc.url || r.IsStd() != tc.std || r.IsFile() != tc.file {
-			t.Errorf("%q: drive %t, URL %t, std %t, file %t", tc.in, r.IsDrive(), r.IsURL(), r.IsStd(), r.IsFile())
+			t.Errorf("got drive %t, URL %t, std %t, file %t; want %+v", r.IsDrive(), r.IsURL(), r.IsStd(), r.IsFile(), tc)
 		}
 	}
 }
@@ -106,7 +110,7 @@ func TestAbsChangesFilesOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r, err = r.Abs(); err != nil || r.String() != want {
-			t.Errorf("%q is %q, %v; want %q", in, r, err, want)
+			t.Errorf("%q: got %q, %v; want %q", in, r, err, want)
 		}
 	}
 }
@@ -131,15 +135,16 @@ func TestRedactedShowsNoSecret(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := r.Redacted(); got != want || strings.Contains(got, "secret") {
-			t.Errorf("%q is shown as %q, want %q", in, got, want)
+			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}
 }
 
 func FuzzRef(f *testing.F) {
 	for _, s := range []string{
-		"zrh:", "zrh:" + uuidA, "-", "disk.img", "./zrh:x", "https://u:p@h/x?y", ":", "a:b/c", "zrh:x", "HTTPS://u:p@h/x", "ftp://u:p@h/x", "./ftp://h",
-		"https://u:pa/ss@h/x", "https://h:1/a@b", "http://[::1]:80/x#y?z", "https://u:p@x@h", "https://%zz", "http://h?@#@", "https://",
+		"zrh:", "zrh:" + uuidA, "-", "disk.img", "./zrh:x", "https://u:p@h/x?y", ":", "a:b/c", "zrh:x",
+		"HTTPS://u:p@h/x", "ftp://u:p@h/x", "./ftp://h", "https://u:pa/ss@h/x", "https://h:1/a@b",
+		"http://[::1]:80/x#y?z", "https://u:p@x@h", "https://%zz", "http://h?@#@", "https://",
 	} {
 		f.Add(s)
 	}
@@ -149,42 +154,45 @@ func FuzzRef(f *testing.F) {
 			return
 		}
 		if (r.Endpoint == "") == (r.Path == "") {
-			t.Fatalf("%q is %+v: not exactly one of endpoint and path", s, r)
+			t.Fatalf("%q: got %+v, want either an endpoint or a path", s, r)
 		}
 		if back, err := endpoints.Schemes.Parse(r.String()); err != nil || back != r {
-			t.Fatalf("%q is %+v, written %q, read again %+v, %v", s, r, r, back, err)
+			t.Fatalf("%q, written as %q: got %+v, %v; want %+v", s, r, back, err, r)
 		}
 		if r.IsFile() && r.Redacted() != r.Path {
-			t.Errorf("the file %q is shown as %q", r.Path, r.Redacted())
+			t.Errorf("a file: got %q, want %q", r.Redacted(), r.Path)
 		}
 	})
 }
 
-// FuzzPassword puts every password into an address: it is never shown, whether or not the address can be read.
+// FuzzPassword puts passwords into addresses, valid and invalid: no text shows the password.
 func FuzzPassword(f *testing.F) {
-	for _, s := range []string{"s3cret", "pa/ss", "pa?ss", "pa#ss", "pa@ss", "p:a:ss", "12/34@x", "%2F", "%zz", "[::1]", "a b\n", "\\", "…", "://", "a:1/b"} {
+	for _, s := range []string{
+		"s3cret", "pa/ss", "pa?ss", "pa#ss", "pa@ss", "p:a:ss", "12/34@x", "%2F", "%zz", "[::1]", "a b\n", "\\", "…",
+		"://", "a:1/b",
+	} {
 		f.Add("https", s)
 		f.Add("FTP", s)
 	}
-	// What no reader can tell from a port, or from a host, and what follows it.
 	urlScheme := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`) // RFC 3986, 3.1
-	plain := regexp.MustCompile(`^[0-9]*([/?#]|$)|(?s:@.*[/?#])`)
+	// Such a password looks like a port, or like a host with a path.
+	ambiguous := regexp.MustCompile(`^[0-9]*([/?#]|$)|(?s:@.*[/?#])`)
 	f.Fuzz(func(t *testing.T, scheme, password string) {
 		const shown = "://…@host.example/image"
 		secret := ":" + password + "@"
 		s := scheme + "://ops" + secret + "host.example/image"
-		if !urlScheme.MatchString(s) || plain.MatchString(password) {
+		if !urlScheme.MatchString(s) || ambiguous.MatchString(password) {
 			return
 		}
 		r, err := endpoints.Schemes.Parse(s)
 		if err != nil {
 			if strings.Contains(err.Error(), secret) {
-				t.Errorf("%q is refused with %v", s, err)
+				t.Errorf("%q: got %v, want no password in it", s, err)
 			}
-			r = transfer.Ref{Path: s} // as a job may have it that another program enqueued
+			r = transfer.Ref{Path: s} // another program may have enqueued such a job
 		}
 		if got := r.Redacted(); !strings.HasSuffix(got, shown) && !strings.HasSuffix(got, "://…") || !r.HoldsUser() {
-			t.Errorf("%q is shown as %q, and holds a user: %t", s, got, r.HoldsUser())
+			t.Errorf("%q: got %q, HoldsUser %t; want no password, and true", s, got, r.HoldsUser())
 		}
 	})
 }

@@ -20,11 +20,14 @@ import (
 
 	"github.com/transferd/transferd/internal/config"
 	"github.com/transferd/transferd/internal/endpoints"
+	"github.com/transferd/transferd/internal/jobtest"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// TestHangingPasswordCommandDelaysNoOther keeps nobody from another endpoint, and those who want this one no longer than they like.
+// TestHangingPasswordCommandDelaysNoOther: while a password command hangs, other endpoints are
+// usable, and callers of this endpoint can give up.
 func TestHangingPasswordCommandDelaysNoOther(t *testing.T) {
 	asked := filepath.Join(t.TempDir(), "asked")
 	if err := unix.Mkfifo(asked, 0o600); err != nil {
@@ -46,73 +49,76 @@ func TestHangingPasswordCommandDelaysNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := o.Client(t.Context(), "works"); err != nil {
-		t.Error(err)
+		t.Errorf("another endpoint: got %v, want success", err)
 	}
 	impatient, giveUp := context.WithCancel(t.Context())
 	giveUp()
 	if _, err := o.Client(impatient, "hangs"); !errors.Is(err, context.Canceled) {
-		t.Errorf("one who does not wait: %v", err)
+		t.Errorf("a canceled caller: got %v, want %v", err, context.Canceled)
 	}
 	cancel()
-	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("one who waits no more: %v", err)
+	if err := transfertest.Receive(t, first, "end of the command"); !errors.Is(err, context.Canceled) {
+		t.Errorf("the first caller: got %v, want %v", err, context.Canceled)
 	}
 }
 
-// TestBothEndsShareTheJobsLimit has both ends of a job take what they move from its one limit.
+// TestBothEndsShareTheJobsLimit: the bytes of source and target count for one limit.
 func TestBothEndsShareTheJobsLimit(t *testing.T) {
 	const n, burst = 64 << 10, 1 << 20
-	b := newBench(t)
-	up := b.mustRun(spec(transfer.Upload, file(b.image(n)), drive("here", "")))
-	s := spec(transfer.Clone, drive("here", up.Drive), drive("there", ""))
+	h := newHarness(t)
+	source := jobtest.Drive(jobtest.Here, h.upload(n))
+	s := spec(transfer.Clone, source, jobtest.Drive(jobtest.There, ""))
 	s.Compression = transfer.CompressionNone
-	session := &worker.Session{Job: worker.Job{ID: "clone", Spec: s}, Limit: rate.NewLimiter(rate.Every(time.Hour), burst)}
-	source, err := b.opener.Source(t.Context(), session)
+	limit := rate.NewLimiter(rate.Every(time.Hour), burst)
+	session := &worker.Session{Job: worker.Job{ID: "clone", Spec: s}, Limit: limit}
+	src, err := h.Opener.Source(t.Context(), session)
 	if err != nil {
 		t.Fatal(err)
 	}
-	uuid, err := b.opener.Provision(t.Context(), session, n, false)
+	uuid, err := h.Opener.Provision(t.Context(), session, n, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sink, err := b.opener.Sink(t.Context(), session, worker.SinkRequest{Drive: uuid, Made: true, Size: n})
+	sink, err := h.Opener.Sink(t.Context(), session, worker.SinkRequest{Drive: uuid, Made: true, Size: n})
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, chunk, buf := session.Limit.Tokens(), transfer.Chunk{Len: n}, make([]byte, n)
-	if err := errors.Join(source.(transfer.RandomAccess).ReadChunk(t.Context(), chunk, buf), sink.WriteChunk(t.Context(), chunk, buf)); err != nil {
+	before, chunk, buf := limit.Tokens(), transfer.Chunk{Len: n}, make([]byte, n)
+	err = src.(transfer.RandomAccess).ReadChunk(t.Context(), chunk, buf)
+	if err := errors.Join(err, sink.WriteChunk(t.Context(), chunk, buf)); err != nil {
 		t.Fatal(err)
 	}
-	if took := int(before - session.Limit.Tokens() + 0.5); took != 2*n {
-		t.Errorf("a read and a write of %d bytes took %d", n, took)
+	if got := int(before - limit.Tokens() + 0.5); got != 2*n {
+		t.Errorf("got %d bytes from the limiter, want %d", got, 2*n)
 	}
 }
 
-// TestBombUnpacksNoFurtherThanItsDrive unpacks a small file that would fill any disk no further than its drive is large.
+// TestBombUnpacksNoFurtherThanItsDrive: a small file that unpacks to a huge image is unpacked up to
+// the size of its drive only.
 func TestBombUnpacksNoFurtherThanItsDrive(t *testing.T) {
-	b := newBench(t)
-	up := b.mustRun(spec(transfer.Upload, file(b.image(64<<10)), drive("here", "")))
-	path := b.path("bomb.gz")
+	h := newHarness(t)
+	drive := jobtest.Drive(jobtest.Here, h.upload(64<<10))
+	path := h.Path("bomb.gz")
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	z := gzip.NewWriter(f)
 	_, err = z.Write(make([]byte, 64<<20))
-	// It ends in the middle, which nobody comes to.
+	// The stream is truncated, but no one reads so far.
 	if err = errors.Join(err, z.Flush(), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	again := spec(transfer.Upload, file(path), drive("here", up.Drive))
+	again := spec(transfer.Upload, jobtest.File(path), drive)
 	again.Overwrite = true
-	_, err = b.run(again)
+	_, err = h.Run(again)
 	if transfer.CodeOf(err) != transfer.CodeInvalid || !strings.Contains(err.Error(), "larger than 65536 bytes") {
-		t.Errorf("%v", err)
+		t.Errorf("got %v, want %s and the size of the drive", err, transfer.CodeInvalid)
 	}
 }
 
-// TestClaimsOfOneAccountAreEqual: claims of one account are equal under every name in the config and on
-// every host, and differ from those of another account.
+// TestClaimsOfOneAccountAreEqual: claims of one account are equal under every name in the config
+// and on every host, and differ from those of another account.
 func TestClaimsOfOneAccountAreEqual(t *testing.T) {
 	here := endpoints.New(map[string]config.Endpoint{
 		"zrh":    {URL: "https://api.zrh.example.com", User: "ops"},
@@ -125,23 +131,23 @@ func TestClaimsOfOneAccountAreEqual(t *testing.T) {
 	one, two := here.Claim("zrh", "d"), here.Claim("zurich", "d")
 	far, other := there.Claim("z", "d"), here.Claim("dev", "d")
 	if !reflect.DeepEqual(one, two) || !slices.Equal(one.Names, []string{"zrh", "zurich"}) {
-		t.Errorf("%+v by one name, %+v by the other", one, two)
+		t.Errorf("got %+v by one name, %+v by the other; want equal claims with both names", one, two)
 	}
 	if one.Endpoint != far.Endpoint || one.Endpoint == other.Endpoint {
-		t.Errorf("%q here, %q there, %q of another user", one.Endpoint, far.Endpoint, other.Endpoint)
+		t.Errorf("got %q here, %q there, %q of another user; want the first two equal", one.Endpoint, far.Endpoint, other.Endpoint)
 	}
 	if strings.ContainsAny(one.Endpoint, ":{}@") {
-		t.Errorf("%q is not a hash: it contains the account's URL or user", one.Endpoint)
+		t.Errorf("got %q, want a hash without the account's URL and user", one.Endpoint)
 	}
 }
 
-// TestRotatedPasswordFileIsReadAgain: the password file is read again when the endpoint refuses the password,
-// and by Reload.
+// TestRotatedPasswordFileIsReadAgain: the password file is read again when the endpoint refuses the
+// password, and by Reload.
 func TestRotatedPasswordFileIsReadAgain(t *testing.T) {
-	var asked atomic.Int64
+	var requests atomic.Int64
 	var password atomic.Value
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
+		requests.Add(1)
 		if _, got, _ := r.BasicAuth(); got != password.Load() {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
@@ -167,9 +173,9 @@ func TestRotatedPasswordFileIsReadAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := asked.Load()
-		if _, err = c.Profile(t.Context()); transfer.CodeOf(err) != code || asked.Load()-before != calls {
-			t.Errorf("got %v after %d calls, want %q after %d", err, asked.Load()-before, code, calls)
+		before := requests.Load()
+		if _, err = c.Profile(t.Context()); transfer.CodeOf(err) != code || requests.Load()-before != calls {
+			t.Errorf("got %v after %d calls, want %q after %d", err, requests.Load()-before, code, calls)
 		}
 	}
 	call("", 1)
@@ -188,7 +194,7 @@ func TestRotatedPasswordFileIsReadAgain(t *testing.T) {
 	}
 	err := o.Reload(t.Context())
 	if transfer.CodeOf(err) != transfer.CodeInvalid || !strings.Contains(err.Error(), "zrh") {
-		t.Errorf("without the file: %v", err)
+		t.Errorf("without the file: got %v, want %s and the endpoint's name", err, transfer.CodeInvalid)
 	}
 	call("", 1)
 }

@@ -13,14 +13,15 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// makeDrive makes a job's new drive. One that an earlier call made is found by its tag.
+// makeDrive makes a job's new drive. With find, it first looks for the tag of a drive that an
+// earlier call made.
 func (o *Opener) makeDrive(ctx context.Context, s *worker.Session, size int64, find bool) (drive string, err error) {
 	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
 	if err != nil {
 		return "", err
 	}
 	if find {
-		if drive, err = findMade(ctx, c, s); drive != "" || err != nil {
+		if drive, err = findDrive(ctx, c, s); drive != "" || err != nil {
 			return drive, err
 		}
 	}
@@ -30,7 +31,7 @@ func (o *Opener) makeDrive(ctx context.Context, s *worker.Session, size int64, f
 	return o.createDrive(ctx, c, s, size)
 }
 
-// createDrive makes an empty drive for an image of size bytes, -1 if that is unknown.
+// createDrive makes an empty drive for an image of size bytes; -1 if the size is unknown.
 func (o *Opener) createDrive(ctx context.Context, c *api.Client, s *worker.Session, size int64) (string, error) {
 	if err := checkSize(&s.Spec, size); err != nil {
 		return "", err
@@ -40,19 +41,19 @@ func (o *Opener) createDrive(ctx context.Context, c *api.Client, s *worker.Sessi
 		Tags: append(slices.Clone(s.Spec.Tags), madeTags(s)...), Readers: s.Spec.Readers,
 	}
 	if s.Spec.Source.IsDrive() {
-		origin, err := o.origin(ctx, s)
+		origin, err := o.sourceInfo(ctx, s)
 		if err != nil {
 			return "", err
 		}
-		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), append(inherited(origin), madeTags(s)...)
+		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), append(copiedTags(origin), madeTags(s)...)
 	}
 	info, err := c.Create(ctx, opts)
 	return info.UUID, err
 }
 
-// copyDrive has the endpoint copy the source.
+// copyDrive makes the endpoint copy the source.
 func (o *Opener) copyDrive(ctx context.Context, c *api.Client, s *worker.Session) (string, error) {
-	origin, err := o.origin(ctx, s)
+	origin, err := o.sourceInfo(ctx, s)
 	if err != nil {
 		return "", err
 	}
@@ -60,12 +61,13 @@ func (o *Opener) copyDrive(ctx context.Context, c *api.Client, s *worker.Session
 		return "", tooLarge(origin.Size, s.Spec.Size, "give a larger --size, or leave it out")
 	}
 	info, err := c.Clone(ctx, origin.UUID, api.CloneOptions{
-		Name: cmp.Or(s.Spec.Name, origin.Name), Size: s.Spec.Size, Tags: append(inherited(origin), madeTags(s)...),
+		Name: cmp.Or(s.Spec.Name, origin.Name), Size: s.Spec.Size, Tags: append(copiedTags(origin), madeTags(s)...),
 	})
 	return info.UUID, err
 }
 
-// checkSize says whether a drive can be made for an image of size bytes, -1 if that is unknown.
+// checkSize checks whether a drive can be made for an image of size bytes; -1 if the size is
+// unknown.
 func checkSize(s *transfer.Spec, size int64) error {
 	switch {
 	case s.Size != 0 && size > s.Size:
@@ -74,13 +76,13 @@ func checkSize(s *transfer.Spec, size int64) error {
 		return nil
 	case size < 0:
 		return transfer.Errorf(transfer.CodeInvalid,
-			"give the new drive's --size; what the image does not fill is zeros",
+			"give the new drive's --size; the rest of the drive is zeros",
 			"the image's size is not known before its end")
 	case !s.Source.IsDrive() && size%api.SectorSize != 0:
 		return transfer.Errorf(transfer.CodeInvalid,
 			fmt.Sprintf("is it truncated? if not, give --size %d; the rest of the drive is zeros",
 				(size/api.SectorSize+1)*api.SectorSize),
-			"the image has %d bytes, no whole number of %d-byte sectors", size, api.SectorSize)
+			"the image has %d bytes, which is no multiple of %d-byte sectors", size, api.SectorSize)
 	}
 	return nil
 }
@@ -89,7 +91,8 @@ func tooLarge(image, drive int64, hint string) error {
 	return transfer.Errorf(transfer.CodeInvalid, hint, "the image has %d bytes, and the drive only %d", image, drive)
 }
 
-// madeTags marks the drives that a job makes, and that they are not complete.
+// madeTags are the tags of a drive that a job makes: they name the job, and say that the drive is
+// incomplete.
 func madeTags(s *worker.Session) []string {
 	return []string{transfer.JobTag(s.ID), transfer.IncompleteTag}
 }
@@ -104,7 +107,7 @@ func (o *Opener) UsedBy(ctx context.Context, s *worker.Session, drive transfer.R
 	return info.Claimed, err
 }
 
-// openTag is the tag of the job's target drive for as long as that is not complete.
+// openTag is the tag of the job's target drive until the drive is complete.
 func openTag(s *worker.Session) string {
 	if s.Spec.Target.Drive != "" {
 		return transfer.OverwritingTag(s.ID)
@@ -133,7 +136,8 @@ func (o *Opener) MarkOpen(ctx context.Context, s *worker.Session, drive string) 
 	})
 }
 
-// Complete implements worker.Opener. A drive that the job has overwritten is its own from now on.
+// Complete implements worker.Opener. It replaces the job tag on a drive that the job has
+// overwritten.
 func (o *Opener) Complete(ctx context.Context, s *worker.Session, drive string) error {
 	_, err := o.retag(ctx, s, drive, func(tags []string) []string {
 		overwritten := slices.Contains(tags, transfer.OverwritingTag(s.ID))
@@ -148,8 +152,8 @@ func (o *Opener) Complete(ctx context.Context, s *worker.Session, drive string) 
 	return err
 }
 
-// retag changes the tags of the target drive, unless change returns them as they are, and returns
-// the drive's mark after that.
+// retag changes the tags of the target drive, unless change returns the same tags. It returns the
+// drive's mark after that.
 func (o *Opener) retag(
 	ctx context.Context, s *worker.Session, drive string, change func(tags []string) []string,
 ) (mark transfer.DriveMark, err error) {
@@ -169,8 +173,8 @@ func (o *Opener) retag(
 	return markOf(s, info.Tags), nil
 }
 
-// findMade looks for the drive that an earlier call made; "" if there is none.
-func findMade(ctx context.Context, c *api.Client, s *worker.Session) (string, error) {
+// findDrive finds the drive that an earlier call made; empty if there is none.
+func findDrive(ctx context.Context, c *api.Client, s *worker.Session) (string, error) {
 	drives, err := c.InfoAll(ctx)
 	if err != nil {
 		return "", err
@@ -183,7 +187,8 @@ func findMade(ctx context.Context, c *api.Client, s *worker.Session) (string, er
 	return "", nil
 }
 
-func (o *Opener) origin(ctx context.Context, s *worker.Session) (api.DriveInfo, error) {
+// sourceInfo describes the source drive.
+func (o *Opener) sourceInfo(ctx context.Context, s *worker.Session) (api.DriveInfo, error) {
 	c, err := o.session(ctx, s, s.Spec.Source.Endpoint)
 	if err != nil {
 		return api.DriveInfo{}, err
@@ -191,8 +196,8 @@ func (o *Opener) origin(ctx context.Context, s *worker.Session) (api.DriveInfo, 
 	return c.Info(ctx, s.Spec.Source.Drive)
 }
 
-// inherited is the tags that a clone takes over: all but the marks of other jobs.
-func inherited(origin api.DriveInfo) []string {
+// copiedTags are the tags that a clone gets from its source: all but those of jobs.
+func copiedTags(origin api.DriveInfo) []string {
 	return slices.DeleteFunc(slices.Clone(origin.Tags), transfer.IsOurTag)
 }
 
@@ -209,7 +214,7 @@ func (o *Opener) driveReady(ctx context.Context, s *worker.Session, drive string
 	return info.Ready()
 }
 
-// driveSink opens the drive that the job writes, or only compares.
+// driveSink opens the drive that the job writes or compares.
 func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.SinkRequest) (transfer.Sink, error) {
 	d, err := o.drive(ctx, s, s.Spec.Target.Endpoint, r.Drive)
 	if err != nil {
@@ -219,7 +224,7 @@ func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.Sink
 	case writes && len(d.Claimed()) > 0:
 		return nil, &transfer.Error{
 			Op: "open drive " + r.Drive, Code: transfer.CodeConflict,
-			Hint: "stop the server that has it, and the job goes on",
+			Hint: "stop the server that uses it, and the job goes on",
 			Err:  fmt.Errorf("it is in use by %s", strings.Join(d.Claimed(), ", ")),
 		}
 	case r.Size <= d.Size() && !writes:
@@ -231,6 +236,6 @@ func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.Sink
 	}
 	return nil, &transfer.Error{
 		Op: "compare drive " + r.Drive, Code: transfer.CodeMismatch, Hint: "the drive cannot hold this image",
-		Err: fmt.Errorf("it has %d bytes, and what it should equal has %d", d.Size(), r.Size),
+		Err: fmt.Errorf("it has %d bytes, and the image %d", d.Size(), r.Size),
 	}
 }

@@ -1,5 +1,5 @@
-// Package endpoints makes the ends of jobs: it puts the API's drives and local images behind the interface through which
-// the worker reaches them.
+// Package endpoints opens the sources and targets of jobs. It implements the worker's Opener with the
+// API's drives and with images on this host.
 package endpoints
 
 import (
@@ -22,27 +22,27 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// Options is what differs between a daemon and a job run in its caller's process.
+// Options are what differs between a daemon and a job that its caller's process runs.
 type Options struct {
 	Roots image.Roots  // the only folders that jobs may touch
-	In    io.Reader    // what "-" reads; nil: nothing
-	Out   io.Writer    // what "-" writes; nil: nothing
-	Guard *lease.Guard // ends connections to endpoints when this process stalls; may be nil
+	In    io.Reader    // the source "-"; nil: none
+	Out   io.Writer    // the target "-"; nil: none
+	Guard *lease.Guard // resets connections to endpoints when this process is stopped; may be nil
 }
 
-// Opener opens the ends of jobs. It is safe for concurrent use; all jobs share one client, and so one limit of requests
-// in flight, for each endpoint.
+// Opener opens the sources and targets of jobs. It is safe for concurrent use. All jobs share one
+// client for each endpoint, and so one limit of requests in flight.
 type Opener struct {
 	opts      Options
 	endpoints map[string]*endpoint
 }
 
-// endpoint is an endpoint of the config, and its client once it was asked for.
+// endpoint is an endpoint of the config, with its client.
 type endpoint struct {
 	config config.Endpoint
 	names  []string            // of all endpoints in the config with the same account, sorted
-	turn   *semaphore.Weighted // of one; whoever has it may use client
-	client *api.Client
+	access *semaphore.Weighted // of one: held while client is used
+	client *api.Client         // nil: no job has used the endpoint yet
 }
 
 var _ worker.Opener = (*Opener)(nil)
@@ -56,13 +56,13 @@ func New(endpoints map[string]config.Endpoint, opts Options) *Opener {
 		names[e.Account()] = append(names[e.Account()], name)
 	}
 	for name, e := range endpoints {
-		o.endpoints[name] = &endpoint{config: e, names: names[e.Account()], turn: semaphore.NewWeighted(1)}
+		o.endpoints[name] = &endpoint{config: e, names: names[e.Account()], access: semaphore.NewWeighted(1)}
 	}
 	return o
 }
 
-// Claim implements worker.Opener. The account is hashed: readers of claims need not see URL and
-// user.
+// Claim implements worker.Opener. The account is hashed, because readers of claims need not see URL
+// and user.
 func (o *Opener) Claim(endpoint, drive string) transfer.Claim {
 	e, ok := o.endpoints[endpoint]
 	if !ok {
@@ -72,8 +72,9 @@ func (o *Opener) Claim(endpoint, drive string) transfer.Claim {
 	return transfer.Claim{Endpoint: hex.EncodeToString(sum[:16]), Names: e.names, Drive: drive}
 }
 
-// Client is the client of a named endpoint; CodeInvalid if there is none of that name. To fetch the password may take long,
-// which others who want the same endpoint wait for, as long as their ctx lasts.
+// Client is the client of a named endpoint; CodeInvalid if there is none of that name. It may wait
+// for the command that fetches the password. Other callers for the same endpoint wait for it, too,
+// until their ctx ends.
 func (o *Opener) Client(ctx context.Context, name string) (*api.Client, error) {
 	e, ok := o.endpoints[name]
 	if !ok {
@@ -81,10 +82,10 @@ func (o *Opener) Client(ctx context.Context, name string) (*api.Client, error) {
 			"add it to the config under `endpoints:`, on each host that serves the job's queue",
 			"there is no endpoint named %q", name)
 	}
-	if err := e.turn.Acquire(ctx, 1); err != nil {
+	if err := e.access.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	defer e.turn.Release(1)
+	defer e.access.Release(1)
 	if e.client != nil {
 		return e.client, nil
 	}
@@ -99,18 +100,18 @@ func (o *Opener) Client(ctx context.Context, name string) (*api.Client, error) {
 	return e.client, err
 }
 
-// Reload fetches the passwords of all endpoints that jobs have used, one after the other. An
-// endpoint whose password cannot be fetched keeps the current one, and its error is returned.
-// Changed certificates are read without Reload.
+// Reload fetches the passwords of all endpoints that jobs have used, one after the other. If that
+// fails for an endpoint, the current password stays, and Reload returns the error. Changed
+// certificates need no Reload.
 func (o *Opener) Reload(ctx context.Context) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(o.endpoints)) {
 		e := o.endpoints[name]
-		if err := e.turn.Acquire(ctx, 1); err != nil {
+		if err := e.access.Acquire(ctx, 1); err != nil {
 			return err
 		}
 		client := e.client
-		e.turn.Release(1)
+		e.access.Release(1)
 		if client == nil {
 			continue
 		}
@@ -121,7 +122,7 @@ func (o *Opener) Reload(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// session is the client that a job uses: what it sends counts for the job and obeys its --limit-rate.
+// session is the client for one job: its calls count for the job and obey the job's limit.
 func (o *Opener) session(ctx context.Context, s *worker.Session, name string) (*api.Client, error) {
 	c, err := o.Client(ctx, name)
 	if err != nil {

@@ -1,23 +1,22 @@
 package endpoints_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/transferd/transferd/internal/localstore"
+	"github.com/transferd/transferd/internal/jobtest"
 	"github.com/transferd/transferd/internal/transfer"
-	"github.com/transferd/transferd/internal/worker"
 )
 
-// TestFullDiskIsResumedWhenThereIsSpace downloads to a disk that is too small: the job says so, and goes on where it was when there is room.
+// TestFullDiskIsResumedWhenThereIsSpace: a download to a full disk fails with CodeNoSpace, and the
+// next attempt continues it when there is space.
 func TestFullDiskIsResumedWhenThereIsSpace(t *testing.T) {
-	b := newBench(t)
-	up := b.mustRun(spec(transfer.Upload, file(b.image(8<<20)), drive("here", "")))
-	disk := b.path("disk")
+	h := newHarness(t)
+	source := jobtest.Drive(jobtest.Here, h.upload(8<<20))
+	disk := h.Path("disk")
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -31,33 +30,23 @@ func TestFullDiskIsResumedWhenThereIsSpace(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	s := spec(transfer.Download, drive("here", up.Drive), file(b.path("disk/copy.img")))
-	err := b.attempt(s)
+	s := spec(transfer.Download, source, jobtest.File(h.Path("disk/copy.img")))
+	first, err := h.Attempt(s)
 	if transfer.CodeOf(err) != transfer.CodeNoSpace {
-		t.Fatalf("%v", err)
+		t.Fatalf("got %v, want %s", err, transfer.CodeNoSpace)
 	}
-	if _, err := os.Stat(b.path("disk/copy.img.partial")); err != nil || b.last.Chunks.Done == 0 {
-		t.Errorf("%v, with %d chunks done", err, b.last.Chunks.Done)
+	if _, err := os.Stat(h.Path("disk/copy.img.partial")); err != nil || first.Chunks.Done == 0 {
+		t.Errorf("got %d chunks done (%v), want some and a .partial", first.Chunks.Done, err)
 	}
-	done := b.last.Bytes.WireIn
 	if err := unix.Mount("none", disk, "tmpfs", unix.MS_REMOUNT, "size=64m"); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.attempt(s); err != nil {
+	second, err := h.Attempt(s)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if b.last.Bytes.WireIn-done > 7<<20 {
-		t.Errorf("%d bytes came after the %d that had come", b.last.Bytes.WireIn-done, done)
+	if got := second.Bytes.WireIn - first.Bytes.WireIn; got > 7<<20 {
+		t.Errorf("the second attempt: got %d bytes, want less than the whole image", got)
 	}
-	b.equal(b.path("disk.img"), b.path("disk/copy.img"))
-}
-
-// attempt runs a job once; the next attempt goes on with it.
-func (b *bench) attempt(s transfer.Spec) error {
-	b.t.Helper()
-	j, err := localstore.Open(b.path("journal"), &s)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return errors.Join(b.worker.Run(context.Background(), nil, worker.Job{ID: j.ID(), Spec: s}, j), j.Close())
+	h.expectEqual(h.Path("disk/copy.img"), h.Path("disk.img"))
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// place is one kind of place: how it is addressed, and how its ends are made and opened.
+// place is one kind of place: the form of its addresses, and how its sources and sinks are opened.
 type place struct {
 	transfer.Scheme
 	source func(o *Opener, ctx context.Context, s *worker.Session) (transfer.Source, error)
@@ -18,14 +18,14 @@ type place struct {
 	maker *maker
 }
 
-// maker makes targets, with an ID of its own each, as worker.Opener describes it.
+// maker makes targets, each with a new ID, as worker.Opener describes it.
 type maker struct {
 	provision func(o *Opener, ctx context.Context, s *worker.Session, size int64, find bool) (string, error)
 	ready     func(o *Opener, ctx context.Context, s *worker.Session, id string) (bool, error)
 }
 
-// places is all kinds of place that jobs can name; a new one is one more row. The order is that in
-// which addresses are tried.
+// places are all kinds of place that jobs can name; a new kind is one more row. Addresses are tried
+// in this order.
 var places = []place{
 	{Scheme: transfer.Stdio, source: (*Opener).imageSource, sink: (*Opener).imageSink},
 	{Scheme: transfer.URLs, source: (*Opener).imageSource},
@@ -33,7 +33,7 @@ var places = []place{
 	{Scheme: transfer.Files, source: (*Opener).imageSource, sink: (*Opener).imageSink},
 }
 
-// Schemes is the forms of address that users can type.
+// Schemes are the forms of address that users can type.
 var Schemes = func() (l transfer.Schemes) {
 	for i := range places {
 		l = append(l, places[i].Scheme)
@@ -48,7 +48,7 @@ func placeOf(r transfer.Ref) (*place, error) {
 		}
 	}
 	return nil, transfer.Errorf(transfer.CodeInvalid, "use ENDPOINT:UUID, a path or a URL",
-		"%s names no place that jobs can reach", r.Redacted())
+		"jobs cannot reach %s", r.Redacted())
 }
 
 // Source implements worker.Opener.
@@ -124,8 +124,8 @@ func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.S
 		opts.Measure = true
 		return image.OpenImageOrManifest(ctx, path, opts)
 	}
-	// A compressed image is unpacked once to find its size, up to the size of the drive. With
-	// --size this is left out, and a damaged image is found only during the copy.
+	// Without --size, a compressed image is unpacked once to find its size, up to the size of the
+	// drive. With --size, a damaged image is found only during the copy.
 	if opts.Measure = s.Spec.Size == 0; opts.Measure && target.Drive != "" {
 		d, err := o.drive(ctx, s, target.Endpoint, target.Drive)
 		if err != nil {

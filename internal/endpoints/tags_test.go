@@ -8,64 +8,68 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/transferd/transferd/internal/jobtest"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
 
 // tags are the tags of a drive on an endpoint.
-func (b *bench) tags(endpoint, uuid string) []string {
-	b.t.Helper()
-	c, err := b.opener.Client(b.t.Context(), endpoint)
+func (h *harness) tags(endpoint, uuid string) []string {
+	h.t.Helper()
+	c, err := h.Opener.Client(h.t.Context(), endpoint)
 	if err != nil {
-		b.t.Fatal(err)
+		h.t.Fatal(err)
 	}
-	info, err := c.Info(b.t.Context(), uuid)
+	info, err := c.Info(h.t.Context(), uuid)
 	if err != nil {
-		b.t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	return info.Tags
 }
 
-// TestNewDriveIsTaggedIncomplete: a drive that a job makes has the tag until the job has succeeded, and keeps
-// the user's tags.
+// TestNewDriveIsTaggedIncomplete: a drive that a job makes has the tag until the job has succeeded.
+// The user's tags stay.
 func TestNewDriveIsTaggedIncomplete(t *testing.T) {
-	b := newBench(t)
-	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
+	h := newHarness(t)
+	s := spec(transfer.Upload, jobtest.File(h.image(1<<20)), newDrive)
 	s.Tags = []string{"mine"}
 	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
-	uuid, err := b.opener.Provision(t.Context(), session, 1<<20, false)
+	uuid, err := h.Opener.Provision(t.Context(), session, 1<<20, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := b.tags("here", uuid); !slices.Equal(got, []string{"mine", "transferd:job", "transferd:incomplete"}) {
-		t.Errorf("while it is written: %q", got)
+	got, want := h.tags(jobtest.Here, uuid), []string{"mine", "transferd:job", "transferd:incomplete"}
+	if !slices.Equal(got, want) {
+		t.Errorf("before it is complete: got %q, want %q", got, want)
 	}
-	for range 2 { // the second time as after a lost response
-		if err := b.opener.Complete(t.Context(), session, uuid); err != nil {
+	for range 2 { // the second call as after a lost response
+		if err := h.Opener.Complete(t.Context(), session, uuid); err != nil {
 			t.Fatal(err)
 		}
-		if got := b.tags("here", uuid); !slices.Equal(got, []string{"mine", "transferd:job"}) {
-			t.Errorf("when it is complete: %q", got)
+		got, want := h.tags(jobtest.Here, uuid), []string{"mine", "transferd:job"}
+		if !slices.Equal(got, want) {
+			t.Errorf("when it is complete: got %q, want %q", got, want)
 		}
 	}
-	up := b.mustRun(s)
-	for _, where := range []string{"here", "there"} {
-		clone := b.mustRun(spec(transfer.Clone, drive("here", up.Drive), drive(where, "")))
-		got := b.tags(where, clone.Drive)
+	up := h.MustRun(s)
+	for _, where := range []string{jobtest.Here, jobtest.There} {
+		clone := h.MustRun(spec(transfer.Clone, jobtest.Drive(jobtest.Here, up.Drive), jobtest.Drive(where, "")))
+		got := h.tags(where, clone.Drive)
 		incomplete := slices.Contains(got, transfer.IncompleteTag)
 		if transfer.MakerOf(got) == "" || incomplete || !slices.Contains(got, "mine") {
-			t.Errorf("a clone %s: %q", where, got)
+			t.Errorf("a clone %s: got %q, want mine and the tag of its job, complete", where, got)
 		}
 	}
 }
 
-// TestDriveInUseIsNotWritten: a drive is not written while a server uses it, and UsedBy names the server.
+// TestDriveInUseIsNotWritten: a drive is not written while a server uses it, and UsedBy names the
+// server.
 func TestDriveInUseIsNotWritten(t *testing.T) {
-	b := newBench(t)
-	s := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
-	s.Target.Drive = b.mustRun(s).Drive
+	h := newHarness(t)
+	s := spec(transfer.Upload, jobtest.File(h.image(1<<20)), newDrive)
+	s.Target.Drive = h.MustRun(s).Drive
 	s.Overwrite = true
-	b.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+	h.setIntercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, s.Target.Drive+"/info") {
 			return false
 		}
@@ -74,51 +78,52 @@ func TestDriveInUseIsNotWritten(t *testing.T) {
 		return true
 	})
 	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
-	_, err := b.opener.Sink(t.Context(), session, worker.SinkRequest{Drive: s.Target.Drive, Size: 1 << 20})
+	_, err := h.Opener.Sink(t.Context(), session, worker.SinkRequest{Drive: s.Target.Drive, Size: 1 << 20})
 	if transfer.CodeOf(err) != transfer.CodeConflict || !strings.Contains(err.Error(), "in use by server-1:exclusive") {
-		t.Error(err)
+		t.Errorf("got %v, want %s with the server", err, transfer.CodeConflict)
 	}
-	users, err := b.opener.UsedBy(t.Context(), session, s.Target)
+	users, err := h.Opener.UsedBy(t.Context(), session, s.Target)
 	if err != nil || !slices.Equal(users, []string{"server-1:exclusive"}) {
-		t.Errorf("%q, %v", users, err)
+		t.Errorf("UsedBy: got %q, %v; want the server", users, err)
 	}
 }
 
-// TestOverwrittenDriveIsTagged from before the first write until it is complete; the user's tags stay,
-// and it says which job was the last to overwrite it.
+// TestOverwrittenDriveIsTagged: an overwritten drive has a tag from before the first write until it
+// is complete. The user's tags stay, and the tag of the last job that has overwritten it is added.
 func TestOverwrittenDriveIsTagged(t *testing.T) {
-	b := newBench(t)
-	first := spec(transfer.Upload, file(b.image(1<<20)), drive("here", ""))
+	h := newHarness(t)
+	first := spec(transfer.Upload, jobtest.File(h.image(1<<20)), newDrive)
 	first.Tags = []string{"mine"}
-	s := spec(transfer.Upload, first.Source, drive("here", b.mustRun(first).Drive))
+	s := spec(transfer.Upload, first.Source, jobtest.Drive(jobtest.Here, h.MustRun(first).Drive))
 	s.Overwrite = true
 	var whileWritten []string
 	var once sync.Once
-	b.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+	h.setIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
 		if strings.Contains(r.URL.Path, "/write/") {
-			once.Do(func() { whileWritten = b.tags("here", s.Target.Drive) })
+			once.Do(func() { whileWritten = h.tags(jobtest.Here, s.Target.Drive) })
 		}
 		return false
 	})
 	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
 	for range 2 {
-		mark, err := b.opener.MarkOpen(t.Context(), session, s.Target.Drive)
+		mark, err := h.Opener.MarkOpen(t.Context(), session, s.Target.Drive)
 		if err != nil || !mark.Open || mark.Job {
-			t.Errorf("marked as open: %+v, %v", mark, err)
+			t.Errorf("MarkOpen: got %+v, %v; want open, and no mark of the job", mark, err)
 		}
 	}
-	b.mustRun(s)
+	h.MustRun(s)
 	if n := len(whileWritten); n == 0 || !strings.HasPrefix(whileWritten[n-1], "transferd:overwriting:") {
-		t.Errorf("while it is written: %q", whileWritten)
+		t.Errorf("while it is written: got %q, want the tag transferd:overwriting last", whileWritten)
 	}
-	if err := b.opener.Complete(t.Context(), session, s.Target.Drive); err != nil {
+	if err := h.Opener.Complete(t.Context(), session, s.Target.Drive); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.tags("here", s.Target.Drive); !slices.Equal(got, []string{"mine", "transferd:job"}) {
-		t.Errorf("when it is complete: %q", got)
+	got, want := h.tags(jobtest.Here, s.Target.Drive), []string{"mine", "transferd:job"}
+	if !slices.Equal(got, want) {
+		t.Errorf("when it is complete: got %q, want %q", got, want)
 	}
-	mark, err := b.opener.Mark(t.Context(), session, s.Target.Drive)
+	mark, err := h.Opener.Mark(t.Context(), session, s.Target.Drive)
 	if err != nil || mark.Open || !mark.Job {
-		t.Errorf("when it is complete: %+v, %v", mark, err)
+		t.Errorf("when it is complete: got %+v, %v; want the mark of the job, not open", mark, err)
 	}
 }

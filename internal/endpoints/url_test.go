@@ -12,14 +12,16 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/transferd/transferd/internal/jobtest"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // TestUploadFromBadServer: an upload, raw and compressed, from a server with common faults makes a
 // drive that equals the file.
 func TestUploadFromBadServer(t *testing.T) {
-	b := newBench(t)
-	path := b.image(3<<20 + 512)
+	h := newHarness(t)
+	path := h.image(3<<20 + 512)
 	image, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -50,17 +52,17 @@ func TestUploadFromBadServer(t *testing.T) {
 	for name, serve := range map[string]func(http.ResponseWriter, *http.Request, int64){
 		"cuts": func(w http.ResponseWriter, r *http.Request, n int64) {
 			if n%3 == 2 {
-				w = &cutting{ResponseWriter: w, left: 40_000}
+				w = &transfertest.CutWriter{ResponseWriter: w, Left: 40_000}
 			}
 			serve(w, r, `"1"`)
 		},
-		"asks for a wait": func(w http.ResponseWriter, r *http.Request, n int64) {
+		"Retry-After": func(w http.ResponseWriter, r *http.Request, n int64) {
 			if n == 1 || n == 3 {
 				w.Header().Set("Retry-After", "1")
 				w.WriteHeader(http.StatusServiceUnavailable)
 				return
 			}
-			serve(&cutting{ResponseWriter: w, left: 900_000}, r, `"1"`)
+			serve(&transfertest.CutWriter{ResponseWriter: w, Left: 900_000}, r, `"1"`)
 		},
 		"an ETag per backend": func(w http.ResponseWriter, r *http.Request, n int64) {
 			serve(w, r, fmt.Sprintf(`"%d"`, n%2))
@@ -75,32 +77,16 @@ func TestUploadFromBadServer(t *testing.T) {
 	} {
 		for _, file := range []string{"/disk.img", "/disk.img.gz"} {
 			t.Run(name+file, func(t *testing.T) {
-				var asked atomic.Int64
+				var requests atomic.Int64
 				s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					serve(w, r, asked.Add(1))
+					serve(w, r, requests.Add(1))
 				}))
 				defer s.Close()
-				up := spec(transfer.Upload, transfer.Ref{Path: s.URL + file}, drive("here", ""))
+				up := spec(transfer.Upload, jobtest.File(s.URL+file), newDrive)
 				up.Size, up.ChunkSize = 4<<20, 256<<10
-				done := b.mustRun(up)
-				b.mustRun(spec(transfer.Verify, transfer.Ref{Path: path}, drive("here", done.Drive)))
+				done := h.MustRun(up)
+				h.MustRun(spec(transfer.Verify, jobtest.File(path), jobtest.Drive(jobtest.Here, done.Drive)))
 			})
 		}
 	}
-}
-
-// cutting cuts the connection when left bytes have gone out.
-type cutting struct {
-	http.ResponseWriter
-	left int
-}
-
-func (c *cutting) Write(p []byte) (int, error) {
-	if len(p) > c.left {
-		_, _ = c.ResponseWriter.Write(p[:c.left])
-		_ = http.NewResponseController(c.ResponseWriter).Flush()
-		panic(http.ErrAbortHandler)
-	}
-	c.left -= len(p)
-	return c.ResponseWriter.Write(p)
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Shape says which images an implementation takes.
+// Shape describes the images that an implementation supports.
 type Shape struct {
 	Chunk int   // size of a chunk in bytes; 0: 16 KiB
 	Unit  int64 // every size is a multiple of it, in bytes; 0: 1
-	Empty bool  // an image may have no bytes
+	Empty bool  // an image may be empty
 }
 
 func (s Shape) chunk() int {
@@ -25,7 +25,8 @@ func (s Shape) chunk() int {
 	return s.Chunk
 }
 
-// sizes are those at which mistakes show: none, one byte, one chunk and its neighbours, and many with a rest.
+// sizes are those at which mistakes show: none, one byte, one chunk and its neighbours, and several
+// chunks with an incomplete one.
 func (s Shape) sizes() []int64 {
 	c, unit := int64(s.chunk()), max(s.Unit, 1)
 	var sizes []int64
@@ -39,11 +40,11 @@ func (s Shape) sizes() []int64 {
 	return slices.Compact(sizes)
 }
 
-// large is the size of which the tests that need several chunks make use.
+// large is the size for tests that need several chunks.
 func (s Shape) large() int64 { return slices.Max(s.sizes()) }
 
-// Image is an image of size bytes, the same for each size: every third stretch of chunk bytes is zeros, and every third
-// is zeros but for its last byte.
+// Image is an image of size bytes, the same for each size. In each group of three chunks, one is
+// random, one is zeros but for its last byte, and one is zeros.
 func Image(size int64, chunk int) []byte {
 	content := make([]byte, size)
 	random := rand.New(rand.NewPCG(uint64(size), uint64(chunk)))
@@ -61,7 +62,7 @@ func Image(size int64, chunk int) []byte {
 	return content
 }
 
-// Manifest describes content cut into pieces of chunk bytes.
+// Manifest describes content in chunks of chunk bytes.
 func Manifest(content []byte, chunk int) *transfer.Manifest {
 	m := &transfer.Manifest{
 		Version: transfer.ManifestVersion, Algorithm: "blake3", Size: int64(len(content)), ChunkSize: chunk,
@@ -69,7 +70,7 @@ func Manifest(content []byte, chunk int) *transfer.Manifest {
 	}
 	root := blake3.New()
 	for _, c := range chunks(content, chunk) {
-		p := piece(content, c)
+		p := chunkOf(content, c)
 		d := transfer.Digest(blake3.Sum256(p))
 		_, _ = root.Write(d[:]) // never fails
 		if !isZero(p) {
@@ -95,18 +96,18 @@ func shuffled(all []transfer.Chunk) []transfer.Chunk {
 	return all
 }
 
-func piece(content []byte, c transfer.Chunk) []byte { return content[c.Off : c.Off+int64(c.Len)] }
+func chunkOf(content []byte, c transfer.Chunk) []byte { return content[c.Off : c.Off+int64(c.Len)] }
 
 func isZero(p []byte) bool { return !slices.ContainsFunc(p, func(b byte) bool { return b != 0 }) }
 
-// diff says where two images differ; empty if they do not.
+// diff describes the first difference of two images; empty if they are equal.
 func diff(got, want []byte) string {
 	if len(got) != len(want) {
-		return fmt.Sprintf("%d bytes, not %d", len(got), len(want))
+		return fmt.Sprintf("got %d bytes, want %d", len(got), len(want))
 	}
 	for i := range want {
 		if got[i] != want[i] {
-			return fmt.Sprintf("byte %d of %d is %#x, not %#x", i, len(want), got[i], want[i])
+			return fmt.Sprintf("byte %d of %d: got %#x, want %#x", i, len(want), got[i], want[i])
 		}
 	}
 	return ""

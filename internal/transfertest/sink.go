@@ -12,34 +12,35 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Target is a place that an image can be written to.
+// Target is a destination of an image.
 type Target struct {
-	// Open opens the sink, which the suite closes. resume: it was opened before and closed without a Commit.
+	// Open opens the sink; the suite closes it. With resume, an earlier sink was closed without
+	// Commit.
 	Open func(t *testing.T, resume bool) transfer.Sink
-	// Stored is the image that stands at the target, unpacked; ok is false while there is none.
+	// Stored is the image at the target, unpacked; ok is false if there is none.
 	Stored func(t *testing.T) (content []byte, ok bool)
-	// InPlace says that there is a target from the beginning, which shows what is written at once.
+	// InPlace says that the target exists from the beginning, and shows each write at once.
 	InPlace bool
 }
 
-// Sink checks the contract of transfer.Sink, and of the further abilities that a sink has. begin makes a new target for an
-// image of size bytes.
+// Sink checks the contract of transfer.Sink, and of the further abilities that a sink has. begin
+// makes a new target for an image of size bytes.
 func Sink(t *testing.T, shape Shape, begin func(t *testing.T, size int64) Target) {
 	for _, size := range shape.sizes() {
 		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
 			s := newSink(t, shape, size, begin)
-			s.whole()
+			s.testWhole()
 		})
 	}
 	for name, check := range map[string]func(*sink){
-		"cut off": (*sink).cutOff, "rewritten": (*sink).rewritten, "zeros left out": (*sink).zerosLeftOut,
-		"canceled": (*sink).canceled, "discarded": (*sink).discarded,
+		"cut off": (*sink).testCutOff, "rewritten": (*sink).testRewrite, "zeros left out": (*sink).testZerosLeftOut,
+		"canceled": (*sink).testCanceled, "discarded": (*sink).testDiscard,
 	} {
 		t.Run(name, func(t *testing.T) { check(newSink(t, shape, shape.large(), begin)) })
 	}
 }
 
-// Owned is the proof of ownership that a sink under test is given.
+// Owned is the ownership check for Commit of a sink under test. It succeeds.
 func Owned(context.Context) error { return nil }
 
 type sink struct {
@@ -52,27 +53,30 @@ type sink struct {
 
 func newSink(t *testing.T, shape Shape, size int64, begin func(*testing.T, int64) Target) *sink {
 	content := Image(size, shape.chunk())
-	return &sink{Target: begin(t, size), t: t, chunk: shape.chunk(), content: content, all: chunks(content, shape.chunk())}
+	return &sink{
+		Target: begin(t, size), t: t, chunk: shape.chunk(), content: content, all: chunks(content, shape.chunk()),
+	}
 }
 
-// whole writes the image, several chunks at once and in no order if the sink allows that, and reads each back.
-func (s *sink) whole() {
+// testWhole writes the image and reads each chunk back. If the sink allows it, it writes several
+// chunks at once, in random order.
+func (s *sink) testWhole() {
 	dst := s.Open(s.t, false)
 	s.write(dst, s.all)
-	s.notYet()
+	s.expectNoTarget()
 	s.finish(dst)
 }
 
-// finish completes the target and compares it.
+// finish commits the target and compares it with the image.
 func (s *sink) finish(dst transfer.Sink) {
 	s.t.Helper()
 	if err := dst.Commit(s.t.Context(), Manifest(s.content, s.chunk), Owned); err != nil {
-		s.t.Fatalf("Commit: %v", err)
+		s.t.Fatalf("Commit: got %v, want success", err)
 	}
 	s.close(dst)
 	got, ok := s.Stored(s.t)
 	if !ok {
-		s.t.Fatal("nothing is there after Commit")
+		s.t.Fatal("after Commit: got no target, want the image")
 	}
 	if d := diff(got, s.content); d != "" {
 		s.t.Error(d)
@@ -82,14 +86,14 @@ func (s *sink) finish(dst transfer.Sink) {
 func (s *sink) close(dst transfer.Sink) {
 	s.t.Helper()
 	if err := dst.Close(); err != nil {
-		s.t.Fatalf("Close: %v", err)
+		s.t.Fatalf("Close: got %v, want success", err)
 	}
 }
 
-func (s *sink) notYet() {
+func (s *sink) expectNoTarget() {
 	s.t.Helper()
 	if _, ok := s.Stored(s.t); ok && !s.InPlace {
-		s.t.Error("the target is there before Commit")
+		s.t.Error("before Commit: got a target, want none")
 	}
 }
 
@@ -104,12 +108,12 @@ func (s *sink) write(dst transfer.Sink, all []transfer.Chunk) {
 	}
 	for _, c := range all {
 		g.Go(func() error {
-			p := slices.Clone(piece(s.content, c))
+			p := slices.Clone(chunkOf(s.content, c))
 			if err := s.writeChunk(dst, c, p); err != nil {
 				return fmt.Errorf("write chunk %d: %w", c.Index, err)
 			}
 			for i := range p {
-				p[i] = 0xa5 // a sink that kept the buffer stores this
+				p[i] = 0xa5 // a sink that still used the buffer would store this
 			}
 			return s.readBack(dst, c)
 		})
@@ -119,7 +123,8 @@ func (s *sink) write(dst transfer.Sink, all []transfer.Chunk) {
 	}
 }
 
-// writeChunk writes every other chunk in the way that reads it back too, if the sink has one.
+// writeChunk writes a chunk. If the sink is a transfer.WriteBacker, every other chunk is written by
+// WriteBack.
 func (s *sink) writeChunk(dst transfer.Sink, c transfer.Chunk, p []byte) error {
 	both, ok := dst.(transfer.WriteBacker)
 	if !ok || c.Index%2 == 1 {
@@ -130,12 +135,12 @@ func (s *sink) writeChunk(dst transfer.Sink, c transfer.Chunk, p []byte) error {
 		return err
 	}
 	if d := diff(got.Bytes(), p); d != "" {
-		return fmt.Errorf("what was handed back: %s", d)
+		return fmt.Errorf("WriteBack: %s", d)
 	}
 	return nil
 }
 
-// readBack compares what is stored of a chunk, and of its second half, with the image.
+// readBack compares a stored chunk, and its second half, with the image.
 func (s *sink) readBack(dst transfer.Sink, c transfer.Chunk) error {
 	r, ok := dst.(transfer.ReadBacker)
 	if !ok {
@@ -148,20 +153,21 @@ func (s *sink) readBack(dst transfer.Sink, c transfer.Chunk) error {
 		if err := r.ReadBack(s.t.Context(), c, &got); err != nil {
 			return fmt.Errorf("read back %d bytes at %d: %w", c.Len, c.Off, err)
 		}
-		if d := diff(got.Bytes(), piece(s.content, c)); d != "" {
+		if d := diff(got.Bytes(), chunkOf(s.content, c)); d != "" {
 			return fmt.Errorf("read back %d bytes at %d: %s", c.Len, c.Off, d)
 		}
 	}
 	return nil
 }
 
-// cutOff closes the sink halfway. What was stored is there for the next attempt, if the sink can be resumed.
-func (s *sink) cutOff() {
+// testCutOff closes the sink halfway. If the sink can be resumed, the next attempt finds the stored
+// chunks.
+func (s *sink) testCutOff() {
 	dst := s.Open(s.t, false)
 	half := len(s.all) / 2
 	s.write(dst, s.all[:half])
 	s.close(dst)
-	s.notYet()
+	s.expectNoTarget()
 	dst = s.Open(s.t, true)
 	if !dst.Traits().Rewritable {
 		half = 0
@@ -175,8 +181,8 @@ func (s *sink) cutOff() {
 	s.finish(dst)
 }
 
-// rewritten writes something else first.
-func (s *sink) rewritten() {
+// testRewrite writes other data first.
+func (s *sink) testRewrite() {
 	dst := s.Open(s.t, false)
 	if dst.Traits().Rewritable {
 		c := s.all[len(s.all)/2]
@@ -190,17 +196,19 @@ func (s *sink) rewritten() {
 	s.finish(dst)
 }
 
-// zerosLeftOut writes only what is not zeros, to a sink that says it is blank.
-func (s *sink) zerosLeftOut() {
+// testZerosLeftOut does not write chunks of zeros if the sink says that it is blank.
+func (s *sink) testZerosLeftOut() {
 	dst := s.Open(s.t, false)
 	written := s.all
 	if b, ok := dst.(transfer.BlankChecker); ok {
 		blank, err := b.Blank(s.t.Context())
 		if err != nil {
-			s.t.Fatalf("Blank: %v", err)
+			s.t.Fatalf("Blank: got %v, want success", err)
 		}
 		if blank {
-			written = slices.DeleteFunc(slices.Clone(s.all), func(c transfer.Chunk) bool { return isZero(piece(s.content, c)) })
+			written = slices.DeleteFunc(slices.Clone(s.all), func(c transfer.Chunk) bool {
+				return isZero(chunkOf(s.content, c))
+			})
 		}
 	}
 	s.write(dst, written)
@@ -212,31 +220,26 @@ func (s *sink) zerosLeftOut() {
 	s.finish(dst)
 }
 
-// canceled: nothing is written when the context has ended, and the sink can be closed.
-func (s *sink) canceled() {
+// testCanceled: after the context has ended, nothing is written, and the sink can be closed.
+func (s *sink) testCanceled() {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	cancel()
 	dst := s.Open(s.t, false)
 	c := s.all[0]
-	if err := dst.WriteChunk(ctx, c, slices.Clone(piece(s.content, c))); transfer.CodeOf(err) != transfer.CodeCanceled {
-		s.t.Errorf("WriteChunk with a canceled context: %v", err)
-	}
+	p := slices.Clone(chunkOf(s.content, c))
+	expectCanceled(s.t, "WriteChunk", dst.WriteChunk(ctx, c, p))
 	if both, ok := dst.(transfer.WriteBacker); ok {
-		if err := both.WriteBack(ctx, c, slices.Clone(piece(s.content, c)), new(bytes.Buffer)); transfer.CodeOf(err) != transfer.CodeCanceled {
-			s.t.Errorf("WriteBack with a canceled context: %v", err)
-		}
+		expectCanceled(s.t, "WriteBack", both.WriteBack(ctx, c, p, new(bytes.Buffer)))
 	}
 	if r, ok := dst.(transfer.ReadBacker); ok {
-		if err := r.ReadBack(ctx, c, new(bytes.Buffer)); transfer.CodeOf(err) != transfer.CodeCanceled {
-			s.t.Errorf("ReadBack with a canceled context: %v", err)
-		}
+		expectCanceled(s.t, "ReadBack", r.ReadBack(ctx, c, new(bytes.Buffer)))
 	}
 	s.close(dst)
-	s.notYet()
+	s.expectNoTarget()
 }
 
-// discarded: the sink removes what it made, and only that.
-func (s *sink) discarded() {
+// testDiscard: the sink removes what it made, and only that.
+func (s *sink) testDiscard() {
 	dst := s.Open(s.t, false)
 	d, ok := dst.(transfer.Discarder)
 	if !ok {
@@ -245,8 +248,15 @@ func (s *sink) discarded() {
 	}
 	s.write(dst, s.all[:1])
 	if err := d.Discard(s.t.Context()); err != nil {
-		s.t.Errorf("Discard: %v", err)
+		s.t.Errorf("Discard: got %v, want success", err)
 	}
 	s.close(dst)
-	s.notYet()
+	s.expectNoTarget()
+}
+
+func expectCanceled(t *testing.T, call string, err error) {
+	t.Helper()
+	if transfer.CodeOf(err) != transfer.CodeCanceled {
+		t.Errorf("%s with a canceled context: got %v, want %s", call, err, transfer.CodeCanceled)
+	}
 }

@@ -13,8 +13,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Source checks the contract of transfer.Source, and of transfer.Stream or transfer.Digests if that is what open returns.
-// open makes a source of content, which it does not change; the suite closes the source.
+// Source checks the contract of transfer.Source, and of transfer.Stream or transfer.Digests if open
+// returns one. open makes a source of content, which it does not change. The suite closes the
+// source.
 func Source(t *testing.T, shape Shape, open func(t *testing.T, content []byte) transfer.Source) {
 	for _, size := range shape.sizes() {
 		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
@@ -35,26 +36,26 @@ type source struct {
 }
 
 func (s *source) run(open func() transfer.Source) {
-	for name, check := range map[string]func(transfer.Source){"read": s.read, "canceled": s.canceled} {
+	for name, check := range map[string]func(transfer.Source){"read": s.testRead, "canceled": s.testCanceled} {
 		src := open()
 		identity := src.Identity()
 		if check(src); src.Identity() != identity {
-			s.t.Errorf("%s: the identity changes by itself, from %q to %q", name, identity, src.Identity())
+			s.t.Errorf("%s: got identity %q, want %q, as before", name, src.Identity(), identity)
 		}
 		if err := src.Close(); err != nil {
-			s.t.Errorf("%s: Close: %v", name, err)
+			s.t.Errorf("%s: Close: got %v, want success", name, err)
 		}
 	}
 }
 
-func (s *source) read(src transfer.Source) {
+func (s *source) testRead(src transfer.Source) {
 	stream, ok := src.(transfer.Stream)
 	if ok {
 		s.readStream(stream)
 		return
 	}
 	if src.Size() != int64(len(s.content)) {
-		s.t.Errorf("Size is %d, not %d", src.Size(), len(s.content))
+		s.t.Errorf("got Size %d, want %d", src.Size(), len(s.content))
 	}
 	switch src := src.(type) {
 	case transfer.Digests:
@@ -64,15 +65,15 @@ func (s *source) read(src transfer.Source) {
 		s.extents(src)
 		s.chunksAtOnce(src)
 	default:
-		s.t.Errorf("a %T is none of RandomAccess, Stream and Digests", src)
+		s.t.Errorf("got a %T, want a RandomAccess, Stream or Digests", src)
 	}
 }
 
 func (s *source) readStream(stream transfer.Stream) {
 	if size := stream.Size(); size != -1 && size != int64(len(s.content)) {
-		s.t.Errorf("Size is %d, neither -1 nor %d", size, len(s.content))
+		s.t.Errorf("got Size %d, want -1 or %d", size, len(s.content))
 	}
-	// A length that divides nothing finds mistakes at the seams of the buffers within.
+	// An odd length finds mistakes at the edges of internal buffers.
 	buf := make([]byte, s.chunk+13)
 	var got []byte
 	for {
@@ -82,63 +83,63 @@ func (s *source) readStream(stream transfer.Stream) {
 			break
 		}
 		if err != nil {
-			s.t.Fatalf("Next after %d bytes: %v", len(got), err)
+			s.t.Fatalf("Next after %d bytes: got %v, want success", len(got), err)
 		}
 		if n < len(buf) {
-			s.t.Fatalf("Next is short by %d bytes before the end", len(buf)-n)
+			s.t.Fatalf("Next before the end: got %d bytes, want %d", n, len(buf))
 		}
 	}
 	if d := diff(got, s.content); d != "" {
 		s.t.Error(d)
 	}
 	if n, err := stream.Next(s.t.Context(), buf); n != 0 || !errors.Is(err, io.EOF) {
-		s.t.Errorf("Next after the end: %d, %v", n, err)
+		s.t.Errorf("Next after the end: got %d, %v; want 0, io.EOF", n, err)
 	}
 	if stream.Size() != int64(len(s.content)) {
-		s.t.Errorf("Size at the end is %d, not %d", stream.Size(), len(s.content))
+		s.t.Errorf("at the end: got Size %d, want %d", stream.Size(), len(s.content))
 	}
 }
 
-// extents must ascend without overlap, stay within the image, and cover every byte that is not zero. They can be asked
-// for more than once.
+// extents checks that extents ascend without overlap, stay within the image, and cover every byte
+// that is not zero. They can be requested more than once.
 func (s *source) extents(src transfer.Mapper) {
 	for range 2 {
 		var end int64
 		for e, err := range src.Extents(s.t.Context()) {
 			if err != nil {
-				s.t.Fatalf("Extents: %v", err)
+				s.t.Fatalf("Extents: got %v, want success", err)
 			}
 			if e.Off < end || e.Len < 0 || e.Off+e.Len > int64(len(s.content)) {
-				s.t.Fatalf("extent %+v after %d in an image of %d bytes", e, end, len(s.content))
+				s.t.Fatalf("got extent %+v, want one after %d in an image of %d bytes", e, end, len(s.content))
 			}
 			if !isZero(s.content[end:e.Off]) {
-				s.t.Errorf("bytes %d to %d hold data and are in no extent", end, e.Off)
+				s.t.Errorf("bytes %d to %d: got no extent, want one for the data", end, e.Off)
 			}
 			end = e.Off + e.Len
 		}
 		if !isZero(s.content[end:]) {
-			s.t.Errorf("bytes from %d on hold data and are in no extent", end)
+			s.t.Errorf("bytes from %d on: got no extent, want one for the data", end)
 		}
 	}
 	for _, err := range src.Extents(s.t.Context()) {
 		if err != nil {
-			s.t.Errorf("Extents: %v", err)
+			s.t.Errorf("Extents: got %v, want success", err)
 		}
-		break // whoever stops early is not called again
+		break // Extents must not call an iteration again after it stopped
 	}
 }
 
 func (s *source) digests(d transfer.Digests) {
 	for _, c := range chunks(s.content, d.ChunkSize()) {
-		p := piece(s.content, c)
+		p := chunkOf(s.content, c)
 		got, ok := d.ChunkDigest(c.Index)
 		if want := transfer.Digest(blake3.Sum256(p)); ok && got != want || !ok && !isZero(p) {
-			s.t.Errorf("digest of chunk %d is %v, %t", c.Index, got, ok)
+			s.t.Errorf("digest of chunk %d: got %v, %t; want %v", c.Index, got, ok, want)
 		}
 	}
 }
 
-// chunksAtOnce reads each chunk twice, in no order, by several goroutines.
+// chunksAtOnce reads each chunk twice, in random order, with several goroutines.
 func (s *source) chunksAtOnce(src transfer.RandomAccess) {
 	all := chunks(s.content, s.chunk)
 	var g errgroup.Group
@@ -153,12 +154,12 @@ func (s *source) chunksAtOnce(src transfer.RandomAccess) {
 			if err := src.ReadChunk(s.t.Context(), c, buf[:c.Len]); err != nil {
 				return fmt.Errorf("read chunk %d: %w", c.Index, err)
 			}
-			if d := diff(buf[:c.Len], piece(s.content, c)); d != "" {
+			if d := diff(buf[:c.Len], chunkOf(s.content, c)); d != "" {
 				return fmt.Errorf("chunk %d: %s", c.Index, d)
 			}
 			for _, b := range buf[c.Len:] {
 				if b != guard {
-					return fmt.Errorf("chunk %d was read beyond its buffer", c.Index)
+					return fmt.Errorf("chunk %d: got bytes beyond its buffer, want none", c.Index)
 				}
 			}
 			return nil
@@ -169,8 +170,8 @@ func (s *source) chunksAtOnce(src transfer.RandomAccess) {
 	}
 }
 
-// canceled: nothing is read when the context has ended.
-func (s *source) canceled(src transfer.Source) {
+// testCanceled: after the context has ended, nothing is read.
+func (s *source) testCanceled(src transfer.Source) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	cancel()
 	if len(s.content) == 0 {
@@ -179,12 +180,11 @@ func (s *source) canceled(src transfer.Source) {
 	buf := make([]byte, min(s.chunk, len(s.content)))
 	switch src := src.(type) {
 	case transfer.Stream:
-		if n, err := src.Next(ctx, buf); n != 0 || transfer.CodeOf(err) != transfer.CodeCanceled {
-			s.t.Errorf("Next with a canceled context: %d, %v", n, err)
+		n, err := src.Next(ctx, buf)
+		if expectCanceled(s.t, "Next", err); n != 0 {
+			s.t.Errorf("Next with a canceled context: got %d bytes, want none", n)
 		}
 	case transfer.RandomAccess:
-		if err := src.ReadChunk(ctx, transfer.Chunk{Len: len(buf)}, buf); transfer.CodeOf(err) != transfer.CodeCanceled {
-			s.t.Errorf("ReadChunk with a canceled context: %v", err)
-		}
+		expectCanceled(s.t, "ReadChunk", src.ReadChunk(ctx, transfer.Chunk{Len: len(buf)}, buf))
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// UnsolicitedServer is the URL of a server that sends a second response behind each: net/http writes
-// a line about that through package log. The first response has status 503, so that a client that
-// retries is still there when the line comes; all others have 200 and no body.
+// UnsolicitedServer is the URL of a server that sends a second response after each one. net/http
+// writes a line about that through package log. The first response has status 503, so that a client
+// that retries is still running when the line is written. All others have status 200 and no body.
 func UnsolicitedServer(t testing.TB) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -19,20 +19,20 @@ func UnsolicitedServer(t testing.TB) (url string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	var answered atomic.Bool
+	var responded atomic.Bool
 	go func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go answerTwice(conn, &answered)
+			go respondTwice(conn, &responded)
 		}
 	}()
 	return "http://" + l.Addr().String()
 }
 
-func answerTwice(conn net.Conn, answered *atomic.Bool) {
+func respondTwice(conn net.Conn, responded *atomic.Bool) {
 	defer conn.Close()
 	for r := bufio.NewReader(conn); ; {
 		request, err := http.ReadRequest(r)
@@ -41,7 +41,7 @@ func answerTwice(conn net.Conn, answered *atomic.Bool) {
 		}
 		_, _ = io.Copy(io.Discard, request.Body)
 		status := "503 Service Unavailable"
-		if answered.Swap(true) {
+		if responded.Swap(true) {
 			status = "200 OK"
 		}
 		_, _ = io.WriteString(conn, "HTTP/1.1 "+status+"\r\nContent-Length: 0\r\n\r\nHTTP/1.1 400 Bad Request\r\n\r\n")
