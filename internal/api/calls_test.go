@@ -114,7 +114,9 @@ func TestReadyReadsEveryFormOfState(t *testing.T) {
 // TestWhatIsNoUUIDIsNotRequested: no call is made for a text that is no UUID, because its path
 // could be that of another call.
 func TestWhatIsNoUUIDIsNotRequested(t *testing.T) {
-	c := newEndpoint(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("got a request for %s, want none", r.URL) })
+	c := newEndpoint(t, func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("got a request for %s, want none", r.URL)
+	})
 	for _, id := range []string{"", "..", "../x", "list", uuid + "/destroy", strings.ToUpper(uuid)} {
 		_, err := c.Info(t.Context(), id)
 		expect(t, err, transfer.CodeInvalid)

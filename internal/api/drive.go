@@ -197,7 +197,8 @@ func decodeBody(resp *http.Response, body io.Reader, want int) (plain io.Reader,
 	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
 		if n := resp.ContentLength; n >= 0 && n != int64(want) {
-			return nil, nil, transfer.Errorf(transfer.CodeNetwork, "", "the response announces %d bytes, not %d", n, want)
+			return nil, nil, transfer.Errorf(transfer.CodeNetwork, "",
+				"the response announces %d bytes, not %d", n, want)
 		}
 		return body, func() {}, nil
 	case "gzip", "x-gzip":
@@ -209,7 +210,8 @@ func decodeBody(resp *http.Response, body io.Reader, want int) (plain io.Reader,
 		}
 		return z, done, nil
 	default:
-		return nil, nil, transfer.Errorf(transfer.CodeProtocol, hintNotAPI, "the response has the encoding %q", encoding)
+		return nil, nil, transfer.Errorf(transfer.CodeProtocol, hintNotAPI,
+			"the response has the encoding %q", encoding)
 	}
 }
 

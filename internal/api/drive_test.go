@@ -136,7 +136,7 @@ func TestWriteSendsLengthAndEncoding(t *testing.T) {
 		}
 		user, pass, ok := (&http.Request{Header: w.header}).BasicAuth()
 		if user != "ops" || pass != password || !ok || w.header.Get("Expect") != "" {
-			t.Errorf("got user %q, password %q, header %v; want those of the endpoint and no Expect", user, pass, w.header)
+			t.Errorf("got user %q, password %q, header %v; want those of the endpoint, no Expect", user, pass, w.header)
 		}
 		body := []byte(w.body)
 		if (w.header.Get("Content-Encoding") == "gzip") != tc.gzip {
@@ -195,7 +195,7 @@ func TestBufferIsFreeAfterAnEarlyResponse(t *testing.T) {
 	}
 }
 
-func packed(data []byte) []byte {
+func gzipped(data []byte) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	_, _ = z.Write(data)
@@ -207,7 +207,7 @@ func packed(data []byte) []byte {
 // an unknown encoding is an error.
 func TestReadsOfOtherThanTheRequestedBytesFail(t *testing.T) {
 	const n = 10_000
-	answer := func(body []byte, header ...string) http.HandlerFunc {
+	respond := func(body []byte, header ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			for i := 0; i < len(header); i += 2 {
 				w.Header().Set(header[i], header[i+1])
@@ -229,29 +229,29 @@ func TestReadsOfOtherThanTheRequestedBytesFail(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	}
-	good := packed(make([]byte, n))
+	good, bomb := gzipped(make([]byte, n)), gzipped(make([]byte, 64<<20))
 	torn := bytes.Clone(good)
 	torn[len(torn)-6] ^= 1
 	for name, tc := range map[string]struct {
 		h    http.HandlerFunc
 		code transfer.Code
 	}{
-		"right":                {answer(make([]byte, n)), ""},
+		"right":                {respond(make([]byte, n)), ""},
 		"right, streamed":      {streamed(make([]byte, n)), ""},
-		"right, compressed":    {answer(good, "Content-Encoding", "gzip"), ""},
-		"short":                {answer(make([]byte, n-1)), transfer.CodeNetwork},
+		"right, compressed":    {respond(good, "Content-Encoding", "gzip"), ""},
+		"short":                {respond(make([]byte, n-1)), transfer.CodeNetwork},
 		"short, streamed":      {streamed(make([]byte, n-1)), transfer.CodeNetwork},
-		"long":                 {answer(make([]byte, n+1)), transfer.CodeNetwork},
+		"long":                 {respond(make([]byte, n+1)), transfer.CodeNetwork},
 		"long, streamed":       {streamed(make([]byte, n+1)), transfer.CodeNetwork},
 		"cut off":              {cut(n, n/2), transfer.CodeNetwork},
 		"nothing":              {cut(n, 0), transfer.CodeNetwork},
-		"short, compressed":    {answer(packed(make([]byte, n-1)), "Content-Encoding", "gzip"), transfer.CodeNetwork},
-		"long, compressed":     {answer(packed(make([]byte, n+1)), "Content-Encoding", "gzip"), transfer.CodeNetwork},
-		"bomb":                 {answer(packed(make([]byte, 64<<20)), "Content-Encoding", "gzip"), transfer.CodeNetwork},
-		"torn, compressed":     {answer(good[:len(good)/2], "Content-Encoding", "gzip"), transfer.CodeNetwork},
-		"checksum, compressed": {answer(torn, "Content-Encoding", "gzip"), transfer.CodeNetwork},
-		"not compressed":       {answer(make([]byte, n), "Content-Encoding", "gzip"), transfer.CodeNetwork},
-		"strange encoding":     {answer(make([]byte, n), "Content-Encoding", "br"), transfer.CodeProtocol},
+		"short, compressed":    {respond(gzipped(make([]byte, n-1)), "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"long, compressed":     {respond(gzipped(make([]byte, n+1)), "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"bomb":                 {respond(bomb, "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"torn, compressed":     {respond(good[:len(good)/2], "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"checksum, compressed": {respond(torn, "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"not compressed":       {respond(make([]byte, n), "Content-Encoding", "gzip"), transfer.CodeNetwork},
+		"strange encoding":     {respond(make([]byte, n), "Content-Encoding", "br"), transfer.CodeProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newEndpoint(t, tc.h)
@@ -266,11 +266,11 @@ func TestReadsOfOtherThanTheRequestedBytesFail(t *testing.T) {
 // byte. The only difference: reserved flags are an error here, as RFC 1952 (2.3.1.2) demands.
 func FuzzGzip(f *testing.F) {
 	text, zeros := []byte("boot sector, and more of it, and more of it"), make([]byte, 300)
-	good := packed(text)
+	good := gzipped(text)
 	for _, seed := range [][]byte{
-		good, packed(nil), packed(zeros), packed(text[:1]),
-		append(packed(text[:20]), packed(text[20:])...), // of two members
-		append(packed(text), packed(nil)...),            // and an empty one
+		good, gzipped(nil), gzipped(zeros), gzipped(text[:1]),
+		append(gzipped(text[:20]), gzipped(text[20:])...), // of two members
+		append(gzipped(text), gzipped(nil)...),            // and an empty one
 		append(bytes.Clone(good), 0), append(bytes.Clone(good), 0x1f, 0x8b),
 		append(bytes.Clone(good), 0x1f, 0x8b, 8, 0b1000, 0, 0, 0, 0, 0, 3, 'n'), // a name that breaks off
 		good[:0], good[:9], good[:len(good)/2], good[:len(good)-1],
@@ -441,7 +441,7 @@ func TestRTTExcludesConnecting(t *testing.T) {
 
 // distant is a client of an endpoint in the same process, so that its times are virtual. A
 // connection takes the time connect and serves one request.
-func distant(t *testing.T, connect time.Duration, answer func(r *http.Request) string) *Client {
+func distant(t *testing.T, connect time.Duration, respond func(r *http.Request) string) *Client {
 	t.Helper()
 	c := client(t, Config{URL: "http://zrh.example.com"})
 	c.shared.rtt.Next = &http.Transport{
@@ -456,7 +456,7 @@ func distant(t *testing.T, connect time.Duration, answer func(r *http.Request) s
 					t.Error(err)
 					return
 				}
-				text := answer(r)
+				text := respond(r)
 				_, _ = fmt.Fprintf(far, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
 			}()
 			return near, nil

@@ -14,8 +14,8 @@ import (
 	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestCallThatWaitedForASlotNeedsAProof: a call that changes something is not sent if the lease lapses
-// while it waits for the endpoint's only slot.
+// TestCallThatWaitedForASlotNeedsAProof: a call that changes something is not sent if the lease
+// lapses while it waits for the endpoint's only slot.
 func TestCallThatWaitedForASlotNeedsAProof(t *testing.T) {
 	l, advance := transfertest.Lease()
 	var changes atomic.Int64

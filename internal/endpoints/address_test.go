@@ -93,7 +93,8 @@ func TestRefHasOneKind(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.IsDrive() != tc.drive || r.IsURL() != tc.url || r.IsStd() != tc.std || r.IsFile() != tc.file {
-			t.Errorf("got drive %t, URL %t, std %t, file %t; want %+v", r.IsDrive(), r.IsURL(), r.IsStd(), r.IsFile(), tc)
+			t.Errorf("got drive %t, URL %t, std %t, file %t; want %+v",
+				r.IsDrive(), r.IsURL(), r.IsStd(), r.IsFile(), tc)
 		}
 	}
 }

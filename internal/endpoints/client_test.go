@@ -134,7 +134,8 @@ func TestClaimsOfOneAccountAreEqual(t *testing.T) {
 		t.Errorf("got %+v by one name, %+v by the other; want equal claims with both names", one, two)
 	}
 	if one.Endpoint != far.Endpoint || one.Endpoint == other.Endpoint {
-		t.Errorf("got %q here, %q there, %q of another user; want the first two equal", one.Endpoint, far.Endpoint, other.Endpoint)
+		t.Errorf("got %q here, %q there, %q of another user; want the first two equal",
+			one.Endpoint, far.Endpoint, other.Endpoint)
 	}
 	if strings.ContainsAny(one.Endpoint, ":{}@") {
 		t.Errorf("got %q, want a hash without the account's URL and user", one.Endpoint)

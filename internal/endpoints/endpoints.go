@@ -1,5 +1,5 @@
-// Package endpoints opens the sources and targets of jobs. It implements the worker's Opener with the
-// API's drives and with images on this host.
+// Package endpoints opens the sources and targets of jobs. It implements the worker's Opener with
+// the API's drives and with images on this host.
 package endpoints
 
 import (

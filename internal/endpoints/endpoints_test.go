@@ -22,7 +22,8 @@ func TestImageSurvivesUploadCloneAndDownload(t *testing.T) {
 		img := h.image(size)
 		up := h.MustRun(spec(transfer.Upload, jobtest.File(img), newDrive))
 		clone := h.MustRun(spec(transfer.Clone, jobtest.Drive(jobtest.Here, up.Drive), newDrive))
-		there := h.MustRun(spec(transfer.Clone, jobtest.Drive(jobtest.Here, clone.Drive), jobtest.Drive(jobtest.There, "")))
+		cloned := jobtest.Drive(jobtest.Here, clone.Drive)
+		there := h.MustRun(spec(transfer.Clone, cloned, jobtest.Drive(jobtest.There, "")))
 		h.MustRun(spec(transfer.Download, jobtest.Drive(jobtest.There, there.Drive), jobtest.File(h.Path("copy.img"))))
 		h.expectEqual(h.Path("copy.img"), img)
 		for _, against := range []string{img, h.Path("copy.img.manifest.json")} {
@@ -133,6 +134,7 @@ func TestNothingIsMadeForBadInput(t *testing.T) {
 		return h.Path(name)
 	}
 	upload := func(path string) transfer.Spec { return spec(transfer.Upload, jobtest.File(path), newDrive) }
+	nowhere := spec(transfer.Upload, jobtest.File(img), jobtest.Drive("nowhere", ""))
 	small := upload(img)
 	small.Size = 512 << 10
 	for name, tc := range map[string]struct {
@@ -146,7 +148,7 @@ func TestNothingIsMadeForBadInput(t *testing.T) {
 		"damaged gzip":     {upload(write("torn.gz", []byte("\x1f\x8b\x08\x00torn"))), transfer.CodeInvalid},
 		"larger than size": {small, transfer.CodeInvalid},
 		"outside of roots": {upload("/etc/passwd"), transfer.CodeForbidden},
-		"no endpoint":      {spec(transfer.Upload, jobtest.File(img), jobtest.Drive("nowhere", "")), transfer.CodeInvalid},
+		"no endpoint":      {nowhere, transfer.CodeInvalid},
 	} {
 		_, err := h.Run(tc.spec)
 		if transfer.CodeOf(err) != tc.code {

@@ -3,8 +3,8 @@
 // The package separates where bytes are stored from what they mean:
 //
 //   - A medium is a file, a block device, the resource behind a URL (with ranges or without), or
-//     standard input. It has a size and an identity. If it can be read by offset, it has extents. It
-//     has no format.
+//     standard input. It has a size and an identity. If it can be read by offset, it has extents.
+//     It has no format.
 //   - A format is a row of one table: the signatures of its files, the endings of their names, and
 //     the function that decodes them, or the command that converts them. The content decides the
 //     format, unless a job or the manifest of the file does. The same table checks the content of a

@@ -15,8 +15,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// A compressed image is known by its content, whatever its name is. It is decoded once to measure
-// it.
+// The content shows that an image is compressed, whatever its name. Measure decodes it once to
+// learn its size. A file outside of the roots is refused.
 func ExampleOpen() {
 	dir, err := os.MkdirTemp("", "image")
 	if err != nil {
@@ -48,6 +48,19 @@ func ExampleOpen() {
 	// 19 bytes
 	// what is on the disk, true
 	// forbidden
+}
+
+// The ending of a name decides the format of a new file. A format that is not written is refused.
+func ExampleFormatOfName() {
+	for _, name := range []string{"disk.img", "disk.img.gz", "disk.zst", "disk.qcow2"} {
+		format, err := image.FormatOfName(name)
+		fmt.Printf("%s: %q %q\n", name, format, transfer.CodeOf(err))
+	}
+	// Output:
+	// disk.img: "raw" ""
+	// disk.img.gz: "gz" ""
+	// disk.zst: "zst" ""
+	// disk.qcow2: "" "invalid"
 }
 
 func compress(path, text string) error {

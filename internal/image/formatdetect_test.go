@@ -81,7 +81,8 @@ func TestOtherFormatsAreRefusedAtEveryDepth(t *testing.T) {
 			}
 			for medium, open := range openOn(t, stored, Options{Format: storing}) {
 				if got, err := read(t, open); err != nil || !bytes.Equal(got, tc.content) {
-					t.Errorf("%s as %s on %s: got %d bytes, %v; want %d", name, storing, medium, len(got), err, len(tc.content))
+					t.Errorf("%s as %s on %s: got %d bytes, %v; want %d",
+						name, storing, medium, len(got), err, len(tc.content))
 				}
 			}
 		}

@@ -63,16 +63,21 @@ var formats = []format{
 	{name: "a VDI image", signatures: at(64, "\x7f\x10\xda\xbe"), convert: convertByQemu},
 	{name: "a Parallels image", signatures: at(0, "WithoutFreeSpace", "WithouFreSpacExt"), convert: convertByQemu},
 	{name: "a Bochs image", signatures: at(0, "Bochs Virtual HD Image"), convert: convertByQemu},
-	{name: "a DMG image", signatures: at(-512, "koly\x00\x00\x00\x04"), convert: "qemu-img convert -f dmg -O raw IN OUT"},
 	{
-		name: "an EWF image", signatures: at(0, "EVF\x09\x0d\x0a\xff\x00", "EVF2\x0d\x0a\x81\x00"), // of EnCase 1 to 6, 7
-		convert: "ewfexport -f raw -t OUT IN",
+		name: "a DMG image", signatures: at(-512, "koly\x00\x00\x00\x04"),
+		convert: "qemu-img convert -f dmg -O raw IN OUT",
+	},
+	{
+		name:       "an EWF image",
+		signatures: at(0, "EVF\x09\x0d\x0a\xff\x00", "EVF2\x0d\x0a\x81\x00"), // of EnCase 1 to 6, 7
+		convert:    "ewfexport -f raw -t OUT IN",
 	},
 	{name: "an AFF image", signatures: at(0, "AFF10\x0d\x0a\x00"), convert: "affconvert -r -o OUT IN"},
 	{
 		// vma_spec.txt of pve-qemu.
-		name: "a VMA archive of a virtual machine, as Proxmox VE backs it up", signatures: at(0, "VMA\x00\x00\x00\x00\x01"),
-		convert: "vma extract IN FOLDER, and give the disk in FOLDER",
+		name:       "a VMA archive of a virtual machine, a backup of Proxmox VE",
+		signatures: at(0, "VMA\x00\x00\x00\x00\x01"),
+		convert:    "vma extract IN FOLDER, and give the disk in FOLDER",
 	},
 	{name: "a CHD image", signatures: at(0, "MComprHD"), convert: "chdman extracthd -i IN -o OUT"},
 	{
@@ -89,7 +94,10 @@ var formats = []format{
 	},
 	{name: "an Android sparse image", signatures: at(0, "\x3a\xff\x26\xed"), convert: "simg2img IN OUT"},
 	{name: "a Partclone image", signatures: at(0, "partclone-image"), convert: "partclone.restore -W -s IN -o OUT"},
-	{name: "an ntfsclone image", signatures: at(0, "\x00ntfsclone-image"), convert: "ntfsclone --restore-image -o OUT IN"},
+	{
+		name: "an ntfsclone image", signatures: at(0, "\x00ntfsclone-image"),
+		convert: "ntfsclone --restore-image -o OUT IN",
+	},
 	{
 		name: "a WIM image of files", signatures: at(0, "MSWIM\x00\x00\x00"),
 		advice: "apply it to a disk first, by wimapply or DISM, and give an image of that",
@@ -99,7 +107,10 @@ var formats = []format{
 		name: "an OVA archive of a virtual machine", signatures: []signature{{is: isOVA}},
 		convert: "tar -xf IN && qemu-img convert -O raw DISK.vmdk OUT",
 	},
-	{name: "a tar archive", signatures: []signature{{is: isTar}}, convert: "tar -xf IN, and give the image that was in it"},
+	{
+		name: "a tar archive", signatures: []signature{{is: isTar}},
+		convert: "tar -xf IN, and give the image that was in it",
+	},
 	{
 		name:       "a zip archive",
 		signatures: at(0, "PK\x03\x04", "PK\x05\x06", "PK\x07\x08"), // one with files, an empty one, a part of one
@@ -148,8 +159,8 @@ var formats = []format{
 	},
 	{
 		name: "a file of a Zstandard before 1.0", convert: "zstd -dc IN >OUT",
-		signatures: at(0, "\x1e\xb5\x2f\xfd", "\x22\xb5\x2f\xfd", "\x23\xb5\x2f\xfd", "\x24\xb5\x2f\xfd", "\x25\xb5\x2f\xfd",
-			"\x26\xb5\x2f\xfd", "\x27\xb5\x2f\xfd"),
+		signatures: at(0, "\x1e\xb5\x2f\xfd", "\x22\xb5\x2f\xfd", "\x23\xb5\x2f\xfd", "\x24\xb5\x2f\xfd",
+			"\x25\xb5\x2f\xfd", "\x26\xb5\x2f\xfd", "\x27\xb5\x2f\xfd"),
 	},
 	{name: "an lzip file", signatures: at(0, "LZIP\x01"), endings: []string{".lz"}, convert: "lzip -dc IN >OUT"},
 	{name: "an lrzip file", signatures: at(0, "LRZI\x00"), endings: []string{".lrz"}, convert: "lrzip -d -o OUT IN"},

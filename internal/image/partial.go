@@ -101,7 +101,8 @@ func (p *partial) resume(size int64) (fresh bool, err error) {
 	}
 	for _, n := range []int64{0, size} { // to a hole of the image's size
 		if err := p.f.Truncate(n); err != nil {
-			return true, errors.Join(p.stepError(fmt.Sprintf("extend %s to the size of the image", p.entry), err), p.remove())
+			err = p.stepError(fmt.Sprintf("extend %s to the size of the image", p.entry), err)
+			return true, errors.Join(err, p.remove())
 		}
 	}
 	return true, nil

@@ -51,7 +51,8 @@ func (s *streamSink) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte)
 		return err
 	}
 	if c.Off != s.next || c.Len != len(p) {
-		return invalid("write "+s.dest.name(), "", "chunk %d is at %d, and the next one must be at %d", c.Index, c.Off, s.next)
+		return invalid("write "+s.dest.name(), "",
+			"chunk %d is at %d, and the next one must be at %d", c.Index, c.Off, s.next)
 	}
 	err := s.dest.writeUntil(ctx, func() error {
 		_, err := s.enc.Write(p)

@@ -111,7 +111,9 @@ func TestRedirectForwardsNoSecrets(t *testing.T) {
 
 // TestRedirectFromHTTPSToHTTPIsRefused: a redirect to an unencrypted address is not followed.
 func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
-	plain := server(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("got a request for %s, want none", r.URL) })
+	plain := server(t, func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("got a request for %s, want none", r.URL)
+	})
 	s := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/disk.img", http.StatusFound))
 	t.Cleanup(s.Close)
 	_, err := Open(t.Context(), s.URL+"/disk.img", Options{transport: s.Client().Transport})

@@ -7,8 +7,8 @@
 //
 //	CloseWait        outermost: after the call, no layer below reads the request's buffer
 //	Limit            above Watchdog: a wait for the limit does not count as a stall of the server
-//	Meter            below Limit: bytes count when they cross the wire, not when they wait for the limit
-//	Fence            belongs to a job, so it is above what all jobs share; gives the connection its lease
+//	Meter            below Limit: bytes count when they cross the wire, not when they wait
+//	Fence            above what all jobs share; gives the connection the job's lease
 //	Watchdog         measures only the time that the call waits for the network or the server
 //	RTT              below all layers that wait, so it measures the network and the server alone
 //	Pool             made by New: connections, TLS with certs.Trust, bodies in pieces of 128 KiB

@@ -105,7 +105,7 @@ func failureCode(err error) transfer.Code {
 	switch {
 	case errors.As(err, &cert):
 		return transfer.CodeUntrusted
-	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch): // an http.Client makes the second of the first
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch): // an http.Client returns the second
 		return transfer.CodeProtocol
 	case errors.As(err, &dns), errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
 		return transfer.CodeUnreachable

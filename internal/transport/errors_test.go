@@ -46,7 +46,9 @@ func TestClientsTableComesFirst(t *testing.T) {
 
 func TestResponseErrorTakesRetryAfter(t *testing.T) {
 	e := Meaning{transfer.CodeThrottled, "slower"}.ResponseError(http.Header{"Retry-After": {"9"}}, io.EOF)
-	if e.Code != transfer.CodeThrottled || e.Hint != "slower" || e.RetryAfter != 9*time.Second || !errors.Is(e, io.EOF) {
+	meaning := Meaning{e.Code, e.Hint}
+	want := Meaning{transfer.CodeThrottled, "slower"}
+	if meaning != want || e.RetryAfter != 9*time.Second || !errors.Is(e, io.EOF) {
 		t.Errorf("got %+v, want throttled, slower, 9s and io.EOF", e)
 	}
 }

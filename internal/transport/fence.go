@@ -146,9 +146,9 @@ func (c *writingConn) write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// send hands p to the kernel. If more follows, the kernel keeps what does not fill a segment for
-// the next call: over loopback a segment is a few bytes shorter than a piece, and the few bytes
-// would be a segment of their own.
+// send passes p to the kernel. With more, the kernel keeps bytes that do not fill a segment for the
+// next call. Over loopback a segment is a few bytes shorter than a piece, and without more these
+// bytes would be a segment of their own.
 func send(fd int, p []byte, more bool) (int, error) {
 	flags := unix.MSG_NOSIGNAL
 	if more {

@@ -166,7 +166,7 @@ func TestCutConnectionIsReset(t *testing.T) {
 	}
 	sent, err := c.Write(make([]byte, 64<<20))
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("64 MiB to an end that receives nothing: got %d bytes sent, %v; want %v", sent, err, os.ErrDeadlineExceeded)
+		t.Fatalf("64 MiB to an end that receives nothing: got %d bytes sent, %v; want a timeout", sent, err)
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)

@@ -95,7 +95,8 @@ func (b *watchedResponse) Close() error {
 var errNoProgress = errors.New("no progress")
 
 func errStalled() error {
-	return transfer.Errorf(transfer.CodeTimeout, "the network or the server has stalled: check both", "%w", errNoProgress)
+	return transfer.Errorf(transfer.CodeTimeout,
+		"the network or the server has stalled: check both", "%w", errNoProgress)
 }
 
 // watch ends the context of one call when the call stalls. It is safe for concurrent use.

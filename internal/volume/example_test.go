@@ -18,7 +18,7 @@ func ExampleParseTable() {
 	for _, p := range table.Partitions {
 		fmt.Printf("partition %d: %d bytes at %d\n", p.Number, p.Len, p.Off)
 	}
-	copy(head[:], "XFSB") // the first bytes of a partition
+	copy(head, "XFSB") // the first bytes of a partition
 	fmt.Println(volume.FileSystem(head))
 	// Output:
 	// MBR true

@@ -68,7 +68,8 @@ func gptEnd(head []byte) int64 {
 // damaged.
 func headerEnd(p []byte, sector uint64) int64 {
 	length := binary.LittleEndian.Uint32(p[gptLength:])
-	if !bytes.HasPrefix(p, []byte(gptSignature)) || length < gptMinHeader || uint64(length) > min(sector, uint64(len(p))) {
+	longest := min(sector, uint64(len(p)))
+	if !bytes.HasPrefix(p, []byte(gptSignature)) || length < gptMinHeader || uint64(length) > longest {
 		return 0
 	}
 	header := bytes.Clone(p[:length])
