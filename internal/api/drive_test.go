@@ -317,6 +317,7 @@ func TestCallsInFlightAreBounded(t *testing.T) {
 	const limit = 3
 	var now, most atomic.Int64
 	proceed := make(chan struct{}, 100)
+	defer close(proceed)
 	c := newEndpoint(t, func(http.ResponseWriter, *http.Request) {
 		n := now.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {

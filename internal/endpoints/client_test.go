@@ -29,13 +29,13 @@ import (
 // TestHangingPasswordCommandDelaysNoOther: while a password command hangs, other endpoints are
 // usable, and callers of this endpoint can give up.
 func TestHangingPasswordCommandDelaysNoOther(t *testing.T) {
-	asked := filepath.Join(t.TempDir(), "asked")
-	if err := unix.Mkfifo(asked, 0o600); err != nil {
+	started := filepath.Join(t.TempDir(), "started")
+	if err := unix.Mkfifo(started, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("A_PASSWORD", "p")
 	o := endpoints.New(map[string]config.Endpoint{
-		"hangs": {URL: "https://h", User: "u", PasswordCommand: "echo asked >" + asked + "; sleep 1000"},
+		"hangs": {URL: "https://h", User: "u", PasswordCommand: "echo started >" + started + "; sleep 1000"},
 		"works": {URL: "https://h", User: "u", PasswordEnv: "A_PASSWORD"},
 	}, endpoints.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -45,7 +45,12 @@ func TestHangingPasswordCommandDelaysNoOther(t *testing.T) {
 		_, err := o.Client(ctx, "hangs")
 		first <- err
 	}()
-	if _, err := os.ReadFile(asked); err != nil {
+	opened := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(started) // waits for the command
+		opened <- err
+	}()
+	if err := transfertest.Receive(t, opened, "start of the command"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := o.Client(t.Context(), "works"); err != nil {

@@ -181,7 +181,7 @@ func TestManifestOfAnotherImageStays(t *testing.T) {
 		}
 		closed(t, dst)
 		if err := os.Remove(path); err != nil { // the second one finds the manifest of the first
-			t.Error(err)
+			t.Fatal(err)
 		}
 	}
 }

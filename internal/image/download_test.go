@@ -104,11 +104,11 @@ func TestCutStreamWithoutRangesIsReadAgain(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var asked atomic.Int32
+			var requests atomic.Int32
 			first := &backend{stored: stored, etag: `"1"`, modified: modified, most: 500 << 10}
 			first.ranges = name != "no ranges"
 			s := server(t, func(w http.ResponseWriter, r *http.Request) {
-				switch n := asked.Add(1); {
+				switch n := requests.Add(1); {
 				case n <= 2:
 					first.ServeHTTP(w, r)
 				case r.Header.Get("Range") != "":
@@ -133,9 +133,9 @@ func TestReplacedImageIsNotContinued(t *testing.T) {
 	other := bytes.Clone(stored)
 	other[1000] ^= 1
 	for name, later := range map[string][]byte{"bytes": other, "length": other[:len(other)-1]} {
-		var asked atomic.Int32
+		var requests atomic.Int32
 		s := server(t, func(w http.ResponseWriter, r *http.Request) {
-			if asked.Add(1) == 1 {
+			if requests.Add(1) == 1 {
 				(&backend{stored: stored, etag: `"1"`, most: 500 << 10}).ServeHTTP(w, r)
 				return
 			}
@@ -153,16 +153,16 @@ func TestReplacedImageIsNotContinued(t *testing.T) {
 // TestDownloadEndsAfterMaxRestarts: a download fails after maxRestarts if the server never sends
 // the whole image.
 func TestDownloadEndsAfterMaxRestarts(t *testing.T) {
-	var asked atomic.Int64
+	var requests atomic.Int64
 	stored := gzipped(t, random(1<<20))
 	s := server(t, func(w http.ResponseWriter, r *http.Request) {
-		(&backend{stored: stored, most: 500<<10 + asked.Add(1)}).ServeHTTP(w, r)
+		(&backend{stored: stored, most: 500<<10 + requests.Add(1)}).ServeHTTP(w, r)
 	})
 	src := open(t, s.URL+"/x.img.gz", Options{Retry: retryAtOnce(3)})
 	defer closed(t, src)
 	_, err := drain(t, src)
 	expect(t, err, transfer.CodeProtocol, "cut it off", "by hand")
-	if n := asked.Load(); n > maxRestarts+3 {
+	if n := requests.Load(); n > maxRestarts+3 {
 		t.Errorf("got %d requests, want at most %d", n, maxRestarts+3)
 	}
 }

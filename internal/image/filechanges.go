@@ -63,11 +63,11 @@ func (s *File) Unchanged(context.Context) error {
 	if now := identity(info, size); now != s.identity {
 		return s.changedError(-1, "it was %s and is now %s", s.identity, now)
 	}
-	there, err := os.Stat(s.path)
+	current, err := os.Stat(s.path)
 	if err != nil {
 		return s.changedError(-1, "it is gone (%v)", withoutPath(err))
 	}
-	if !sameObject(s.info, there) {
+	if !sameObject(s.info, current) {
 		return s.changedError(-1, "another file has replaced it")
 	}
 	if before := s.ctime.Swap(ctimeOf(info)); before != ctimeOf(info) {

@@ -112,10 +112,11 @@ func writeChunks(t testing.TB, dst transfer.Sink, content []byte, indexes ...int
 	}
 }
 
+// closed closes c, which must succeed.
 func closed(t testing.TB, c interface{ Close() error }) {
 	t.Helper()
 	if err := c.Close(); err != nil {
-		t.Error(err)
+		t.Errorf("Close: got %v, want success", err)
 	}
 }
 

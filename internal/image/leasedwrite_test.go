@@ -107,7 +107,7 @@ func TestStreamWaitsForTheLease(t *testing.T) {
 			t.Error("a canceled write: got success, want an error")
 		}
 		if err := sink.Close(); err != nil {
-			t.Error(err)
+			t.Errorf("Close: got %v, want success", err)
 		}
 		if info, err := os.Stat(path + partialSuffix); err != nil || info.Size() != 0 {
 			t.Errorf("the target was removed or written to: %v", err)

@@ -14,9 +14,9 @@ import (
 // must be of the version in Identity.
 func TestURLThatChangesWhileItIsOpenedIsRefused(t *testing.T) {
 	first, second := gzipped(t, []byte("the first image")), gzipped(t, []byte("another image"))
-	var asked atomic.Int64
+	var requests atomic.Int64
 	s := server(t, func(w http.ResponseWriter, r *http.Request) {
-		if asked.Add(1) == 1 {
+		if requests.Add(1) == 1 {
 			content(`"1"`, first)(w, r)
 			return
 		}
@@ -31,10 +31,10 @@ func TestURLThatChangesWhileItIsOpenedIsRefused(t *testing.T) {
 func TestMeasureReadsOnlyFilesTwice(t *testing.T) {
 	image := bytes.Repeat([]byte("an image "), 1000)
 	stored := gzipped(t, image)
-	var asked atomic.Int64
+	var requests atomic.Int64
 	s := server(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Range") == "" {
-			asked.Add(1)
+			requests.Add(1)
 		}
 		content(`"1"`, stored)(w, r)
 	})
@@ -47,7 +47,7 @@ func TestMeasureReadsOnlyFilesTwice(t *testing.T) {
 		}
 		closed(t, src)
 	}
-	if n := asked.Load(); n != 1 {
+	if n := requests.Load(); n != 1 {
 		t.Errorf("got %d requests for the whole image, want 1", n)
 	}
 }

@@ -91,13 +91,13 @@ func (k kernel) writer(number string) (string, error) {
 			continue
 		}
 		seen[at] = true
-		if how := used[at]; how != "" {
+		if use := used[at]; use != "" {
 			if at != number {
-				how = k.nameOf(at) + " on it is " + how
+				use = k.nameOf(at) + " on it is " + use
 			} else {
-				how = "it is " + how
+				use = "it is " + use
 			}
-			return how, nil
+			return use, nil
 		}
 		todo = append(todo, k.above(at)...)
 	}
@@ -148,8 +148,8 @@ func (k kernel) fileWriter(file fs.FileInfo) (string, error) {
 		if err != nil {
 			continue
 		}
-		if how, err := k.writer(strings.TrimSpace(string(number))); how != "" || err != nil {
-			return strings.Replace(how, "it is", "/dev/"+filepath.Base(dir)+", which is attached to it, is", 1), err
+		if use, err := k.writer(strings.TrimSpace(string(number))); use != "" || err != nil {
+			return strings.Replace(use, "it is", "/dev/"+filepath.Base(dir)+", which is attached to it, is", 1), err
 		}
 	}
 	return "", nil

@@ -55,7 +55,7 @@ func TestWritersOfDevicesAreFound(t *testing.T) {
 		const line = "36 35 %s / /mnt/a\\040b %s shared:1 - ext4 /dev/none %s,errors=continue\n"
 		writeFile(t, k.mounts, fmt.Appendf(nil, line, tc.mounted, tc.options, tc.options))
 		for _, number := range []string{disk, part1, part2, volume, snapshot, other} {
-			how, err := k.writer(number)
+			use, err := k.writer(number)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,8 +63,8 @@ func TestWritersOfDevicesAreFound(t *testing.T) {
 			for _, used := range tc.used {
 				want = want || used == number
 			}
-			if want != (how != "") || want && !strings.Contains(how, "mounted read-write on /mnt/a b") {
-				t.Errorf("%s: %s: got %q, want a use: %t", name, number, how, want)
+			if want != (use != "") || want && !strings.Contains(use, "mounted read-write on /mnt/a b") {
+				t.Errorf("%s: %s: got %q, want a use: %t", name, number, use, want)
 			}
 		}
 	}

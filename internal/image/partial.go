@@ -151,8 +151,8 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest, owned own
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	ours := err == nil && p.hasJobAttribute(f)
-	if err != nil || !ours && (p.opts.Overwrite || !p.opts.Resume) {
+	byThisJob := err == nil && p.hasJobAttribute(f)
+	if err != nil || !byThisJob && (p.opts.Overwrite || !p.opts.Resume) {
 		if err == nil {
 			err = f.Close()
 		}
@@ -164,7 +164,7 @@ func (p *partial) published(ctx context.Context, m *transfer.Manifest, owned own
 	_, err = verifyOnDisk(ctx, p.op, f, p.sys, p.format, m)
 	err = errors.Join(err, f.Close())
 	if transfer.CodeOf(err) == transfer.CodeMismatch {
-		if !ours {
+		if !byThisJob {
 			return false, errExists(p.op)
 		}
 		return false, errors.Join(p.errFinished(), p.remove()) // no later attempt can publish it
@@ -210,9 +210,9 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 	if err = f.inspect(p.op); err != nil {
 		return errors.Join(errManifestExists(p.op), f.Close())
 	}
-	there, err := f.manifest()
+	existing, err := f.manifest()
 	err = errors.Join(err, f.Close())
-	if err != nil || there.Size != m.Size || there.ChunkSize != m.ChunkSize || there.ChunksRoot != m.ChunksRoot {
+	if err != nil || existing.Size != m.Size || existing.ChunkSize != m.ChunkSize || existing.ChunksRoot != m.ChunksRoot {
 		return errManifestExists(p.op)
 	}
 	return nil
@@ -222,7 +222,7 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 // meanwhile.
 func (p *partial) rename() error {
 	if _, err := p.folder.Lstat(p.entry); err == nil {
-		if ours, err := p.isCurrent(); !ours || err != nil {
+		if current, err := p.isCurrent(); !current || err != nil {
 			return errors.Join(p.errNotOurs("another file has replaced it"), err)
 		}
 	}
@@ -244,7 +244,7 @@ func (p *partial) remove() error {
 	if err := p.opts.Lease.Check(); err != nil {
 		return err // another worker may own it now; a later attempt starts over
 	}
-	if ours, err := p.isCurrent(); !ours || err != nil {
+	if current, err := p.isCurrent(); !current || err != nil {
 		return err
 	}
 	if err := p.folder.Remove(p.entry); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -259,14 +259,14 @@ func (p *partial) isCurrent() (bool, error) {
 	if err != nil {
 		return false, p.stepError("look at "+p.entry, err)
 	}
-	there, err := p.folder.Lstat(p.entry)
+	current, err := p.folder.Lstat(p.entry)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, p.stepError("look at "+p.entry, err)
 	}
-	return os.SameFile(info, there), nil
+	return os.SameFile(info, current), nil
 }
 
 // Close releases the lock.

@@ -40,15 +40,15 @@ func (p *partial) openOrMake(keep bool) error {
 
 // open opens and locks a .partial that the job made; it returns nil if there is none. Without keep
 // it removes the .partial.
-func (p *partial) open(entry string, ours func(*os.File) bool, keep bool) (f *os.File, err error) {
+func (p *partial) open(entry string, isOwn func(*os.File) bool, keep bool) (f *os.File, err error) {
 	p.entry = entry
-	there, err := p.folder.Lstat(entry)
+	current, err := p.folder.Lstat(entry)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
 		return nil, p.stepError("look at "+entry, err)
-	case !there.Mode().IsRegular():
+	case !current.Mode().IsRegular():
 		return nil, p.errNotOurs("it is no regular file")
 	}
 	p.f, err = p.folder.open(entry, os.O_RDWR)
@@ -59,7 +59,7 @@ func (p *partial) open(entry string, ours func(*os.File) bool, keep bool) (f *os
 		return nil, p.stepError("open "+entry, err)
 	}
 	if err = p.lock(p.f); err == nil {
-		keep, err = p.usable(ours, keep)
+		keep, err = p.usable(isOwn, keep)
 	}
 	if err != nil || !keep {
 		return nil, errors.Join(err, p.f.Close())
@@ -69,12 +69,12 @@ func (p *partial) open(entry string, ours func(*os.File) bool, keep bool) (f *os
 
 // usable reports whether the attempt can continue with the locked .partial. If it cannot, and the
 // .partial is the job's, usable removes it.
-func (p *partial) usable(ours func(*os.File) bool, keep bool) (bool, error) {
+func (p *partial) usable(isOwn func(*os.File) bool, keep bool) (bool, error) {
 	// Another attempt may have published or removed it before p locked it.
 	if current, err := p.isCurrent(); !current || err != nil {
 		return false, err
 	}
-	if !ours(p.f) {
+	if !isOwn(p.f) {
 		return false, p.errNotOurs(p.maker())
 	}
 	var st unix.Stat_t
@@ -100,8 +100,8 @@ func (p *partial) isPublished() (bool, error) {
 	if err != nil {
 		return false, p.stepError("look at "+p.entry, err)
 	}
-	there, err := p.folder.Lstat(p.base)
-	return err == nil && os.SameFile(info, there), nil
+	target, err := p.folder.Lstat(p.base)
+	return err == nil && os.SameFile(info, target), nil
 }
 
 // hasJobAttribute reports whether f has the attribute of this job.

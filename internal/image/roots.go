@@ -90,8 +90,8 @@ func (r Roots) open(resolved string, flags int) (*os.File, error) {
 	if err != nil {
 		return nil, fileError("open "+resolved, err)
 	}
-	where, err := os.Readlink(procPath(f))
-	if err == nil && !r.contain(where) {
+	actual, err := os.Readlink(procPath(f))
+	if err == nil && !r.contain(actual) {
 		err = r.refuse(resolved)
 	}
 	if err != nil {

@@ -81,9 +81,9 @@ func TestRedirectForwardsNoSecrets(t *testing.T) {
 		seen <- r.Header.Get("Authorization") + r.Header.Get("Referer")
 		content(`"1"`, data)(w, r)
 	})
-	var asked []string
+	var credentials []string
 	origin := server(t, func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.Header.Get("Authorization"))
+		credentials = append(credentials, r.Header.Get("Authorization"))
 		http.Redirect(w, r, strings.Replace(mirror.URL, "127.0.0.1", "localhost", 1)+"/disk.img", http.StatusFound)
 	})
 	withUser := strings.Replace(origin.URL, "http://", "http://user:secret@", 1)
@@ -94,8 +94,8 @@ func TestRedirectForwardsNoSecrets(t *testing.T) {
 	if err != nil || string(buf) != "image" {
 		t.Errorf("got %q, %v; want image", buf, err)
 	}
-	if len(asked) != 1 || asked[0] == "" {
-		t.Errorf("the origin: got headers %q, want one with the password", asked)
+	if len(credentials) != 1 || credentials[0] == "" {
+		t.Errorf("the origin: got headers %q, want one with the password", credentials)
 	}
 	for range 2 {
 		if header := transfertest.Receive(t, seen, "request to the mirror"); header != "" {
@@ -306,7 +306,7 @@ func TestWatchdogIgnoresPausesOfTheReader(t *testing.T) {
 	expect(t, err, transfer.CodeTimeout)
 	close(released)
 	if _, err := src.(transfer.Stream).Next(t.Context(), make([]byte, 1000)); err != nil && !errors.Is(err, io.EOF) {
-		t.Error(err)
+		t.Errorf("got %v, want success", err)
 	}
 }
 
@@ -327,7 +327,7 @@ func TestURLReadsObeyTheLimit(t *testing.T) {
 			err = src.(transfer.RandomAccess).ReadChunk(t.Context(), transfer.Chunk{Len: len(data)}, buf)
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
-			t.Error(err)
+			t.Errorf("got %v, want success", err)
 		}
 		if got := burst - int(limit.Tokens()); got < len(data) || got > len(data)+2*sampleSize+1 {
 			t.Errorf("got %d bytes from the limiter, want about %d", got, len(data))

@@ -151,7 +151,7 @@ func TestWatchdogIgnoresWaitsOfTheCaller(t *testing.T) {
 			}
 		}
 		if err := resp.Body.Close(); err != nil {
-			t.Error(err)
+			t.Errorf("Close: got %v, want success", err)
 		}
 	})
 }
@@ -259,7 +259,7 @@ func TestCloseWaitReturnsAfterAllReaders(t *testing.T) {
 				wait := &CloseWait{Next: peer(func(req *http.Request) (*http.Response, error) {
 					again, err := req.GetBody()
 					if err != nil {
-						t.Error(err)
+						t.Errorf("GetBody: got %v, want success", err)
 					}
 					go func() {
 						time.Sleep(time.Second)
@@ -364,7 +364,7 @@ func TestLayersAllocatePerCallOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := read(resp.Body); !errors.Is(err, io.EOF) {
-				t.Error(err)
+				t.Errorf("got %v, want io.EOF", err)
 			}
 			_ = resp.Body.Close()
 		})
