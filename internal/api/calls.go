@@ -114,7 +114,7 @@ func (c *Client) Info(ctx context.Context, uuid string) (DriveInfo, error) {
 	if !ValidUUID(uuid) {
 		return DriveInfo{}, notUUID(uuid)
 	}
-	return c.oneDrive(ctx, "look at drive "+uuid, http.MethodGet, drivePath(uuid, "info"), nil)
+	return c.oneDrive(ctx, "read info of drive "+uuid, http.MethodGet, drivePath(uuid, "info"), nil)
 }
 
 func (c *Client) oneDrive(ctx context.Context, op, method, path string, input []byte) (DriveInfo, error) {
@@ -148,12 +148,12 @@ func (c *Client) manyDrives(ctx context.Context, op, method, path string, input 
 
 // InfoAll describes all drives of the account (manual 7.7).
 func (c *Client) InfoAll(ctx context.Context) ([]DriveInfo, error) {
-	return c.manyDrives(ctx, "look at all drives", http.MethodGet, "drives/info", nil)
+	return c.manyDrives(ctx, "read info of all drives", http.MethodGet, "drives/info", nil)
 }
 
 // StandardInfo describes the endpoint's library, images and CDs.
 func (c *Client) StandardInfo(ctx context.Context) ([]DriveInfo, error) {
-	return c.manyDrives(ctx, "look at the library", http.MethodGet, "drives/standard/info", nil)
+	return c.manyDrives(ctx, "read info of the library", http.MethodGet, "drives/standard/info", nil)
 }
 
 // List is the UUIDs of the account's drives.
@@ -193,7 +193,7 @@ func (c *Client) Profile(ctx context.Context) (string, error) {
 // Account is the UUID of the account that the credentials belong to (manual 6.1), and the
 // endpoint's time, to the second; it is zero if the response has none.
 func (c *Client) Account(ctx context.Context) (uuid string, clock time.Time, err error) {
-	const op = "look at the profile"
+	const op = "read the profile"
 	text, header, err := c.textAndHeader(ctx, op, http.MethodGet, "profile/info", nil)
 	if err != nil {
 		return "", clock, err

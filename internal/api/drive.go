@@ -138,7 +138,7 @@ func (d *Drive) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) err
 // consumeFunc reads all bytes of a part of a chunk.
 type consumeFunc func(body io.Reader, part transfer.Chunk) error
 
-// read reads a chunk, with one call or, while the codec still probes the link, with two, of which
+// read reads a chunk with one call. While the codec still probes the link, it makes two calls, and
 // the first is the probe.
 func (d *Drive) read(ctx context.Context, c transfer.Chunk, consume consumeFunc) error {
 	n := d.client.readEncoding.Probe(c.Len, d.RTT())

@@ -387,7 +387,7 @@ func TestSessionCountsAndLimitsItsBodies(t *testing.T) {
 	if m.out.Load() != 50_000 || m.in.Load() != 50_000 {
 		t.Errorf("got %d bytes out, %d in; want 50,000 each", m.out.Load(), m.in.Load())
 	}
-	// 100,000 bytes at 200,000 a second, of which the first 20,000 go at once.
+	// 100,000 bytes at 200,000 a second; the burst of 20,000 passes at once.
 	if elapsed := time.Since(started); elapsed < 350*time.Millisecond {
 		t.Errorf("got %s, want at least 350ms", elapsed)
 	}

@@ -39,7 +39,7 @@ func TestEachStatusHasACode(t *testing.T) {
 				_, _ = w.Write([]byte(tc.body))
 			})
 			_, err := c.Info(t.Context(), uuid)
-			expect(t, err, tc.code, "look at drive "+uuid+" on zrh", fmt.Sprint(tc.status))
+			expect(t, err, tc.code, "read info of drive "+uuid+" on zrh", fmt.Sprint(tc.status))
 			if strings.Contains(err.Error(), "errors:") || strings.Contains(err.Error(), "<") {
 				t.Errorf("got %v, want it without prefix and page", err)
 			}

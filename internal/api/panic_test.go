@@ -23,9 +23,9 @@ func (m brokenMeter) explode(now bool) {
 	}
 }
 
-// TestPanicWhileSendingFailsTheCall: a panic in the goroutine in which net/http reads a request's
-// body fails the call, and other calls go on. Over TLS, net/http reads the body without a layer of
-// this project in between.
+// TestPanicWhileSendingFailsTheCall: net/http reads a request's body in a goroutine of its own. A
+// panic there fails the call, and other calls go on. Over TLS there is no layer of this project
+// between net/http and the body.
 func TestPanicWhileSendingFailsTheCall(t *testing.T) {
 	readBody := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	t.Run("http", func(t *testing.T) { panicWhileSending(t, newEndpoint(t, readBody)) })

@@ -19,8 +19,8 @@ func (d *Drive) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) erro
 }
 
 // Prepare implements transfer.Preparer: it encodes the chunk. While the codec still probes the
-// link, Write sends a chunk in two parts, of which the first is the probe. The second is encoded
-// after the first was sent.
+// link, Write sends a chunk in two parts, and the first is the probe. The second is encoded after
+// the first was sent.
 func (d *Drive) Prepare(c transfer.Chunk, p []byte) transfer.Prepared {
 	w := &write{drive: d, chunk: c, p: p}
 	if n := d.codec.Probe(c.Len, d.RTT()); n > 0 {

@@ -58,7 +58,7 @@ func (s *File) Resembles(identity string) bool {
 func (s *File) Unchanged(context.Context) error {
 	info, size, err := measure(s.f)
 	if err != nil {
-		return fileError("look at "+s.path, err)
+		return fileError("stat "+s.path, err)
 	}
 	if now := identity(info, size); now != s.identity {
 		return s.changedError(-1, "it was %s and is now %s", s.identity, now)

@@ -12,9 +12,9 @@ import (
 // in the table of formats.
 var diskEndings = []string{".qcow", ".qcow2", ".qed", ".vmdk", ".vhd", ".vhdx", ".vdi", ".ova", ".dmg", ".zip", ".tar"}
 
-// FormatOfName is the format in which an image of that name is written, by the ending of the name;
-// without a known ending, it is raw. The ending of a format that is not written here is
-// CodeInvalid, because programs would take a raw image of that name for that format.
+// FormatOfName is the format for a new image of that name, by the ending of the name; without a
+// known ending, it is raw. The ending of a format that is not written here is CodeInvalid, because
+// programs would take a raw image of that name for that format.
 func FormatOfName(name string) (transfer.Format, error) {
 	ending := strings.ToLower(path.Ext(name))
 	for i := range formats {

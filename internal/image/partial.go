@@ -54,7 +54,7 @@ func openPartial(t target, f *format, opts CreateOptions, keep bool) (*partial, 
 	return p, nil
 }
 
-// withOp is err as an error of the operation op, of which the step what has failed.
+// withOp is err as an error of the operation op; what names the step that failed.
 func withOp(op, what string, err error) error {
 	var e *transfer.Error
 	if !errors.As(err, &e) {
@@ -91,7 +91,7 @@ func (p *partial) stop() { p.writer.stop() }
 func (p *partial) resume(size int64) (fresh bool, err error) {
 	info, err := p.f.Stat()
 	if err != nil {
-		return false, p.stepError("look at "+p.entry, err)
+		return false, p.stepError("stat "+p.entry, err)
 	}
 	if p.opts.Resume && info.Size() == size {
 		return false, nil
@@ -257,14 +257,14 @@ func (p *partial) remove() error {
 func (p *partial) isCurrent() (bool, error) {
 	info, err := p.f.Stat()
 	if err != nil {
-		return false, p.stepError("look at "+p.entry, err)
+		return false, p.stepError("stat "+p.entry, err)
 	}
 	current, err := p.folder.Lstat(p.entry)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, p.stepError("look at "+p.entry, err)
+		return false, p.stepError("stat "+p.entry, err)
 	}
 	return os.SameFile(info, current), nil
 }

@@ -47,7 +47,7 @@ func (p *partial) open(entry string, isOwn func(*os.File) bool, keep bool) (f *o
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
-		return nil, p.stepError("look at "+entry, err)
+		return nil, p.stepError("stat "+entry, err)
 	case !current.Mode().IsRegular():
 		return nil, p.errNotOurs("it is no regular file")
 	}
@@ -79,7 +79,7 @@ func (p *partial) usable(isOwn func(*os.File) bool, keep bool) (bool, error) {
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(p.f.Fd()), &st); err != nil {
-		return false, p.stepError("look at "+p.entry, err)
+		return false, p.stepError("stat "+p.entry, err)
 	}
 	if st.Nlink > 1 {
 		if published, err := p.isPublished(); !published || err != nil {
@@ -98,7 +98,7 @@ func (p *partial) usable(isOwn func(*os.File) bool, keep bool) (bool, error) {
 func (p *partial) isPublished() (bool, error) {
 	info, err := p.f.Stat()
 	if err != nil {
-		return false, p.stepError("look at "+p.entry, err)
+		return false, p.stepError("stat "+p.entry, err)
 	}
 	target, err := p.folder.Lstat(p.base)
 	return err == nil && os.SameFile(info, target), nil

@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/lease"
 )
 
-// pieceSize is the size of the pieces, in bytes, in which bodies are sent and received. A piece
-// stays in a core's second-level cache from one step to the next.
+// pieceSize is the size of the pieces of bodies that are sent and received, in bytes. A piece stays
+// in a core's second-level cache from one step to the next.
 const pieceSize = 128 << 10
 
 var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
@@ -33,7 +33,7 @@ type conn struct{ net.Conn }
 
 var _ io.ReaderFrom = conn{}
 
-// ReadFrom implements io.ReaderFrom, by which net/http sends a body.
+// ReadFrom implements io.ReaderFrom, which net/http uses to send a body.
 func (c conn) ReadFrom(r io.Reader) (int64, error) { return Copy(c.Conn, r) }
 
 // dialer connects to addresses.

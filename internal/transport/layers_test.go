@@ -66,7 +66,7 @@ func call(rt http.RoundTripper, req *http.Request) (int64, error) {
 	return n, errors.Join(err, resp.Body.Close())
 }
 
-// slow is a body of which each Read takes a while; it ends after a number of Reads.
+// slow is a body whose Reads take the time pause; it ends after a number of Reads.
 type slow struct {
 	pause time.Duration
 	bytes int // of each Read
@@ -186,7 +186,7 @@ func TestLimitSlowsBothDirections(t *testing.T) {
 		if err != nil || n != 5000 {
 			t.Errorf("got %d bytes, %v; want 5000", n, err)
 		}
-		// 11,000 bytes, of which 1,000 pass at once.
+		// 11,000 bytes; the burst of 1,000 passes at once.
 		if elapsed := time.Since(began); elapsed < 9900*time.Millisecond || elapsed > 10100*time.Millisecond {
 			t.Errorf("elapsed %s, want 10s", elapsed)
 		}
