@@ -101,7 +101,7 @@ func (z *zstdFrames) header() error {
 
 // zstdHeader is the header of a frame.
 type zstdHeader struct {
-	length     int    // with the mark, bytes
+	length     int    // with the magic number, bytes
 	window     uint64 // bytes
 	dictionary uint64 // 0: none
 	checksum   bool
