@@ -1,16 +1,24 @@
 #!/bin/sh
-# need.sh PROGRAM PACKAGE: makes sure that PROGRAM is there, installs Debian's PACKAGE where it may, and else says how to
-# get it.
+# need.sh [--packages] PROGRAM=PACKAGE...: names all programs that are missing, with the Debian packages that have them, and
+# fails. It installs nothing. With --packages it prints these packages, and succeeds.
 set -eu
-program=$1 package=$2
 PATH=$PATH:/usr/sbin:/sbin
-if command -v "$program" >/dev/null; then
-	exit 0
+list=
+if [ "$1" = --packages ]; then
+	list=yes
+	shift
 fi
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-	echo "installing $package for $program" >&2
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$package" >/dev/null
-	exit 0
+programs= packages=
+for need in "$@"; do
+	program=${need%%=*} package=${need#*=}
+	command -v "$program" >/dev/null && continue
+	case " $programs " in *" $program "*) ;; *) programs="$programs $program" ;; esac
+	case " $packages " in *" $package "*) ;; *) packages="$packages $package" ;; esac
+done
+if [ "$list" ]; then
+	echo $packages
+elif [ "$programs" ]; then
+	echo "missing programs:$programs" >&2
+	echo "Install them and try again (Debian, Ubuntu: apt-get install$packages)." >&2
+	exit 1
 fi
-echo "$program is missing. Install it (Debian, Ubuntu: apt-get install $package) and try again." >&2
-exit 1
