@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// Account is what the endpoint is, whatever it is called: its URL in one of the forms that lead to
-// the same place (RFC 3986, 6.2: scheme and host in lower case, no default port, no slash at the
-// end), and who logs in. Two entries of a config, or of two hosts' configs, with one Account are
-// one place. What only DNS knows to be one host has several.
+// Account identifies the endpoint, independent of its name in the config: its normalized URL (RFC
+// 3986, 6.2: scheme and host in lower case, no default port, no slash at the end) and its user. Two
+// entries of a config, or of the configs of two hosts, with the same Account are the same endpoint.
+// Two host names of one server give two Accounts.
 func (e *Endpoint) Account() string {
 	u, err := url.Parse(e.URL)
 	if err != nil {
-		return e.URL + " " + e.User // the config refuses it
+		return e.URL + " " + e.User // Load refuses such a URL
 	}
 	scheme, host, port := strings.ToLower(u.Scheme), strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), u.Port()
 	if ip, err := netip.ParseAddr(host); err == nil {

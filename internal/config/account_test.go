@@ -2,8 +2,9 @@ package config
 
 import "testing"
 
-// TestAccount takes the ways to write one endpoint for one place, and no two places for one.
-func TestAccount(t *testing.T) {
+// TestAccountIdentifiesTheEndpoint: all forms of one endpoint's URL give one Account, and two
+// endpoints never do.
+func TestAccountIdentifiesTheEndpoint(t *testing.T) {
 	of := func(url, user string) string {
 		e := Endpoint{URL: url, User: user}
 		return e.Account()
@@ -23,12 +24,12 @@ func TestAccount(t *testing.T) {
 		for _, url := range same[1:] {
 			got, want := of(url, "ops@example.com"), of(same[0], "ops@example.com")
 			if got != want {
-				t.Errorf("%s is %q, and %s is %q", url, got, same[0], want)
+				t.Errorf("%s: got %q, want %q, that of %s", url, got, want, same[0])
 			}
 		}
 	}
 	if of("https://a", "Ops@Example.com") != of("https://a", "ops@example.com") {
-		t.Error("a user in capitals is another one")
+		t.Error("got two accounts for a user in capitals, want one")
 	}
 	seen := make(map[string]string)
 	for _, url := range []string{
@@ -38,7 +39,7 @@ func TestAccount(t *testing.T) {
 		for _, user := range []string{"one", "two"} {
 			account := of(url, user)
 			if other, ok := seen[account]; ok {
-				t.Errorf("%s of %s is %q, like %s", url, user, account, other)
+				t.Errorf("%s of %s: got %q, which is the account of %s", url, user, account, other)
 			}
 			seen[account] = url
 		}

@@ -1,5 +1,5 @@
-// Package config reads the configuration: a YAML file, then the environment on top of it. Flags, which beat both, are
-// applied by the programs.
+// Package config reads the configuration: a YAML file, and environment variables, which take
+// precedence over it. Flags take precedence over both; the programs apply them.
 package config
 
 import (
@@ -19,30 +19,33 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// DefaultListen is where the daemon's HTTP face listens if nothing else is said.
+// DefaultListen is the default address of the daemon's status API.
 const DefaultListen = "127.0.0.1:7410"
 
 // Config is the configuration of both programs.
 type Config struct {
-	// Redis is the queue's address; empty: the embedded queue. It may hold a password, so it is never printed.
+	// Redis is the queue's address; empty: the embedded queue. It may hold a password, so no log or
+	// error shows it.
 	Redis string `yaml:"redis"`
-	// RedisCAFile is certificates to trust in addition to the system's, PEM, with rediss://.
+	// RedisCAFile has certificates to trust in addition to the system's, PEM, for rediss://.
 	RedisCAFile string `yaml:"redis_ca_file"`
-	// Listen is the address of the daemon's HTTP face.
+	// Listen is the address of the daemon's status API.
 	Listen string `yaml:"listen"`
-	// HTTP is how that face is kept.
+	// HTTP says who may use the status API.
 	HTTP HTTP `yaml:"http"`
-	// Roots are the only folders whose files queued jobs may read or write on this host. Nil: not configured.
+	// Roots are the only folders whose files queued jobs may read or write on this host. Nil: not
+	// configured.
 	Roots []string `yaml:"roots"`
-	// State is the folder of the embedded queue and of what --local jobs remember.
+	// State is the folder of the embedded queue and of the state of --local jobs.
 	State string `yaml:"state"`
-	// Endpoints are the clouds, by the name that addresses use.
+	// Endpoints are the endpoints by the names that addresses use.
 	Endpoints map[string]Endpoint `yaml:"endpoints"`
 }
 
-// Load reads path, or, if it is empty, the first of $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml and
-// /etc/transferd/config.yaml; of the last two none need exist. Errors have CodeInvalid and name the file, the line and the
-// key.
+// Load reads the config at path or, if path is empty, the first that exists of $TRANSFERD_CONFIG,
+// ~/.config/transferd/config.yaml and /etc/transferd/config.yaml. Without a file it returns the
+// defaults, but a file that path or $TRANSFERD_CONFIG names must exist. Errors have CodeInvalid and
+// name the file, the line and the key.
 func Load(path string) (*Config, error) {
 	c, err := loadFirst(path)
 	if err != nil {
@@ -87,7 +90,7 @@ func loadFirst(path string) (*Config, error) {
 	return new(Config), nil
 }
 
-// expandHere expands a path that is relative to this process's folder.
+// expandHere expands a path that may be relative to the current folder.
 func expandHere(key, path string) (string, error) {
 	here, err := os.Getwd()
 	if err != nil {
@@ -108,7 +111,7 @@ func defaultState() (string, error) {
 }
 
 func readFile(path string) (*Config, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the user says which
+	text, err := os.ReadFile(path) //nolint:gosec // the user chooses the file
 	if err != nil {
 		return nil, invalid("check --config and $TRANSFERD_CONFIG", "read config: %w", err)
 	}
@@ -127,7 +130,7 @@ func readFile(path string) (*Config, error) {
 	return c, checkSecrecy(path, c)
 }
 
-// folderOf is the folder of a file, to which paths in it are relative.
+// folderOf is the folder of a file; paths in the file are relative to it.
 func folderOf(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
@@ -150,7 +153,7 @@ func parse(text []byte) (*Config, error) {
 	if err := decode(text, c, yaml.Strict()); err != nil {
 		return nil, describe(err)
 	}
-	if err := checkRootsMeant(text); err != nil {
+	if err := checkRootsGiven(text); err != nil {
 		return nil, err
 	}
 	if err := c.HTTP.check(); err != nil {
@@ -165,21 +168,21 @@ func parse(text []byte) (*Config, error) {
 	return c, nil
 }
 
-// checkRootsMeant refuses `roots:` with nothing after it, as when all its lines are comments: taken for none given, it would
-// allow all.
-func checkRootsMeant(text []byte) error {
+// checkRootsGiven refuses `roots:` without a value, for example if all its lines are comments: read
+// as not configured, it would allow all folders.
+func checkRootsGiven(text []byte) error {
 	var keys map[string]any
 	if err := decode(text, &keys); err != nil {
 		return describe(err)
 	}
-	if roots, there := keys["roots"]; there && roots == nil {
+	if roots, ok := keys["roots"]; ok && roots == nil {
 		return invalid("write roots: [] for none, or leave it out", "roots: is empty")
 	}
 	return nil
 }
 
-// decode reads text into v. The library panics at some texts that are no YAML, for example at a tag with nothing that it
-// applies to.
+// decode decodes text into v. The library panics on some texts that are not YAML, for example on a
+// tag without a value.
 func decode(text []byte, v any, opts ...yaml.DecodeOption) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -189,7 +192,7 @@ func decode(text []byte, v any, opts ...yaml.DecodeOption) (err error) {
 	return yaml.UnmarshalWithOptions(text, v, opts...)
 }
 
-// EndpointNames is the names of all endpoints in order.
+// EndpointNames are the names of all endpoints, sorted.
 func (c *Config) EndpointNames() []string { return slices.Sorted(maps.Keys(c.Endpoints)) }
 
 func invalid(hint, format string, args ...any) error {

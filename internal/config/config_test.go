@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,12 +28,15 @@ endpoints:
     max_in_flight: 16
 `
 
-// home makes a home folder of the test's own, so that no configuration of the machine is read.
+// home makes a home folder for the test, so that it reads no configuration of the machine.
 func home(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)
-	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_STATE_HOME", "TRANSFERD_CONFIG", "TRANSFERD_REDIS", "TRANSFERD_LISTEN", "TRANSFERD_STATE"} {
+	for _, name := range []string{
+		"XDG_CONFIG_HOME", "XDG_STATE_HOME",
+		"TRANSFERD_CONFIG", "TRANSFERD_REDIS", "TRANSFERD_LISTEN", "TRANSFERD_STATE",
+	} {
 		t.Setenv(name, "")
 	}
 	return dir
@@ -49,11 +53,12 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-func TestLoadTakesTheFirstFileThatIsNamedOrFound(t *testing.T) {
+func TestLoadReadsTheFirstFileThatIsNamedOrExists(t *testing.T) {
 	dir := home(t)
 	c, err := Load("")
-	if err != nil || c.Listen != DefaultListen || len(c.Endpoints) != 0 || c.State != filepath.Join(dir, ".local", "state", "transferd") {
-		t.Fatalf("without a file: %+v, %v", c, err)
+	state := filepath.Join(dir, ".local", "state", "transferd")
+	if err != nil || c.Listen != DefaultListen || len(c.Endpoints) != 0 || c.State != state {
+		t.Fatalf("without a file: got %+v, %v; want listen %s, state %s", c, err, DefaultListen, state)
 	}
 	write(t, filepath.Join(dir, ".config", "transferd", "config.yaml"), "listen: 127.0.0.1:1\n")
 	byEnv := write(t, filepath.Join(dir, "env.yaml"), "listen: 127.0.0.1:2\n")
@@ -80,12 +85,13 @@ func TestLoadReadsAllKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := c.Endpoints["zrh"]
-	if c.Redis != "redis://127.0.0.1:6379/0" || c.Roots[0] != "/var/lib/images" || e.User != "ops@example.com" || e.MaxInFlight != 16 {
-		t.Errorf("read %+v", c)
+	if c.Redis != "redis://127.0.0.1:6379/0" || c.Roots[0] != "/var/lib/images" ||
+		e.User != "ops@example.com" || e.MaxInFlight != 16 {
+		t.Errorf("got %+v, want the values of\n%s", c, good)
 	}
 }
 
-func TestLoadRefuses(t *testing.T) {
+func TestLoadRefusesBadConfigs(t *testing.T) {
 	dir := home(t)
 	with := func(replacing, by string) string { return strings.Replace(good, replacing, by, 1) }
 	for name, tc := range map[string]struct{ text, want string }{
@@ -99,8 +105,8 @@ func TestLoadRefuses(t *testing.T) {
 		"roots in comments":        {"roots:\n# - /var/lib/images\nlisten: 127.0.0.1:1\n", "roots: is empty"},
 		"roots that are null":      {"roots: ~\n", "roots: is empty"},
 		"a url of another kind":    {with("https://", "ftp://"), "not http(s)"},
-		"no password":              {with("    password_env: ZRH_PASSWORD\n", ""), "nothing says where"},
-		"two passwords":            {good + "    password_file: /x\n", "2 places"},
+		"no password":              {with("    password_env: ZRH_PASSWORD\n", ""), "the password is missing"},
+		"two passwords":            {good + "    password_file: /x\n", "2 sources"},
 		"a bad endpoint name":      {with("zrh:", "\"z/h\":"), "endpoint's name"},
 		"too many in flight":       {with("16", "100000"), "max_in_flight"},
 		"a list for a mapping":     {"- a\n", ""},
@@ -113,22 +119,22 @@ func TestLoadRefuses(t *testing.T) {
 			path := write(t, filepath.Join(dir, "bad.yaml"), tc.text)
 			_, err := Load(path)
 			if transfer.CodeOf(err) != transfer.CodeInvalid {
-				t.Fatalf("error %v has code %q", err, transfer.CodeOf(err))
+				t.Fatalf("got %v with code %q, want code %q", err, transfer.CodeOf(err), transfer.CodeInvalid)
 			}
 			if !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), path) {
-				t.Errorf("error %q does not name %q and the file", err, tc.want)
+				t.Errorf("got %q, want an error that names %q and %s", err, tc.want, path)
 			}
 			if strings.Contains(err.Error(), "s3cret") {
-				t.Errorf("error shows the password: %q", err)
+				t.Errorf("got %q, want an error without the password", err)
 			}
 		})
 	}
 	if _, err := Load(filepath.Join(dir, "none.yaml")); transfer.CodeOf(err) != transfer.CodeInvalid {
-		t.Errorf("a missing file gives %v", err)
+		t.Errorf("a missing file: got %v, want code %q", err, transfer.CodeInvalid)
 	}
 }
 
-func TestPassword(t *testing.T) {
+func TestPasswordIsFetchedFromItsSource(t *testing.T) {
 	dir := home(t)
 	t.Setenv("A_PASSWORD", "from env")
 	file := write(t, filepath.Join(dir, "secret"), "from file\r\nsecond line\n")
@@ -141,51 +147,58 @@ func TestPassword(t *testing.T) {
 		{Endpoint{PasswordCommand: "echo from command"}, "from command"},
 	} {
 		if got, err := tc.e.Password(t.Context()); err != nil || got != tc.want {
-			t.Errorf("%+v: %q, %v", tc.e, got, err)
+			t.Errorf("%+v: got %q, %v; want %q", tc.e, got, err, tc.want)
 		}
 	}
 	for _, e := range []Endpoint{
-		{PasswordEnv: "NOT_SET_ANYWHERE"}, {PasswordFile: filepath.Join(dir, "none")}, {PasswordCommand: "echo s3cret; echo s3cret >&2; exit 3"},
+		{PasswordEnv: "NOT_SET_ANYWHERE"}, {PasswordFile: filepath.Join(dir, "none")},
+		{PasswordCommand: "echo s3cret; echo s3cret >&2; exit 3"},
 	} {
 		_, err := e.Password(t.Context())
 		if transfer.CodeOf(err) != transfer.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%+v: %v", e, err)
+			t.Errorf("%+v: got %v, want code %q and no password", e, err, transfer.CodeInvalid)
 		}
 	}
 }
 
-// TestPasswordCommandHangs waits for a command no longer than its caller does, and leaves nothing of it running.
-func TestPasswordCommandHangs(t *testing.T) {
+// TestPasswordCommandEndsWithItsContext: when the context ends, the command ends with all its
+// processes.
+func TestPasswordCommandEndsWithItsContext(t *testing.T) {
 	held := filepath.Join(t.TempDir(), "held")
 	if err := unix.Mkfifo(held, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	gone := make(chan error, 1)
+	ended := make(chan error, 1)
 	go func() {
 		f, err := os.Open(held) // waits for the command
 		cancel()
 		if err == nil {
-			_, err = io.Copy(io.Discard, f) // waits for the last process of it
+			_, err = io.Copy(io.Discard, f) // waits for its last process
 		}
-		gone <- err
+		ended <- err
 	}()
 	e := Endpoint{PasswordCommand: "exec 3>" + held + "; sleep 1000 | head -n1"}
 	if _, err := e.Password(ctx); transfer.CodeOf(err) != transfer.CodeCanceled {
-		t.Errorf("%v", err)
+		t.Errorf("got %v, want code %q", err, transfer.CodeCanceled)
 	}
-	if err := <-gone; err != nil {
-		t.Error(err)
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("read the FIFO: got %v, want EOF", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("got a process of the command that is left behind, want none")
 	}
 }
 
-// TestPasswordCommandLeaves takes the password of a command that has ended and left something behind, as an agent.
-func TestPasswordCommandLeaves(t *testing.T) {
+// TestPasswordCommandMayLeaveAProcess, for example an agent.
+func TestPasswordCommandMayLeaveAProcess(t *testing.T) {
 	left := filepath.Join(t.TempDir(), "pid")
 	e := Endpoint{PasswordCommand: "sleep 1000 & echo from command; echo $! >" + left}
 	if p, err := e.Password(t.Context()); p != "from command" || err != nil {
-		t.Errorf("%q, %v", p, err)
+		t.Errorf("got %q, %v; want %q", p, err, "from command")
 	}
 	pid, err := os.ReadFile(left)
 	if err != nil {
@@ -193,7 +206,7 @@ func TestPasswordCommandLeaves(t *testing.T) {
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(pid)))
 	if err = errors.Join(err, unix.Kill(n, unix.SIGKILL)); err != nil {
-		t.Error(err)
+		t.Errorf("end the process that it left: got %v, want no error", err)
 	}
 }
 
@@ -211,18 +224,18 @@ func TestDevEndpointIsFoundWhileItIsAnnounced(t *testing.T) {
 	}
 	e := c.Endpoints[DevEndpoint]
 	if p, err := e.Password(t.Context()); e.URL != "http://127.0.0.1:1" || p != "s3cret" || err != nil {
-		t.Errorf("found %+v with password %q, %v", e, p, err)
+		t.Errorf("got %+v with password %q, %v; want that of AnnounceDev", e, p, err)
 	}
 	for _, name := range []string{"dev.yaml", "dev.password"} {
 		if info, err := os.Stat(filepath.Join(state, name)); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v", name, info, err)
+			t.Errorf("%s: got %v, %v; want mode 0600", name, info, err)
 		}
 	}
 	if err := withdraw(); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := Load(""); err != nil || len(c.Endpoints) != 0 {
-		t.Errorf("after it was withdrawn: %+v, %v", c, err)
+		t.Errorf("after withdraw: got %+v, %v; want no endpoint", c, err)
 	}
 }
 
@@ -230,63 +243,68 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		good,
 		"endpoints: {a: {url: 'http://x', user: u, password_env: P}}",
-		"endpoints:\n  a: &x {url: 'https://h:1/', user: u, password_command: pass show a, ca_file: /c, max_in_flight: 256}\n  b: *x\n",
+		"endpoints:\n  a: &x {url: 'https://h:1/', user: u, password_command: pass show a, ca_file: /c, " +
+			"max_in_flight: 256}\n  b: *x\n",
 		"endpoints: {a/b: {url: 'https://u:p@h', user: '', password_file: /p, password_env: P}}",
 		"http: {token_file: /t, cert_file: /c, key_file: /k, hosts: [h, H:1]}\nredis_ca_file: /ca\nstate: /s\n",
 		"roots: [/]\n---\nroots: [relative]\n",
 		"roots: !tag ",
-		"roots: !/\xe4ots: ", // at which the library panics
-		"# nothing\n", "\xef\xbb\xbfroots: []", "{", "a: b: c", "\t- x", "roots: |\n  text\nlisten: \"\\u00e4\"", "<<: {roots: [/]}",
+		"roots: !/\xe4ots: ", // the library panics
+		"# nothing\n", "\xef\xbb\xbfroots: []", "{", "a: b: c", "\t- x",
+		"roots: |\n  text\nlisten: \"\\u00e4\"", "<<: {roots: [/]}",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := parse(text)
 		if (c == nil) == (err == nil) {
-			t.Fatalf("got %+v and %v", c, err)
+			t.Fatalf("got %+v and %v, want one of them", c, err)
 		}
 		if err != nil || c.expandPaths("/etc") != nil {
 			return
 		}
 		for name, e := range c.Endpoints {
-			if u, err := url.Parse(e.URL); err != nil || u.Host == "" || u.User != nil || !transfer.ValidEndpointName(name) {
-				t.Errorf("accepted the endpoint %q at %q", name, e.URL)
+			u, err := url.Parse(e.URL)
+			if err != nil || u.Host == "" || u.User != nil || !transfer.ValidEndpointName(name) {
+				t.Errorf("got the endpoint %q at %q, want an error", name, e.URL)
 			}
 		}
 		for _, root := range c.Roots {
 			if !filepath.IsAbs(root) {
-				t.Errorf("accepted the root %q", root)
+				t.Errorf("got the root %q, want an absolute path or an error", root)
 			}
 		}
 	})
 }
 
-// TestSecrecy refuses a config that holds a password and that everybody may read.
-func TestSecrecy(t *testing.T) {
+// TestWorldReadableConfigHoldsNoPassword: a config with a password that all users may read is
+// refused.
+func TestWorldReadableConfigHoldsNoPassword(t *testing.T) {
 	path := write(t, filepath.Join(home(t), "config.yaml"), "redis: redis://:s3cret@h:6379/0\n")
 	if _, err := Load(path); err != nil {
-		t.Error(err)
+		t.Errorf("mode 0600: got %v, want no error", err)
 	}
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(path); transfer.CodeOf(err) != transfer.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
-		t.Errorf("%v", err)
-	}
-	for _, address := range []string{"redis://h?master_name=m&password=s3cret", "redis://h?master_name=m&sentinel_password=s3cret"} {
+	for _, address := range []string{
+		"redis://:s3cret@h:6379/0", "redis://h?master_name=m&password=s3cret",
+		"redis://h?master_name=m&sentinel_password=s3cret",
+	} {
 		write(t, path, "redis: "+address+"\n")
-		if _, err := Load(path); transfer.CodeOf(err) != transfer.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%v", err)
+		_, err := Load(path)
+		if transfer.CodeOf(err) != transfer.CodeInvalid || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("mode 0644: got %v, want code %q and no password", err, transfer.CodeInvalid)
 		}
 	}
 	write(t, path, "redis: redis://h:6379/0\n")
 	if _, err := Load(path); err != nil {
-		t.Errorf("one without a password: %v", err)
+		t.Errorf("without a password: got %v, want no error", err)
 	}
 }
 
-// TestSecretFiles refuses files of secrets that every job may read.
-func TestSecretFiles(t *testing.T) {
+// TestSecretFilesUnderRootsAreRefused: every job could read them.
+func TestSecretFilesUnderRootsAreRefused(t *testing.T) {
 	dir := home(t)
 	secret := write(t, filepath.Join(dir, "kept", "secret"), "s3cret\n")
 	if err := os.Symlink(filepath.Join(dir, "kept"), filepath.Join(dir, "link")); err != nil {
@@ -297,20 +315,24 @@ func TestSecretFiles(t *testing.T) {
 		good + "http: {token_file: " + secret + "}\n",
 		good + "http: {cert_file: /c, key_file: " + secret + "}\n",
 	} {
-		for roots, ok := range map[string]bool{"/var/lib/images": true, dir: false, dir + "/kept": false, dir + "/link": false, dir + "/ke": true, "/": false} {
+		for roots, ok := range map[string]bool{
+			"/var/lib/images": true, dir + "/ke": true,
+			dir: false, dir + "/kept": false, dir + "/link": false, "/": false,
+		} {
 			_, err := Load(write(t, filepath.Join(dir, "c.yaml"), strings.Replace(text, "/var/lib/images", roots, 1)))
-			if (err == nil) != ok || err != nil && (transfer.CodeOf(err) != transfer.CodeInvalid || !strings.Contains(err.Error(), secret)) {
-				t.Errorf("with the roots %s: %v\n%s", roots, err, text)
+			refused := transfer.CodeOf(err) == transfer.CodeInvalid && strings.Contains(err.Error(), secret)
+			if (err == nil) != ok || err != nil && !refused {
+				t.Errorf("with the roots %s: got %v, want success: %v\n%s", roots, err, ok, text)
 			}
 		}
 	}
 }
 
-// TestNoRoots allows none.
-func TestNoRoots(t *testing.T) {
+// TestEmptyRootsAreNotNil: `roots: []` allows no folder.
+func TestEmptyRootsAreNotNil(t *testing.T) {
 	c, err := Load(write(t, filepath.Join(home(t), "c.yaml"), "roots: []\n"))
 	if err != nil || c.Roots == nil || len(c.Roots) != 0 {
-		t.Errorf("%+v, %v", c, err)
+		t.Errorf("got %+v, %v; want roots that are empty and not nil", c, err)
 	}
 }
 
@@ -323,7 +345,7 @@ func TestHTTPIsChecked(t *testing.T) {
 		"http: {token: plain}":                                                    false,
 	} {
 		if _, err := parse([]byte(text)); (err == nil) != ok {
-			t.Errorf("%s: %v", text, err)
+			t.Errorf("%s: got %v, want success: %v", text, err, ok)
 		}
 	}
 }

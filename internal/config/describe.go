@@ -13,8 +13,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// describe says what is wrong in one line with its place; the library's own text draws the lines
-// around it, which may hold a password.
+// describe rewrites an error of the YAML library as one line that names the line and the key. The
+// library's own text quotes the lines around the error, which may hold a password.
 func describe(err error) error {
 	var (
 		e        yaml.Error
@@ -33,7 +33,7 @@ func describe(err error) error {
 	line := fmt.Sprintf("line %d: ", t.Position.Line)
 	switch {
 	case errors.As(err, &unknown):
-		return invalid(insteadOf(t.Value), "%sunknown key %q", line, t.Value)
+		return invalid(hintFor(t.Value), "%sunknown key %q", line, t.Value)
 	case errors.As(err, &overflow):
 		return invalid("write a smaller number", "%s%sthe number is too large", line, keyOf(t))
 	case errors.As(err, &badType):
@@ -46,9 +46,9 @@ func describe(err error) error {
 	return fmt.Errorf("%s%s", line, e.GetMessage())
 }
 
-// keyOf is the key whose value t is or begins, with a colon; empty if it has none.
+// keyOf is the key, with a colon, whose value is or begins with t; empty if there is none.
 func keyOf(t *token.Token) string {
-	if t.Value == ":" { // of a mapping: its first key is before it, and the key that is looked for before that
+	if t.Value == ":" { // that of the value's first key; the key of the value comes before that one
 		t = t.Prev
 	}
 	for t = t.Prev; t != nil; t = t.Prev {
@@ -75,10 +75,10 @@ func formOf(t reflect.Type) string {
 	case reflect.Map, reflect.Struct:
 		return mappingForm
 	}
-	return "write text on one line, in quotes if it has other signs than letters and digits"
+	return "write text on one line, in quotes if it has characters other than letters and digits"
 }
 
-// instead is what to write for keys that users try.
+// instead has hints for unknown keys that users are likely to try.
 var instead = map[string]string{ //nolint:gosec // names of keys
 	"password": "use password_env, password_file or password_command: passwords do not stand in the config",
 	"token":    "use token_env, token_file or token_command: secrets do not stand in the config",
@@ -86,8 +86,8 @@ var instead = map[string]string{ //nolint:gosec // names of keys
 	"host": "use url: https://HOST", "address": "use url: https://HOST (of the daemon: listen)",
 }
 
-// insteadOf says what to write for a key that there is not.
-func insteadOf(key string) string {
+// hintFor is the hint for an unknown key.
+func hintFor(key string) string {
 	if hint, ok := instead[strings.ToLower(key)]; ok {
 		return hint
 	}
@@ -99,7 +99,7 @@ func insteadOf(key string) string {
 	return "the keys are " + strings.Join(known, ", ")
 }
 
-// keysOf is the keys of the config's structures.
+// keysOf are the YAML keys of structures.
 func keysOf(types ...reflect.Type) (keys []string) {
 	for _, t := range types {
 		for i := range t.NumField() {

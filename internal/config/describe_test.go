@@ -8,8 +8,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestDescribe says where a config is wrong and what to write, and names no type of Go.
-func TestDescribe(t *testing.T) {
+// TestErrorsNameLineAndKey: errors name the line and the key, hint what to write, and name no type
+// of Go.
+func TestErrorsNameLineAndKey(t *testing.T) {
 	const endpoint = "endpoints:\n  zrh:\n    url: https://h\n    user: x\n    password_env: P\n"
 	for text, want := range map[string]struct{ message, hint string }{
 		endpoint + "    max_in_flight: many\n": {
@@ -64,7 +65,7 @@ func TestDescribe(t *testing.T) {
 		_, err := parse([]byte(text))
 		var e *transfer.Error
 		if !errors.As(err, &e) || err.Error() != want.message || !strings.HasPrefix(e.Hint, want.hint) {
-			t.Errorf("%q: %v (%+v), want %v", text, err, e, want)
+			t.Errorf("%q: got %v (%+v), want %v", text, err, e, want)
 		}
 	}
 }

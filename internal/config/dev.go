@@ -10,13 +10,13 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// DevEndpoint is the name of the sandbox that `transferd --dev` brings.
+// DevEndpoint is the name of the sandbox endpoint that `transferd --dev` starts.
 const DevEndpoint = "sandbox"
 
 func devFile(state string) string { return filepath.Join(state, "dev.yaml") }
 
-// AnnounceDev tells programs that share the state folder of a `transferd --dev` what its sandbox's address and login are.
-// The returned function takes it back.
+// AnnounceDev writes the URL and credentials of the sandbox of a `transferd --dev` into the state
+// folder, from which Load adds the endpoint in other programs. withdraw removes them.
 func AnnounceDev(state, url, user, password string) (withdraw func() error, err error) {
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, fmt.Errorf("make state folder: %w", err)
@@ -44,11 +44,12 @@ func remove(path string) error {
 	return nil
 }
 
-// addDevEndpoints adds the sandbox of a `transferd --dev` on this machine; what is configured by hand stays.
+// addDevEndpoints adds the sandbox of a `transferd --dev` that shares the state folder. An endpoint
+// of the same name in the config takes precedence.
 func (c *Config) addDevEndpoints() error {
 	dev, err := readFile(devFile(c.State))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return nil // in the state folder of another user it is not for this one
+		return nil // another user's state folder
 	}
 	if err != nil {
 		return err

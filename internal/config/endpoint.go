@@ -7,7 +7,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Endpoint is a cloud that speaks API 1.0, and how to log in there.
+// Endpoint is a cloud that has API 1.0, and the credentials for it.
 type Endpoint struct {
 	URL             string `yaml:"url"`
 	User            string `yaml:"user"`
@@ -24,18 +24,22 @@ func (e *Endpoint) check(name string) error {
 	_, err := transfer.EndpointURL(e.URL)
 	switch {
 	case !transfer.ValidEndpointName(name):
-		return invalid("use letters, digits, dot, dash and underscore", "endpoints: %q cannot be an endpoint's name", name)
+		return invalid("use letters, digits, dot, dash and underscore",
+			"endpoints: %q is not a valid endpoint's name", name)
 	case err != nil:
 		return fmt.Errorf("endpoints: %s: %w", name, err)
 	case e.User == "":
-		return invalid("add user: and one of password_env, password_file, password_command", "endpoints: %s: user is missing", name)
+		return invalid("add user: and one of password_env, password_file, password_command",
+			"endpoints: %s: user is missing", name)
 	case e.secret().sources() == 0:
 		return invalid("add one of password_env, password_file and password_command",
-			"endpoints: %s: nothing says where the password is", name)
+			"endpoints: %s: the password is missing", name)
 	case e.secret().sources() != 1:
-		return invalid("give exactly one of password_env, password_file and password_command", "endpoints: %s: %d places to take the password from", name, e.secret().sources())
+		return invalid("give exactly one of password_env, password_file and password_command",
+			"endpoints: %s: the password has %d sources", name, e.secret().sources())
 	case e.MaxInFlight < 0 || e.MaxInFlight > maxInFlight:
-		return invalid(fmt.Sprintf("use 1 to %d", maxInFlight), "endpoints: %s: max_in_flight: %d", name, e.MaxInFlight)
+		return invalid(fmt.Sprintf("use 1 to %d", maxInFlight), "endpoints: %s: max_in_flight: %d is out of range 1-%d",
+			name, e.MaxInFlight, maxInFlight)
 	}
 	return nil
 }
@@ -44,5 +48,6 @@ func (e *Endpoint) secret() secret {
 	return secret{"password", e.PasswordEnv, e.PasswordFile, e.PasswordCommand}
 }
 
-// Password fetches the password from where the configuration says it is. Its errors have CodeInvalid and never hold it.
+// Password fetches the password from its source. Errors have CodeInvalid and never hold the
+// password.
 func (e *Endpoint) Password(ctx context.Context) (string, error) { return e.secret().fetch(ctx) }

@@ -2,24 +2,25 @@ package config
 
 import "context"
 
-// HTTP is how the daemon's HTTP face is kept, where it is reached from elsewhere.
+// HTTP has the token and the certificate of the status API, which an address needs that other hosts
+// can reach.
 type HTTP struct {
 	TokenEnv     string   `yaml:"token_env,omitempty"`     // name of an environment variable
 	TokenFile    string   `yaml:"token_file,omitempty"`    // path; the file's first line
 	TokenCommand string   `yaml:"token_command,omitempty"` // run by sh; its first line of output
 	CertFile     string   `yaml:"cert_file,omitempty"`     // certificates, PEM
 	KeyFile      string   `yaml:"key_file,omitempty"`      // their key, PEM
-	Hosts        []string `yaml:"hosts,omitempty"`         // names it is called by, besides localhost and addresses
+	Hosts        []string `yaml:"hosts,omitempty"`         // names of this host, besides localhost and addresses
 }
 
-// minToken is the shortest token that is no guess, in bytes.
+// minToken is the length of the shortest token that is hard to guess, in bytes.
 const minToken = 16
 
 func (h *HTTP) secret() secret { return secret{"token", h.TokenEnv, h.TokenFile, h.TokenCommand} }
 
 func (h *HTTP) check() error {
 	if n := h.secret().sources(); n > 1 {
-		return invalid("give one of token_env, token_file and token_command", "http: %d places to take the token from", n)
+		return invalid("give one of token_env, token_file and token_command", "http: the token has %d sources", n)
 	}
 	if (h.CertFile == "") != (h.KeyFile == "") {
 		return invalid("give both", "http: one of cert_file and key_file is missing")
@@ -27,14 +28,15 @@ func (h *HTTP) check() error {
 	return nil
 }
 
-// Token fetches the token; empty: none is asked for. Its errors have CodeInvalid and never hold it.
+// Token fetches the token; empty: none is required. Errors have CodeInvalid and never hold the
+// token.
 func (h *HTTP) Token(ctx context.Context) (string, error) {
 	if h.secret().sources() == 0 {
 		return "", nil
 	}
 	token, err := h.secret().fetch(ctx)
 	if err == nil && len(token) < minToken {
-		err = invalid("make one with openssl rand -hex 32", "http: the token has less than %d characters", minToken)
+		err = invalid("make one with openssl rand -hex 32", "http: the token has fewer than %d characters", minToken)
 	}
 	return token, err
 }

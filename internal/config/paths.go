@@ -8,26 +8,27 @@ import (
 	"unicode/utf8"
 )
 
-// expand is a path of the config or the environment as an absolute one: ~/ is the user's home, and
-// what is relative is so to base. Whatever else a shell would put into a path is refused, for taken
-// as it is it would name a folder that has a $ or ~ in its name.
+// expand makes a path of the config or the environment absolute: ~/ is the user's home, and a
+// relative path is relative to base. Other expansions of a shell are refused: unexpanded they would
+// name a folder with a $ or ~ in its name.
 func expand(key, path, base string) (string, error) {
 	home, inHome := strings.CutPrefix(path, "~")
 	switch {
 	case path == "":
 		return "", nil
 	case strings.ContainsFunc(path, unicode.IsControl) || !utf8.ValidString(path):
-		return "", invalid("use a path of printable characters in UTF-8", "%s: %q cannot be used", key, path)
+		return "", invalid("use a path of printable characters in UTF-8",
+			"%s: %q has characters that are not allowed", key, path)
 	case strings.HasPrefix(path, "$"):
-		return "", invalid("write the path out; for a name that begins so write ./ before it",
+		return "", invalid("write the whole path; if the name begins with it, put ./ before it",
 			"%s: variables are not expanded in %q", key, path)
 	case inHome && home != "" && home[0] != '/':
-		return "", invalid("write the path out; for a name that begins so write ./ before it",
+		return "", invalid("write the whole path; if the name begins with it, put ./ before it",
 			"%s: homes of other users are not expanded in %q", key, path)
 	case inHome:
 		dir, err := os.UserHomeDir()
 		if err != nil {
-			return "", invalid("write the path out", "%s: expand %q: %w", key, path, err)
+			return "", invalid("write the whole path", "%s: expand %q: %w", key, path, err)
 		}
 		return filepath.Join(dir, home), nil
 	case filepath.IsAbs(path):

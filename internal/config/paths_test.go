@@ -8,7 +8,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// withPaths is a config with the same form of path for each key that takes one.
+// withPaths is a config in which each key of a path has the same form of path.
 const withPaths = `redis_ca_file: PATH/redis.pem
 state: PATH/state
 roots: [ROOT/images]
@@ -17,8 +17,8 @@ endpoints:
   zrh: {url: "https://h", user: u, password_file: PATH/secret, ca_file: PATH/ca.pem}
 `
 
-// TestPaths expands ~/ to the home, and takes what is relative as relative to the config's folder.
-func TestPaths(t *testing.T) {
+// TestPathsAreMadeAbsolute: ~/ is the home, and relative paths are relative to the config's folder.
+func TestPathsAreMadeAbsolute(t *testing.T) {
 	dir := home(t)
 	for form, want := range map[string]string{
 		"~": dir, "/etc/x": "/etc/x", "../up": filepath.Join(dir, "up"),
@@ -32,7 +32,7 @@ func TestPaths(t *testing.T) {
 		text := strings.NewReplacer("PATH", form, "ROOT", root).Replace(withPaths)
 		c, err := Load(write(t, filepath.Join(dir, "conf", "config.yaml"), text))
 		if err != nil {
-			t.Errorf("%s: %v", form, err)
+			t.Errorf("%s: got %v, want no error", form, err)
 			continue
 		}
 		e := c.Endpoints["zrh"]
@@ -45,14 +45,14 @@ func TestPaths(t *testing.T) {
 			}
 		}
 		if form == "~" && c.Roots[0] != filepath.Join(dir, "images") {
-			t.Errorf("got the root %s", c.Roots[0])
+			t.Errorf("got the root %s, want %s", c.Roots[0], filepath.Join(dir, "images"))
 		}
 	}
 }
 
-// TestPathsRefused are those that a shell would expand, and that name a folder with a $ or ~ in its
-// name as they are; and those that no address of a queue can hold.
-func TestPathsRefused(t *testing.T) {
+// TestUnexpandedPathsAreRefused: those that a shell would expand, and those with control
+// characters, which the address of a queue cannot hold.
+func TestUnexpandedPathsAreRefused(t *testing.T) {
 	dir := home(t)
 	for _, form := range []string{"~other", "$HOME", "${HOME}/x", `"a\nb"`, `"a\eb"`} {
 		for key, text := range map[string]string{
@@ -60,11 +60,11 @@ func TestPathsRefused(t *testing.T) {
 			"password_file": "endpoints: {zrh: {url: \"https://h\", user: u, password_file: " + form + "}}",
 		} {
 			if strings.HasPrefix(form, "${") && strings.Contains(text, "[") {
-				continue // no flow sequence holds it
+				continue // YAML: a flow sequence cannot hold it
 			}
 			_, err := Load(write(t, filepath.Join(dir, "config.yaml"), text))
 			if transfer.CodeOf(err) != transfer.CodeInvalid {
-				t.Errorf("%s: %s: got %v", key, form, err)
+				t.Errorf("%s: %s: got %v, want code %q", key, form, err, transfer.CodeInvalid)
 			}
 		}
 	}
@@ -72,13 +72,14 @@ func TestPathsRefused(t *testing.T) {
 	for _, form := range []string{"~other", "$HOME/x", "a\nb", "a\xffb"} {
 		t.Setenv("TRANSFERD_STATE", form)
 		if _, err := Load(path); transfer.CodeOf(err) != transfer.CodeInvalid {
-			t.Errorf("$TRANSFERD_STATE %q: got %v", form, err)
+			t.Errorf("$TRANSFERD_STATE %q: got %v, want code %q", form, err, transfer.CodeInvalid)
 		}
 	}
 }
 
-// TestStateByEnvironment is expanded, too, and relative to the current folder, as a shell has it.
-func TestStateByEnvironment(t *testing.T) {
+// TestStateOfTheEnvironmentIsExpanded: relative paths are relative to the current folder, as in a
+// shell.
+func TestStateOfTheEnvironmentIsExpanded(t *testing.T) {
 	dir := home(t)
 	t.Chdir(dir)
 	path := write(t, filepath.Join(dir, "conf", "config.yaml"), "state: elsewhere\n")
@@ -92,12 +93,12 @@ func TestStateByEnvironment(t *testing.T) {
 	}
 	t.Setenv("TRANSFERD_CONFIG", "~/conf/config.yaml")
 	if _, err := Load(""); err != nil {
-		t.Error(err)
+		t.Errorf("$TRANSFERD_CONFIG with ~/: got %v, want no error", err)
 	}
 }
 
-// TestByteOrderMark is dropped from a config and from secrets; another encoding is named.
-func TestByteOrderMark(t *testing.T) {
+// TestByteOrderMarkIsDropped from a config and from secrets; other encodings are refused.
+func TestByteOrderMarkIsDropped(t *testing.T) {
 	const mark = "\xef\xbb\xbf"
 	dir := home(t)
 	path := filepath.Join(dir, "config.yaml")
