@@ -1,4 +1,4 @@
-// Package docs checks what the documentation says of the tree.
+// Package docs checks the documentation against the tree.
 package docs
 
 import (
@@ -16,8 +16,8 @@ var (
 	testFunc   = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)[A-Z]\w*)\(`)
 )
 
-// inTree is the names of all tests and scripts in the tree at root.
-func inTree(t *testing.T, root string) map[string]bool {
+// testNames are the names of all tests and scripts in the tree at root.
+func testNames(t *testing.T, root string) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -45,13 +45,13 @@ func inTree(t *testing.T, root string) map[string]bool {
 	return names
 }
 
-// TestNamedTestsExist: each test and script that README.md or a page of docs names is in the tree.
+// TestNamedTestsExist: each test and script that README.md or a page of docs names exists.
 func TestNamedTestsExist(t *testing.T) {
 	pages, err := filepath.Glob("*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, found := inTree(t, ".."), 0
+	names, found := testNames(t, ".."), 0
 	for _, page := range append(pages, filepath.Join("..", "README.md")) {
 		text, err := os.ReadFile(page)
 		if err != nil {
@@ -60,12 +60,12 @@ func TestNamedTestsExist(t *testing.T) {
 		for i, line := range strings.Split(string(text), "\n") {
 			for _, name := range append(testName.FindAllString(line, -1), scriptName.FindAllString(line, -1)...) {
 				if found++; !names[name] {
-					t.Errorf("%s:%d: there is no %s", page, i+1, name)
+					t.Errorf("%s:%d: got the name %s, want that of a test or script", page, i+1, name)
 				}
 			}
 		}
 	}
 	if found == 0 {
-		t.Error("the pages name no test: are they read?")
+		t.Error("got no names of tests in the pages, want some")
 	}
 }

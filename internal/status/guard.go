@@ -12,20 +12,21 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Guard keeps the face from those whom it is not for. It is safe for concurrent use.
+// Guard refuses requests without the token, and those of pages of other sites in a browser. It is
+// safe for concurrent use.
 type Guard struct {
 	Token string   // required of all requests but /healthz; empty: not required
-	Hosts []string // names that the face is called by, besides localhost and addresses
+	Hosts []string // names of this host, besides localhost and addresses
 }
 
-// Wrap lets only those calls through to h that may come.
+// Wrap returns a handler that passes to h the requests that the guard allows.
 func (g Guard) Wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.check(r); err != nil {
 			if transfer.CodeOf(err) == transfer.CodeUnauthorized {
 				w.Header().Set("WWW-Authenticate", "Bearer")
 			}
-			answer(w, nil, err)
+			respond(w, nil, err)
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -34,18 +35,22 @@ func (g Guard) Wrap(h http.Handler) http.Handler {
 
 func (g Guard) check(r *http.Request) error {
 	switch {
-	case !g.calledRightly(r.Host):
-		// A page in a browser may have its own name lead here (DNS rebinding); it cannot have an address or our name do so.
-		return transfer.Errorf(transfer.CodeForbidden, "add it to `hosts:` under `http:` in the config", "this is not %q", r.Host)
-	case fromElsewhere(r):
-		return transfer.Errorf(transfer.CodeForbidden, "", "pages of other sites may not ask")
-	case r.URL.Path != "/healthz" && !g.knows(r.Header.Get("Authorization")):
-		return transfer.Errorf(transfer.CodeUnauthorized, "send Authorization: Bearer TOKEN", "the token is missing or wrong")
+	case !g.isHost(r.Host):
+		// DNS rebinding: a site may point its own name at this host, but neither an address nor our
+		// names.
+		return transfer.Errorf(transfer.CodeForbidden, "add it to `hosts:` under `http:` in the config",
+			"%q is not a name of this host", r.Host)
+	case isCrossSite(r):
+		return transfer.Errorf(transfer.CodeForbidden, "", "requests of other sites' pages are refused")
+	case r.URL.Path != "/healthz" && !g.hasToken(r.Header.Get("Authorization")):
+		return transfer.Errorf(transfer.CodeUnauthorized, "send Authorization: Bearer TOKEN",
+			"the token is missing or wrong")
 	}
 	return nil
 }
 
-func (g Guard) calledRightly(host string) bool {
+// isHost reports whether a Host header names this host.
+func (g Guard) isHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
@@ -55,8 +60,9 @@ func (g Guard) calledRightly(host string) bool {
 	return slices.ContainsFunc(g.Hosts, func(h string) bool { return strings.EqualFold(h, host) })
 }
 
-// fromElsewhere reports whether a browser says that a page of another site asks (RFC 6454; Fetch Metadata).
-func fromElsewhere(r *http.Request) bool {
+// isCrossSite reports whether a browser sends the request for a page of another site (RFC 6454;
+// Fetch Metadata).
+func isCrossSite(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
 		return true
 	}
@@ -68,8 +74,8 @@ func fromElsewhere(r *http.Request) bool {
 	return err != nil || !strings.EqualFold(u.Host, r.Host)
 }
 
-// knows compares the token in a time that tells nothing of it.
-func (g Guard) knows(authorization string) bool {
+// hasToken compares the token in constant time.
+func (g Guard) hasToken(authorization string) bool {
 	if g.Token == "" {
 		return true
 	}

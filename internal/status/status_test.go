@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// fakeJobs is a queue of the given jobs.
+// fakeJobs is a queue of jobs; nil: one that cannot be reached.
 type fakeJobs []transfer.Job
 
 func (f fakeJobs) Job(_ context.Context, id string) (transfer.Job, error) {
@@ -25,7 +25,7 @@ func (f fakeJobs) Job(_ context.Context, id string) (transfer.Job, error) {
 
 func (f fakeJobs) Newest(_ context.Context, states []transfer.State, limit int) ([]transfer.Job, bool, error) {
 	if f == nil {
-		return nil, false, transfer.Errorf(transfer.CodeUnreachable, "", "the queue is away")
+		return nil, false, transfer.Errorf(transfer.CodeUnreachable, "", "the queue cannot be reached")
 	}
 	var found []transfer.Job
 	for _, j := range f {
@@ -43,7 +43,7 @@ func (f fakeJobs) Ping(context.Context) error {
 	return nil
 }
 
-func TestHandler(t *testing.T) {
+func TestResponsesHaveStatusAndJSON(t *testing.T) {
 	two := fakeJobs{{ID: "a", State: transfer.Running}, {ID: "b", State: transfer.Queued}}
 	for _, tc := range []struct {
 		name, method, path string
@@ -53,32 +53,32 @@ func TestHandler(t *testing.T) {
 	}{
 		{"healthy", "GET", "/healthz", two, 200, `{"status":"ok"}`},
 		{
-			"queue away", "GET", "/healthz", nil, 502,
-			`{"code":"unreachable","message":"the queue cannot be reached","hint":"transferd's log says more"}`,
+			"queue unreachable", "GET", "/healthz", nil, 502,
+			`{"code":"unreachable","message":"the queue cannot be reached","hint":"read transferd's log"}`,
 		},
-		{"no list", "GET", "/jobs", nil, 502, `{"code":"unreachable","message":"the queue is away"}`},
+		{"no list", "GET", "/jobs", nil, 502, `{"code":"unreachable","message":"the queue cannot be reached"}`},
 		{
 			"bad limit", "GET", "/jobs?limit=0", two, 400,
 			`{"code":"invalid","message":"limit: \"0\" is not a number of jobs","hint":"use 1 to 10000"}`,
 		},
 		{
-			"a parameter that is not known", "GET", "/jobs?limits=1", two, 400,
-			`{"code":"invalid","message":"there is no parameter \"limits\"","hint":"use limit or state"}`,
+			"an unknown parameter", "GET", "/jobs?limits=1", two, 400,
+			`{"code":"invalid","message":"unknown parameter \"limits\"","hint":"use limit or state"}`,
 		},
 		{
 			"a parameter of one job", "GET", "/jobs/a?limit=1", two, 400,
-			`{"code":"invalid","message":"there is no parameter \"limit\"","hint":"leave it out"}`,
+			`{"code":"invalid","message":"unknown parameter \"limit\"","hint":"leave it out"}`,
 		},
 		{
 			"a parameter twice", "GET", "/jobs?state=queued&state=failed", two, 400,
-			`{"code":"invalid","message":"the parameter \"state\" is there 2 times","hint":"give it once"}`,
+			`{"code":"invalid","message":"the parameter \"state\" is given 2 times","hint":"give it once"}`,
 		},
 		{
-			"a query that is none", "GET", "/jobs?limit=%zz", two, 400,
-			`{"code":"invalid","message":"the query cannot be read","hint":"write ?name=value\u0026name=value"}`,
+			"a malformed query", "GET", "/jobs?limit=%zz", two, 400,
+			`{"code":"invalid","message":"the query is malformed","hint":"write ?name=value\u0026name=value"}`,
 		},
 		{
-			"a state that is not known", "GET", "/jobs?state=paused", two, 400,
+			"an unknown state", "GET", "/jobs?state=paused", two, 400,
 			`{"code":"invalid","message":"state: \"paused\" is not a state",` +
 				`"hint":"use queued, running, succeeded, failed or canceled"}`,
 		},
@@ -93,10 +93,10 @@ func TestHandler(t *testing.T) {
 			w := httptest.NewRecorder()
 			NewHandler(tc.jobs).ServeHTTP(w, httptest.NewRequest(tc.method, tc.path, http.NoBody))
 			if w.Code != tc.status {
-				t.Errorf("status %d, not %d", w.Code, tc.status)
+				t.Errorf("got status %d, want %d", w.Code, tc.status)
 			}
 			if tc.want != "" && w.Body.String() != tc.want+"\n" {
-				t.Errorf("body %s, not %s", w.Body, tc.want)
+				t.Errorf("got body %s, want %s", w.Body, tc.want)
 			}
 		})
 	}
@@ -111,16 +111,16 @@ func TestJobsAreShownAsTheCommandLineShowsThem(t *testing.T) {
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, http.NoBody))
 		var jobs []transfer.Job
 		if err := json.Unmarshal(w.Body.Bytes(), &jobs); err != nil || len(jobs) != want || jobs[0].ID != "a" {
-			t.Errorf("%s: %d jobs, %v: %s", path, len(jobs), err, w.Body)
+			t.Errorf("%s: got %d jobs, %v, want %d: %s", path, len(jobs), err, want, w.Body)
 		}
-		if cut := w.Header().Get("X-Truncated"); (cut == "true") != (path == "/jobs?limit=1") {
-			t.Errorf("%s: X-Truncated %q", path, cut)
+		if truncated := w.Header().Get("X-Truncated"); (truncated == "true") != (path == "/jobs?limit=1") {
+			t.Errorf("%s: got X-Truncated %q", path, truncated)
 		}
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/jobs/b", http.NoBody))
 	var job transfer.Job
 	if err := json.Unmarshal(w.Body.Bytes(), &job); err != nil || job.State != transfer.Queued {
-		t.Errorf("one job: %v: %s", err, w.Body)
+		t.Errorf("one job: got %v: %s, want a queued one", err, w.Body)
 	}
 }
