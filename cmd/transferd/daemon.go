@@ -30,13 +30,13 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// daemonFlags is what the command line says.
+// daemonFlags are the flags of the command line.
 type daemonFlags struct {
 	config, listen string
 	queues         []string
 	jobs           int
 	dev, verbose   bool
-	lease          time.Duration // of jobs; 0: as the queue has it. No flag sets it
+	lease          time.Duration // of jobs; 0: the queue's default. No flag sets it
 }
 
 const maxJobs = 256
@@ -87,24 +87,26 @@ func daemonCommand(stderr io.Writer, signals *cli.Signals) *cobra.Command {
 	return cmd
 }
 
-// daemon is the parts of a running transferd, in the order in which they were started; they end in the opposite one.
+// daemon is the parts of a running transferd, in the order of their start; they end in the reverse
+// order.
 type daemon struct {
 	cfg     *config.Config
 	log     *zap.Logger
 	signals *cli.Signals
-	fail    context.CancelCauseFunc // ends the daemon, which cannot go on
+	fail    context.CancelCauseFunc // ends the daemon with an error
 	opener  *endpoints.Opener
-	face    *face
 	close   []func() error
+
+	statusAPI *guardedHandler
 }
 
-// serve runs until ctx ends, and then lets running jobs hand themselves back. A start that the end
-// of ctx interrupts is a stop like any other.
+// serve runs until ctx ends, and then waits until running jobs have gone back to the queue. If ctx
+// ends during the start, that is a normal stop, not an error.
 func serve(ctx context.Context, f *daemonFlags, signals *cli.Signals, log *zap.Logger) (err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	d := &daemon{log: log, signals: signals, fail: fail}
-	signals.OnReload(func() {}) // until there is something to reload
+	signals.OnReload(func() {}) // replaced by reloadOnHangup
 	defer func() { err = errors.Join(err, d.stop()) }()
 	server, err := d.start(ctx, f)
 	switch {
@@ -117,7 +119,7 @@ func serve(ctx context.Context, f *daemonFlags, signals *cli.Signals, log *zap.L
 	return errors.Join(err, failure(ctx))
 }
 
-// start starts the parts of the daemon up to the server, which Run then has take jobs.
+// start starts the parts of the daemon. The server that it returns takes no jobs before Run.
 func (d *daemon) start(ctx context.Context, f *daemonFlags) (_ *queue.Server, err error) {
 	if d.cfg, err = config.Load(f.config); err != nil {
 		return nil, err
@@ -148,7 +150,7 @@ func (d *daemon) start(ctx context.Context, f *daemonFlags) (_ *queue.Server, er
 	}), nil
 }
 
-// failure is why the daemon could not go on; nil if it was told to stop.
+// failure is the error that ended the daemon; nil if a signal did.
 func failure(ctx context.Context) error {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, context.Canceled) {
@@ -166,14 +168,16 @@ func (d *daemon) stop() (err error) {
 	return err
 }
 
-// startDev brings a sandbox, and tells programs that share the state folder of it.
+// startDev starts a sandbox, and announces it to programs that share the state folder.
 func (d *daemon) startDev(f *daemonFlags) error {
 	if d.cfg.Redis != "" {
-		return transfer.Errorf(transfer.CodeInvalid, "leave --dev out, or `redis:`", "--dev brings a queue, and the config names another")
+		return transfer.Errorf(transfer.CodeInvalid, "leave out --dev, or `redis:` in the config",
+			"--dev starts a queue, and the config names another")
 	}
 	const user = "dev"
 	password := rand.Text()
-	s, err := startSandbox(sandbox.Config{Dir: filepath.Join(d.cfg.State, "sandbox"), User: user, Password: password}, "127.0.0.1:0", d.log)
+	cfg := sandbox.Config{Dir: filepath.Join(d.cfg.State, "sandbox"), User: user, Password: password}
+	s, err := startSandbox(cfg, "127.0.0.1:0", d.log)
 	if err != nil {
 		return err
 	}
@@ -184,12 +188,12 @@ func (d *daemon) startDev(f *daemonFlags) error {
 	}
 	d.onStop(withdraw)
 	d.log.Info("sandbox is ready", zap.String("endpoint", config.DevEndpoint), zap.String("url", s.url))
-	// What was loaded before may have the sandbox of a transferd that was killed.
+	// The config that was loaded before may have the sandbox of a transferd that was killed.
 	d.cfg, err = config.Load(f.config)
 	return err
 }
 
-// connect reaches the configured Redis, or starts an embedded one.
+// connect connects to the configured Redis, or to an embedded one that it starts.
 func (d *daemon) connect(ctx context.Context) (*queue.Client, error) {
 	opts := queue.Options{URL: d.cfg.Redis, CAFile: d.cfg.RedisCAFile}
 	if d.cfg.Redis == "" {
@@ -217,7 +221,7 @@ func (d *daemon) connect(ctx context.Context) (*queue.Client, error) {
 	return c, nil
 }
 
-// recentJobs shows the queue as the status API wants it.
+// recentJobs adapts the queue to the status API.
 type recentJobs struct{ *queue.Client }
 
 // Newest implements status.Jobs.
@@ -226,14 +230,15 @@ func (r recentJobs) Newest(ctx context.Context, states []transfer.State, limit i
 }
 
 func (d *daemon) startStatus(ctx context.Context, c *queue.Client) error {
-	l, guard, err := d.openFace(ctx)
+	l, guard, err := d.listenHTTP(ctx)
 	if err != nil {
 		return err
 	}
-	d.face = newFace(guard, status.NewHandler(recentJobs{c}))
+	d.statusAPI = newGuardedHandler(guard, status.NewHandler(recentJobs{c}))
 	server := &http.Server{
-		Handler: d.face, ErrorLog: zap.NewStdLog(d.log),
-		ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: d.statusAPI, ErrorLog: zap.NewStdLog(d.log),
+		ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10,
 	}
 	served := make(chan error, 1)
 	panics.Go(func() { served <- server.Serve(l) }, func(err error) { served <- err })
@@ -248,19 +253,19 @@ func (d *daemon) startStatus(ctx context.Context, c *queue.Client) error {
 	return nil
 }
 
-// runJobs is how the queue's attempts reach the engine.
+// runJobs returns the function that runs the queue's attempts on the engine.
 func (d *daemon) runJobs() func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
 	w := worker.New(worker.Config{Opener: d.opener, Policy: flow.DefaultPolicy, Log: d.log})
 	return func(ctx context.Context, drain <-chan struct{}, a *queue.Attempt) error {
 		if err := endpoints.Schemes.Check(&a.Spec); err != nil {
-			return err // the queue may hold what no transferctl has made
+			return err // others than transferctl may write to the queue
 		}
 		return w.Run(ctx, drain, worker.Job{ID: a.Job.ID, Spec: a.Spec}, a)
 	}
 }
 
-// roots is what jobs may touch. Nothing configured means everything with the embedded queue, which only this user can
-// reach, and nothing with a Redis that others may reach too.
+// roots are the folders that jobs may touch. By default these are all with the embedded queue,
+// which only this user can reach, and none with a Redis that others may reach too.
 func (d *daemon) roots() image.Roots {
 	if d.cfg.Roots == nil && d.cfg.Redis == "" {
 		return image.Roots{"/"}
@@ -268,8 +273,8 @@ func (d *daemon) roots() image.Roots {
 	return d.cfg.Roots
 }
 
-// workerName is unique to this process, so that two daemons are told apart: also those in containers on the host's network,
-// which have one name, and each the process ID 1.
+// workerName is a name that no other process has: two containers on the host's network may have the
+// same host name, and both the process ID 1.
 func workerName() string {
 	host, err := os.Hostname()
 	if err != nil {

@@ -10,19 +10,21 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestWorkerName tells two transferds apart, though host and process ID are the same.
-func TestWorkerName(t *testing.T) {
+// TestWorkerNamesDiffer though host and process ID are the same.
+func TestWorkerNamesDiffer(t *testing.T) {
 	if one, two := workerName(), workerName(); one == two {
-		t.Errorf("both are %s", one)
+		t.Errorf("got %s twice, want two names", one)
 	}
 }
 
-// TestForgedJob is a record that somebody has written into the queue by hand, with a chunk that no buffer holds.
-func TestForgedJob(t *testing.T) {
+// TestForgedJobIsRefused: a record that was written into the queue by hand may ask for a chunk that
+// is larger than any buffer.
+func TestForgedJobIsRefused(t *testing.T) {
 	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/a.img"}, transfer.Ref{Endpoint: "zrh"})
 	spec.Name, spec.ChunkSize = "a", 1<<30
 	d := &daemon{cfg: &config.Config{}, log: zap.NewNop()}
-	if err := d.runJobs()(t.Context(), nil, &queue.Attempt{Spec: spec}); transfer.CodeOf(err) != transfer.CodeInvalid {
-		t.Error(err)
+	err := d.runJobs()(t.Context(), nil, &queue.Attempt{Spec: spec})
+	if got := transfer.CodeOf(err); got != transfer.CodeInvalid {
+		t.Errorf("got %v with code %q, want code %q", err, got, transfer.CodeInvalid)
 	}
 }

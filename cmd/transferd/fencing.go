@@ -16,12 +16,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// openLife opens the file by which others can prove that this process has ended. Without it a
-// transferd that takes its jobs over waits longer.
+// openLife opens the file by which other processes can prove that this one has ended. Without it
+// the takeover of its jobs takes longer.
 func (d *daemon) openLife(name string) *lease.Life {
 	l, err := lease.OpenLife(filepath.Join(d.cfg.State, "workers"), name)
 	if err != nil {
-		d.log.Warn("state folder not usable, jobs of this process are taken over more slowly if it is killed",
+		d.log.Warn("state folder not usable, takeover of jobs is slower if this process is killed",
 			zap.Error(err))
 		return nil
 	}
@@ -29,12 +29,12 @@ func (d *daemon) openLife(name string) *lease.Life {
 	return l
 }
 
-// startGuard starts a process that ends the connections of this one when it stands still, long
-// before its jobs are taken over.
+// startGuard starts a process that closes the connections of this one when this one is stopped,
+// long before others take its jobs over.
 func (d *daemon) startGuard(jobs time.Duration, life *lease.Life) *lease.Guard {
 	patience := cmp.Or(jobs, queue.DefaultLease) / 3
 	cmd := exec.Command("/proc/self/exe", guardName, patience.String()) //nolint:gosec // it is this program
-	cmd.Dir, cmd.Env = "/", []string{}                                  // it needs neither this folder nor passwords
+	cmd.Dir, cmd.Env = "/", []string{}                                  // needs no folder, and no passwords
 	g, err := lease.StartGuard(cmd, patience, life)
 	if err != nil {
 		d.log.Warn("guard not started, connections of this process stay open if it is stopped", zap.Error(err))
@@ -46,8 +46,8 @@ func (d *daemon) startGuard(jobs time.Duration, life *lease.Life) *lease.Guard {
 
 const guardName = "guard"
 
-// guardCommand is what startGuard starts. It ends with the process that started it. It ignores
-// signals, because a service manager or a terminal sends them to all processes of the service.
+// guardCommand is the command that startGuard runs. It ends with the process that started it. It
+// ignores signals, because a service manager or a terminal sends them to all processes.
 func guardCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: guardName + " PATIENCE", Hidden: true, Args: cobra.ExactArgs(1),
@@ -55,7 +55,7 @@ func guardCommand() *cobra.Command {
 			signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 			patience, err := time.ParseDuration(args[0])
 			if err != nil || patience <= 0 {
-				return transfer.Errorf(transfer.CodeInvalid, "transferd starts this by itself",
+				return transfer.Errorf(transfer.CodeInvalid, "leave this command to transferd, which starts it",
 					"%s: %q is not a duration above 0", guardName, args[0])
 			}
 			return lease.RunGuard(patience)

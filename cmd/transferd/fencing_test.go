@@ -15,60 +15,62 @@ const (
 	imageSize = 24 << 20
 )
 
-// slowly has a chunk of 4 MiB take seconds, so that several are under way at any time.
-func slowly() *rate.Limiter { return rate.NewLimiter(4<<20, relayed) }
+// slowLink is a rate at which a chunk of 4 MiB takes a second, so that several are in flight at any
+// time.
+func slowLink() *rate.Limiter { return rate.NewLimiter(4<<20, relayStep) }
 
-// lost is a transferd that is cut off from its job in the middle of an upload. Another takes the
-// job over, finishes it, and then runs a second one, which writes the same drive.
-type lost struct {
+// takeover is a transferd that loses its job in the middle of an upload. Another takes the job
+// over, finishes it, and then runs a second one, which writes the same drive.
+type takeover struct {
 	*host
 	victim *transferd
-	second []byte // what the drive must hold in the end
+	second []byte // the content of the drive in the end
 	drive  string
 }
 
-// lose begins an upload on one transferd, calls cut when it has sent a few chunks, and runs the
-// rest on another.
-func lose(t *testing.T, cut func(*lost)) *lost {
+// takeOver starts an upload on one transferd, calls cutOff when that has sent a few MiB, and waits
+// until another transferd has finished this job and a second one.
+func takeOver(t *testing.T, cutOff func(*takeover)) *takeover {
 	t.Helper()
 	h := newHost(t)
 	first, _ := h.image("first.img")
 	path, second := h.image("second.img")
-	l := &lost{host: h, second: second}
-	l.victim = h.start("victim", testLease, slowly())
+	l := &takeover{host: h, second: second}
+	l.victim = h.start("victim", testLease, slowLink())
 	id := h.upload(first, "")
-	<-l.victim.endpoint.under
-	cut(l)
+	l.victim.endpoint.awaitSome(t)
+	cutOff(l)
 	h.start("other", testLease, nil)
 	job := h.await(id)
 	if job.Attempts != 2 {
-		t.Errorf("the first job took %d attempts, want 2", job.Attempts)
+		t.Errorf("got %d attempts of the first job, want 2", job.Attempts)
 	}
 	l.drive = job.Drive
 	h.await(h.upload(path, l.drive))
 	return l
 }
 
-// intact ends the victim, when it is back, and checks that the drive is as the second job left it.
-func (l *lost) intact(before int) {
+// checkDrive ends the victim, and checks that it began no write after it had begun those before,
+// and that the drive is as the second job left it.
+func (l *takeover) checkDrive(before int) {
 	l.t.Helper()
 	l.victim.end()
 	if n := l.written(l.victim.endpoint.address()) - before; n > 0 {
-		l.t.Errorf("the lost worker began %d writes when another had finished its job", n)
+		l.t.Errorf("got %d writes that the victim began after another had finished its job, want none", n)
 	}
 	if got := l.host.drive(l.drive); !bytes.Equal(got, l.second) {
-		differ := 0
+		different := 0
 		for i := range got {
 			if got[i] != l.second[i] {
-				differ++
+				different++
 			}
 		}
-		l.t.Errorf("%d bytes of a finished drive were overwritten", differ)
+		l.t.Errorf("got %d bytes of a finished drive overwritten, want none", different)
 	}
 }
 
-// back waits until Redis lists the victim as a worker.
-func (l *lost) back() {
+// awaitVictim waits until Redis lists the victim as a worker.
+func (l *takeover) awaitVictim() {
 	l.t.Helper()
 	for began := time.Now(); ; {
 		workers, err := l.queue.Workers(l.t.Context())
@@ -79,27 +81,27 @@ func (l *lost) back() {
 			return
 		}
 		if time.Since(began) > 30*time.Second {
-			l.t.Fatal("the lost worker does not come back")
+			l.t.Fatalf("got %d workers after 30 s, want 2: the victim is missing", len(workers))
 		}
 	}
 }
 
-// TestStoppedWorkerWritesNothing stops a transferd in the middle of an upload for longer than its
-// lease lasts.
+// TestStoppedWorkerWritesNothing stops a transferd (SIGSTOP) in the middle of an upload for longer
+// than its lease.
 func TestStoppedWorkerWritesNothing(t *testing.T) {
 	t.Parallel()
-	l := lose(t, func(l *lost) { l.victim.signal(syscall.SIGSTOP) })
+	l := takeOver(t, func(l *takeover) { l.victim.signal(syscall.SIGSTOP) })
 	before := l.written(l.victim.endpoint.address())
 	l.victim.signal(syscall.SIGCONT)
-	l.back()
-	l.intact(before)
+	l.awaitVictim()
+	l.checkDrive(before)
 }
 
 // TestPartitionedWorkerWritesNothing cuts a transferd off from Redis and the endpoint for 22/15 of
-// a lease, so that what the network held back arrives while another has the job.
+// a lease, so that the bytes that the network held back arrive while another has the job.
 func TestPartitionedWorkerWritesNothing(t *testing.T) {
 	t.Parallel()
-	l := lose(t, func(l *lost) {
+	l := takeOver(t, func(l *takeover) {
 		l.victim.redis.gate.Lock()
 		l.victim.endpoint.gate.Lock()
 		time.AfterFunc(testLease*22/15, func() {
@@ -108,19 +110,19 @@ func TestPartitionedWorkerWritesNothing(t *testing.T) {
 		})
 	})
 	before := l.written(l.victim.endpoint.address())
-	l.back()
-	l.intact(before)
+	l.awaitVictim()
+	l.checkDrive(before)
 }
 
 // TestWorkerWithoutRedisWritesNothing cuts a transferd off from Redis alone. At first the endpoint
 // answers 504 to it; later it answers well, while Redis is still away.
 func TestWorkerWithoutRedisWritesNothing(t *testing.T) {
 	t.Parallel()
-	l := lose(t, func(l *lost) {
+	l := takeOver(t, func(l *takeover) {
 		l.victim.redis.gate.Lock()
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.answer = func(address string) int {
+		l.injected = func(address string) int {
 			if address == l.victim.endpoint.address() {
 				return http.StatusGatewayTimeout
 			}
@@ -128,34 +130,33 @@ func TestWorkerWithoutRedisWritesNothing(t *testing.T) {
 		}
 	})
 	l.mu.Lock()
-	l.answer = nil
+	l.injected = nil
 	l.mu.Unlock()
 	before := l.written(l.victim.endpoint.address())
-	l.await(l.upload(l.dir+"/second.img", l.drive)) // for as long as this takes
+	l.await(l.upload(l.dir+"/second.img", l.drive)) // Redis stays away meanwhile
 	l.victim.redis.gate.Unlock()
-	l.back()
-	l.intact(before)
+	l.awaitVictim()
+	l.checkDrive(before)
 }
 
 // TestKilledWorkerDelaysNothing kills a transferd in the middle of an upload. Another that shares
-// its state folder finds it ended, and waits for its lease to lapse, but no longer.
+// its state folder sees that it has ended, and waits only until its lease has expired.
 func TestKilledWorkerDelaysNothing(t *testing.T) {
 	t.Parallel()
 	const lease = 2 * testLease
 	h := newHost(t)
 	path, content := h.image("image.img")
-	victim := h.start("state", lease, slowly())
+	victim := h.start("state", lease, slowLink())
 	id := h.upload(path, "")
-	<-victim.endpoint.under
+	victim.endpoint.awaitSome(t)
 	victim.signal(syscall.SIGKILL)
 	killed := time.Now()
 	h.start("state", lease, nil)
 	job := h.await(id)
-	if took, least := job.FinishedAt.Sub(killed), 2*lease-lease/15; took > least {
-		t.Errorf("the job ended %s after its worker was killed, want less than %s, "+
-			"after which it would have waited for late bytes", took, least)
+	if took, most := job.FinishedAt.Sub(killed), 2*lease-lease/15; took > most {
+		t.Errorf("got the end of the job after %s, want it before %s: it waited for late bytes", took, most)
 	}
 	if got := h.drive(job.Drive); job.Attempts != 2 || !bytes.Equal(got, content) {
-		t.Errorf("after %d attempts the drive is equal: %v", job.Attempts, bytes.Equal(got, content))
+		t.Errorf("got %d attempts, drive equal: %v; want 2, true", job.Attempts, bytes.Equal(got, content))
 	}
 }

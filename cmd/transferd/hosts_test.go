@@ -28,10 +28,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// leaseVariable has a process of the test be a transferd whose leases are that long.
+// leaseVariable makes a process of the test a transferd with leases of that duration.
 const leaseVariable = "TRANSFERD_TEST_LEASE"
 
-// serveWithLease is a transferd whose leases are as long as text says; it returns the exit status.
+// serveWithLease runs a transferd with leases of the duration in text, and returns the exit status.
 func serveWithLease(text string) int {
 	lease, err := time.ParseDuration(text)
 	if err == nil {
@@ -52,7 +52,7 @@ const (
 	testPassword = "p4ssword"
 )
 
-// host is where transferds of a test run: a Redis and a sandbox, and what they were asked.
+// host is what the transferds of a test share: a Redis, and a sandbox that counts their writes.
 type host struct {
 	t        *testing.T
 	dir      string
@@ -61,9 +61,9 @@ type host struct {
 	queue    *queue.Client
 	server   *exec.Cmd // of Redis
 
-	mu     sync.Mutex
-	writes map[string]int           // calls that write, by the address that was called
-	answer func(address string) int // a status instead; 0: none
+	mu       sync.Mutex
+	writes   map[string]int           // requests that write, by the address that they were sent to
+	injected func(address string) int // a status that the sandbox answers such requests with; 0: none
 }
 
 func newHost(t *testing.T) *host {
@@ -85,7 +85,7 @@ func (h *host) startRedis() {
 	h.server = exec.Command("redis-server", "--port", "0", "--unixsocket", h.redis, "--dir", h.dir,
 		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--logfile", filepath.Join(h.dir, "redis.log"))
 	if err := h.server.Start(); err != nil {
-		h.t.Fatalf("start redis-server (Debian's package is redis-server): %v", err)
+		h.t.Fatalf("start redis-server (Debian package redis-server): %v", err)
 	}
 }
 
@@ -114,12 +114,12 @@ func (h *host) intercept(w http.ResponseWriter, r *http.Request) bool {
 	}
 	h.mu.Lock()
 	h.writes[r.Host]++
-	answer := h.answer
+	injected := h.injected
 	h.mu.Unlock()
-	if answer == nil || answer(r.Host) == 0 {
+	if injected == nil || injected(r.Host) == 0 {
 		return false
 	}
-	w.WriteHeader(answer(r.Host))
+	w.WriteHeader(injected(r.Host))
 	return true
 }
 
@@ -129,7 +129,7 @@ func (h *host) written(address string) int {
 	return h.writes[address]
 }
 
-// allWrites is how often any address was asked to write.
+// allWrites is the number of requests that write, to any address.
 func (h *host) allWrites() (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -143,16 +143,16 @@ func (h *host) allWrites() (n int) {
 type transferd struct {
 	*exec.Cmd
 	h        *host
-	redis    *relay // its way to Redis
-	endpoint *relay // its way to the endpoint
+	redis    *relay // between it and Redis
+	endpoint *relay // between it and the endpoint
 	once     sync.Once
 }
 
-// start starts a transferd; slow is how fast it reaches the endpoint.
-func (h *host) start(name string, lease time.Duration, slow *rate.Limiter) *transferd {
+// start starts a transferd; toEndpoint limits what it sends to the endpoint.
+func (h *host) start(name string, lease time.Duration, toEndpoint *rate.Limiter) *transferd {
 	h.t.Helper()
 	d := &transferd{h: h, redis: newRelay(h.t, "unix", h.redis, nil, 0)}
-	d.endpoint = newRelay(h.t, "tcp", h.endpoint, slow, 3<<20)
+	d.endpoint = newRelay(h.t, "tcp", h.endpoint, toEndpoint, 3<<20)
 	config := filepath.Join(h.dir, name+".yaml")
 	text := fmt.Sprintf(`redis: redis://%s/0
 state: %s
@@ -181,7 +181,8 @@ func (d *transferd) signal(s syscall.Signal) {
 	}
 }
 
-// end stops the process and waits until it has handed its jobs back: it sends nothing after that.
+// end stops the process and waits for its end, which comes after its jobs have gone back to the
+// queue.
 func (d *transferd) end() {
 	d.once.Do(func() {
 		_ = d.Process.Signal(syscall.SIGCONT)
@@ -190,7 +191,7 @@ func (d *transferd) end() {
 	})
 }
 
-// image makes an image of imageSize random bytes.
+// image writes an image of imageSize random bytes.
 func (h *host) image(name string) (path string, content []byte) {
 	h.t.Helper()
 	content = make([]byte, imageSize)
@@ -202,7 +203,7 @@ func (h *host) image(name string) (path string, content []byte) {
 	return path, content
 }
 
-// upload enqueues a job; to a drive that is there it needs --overwrite.
+// upload enqueues a job; it overwrites the drive, or makes one if drive is empty.
 func (h *host) upload(path, drive string) string {
 	h.t.Helper()
 	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: path}, transfer.Ref{Endpoint: "zrh", Drive: drive})
@@ -218,17 +219,17 @@ func (h *host) upload(path, drive string) string {
 	return job.ID
 }
 
-// await returns the job when it has succeeded.
+// await waits until the job has succeeded.
 func (h *host) await(id string) transfer.Job {
 	h.t.Helper()
 	job := h.end(id)
 	if job.State != transfer.Succeeded {
-		h.t.Fatalf("the job is %s: %+v", job.State, job.Error)
+		h.t.Fatalf("got a job that is %s: %+v, want succeeded", job.State, job.Error)
 	}
 	return job
 }
 
-// end returns the job when it has ended.
+// end waits until the job has ended.
 func (h *host) end(id string) transfer.Job {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
@@ -241,11 +242,11 @@ func (h *host) end(id string) transfer.Job {
 			return job
 		}
 	}
-	h.t.Fatal("the watch ended")
+	h.t.Fatal("got a watch that ended, want the end of the job")
 	return transfer.Job{}
 }
 
-// drive is what a drive of imageSize holds.
+// drive reads a drive of imageSize.
 func (h *host) drive(uuid string) []byte {
 	h.t.Helper()
 	content := make([]byte, 0, imageSize)
@@ -262,7 +263,7 @@ func (h *host) write(uuid string, off int, p []byte) {
 	h.call(http.MethodPost, fmt.Sprintf("/drives/%s/write/%d", uuid, off), p)
 }
 
-// call makes a call to the endpoint and returns its answer.
+// call sends a request to the endpoint and returns the body of the response.
 func (h *host) call(method, path string, body []byte) []byte {
 	h.t.Helper()
 	req, err := http.NewRequestWithContext(h.t.Context(), method, "http://"+h.endpoint+path, bytes.NewReader(body))
@@ -275,12 +276,12 @@ func (h *host) call(method, path string, body []byte) []byte {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	answer, err := io.ReadAll(resp.Body)
+	content, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err != nil || resp.StatusCode/100 != 2 {
-		h.t.Fatalf("%s, %v", resp.Status, err)
+		h.t.Fatalf("%s %s: got %s, %v, want success", method, path, resp.Status, err)
 	}
-	return answer
+	return content
 }
 
 // relay passes bytes between a client and a server. While its gate is locked it holds them back:
@@ -288,39 +289,39 @@ func (h *host) call(method, path string, body []byte) []byte {
 type relay struct {
 	listener net.Listener
 	gate     sync.RWMutex
-	slow     *rate.Limiter // of what goes to the server, bytes a second; nil: as fast as it can
-	left     atomic.Int64  // bytes to the server until under is closed
-	under    chan struct{}
+	toServer *rate.Limiter // bytes a second; nil: no limit
+	left     atomic.Int64  // bytes to the server until someSent is closed
+	someSent chan struct{}
 	once     sync.Once
 }
 
-// relayed is what a relay passes on at once, in bytes.
-const relayed = 16 << 10
+// relayStep is the most that a relay passes on at once, in bytes.
+const relayStep = 16 << 10
 
-// newRelay passes on to an address. It closes under when some bytes have gone to the server.
-func newRelay(t *testing.T, network, address string, slow *rate.Limiter, some int64) *relay {
+// newRelay makes a relay to an address. It closes someSent when some bytes have gone to the server.
+func newRelay(t *testing.T, network, address string, toServer *rate.Limiter, some int64) *relay {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	r := &relay{listener: l, slow: slow, under: make(chan struct{})}
+	r := &relay{listener: l, toServer: toServer, someSent: make(chan struct{})}
 	r.left.Store(some)
 	go func() {
 		for {
-			near, err := l.Accept()
+			client, err := l.Accept()
 			if err != nil {
 				return
 			}
-			far, err := net.Dial(network, address)
+			server, err := net.Dial(network, address)
 			if err != nil {
-				_ = near.Close()
+				_ = client.Close()
 				continue
 			}
-			_ = near.(*net.TCPConn).SetReadBuffer(relayed)
-			go r.pass(far, near, r.sent)
-			go r.pass(near, far, func(int) {})
+			_ = client.(*net.TCPConn).SetReadBuffer(relayStep)
+			go r.pass(server, client, r.sent)
+			go r.pass(client, server, func(int) {})
 		}
 	}()
 	return r
@@ -328,19 +329,29 @@ func newRelay(t *testing.T, network, address string, slow *rate.Limiter, some in
 
 func (r *relay) address() string { return r.listener.Addr().String() }
 
-func (r *relay) sent(n int) {
-	if r.left.Add(int64(-n)) <= 0 {
-		r.once.Do(func() { close(r.under) })
-	}
-	if r.slow != nil {
-		_ = r.slow.WaitN(context.Background(), n)
+// awaitSome waits until some bytes have gone to the server.
+func (r *relay) awaitSome(t *testing.T) {
+	t.Helper()
+	select {
+	case <-r.someSent:
+	case <-time.After(time.Minute):
+		t.Fatalf("%d bytes are still to be sent after a minute", r.left.Load())
 	}
 }
 
-// pass returns when one of the two has ended.
+func (r *relay) sent(n int) {
+	if r.left.Add(int64(-n)) <= 0 {
+		r.once.Do(func() { close(r.someSent) })
+	}
+	if r.toServer != nil {
+		_ = r.toServer.WaitN(context.Background(), n)
+	}
+}
+
+// pass passes bytes on until one of the two connections has ended.
 func (r *relay) pass(to, from net.Conn, passed func(n int)) {
 	defer to.Close()
-	b := make([]byte, relayed)
+	b := make([]byte, relayStep)
 	for {
 		r.gate.RLock()
 		r.gate.RUnlock() //nolint:staticcheck // it waits while the gate is locked

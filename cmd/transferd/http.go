@@ -14,8 +14,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// openFace listens for the HTTP face. What others than this host can reach has to have a token and TLS.
-func (d *daemon) openFace(ctx context.Context) (net.Listener, status.Guard, error) {
+// listenHTTP listens for requests to the status API. An address that other hosts can reach needs a
+// token and TLS.
+func (d *daemon) listenHTTP(ctx context.Context) (net.Listener, status.Guard, error) {
 	h := &d.cfg.HTTP
 	guard := status.Guard{Hosts: h.Hosts}
 	var err error
@@ -27,8 +28,9 @@ func (d *daemon) openFace(ctx context.Context) (net.Listener, status.Guard, erro
 		return nil, guard, err
 	}
 	if !l.Addr().(*net.TCPAddr).IP.IsLoopback() && (guard.Token == "" || h.CertFile == "") {
-		err := transfer.Errorf(transfer.CodeInvalid, "set a token, cert_file and key_file under `http:`, or listen on 127.0.0.1",
-			"others can reach the status API at %s, and it has no token or no TLS", d.cfg.Listen)
+		err := transfer.Errorf(transfer.CodeInvalid,
+			"set a token, cert_file and key_file under `http:`, or listen on 127.0.0.1",
+			"other hosts can reach the status API at %s, and it has no token or no TLS", d.cfg.Listen)
 		return nil, guard, errors.Join(err, l.Close())
 	}
 	if h.CertFile == "" {
@@ -42,19 +44,19 @@ func (d *daemon) openFace(ctx context.Context) (net.Listener, status.Guard, erro
 	return tls.NewListener(l, cfg), guard, nil
 }
 
-// face is the HTTP face behind its guard, which may be replaced. It is safe for concurrent use.
-type face struct {
+// guardedHandler is a handler behind a guard that may be replaced. It is safe for concurrent use.
+type guardedHandler struct {
 	next  http.Handler
 	guard atomic.Pointer[status.Guard]
 }
 
-func newFace(guard status.Guard, next http.Handler) *face {
-	f := &face{next: next}
-	f.guard.Store(&guard)
-	return f
+func newGuardedHandler(guard status.Guard, next http.Handler) *guardedHandler {
+	h := &guardedHandler{next: next}
+	h.guard.Store(&guard)
+	return h
 }
 
 // ServeHTTP implements http.Handler.
-func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.guard.Load().Wrap(f.next).ServeHTTP(w, r)
+func (h *guardedHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.guard.Load().Wrap(h.next).ServeHTTP(w, r)
 }

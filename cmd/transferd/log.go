@@ -18,8 +18,8 @@ func newLogger(w io.Writer, verbose bool) *zap.Logger {
 	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(enc), zapcore.Lock(zapcore.AddSync(w)), level))
 }
 
-// logStandard has what libraries write through package log, net/http's client for example, logged
-// as warnings: it would be plain text between lines of JSON.
+// logStandard logs as warnings what libraries, such as net/http's client, write through package
+// log, so that every line of the log is JSON.
 func logStandard(to *zap.Logger) (restore func(), err error) {
 	return zap.RedirectStdLogAt(to, zapcore.WarnLevel)
 }

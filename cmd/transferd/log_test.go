@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
@@ -31,17 +32,20 @@ func TestLibrariesLogAsJSON(t *testing.T) {
 	if _, err := c.Enqueue(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
+	if err := p.logs.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	var line struct{ Level, Msg string }
 	for !strings.HasPrefix(line.Msg, "Unsolicited response") {
 		if !p.lines.Scan() {
-			t.Fatalf("the log ended: %v", p.lines.Err())
+			t.Fatalf("the log ended before the line of net/http: %v", p.lines.Err())
 		}
 		if err := json.Unmarshal(p.lines.Bytes(), &line); err != nil {
-			t.Fatalf("a line of the log is no JSON: %s", p.lines.Text())
+			t.Fatalf("got %q, want JSON: %v", p.lines.Text(), err)
 		}
 	}
 	if line.Level != "warn" {
-		t.Errorf("its level is %s", line.Level)
+		t.Errorf("got level %q, want warn", line.Level)
 	}
 	p.signal(syscall.SIGTERM)
 	p.ends(0)

@@ -1,4 +1,5 @@
-// Command transferd is the daemon that moves drive images; `transferd sandbox` is an endpoint to try it on.
+// Command transferd is the daemon that transfers drive images; `transferd sandbox` is an endpoint
+// for trials and tests.
 package main
 
 import (

@@ -20,7 +20,7 @@ import (
 	"github.com/transferd/transferd/internal/embedded"
 )
 
-// asTransferd has this test's program be transferd.
+// asTransferd makes a process of the test a transferd.
 const asTransferd = "TEST_AS_TRANSFERD"
 
 func TestMain(m *testing.M) {
@@ -50,7 +50,7 @@ type process struct {
 func startProcess(t *testing.T, config string, change func(*exec.Cmd)) *process {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Fatal("redis-server is missing (Debian, Ubuntu: apt-get install redis-server)")
+		t.Fatal("redis-server is missing (Debian package redis-server)")
 	}
 	dir := t.TempDir()
 	p := &process{t: t, state: filepath.Join(dir, "state"), cmd: exec.Command("/proc/self/exe")}
@@ -107,29 +107,29 @@ func (p *process) ends(status int) {
 	p.t.Helper()
 	go func() { _, _ = io.Copy(io.Discard, p.logs) }()
 	if _ = p.cmd.Wait(); p.cmd.ProcessState.ExitCode() != status {
-		p.t.Errorf("it ended with %s, want status %d", p.cmd.ProcessState, status)
+		p.t.Errorf("got %s, want exit status %d", p.cmd.ProcessState, status)
 	}
 	if err := p.redis.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		p.t.Fatal(err)
 	}
 	if _, err := p.redis.Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // net returns it bare
-		p.t.Errorf("redis-server is left behind: %v", err)
+		p.t.Errorf("got %v from redis-server's connection, want EOF: it is left behind", err)
 	}
 }
 
-// TestRedisEndsWithTransferd has transferd end in every way that it or its keeper can act on.
+// TestRedisEndsWithTransferd ends transferd in every way to which it or its keeper can react.
 func TestRedisEndsWithTransferd(t *testing.T) {
 	for name, tc := range map[string]struct {
 		end    func(p *process)
 		status int
 	}{
 		"SIGTERM": {func(p *process) { p.signal(syscall.SIGTERM) }, 0},
-		// Two of a kind that come at once are one.
+		// Two different ones: two of one kind at the same time are delivered as one.
 		"second signal":  {func(p *process) { p.signal(syscall.SIGINT); p.signal(syscall.SIGTERM) }, 143},
 		"folder removed": {func(p *process) { _ = os.RemoveAll(p.state) }, 1},
 		"killed, no folder": {func(p *process) {
 			p.signal(syscall.SIGKILL)
-			_ = p.cmd.Wait() // the keeper sees the folder go with no owner
+			_ = p.cmd.Wait() // so that the folder has no owner when it is removed
 			_ = os.RemoveAll(p.state)
 		}, -1},
 	} {
@@ -142,7 +142,7 @@ func TestRedisEndsWithTransferd(t *testing.T) {
 	}
 }
 
-// TestFailedStartLeavesNoRedis starts transferd on an address that is taken.
+// TestFailedStartLeavesNoRedis starts transferd on an address that is in use.
 func TestFailedStartLeavesNoRedis(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -153,16 +153,16 @@ func TestFailedStartLeavesNoRedis(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe", "--listen", l.Addr().String())
 	cmd.Env = append(os.Environ(), asTransferd+"=1", "TRANSFERD_STATE="+state, "TRANSFERD_CONFIG=/dev/null")
 	if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 2 {
-		t.Errorf("it ended with %v\n%s", err, out)
+		t.Errorf("got %v, want exit status 2\n%s", err, out)
 	}
 	if conn, err := net.Dial("unix", filepath.Join(state, "queue", "redis.sock")); err == nil {
 		_ = conn.Close()
-		t.Error("redis-server is left behind")
+		t.Error("got a redis-server that is left behind, want none")
 	}
 }
 
-// ask asks the HTTP face with a token and returns the status.
-func (p *process) ask(address, token string) int {
+// httpStatus is the status of a request to the status API with the token.
+func (p *process) httpStatus(address, token string) int {
 	p.t.Helper()
 	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://"+address+"/jobs", http.NoBody)
 	if err != nil {
@@ -177,7 +177,7 @@ func (p *process) ask(address, token string) int {
 	return resp.StatusCode
 }
 
-// TestHangupReloads has SIGHUP fetch credentials again.
+// TestHangupReloads: at SIGHUP transferd fetches credentials again.
 func TestHangupReloads(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	write := func(text string) {
@@ -199,16 +199,16 @@ func TestHangupReloads(t *testing.T) {
 		old, renews int
 	}{
 		{renewed, "credentials and certificates reloaded", 401, 200},
-		{"short", "some credentials are not reloaded and stay as they were", 401, 200},
+		{"short", "some credentials not reloaded, the old ones stay", 401, 200},
 	} {
 		write(step.write)
 		p.signal(syscall.SIGHUP)
 		p.await(step.msg)
-		if got := p.ask(address, old); got != step.old {
-			t.Errorf("after %q: the old token gives %d", step.write, got)
+		if got := p.httpStatus(address, old); got != step.old {
+			t.Errorf("after %q: got %d with the old token, want %d", step.write, got, step.old)
 		}
-		if got := p.ask(address, renewed); got != step.renews {
-			t.Errorf("after %q: the new token gives %d", step.write, got)
+		if got := p.httpStatus(address, renewed); got != step.renews {
+			t.Errorf("after %q: got %d with the new token, want %d", step.write, got, step.renews)
 		}
 	}
 	p.signal(syscall.SIGTERM)
@@ -225,7 +225,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// openTerminal is both sides of a new terminal (pty(7)).
+// openTerminal opens both sides of a new terminal (pty(7)).
 func openTerminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
@@ -247,8 +247,7 @@ func openTerminal(t *testing.T) (master, slave *os.File) {
 	return master, slave
 }
 
-// TestClosedTerminalDrains has transferd drain when its terminal closes; SIGHUP alone reloads
-// there, too.
+// TestClosedTerminalDrains: transferd drains when its terminal closes; before that SIGHUP reloads.
 func TestClosedTerminalDrains(t *testing.T) {
 	master, slave := openTerminal(t)
 	p := startProcess(t, "", func(cmd *exec.Cmd) {
@@ -286,8 +285,8 @@ func TestTransferdOutlivesItsLogReader(t *testing.T) {
 	}
 	for range 3 {
 		p.signal(syscall.SIGHUP) // a line is written
-		if got := p.ask(address, ""); got != http.StatusOK {
-			t.Errorf("it answers %d", got)
+		if got := p.httpStatus(address, ""); got != http.StatusOK {
+			t.Errorf("got %d, want %d", got, http.StatusOK)
 		}
 	}
 	p.signal(syscall.SIGTERM)

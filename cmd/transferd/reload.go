@@ -12,14 +12,14 @@ import (
 	"github.com/transferd/transferd/internal/status"
 )
 
-// reloadOnHangup fetches credentials again at each SIGHUP until the daemon stops: the face's token,
-// and those of fetch.
+// reloadOnHangup fetches credentials again at each SIGHUP until the daemon stops: the token of the
+// status API, and those of fetch.
 func (d *daemon) reloadOnHangup(ctx context.Context, fetch func(context.Context) error) {
-	asked := make(chan struct{}, 1)
+	requests := make(chan struct{}, 1)
 	d.signals.OnReload(func() {
 		select {
-		case asked <- struct{}{}:
-		default: // one more is due anyway
+		case requests <- struct{}{}:
+		default: // a reload is due already
 		}
 	})
 	ctx, stop := context.WithCancel(ctx)
@@ -28,7 +28,7 @@ func (d *daemon) reloadOnHangup(ctx context.Context, fetch func(context.Context)
 			select {
 			case <-ctx.Done():
 				return
-			case <-asked:
+			case <-requests:
 				d.reload(ctx, fetch)
 			}
 		}
@@ -41,21 +41,21 @@ func (d *daemon) reloadOnHangup(ctx context.Context, fetch func(context.Context)
 }
 
 // reload fetches passwords and the token again; what cannot be fetched stays as it is. Certificates
-// are not its task: they are read when their files have changed.
+// need no reload: each use reads them again if their files have changed.
 func (d *daemon) reload(ctx context.Context, fetch func(context.Context) error) {
 	err := fetch(ctx)
 	token, tokenErr := d.cfg.HTTP.Token(ctx)
 	if tokenErr == nil {
-		d.face.guard.Store(&status.Guard{Token: token, Hosts: d.cfg.HTTP.Hosts})
+		d.statusAPI.guard.Store(&status.Guard{Token: token, Hosts: d.cfg.HTTP.Hosts})
 	}
 	if err := errors.Join(err, tokenErr); err != nil {
-		d.log.Warn("some credentials are not reloaded and stay as they were", zap.Error(err))
+		d.log.Warn("some credentials not reloaded, the old ones stay", zap.Error(err))
 		return
 	}
 	d.log.Info("credentials and certificates reloaded")
 }
 
-// relogin has the queue's connections log in as the config now says.
+// relogin reads the config again and makes new connections to Redis log in with its credentials.
 func (d *daemon) relogin(f *daemonFlags, c *queue.Client) error {
 	if d.cfg.Redis == "" {
 		return nil

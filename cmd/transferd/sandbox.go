@@ -39,7 +39,8 @@ corrupt-write=0.1%, corrupt-read=0.1%, latency=20ms, bandwidth=100M (bytes a sec
 			for _, spec := range faults {
 				f, err := sandbox.ParseFault(spec)
 				if err != nil {
-					return transfer.Errorf(transfer.CodeInvalid, "transferd sandbox --help lists the faults", "--fault: %w", err)
+					return transfer.Errorf(transfer.CodeInvalid,
+						"transferd sandbox --help lists the faults", "--fault: %w", err)
 				}
 				cfg.Faults = append(cfg.Faults, f)
 			}
@@ -57,7 +58,8 @@ corrupt-write=0.1%, corrupt-read=0.1%, latency=20ms, bandwidth=100M (bytes a sec
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(stderr, "sandbox: %s, user %s, password %s, data in %s\n", s.url, cfg.User, cfg.Password, cfg.Dir)
+			fmt.Fprintf(stderr, "sandbox: %s, user %s, password %s, data in %s\n",
+				s.url, cfg.User, cfg.Password, cfg.Dir)
 			<-cmd.Context().Done()
 			return s.close()
 		},
@@ -71,7 +73,7 @@ corrupt-write=0.1%, corrupt-read=0.1%, latency=20ms, bandwidth=100M (bytes a sec
 	return cmd
 }
 
-// sandboxServer is a sandbox that is being served.
+// sandboxServer is a sandbox behind an HTTP server.
 type sandboxServer struct {
 	url     string
 	sandbox *sandbox.Server
@@ -99,7 +101,9 @@ func startSandbox(cfg sandbox.Config, listen string, log *zap.Logger) (*sandboxS
 func listenOn(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, &transfer.Error{Op: "listen", Code: transfer.CodeInvalid, Hint: "choose another address with --listen", Err: err}
+		return nil, &transfer.Error{
+			Op: "listen", Code: transfer.CodeInvalid, Hint: "choose another address with --listen", Err: err,
+		}
 	}
 	return l, nil
 }

@@ -17,15 +17,17 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// startWorld is a folder for the state, and a config that names a queue of one kind.
-func startWorld(t *testing.T, kind string) (state, config string) {
+// startConfig writes a config with a queue of one kind, and returns its path and the state folder.
+func startConfig(t *testing.T, kind string) (state, config string) {
 	t.Helper()
 	dir := t.TempDir()
 	state, config = filepath.Join(dir, "state"), filepath.Join(dir, "config.yaml")
 	text := "listen: 127.0.0.1:0\n"
 	switch kind {
 	case "redis":
-		r, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "redis"), Schema: queue.Schema{}, Log: zap.NewNop()})
+		r, err := embedded.Start(t.Context(), embedded.Config{
+			Dir: filepath.Join(dir, "redis"), Schema: queue.Schema{}, Log: zap.NewNop(),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,13 +47,13 @@ func wantNoRedis(t *testing.T, state string) {
 	t.Helper()
 	if conn, err := net.Dial("unix", filepath.Join(state, "queue", "redis.sock")); err == nil {
 		_ = conn.Close()
-		t.Error("redis-server is left behind")
+		t.Error("got a redis-server that is left behind, want none")
 	}
 }
 
-// interruptedServe runs a transferd that is told to stop at the nth line of its log, or when it
-// takes jobs; 0: before it starts.
-func interruptedServe(t *testing.T, config string, line int) error {
+// serveUntilLine runs a transferd until the nth line of its log, or until it takes jobs; 0: not
+// even that long.
+func serveUntilLine(t *testing.T, config string, line int) error {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -69,15 +71,15 @@ func interruptedServe(t *testing.T, config string, line int) error {
 	return serve(ctx, f, new(cli.Signals), log)
 }
 
-// TestInterruptedStartIsAStop: a start that a signal interrupts ends without an error, and leaves no
-// redis-server behind.
+// TestInterruptedStartIsAStop: a start that a signal interrupts ends without an error, and leaves
+// no redis-server behind.
 func TestInterruptedStartIsAStop(t *testing.T) {
 	for _, kind := range []string{"redis", "embedded", "memory"} {
 		t.Run(kind, func(t *testing.T) {
-			state, config := startWorld(t, kind)
+			state, config := startConfig(t, kind)
 			for line := range 4 {
-				if err := interruptedServe(t, config, line); err != nil {
-					t.Errorf("stopped at line %d of its log: %v", line, err)
+				if err := serveUntilLine(t, config, line); err != nil {
+					t.Errorf("stopped at line %d of its log: got %v, want no error", line, err)
 				}
 				wantNoRedis(t, state)
 			}
@@ -85,26 +87,27 @@ func TestInterruptedStartIsAStop(t *testing.T) {
 	}
 }
 
-// TestInterruptedStartEndsAnAdoptedRedis: this holds for the redis-server of an earlier transferd, too.
+// TestInterruptedStartEndsAnAdoptedRedis: the redis-server of an earlier transferd ends, too.
 func TestInterruptedStartEndsAnAdoptedRedis(t *testing.T) {
 	p := startProcess(t, "", nil)
 	p.signal(syscall.SIGKILL)
 	_ = p.cmd.Wait()
-	_, config := startWorld(t, "embedded")
+	_, config := startConfig(t, "embedded")
 	t.Setenv("TRANSFERD_STATE", p.state)
-	if err := interruptedServe(t, config, 0); err != nil {
-		t.Error(err)
+	if err := serveUntilLine(t, config, 0); err != nil {
+		t.Errorf("got %v, want no error", err)
 	}
 	wantNoRedis(t, p.state)
 }
 
-// TestFailedStartIsAnError if no signal came.
+// TestFailedStartIsAnError without a signal.
 func TestFailedStartIsAnError(t *testing.T) {
-	_, config := startWorld(t, "memory")
-	if err := os.WriteFile(config, []byte("listen: 127.0.0.1:0\nredis: unix:///nonexistent/redis.sock\n"), 0o600); err != nil {
+	_, config := startConfig(t, "memory")
+	text := "listen: 127.0.0.1:0\nredis: unix:///nonexistent/redis.sock\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := interruptedServe(t, config, -1); transfer.CodeOf(err) != transfer.CodeUnreachable {
-		t.Error(err)
+	if err := serveUntilLine(t, config, -1); transfer.CodeOf(err) != transfer.CodeUnreachable {
+		t.Errorf("got %v, want code %q", err, transfer.CodeUnreachable)
 	}
 }
