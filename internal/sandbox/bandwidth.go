@@ -27,14 +27,14 @@ func newBandwidth(bytesPerSecond int64) *bandwidth {
 	return &bandwidth{rate.NewLimiter(rate.Limit(bytesPerSecond), burst), min(bandwidthStep, burst)}
 }
 
-// wait returns when n more bytes may pass, at most step, or when ctx ends. It calls delayed if that
-// is not at once.
+// wait waits until n more bytes may pass, at most step, or until ctx ends. It calls delayed first
+// if it has to wait.
 func (b *bandwidth) wait(ctx context.Context, n int, delayed func()) {
 	if n == 0 || b.limiter.AllowN(time.Now(), n) {
 		return
 	}
 	delayed()
-	_ = b.limiter.WaitN(ctx, n) // a client that left needs no rate
+	_ = b.limiter.WaitN(ctx, n) // an error means that the client is gone
 }
 
 // limitedReader is the body of the request r.

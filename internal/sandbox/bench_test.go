@@ -11,7 +11,7 @@ import (
 
 const benchSize = 256 << 20
 
-// benchmarkChunks runs one call for each 4 MiB of a drive of 256 MiB, over and over, in as many
+// benchmarkChunks runs call for the chunks of 4 MiB of a drive of 256 MiB in turn, in as many
 // goroutines as there are processors.
 func benchmarkChunks(b *testing.B, call func(r *rig, c *http.Client, id string, off int64)) {
 	r := newRig(b)
@@ -40,7 +40,7 @@ func finish(b *testing.B, client *http.Client, req *http.Request, status int, le
 	defer res.Body.Close()
 	n, err := io.Copy(io.Discard, res.Body)
 	if err != nil || res.StatusCode != status || n != length {
-		b.Errorf("%d, %d bytes, %v", res.StatusCode, n, err)
+		b.Errorf("got %d, %d bytes, %v; want %d, %d bytes", res.StatusCode, n, err, status, length)
 	}
 }
 
@@ -59,13 +59,13 @@ func BenchmarkWrite(b *testing.B) {
 func BenchmarkWriteZeros(b *testing.B) { benchmarkWrite(b, zeros[:], zeros[:]) }
 
 func BenchmarkWriteGzip(b *testing.B) {
-	half := concat(noise(maxRead/2, 1), bytes.Repeat([]byte("what compresses, "), maxRead/34))
+	half := concat(noise(maxRead/2, 1), bytes.Repeat([]byte("compressible, "), maxRead/28))
 	benchmarkWrite(b, half, gzipped(b, half), "Content-Encoding", "gzip")
 }
 
 func benchmarkWrite(b *testing.B, data, body []byte, header ...string) {
 	if len(data) > maxRead {
-		b.Fatalf("%d bytes", len(data))
+		b.Fatalf("%d bytes of data are more than %d", len(data), maxRead)
 	}
 	benchmarkChunks(b, func(r *rig, client *http.Client, id string, off int64) {
 		path := "/drives/" + id + "/write/" + strconv.FormatInt(off, 10)
@@ -76,7 +76,7 @@ func benchmarkWrite(b *testing.B, data, body []byte, header ...string) {
 func BenchmarkReadGzip(b *testing.B) {
 	r := newRig(b)
 	id := r.create(maxRead)
-	r.write(id, 0, bytes.Repeat([]byte("what compresses, "), maxRead/17))
+	r.write(id, 0, bytes.Repeat([]byte("compressible, "), maxRead/14))
 	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
 	defer client.CloseIdleConnections()
 	b.SetBytes(maxRead)

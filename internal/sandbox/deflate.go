@@ -17,7 +17,7 @@ const (
 	worthwhile = 16
 )
 
-// deflater is what compressing one response takes, kept for the next.
+// deflater has the buffers that compress one response; they are reused.
 type deflater struct {
 	out bytes.Buffer
 	gz  *gzip.Writer
@@ -29,7 +29,7 @@ var deflaters = sync.Pool{New: func() any {
 	return d
 }}
 
-// compress is p as a gzip stream, valid until the next call; nil if that is hardly shorter.
+// compress returns p as a gzip stream, valid until the next call; nil if it is hardly shorter.
 func (d *deflater) compress(p []byte) []byte {
 	if len(p) < minCompress {
 		return nil
@@ -45,9 +45,9 @@ func (d *deflater) compress(p []byte) []byte {
 	return d.out.Bytes()
 }
 
-// offersGzip tells whether the client names gzip among what it accepts, with a weight other than 0
-// (RFC 9110, 12.5.3). A bare * is no offer: a client that cannot inflate may send it.
-func offersGzip(h http.Header) bool {
+// acceptsGzip reports whether the client accepts gzip, with a weight other than 0 (RFC 9110,
+// 12.5.3). A bare * does not count: a client that cannot inflate may send it.
+func acceptsGzip(h http.Header) bool {
 	for _, line := range h.Values("Accept-Encoding") {
 		for item := range strings.SplitSeq(line, ",") {
 			name, params, _ := strings.Cut(item, ";")
@@ -60,7 +60,7 @@ func offersGzip(h http.Header) bool {
 	return false
 }
 
-// weight is the q of an item's parameters: 1 if there is none, 0 if it cannot be read.
+// weight is the q of an item's parameters: 1 if there is none, 0 if it is malformed.
 func weight(params string) float64 {
 	for param := range strings.SplitSeq(params, ";") {
 		key, value, _ := strings.Cut(strings.TrimSpace(param), "=")

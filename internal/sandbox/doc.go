@@ -1,21 +1,20 @@
 // Package sandbox serves the back-end API 1.0 from files on disk: its drives and, of the profile,
 // what drives need.
 //
-// It is a working endpoint for trying things out and for CI: what it stores outlasts a restart,
-// standard (library) drives are files that an operator puts into a folder, and faults can be
-// injected at chosen rates. It reads the protocol strictly and shares no protocol code with the
-// client of this project, so that neither repeats the other's mistakes: it accepts whatever a known
-// client sends, and answers in the strictest form that the manual allows.
+// It is a working endpoint for trials, CI and tests: its drives outlast a restart, standard
+// (library) drives are files that an operator puts into a folder, and faults can be injected at
+// chosen rates. It shares no protocol code with the client of this project, so that neither repeats
+// the other's mistakes: it accepts what known clients send, and responds in the strictest form that
+// the manual allows.
 //
 // # How a request is served
 //
 // One table (routes.go) has a row for each command: the pattern of its path, its method rule, its
 // handler, and the faults that may hit it. One dispatcher (router.go) finds the row, checks the
 // method, finds the object that the path names, injects faults and runs the handler. Handlers are
-// in files named after the section of the manual: profile.go, drives.go and drives_*.go. Objects
-// are kept in a store for each kind (store.go), to which an object is a UUID and attributes in
-// order. A section that is added is a file of handlers, rows in the table, and a store for each
-// kind of object that it has.
+// in files named after the section of the manual: profile.go, drives.go and drives_*.go. Each kind
+// of object has a store (store.go), for which an object is a UUID and ordered attributes. A new
+// section needs a file of handlers, rows in the table, and a store for each kind of object.
 //
 // # The data folder
 //
@@ -27,12 +26,12 @@
 //	standard/cd/*     library CDs
 //
 // A file NAME.info next to a library file may set its text keys (description, os, bits, ...).
-// Descriptions are replaced atomically and synced. The bytes of drives are left to the page cache:
-// they outlast the process, not a loss of power. encryption:cipher is only a label: nothing is
-// encrypted.
+// Descriptions are replaced atomically and synced. The bytes of drives are not synced: they outlast
+// the process, not a loss of power. encryption:cipher is only a label: nothing is encrypted.
 //
 // # Limits
 //
-// There is one account, so readers are stored and returned but give access to no other. To an
-// Expect header other than 100-continue net/http answers 417 before this package gets the request.
+// There is one account, so readers are stored and returned, but give no other account access.
+// net/http answers an Expect header other than 100-continue with 417 before this package gets the
+// request.
 package sandbox

@@ -22,9 +22,9 @@ const (
 
 // drive is one drive. Its bytes are in the file at path.
 //
-// mu is held shared while a block of bytes is stored or the state is looked at, so writes to
-// different offsets run side by side, and exclusively while the state changes. It is never held
-// while a request waits for its client.
+// mu is read-locked while a block of bytes is stored or the state is read, so that writes to
+// different offsets run in parallel, and locked while the state changes. It is never held while a
+// request waits for its client.
 type drive struct {
 	entry
 	path     string
@@ -33,18 +33,18 @@ type drive struct {
 	mu      sync.RWMutex
 	attrs   attributes
 	status  status
-	gone    bool     // destroyed; requests that found it before answer 404
+	gone    bool     // destroyed; requests that found it before respond with 404
 	claims  []string // of the clones that copy from it
 	imaging *imaging // while it is itself the target
 
 	reads, writes counter
 
-	// disk is held while bytes are stored. The kernel lets one write at a time into a file, and who
-	// waits for that there keeps a processor busy.
+	// disk is held while bytes are stored. The kernel allows one write at a time to a file, and
+	// waits for the others in a loop that keeps a processor busy.
 	disk sync.Mutex
 }
 
-// counter is what the read:* and write:* keys show, since the start of the server.
+// counter has the values of the read:* or write:* keys, since the start of the server.
 type counter struct{ bytes, requests atomic.Int64 }
 
 func (c *counter) count(n int64) {
@@ -52,7 +52,8 @@ func (c *counter) count(n int64) {
 	c.requests.Add(1)
 }
 
-// object is the drive as it is answered, nil if it was destroyed. owner is the UUID of the account.
+// object is the drive as responses have it, nil if it was destroyed. owner is the UUID of the
+// account.
 func (d *drive) object(owner string) object {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -100,7 +101,8 @@ func (d *drive) description() object {
 	return o
 }
 
-// usable tells why the drive's bytes cannot be touched at all. The caller holds mu.
+// usable returns an error if the drive's bytes can be neither read nor changed. The caller holds
+// mu.
 func (d *drive) usable() error {
 	switch {
 	case d.gone:
@@ -113,7 +115,7 @@ func (d *drive) usable() error {
 	return nil
 }
 
-// changeable tells why the drive's bytes cannot be changed. The caller holds mu.
+// changeable returns an error if the drive's bytes cannot be changed. The caller holds mu.
 func (d *drive) changeable() error {
 	if err := d.usable(); err != nil {
 		return err
@@ -124,7 +126,7 @@ func (d *drive) changeable() error {
 	return nil
 }
 
-// writable is how many bytes may be written from off on.
+// writable is the number of bytes that may be written from off on.
 func (d *drive) writable(off int64) (int64, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -132,12 +134,13 @@ func (d *drive) writable(off int64) (int64, error) {
 		return 0, err
 	}
 	if off > d.attrs.size {
-		return 0, statusErrorf(http.StatusBadRequest, "system", "Offset %d is past the end of the drive, %d.", off, d.attrs.size)
+		return 0, statusErrorf(http.StatusBadRequest, "system",
+			"Offset %d is past the end of the drive, %d.", off, d.attrs.size)
 	}
 	return d.attrs.size - off, nil
 }
 
-// readable tells why n bytes from off on cannot be read.
+// readable returns an error if n bytes from off on cannot be read.
 func (d *drive) readable(off, n int64) error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -173,13 +176,13 @@ func (d *drive) writeAt(f *os.File, p []byte, off int64) error {
 	return nil
 }
 
-// open opens the drive's bytes. A file for each request costs about 5 µs, and lets net/http hand it
-// to sendfile, which moves the file's own offset.
+// open opens the drive's file. To open it for each request costs about 5 µs, and allows net/http to
+// use sendfile, which moves the file's offset.
 func (d *drive) open(flag int) (*os.File, error) {
-	f, err := os.OpenFile(d.path, flag, 0) // its name is a UUID of ours, or was listed
+	f, err := os.OpenFile(d.path, flag, 0) // the name is a UUID, or comes from a listing
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, notFound(http.StatusNotFound, d.id) // destroyed a moment ago
+		return nil, notFound(http.StatusNotFound, d.id) // destroyed since the request began
 	case err != nil:
 		return nil, internalError(err)
 	}

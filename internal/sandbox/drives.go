@@ -6,10 +6,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// listDrives answers /drives/list: the account's own drives, oldest first.
+// listDrives handles /drives/list: the account's own drives, oldest first.
 func (s *Server) listDrives(*request) (response, error) { return uuidList(s.drives.list()), nil }
 
-// infoDrives answers /drives/info (manual 7.7).
+// infoDrives handles /drives/info (manual 7.7).
 func (s *Server) infoDrives(*request) (response, error) { return s.describe(s.drives.list()), nil }
 
 func (s *Server) describe(drives []*drive) response {
@@ -31,7 +31,7 @@ func (s *Server) ownDrive(req *request) (*drive, error) {
 	return nil, notFound(http.StatusNotFound, id)
 }
 
-// anyDrive is the drive that the path names: an own one, or one of the library.
+// anyDrive is the drive that the path names: one of the account, or one of the library.
 func (s *Server) anyDrive(req *request) (*drive, error) {
 	id := req.parameters["uuid"]
 	if d, ok := s.drives.find(id); ok {
@@ -43,7 +43,7 @@ func (s *Server) anyDrive(req *request) (*drive, error) {
 	return s.standard.find(id)
 }
 
-// infoDrive answers /drives/UUID/info (manual 7.6).
+// infoDrive handles /drives/UUID/info (manual 7.6).
 func (s *Server) infoDrive(_ *request, d *drive) (response, error) { return s.show(d) }
 
 func (s *Server) show(d *drive) (response, error) {
@@ -54,7 +54,7 @@ func (s *Server) show(d *drive) (response, error) {
 	return textResponse(o), nil
 }
 
-// createDrive answers /drives/create (manual 7.1).
+// createDrive handles /drives/create (manual 7.1).
 func (s *Server) createDrive(req *request) (response, error) {
 	in, err := req.input()
 	if err != nil {
@@ -91,8 +91,8 @@ func nameRequired(in object) (bad object) {
 	return bad
 }
 
-// setDrive answers /drives/UUID/set, which the manual does not have but clients use: the keys that
-// were sent change.
+// setDrive handles /drives/UUID/set, which the manual does not have but clients use: it changes the
+// keys of the input.
 func (s *Server) setDrive(req *request, d *drive) (response, error) {
 	in, err := req.input()
 	if err != nil {
@@ -135,8 +135,8 @@ func (s *Server) changeDrive(d *drive, in object) error {
 	return nil
 }
 
-// resizeAndSave brings file and description of d, whose attributes were old, to what d.attrs says.
-// The file is never shorter than the description says.
+// resizeAndSave changes the file and the description of d from the old attributes to d.attrs. The
+// file is never shorter than the size in the description.
 func (s *Server) resizeAndSave(d *drive, old attributes) error {
 	size := d.attrs.size
 	if size != old.size && len(d.claims) > 0 {
@@ -151,12 +151,12 @@ func (s *Server) resizeAndSave(d *drive, old attributes) error {
 		return internalError(err)
 	}
 	if size < old.size {
-		_ = resize(d.path, old.size, size) // only gives space back: what is past the size is cut before a growth
+		_ = resize(d.path, old.size, size) // only frees space: a later growth cuts at this size first
 	}
 	return nil
 }
 
-// destroyDrive answers /drives/UUID/destroy (manual 7.5).
+// destroyDrive handles /drives/UUID/destroy (manual 7.5).
 func (s *Server) destroyDrive(_ *request, d *drive) (response, error) {
 	if err := s.drives.destroy(d); err != nil {
 		return response{}, err

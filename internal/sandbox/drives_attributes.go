@@ -25,8 +25,7 @@ var libraryKeys = map[string]bool{
 	"drive_type": false, "free": false, "favourite": false, "autoexpanding": false, "email": false,
 }
 
-// attributes is what a drive is apart from its state: the keys that create, set and clone take, and
-// library text.
+// attributes are the keys of a drive that create, set and clone take, and library text.
 type attributes struct {
 	name    string
 	size    int64 // bytes
@@ -51,8 +50,8 @@ func (a attributes) copy() attributes {
 	return a
 }
 
-// inherited is what a clone of a drive with these attributes starts from: its type, cipher, use and
-// library text are inherited; tags and readers are not, and it is exclusive (manual 7.4).
+// inherited are the attributes that a clone starts with: type, cipher, use and library text are
+// inherited; tags and readers are not, and it is exclusive (manual 7.4).
 func (a attributes) inherited() attributes {
 	c := attributes{kind: a.kind, claim: claimExclusive, use: a.use, cipher: a.cipher, size: a.size}
 	for _, p := range a.text {
@@ -63,8 +62,8 @@ func (a attributes) inherited() attributes {
 	return c
 }
 
-// apply sets the keys of an input that are not the size, and returns an errors:KEY pair for each
-// bad one. Keys that it does not know are ignored: known clients send some.
+// apply sets the keys of an input except the size, and returns an errors:KEY pair for each bad one.
+// It ignores unknown keys: known clients send some.
 func (a *attributes) apply(in object) (bad object) {
 	for _, p := range in {
 		if why := a.applyPair(p); why != "" {
@@ -135,7 +134,7 @@ func (a *attributes) setReaders(value string) (why string) {
 	return ""
 }
 
-// applyCipher sets encryption:cipher, which only create knows (manual 7.1).
+// applyCipher sets encryption:cipher, which only create takes (manual 7.1).
 func (a *attributes) applyCipher(in object) (bad object) {
 	switch value, _ := in.get("encryption:cipher"); value {
 	case "":
@@ -156,8 +155,8 @@ func (a *attributes) applyDriveType(in object) {
 	}
 }
 
-// pairs adds the attributes in the order in which they are answered and stored. Empty ones are left
-// out: some clients cannot read a key with an empty value.
+// pairs adds the attributes in the order of responses and descriptions. It leaves empty ones out:
+// some clients cannot read a key with an empty value.
 func (a *attributes) pairs(o *object) {
 	o.add("claim:type", a.claim)
 	if len(a.readers) > 0 {
@@ -176,7 +175,7 @@ func (a *attributes) pairs(o *object) {
 	*o = append(*o, a.user...)
 }
 
-// attributesOf reads back what drive.description wrote.
+// attributesOf is the inverse of drive.description.
 func attributesOf(o object) (attributes, error) {
 	a := newAttributes()
 	a.name, _ = o.get("name")
@@ -192,7 +191,7 @@ func attributesOf(o object) (attributes, error) {
 	return a, err
 }
 
-// libraryText is the library keys of o, in a fixed order.
+// libraryText are the library keys of o, in a fixed order.
 func libraryText(o object) (text object) {
 	for _, key := range slices.Sorted(maps.Keys(libraryKeys)) {
 		if value, _ := o.get(key); value != "" && printable(value) {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// maxCopies is how many clones copy at the same time; more wait as queued.
+	// maxCopies is the number of clones that copy at the same time; others are queued.
 	maxCopies = 2
-	// copyStep is how much is copied between two looks at whether to go on, in bytes.
+	// copyStep is how much is copied between two checks for Close, in bytes.
 	copyStep = 16 << 20
 )
 
@@ -43,7 +43,7 @@ func (c *imaging) progress() string {
 	return strconv.FormatInt(min(percent, 99), 10) + "%"
 }
 
-// cloneSource is anyDrive, but an unknown one is a bad request (manual 7.4).
+// cloneSource is anyDrive, except that an unknown one is a bad request (manual 7.4).
 func (s *Server) cloneSource(req *request) (*drive, error) {
 	d, err := s.anyDrive(req)
 	if err != nil {
@@ -52,9 +52,9 @@ func (s *Server) cloneSource(req *request) (*drive, error) {
 	return d, nil
 }
 
-// cloneDrive answers /drives/UUID/clone (manual 7.4) with the new drive, at once. Until the last
-// byte is copied the new drive shows status copying, imaging and claimed, all three; then it is
-// active and has neither of the others.
+// cloneDrive handles /drives/UUID/clone (manual 7.4). It responds with the new drive at once. Until
+// the last byte is copied the new drive has the status copying and the keys imaging and claimed;
+// then it is active and has neither key.
 func (s *Server) cloneDrive(req *request, src *drive) (response, error) {
 	in, err := req.input()
 	if err != nil {
@@ -83,7 +83,7 @@ func (s *Server) cloneDrive(req *request, src *drive) (response, error) {
 	return s.startClone(src, a)
 }
 
-// startClone makes the new drive, answers it, and starts the copy.
+// startClone makes the new drive, starts the copy, and responds with the new drive.
 func (s *Server) startClone(src *drive, a attributes) (response, error) {
 	s.mu.Lock()
 	if s.isClosed() {
@@ -113,14 +113,14 @@ func (s *Server) startClone(src *drive, a attributes) (response, error) {
 	go func() {
 		defer s.copies.Done()
 		err := s.runCopy(src, d, state)
-		src.releaseSource(state.claim) // first, so that who sees the clone active can destroy its source
+		src.releaseSource(state.claim) // first, so that a client that sees the clone active can destroy its source
 		s.endImaging(d, err)
 	}()
 	return resp, err
 }
 
-// claimSource claims the source of a clone of size bytes: until releaseSource it is not written,
-// resized or destroyed.
+// claimSource claims d as the source of a clone of size bytes: until releaseSource it cannot be
+// written, resized or destroyed.
 func (d *drive) claimSource(c *imaging, size int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -130,7 +130,7 @@ func (d *drive) claimSource(c *imaging, size int64) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	if size < d.attrs.size { // it grew since the input was checked
+	if size < d.attrs.size { // it has grown since the input was checked
 		return statusErrorf(http.StatusBadRequest, "size", "is smaller than the drive to clone")
 	}
 	c.total = d.attrs.size
@@ -144,7 +144,7 @@ func (d *drive) releaseSource(claim string) {
 	d.claims = slices.DeleteFunc(d.claims, func(c string) bool { return c == claim })
 }
 
-// runCopy waits for a free slot, copies, and waits until the shortest time for imaging is over.
+// runCopy waits for a free slot, copies, and waits until the least time of imaging is over.
 func (s *Server) runCopy(src, dst *drive, c *imaging) error {
 	select {
 	case s.slots <- struct{}{}:
@@ -167,8 +167,8 @@ func (s *Server) runCopy(src, dst *drive, c *imaging) error {
 	return nil
 }
 
-// endImaging ends the imaging of d: active if err is nil, else inactive. Nothing else changes a
-// drive that is copying, so its description can be written without the lock.
+// endImaging ends the imaging of d, which becomes active if err is nil, else inactive. Nothing else
+// changes a drive that is copying, so its description can be written without the lock.
 func (s *Server) endImaging(d *drive, err error) {
 	end := statusActive
 	if err != nil {
@@ -176,14 +176,14 @@ func (s *Server) endImaging(d *drive, err error) {
 	}
 	after := &drive{entry: d.entry, attrs: d.attrs, status: end}
 	if err := s.drives.save(after); err != nil {
-		end = statusInactive // and copying on disk, which is inactive at the next start
+		end = statusInactive // on disk it is copying, and becomes inactive at the next start
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.status, d.imaging = end, nil
 }
 
-// copyData copies what is stored in src to the same places of dst, which is empty.
+// copyData copies the data of src to the same offsets of dst, which is empty.
 func (s *Server) copyData(src, dst *drive, c *imaging) error {
 	from, err := src.open(os.O_RDONLY)
 	if err != nil {
@@ -195,7 +195,7 @@ func (s *Server) copyData(src, dst *drive, c *imaging) error {
 		return err
 	}
 	defer to.Close()
-	move := copyRange
+	copyPart := copyRange
 	for off := int64(0); off < c.total; {
 		start, end := nextData(from, off, c.total)
 		for start < end {
@@ -203,9 +203,9 @@ func (s *Server) copyData(src, dst *drive, c *imaging) error {
 				return errClosed
 			}
 			n := min(end-start, copyStep)
-			err := move(to, from, start, n)
+			err := copyPart(to, from, start, n)
 			if errors.Is(err, errNoHoles) {
-				move = copyThrough
+				copyPart = copyThrough
 				continue
 			}
 			if err != nil {

@@ -14,14 +14,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// cloneGate holds clones when their bytes are copied.
+// cloneGate holds clones after their bytes are copied.
 type cloneGate struct {
 	reached chan string
 	pass    chan struct{}
 }
 
-// newGatedRig is a rig whose clones stop before they become active, each until something is
-// received from pass.
+// newGatedRig is a rig whose clones wait for pass before they become active.
 func newGatedRig(t *testing.T) (*rig, cloneGate) {
 	r := newRig(t)
 	g := cloneGate{make(chan string, 8), make(chan struct{})}
@@ -32,28 +31,43 @@ func newGatedRig(t *testing.T) (*rig, cloneGate) {
 	return r, g
 }
 
-// settled polls until the drive is no longer imaging, and checks at every look that the signs of it
-// come and go together.
-func (r *rig) settled(id string) object {
+// awaitReached waits until a clone is at the gate, and returns its UUID.
+func (g cloneGate) awaitReached(t *testing.T) string {
+	t.Helper()
+	select {
+	case id := <-g.reached:
+		return id
+	case <-time.After(time.Minute):
+		t.Fatal("got no clone at the gate after a minute")
+		return ""
+	}
+}
+
+// awaitImaged polls until the drive is no longer imaging. Each time it checks that the status and
+// the keys imaging and claimed agree.
+func (r *rig) awaitImaged(id string) object {
 	r.Helper()
 	last := -1
-	for {
+	for began := time.Now(); ; {
+		if time.Since(began) > time.Minute {
+			r.Fatalf("%s is still imaging after a minute", id)
+		}
 		o := r.info(id)
 		imaging, isImaging := o.get("imaging")
 		claimed, isClaimed := o.get("claimed")
 		if copying := value(o, "status") == "copying"; copying != isImaging || copying != isClaimed {
-			r.Fatalf("signs disagree: %v", o)
+			r.Fatalf("got %v, want status copying, imaging and claimed together", o)
 		}
 		if !isImaging {
 			return o
 		}
 		if !strings.Contains(claimed, ":imaging:") {
-			r.Fatalf("claimed %q", claimed)
+			r.Fatalf("got claimed %q, want HOST:imaging:UUID", claimed)
 		}
 		if imaging != "queued" {
 			percent, err := strconv.Atoi(strings.TrimSuffix(imaging, "%"))
 			if err != nil || percent < last || percent > 99 {
-				r.Fatalf("imaging %q after %d%%", imaging, last)
+				r.Fatalf("got imaging %q after %d%%, want at least that, and at most 99%%", imaging, last)
 			}
 			last = percent
 		}
@@ -63,7 +77,7 @@ func (r *rig) settled(id string) object {
 
 var imagingClaim = regexp.MustCompile(`^[0-9a-f-]{36}:imaging:[0-9a-f-]{36}$`)
 
-func TestCloneLifecycle(t *testing.T) {
+func TestCloneIsCopyingAndThenActive(t *testing.T) {
 	r, gate := newGatedRig(t)
 	const size = 1<<20 + 7
 	src := r.create(size)
@@ -73,28 +87,31 @@ func TestCloneLifecycle(t *testing.T) {
 	o := r.post("/drives/"+src+"/clone", "name copy\nsize 2M\ntags cat:mouse")
 	id := value(o, "drive")
 	if id == src || value(o, "name") != "copy" || value(o, "size") != "2097152" {
-		t.Fatalf("%v", o)
+		t.Fatalf("got %v, want a new drive named copy of 2 MiB", o)
 	}
-	for key, want := range map[string]string{"tags": "cat:mouse", "readers": "", "claim:type": "exclusive", "use": "web", "user:a": ""} {
+	for key, want := range map[string]string{
+		"tags": "cat:mouse", "readers": "", "claim:type": "exclusive", "use": "web", "user:a": "",
+	} {
 		if got := value(o, key); got != want {
-			t.Errorf("%s is %q, want %q", key, got, want)
+			t.Errorf("%s: got %q, want %q", key, got, want)
 		}
 	}
-	if got := <-gate.reached; got != id {
-		t.Fatalf("copied %s, want %s", got, id)
+	if got := gate.awaitReached(t); got != id {
+		t.Fatalf("got a copy to %s, want %s", got, id)
 	}
 	for _, o := range []object{o, r.info(id)} {
-		if value(o, "status") != "copying" || !imagingClaim.MatchString(value(o, "claimed")) || value(o, "imaging") == "" {
-			t.Errorf("%v", o)
+		claimed := imagingClaim.MatchString(value(o, "claimed"))
+		if value(o, "status") != "copying" || !claimed || value(o, "imaging") == "" {
+			t.Errorf("got %v, want a drive that is imaging", o)
 		}
 	}
 	checkBusyTarget(r, id)
 	checkBusySource(r, src)
 	equal(t, r.read(src, 0, size), data)
 	gate.pass <- struct{}{}
-	o = r.settled(id)
+	o = r.awaitImaged(id)
 	if value(o, "status") != "active" {
-		t.Fatalf("%v", o)
+		t.Fatalf("got %v, want status active", o)
 	}
 	r.want(204, "POST", "/drives/"+src+"/destroy", nil) // the source is free as soon as the clone is active
 	equal(t, r.read(id, 0, 2<<20), concat(data, make([]byte, 2<<20-size)))
@@ -103,7 +120,9 @@ func TestCloneLifecycle(t *testing.T) {
 
 func checkBusyTarget(r *rig, id string) {
 	r.Helper()
-	for path, body := range map[string]string{"read/0/1": "", "write": "x", "set": "name x", "clone": "name x", "destroy": ""} {
+	for path, body := range map[string]string{
+		"read/0/1": "", "write": "x", "set": "name x", "clone": "name x", "destroy": "",
+	} {
 		a := r.want(409, "POST", "/drives/"+id+"/"+path, []byte(body))
 		contains(r, a.body, "currently in use")
 	}
@@ -115,54 +134,55 @@ func checkBusySource(r *rig, src string) {
 		a := r.want(409, "POST", "/drives/"+src+"/"+path, []byte(body))
 		contains(r, a.body, "currently in use")
 	}
-	if o := r.post("/drives/"+src+"/set", "name renamed"); value(o, "name") != "renamed" || !imagingClaim.MatchString(value(o, "claimed")) {
-		r.Errorf("%v", o)
+	o := r.post("/drives/"+src+"/set", "name renamed")
+	if value(o, "name") != "renamed" || !imagingClaim.MatchString(value(o, "claimed")) {
+		r.Errorf("got %v, want a source that is renamed and claimed", o)
 	}
 }
 
 func TestClonesOfOneSourceQueue(t *testing.T) {
 	r, gate := newGatedRig(t)
 	src := r.create(1 << 20)
-	r.s.slots <- struct{}{} // both are taken
+	r.s.slots <- struct{}{} // both slots are in use
 	r.s.slots <- struct{}{}
 	var ids []string
 	for range 3 {
 		o := r.post("/drives/"+src+"/clone", "name copy")
 		if got := value(o, "imaging"); got != "queued" {
-			t.Errorf("imaging %q", got)
+			t.Errorf("got imaging %q, want queued", got)
 		}
 		ids = append(ids, value(o, "drive"))
 	}
 	if got := len(strings.Fields(value(r.info(src), "claimed"))); got != 3 {
-		t.Errorf("%d claims", got)
+		t.Errorf("got %d claims, want 3", got)
 	}
 	<-r.s.slots
 	for range ids {
-		<-gate.reached
+		gate.awaitReached(t)
 		gate.pass <- struct{}{}
 	}
 	for _, id := range ids {
-		if o := r.settled(id); value(o, "status") != "active" {
-			t.Errorf("%v", o)
+		if o := r.awaitImaged(id); value(o, "status") != "active" {
+			t.Errorf("got %v, want status active", o)
 		}
 	}
 	if o := r.info(src); value(o, "claimed") != "" {
-		t.Errorf("%v", o)
+		t.Errorf("got %v, want a source without claims", o)
 	}
 }
 
-func TestCloneRefusals(t *testing.T) {
+func TestBadCloneMakesNoDrive(t *testing.T) {
 	r := newRig(t)
 	src := r.create(4096)
 	for in, key := range map[string]string{
-		"": "errors:name", "name x\nsize 4095": "errors:size", "name x\nsize 0": "errors:size", "name x\nsize x": "errors:size",
-		"name x\nclaim:type y": "errors:claim:type",
+		"": "errors:name", "name x\nsize 4095": "errors:size", "name x\nsize 0": "errors:size",
+		"name x\nsize x": "errors:size", "name x\nclaim:type y": "errors:claim:type",
 	} {
 		contains(t, r.want(400, "POST", "/drives/"+src+"/clone", []byte(in)).body, key)
 	}
 	r.want(404, "POST", "/drives/malformed/clone", []byte("name x"))
 	if got := strings.Fields(string(r.get("/drives/list").body)); len(got) != 1 {
-		t.Errorf("%v", got)
+		t.Errorf("got %v, want %s alone", got, src)
 	}
 }
 
@@ -172,16 +192,16 @@ func TestCloneIsSparse(t *testing.T) {
 	data := noise(granule, 1)
 	r.write(src, 1<<39, data)
 	id := value(r.post("/drives/"+src+"/clone", "name x\ndriveType ssd"), "drive")
-	if o := r.settled(id); value(o, "tags") != tagSSD {
-		t.Errorf("%v", o)
+	if o := r.awaitImaged(id); value(o, "tags") != tagSSD {
+		t.Errorf("got %v, want the tag %s", o, tagSSD)
 	}
 	if got := allocated(t, r, id); got > 2*granule {
-		t.Errorf("%d bytes allocated", got)
+		t.Errorf("got %d bytes allocated, want at most %d", got, 2*granule)
 	}
 	equal(t, r.read(id, 1<<39, granule), data)
 }
 
-func TestCopyThroughMemory(t *testing.T) {
+func TestCopyThroughMemoryEqualsItsSource(t *testing.T) {
 	dir := t.TempDir()
 	data := concat(noise(300<<10, 1), make([]byte, 300<<10), noise(5, 2))
 	if err := os.WriteFile(filepath.Join(dir, "src"), data, 0o600); err != nil {
@@ -211,11 +231,11 @@ func TestCopyThroughMemory(t *testing.T) {
 	}
 	equal(t, got, data)
 	if err := copyThrough(dst, src, int64(len(data))-1, 2); err == nil {
-		t.Error("a source that is too short is copied")
+		t.Error("copy past the end of the source: got no error, want one")
 	}
 }
 
-func TestImagingTakesItsTime(t *testing.T) {
+func TestImagingLastsAsLongAsTheFaultSays(t *testing.T) {
 	r := newRig(t)
 	const least = 150 * time.Millisecond
 	r.faults("imaging=" + least.String())
@@ -223,16 +243,16 @@ func TestImagingTakesItsTime(t *testing.T) {
 	began := time.Now()
 	o := r.post("/drives/"+src+"/clone", "name x")
 	if value(o, "status") != "copying" {
-		t.Fatalf("%v", o)
+		t.Fatalf("got %v, want status copying", o)
 	}
-	if o = r.settled(value(o, "drive")); value(o, "status") != "active" {
-		t.Errorf("%v", o)
+	if o = r.awaitImaged(value(o, "drive")); value(o, "status") != "active" {
+		t.Errorf("got %v, want status active", o)
 	}
 	if took := time.Since(began); took < least {
-		t.Errorf("took %v", took)
+		t.Errorf("got %v of imaging, want at least %v", took, least)
 	}
 	if got := r.s.FaultCounts()["imaging"]; got != 1 {
-		t.Errorf("counted %d", got)
+		t.Errorf("got %d imaging faults counted, want 1", got)
 	}
 }
 
@@ -246,12 +266,12 @@ func TestInterruptedCloneIsInactive(t *testing.T) {
 	r = serveRig(t, cfg)
 	o := r.info(id)
 	if value(o, "status") != "inactive" || value(o, "imaging") != "" || value(o, "claimed") != "" {
-		t.Errorf("%v", o)
+		t.Errorf("got %v, want an inactive drive without imaging and claimed", o)
 	}
 	for path, body := range map[string]string{"read/0/1": "", "write": "x", "clone": "name x", "set": "name x"} {
 		r.want(400, "POST", "/drives/"+id+"/"+path, []byte(body))
 	}
-	r.write(src, 0, []byte("x")) // not claimed any more
+	r.write(src, 0, []byte("x")) // no longer claimed
 	r.want(204, "POST", "/drives/"+id+"/destroy", nil)
 	r.want(404, "GET", "/drives/"+id+"/info", nil)
 }
@@ -263,9 +283,9 @@ func TestFailedCloneIsInactive(t *testing.T) {
 	if err := os.Remove(r.s.drives.dataPath(src)); err != nil {
 		t.Fatal(err)
 	}
-	o := r.settled(value(r.post("/drives/"+src+"/clone", "name x"), "drive"))
+	o := r.awaitImaged(value(r.post("/drives/"+src+"/clone", "name x"), "drive"))
 	if value(o, "status") != "inactive" {
-		t.Errorf("%v", o)
+		t.Errorf("got %v, want status inactive", o)
 	}
 }
 
@@ -289,10 +309,10 @@ func TestCloseStopsClones(t *testing.T) {
 	}
 	last := s.drives.list()[1]
 	if last.status != statusInactive || last.imaging != nil || len(d.claims) != 0 {
-		t.Errorf("%v, claims %v", last.status, d.claims)
+		t.Errorf("got status %v, claims %v; want inactive, none", last.status, d.claims)
 	}
 	var p *statusError
 	if _, err := s.startClone(d, d.attrs); !errors.As(err, &p) || p.status != 500 {
-		t.Errorf("clone after Close: %v", err)
+		t.Errorf("clone after Close: got %v, want status 500", err)
 	}
 }

@@ -26,8 +26,7 @@ const infoSuffix = ".info"
 // libraryUser owns the standard drives.
 const libraryUser = "00000000-0000-0000-0000-000000000001"
 
-// library is the standard drives: the files in dir/img and dir/cd, looked up again whenever they
-// are listed.
+// library has the standard drives: the files in dir/img and dir/cd, which each listing reads again.
 type library struct {
 	dir string
 
@@ -35,12 +34,12 @@ type library struct {
 	byID map[string]*drive
 }
 
-// listStandard answers /drives/standard/list and those of one medium (manual 7.8 to 7.10).
+// listStandard handles /drives/standard/list and those of one medium (manual 7.8 to 7.10).
 func (s *Server) listStandard(req *request) (response, error) {
 	return uuidList(s.standard.list(req.media()...)), nil
 }
 
-// infoStandard answers /drives/standard/info and those of one medium.
+// infoStandard handles /drives/standard/info and those of one medium.
 func (s *Server) infoStandard(req *request) (response, error) {
 	return s.describe(s.standard.list(req.media()...)), nil
 }
@@ -77,8 +76,7 @@ func (l *library) find(id string, media ...medium) (*drive, error) {
 	return nil, notFound(http.StatusNotFound, id)
 }
 
-// known is find without a look into the folders: a drive that was found before and whose file is
-// still as it was.
+// known is a drive that find has found before, if its file is unchanged; it reads no folder.
 func (l *library) known(id string) *drive {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// readDrive answers /drives/UUID/read/OFFSET/SIZE (manual 7.3) with exactly SIZE bytes.
+// readDrive handles /drives/UUID/read/OFFSET/SIZE (manual 7.3) with exactly SIZE bytes.
 func (s *Server) readDrive(req *request, d *drive) (response, error) {
 	off, size, err := readRange(req.parameters)
 	if err != nil {
@@ -26,7 +26,7 @@ func (s *Server) readDrive(req *request, d *drive) (response, error) {
 	h := req.w.Header()
 	h.Set("Content-Type", dataType)
 	h.Set("Vary", "Accept-Encoding")
-	zip := offersGzip(req.r.Header)
+	zip := acceptsGzip(req.r.Header)
 	switch {
 	case zip || req.fault.kind == faultCorruptRead:
 		err = s.sendFromMemory(req, f, off, size, zip)
@@ -44,7 +44,7 @@ func (s *Server) readDrive(req *request, d *drive) (response, error) {
 // readRange reads OFFSET and SIZE, both required, in bytes.
 func readRange(parameters map[string]string) (off, size int64, err error) {
 	sizeText, ok := parameters["size"]
-	if !ok { // the path ends before it, or before the offset
+	if !ok { // the path has no SIZE, and maybe no OFFSET
 		return 0, 0, statusErrorf(http.StatusBadRequest, "system", "A read needs OFFSET and SIZE.")
 	}
 	if off, err = parseSize(parameters["offset"]); err != nil {
@@ -59,8 +59,8 @@ func readRange(parameters map[string]string) (off, size int64, err error) {
 	return off, size, nil
 }
 
-// sendHeader sends the header of a response whose body has n bytes, and returns how many of them to
-// send: all, unless a fault cuts the body. checkSent goes with it.
+// sendHeader sends the header of a response with a body of n bytes, and returns how many of them to
+// send: all, unless a fault cuts the body. The caller passes the result to checkSent.
 func (s *Server) sendHeader(req *request, n int64) (part int64) {
 	req.w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
 	part = s.truncateAt(req, n)
@@ -69,9 +69,8 @@ func (s *Server) sendHeader(req *request, n int64) (part int64) {
 	return part
 }
 
-// checkSent ends a response of which part of n bytes were sent. That a client went away, or that
-// the drive was cut meanwhile, is no error here: net/http sees that less was sent than announced,
-// and closes the connection.
+// checkSent returns errCut if a fault cut the body of n bytes to part. If the client is gone or the
+// drive has shrunk, fewer bytes were sent than announced, and net/http closes the connection.
 func checkSent(part, n int64) error {
 	if part < n {
 		return errCut
@@ -79,7 +78,7 @@ func checkSent(part, n int64) error {
 	return nil
 }
 
-// sendFile sends n bytes of f from off on. With no fault in the way they go by sendfile.
+// sendFile sends n bytes of f from off on, by sendfile if no fault changes them.
 func (s *Server) sendFile(req *request, f *os.File, off, n int64) error {
 	if _, err := f.Seek(off, io.SeekStart); err != nil {
 		return internalError(err)
@@ -97,7 +96,7 @@ func (s *Server) sendBytes(req *request, p []byte) error {
 	return checkSent(part, n)
 }
 
-// buffers hold one whole read.
+// buffers hold one read each.
 var buffers = sync.Pool{New: func() any { b := make([]byte, maxRead); return &b }}
 
 // sendFromMemory reads the range into memory, to compress it or to damage it, and sends it.
@@ -107,7 +106,7 @@ func (s *Server) sendFromMemory(req *request, f *os.File, off, n int64, zip bool
 	p := (*buf)[:n]
 	switch _, err := f.ReadAt(p, off); {
 	case errors.Is(err, io.EOF):
-		return pastEnd(off) // the drive was cut since the request began
+		return pastEnd(off) // the drive has shrunk since the request began
 	case err != nil:
 		return internalError(err)
 	}

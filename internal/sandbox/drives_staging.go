@@ -13,8 +13,7 @@ import (
 )
 
 // stagingSize is how much of an inflated body stays in memory, in bytes: a chunk of the size that
-// every known client sends, and some more so that its end is seen. What is longer goes to a file
-// without a name.
+// known clients send, and more, to see its end. Longer bodies go to an unlinked file.
 const stagingSize = 4<<20 + granule
 
 var (
@@ -22,15 +21,15 @@ var (
 	errStaging = errors.New("stage inflated body")
 )
 
-// inflater is what inflating one body takes, kept for the next.
+// inflater has the buffers that inflate one body; they are reused.
 type inflater struct {
 	in  *bufio.Reader
 	gz  gzip.Reader
 	out []byte
 }
 
-// nextMember begins with a gzip member. The library's own way of taking several for one stream
-// takes the end of the body in the middle of a member's name for the end of that stream.
+// nextMember starts the next gzip member. The library's multistream mode is off because it mistakes
+// a body that ends in the middle of a member's name for the end of the stream.
 func (z *inflater) nextMember() error {
 	err := z.gz.Reset(z.in)
 	z.gz.Multistream(false)
@@ -53,8 +52,8 @@ var inflaters = sync.Pool{New: func() any {
 	return &inflater{in: bufio.NewReaderSize(nil, 64<<10), out: make([]byte, stagingSize)}
 }}
 
-// staging holds an inflated body until its last checksum has been seen, so that a broken one
-// changes nothing.
+// staging holds an inflated body until its last checksum is verified, so that a damaged one changes
+// nothing.
 type staging struct {
 	dir  string
 	z    *inflater
@@ -74,9 +73,8 @@ func (st *staging) close() {
 	inflaters.Put(st.z)
 }
 
-// inflate reads r to its end, which must be that of its last gzip member, and returns how many
-// bytes it held. errTooMuch: more than limit bytes, of which no more than that were inflated and
-// one.
+// inflate reads r to its end, which must be that of its last gzip member, and returns the inflated
+// length. errTooMuch: more than limit bytes; at most limit+1 were inflated.
 func (st *staging) inflate(r io.Reader, limit int64) (int64, error) {
 	st.z.in.Reset(r)
 	if err := st.z.nextMember(); err != nil {
@@ -89,7 +87,7 @@ func (st *staging) inflate(r io.Reader, limit int64) (int64, error) {
 		switch {
 		case total > limit:
 			return 0, errTooMuch
-		case err == nil || st.file != nil: // full, or the end of something that is in the file already
+		case err == nil || st.file != nil: // the buffer is full, or the body is in the file already
 			if serr := st.spill(st.z.out[:n]); serr != nil {
 				return 0, fmt.Errorf("%w: %w", errStaging, serr)
 			}
@@ -125,7 +123,7 @@ func (st *staging) spill(p []byte) error {
 	return writeSparse(st.file, p, st.size)
 }
 
-// reader gives what was inflated.
+// reader reads the inflated body.
 func (st *staging) reader() io.Reader {
 	if st.file == nil {
 		return bytes.NewReader(st.z.out[:st.size])
@@ -133,7 +131,7 @@ func (st *staging) reader() io.Reader {
 	return stagingFile{io.NewSectionReader(st.file, 0, st.size)}
 }
 
-// stagingFile marks errors of the staging file, which are not those of the request's body.
+// stagingFile marks errors of the staging file, to tell them from errors of the request's body.
 type stagingFile struct{ io.Reader }
 
 func (f stagingFile) Read(p []byte) (int, error) {
@@ -144,8 +142,8 @@ func (f stagingFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// fill reads until p is full, which is no error, or r ends, which is io.EOF. Unlike io.ReadFull it
-// keeps apart the end of r and a stream that breaks off.
+// fill reads until p is full (nil) or r ends (io.EOF). Unlike io.ReadFull it distinguishes the end
+// of r from a truncated stream (io.ErrUnexpectedEOF).
 func fill(r io.Reader, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var k int
@@ -153,12 +151,12 @@ func fill(r io.Reader, p []byte) (n int, err error) {
 		n += k
 	}
 	if n == len(p) && err == io.EOF {
-		err = nil // the next call says so
+		err = nil // the next call returns it
 	}
 	return n, err
 }
 
-// noEOF keeps the end of an empty body from passing for the end of a stream.
+// noEOF turns the end of an empty body into an error.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

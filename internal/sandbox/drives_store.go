@@ -14,16 +14,16 @@ import (
 
 const (
 	dataSuffix = ".raw"
-	// maxMeta bounds the description of a drive, which set can make longer again and again; bytes.
+	// maxMeta limits the description of a drive, which each set can make longer, in bytes.
 	maxMeta = 64 << 10
 )
 
-// driveStore keeps the account's own drives: their descriptions in a store, their bytes in files
-// next to these.
+// driveStore has the account's own drives: their descriptions in a store, their bytes in files next
+// to these.
 type driveStore struct{ *store[*drive] }
 
 // openDrives reads the drives in dir back. A drive whose imaging was interrupted, or whose file is
-// missing or too short, becomes inactive. Bytes that no description names are removed.
+// missing or too short, becomes inactive. Files that no description names are removed.
 func openDrives(dir string) (ds driveStore, err error) {
 	ds.store, err = openStore(dir, "drive", func(id string, o object) (*drive, error) {
 		return loadDrive(filepath.Join(dir, id+dataSuffix), o)
@@ -46,7 +46,7 @@ func loadDrive(path string, o object) (*drive, error) {
 	return &drive{path: path, attrs: attrs, status: status(state)}, err
 }
 
-// deactivateIncomplete makes d inactive unless it is active and all of its bytes are there.
+// deactivateIncomplete makes d inactive unless it is active and its file is complete.
 func (ds driveStore) deactivateIncomplete(d *drive) error {
 	if d.status == statusInactive {
 		return nil
@@ -63,7 +63,7 @@ func (ds driveStore) deactivateIncomplete(d *drive) error {
 	return ds.save(d)
 }
 
-// sweep removes the bytes that no description names: those of an interrupted create or destroy.
+// sweep removes files that no description names: those of an interrupted create or destroy.
 func (ds driveStore) sweep() error {
 	entries, err := os.ReadDir(ds.dir)
 	if err != nil {
@@ -84,8 +84,8 @@ func (ds driveStore) sweep() error {
 
 func (ds driveStore) dataPath(id string) string { return filepath.Join(ds.dir, id+dataSuffix) }
 
-// create makes a drive that reads as zeros. The description comes last: without it the drive does
-// not exist. With state the drive is the target of a clone.
+// create makes a drive that reads as zeros. It writes the description last: without it the drive
+// does not exist. With state the drive is the target of a clone.
 func (ds driveStore) create(id string, a attributes, state *imaging) (*drive, error) {
 	d := &drive{path: ds.dataPath(id), attrs: a, status: statusActive, imaging: state}
 	if state != nil {
@@ -104,8 +104,7 @@ func (ds driveStore) create(id string, a attributes, state *imaging) (*drive, er
 	return d, nil
 }
 
-// destroy removes d and its bytes. The description goes first: bytes without one are removed at
-// the next start.
+// destroy removes d. It removes the description first: the next start removes files without one.
 func (ds driveStore) destroy(d *drive) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

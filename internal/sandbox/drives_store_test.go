@@ -13,7 +13,8 @@ func TestDrivesSurviveARestart(t *testing.T) {
 	r := serveRig(t, cfg)
 	const size = 3<<20 + 1
 	data := noise(size, 1)
-	o := r.post("/drives/create", "name Größe: 1\nsize 3145729\ntags a b\nclaim:type shared\nencryption:cipher none\nreaders "+anyID+"\nuse u v")
+	o := r.post("/drives/create", "name Größe: 1\nsize 3145729\ntags a b\nclaim:type shared\n"+
+		"encryption:cipher none\nreaders "+anyID+"\nuse u v")
 	id := value(o, "drive")
 	r.post("/drives/"+id+"/set", "user:a b c")
 	r.write(id, 0, data)
@@ -21,16 +22,16 @@ func TestDrivesSurviveARestart(t *testing.T) {
 	r.stop()
 	r = serveRig(t, cfg)
 	after := r.info(id)
-	counters := func(p pair) bool { return strings.HasPrefix(p.key, "read:") || strings.HasPrefix(p.key, "write:") }
-	before, after = slices.DeleteFunc(before, counters), slices.DeleteFunc(after, counters)
+	isCounter := func(p pair) bool { return strings.HasPrefix(p.key, "read:") || strings.HasPrefix(p.key, "write:") }
+	before, after = slices.DeleteFunc(before, isCounter), slices.DeleteFunc(after, isCounter)
 	if !slices.Equal(before, after) {
-		t.Errorf("%v became %v", before, after)
+		t.Errorf("got %v after the restart, want %v", after, before)
 	}
 	equal(t, r.get("/profile/info").body, profile)
 	equal(t, r.read(id, 0, size), data)
 }
 
-func TestStartAfterACrash(t *testing.T) {
+func TestStartAfterACrashDropsIncompleteDrives(t *testing.T) {
 	cfg := testConfig(t)
 	r := serveRig(t, cfg)
 	ids := []string{r.create(4096), r.create(4096), r.create(4096), r.create(4096), r.create(4096)}
@@ -54,21 +55,24 @@ func TestStartAfterACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(os.Remove(filepath.Join(drives, ids[0]+".drive")))                                        // in create or destroy
-	must(os.Truncate(filepath.Join(drives, ids[1]+dataSuffix), 4095))                              // lost bytes
-	must(os.Remove(filepath.Join(drives, ids[2]+dataSuffix)))                                      // lost file
-	edit(ids[3], func(s string) string { return strings.Replace(s, " active", " copying", 1) })    // in clone
-	edit(ids[4], func(s string) string { return strings.Replace(s, "size 4096", "size 1000", 1) }) // in a shrinking set
+	replace := func(old, text string) func(string) string {
+		return func(s string) string { return strings.Replace(s, old, text, 1) }
+	}
+	must(os.Remove(filepath.Join(drives, ids[0]+".drive")))           // a crash in create or destroy
+	must(os.Truncate(filepath.Join(drives, ids[1]+dataSuffix), 4095)) // lost bytes
+	must(os.Remove(filepath.Join(drives, ids[2]+dataSuffix)))         // lost file
+	edit(ids[3], replace(" active", " copying"))                      // a crash in clone
+	edit(ids[4], replace("size 4096", "size 1000"))                   // a crash in a set that shrinks
 	must(os.WriteFile(filepath.Join(drives, temporary+"1"), []byte("x"), 0o600))
-	must(os.WriteFile(filepath.Join(drives, "README"), []byte("not ours"), 0o600))
+	must(os.WriteFile(filepath.Join(drives, "README"), []byte("another file"), 0o600))
 
 	r = serveRig(t, cfg)
 	if got, want := strings.Fields(string(r.get("/drives/list").body)), ids[1:]; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+		t.Errorf("got %v, want %v", got, want)
 	}
 	for _, id := range ids[1:4] {
 		if got := value(r.info(id), "status"); got != "inactive" {
-			t.Errorf("%s is %s", id, got)
+			t.Errorf("%s: got status %s, want inactive", id, got)
 		}
 		r.want(204, "POST", "/drives/"+id+"/destroy", nil)
 	}
@@ -84,7 +88,7 @@ func TestStartAfterACrash(t *testing.T) {
 	slices.Sort(names)
 	slices.Sort(want)
 	if !slices.Equal(names, want) {
-		t.Errorf("%v, want %v", names, want)
+		t.Errorf("got %v, want %v", names, want)
 	}
 }
 
@@ -97,13 +101,12 @@ func TestUnreadableDescriptionIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s, err := New(cfg); err == nil || !strings.Contains(err.Error(), id) {
-		t.Errorf("%v, %v", s, err)
+		t.Errorf("got %v, %v; want an error that names %s", s, err, id)
 	}
 }
 
-// TestDescriptionsAsFirstWritten: the order of the keys in a description has changed since, and
-// carries no meaning.
-func TestDescriptionsAsFirstWritten(t *testing.T) {
+// TestOldDescriptionsAreRead: the first version wrote the keys of a description in another order.
+func TestOldDescriptionsAreRead(t *testing.T) {
 	cfg := testConfig(t)
 	drives := filepath.Join(cfg.Dir, "drives")
 	if err := os.MkdirAll(drives, 0o700); err != nil {
@@ -122,14 +125,15 @@ func TestDescriptionsAsFirstWritten(t *testing.T) {
 	r := serveRig(t, cfg)
 	ids := strings.Fields(string(r.get("/drives/list").body))
 	if want := []string{anyID, other}; !slices.Equal(ids, want) {
-		t.Errorf("%v, want %v", ids, want)
+		t.Errorf("got %v, want %v", ids, want)
 	}
 	o := r.info(anyID)
 	for key, want := range map[string]string{
-		"name": "first", "size": "3", "status": "active", "claim:type": "shared", "tags": "a b", "encryption:cipher": "none", "user:a": "b",
+		"name": "first", "size": "3", "status": "active", "claim:type": "shared", "tags": "a b",
+		"encryption:cipher": "none", "user:a": "b",
 	} {
 		if got := value(o, key); got != want {
-			t.Errorf("%s is %q, want %q", key, got, want)
+			t.Errorf("%s: got %q, want %q", key, got, want)
 		}
 	}
 	equal(t, r.read(anyID, 0, 3), []byte("abc"))

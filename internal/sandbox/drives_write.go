@@ -9,15 +9,15 @@ import (
 	"sync"
 )
 
-// blockSize is how much of a body is taken and stored at a time, in bytes. It stays in a core's
-// second-level cache between the socket and the page cache; a multiple of granule.
+// blockSize is how much of a body is read and stored at a time, in bytes. It fits into a core's
+// second-level cache, and is a multiple of granule.
 const blockSize = 256 << 10
 
 var blocks = sync.Pool{New: func() any { b := make([]byte, blockSize); return &b }}
 
-// writeDrive answers /drives/UUID/write[/OFFSET] (manual 7.2): 204 once all of the body is stored.
-// What is refused beforehand stores nothing, a raw body that ends early stores what came, a gzip
-// body is stored whole or not at all.
+// writeDrive handles /drives/UUID/write[/OFFSET] (manual 7.2): 204 once the whole body is stored. A
+// refused request stores nothing, a raw body that ends early stores the part that arrived, and a
+// gzip body is stored whole or not at all.
 func (s *Server) writeDrive(req *request, d *drive) (response, error) {
 	off, err := writeOffset(req.parameters)
 	if err != nil {
@@ -85,8 +85,7 @@ func (s *Server) writeRaw(req *request, d *drive, f *os.File, off, limit int64) 
 	return n, s.storeBody(req, d, f, req.body, off, n)
 }
 
-// writeGzip inflates the body first, and stores it once it is known to be good. It returns the
-// inflated length.
+// writeGzip inflates the whole body, and then stores it. It returns the inflated length.
 func (s *Server) writeGzip(req *request, d *drive, f *os.File, off, limit int64) (int64, error) {
 	st := newStaging(s.drives.dir)
 	defer st.close()

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-func TestWriteBoundaries(t *testing.T) {
+func TestWriteStoresAtBoundaries(t *testing.T) {
 	const size = 3*granule + 17
 	r := newRig(t)
 	for _, n := range []int{0, 1, 2, page, granule - 1, granule, granule + 1, blockSize, size - 1, size} {
@@ -29,20 +29,23 @@ func TestWriteBoundaries(t *testing.T) {
 			r.write(id, int64(off), data)
 			want := concat(old[:off], data, old[off+n:])
 			equal(t, r.read(id, 0, size), want)
-			r.want(204, "POST", "/drives/"+id+"/write/"+strconv.Itoa(off), gzipped(t, data), "Content-Encoding", "GZIP")
+			path := "/drives/" + id + "/write/" + strconv.Itoa(off)
+			r.want(204, "POST", path, gzipped(t, data), "Content-Encoding", "GZIP")
 			equal(t, r.read(id, 0, size), want)
 			r.want(204, "POST", "/drives/"+id+"/destroy", nil)
 		}
 	}
 }
 
-func TestWriteOffset(t *testing.T) {
+func TestWriteStoresAtItsOffset(t *testing.T) {
 	r := newRig(t)
 	id := r.create(4 << 20)
 	r.want(204, "POST", "/drives/"+id+"/write", []byte("a"))
 	r.want(204, "POST", "/drives/"+id+"/write/1k", []byte("b"))
-	r.want(204, "POST", "/drives/"+id+"/write/4M", nil) // nothing at the end
-	for _, off := range []string{"x", "-1", "1.5k", "+1", "", "9223372036854775808", "8388608T", "4194305", "9223372036854775807"} {
+	r.want(204, "POST", "/drives/"+id+"/write/4M", nil) // no bytes at the end
+	for _, off := range []string{
+		"x", "-1", "1.5k", "+1", "", "9223372036854775808", "8388608T", "4194305", "9223372036854775807",
+	} {
 		r.want(400, "POST", "/drives/"+id+"/write/"+off, []byte("c"))
 	}
 	equal(t, r.read(id, 0, 1), []byte("a"))
@@ -62,10 +65,10 @@ func TestWritePastTheEndStoresNothing(t *testing.T) {
 	}
 }
 
-func TestGzipBodies(t *testing.T) {
+func TestGzipBodyIsStoredWholeOrNotAtAll(t *testing.T) {
 	r := newRig(t)
 	const size = 6 << 20
-	data := concat(noise(1<<20, 1), make([]byte, 4<<20), noise(1<<20, 2)) // more than a stage holds in memory
+	data := concat(noise(1<<20, 1), make([]byte, 4<<20), noise(1<<20, 2)) // more than staging holds in memory
 	half := concat(gzipped(t, data[:1000]), gzipped(t, nil), gzipped(t, data[1000:]))
 	for name, body := range map[string][]byte{"one member": gzipped(t, data), "several members": half} {
 		id := r.create(size)
@@ -82,17 +85,26 @@ func TestGzipBodies(t *testing.T) {
 	stored := bytes.Clone(small)
 	stored[len(stored)/2] ^= 0x10
 	for name, body := range map[string][]byte{
-		"empty": {}, "no gzip": []byte("plain text that is no gzip"), "header only": small[:10], "half": small[:len(small)/2],
-		"no trailer": small[:len(small)-8], "short trailer": small[:len(small)-1], "checksum": flipped, "damaged": stored,
-		"trailing byte": concat(small, []byte{0}), "trailing text": concat(small, []byte("and something that follows")),
-		"half a member more": concat(small, small[:20]), "half a member's name": concat(small, []byte("\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03disk")),
-		"large, checksum": flippedLarge, "large, half": large[:len(large)/2],
-		"large, trailing": concat(large, []byte{0, 0}),
+		"empty":                []byte{},
+		"no gzip":              []byte("plain text that is no gzip"),
+		"header only":          small[:10],
+		"half":                 small[:len(small)/2],
+		"no trailer":           small[:len(small)-8],
+		"short trailer":        small[:len(small)-1],
+		"checksum":             flipped,
+		"damaged":              stored,
+		"trailing byte":        concat(small, []byte{0}),
+		"trailing text":        concat(small, []byte("and something that follows")),
+		"half a member more":   concat(small, small[:20]),
+		"half a member's name": concat(small, []byte("\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03disk")),
+		"large, checksum":      flippedLarge,
+		"large, half":          large[:len(large)/2],
+		"large, trailing":      concat(large, []byte{0, 0}),
 	} {
 		a := r.want(400, "POST", "/drives/"+id+"/write", body, "Content-Encoding", "gzip")
 		contains(t, a.body, "gzip")
 		if got := r.read(id, 0, size); !isZero(got) {
-			t.Errorf("%s: something was stored", name)
+			t.Errorf("%s: got bytes that are stored, want none", name)
 		}
 	}
 	for _, encoding := range []string{"deflate", "br", "gzip, gzip", "zstd"} {
@@ -115,23 +127,23 @@ func bomb(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-func TestBombIsBounded(t *testing.T) {
+func TestInflatedBodyIsLimited(t *testing.T) {
 	r := newRig(t)
 	body := bomb(t)
 	id := r.create(64 << 20)
 	r.want(400, "POST", "/drives/"+id+"/write/1", body, "Content-Encoding", "gzip")
 	r.want(204, "POST", "/drives/"+id+"/write/0", body, "Content-Encoding", "gzip")
 	if got := allocated(t, r, id); got != 0 {
-		t.Errorf("zeros take %d bytes", got)
+		t.Errorf("got %d bytes allocated for zeros, want none", got)
 	}
 	st := newStaging(t.TempDir())
 	defer st.close()
 	if _, err := st.inflate(bytes.NewReader(body), 100); !errors.Is(err, errTooMuch) || st.file != nil {
-		t.Errorf("%v, file %v", err, st.file)
+		t.Errorf("got %v, file %v; want %v, no file", err, st.file, errTooMuch)
 	}
 }
 
-// allocated is how many bytes of disk the drive takes.
+// allocated is the number of bytes on disk that the drive takes.
 func allocated(t testing.TB, r *rig, id string) int64 {
 	t.Helper()
 	info, err := os.Stat(r.s.drives.dataPath(id))
@@ -141,14 +153,14 @@ func allocated(t testing.TB, r *rig, id string) int64 {
 	return info.Sys().(*syscall.Stat_t).Blocks * 512
 }
 
-func TestFilesStaySparse(t *testing.T) {
+func TestZerosTakeNoSpace(t *testing.T) {
 	r := newRig(t)
 	const size = 64 << 20
 	id := r.create(size)
 	check := func(what string, most int64) {
 		t.Helper()
 		if got := allocated(t, r, id); got > most {
-			t.Errorf("%s: %d bytes allocated, want at most %d", what, got, most)
+			t.Errorf("%s: got %d bytes allocated, want at most %d", what, got, most)
 		}
 	}
 	check("created", 0)
@@ -170,12 +182,13 @@ func TestFilesStaySparse(t *testing.T) {
 	equal(t, r.read(id, 4<<20, int64(len(mixed))), mixed)
 }
 
-func TestChunkedIsRefused(t *testing.T) {
+func TestChunkedTransferIsRefused(t *testing.T) {
 	r := newRig(t)
 	id := r.create(100)
-	for _, path := range []string{"/drives/" + id + "/write", "/drives/create", "/drives/" + id + "/set", "/drives/" + id + "/clone"} {
+	for _, path := range []string{id + "/write", "create", id + "/set", id + "/clone"} {
 		c := r.dial()
-		if _, err := io.WriteString(c, r.head("POST "+path, "Transfer-Encoding: chunked")+"3\r\nabc\r\n0\r\n\r\n"); err != nil {
+		head := r.head("POST /drives/"+path, "Transfer-Encoding: chunked")
+		if _, err := io.WriteString(c, head+"3\r\nabc\r\n0\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		res, err := http.ReadResponse(bufio.NewReader(c), nil) //nolint:bodyclose // the connection is closed
@@ -184,11 +197,11 @@ func TestChunkedIsRefused(t *testing.T) {
 		}
 		text, err := io.ReadAll(res.Body)
 		if res.StatusCode != 400 || !res.Close || err != nil {
-			t.Errorf("%s: %v, %v", path, res, err)
+			t.Errorf("%s: got %v, %v; want 400 and a closed connection", path, res, err)
 		}
 		contains(t, text, "hunked", "not supported")
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-			t.Errorf("%s: the connection is open: %v", path, err)
+			t.Errorf("%s: got %v from the connection, want EOF", path, err)
 		}
 	}
 	equal(t, r.read(id, 0, 3), make([]byte, 3))
@@ -202,11 +215,11 @@ func TestWriteNeedsContentLength(t *testing.T) {
 	}
 	res, err := http.ReadResponse(bufio.NewReader(c), nil) //nolint:bodyclose // the connection is closed
 	if err != nil || res.StatusCode != 400 {
-		t.Fatalf("%v, %v", res, err)
+		t.Fatalf("got %v, %v; want 400", res, err)
 	}
 }
 
-func TestShortBodyIsNoSuccess(t *testing.T) {
+func TestShortBodyIsAnError(t *testing.T) {
 	r := newRig(t)
 	id := r.create(100)
 	for _, header := range []string{"Content-Type: x", "Content-Encoding: gzip"} {
@@ -220,14 +233,14 @@ func TestShortBodyIsNoSuccess(t *testing.T) {
 		}
 		res, err := http.ReadResponse(bufio.NewReader(c), nil) //nolint:bodyclose // the connection is closed
 		if err != nil || res.StatusCode != 400 {
-			t.Fatalf("%s: %v, %v", header, res, err)
+			t.Fatalf("%s: got %v, %v; want 400", header, res, err)
 		}
 	}
 }
 
-// TestWritesRunSideBySide holds one write in the middle of its body while others to the same drive
+// TestWritesRunInParallel holds one write in the middle of its body while others to the same drive
 // succeed.
-func TestWritesRunSideBySide(t *testing.T) {
+func TestWritesRunInParallel(t *testing.T) {
 	r := newRig(t)
 	id := r.create(8 << 20)
 	data := noise(1<<20, 1)
@@ -244,48 +257,50 @@ func TestWritesRunSideBySide(t *testing.T) {
 	}
 	res, err := http.ReadResponse(bufio.NewReader(c), nil) //nolint:bodyclose // the connection is closed
 	if err != nil || res.StatusCode != 204 {
-		t.Fatalf("%v, %v", res, err)
+		t.Fatalf("got %v, %v; want 204", res, err)
 	}
 	equal(t, r.read(id, 0, 1<<20), other)
 	equal(t, r.read(id, 4<<20, 1<<20), data)
 }
 
-// TestWriteMeetsAChange: a write whose drive is destroyed or cut while its body arrives does not
-// succeed.
-func TestWriteMeetsAChange(t *testing.T) {
+// TestWriteFailsIfTheDriveChanges: a write fails if the drive is destroyed or shrinks while the
+// body arrives.
+func TestWriteFailsIfTheDriveChanges(t *testing.T) {
 	r := newRig(t)
 	for change, want := range map[string]int{"destroy": 404, "set": 400} {
 		id := r.create(2 << 20)
 		c := r.dial()
-		if _, err := io.WriteString(c, r.head("POST /drives/"+id+"/write/1M", "Content-Length: 1048576", "Expect: 100-continue")); err != nil {
+		head := r.head("POST /drives/"+id+"/write/1M", "Content-Length: 1048576", "Expect: 100-continue")
+		if _, err := io.WriteString(c, head); err != nil {
 			t.Fatal(err)
 		}
 		in := bufio.NewReader(c)
-		if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "100") { // now the write waits for its body
-			t.Fatalf("%q, %v", line, err)
+		// After this line the write waits for its body.
+		if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+			t.Fatalf("got %q, %v; want 100 Continue", line, err)
 		}
 		if _, err := in.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
 		if a := r.do("POST", "/drives/"+id+"/"+change, []byte("size 1M")); a.status >= 300 {
-			t.Fatalf("%s: %d %q", change, a.status, a.body)
+			t.Fatalf("%s: got %d %q, want success", change, a.status, a.body)
 		}
 		if _, err := c.Write(noise(1<<20, 1)); err != nil {
 			t.Fatal(err)
 		}
 		res, err := http.ReadResponse(in, nil) //nolint:bodyclose // the connection is closed
 		if err != nil || res.StatusCode != want {
-			t.Errorf("%s: %v, %v", change, res, err)
+			t.Errorf("%s: got %v, %v; want %d", change, res, err, want)
 		}
 		if change == "set" {
 			if got := allocated(t, r, id); got != 0 {
-				t.Errorf("%d bytes past the end", got)
+				t.Errorf("got %d bytes allocated past the end, want none", got)
 			}
 		}
 	}
 }
 
-func TestLargeWrite(t *testing.T) {
+func TestLargeWriteIsStored(t *testing.T) {
 	r := newRig(t)
 	data := noise(64<<20, 1)
 	id := r.create(int64(len(data)) + 5)
@@ -293,7 +308,7 @@ func TestLargeWrite(t *testing.T) {
 	equal(t, r.read(id, 5, int64(len(data))), data)
 }
 
-func TestManyWritersOfOneDrive(t *testing.T) {
+func TestParallelWritesOfOneDriveAreStored(t *testing.T) {
 	r := newRig(t)
 	const size, chunk = 16 << 20, 1 << 20
 	data := noise(size, 1)
@@ -305,6 +320,6 @@ func TestManyWritersOfOneDrive(t *testing.T) {
 	group.Wait()
 	equal(t, r.read(id, 0, size), data)
 	if got := value(r.info(id), "write:bytes"); got != strconv.Itoa(size) {
-		t.Errorf("write:bytes %s", got)
+		t.Errorf("got write:bytes %s, want %d", got, size)
 	}
 }

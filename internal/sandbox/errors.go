@@ -6,10 +6,10 @@ import (
 	"net/http"
 )
 
-// errCut ends a request whose connection is to be cut instead of a response.
+// errCut ends a request whose connection an injected fault cuts.
 var errCut = errors.New("connection cut by an injected fault")
 
-// errClosed ends what a closed server was asked for, or was doing.
+// errClosed ends requests to a closed server, and clones that Close interrupts.
 var errClosed = errors.New("the server is closed")
 
 // statusError is a status of the manual's table (manual 5) and the body that goes with it.
@@ -39,12 +39,13 @@ func busy(id, why string) *statusError {
 	return statusErrorf(http.StatusConflict, "system", "Drive %s is currently in use: %s.", id, why)
 }
 
-// inactive is the response about a drive whose imaging never ended.
+// inactive is the response about a drive whose imaging was interrupted.
 func inactive(id string) *statusError {
-	return statusErrorf(http.StatusBadRequest, "system", "Drive %s is inactive: it was never completed. Destroy it.", id)
+	return statusErrorf(http.StatusBadRequest, "system",
+		"Drive %s is inactive: it was never completed. Destroy it.", id)
 }
 
-// invalidInput is the response to input with bad keys: what was sent, then a line for each of them
+// invalidInput is the response to input with bad keys: the input, then a line for each bad key
 // (manual 6.2, 11.10).
 func invalidInput(sent, bad object) *statusError {
 	var o object

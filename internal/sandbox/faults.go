@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Fault is one kind of fault and how strong it is. ParseFault makes it.
+// Fault is one kind of fault and its strength. ParseFault makes it.
 type Fault struct {
 	Kind    string        // as in ParseFault
 	Percent float64       // of the requests that the kind may hit, 0 to 100
@@ -51,10 +51,10 @@ var faultNames = [faultKinds]string{
 //	               first; a create or clone never does, or a retry would leave a second drive
 //	reset          every /drives command: the connection is reset, before anything happens, or
 //	               half of the time in the middle of the body of a read's response or of a write
-//	truncate       a read's response ends short of its Content-Length; of a write a part is taken,
-//	               then the connection closes
-//	corrupt-write  a write answers 204 and one bit of what it stored is wrong
-//	corrupt-read   one bit of a read's response is wrong, not of the drive
+//	truncate       a read's response ends short of its Content-Length; a write stores a part of its
+//	               body, then the connection closes
+//	corrupt-write  a write responds with 204, and one stored bit is wrong
+//	corrupt-read   one bit of a read's response is wrong; the drive is not changed
 //
 // The others are always on:
 //
@@ -85,7 +85,7 @@ func ParseFault(spec string) (Fault, error) {
 		}
 	}
 	if err != nil {
-		return Fault{}, fmt.Errorf("fault %q cannot be read: write it as %s", spec, exampleOf(kind))
+		return Fault{}, fmt.Errorf("fault %q is malformed: write it as %s", spec, exampleOf(kind))
 	}
 	return f, f.check()
 }
@@ -108,10 +108,11 @@ func kindOf(name string) faultKind {
 }
 
 func unknownFault(name string) error {
-	return fmt.Errorf("unknown fault %q: known are %s", name, strings.Join(slices.Sorted(slices.Values(faultNames[:])), ", "))
+	known := slices.Sorted(slices.Values(faultNames[:]))
+	return fmt.Errorf("unknown fault %q: known are %s", name, strings.Join(known, ", "))
 }
 
-// check tells whether the values are within their ranges.
+// check returns an error if a value is out of its range.
 func (f Fault) check() error {
 	switch kindOf(f.Kind) {
 	case noFault:
@@ -132,7 +133,7 @@ func (f Fault) check() error {
 	return nil
 }
 
-// faultSet is faults as a request meets them. The zero value has none.
+// faultSet has the faults in the form that requests use. The zero value has none.
 type faultSet struct {
 	percent   [faultKinds]float64
 	latency   time.Duration
@@ -140,8 +141,8 @@ type faultSet struct {
 	bandwidth *bandwidth // nil: no limit
 }
 
-// SetFaults replaces all faults; requests under way keep those they began with. Of two of one kind
-// the last counts.
+// SetFaults replaces all faults; requests that have begun keep the old ones. If a kind is given
+// twice, the last counts.
 func (s *Server) SetFaults(faults []Fault) error {
 	set := new(faultSet)
 	for _, f := range faults {
@@ -167,8 +168,8 @@ type faultCounts [faultKinds]atomic.Int64
 
 func (c *faultCounts) add(kind faultKind) { c[kind].Add(1) }
 
-// FaultCounts is how many requests each kind of fault has hit since New, 0 included. A clone held
-// back counts for imaging, a request for latency and bandwidth when it was delayed.
+// FaultCounts is the number of requests that each kind of fault has hit since New, also 0. Clones
+// that were held back count for imaging, requests that were delayed for latency and bandwidth.
 func (s *Server) FaultCounts() map[string]int64 {
 	counts := make(map[string]int64, faultKinds)
 	for kind, name := range faultNames {

@@ -16,28 +16,30 @@ import (
 	"time"
 )
 
-func TestParseFault(t *testing.T) {
+func TestParseFaultReadsAllKinds(t *testing.T) {
 	for spec, want := range map[string]Fault{
-		"409=5%": {Kind: "409", Percent: 5}, "corrupt-write=0.1%": {Kind: "corrupt-write", Percent: 0.1}, "reset=0%": {Kind: "reset"},
-		"504=100%": {Kind: "504", Percent: 100}, "latency=20ms": {Kind: "latency", Delay: 20 * time.Millisecond},
+		"409=5%": {Kind: "409", Percent: 5}, "corrupt-write=0.1%": {Kind: "corrupt-write", Percent: 0.1},
+		"reset=0%": {Kind: "reset"}, "504=100%": {Kind: "504", Percent: 100},
+		"latency=20ms":   {Kind: "latency", Delay: 20 * time.Millisecond},
 		"bandwidth=100M": {Kind: "bandwidth", Rate: 100 << 20}, "imaging=2s": {Kind: "imaging", Delay: 2 * time.Second},
 	} {
 		got, err := ParseFault(spec)
 		if err != nil || got != want {
-			t.Errorf("%s: %+v, %v", spec, got, err)
+			t.Errorf("%s: got %+v, %v; want %+v", spec, got, err, want)
 		}
 	}
 	for _, spec := range []string{
-		"", "=", "409", "409=", "409=5", "409=-1%", "409=101%", "409=NaN%", "409=x%", "409=%", "latency=5", "latency=-1s", "latency=5%",
+		"", "=", "409", "409=", "409=5", "409=-1%", "409=101%", "409=NaN%", "409=x%", "409=%",
+		"latency=5", "latency=-1s", "latency=5%",
 		"bandwidth=0", "bandwidth=-1", "bandwidth=1.5M", "bandwidth=5%", "imaging=x",
 	} {
 		if f, err := ParseFault(spec); err == nil {
-			t.Errorf("%q is %+v", spec, f)
+			t.Errorf("%q: got %+v, want an error", spec, f)
 		}
 	}
 	_, err := ParseFault("fire=5%")
 	if err == nil {
-		t.Fatal("no error")
+		t.Fatal("fire=5%: got no error, want one")
 	}
 	for _, name := range append(faultNames[:], "fire") {
 		contains(t, []byte(err.Error()), name)
@@ -54,33 +56,37 @@ func TestFaultsKeepTheirPercentages(t *testing.T) {
 		fault := c.choose(&percent, kinds)
 		counts[fault.kind]++
 		if fault.at < 0 || fault.at >= 1 {
-			t.Fatalf("%+v", fault)
+			t.Fatalf("got %+v, want at from 0 to less than 1", fault)
 		}
 	}
 	for kind, want := range map[faultKind]float64{
 		faultConflict: 5, faultTimeout: 2, faultFailure: 1, faultReset: 1, faultTruncate: 0, noFault: 91,
 	} {
 		if got := float64(counts[kind]) * 100 / requests; got < want*0.9 || got > want*1.1 {
-			t.Errorf("kind %d: %v%%, want %v%%", kind, got, want)
+			t.Errorf("kind %d: got %v%%, want %v%%", kind, got, want)
 		}
 	}
 }
 
-// counted checks how often kind was injected, and that nothing else was.
-func (r *rig) counted(kind string, least, most int64) {
+// checkCounts checks that kind was injected least to most times, and no other kind at all.
+func (r *rig) checkCounts(kind string, least, most int64) {
 	r.Helper()
 	counts := r.s.FaultCounts()
 	if len(counts) != int(faultKinds) {
-		r.Errorf("%d kinds are counted", len(counts))
+		r.Errorf("got counts of %d kinds, want %d", len(counts), faultKinds)
 	}
 	for name, n := range counts {
-		if name == kind && (n < least || n > most) || name != kind && n != 0 {
-			r.Errorf("%s was injected %d times", name, n)
+		from, to := int64(0), int64(0)
+		if name == kind {
+			from, to = least, most
+		}
+		if n < from || n > to {
+			r.Errorf("got %d faults of kind %s, want %d to %d", n, name, from, to)
 		}
 	}
 }
 
-func TestFaultConflict(t *testing.T) {
+func TestConflictFaultChangesNothing(t *testing.T) {
 	r := newRig(t)
 	r.faults("409=100%")
 	id := r.create(4096)
@@ -91,33 +97,35 @@ func TestFaultConflict(t *testing.T) {
 		a := r.want(409, "POST", "/drives/"+id+"/"+path, []byte("name x"))
 		contains(t, a.body, "currently in use")
 	}
-	r.counted("409", int64(len(commands)), int64(len(commands)))
+	r.checkCounts("409", int64(len(commands)), int64(len(commands)))
 	r.faults()
 	if o := r.info(id); value(o, "name") != "test" {
-		t.Errorf("%v", o)
+		t.Errorf("got %v, want the name test", o)
 	}
 	equal(t, r.read(id, 0, 4), make([]byte, 4))
 }
 
-func TestFaultFailure(t *testing.T) {
+func TestFailureFaultChangesNothing(t *testing.T) {
 	r := newRig(t)
 	id := r.create(4096)
 	r.faults("500=100%")
-	paths := []string{"create", "list", "info", "standard/list", id + "/info", id + "/write", id + "/read/0/1", id + "/destroy"}
+	paths := []string{
+		"create", "list", "info", "standard/list", id + "/info", id + "/write", id + "/read/0/1", id + "/destroy",
+	}
 	for _, path := range paths {
 		r.want(500, "POST", "/drives/"+path, []byte("name x\nsize 1"))
 	}
-	r.counted("500", int64(len(paths)), int64(len(paths)))
+	r.checkCounts("500", int64(len(paths)), int64(len(paths)))
 	r.get("/profile/info")
 	r.want(404, "GET", "/nothing", nil)
 	r.want(405, "GET", "/drives/create", nil)
 	r.faults()
 	if got := strings.Fields(string(r.get("/drives/list").body)); len(got) != 1 {
-		t.Errorf("%v", got)
+		t.Errorf("got the drives %v, want %s alone", got, id)
 	}
 }
 
-func TestFaultTimeout(t *testing.T) {
+func TestTimeoutFaultComesAfterHalfOfTheWrites(t *testing.T) {
 	r := newRig(t)
 	const writes = 100
 	id := r.create(writes)
@@ -129,17 +137,17 @@ func TestFaultTimeout(t *testing.T) {
 		r.want(504, "POST", "/drives/create", []byte("name x\nsize 1"))
 		r.want(504, "POST", "/drives/"+id+"/clone", []byte("name x"))
 	}
-	r.counted("504", writes+20, writes+20)
+	r.checkCounts("504", writes+20, writes+20)
 	r.faults()
 	if stored := bytes.Count(r.read(id, 0, writes), []byte{1}); stored < writes/4 || stored > writes*3/4 {
-		t.Errorf("%d of %d were stored", stored, writes)
+		t.Errorf("got %d of %d writes stored, want about half", stored, writes)
 	}
 	if got := strings.Fields(string(r.get("/drives/list").body)); len(got) != 1 {
-		t.Errorf("%v", got)
+		t.Errorf("got the drives %v, want %s alone", got, id)
 	}
 }
 
-func TestFaultReset(t *testing.T) {
+func TestResetFaultCutsTheConnection(t *testing.T) {
 	r := newRig(t)
 	id := r.create(1 << 20)
 	data := noise(1<<20, 1)
@@ -154,7 +162,7 @@ func TestFaultReset(t *testing.T) {
 		}
 		got, err := io.ReadAll(c)
 		if !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("after %d bytes: %v", len(got), err)
+			t.Errorf("after %d bytes: got %v, want %v", len(got), err, syscall.ECONNRESET)
 		}
 		if len(got) > 0 {
 			partial++
@@ -162,17 +170,17 @@ func TestFaultReset(t *testing.T) {
 		}
 	}
 	if partial == 0 || partial == tries {
-		t.Errorf("%d of %d were cut in the middle", partial, tries)
+		t.Errorf("got %d of %d reads cut in the middle, want some and not all", partial, tries)
 	}
-	r.counted("reset", tries, tries)
+	r.checkCounts("reset", tries, tries)
 	other := noise(1<<20, 2)
 	for range tries {
 		if a, err := r.try(r.request("POST", "/drives/"+id+"/write", bytes.NewReader(other))); err == nil {
-			t.Errorf("write answered %d", a.status)
+			t.Errorf("write: got status %d, want a cut connection", a.status)
 		}
 	}
 	if _, err := r.try(r.request("POST", "/drives/"+id+"/destroy", nil)); err == nil {
-		t.Error("destroy was answered")
+		t.Error("destroy: got a response, want a cut connection")
 	}
 	r.faults()
 	got := r.read(id, 0, 1<<20)
@@ -182,11 +190,11 @@ func TestFaultReset(t *testing.T) {
 	}
 	equal(t, got[same:], data[same:])
 	if same == 0 {
-		t.Error("no write was cut in the middle")
+		t.Error("got no write cut in the middle, want some")
 	}
 }
 
-func TestFaultTruncate(t *testing.T) {
+func TestTruncateFaultCutsBodies(t *testing.T) {
 	r := newRig(t)
 	id := r.create(1 << 20)
 	data := noise(1<<20, 1)
@@ -196,31 +204,32 @@ func TestFaultTruncate(t *testing.T) {
 		if encoding == "gzip" {
 			body = gzipped(t, data)
 		}
-		if a, err := r.try(r.request("POST", "/drives/"+id+"/write", bytes.NewReader(body), "Content-Encoding", encoding)); err == nil {
-			t.Errorf("write answered %d", a.status)
+		req := r.request("POST", "/drives/"+id+"/write", bytes.NewReader(body), "Content-Encoding", encoding)
+		if a, err := r.try(req); err == nil {
+			t.Errorf("write: got status %d, want a cut connection", a.status)
 		}
 	}
 	if _, err := r.try(r.request("POST", "/drives/"+id+"/write", nil, "Content-Length", "0")); err == nil {
-		t.Error("an empty write was answered")
+		t.Error("empty write: got a response, want a cut connection")
 	}
 	for _, path := range []string{"/read/0/1M", "/read/1/1"} {
 		a, err := r.try(r.request("GET", "/drives/"+id+path, nil))
 		if !errors.Is(err, io.ErrUnexpectedEOF) || a.status != 200 {
-			t.Errorf("%s: %d, %d bytes, %v", path, a.status, len(a.body), err)
+			t.Errorf("%s: got %d, %d bytes, %v; want 200 and %v", path, a.status, len(a.body), err, io.ErrUnexpectedEOF)
 		}
 	}
 	r.info(id)
-	r.counted("truncate", 5, 5)
+	r.checkCounts("truncate", 5, 5)
 	r.faults()
 	got := r.read(id, 0, 1<<20)
 	n := 1<<20 - len(bytes.TrimRight(got, "\x00"))
 	equal(t, got[:1<<20-n], data[:1<<20-n])
 	if n == 0 || n == 1<<20 {
-		t.Errorf("%d bytes are missing", n)
+		t.Errorf("got %d bytes missing, want some and not all", n)
 	}
 }
 
-// wrongBits is how many bits differ.
+// wrongBits is the number of bits that differ.
 func wrongBits(a, b []byte) (n int) {
 	for i := range a {
 		n += bits.OnesCount8(a[i] ^ b[i])
@@ -228,7 +237,7 @@ func wrongBits(a, b []byte) (n int) {
 	return n
 }
 
-func TestFaultCorruptWrite(t *testing.T) {
+func TestCorruptWriteFaultFlipsOneBit(t *testing.T) {
 	r := newRig(t)
 	const size = 5<<20 + 3
 	for _, data := range [][]byte{noise(size, 1), make([]byte, size), {0}} {
@@ -242,7 +251,7 @@ func TestFaultCorruptWrite(t *testing.T) {
 			r.want(204, "POST", "/drives/"+id+"/write", body, "Content-Encoding", encoding)
 			r.faults()
 			if n := wrongBits(r.read(id, 0, int64(len(data))), data); n != 1 {
-				t.Errorf("%d bytes, %s: %d bits are wrong", len(data), encoding, n)
+				t.Errorf("%d bytes, %s: got %d wrong bits, want 1", len(data), encoding, n)
 			}
 		}
 	}
@@ -250,10 +259,10 @@ func TestFaultCorruptWrite(t *testing.T) {
 	r.faults("corrupt-write=100%")
 	r.write(id, 0, nil)
 	r.read(id, 0, 1)
-	r.counted("corrupt-write", 6, 6)
+	r.checkCounts("corrupt-write", 6, 6)
 }
 
-func TestFaultCorruptRead(t *testing.T) {
+func TestCorruptReadFaultFlipsOneBit(t *testing.T) {
 	r := newRig(t)
 	const size = 1<<20 + 3
 	text := bytes.Repeat([]byte("abcdefgh"), size/8+1)[:size]
@@ -261,30 +270,30 @@ func TestFaultCorruptRead(t *testing.T) {
 	r.write(id, 0, text)
 	r.faults("corrupt-read=100%")
 	if n := wrongBits(r.read(id, 0, size), text); n != 1 {
-		t.Errorf("%d bits are wrong", n)
+		t.Errorf("got %d wrong bits, want 1", n)
 	}
 	a := r.want(200, "GET", "/drives/"+id+"/read/0/"+strconv.Itoa(size), nil, "Accept-Encoding", "gzip")
 	if n := wrongBits(gunzipped(t, a.body), text); n != 1 {
-		t.Errorf("gzip: %d bits are wrong", n)
+		t.Errorf("gzip: got %d wrong bits, want 1", n)
 	}
-	r.counted("corrupt-read", 2, 2)
+	r.checkCounts("corrupt-read", 2, 2)
 	r.faults()
 	equal(t, r.read(id, 0, size), text)
 }
 
-func TestFaultLatency(t *testing.T) {
+func TestLatencyFaultDelays(t *testing.T) {
 	r := newRig(t)
 	r.faults("latency=60ms")
 	began := time.Now()
 	r.get("/drives/list")
 	if took := time.Since(began); took < 60*time.Millisecond {
-		t.Errorf("took %v", took)
+		t.Errorf("got a response after %v, want at least 60ms", took)
 	}
 	r.get("/profile/info")
-	r.counted("latency", 1, 1)
+	r.checkCounts("latency", 1, 1)
 }
 
-func TestFaultBandwidth(t *testing.T) {
+func TestBandwidthFaultLimitsTheRate(t *testing.T) {
 	r := newRig(t)
 	id := r.create(1 << 20)
 	r.faults("bandwidth=10M")
@@ -292,13 +301,13 @@ func TestFaultBandwidth(t *testing.T) {
 	began := time.Now()
 	r.write(id, 0, data)
 	equal(t, r.read(id, 0, 1<<20), data)
-	if took := time.Since(began); took < 180*time.Millisecond { // 2 MiB at 10 MiB/s, less what was saved up
-		t.Errorf("took %v", took)
+	if took := time.Since(began); took < 180*time.Millisecond { // 2 MiB at 10 MiB/s, less the burst
+		t.Errorf("got 2 MiB in %v, want at least 180ms", took)
 	}
-	r.counted("bandwidth", 2, 2)
+	r.checkCounts("bandwidth", 2, 2)
 }
 
-func TestBandwidthIsShared(t *testing.T) {
+func TestReadsAndWritesShareTheBandwidth(t *testing.T) {
 	for _, rate := range []int64{1000, 1 << 20, 100 << 20} {
 		b := newBandwidth(rate)
 		req := httptest.NewRequest("GET", "/", nil)
@@ -308,28 +317,28 @@ func TestBandwidthIsShared(t *testing.T) {
 		began := time.Now()
 		n, err := io.Copy(w, r)
 		if n != rate/20 || err != nil {
-			t.Fatalf("rate %d: %d bytes, %v", rate, n, err)
+			t.Fatalf("rate %d: got %d bytes, %v; want %d", rate, n, err, rate/20)
 		}
 		took := time.Since(began)
-		if want := 85 * time.Millisecond; took < want { // a tenth of a second, less the hundredth that an idle limit saves up
-			t.Errorf("rate %d: took %v, want %v", rate, took, want)
+		if want := 85 * time.Millisecond; took < want { // a tenth of a second, less the burst of a hundredth
+			t.Errorf("rate %d: got %v, want at least %v", rate, took, want)
 		}
 		if delayed == 0 {
-			t.Errorf("rate %d: no delay was reported", rate)
+			t.Errorf("rate %d: got no call of delayed, want some", rate)
 		}
 	}
 }
 
-func TestBandwidthLetsGoOfAClientThatLeft(t *testing.T) {
+func TestBandwidthDoesNotDelayAClientThatIsGone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	req := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
 	w := &limitedWriter{req, io.Discard, newBandwidth(1), cancel}
-	if n, err := w.Write(make([]byte, 1000)); n != 1000 || err != nil { // a quarter of an hour
-		t.Errorf("%d bytes, %v", n, err)
+	if n, err := w.Write(make([]byte, 1000)); n != 1000 || err != nil { // else it takes a quarter of an hour
+		t.Errorf("got %d bytes, %v; want 1000 at once", n, err)
 	}
 }
 
-func TestFaultsWithoutHijack(t *testing.T) {
+func TestResetWithoutHijackAborts(t *testing.T) {
 	s, err := New(testConfig(t))
 	if err != nil {
 		t.Fatal(err)
@@ -342,11 +351,11 @@ func TestFaultsWithoutHijack(t *testing.T) {
 	req.SetBasicAuth(testUser, testPassword)
 	defer func() {
 		if got := recover(); got != http.ErrAbortHandler { //nolint:errorlint // panics with itself
-			t.Errorf("%v", got)
+			t.Errorf("got panic %v, want %v", got, http.ErrAbortHandler)
 		}
 	}()
 	s.Handler().ServeHTTP(httptest.NewRecorder(), req)
-	t.Error("answered")
+	t.Error("got a response, want a panic")
 }
 
 func TestPlainHasNoFaults(t *testing.T) {
@@ -361,16 +370,16 @@ func TestPlainHasNoFaults(t *testing.T) {
 	w := httptest.NewRecorder()
 	s.Plain().ServeHTTP(w, httptest.NewRequest("POST", "/drives/create", strings.NewReader("name x\nsize 1")))
 	if w.Code != 200 {
-		t.Errorf("%d %q", w.Code, w.Body)
+		t.Errorf("got %d %q, want 200", w.Code, w.Body)
 	}
 	if err := s.SetFaults([]Fault{{Kind: "409", Percent: 101}}); err == nil {
-		t.Error("101% is accepted")
+		t.Error("101%: got no error, want one")
 	}
 }
 
-// TestSlowBodyHoldsUpNobody: a client that stops sending leaves the drive usable, destroying it
-// included.
-func TestSlowBodyHoldsUpNobody(t *testing.T) {
+// TestSlowBodyDoesNotLockTheDrive: while a client does not send its body, the drive can be used,
+// and also destroyed.
+func TestSlowBodyDoesNotLockTheDrive(t *testing.T) {
 	r := newRig(t)
 	id := r.create(100)
 	c := r.dial()
@@ -383,6 +392,6 @@ func TestSlowBodyHoldsUpNobody(t *testing.T) {
 	}
 	res, err := http.ReadResponse(bufio.NewReader(c), nil) //nolint:bodyclose // the connection is closed
 	if err != nil || res.StatusCode != 404 {
-		t.Errorf("%v, %v", res, err)
+		t.Errorf("got %v, %v; want 404", res, err)
 	}
 }

@@ -7,12 +7,10 @@ import (
 	"github.com/transferd/transferd/internal/fsx"
 )
 
-// temporary starts the names of files that a crash may leave behind; they are removed at the next
-// start.
+// temporary is the prefix of files that a crash may leave behind; the next start removes them.
 const temporary = ".tmp-"
 
-// replaceFile puts data under path so that a crash leaves either the old content or the new, and
-// makes it last.
+// replaceFile replaces the content of the file at path atomically and syncs it.
 func replaceFile(path string, data []byte) error {
 	return fsx.WriteFile(path, 0o600, true, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -20,7 +18,7 @@ func replaceFile(path string, data []byte) error {
 	})
 }
 
-// makeSparse creates path as a hole of size bytes.
+// makeSparse creates a file that is one hole of size bytes.
 func makeSparse(path string, size int64) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -38,8 +36,8 @@ func makeSparse(path string, size int64) error {
 	return err
 }
 
-// resize makes the file at path size bytes long. What it was longer than from before a growth
-// cannot show up again: growing cuts at the old size first.
+// resize changes the size of the file at path. Before it grows a file, it cuts the file at from, so
+// that bytes past the old size do not reappear.
 func resize(path string, from, size int64) error {
 	if size > from {
 		if err := os.Truncate(path, from); err != nil {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -45,9 +46,10 @@ func serveRig(t testing.TB, cfg Config) *rig {
 	t.Helper()
 	s, err := New(cfg)
 	if err != nil {
-		t.Fatalf("New: %v", err)
+		t.Fatal(err)
 	}
 	r := &rig{TB: t, s: s, http: httptest.NewServer(s.Handler())}
+	r.http.Client().Timeout = time.Minute
 	t.Cleanup(r.stop)
 	return r
 }
@@ -59,7 +61,7 @@ func (r *rig) stop() {
 	}
 }
 
-// faults replaces the faults, given as for ParseFault.
+// faults replaces the faults, in the form of ParseFault.
 func (r *rig) faults(specs ...string) {
 	r.Helper()
 	var faults []Fault
@@ -75,7 +77,7 @@ func (r *rig) faults(specs ...string) {
 	}
 }
 
-// result is a response that was read to its end.
+// result is a response with its whole body.
 type result struct {
 	status int
 	header http.Header
@@ -115,12 +117,12 @@ func (r *rig) do(method, path string, body []byte, header ...string) result {
 	return a
 }
 
-// want is do, and a check of the status.
+// want sends a request, and checks the status of the response.
 func (r *rig) want(status int, method, path string, body []byte, header ...string) result {
 	r.Helper()
 	a := r.do(method, path, body, header...)
 	if a.status != status {
-		r.Fatalf("%s %s: status %d, want %d; body %q", method, path, a.status, status, a.body)
+		r.Fatalf("%s %s: got status %d, want %d; body %q", method, path, a.status, status, a.body)
 	}
 	return a
 }
@@ -147,11 +149,11 @@ func (r *rig) write(id string, off int64, p []byte) {
 	r.Helper()
 	a := r.want(204, "POST", "/drives/"+id+"/write/"+strconv.FormatInt(off, 10), p)
 	if len(a.body) != 0 {
-		r.Fatalf("204 with body %q", a.body)
+		r.Fatalf("got 204 with body %q, want none", a.body)
 	}
 }
 
-// read reads n bytes in pieces of at most maxRead.
+// read reads n bytes, at most maxRead at a time.
 func (r *rig) read(id string, off, n int64) []byte {
 	r.Helper()
 	var all []byte
@@ -159,7 +161,7 @@ func (r *rig) read(id string, off, n int64) []byte {
 		k := min(n, maxRead)
 		a := r.get("/drives/" + id + "/read/" + strconv.FormatInt(off, 10) + "/" + strconv.FormatInt(k, 10))
 		if int64(len(a.body)) != k {
-			r.Fatalf("read %d bytes, want %d", len(a.body), k)
+			r.Fatalf("got %d bytes, want %d", len(a.body), k)
 		}
 		all = append(all, a.body...)
 		off, n = off+k, n-k
@@ -167,7 +169,7 @@ func (r *rig) read(id string, off, n int64) []byte {
 	return all
 }
 
-// dial opens a connection to speak raw HTTP on.
+// dial opens a connection for raw HTTP.
 func (r *rig) dial() *net.TCPConn {
 	r.Helper()
 	c, err := net.Dial("tcp", r.http.Listener.Addr().String())
@@ -175,6 +177,9 @@ func (r *rig) dial() *net.TCPConn {
 		r.Fatal(err)
 	}
 	r.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		r.Fatal(err)
+	}
 	return c.(*net.TCPConn)
 }
 
@@ -194,7 +199,7 @@ func contains(t testing.TB, text []byte, parts ...string) {
 	t.Helper()
 	for _, part := range parts {
 		if !bytes.Contains(text, []byte(part)) {
-			t.Errorf("%q is not in %q", part, text)
+			t.Errorf("got %q, want it to contain %q", text, part)
 		}
 	}
 }
@@ -206,10 +211,10 @@ func equal(t testing.TB, got, want []byte) {
 	}
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {
-			t.Fatalf("byte %d is %#x, want %#x (lengths %d and %d)", i, got[i], want[i], len(got), len(want))
+			t.Fatalf("byte %d: got %#x, want %#x (lengths %d and %d)", i, got[i], want[i], len(got), len(want))
 		}
 	}
-	t.Fatalf("%d bytes, want %d", len(got), len(want))
+	t.Fatalf("got %d bytes, want %d", len(got), len(want))
 }
 
 // noise is n bytes that do not compress, the same for the same seed.

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isHole tells whether nothing is stored in n bytes from off on. It moves the file's offset.
+// isHole reports whether n bytes from off on are a hole. It moves the file's offset.
 func isHole(f *os.File, off, n int64) bool {
 	data, err := f.Seek(off, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) {
@@ -17,9 +17,8 @@ func isHole(f *os.File, off, n int64) bool {
 	return err == nil && data >= off+n
 }
 
-// nextData is the first run of stored bytes at or after off and before end; from == end if there is
-// none. Where the file system does not know, everything counts as stored. It moves the file's
-// offset.
+// nextData is the first range of data at or after off and before end; from == end if there is none.
+// If the file system has no holes, everything is data. It moves the file's offset.
 func nextData(f *os.File, off, end int64) (from, to int64) {
 	from, err := f.Seek(off, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) {
@@ -38,8 +37,8 @@ func nextData(f *os.File, off, end int64) (from, to int64) {
 	return from, min(to, end)
 }
 
-// punchHole gives back the space of n bytes from off on, which then read as zeros. errNoHoles: not
-// on this file system.
+// punchHole frees the space of n bytes from off on, which then read as zeros. errNoHoles: the file
+// system cannot do it.
 func punchHole(f *os.File, off, n int64) error {
 	err := retryInterrupted(func() error {
 		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
@@ -50,8 +49,8 @@ func punchHole(f *os.File, off, n int64) error {
 	return err
 }
 
-// copyRange copies n bytes at off inside the kernel, sharing blocks where the file system can.
-// errNoHoles: it cannot, copy through memory.
+// copyRange copies n bytes at off in the kernel, which may share blocks. errNoHoles: the kernel
+// cannot do it for these files.
 func copyRange(dst, src *os.File, off, n int64) error {
 	for n > 0 {
 		from, to := off, off

@@ -12,7 +12,7 @@ import (
 // possibleFaults says which faults may hit a command.
 type possibleFaults struct {
 	kinds []faultKind // that have a percentage
-	// late: a 504 may come after the command took effect, because done twice is done once.
+	// late: a 504 may come after the command took effect, because the command is idempotent.
 	late bool
 }
 
@@ -21,8 +21,8 @@ func (p possibleFaults) and(kinds ...faultKind) possibleFaults {
 	return possibleFaults{slices.Concat(p.kinds, kinds), p.late}
 }
 
-// repeatable is p for a command that may be done twice.
-func (p possibleFaults) repeatable() possibleFaults { return possibleFaults{p.kinds, true} }
+// idempotent is p for a command that may run twice.
+func (p possibleFaults) idempotent() possibleFaults { return possibleFaults{p.kinds, true} }
 
 // faultChooser chooses which requests faults hit.
 type faultChooser struct {
@@ -37,15 +37,14 @@ func newFaultChooser(seed uint64) *faultChooser {
 	return &faultChooser{r: rand.New(rand.NewPCG(seed, seed))}
 }
 
-// injectedFault is what is to go wrong with one request.
+// injectedFault is the fault of one request.
 type injectedFault struct {
 	kind faultKind
 	late bool    // 504: after it took effect; reset: in the middle of the body
 	at   float64 // where in the body, from 0 to less than 1
 }
 
-// choose takes at most one of the kinds, each with exactly its percentage as long as they add up to
-// at most 100.
+// choose chooses at most one of the kinds, each with its percentage if the sum is at most 100.
 func (c *faultChooser) choose(percent *[faultKinds]float64, kinds []faultKind) injectedFault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,7 +68,7 @@ func (s *Server) inject(req *request, faults *faultSet) error {
 	}
 	if faults.latency > 0 {
 		s.counts.add(faultLatency)
-		pause(req.r.Context().Done(), faults.latency) // a client that left is noticed later
+		pause(req.r.Context().Done(), faults.latency)
 	}
 	if faults.bandwidth != nil {
 		delayed := sync.OnceFunc(func() { s.counts.add(faultBandwidth) })
@@ -80,7 +79,7 @@ func (s *Server) inject(req *request, faults *faultSet) error {
 	return s.injectBefore(req)
 }
 
-// injectBefore applies the chosen fault as far as it comes before the command.
+// injectBefore applies the part of the chosen fault that comes before the command.
 func (s *Server) injectBefore(req *request) error {
 	possible := req.command.faults
 	movesData := slices.Contains(possible.kinds, faultTruncate)
@@ -117,8 +116,7 @@ func (s *Server) timedOut() error {
 	return statusErrorf(http.StatusGatewayTimeout, "system", "The operation timed out: an injected fault.")
 }
 
-// truncateAt is after how many of n bytes the body of a response is to end: n, unless a fault cuts
-// it.
+// truncateAt is the number of bytes to send of a response's body of n: n, unless a fault cuts it.
 func (s *Server) truncateAt(req *request, n int64) int64 {
 	if req.fault.kind != faultReset && req.fault.kind != faultTruncate {
 		return n
@@ -127,13 +125,13 @@ func (s *Server) truncateAt(req *request, n int64) int64 {
 	return int64(req.fault.at * float64(n))
 }
 
-// bitFlip is a bit to damage in a body.
+// bitFlip is a bit of a body to flip.
 type bitFlip struct {
 	at  int64 // byte of the body
 	bit uint8
 }
 
-// bitToFlip is the bit to damage in n bytes, nil if the chosen fault is not kind.
+// bitToFlip chooses the bit to flip in n bytes; nil if the chosen fault is not kind.
 func (s *Server) bitToFlip(req *request, kind faultKind, n int64) *bitFlip {
 	if req.fault.kind != kind || n == 0 {
 		return nil
@@ -144,14 +142,14 @@ func (s *Server) bitToFlip(req *request, kind faultKind, n int64) *bitFlip {
 	return &bitFlip{at: at, bit: uint8((position - float64(at)) * 8)}
 }
 
-// apply damages p, which begins at the body's byte off, if the bit is in it.
+// apply flips the bit if it is in p, which is the part of the body at off.
 func (b *bitFlip) apply(p []byte, off int64) {
 	if b != nil && b.at >= off && b.at < off+int64(len(p)) {
 		p[b.at-off] ^= 1 << b.bit
 	}
 }
 
-// cutReader gives left bytes and then errCut.
+// cutReader reads left bytes, and then returns errCut.
 type cutReader struct {
 	r    io.Reader
 	left int64

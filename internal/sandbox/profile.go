@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// loadAccount reads the UUIDs of account and host, and makes them up at the first start.
+// loadAccount reads the UUIDs of the account and the host; the first start makes them.
 func loadAccount(path string) (account, host string, err error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -29,7 +29,7 @@ func loadAccount(path string) (account, host string, err error) {
 	return account, host, nil
 }
 
-// profileInfo answers /profile/info (manual 6.1). The secret_key is left out: it is the password.
+// profileInfo handles /profile/info (manual 6.1). It leaves secret_key out: that is the password.
 func (s *Server) profileInfo(*request) (response, error) {
 	o := object{
 		{"uuid", s.account}, {"email", s.cfg.User}, {"first_name", "Sandbox"}, {"last_name", "User"},

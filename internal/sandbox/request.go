@@ -9,13 +9,13 @@ import (
 // maxInput is the longest body of a command other than write, in bytes.
 const maxInput = 64 << 10
 
-// request is a request on its way through a command, with the response that it gets.
+// request is a request that is being handled, with its response.
 type request struct {
 	w http.ResponseWriter
 	r *http.Request
 
 	command    *command
-	parameters map[string]string // what the path has for those of the command's pattern
+	parameters map[string]string // of the command's pattern, with their values in the path
 
 	body       io.Reader // of the request, through the injected faults
 	out        io.Writer // the body of the response, through the injected faults
@@ -52,7 +52,7 @@ func (req *request) input() (object, error) {
 	return decode(text), nil
 }
 
-// refuseChunked refuses chunked transfer, which the manual says is not supported (manual 7.2).
+// refuseChunked refuses chunked transfer, which is not supported (manual 7.2).
 func (req *request) refuseChunked() error {
 	if len(req.r.TransferEncoding) == 0 && req.r.ContentLength >= 0 {
 		return nil

@@ -11,14 +11,14 @@ import (
 
 const (
 	// maxDrain is how much of a refused request's body is read before the response is sent, in
-	// bytes. A client that still sends when the connection closes may lose the response.
+	// bytes. A client that still sends when the connection closes may miss the response.
 	maxDrain = 8 << 20
 
-	textType = "text/plain; charset=utf-8" // without the charset libcloud reads Latin-1
+	textType = "text/plain; charset=utf-8" // without the charset libcloud decodes Latin-1
 	dataType = "application/octet-stream"
 )
 
-// response is a response to be sent. The zero response says that it was sent already.
+// response is a response to send. The zero value means that the handler has sent it.
 type response struct {
 	status int
 	text   []byte
@@ -50,7 +50,7 @@ func (req *request) send(resp response) {
 	h.Set("Content-Type", textType)
 	h.Set("Content-Length", strconv.Itoa(len(resp.text)))
 	req.w.WriteHeader(resp.status)
-	_, _ = req.w.Write(resp.text) // an error says that the client is gone
+	_, _ = req.w.Write(resp.text) // an error means that the client is gone
 }
 
 // sendError sends the response that err stands for.
@@ -72,8 +72,8 @@ func (req *request) sendError(err error) {
 	req.send(response{status.status, []byte(status.text)})
 }
 
-// drain reads the rest of the request's body, so that the connection stays usable; false: that
-// would take too long.
+// drain reads the rest of the request's body, so that the connection can be used again; false: the
+// body is too long.
 func (req *request) drain() bool {
 	n := req.r.ContentLength
 	if n == 0 || req.r.Body == nil {
@@ -90,7 +90,7 @@ func (req *request) drain() bool {
 func (req *request) cut() {
 	rc := http.NewResponseController(req.w)
 	if req.headerSent {
-		_ = rc.Flush() // the part that was written is to arrive
+		_ = rc.Flush() // the part that was written must arrive
 	}
 	conn, _, err := rc.Hijack()
 	if err != nil {
@@ -102,7 +102,7 @@ func (req *request) cut() {
 	_ = conn.Close()
 }
 
-// resetOnClose makes the closing of conn a TCP reset.
+// resetOnClose makes Close of conn send a TCP reset.
 func resetOnClose(conn net.Conn) {
 	if c, ok := conn.(*tls.Conn); ok {
 		conn = c.NetConn()

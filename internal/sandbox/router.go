@@ -10,14 +10,14 @@ import (
 
 // command is one row of the table of commands.
 type command struct {
-	// pattern is the path without the slash that it begins with. Each element of it takes one
-	// element of a path:
+	// pattern is the path without its leading slash. Each element of it matches one element of a
+	// path:
 	//
 	//	word         that word
 	//	{uuid}       a UUID, in upper or lower case; the parameter uuid is in lower case
 	//	{name:a|b}   one of these words
-	//	{name}       any text, also none
-	//	{name?}      the same, and it may be missing at the end of a path
+	//	{name}       any text, also empty
+	//	{name?}      the same, but it may be missing at the end of a path
 	pattern string
 	methods methods
 	handler handler
@@ -28,11 +28,11 @@ type command struct {
 type methods string
 
 const (
-	getOrPost methods = "GET, POST" // reads, and verbs without input, which ignore a body
+	getOrPost methods = "GET, POST" // commands without input, which ignore a body
 	postOnly  methods = "POST"      // commands with input
 )
 
-// check refuses a method that the rule does not allow.
+// check returns an error for a method that the rule does not allow.
 func (m methods) check(method string) error {
 	if method == http.MethodPost || method == http.MethodGet && m == getOrPost {
 		return nil
@@ -42,8 +42,8 @@ func (m methods) check(method string) error {
 	return err
 }
 
-// handler finds the object that a request names, and returns what is to be done with it. Faults are
-// injected between the two: a request for an object that does not exist is refused before.
+// handler finds the object that a request names, and returns the action on it. Faults are injected
+// before the action: a request for an object that does not exist meets none.
 type handler func(*request) (action, error)
 
 type action func() (response, error)
@@ -56,14 +56,14 @@ func onObject[T any](find func(*request) (T, error), run func(*request, T) (resp
 	}
 }
 
-// onNone is the handler of a command on no object, or on all of them.
+// onNone is the handler of a command that names no object.
 func onNone(run func(*request) (response, error)) handler {
 	return func(req *request) (action, error) {
 		return func() (response, error) { return run(req) }, nil
 	}
 }
 
-// route is a command whose pattern has been read.
+// route is a command with its parsed pattern.
 type route struct {
 	command
 	elements []element
@@ -73,7 +73,7 @@ type route struct {
 // element is one element of a pattern.
 type element struct {
 	parameter string   // its name, empty for a word
-	words     []string // what it takes, nil for any text, and for a UUID
+	words     []string // that it matches; nil for any text, and for a UUID
 }
 
 func newRoutes(commands []command) []route {
@@ -106,7 +106,7 @@ func newElement(text string) (e element, optional bool) {
 	return e, optional
 }
 
-// value is what e makes of an element of a path, false if it does not take it.
+// value is the value of an element of a path, false if e does not match it.
 func (e *element) value(text string) (string, bool) {
 	switch {
 	case e.words != nil:
@@ -117,7 +117,7 @@ func (e *element) value(text string) (string, bool) {
 	return text, true
 }
 
-// match reads a path that was split at its slashes, false if it is not one of this command.
+// match matches a path that was split at its slashes, and returns the parameters.
 func (r *route) match(path []string) (parameters map[string]string, ok bool) {
 	if len(path) < r.required || len(path) > len(r.elements) {
 		return nil, false
@@ -136,8 +136,8 @@ func (r *route) match(path []string) (parameters map[string]string, ok bool) {
 	return parameters, true
 }
 
-// match finds the command of a path, false if there is none. Leading slashes count as one, because
-// scripts configure the base address with a slash at its end.
+// match finds the command of a path, false if there is none. Several leading slashes count as one:
+// scripts have a base URL that ends with a slash.
 func match(routes []route, path string) (c *command, parameters map[string]string, ok bool) {
 	elements := strings.Split(strings.TrimLeft(path, "/"), "/")
 	for i := range routes {

@@ -1,13 +1,13 @@
 package sandbox
 
-// commands is the table of all commands, by section of the manual. A path is that of at most one of
+// commands is the table of all commands, by section of the manual. A path matches at most one of
 // them.
 func (s *Server) commands() []command {
 	var (
 		none    possibleFaults
 		plain   = possibleFaults{kinds: []faultKind{faultReset, faultFailure, faultTimeout}}
 		cloning = plain.and(faultConflict)
-		change  = cloning.repeatable()
+		change  = cloning.idempotent()
 		writing = change.and(faultTruncate, faultCorruptWrite)
 		reading = cloning.and(faultTruncate, faultCorruptRead)
 	)

@@ -11,7 +11,7 @@ import (
 
 const anyID = "2e82c87e-61a1-443c-bc81-5c3167df5c11"
 
-func TestMatch(t *testing.T) {
+func TestPathsMatchTheirCommands(t *testing.T) {
 	routes := newRoutes(new(Server).commands())
 	for path, want := range map[string]bool{
 		"/profile/info":              true,
@@ -48,21 +48,21 @@ func TestMatch(t *testing.T) {
 		"/servers/---no+such+id---/info":      false,
 	} {
 		if _, _, got := match(routes, path); got != want {
-			t.Errorf("%q: %v, want %v", path, got, want)
+			t.Errorf("%q: got %v, want %v", path, got, want)
 		}
 	}
 }
 
-func TestOnlyOneFormOfAUUID(t *testing.T) {
+func TestParseUUIDTakesOneForm(t *testing.T) {
 	if id, ok := parseUUID(strings.ToUpper(anyID)); !ok || id != anyID {
-		t.Errorf("capitals: %q, %v", id, ok)
+		t.Errorf("capitals: got %q, %v; want %q", id, ok, anyID)
 	}
 	for _, s := range []string{
-		"", "urn:uuid:" + anyID, "{" + anyID + "}", strings.ReplaceAll(anyID, "-", ""), anyID + " ", anyID[:35], anyID[:35] + "g",
-		strings.Replace(anyID, "-", "0", 1),
+		"", "urn:uuid:" + anyID, "{" + anyID + "}", strings.ReplaceAll(anyID, "-", ""), anyID + " ",
+		anyID[:35], anyID[:35] + "g", strings.Replace(anyID, "-", "0", 1),
 	} {
 		if id, ok := parseUUID(s); ok {
-			t.Errorf("%q is taken for %s", s, id)
+			t.Errorf("%q: got %s, want no UUID", s, id)
 		}
 	}
 }
@@ -81,24 +81,24 @@ func FuzzReadPath(f *testing.F) {
 			return
 		}
 		if again, same, ok := match(routes, "/"+path); !ok || again != c || !maps.Equal(same, parameters) {
-			t.Fatalf("%q changes with another slash", path)
+			t.Fatalf("%q with another slash: got %v %v, want %v %v", path, again, same, c, parameters)
 		}
 		if id, found := parameters["uuid"]; found {
 			if canonical, ok := parseUUID(id); !ok || canonical != id {
-				t.Fatalf("%q: UUID %q", path, id)
+				t.Fatalf("%q: got UUID %q, want its canonical form", path, id)
 			}
 		}
 		off, size, err := readRange(parameters)
 		if err == nil && (off < 0 || size < 1 || size > maxRead) {
-			t.Fatalf("%q: %d bytes at %d", path, size, off)
+			t.Fatalf("%q: got %d bytes at %d, want an error", path, size, off)
 		}
 		if off, err := writeOffset(parameters); err == nil && off < 0 {
-			t.Fatalf("%q: offset %d", path, off)
+			t.Fatalf("%q: got offset %d, want an error", path, off)
 		}
 	})
 }
 
-// methodRules is the method rule of every command, as the manual and its clients have it.
+// methodRules is the method rule of every command, from the manual and its clients.
 var methodRules = map[string]string{
 	"profile/info":                                "GET, POST",
 	"drives/list":                                 "GET, POST",
@@ -117,18 +117,21 @@ var methodRules = map[string]string{
 	"drives/standard/{medium:img|cd}/{uuid}/info": "GET, POST",
 }
 
-// pathsOf are paths of a pattern: one for each word that a parameter takes. That of a read is the
-// longest, for the others are refused.
+// pathsOf are paths of a pattern: one for each word that a parameter takes. A read has all its
+// arguments, without which it is refused.
 func pathsOf(pattern, id string) []string {
 	pattern = strings.NewReplacer("{uuid}", id, "{offset?}", "0", "{size?}", "1").Replace(pattern)
 	if !strings.Contains(pattern, "{medium:img|cd}") {
 		return []string{"/" + pattern}
 	}
-	return []string{"/" + strings.Replace(pattern, "{medium:img|cd}", "img", 1), "/" + strings.Replace(pattern, "{medium:img|cd}", "cd", 1)}
+	return []string{
+		"/" + strings.Replace(pattern, "{medium:img|cd}", "img", 1),
+		"/" + strings.Replace(pattern, "{medium:img|cd}", "cd", 1),
+	}
 }
 
-// TestTable sends to every command of the table, over HTTP, what the method rule says about it.
-func TestTable(t *testing.T) {
+// TestCommandsTakeTheMethodsOfTheirRule sends requests to every command of the table.
+func TestCommandsTakeTheMethodsOfTheirRule(t *testing.T) {
 	cfg := testConfig(t)
 	r := serveRig(t, cfg)
 	standard := map[string]string{}
@@ -142,12 +145,12 @@ func TestTable(t *testing.T) {
 	for _, row := range r.s.commands() {
 		want, ok := rules[row.pattern]
 		if !ok {
-			t.Errorf("%s: this test has no method rule", row.pattern)
+			t.Errorf("%s: got no method rule in this test, want one", row.pattern)
 		}
 		delete(rules, row.pattern)
 		for _, path := range pathsOf(row.pattern, "UUID") {
 			t.Run(path, func(t *testing.T) {
-				id := func() string { // another one each time, for destroy
+				id := func() string { // a new one each time, for destroy
 					if medium, isStandard := strings.CutPrefix(path, "/drives/standard/"); isStandard {
 						return standard[strings.Split(medium, "/")[0]]
 					}
@@ -158,7 +161,7 @@ func TestTable(t *testing.T) {
 		}
 	}
 	for pattern := range rules {
-		t.Errorf("%s is not in the table", pattern)
+		t.Errorf("got no %s in the table, want one", pattern)
 	}
 }
 
@@ -171,10 +174,10 @@ func checkRow(t *testing.T, r *rig, allow string, path func() string) {
 			a := r.do(method, p, []byte(input))
 			if slices.Contains(strings.Split(allow, ", "), method) {
 				if a.status != 200 && a.status != 204 {
-					t.Errorf("%s %s: %d %q", method, p, a.status, a.body)
+					t.Errorf("%s %s: got %d %q, want success", method, p, a.status, a.body)
 				}
 			} else if a.status != 405 || a.header.Get("Allow") != allow {
-				t.Errorf("%s %s: %d, Allow %q, want 405 and %q", method, p, a.status, a.header.Get("Allow"), allow)
+				t.Errorf("%s %s: got %d, Allow %q, want 405 and %q", method, p, a.status, a.header.Get("Allow"), allow)
 			}
 		}
 	}
@@ -186,13 +189,13 @@ func checkRow(t *testing.T, r *rig, allow string, path func() string) {
 	for _, p := range unknown {
 		for _, method := range []string{"GET", "POST", "PUT"} {
 			if a := r.do(method, p, []byte(input)); a.status != 404 {
-				t.Errorf("%s %s: %d %q", method, p, a.status, a.body)
+				t.Errorf("%s %s: got %d %q, want 404", method, p, a.status, a.body)
 			}
 		}
 	}
 }
 
-// TestRowsDoNotOverlap: which command a path names must not depend on the order of the table.
+// TestRowsDoNotOverlap: the command of a path must not depend on the order of the table.
 func TestRowsDoNotOverlap(t *testing.T) {
 	routes := newRoutes(new(Server).commands())
 	for _, r := range routes {
@@ -200,14 +203,14 @@ func TestRowsDoNotOverlap(t *testing.T) {
 			for i := range routes {
 				_, ok := routes[i].match(strings.Split(path[1:], "/"))
 				if same := routes[i].pattern == r.pattern; ok != same {
-					t.Errorf("%s and %s: %v", path, routes[i].pattern, ok)
+					t.Errorf("%s and %s: got a match: %v, want %v", path, routes[i].pattern, ok, same)
 				}
 			}
 		}
 	}
 }
 
-func TestPatternElements(t *testing.T) {
+func TestPatternsMatchTheirPaths(t *testing.T) {
 	routes := newRoutes([]command{{pattern: "a|b/{kind:x|y}/{uuid}/{from?}/{to?}"}})
 	for path, want := range map[string]map[string]string{
 		"a|b/x/" + strings.ToUpper(anyID): {"kind": "x", "uuid": anyID},
@@ -219,7 +222,7 @@ func TestPatternElements(t *testing.T) {
 		"a|b/x/" + anyID + "/1/2/3":       nil,
 	} {
 		if _, got, ok := match(routes, path); ok != (want != nil) || !maps.Equal(got, want) {
-			t.Errorf("%s: %v, %v, want %v", path, got, ok, want)
+			t.Errorf("%s: got %v, %v, want %v", path, got, ok, want)
 		}
 	}
 }

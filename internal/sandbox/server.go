@@ -15,7 +15,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Config says where a Server keeps its drives and how it behaves.
+// Config has the data folder, the account and the faults of a Server.
 type Config struct {
 	// Dir is the data folder, made with mode 0700 if it is missing. One Server at a time uses it.
 	Dir string
@@ -26,9 +26,9 @@ type Config struct {
 	Faults []Fault
 	// Seed is that of the random numbers that choose which requests faults hit; 0 picks one.
 	Seed uint64
-	// Intercept, if set, sees each authenticated request before anything else does; true means that
-	// it has answered. It may let the request take effect by calling Server.Plain with a recorder,
-	// and answer something else.
+	// Intercept, if set, gets each authenticated request first; it returns true if it has
+	// responded. It may run the request by Server.Plain with a recorder, and respond with something
+	// else.
 	Intercept func(http.ResponseWriter, *http.Request) bool
 }
 
@@ -80,7 +80,7 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// open takes the lock and reads the data folder.
+// open locks and reads the data folder.
 func (s *Server) open() error {
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return err
@@ -110,9 +110,8 @@ func (s *Server) load() (err error) {
 	return err
 }
 
-// Close stops the clone copies and gives the data folder back. A clone that has not ended becomes
-// inactive. Shut the HTTP server down first: requests after Close answer 500. A second Close does
-// nothing.
+// Close interrupts clones, whose drives become inactive, and unlocks the data folder. Shut down the
+// HTTP server first: requests after Close get 500. A second Close does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.isClosed() {
@@ -134,12 +133,13 @@ func (s *Server) isClosed() bool {
 	}
 }
 
-// Handler is the whole endpoint: authentication, Config.Intercept, faults, commands.
+// Handler is the whole endpoint: authentication, Config.Intercept, faults and commands.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.authorized(r) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="sandbox", charset="UTF-8"`)
-			newRequest(w, r).sendError(statusErrorf(http.StatusUnauthorized, "system", "Authentication is missing or wrong."))
+			err := statusErrorf(http.StatusUnauthorized, "system", "Authentication is missing or wrong.")
+			newRequest(w, r).sendError(err)
 			return
 		}
 		if s.cfg.Intercept != nil && s.cfg.Intercept(w, r) {
@@ -166,7 +166,7 @@ func (s *Server) authorized(r *http.Request) bool {
 	return ok && known&subtle.ConstantTimeCompare(secret[:], s.secret[:]) == 1
 }
 
-// serve responds to an authenticated request.
+// serve handles an authenticated request.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, faults *faultSet) {
 	req := newRequest(w, r)
 	resp, err := s.dispatch(req, faults)

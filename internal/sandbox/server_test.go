@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestAuthentication(t *testing.T) {
+func TestWrongCredentialsGet401(t *testing.T) {
 	r := newRig(t)
 	id := value(decode(r.get("/profile/info").body), "uuid")
 	for _, c := range []struct {
@@ -33,21 +33,21 @@ func TestAuthentication(t *testing.T) {
 				t.Fatal(err)
 			}
 			if (a.status == 401) != (c.status == 401) {
-				t.Errorf("%s, %s: status %d", c.name, path, a.status)
+				t.Errorf("%s, %s: got status %d, want %d", c.name, path, a.status, c.status)
 			}
 			if got := a.header.Get("WWW-Authenticate"); (a.status == 401) != strings.HasPrefix(got, "Basic realm=") {
-				t.Errorf("%s: WWW-Authenticate %q", c.name, got)
+				t.Errorf("%s: got %d with WWW-Authenticate %q", c.name, a.status, got)
 			}
 		}
 	}
 	req := r.request("GET", "/drives/list", nil)
 	req.Header.Del("Authorization")
 	if a, err := r.try(req); err != nil || a.status != 401 {
-		t.Errorf("without credentials: %d, %v", a.status, err)
+		t.Errorf("without credentials: got %d, %v; want 401", a.status, err)
 	}
 }
 
-func TestConfigIsChecked(t *testing.T) {
+func TestNewRefusesAnIncompleteConfig(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"no folder":   {User: "u", Password: "p"},
 		"no user":     {Dir: t.TempDir(), Password: "p"},
@@ -55,19 +55,20 @@ func TestConfigIsChecked(t *testing.T) {
 		"bad fault":   {Dir: t.TempDir(), User: "u", Password: "p", Faults: []Fault{{Kind: "fire"}}},
 	} {
 		if s, err := New(cfg); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: got no error, want one", name)
 			_ = s.Close()
 		}
 	}
 }
 
-func TestMethods(t *testing.T) {
+func TestCommandsOfTheManual(t *testing.T) {
 	r := newRig(t)
 	id := r.create(4096)
-	for _, path := range []string{"/drives/create", "/drives/" + id + "/set", "/drives/" + id + "/clone", "/drives/" + id + "/write", "/drives/" + id + "/write/0"} {
+	for _, command := range []string{"create", id + "/set", id + "/clone", id + "/write", id + "/write/0"} {
+		path := "/drives/" + command
 		for _, method := range []string{"GET", "PUT", "DELETE", "HEAD"} {
 			if got := r.want(405, method, path, nil).header.Get("Allow"); got != "POST" {
-				t.Errorf("%s %s: Allow %q", method, path, got)
+				t.Errorf("%s %s: got Allow %q, want POST", method, path, got)
 			}
 		}
 	}
@@ -81,10 +82,12 @@ func TestMethods(t *testing.T) {
 		r.want(200, "POST", path, nil)
 		r.want(200, "POST", "/"+path, []byte("junk"), "Content-Type", "header")
 		if got := r.want(405, "PUT", path, nil).header.Get("Allow"); got != "GET, POST" {
-			t.Errorf("PUT %s: Allow %q", path, got)
+			t.Errorf("PUT %s: got Allow %q, want GET, POST", path, got)
 		}
 	}
-	for _, path := range []string{"/drives/fly", "/drives/" + id + "/fly", "/drives/" + id[1:] + "/info", "/servers/list", "/"} {
+	for _, path := range []string{
+		"/drives/fly", "/drives/" + id + "/fly", "/drives/" + id[1:] + "/info", "/servers/list", "/",
+	} {
 		r.want(404, "GET", path, nil)
 		r.want(404, "POST", path, nil)
 	}
@@ -95,50 +98,51 @@ func TestMethods(t *testing.T) {
 	r.want(204, "GET", "/drives/"+id+"/destroy", nil)
 }
 
-func TestHeadersOfAnswers(t *testing.T) {
+func TestResponsesHaveTheirContentType(t *testing.T) {
 	r := newRig(t)
 	id := r.create(4096)
 	for _, accept := range []string{"application/json", "text/plain", "*/*"} {
 		a := r.want(200, "GET", "/drives/"+id+"/info", nil, "Accept", accept, "Content-Type", "application/json")
 		if got := a.header.Get("Content-Type"); got != "text/plain; charset=utf-8" {
-			t.Errorf("Content-Type %q", got)
+			t.Errorf("got Content-Type %q, want text", got)
 		}
 		if strings.Contains(string(a.body), "\r") || !strings.HasSuffix(string(a.body), "\n") {
-			t.Errorf("line ends of %q", a.body)
+			t.Errorf("got %q, want LF line ends", a.body)
 		}
 	}
 	if got := r.get("/drives/" + id + "/read/0/1").header.Get("Content-Type"); got != "application/octet-stream" {
-		t.Errorf("Content-Type of data %q", got)
+		t.Errorf("data: got Content-Type %q, want application/octet-stream", got)
 	}
 	if got := r.do("GET", "/nothing", nil).header.Get("Content-Type"); got != "text/plain; charset=utf-8" {
-		t.Errorf("Content-Type of an error %q", got)
+		t.Errorf("error: got Content-Type %q, want text", got)
 	}
 }
 
-func TestProfileNamesTheOwner(t *testing.T) {
+func TestProfileHasTheOwnerAndNoPassword(t *testing.T) {
 	r := newRig(t)
 	profile := decode(r.get("/profile/info").body)
 	for _, key := range []string{"uuid", "email", "type", "first_name", "last_name", "nick_name"} {
 		if value(profile, key) == "" {
-			t.Errorf("no %s in %v", key, profile)
+			t.Errorf("got no %s in %v, want one", key, profile)
 		}
 	}
 	if _, ok := profile.get("secret_key"); ok || strings.Contains(string(encode(profile)), testPassword) {
-		t.Error("the profile shows the password")
+		t.Error("got the password in the profile, want it left out")
 	}
 	if got := value(r.info(r.create(1)), "user"); got != value(profile, "uuid") {
-		t.Errorf("user %s, profile %s", got, value(profile, "uuid"))
+		t.Errorf("got user %s, want that of the profile, %s", got, value(profile, "uuid"))
 	}
 }
 
-func TestExpectContinue(t *testing.T) {
+func TestExpectContinueIsAnsweredBeforeTheBody(t *testing.T) {
 	r := newRig(t)
 	id := r.create(1 << 20)
 	c := r.dial()
 	in := bufio.NewReader(c)
-	ask := func(path string, length string) string {
+	send := func(path string, length string) (status string) {
 		t.Helper()
-		if _, err := io.WriteString(c, r.head("POST "+path, "Expect: 100-continue", "Content-Length: "+length)); err != nil {
+		head := r.head("POST "+path, "Expect: 100-continue", "Content-Length: "+length)
+		if _, err := io.WriteString(c, head); err != nil {
 			t.Fatal(err)
 		}
 		line, err := in.ReadString('\n')
@@ -147,8 +151,8 @@ func TestExpectContinue(t *testing.T) {
 		}
 		return strings.TrimSpace(line)
 	}
-	if got := ask("/drives/"+id+"/write/0", "3"); got != "HTTP/1.1 100 Continue" {
-		t.Fatalf("%q", got)
+	if got := send("/drives/"+id+"/write/0", "3"); got != "HTTP/1.1 100 Continue" {
+		t.Fatalf("got %q, want 100 Continue", got)
 	}
 	if _, err := in.ReadString('\n'); err != nil {
 		t.Fatal(err)
@@ -158,14 +162,14 @@ func TestExpectContinue(t *testing.T) {
 	}
 	res, err := http.ReadResponse(in, nil) //nolint:bodyclose // the connection is closed
 	if err != nil || res.StatusCode != 204 {
-		t.Fatalf("%v, %v", res, err)
+		t.Fatalf("got %v, %v; want 204", res, err)
 	}
-	if got := ask("/drives/"+id+"/write/0", "1048577"); got != "HTTP/1.1 400 Bad Request" {
-		t.Fatalf("a write that does not fit: %q", got)
+	if got := send("/drives/"+id+"/write/0", "1048577"); got != "HTTP/1.1 400 Bad Request" {
+		t.Fatalf("a write past the end: got %q, want 400 Bad Request", got)
 	}
 }
 
-func TestRefusalLeavesTheConnectionUsable(t *testing.T) {
+func TestRefusalKeepsTheConnection(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Faults = []Fault{{Kind: "409", Percent: 100}} })
 	id := r.create(4 << 20)
 	c := r.dial()
@@ -183,7 +187,7 @@ func TestRefusalLeavesTheConnectionUsable(t *testing.T) {
 		}
 		text, err := io.ReadAll(res.Body)
 		if res.StatusCode != 409 || res.Close || err != nil {
-			t.Fatalf("%v, %v", res, err)
+			t.Fatalf("got %v, %v; want 409 and an open connection", res, err)
 		}
 		contains(t, text, "currently in use")
 		if err := <-sent; err != nil {
@@ -192,7 +196,7 @@ func TestRefusalLeavesTheConnectionUsable(t *testing.T) {
 	}
 }
 
-func TestIntercept(t *testing.T) {
+func TestInterceptGetsAuthenticatedRequests(t *testing.T) {
 	var s *Server
 	var seen int
 	r := newRig(t, func(c *Config) {
@@ -217,7 +221,7 @@ func TestIntercept(t *testing.T) {
 	req := r.request("POST", "/drives/"+id+"/write", strings.NewReader("x"))
 	req.Header.Del("Authorization")
 	if a, err := r.try(req); err != nil || a.status != 401 || seen != 3 {
-		t.Errorf("before authentication: %d, %v, seen %d", a.status, err, seen)
+		t.Errorf("without credentials: got %d, %v, %d intercepted; want 401, 3", a.status, err, seen)
 	}
 }
 
@@ -229,16 +233,16 @@ func TestOneServerPerFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(cfg.Dir); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("folder: %v, %v", info, err)
+		t.Errorf("got the folder %v, %v; want mode 0700", info, err)
 	}
 	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "another sandbox") {
-		t.Errorf("second: %v", err)
+		t.Errorf("second server: got %v, want another sandbox", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
-		t.Errorf("second Close: %v", err)
+		t.Errorf("second Close: got %v, want no error", err)
 	}
 	again, err := New(cfg)
 	if err != nil {
@@ -248,6 +252,6 @@ func TestOneServerPerFolder(t *testing.T) {
 	w := httptest.NewRecorder()
 	s.Plain().ServeHTTP(w, httptest.NewRequest("GET", "/drives/list", nil))
 	if w.Code != 500 {
-		t.Errorf("closed server answers %d", w.Code)
+		t.Errorf("request after Close: got %d, want 500", w.Code)
 	}
 }

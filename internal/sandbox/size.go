@@ -14,9 +14,9 @@ const (
 
 var errSize = errors.New("not a size: digits are expected, then optionally k, M, G or T")
 
-// parseSize reads decimal digits and an optional suffix k, M, G or T (powers of 1024, either case)
-// as a number of bytes. A sign, a fraction, a blank, no digit at all and what does not fit into 63
-// bits are errors. 0 is a size here; whether it may stand is the caller's question.
+// parseSize parses decimal digits and an optional suffix k, M, G or T (powers of 1024, either case)
+// as a number of bytes. Signs, fractions, blanks, missing digits and values of more than 63 bits
+// are errors; 0 is not.
 func parseSize(s string) (int64, error) {
 	var n int64
 	for i := range len(s) {
@@ -40,7 +40,7 @@ func parseSize(s string) (int64, error) {
 	return n, nil
 }
 
-// suffix is the power of two that c stands for, 0 if it stands for none.
+// suffix is the power of two of a suffix, 0 if c is none.
 func suffix(c byte) int {
 	switch c {
 	case 'k', 'K':
@@ -55,9 +55,9 @@ func suffix(c byte) int {
 	return 0
 }
 
-// driveSize reads the size of a drive: 1 byte up to less than 1 PiB. The second result says what is
-// wrong with it.
-func driveSize(s string) (int64, string) {
+// driveSize parses the size of a drive: 1 byte up to less than 1 PiB. why is empty for a valid
+// size.
+func driveSize(s string) (size int64, why string) {
 	n, err := parseSize(s)
 	switch {
 	case err != nil:

@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-func TestParseSize(t *testing.T) {
+func TestParseSizeReadsSuffixes(t *testing.T) {
 	good := map[string]int64{
 		"0": 0, "1": 1, "007": 7, "4M": 4 << 20, "4096k": 4 << 20, "4096K": 4 << 20, "8G": 8 << 30, "1t": 1 << 40,
 		"9223372036854775807": math.MaxInt64, "8388607T": 8388607 << 40, "0G": 0,
 	}
 	for s, want := range good {
 		if got, err := parseSize(s); err != nil || got != want {
-			t.Errorf("%q: %d, %v; want %d", s, got, err, want)
+			t.Errorf("%q: got %d, %v; want %d", s, got, err, want)
 		}
 	}
 	for _, s := range []string{
@@ -23,7 +23,7 @@ func TestParseSize(t *testing.T) {
 		"9223372036854775808", "18446744073709551617", "8388608T", "99999999999999999999999G",
 	} {
 		if n, err := parseSize(s); err == nil {
-			t.Errorf("%q is %d, want an error", s, n)
+			t.Errorf("%q: got %d, want an error", s, n)
 		}
 	}
 }
@@ -38,7 +38,7 @@ func FuzzSize(f *testing.F) {
 		n, err := parseSize(s)
 		if !sizeForm.MatchString(s) {
 			if err == nil {
-				t.Fatalf("%q is %d", s, n)
+				t.Fatalf("%q: got %d, want an error", s, n)
 			}
 			return
 		}
@@ -46,7 +46,7 @@ func FuzzSize(f *testing.F) {
 		want.SetString(strings.TrimRight(s, "kKmMgGtT"), 10)
 		want.Lsh(want, uint(10*(shift+1)))
 		if want.IsInt64() != (err == nil) || err == nil && n != want.Int64() {
-			t.Fatalf("%q: %d, %v; want %s", s, n, err, want)
+			t.Fatalf("%q: got %d, %v; want %s", s, n, err, want)
 		}
 	})
 }

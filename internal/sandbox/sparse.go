@@ -7,19 +7,19 @@ import (
 )
 
 const (
-	// granule is the smallest run of zeros that gives disk space back, in bytes. 4 KiB would save a
+	// granule is the smallest range of zeros that is not stored, in bytes. 4 KiB would save a
 	// little more space and cost up to sixteen times the system calls on mixed data.
 	granule = 64 << 10
 	page    = 4 << 10
 )
 
-// zeros is never written to, so it takes no memory.
+// zeros is only read, so the kernel maps one page of zeros for all of it.
 var zeros [maxRead]byte
 
-// errNoHoles says that the file system cannot punch holes.
+// errNoHoles: the file system cannot punch holes, or not copy in the kernel.
 var errNoHoles = errors.New("no holes on this file system")
 
-// writeSparse stores p at off and allocates nothing for granules that are zero.
+// writeSparse writes p at off, and allocates no space for granules of zeros.
 func writeSparse(f *os.File, p []byte, off int64) error {
 	for len(p) > 0 {
 		n, zero := leadingRun(p, off)
@@ -37,8 +37,8 @@ func writeSparse(f *os.File, p []byte, off int64) error {
 	return nil
 }
 
-// leadingRun is how many bytes at the start of p are granules that all are zero, or all are not.
-// Granules are aligned in the drive, so the first may be short; so may the last.
+// leadingRun is the length of the granules at the start of p that are all zero, or all not zero.
+// Granules are aligned in the drive, so that the first and the last may be short.
 func leadingRun(p []byte, off int64) (n int, zero bool) {
 	n = min(granule-int(off%granule), len(p))
 	zero = isZero(p[:n])
@@ -52,8 +52,8 @@ func leadingRun(p []byte, off int64) (n int, zero bool) {
 	return n, zero
 }
 
-// clearRange makes the range of zeros p at off read as zeros: nothing where there is a hole
-// already, a new hole where it is worth it, else the zeros themselves.
+// clearRange makes the range of p at off read as zeros: it keeps a hole, punches one for at least a
+// granule, and else writes the zeros of p.
 func clearRange(f *os.File, p []byte, off int64) error {
 	if isHole(f, off, int64(len(p))) {
 		return nil
@@ -67,7 +67,7 @@ func clearRange(f *os.File, p []byte, off int64) error {
 	return err
 }
 
-// isZero compares with a page of zeros, at the speed of memory.
+// isZero reports whether p is all zeros, at the speed of memory.
 func isZero(p []byte) bool {
 	for len(p) > page {
 		if !bytes.Equal(p[:page], zeros[:page]) {

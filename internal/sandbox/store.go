@@ -15,13 +15,13 @@ import (
 	"github.com/transferd/transferd/internal/fsx"
 )
 
-// keySerial is the last key of a stored object: its place in the order of creation.
+// keySerial is the last key of a stored object: its number in the order of creation.
 const keySerial = "sandbox:serial"
 
 // entry is the part of an object that its store owns. A kind of object embeds it.
 type entry struct {
 	id     string // UUID
-	serial int64  // place in the order of creation
+	serial int64  // number in the order of creation
 }
 
 func (e *entry) stored() *entry { return e }
@@ -30,13 +30,13 @@ func (e *entry) stored() *entry { return e }
 type entity interface {
 	comparable
 	stored() *entry
-	// description is the object's attributes that must outlast the process, in order.
+	// description has the object's attributes that must outlast the process, in order.
 	description() object
 }
 
-// store keeps the objects of one kind: in memory to look them up, in a folder to outlast the
-// process. An object is the file UUID.KIND there, which is replaced atomically and synced. Its
-// methods may be called from any goroutine.
+// store has the objects of one kind, in memory and in a folder, which outlasts the process. An
+// object is the file UUID.KIND there, which is replaced atomically and synced. It is safe for
+// concurrent use.
 type store[T entity] struct {
 	dir  string
 	kind string
@@ -47,10 +47,10 @@ type store[T entity] struct {
 	serial int64 // of the newest object
 }
 
-// openStore reads the objects of a kind back from dir, which it creates if it is missing.
-// fromDescription makes one from its UUID and what its description was, and may find other keys
-// there. What an interrupted save left is removed. If a file cannot be read, the error names the
-// object, and the folder is as it was.
+// openStore reads the objects of a kind from dir, which it creates if it is missing.
+// fromDescription makes an object of its UUID and its description, which may have other keys, too.
+// openStore removes the temporary files of an interrupted save. If it cannot read a file, the error
+// names the object, and the folder is unchanged.
 func openStore[T entity](dir, kind string, fromDescription func(id string, o object) (T, error)) (*store[T], error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (s *store[T]) load(id string, fromDescription func(string, object) (T, erro
 		return v, err
 	}
 	if !bytes.HasSuffix(text, []byte("\n")) {
-		return v, errors.New("the file is torn: its last line has no end")
+		return v, errors.New("the file is truncated: its last line has no end")
 	}
 	o := decode(text)
 	number, _ := o.get(keySerial)
@@ -113,7 +113,7 @@ func (s *store[T]) load(id string, fromDescription func(string, object) (T, erro
 	return v, nil
 }
 
-// add keeps v as the newest object, under a UUID that is not in use. After an error it is not kept.
+// add adds v as the newest object, under a UUID that is not in use. After an error it is not added.
 func (s *store[T]) add(id string, v T) error {
 	s.mu.Lock()
 	s.serial++
@@ -126,10 +126,10 @@ func (s *store[T]) add(id string, v T) error {
 	return nil
 }
 
-// save replaces what the folder has of v. The caller is the only one that may change v meanwhile.
+// save writes v to the folder. Nothing else may change v meanwhile.
 func (s *store[T]) save(v T) error { return replaceFile(s.path(v.stored().id), s.encode(v)) }
 
-// encode is the content of the object's file: KIND UUID, the description, the place in the order.
+// encode is the content of the object's file: KIND UUID, the description, the serial number.
 func (s *store[T]) encode(v T) []byte {
 	e := v.stored()
 	o := append(object{{s.kind, e.id}}, v.description()...)
@@ -137,7 +137,7 @@ func (s *store[T]) encode(v T) []byte {
 	return encode(o)
 }
 
-// remove deletes v, which is durable once the folder is synced. After an error it is still kept.
+// remove removes v, which is durable once the folder is synced. After an error v is unchanged.
 func (s *store[T]) remove(v T) error {
 	if err := os.Remove(s.path(v.stored().id)); err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// note is a kind of object that has nothing but attributes.
+// note is a kind of object that has only attributes.
 type note struct {
 	entry
 	attributes object
@@ -37,7 +37,7 @@ func mustOpenNotes(t *testing.T, dir string) *store[*note] {
 	return s
 }
 
-// addNotes adds n objects with two attributes each, the first of them last in the alphabet.
+// addNotes adds n objects, whose attributes are not sorted.
 func addNotes(t *testing.T, s *store[*note], n int) []*note {
 	t.Helper()
 	for i := range n {
@@ -54,14 +54,14 @@ func checkNotes(t *testing.T, s *store[*note], want []*note) {
 	t.Helper()
 	got := s.list()
 	if len(got) != len(want) {
-		t.Fatalf("%d objects, want %d", len(got), len(want))
+		t.Fatalf("got %d objects, want %d", len(got), len(want))
 	}
 	for i := range got {
 		if got[i].entry != want[i].entry || !slices.Equal(got[i].attributes, want[i].attributes) {
-			t.Errorf("object %d is %v, want %v", i, *got[i], *want[i])
+			t.Errorf("object %d: got %v, want %v", i, *got[i], *want[i])
 		}
 		if found, ok := s.find(want[i].id); !ok || found != got[i] {
-			t.Errorf("find %s: %v, %v", want[i].id, found, ok)
+			t.Errorf("find %s: got %v, %v; want %v", want[i].id, found, ok, got[i])
 		}
 	}
 }
@@ -75,7 +75,7 @@ func TestStoreKeepsObjectsAndOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		if v, ok := s.find(want[i].id); ok {
-			t.Errorf("removed, but found: %v", v)
+			t.Errorf("find after remove: got %v, want none", v)
 		}
 		want = slices.Delete(want, i, i+1)
 	}
@@ -89,7 +89,7 @@ func TestStoreKeepsObjectsAndOrder(t *testing.T) {
 	checkNotes(t, s, append(want, addNotes(t, s, 1)[len(want)])) // the newest is the last
 }
 
-func TestStoreFromManyGoroutines(t *testing.T) {
+func TestStoreIsSafeForConcurrentUse(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpenNotes(t, dir)
 	var group sync.WaitGroup
@@ -98,7 +98,7 @@ func TestStoreFromManyGoroutines(t *testing.T) {
 			for range 4 {
 				v := &note{attributes: object{{"text", "x"}}}
 				if err := s.add(uuid.NewString(), v); err != nil {
-					t.Error(err)
+					t.Errorf("add: got %v, want no error", err)
 				}
 				s.list()
 			}
@@ -106,14 +106,14 @@ func TestStoreFromManyGoroutines(t *testing.T) {
 	}
 	group.Wait()
 	if n := len(s.list()); n != 32 {
-		t.Errorf("%d objects", n)
+		t.Errorf("got %d objects, want 32", n)
 	}
 	checkNotes(t, mustOpenNotes(t, dir), s.list())
 }
 
-// TestStoreWithATornFile cuts one description at every byte: the error names the object, and the
-// others are kept.
-func TestStoreWithATornFile(t *testing.T) {
+// TestTruncatedDescriptionIsNamed cuts one description at every byte: the error names the object,
+// and the others stay.
+func TestTruncatedDescriptionIsNamed(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpenNotes(t, dir)
 	all := addNotes(t, s, 3)
@@ -128,7 +128,7 @@ func TestStoreWithATornFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := openNotes(dir); err == nil || !strings.Contains(err.Error(), "load note "+all[1].id) {
-			t.Fatalf("cut after %d bytes: %v", n, err)
+			t.Fatalf("cut after %d bytes: got %v, want an error that names %s", n, err, all[1].id)
 		}
 	}
 	if err := os.WriteFile(path, whole, 0o600); err != nil {
@@ -154,16 +154,16 @@ func TestStoreOpensAfterAnInterruptedSave(t *testing.T) {
 	}
 	checkNotes(t, mustOpenNotes(t, dir), all)
 	if _, err := os.Stat(filepath.Join(dir, temporary+"1")); !os.IsNotExist(err) {
-		t.Errorf("the temporary file: %v", err)
+		t.Errorf("the temporary file: got %v, want that it does not exist", err)
 	}
 	for _, name := range foreign {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			t.Error(err)
+			t.Errorf("another program's file: got %v, want it kept", err)
 		}
 	}
 }
 
-func TestStoreKeepsNothingThatItCannotSave(t *testing.T) {
+func TestFailedAddAndRemoveChangeNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "notes")
 	s := mustOpenNotes(t, dir)
 	v := addNotes(t, s, 1)[0]
@@ -171,10 +171,10 @@ func TestStoreKeepsNothingThatItCannotSave(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.add(anyID, new(note)); err == nil {
-		t.Error("add without a folder succeeds")
+		t.Error("add without a folder: got no error, want one")
 	}
 	if err := s.remove(v); err == nil {
-		t.Error("remove without a file succeeds")
+		t.Error("remove without a file: got no error, want one")
 	}
 	checkNotes(t, s, []*note{v})
 }

@@ -9,8 +9,7 @@ import (
 // pair is one line of the API's text form: a key, one space, a value.
 type pair struct{ key, value string }
 
-// object is what lies between two blank lines of a response. The order of its pairs carries no
-// meaning.
+// object is the pairs between two blank lines of a response. Their order has no meaning.
 type object []pair
 
 func (o *object) add(key, value string) { *o = append(*o, pair{key, value}) }
@@ -49,9 +48,9 @@ func (o *object) remove(key string) {
 // blanks is what may surround a line or a value on input; the carriage return is that of CRLF.
 const blanks = " \t\r"
 
-// decode reads one object: the first space of a line separates key and value, a line without one is
-// a key with an empty value, blank lines are skipped, and the last of two equal keys wins. Text
-// that is not UTF-8 is taken as Latin-1, which is how Python's HTTP client encodes a string.
+// decode decodes one object: the first space of a line separates key and value, a line without one
+// is a key with an empty value, blank lines are skipped, and the last of two equal keys counts.
+// Text that is not UTF-8 is decoded as Latin-1, in which Python's HTTP client encodes strings.
 func decode(text []byte) object {
 	lines := string(text)
 	if !utf8.ValidString(lines) {
@@ -77,7 +76,7 @@ func decode(text []byte) object {
 	return o
 }
 
-// encode writes objects with exactly one blank line between them and LF line ends.
+// encode encodes objects, with one blank line between them and LF line ends.
 func encode(objects ...object) []byte {
 	var b bytes.Buffer
 	for i, o := range objects {
@@ -94,7 +93,7 @@ func encode(objects ...object) []byte {
 	return b.Bytes()
 }
 
-// printable tells whether s can stand in a line without breaking it for any reader.
+// printable reports whether s has no control characters or line breaks, except tabs.
 func printable(s string) bool {
 	for _, r := range s {
 		if r < ' ' && r != '\t' || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 {

@@ -8,7 +8,7 @@ import (
 	"github.com/transferd/transferd/internal/sandbox"
 )
 
-// Start serves a sandbox over real HTTP, with faults as the program's --fault takes them, until the test ends.
+// Start serves a sandbox over HTTP until the test ends. Faults have the form of sandbox.ParseFault.
 func Start(t testing.TB, cfg sandbox.Config, faults ...string) (s *sandbox.Server, url string) {
 	t.Helper()
 	for _, f := range faults {
