@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# demo.sh [IMAGE]: builds the programs, starts a transferd with a queue and an endpoint of its own, uploads a disk image (one
-# with a partition table and a file system of real files if none is given), clones the drive, downloads the clone, and
-# compares. It works in a temporary folder. However it ends, it leaves no process behind, and no file but bin/.
+# demo.sh [IMAGE]: builds the programs, starts a transferd with a queue and an endpoint of its own, uploads a disk image
+# (one with a partition table and a file system of real files if none is given), clones the drive, downloads the clone,
+# and compares. It works in a temporary folder. However it ends, it leaves no process behind, and no file but bin/.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 root=$(cd -- "$(dirname -- "$0")/.." >/dev/null && pwd)
@@ -43,7 +43,8 @@ make_image() {
 		for n in $start $sectors; do
 			# Each number as four bytes, the lowest first.
 			# shellcheck disable=SC2059
-			printf "$(printf '\\%03o\\%03o\\%03o\\%03o' $((n & 255)) $((n >> 8 & 255)) $((n >> 16 & 255)) $((n >> 24 & 255)))"
+			printf "$(printf '\\%03o\\%03o\\%03o\\%03o' \
+				$((n & 255)) $((n >> 8 & 255)) $((n >> 16 & 255)) $((n >> 24 & 255)))"
 		done
 		head -c 48 /dev/zero
 		printf '\125\252'
@@ -92,8 +93,8 @@ work=$(trap '' HUP INT QUIT PIPE TERM && mktemp -d)
 export TMPDIR="$work" TRANSFERD_STATE="$work/state" TRANSFERD_CONFIG="$work/config.yaml"
 : >"$TRANSFERD_CONFIG"
 
-# The demo is a process group of its own, which finish can end as a whole. Each process of it inherits the lock: who gets
-# the lock later is sure that all of them have ended.
+# The demo is a process group of its own, which finish can end as a whole. Each of its processes inherits the lock, so
+# that finish gets the lock when all of them have ended.
 exec 9>"$work/lock"
 flock 9
 set -m

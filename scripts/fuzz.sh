@@ -1,8 +1,8 @@
 #!/bin/sh
-# fuzz.sh COUNT: gives every fuzz target that many inputs, such as 20000x. A count and no time, for a target that is busy
-# making an input smaller when its time is up fails with "context deadline exceeded"; so that is left out too. Only the
-# project's own packages are instrumented: looking through the counters of all others, as `go test -fuzz` does, takes ten
-# times as long as most of the targets.
+# fuzz.sh COUNT: runs every fuzz target with COUNT inputs, for example 20000x. It is a count and not a time because a
+# target that minimizes an input when its time ends fails with "context deadline exceeded"; minimization is off for the
+# same reason. Only the project's own packages are instrumented: to read the counters of all packages, as
+# `go test -fuzz` does, takes ten times as long as most targets.
 set -eu
 count=$1
 work=$(mktemp -d)
@@ -12,6 +12,7 @@ grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | wh
 	go test -c -gcflags='github.com/transferd/transferd/...=-d=libfuzzer' -o "$work/fuzz.test" "$dir"
 	for target in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed 's/func //'); do
 		echo "== $dir $target"
-		(cd "$dir" && "$work/fuzz.test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$count" -test.fuzzminimizetime 1x -test.fuzzcachedir "$cache/$dir/")
+		(cd "$dir" && "$work/fuzz.test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$count" \
+			-test.fuzzminimizetime 1x -test.fuzzcachedir "$cache/$dir/")
 	done
 done

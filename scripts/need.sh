@@ -1,6 +1,6 @@
 #!/bin/sh
-# need.sh [--packages] PROGRAM=PACKAGE...: names all programs that are missing, with the Debian packages that have them, and
-# fails. It installs nothing. With --packages it prints these packages, and succeeds.
+# need.sh [--packages] PROGRAM=PACKAGE...: names all programs that are missing, with the Debian packages that have
+# them, and fails. It installs nothing. With --packages it prints these packages, and succeeds.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 list=

@@ -1,6 +1,6 @@
 #!/bin/sh
-# profile.sh: where the processor time of uploads and downloads goes, for each image, with client and sandbox in one process:
-# shares in percent. Indented lines are part of the line above them; "anywhere" is part of all.
+# profile.sh: shares of the processor time of uploads and downloads in percent, for each image, with client and sandbox
+# in one process. Lines with a dot are part of the line above without one; "anywhere" is part of all.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -14,10 +14,10 @@ share() {
 for image in dense random sparse; do
 	for job in "Upload/$image/inflight=0/verify=written" "Others/download/$image"; do
 		echo "$job"
-		(cd bench && "$dir/bench.test" -test.run '^$' -test.bench "^Benchmark$(echo "$job" | sed 's|/|$/^|g')\$" -test.benchtime 10x \
-			-test.cpuprofile "$dir/cpu.prof" >/dev/null)
-		go tool pprof -top -cum -nodecount=100000 -nodefraction=0 -relative_percentages -ignore 'bench\.image|\.destroy' \
-			"$dir/bench.test" "$dir/cpu.prof" >"$dir/top.txt" 2>/dev/null
+		(cd bench && "$dir/bench.test" -test.run '^$' -test.bench "^Benchmark$(echo "$job" | sed 's|/|$/^|g')\$" \
+			-test.benchtime 10x -test.cpuprofile "$dir/cpu.prof" >/dev/null)
+		go tool pprof -top -cum -nodecount=100000 -nodefraction=0 -relative_percentages \
+			-ignore 'bench\.image|\.destroy' "$dir/bench.test" "$dir/cpu.prof" >"$dir/top.txt" 2>/dev/null
 		while IFS='|' read -r label function; do share "$label" "$function"; done <<-END
 			client, the chunks' goroutines|worker.(*copier).carryAll
 			. read the image file|image.(*File).ReadChunk

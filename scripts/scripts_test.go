@@ -92,7 +92,8 @@ func makeDemo(image string) *exec.Cmd {
 	return cmd
 }
 
-// TestDemoTakesAnyPath runs the demo on images whose names have a meaning to make, to the shell or to transferctl.
+// TestDemoTakesAnyPath runs the demo on images whose names have a meaning to make, to the shell or
+// to transferctl.
 func TestDemoTakesAnyPath(t *testing.T) {
 	const name = ` it's "one" (1) $HOME $(shell exit 1) $(x #${y} \ & ; *.img`
 	here, err := filepath.Abs("..")
@@ -121,7 +122,8 @@ func TestDemoTakesAnyPath(t *testing.T) {
 
 // TestInterruptedDemoLeavesNothing interrupts the demo at each of its stages.
 func TestInterruptedDemoLeavesNothing(t *testing.T) {
-	// Signals that are ignored here, as under nohup, would be ignored by the programs that the test starts, too.
+	// Signals that are ignored here, as under nohup, would be ignored by the programs that the test
+	// starts, too.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT)
 	t.Cleanup(func() { signal.Stop(signals) })
@@ -133,7 +135,8 @@ func TestInterruptedDemoLeavesNothing(t *testing.T) {
 			signal syscall.Signal
 			group  bool // as a terminal sends it; else to make alone
 		}{
-			"interrupt": {syscall.SIGINT, true}, "hangup": {syscall.SIGHUP, true}, "terminate": {syscall.SIGTERM, false},
+			"interrupt": {syscall.SIGINT, true}, "hangup": {syscall.SIGHUP, true},
+			"terminate": {syscall.SIGTERM, false},
 		} {
 			t.Run(stage+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -162,14 +165,15 @@ func fakeApt(t *testing.T) (path, called string) {
 	dir := t.TempDir()
 	called = filepath.Join(dir, "called")
 	script := "#!/bin/sh\n: >'" + called + "'\n"
-	if err := os.WriteFile(filepath.Join(dir, "apt-get"), []byte(script), 0o700); err != nil { //nolint:gosec // it is run
+	err := os.WriteFile(filepath.Join(dir, "apt-get"), []byte(script), 0o700) //nolint:gosec // it must be executable
+	if err != nil {
 		t.Fatal(err)
 	}
 	return "PATH=" + dir + ":" + os.Getenv("PATH"), called
 }
 
-// TestMissingProgramsAreNamedTogether: each target names all programs that are missing, with their packages, and installs
-// none.
+// TestMissingProgramsAreNamedTogether: each target names all programs that are missing, with their
+// packages, and installs none.
 func TestMissingProgramsAreNamedTogether(t *testing.T) {
 	path, called := fakeApt(t)
 	const needs = "_NEEDS=no-such-a=package-a sh=dash no-such-b=package-b"
@@ -183,7 +187,9 @@ func TestMissingProgramsAreNamedTogether(t *testing.T) {
 		if err == nil {
 			t.Errorf("make %s: got success, want an error", target)
 		}
-		for _, want := range []string{"missing programs: no-such-a no-such-b\n", "apt-get install package-a package-b)"} {
+		for _, want := range []string{
+			"missing programs: no-such-a no-such-b\n", "apt-get install package-a package-b)",
+		} {
 			if !bytes.Contains(out, []byte(want)) {
 				t.Errorf("make %s: got %s, want it to contain %q", target, out, want)
 			}

@@ -1,12 +1,12 @@
 //go:build ruleguard
 
-// Package lint holds rules of this project that no linter has. golangci-lint reads it (gocritic, ruleguard).
+// Package lint has the lint rules of this project, which golangci-lint runs (gocritic, ruleguard).
 package lint
 
 import "github.com/quasilyte/go-ruleguard/dsl"
 
-// abilities keeps every question of the engine after an ability of an end in one file: one that is
-// asked elsewhere would be switched off in silence when the ability is renamed.
+// abilities allows type assertions of sources and sinks to their abilities in one file of the
+// engine alone: elsewhere, renaming an ability would switch it off unnoticed.
 func abilities(m dsl.Matcher) {
 	m.Match(`$_.($t)`, `$_, $_ := $_.($t)`, `$_, $_ = $_.($t)`).
 		Where(m.File().PkgPath.Matches(`internal/worker$`) && !m.File().Name.Matches(`^ends\.go$|_test\.go$`) &&
