@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The images that everything is measured on: a file system of real files, sparse as it is made; the same file system's
-// data alone; and bytes that do not compress.
+// The images that everything is measured on: a file system of real files, sparse as it is made; the
+// same file system's data alone; and bytes that do not compress.
 const (
 	sparseSize = 1 << 30
 	denseSize  = 256 << 20
@@ -41,7 +41,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// images makes each image once, when it is first asked for.
+// images makes each image once, at its first use.
 var images = map[string]func() (string, error){
 	"sparse": sparse, "dense": sync.OnceValues(makeDense), "random": sync.OnceValues(makeRandom),
 }
@@ -59,7 +59,7 @@ func image(b testing.TB, set string) string {
 	return path
 }
 
-// makeSparse makes an ext4 file system of Go's own tree.
+// makeSparse makes an ext4 file system of Go's sources.
 func makeSparse() (string, error) {
 	path := filepath.Join(work, "sparse.img")
 	mkfs, err := exec.LookPath("mkfs.ext4")
@@ -122,11 +122,11 @@ func makeRandom() (string, error) {
 	return path, err
 }
 
-// chunks is up to n chunks of an image's data.
+// chunks are up to n chunks of an image's data.
 func chunks(b *testing.B, set string, n int) [][]byte {
 	b.Helper()
 	if set == "sparse" {
-		return [][]byte{make([]byte, chunkSize)} // what is left of it chunk by chunk are zeros
+		return [][]byte{make([]byte, chunkSize)} // most of its chunks are zeros
 	}
 	f, err := os.Open(image(b, set))
 	if err != nil {
@@ -144,8 +144,8 @@ func chunks(b *testing.B, set string, n int) [][]byte {
 	return list
 }
 
-// stored is how many bytes of an image are no hole.
-func stored(b *testing.B, path string) int64 {
+// dataSize is the number of bytes of an image that are not in holes.
+func dataSize(b *testing.B, path string) int64 {
 	b.Helper()
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -154,7 +154,7 @@ func stored(b *testing.B, path string) int64 {
 	return st.Blocks * 512
 }
 
-// tebibyte is an image of 1 TiB with the chunks of the dense one, spread evenly.
+// tebibyte makes an image of 1 TiB with the chunks of the dense one, spread evenly.
 func tebibyte(b *testing.B) string {
 	b.Helper()
 	src, err := os.Open(image(b, "dense"))

@@ -38,7 +38,7 @@ func BenchmarkUpload(b *testing.B) {
 					h := newHarness(b)
 					s := upload(path)
 					s.Concurrency, s.Verify = inFlight, mode
-					b.SetBytes(stored(b, path))
+					b.SetBytes(dataSize(b, path))
 					b.ReportAllocs()
 					for b.Loop() {
 						h.Destroy(h.MustRun(s).Drive)
@@ -65,7 +65,7 @@ func BenchmarkOthers(b *testing.B) {
 		path := image(b, set)
 		begin := func(b *testing.B) (*jobtest.Harness, string) {
 			h := newHarness(b)
-			b.SetBytes(stored(b, path))
+			b.SetBytes(dataSize(b, path))
 			return h, h.MustRun(upload(path)).Drive
 		}
 		b.Run("download/"+set, func(b *testing.B) {

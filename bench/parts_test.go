@@ -33,7 +33,7 @@ func BenchmarkZero(b *testing.B) {
 	}
 }
 
-// BenchmarkDigest is the digest that was chosen, and the one that was not.
+// BenchmarkDigest compares the digest of chunks with SHA-256.
 func BenchmarkDigest(b *testing.B) {
 	p := chunks(b, "dense", 1)[0]
 	for name, sum := range map[string]func([]byte){
@@ -49,7 +49,7 @@ func BenchmarkDigest(b *testing.B) {
 	}
 }
 
-// BenchmarkCompare is what a read-back costs in addition to the reading: comparing and hashing.
+// BenchmarkCompare compares and hashes a chunk that is read back.
 func BenchmarkCompare(b *testing.B) {
 	p, c := chunks(b, "dense", 1)[0], verify.NewComparer()
 	b.SetBytes(chunkSize)
@@ -108,7 +108,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkPlan plans images of one data chunk in every hundred: its cost is that of the extents, whatever the size.
+// BenchmarkPlan plans sparse images with the same extents and different sizes.
 func BenchmarkPlan(b *testing.B) {
 	for _, size := range []int64{1 << 30, 64 << 30, 1 << 40} {
 		b.Run(fmt.Sprintf("%dGiB", size>>30), func(b *testing.B) {
@@ -121,9 +121,9 @@ func BenchmarkPlan(b *testing.B) {
 			if err := f.Truncate(size); err != nil {
 				b.Fatal(err)
 			}
-			const extents = 16
-			for i := range int64(extents) {
-				if _, err := f.WriteAt([]byte("data"), size/extents*i); err != nil {
+			const count = 16
+			for i := range int64(count) {
+				if _, err := f.WriteAt([]byte("data"), size/count*i); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -134,20 +134,21 @@ func BenchmarkPlan(b *testing.B) {
 			defer src.Close()
 			for b.Loop() {
 				n := 0
-				for _, err := range chunker.Plan(context.Background(), src.(transfer.RandomAccess).Extents(context.Background()), size, chunkSize, false) {
+				extents := src.(transfer.RandomAccess).Extents(context.Background())
+				for _, err := range chunker.Plan(context.Background(), extents, size, chunkSize, false) {
 					if n++; err != nil {
 						b.Fatal(err)
 					}
 				}
-				if n != extents {
-					b.Fatalf("%d chunks", n)
+				if n != count {
+					b.Fatalf("got %d chunks, want %d", n, count)
 				}
 			}
 		})
 	}
 }
 
-// BenchmarkRoot is the digest over all chunks of a sparse image of a tebibyte.
+// BenchmarkRoot computes the chunks root of an image of 1 TiB of zeros.
 func BenchmarkRoot(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
@@ -158,7 +159,9 @@ func BenchmarkRoot(b *testing.B) {
 func BenchmarkText(b *testing.B) {
 	var text bytes.Buffer
 	for i := range 1000 {
-		one, err := api.Encode(api.Object{"drive": fmt.Sprint(i), "name": "a name of several words", "size": "1073741824", "status": "active"})
+		one, err := api.Encode(api.Object{
+			"drive": fmt.Sprint(i), "name": "a name of several words", "size": "1073741824", "status": "active",
+		})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -17,7 +17,7 @@ import (
 
 func replace(s, old, text string) string { return strings.ReplaceAll(s, old, text) }
 
-// lab is all servers, and the link to them.
+// lab has the servers, and the link to them.
 type lab struct {
 	dir, image string
 	servers    []*exec.Cmd
@@ -40,7 +40,10 @@ func newLab(ctx context.Context, b *bench, l link, image string) (_ *lab, err er
 	}
 	for variable, words := range map[string]func(host, port string) []string{
 		"API": func(host, port string) []string {
-			words := []string{b.path("bin", "transferd"), "sandbox", "--listen", host + ":" + port, "--data", "drives", "--user", "u", "--password", "p"}
+			words := []string{
+				b.path("bin", "transferd"), "sandbox", "--listen", host + ":" + port,
+				"--data", "drives", "--user", "u", "--password", "p",
+			}
 			if l.fault != "" {
 				words = append(words, "--fault", l.fault)
 			}
@@ -57,7 +60,7 @@ func newLab(ctx context.Context, b *bench, l link, image string) (_ *lab, err er
 			return nil, err
 		}
 	}
-	// What is not measured takes the short way, past the link's shape.
+	// Scripts that are not measured use the endpoint near, which has no shaper.
 	config := "endpoints:\n"
 	for name, address := range map[string]string{"s": t.addresses["API"], "near": t.addresses["NEAR_API"]} {
 		config += fmt.Sprintf("  %s: {url: \"http://%s\", user: u, password_env: BENCH_PASSWORD}\n", name, address)
@@ -113,7 +116,7 @@ func await(ctx context.Context, address string) error {
 func (t *lab) serve(ctx context.Context, words []string) error {
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Dir = t.dir
-	// A Ctrl-C is not for them: they end with the lab, and at the latest with us.
+	// Ctrl-C does not reach them: they end with the lab, or when this process is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", words[0], err)
@@ -122,16 +125,18 @@ func (t *lab) serve(ctx context.Context, words []string) error {
 	return nil
 }
 
-// bash runs a script at the client's end.
+// bash runs a script of the client.
 func (t *lab) bash(ctx context.Context, script string) (*os.ProcessState, error) {
 	cmd := exec.CommandContext(ctx, "bash", "-c", "set -e -o pipefail\n"+script)
 	cmd.Dir = t.dir
-	// What bash has started ends with it.
+	// The processes of the script end with bash.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	at := func(name string) string { return filepath.Join(t.dir, name) }
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(filepath.Dir(t.dir), "bin")+":"+os.Getenv("PATH"), "BENCH_PASSWORD=p",
-		"IMG="+t.image, "OUT="+at("out.img"), "TARGET="+at("target.img"), "TRANSFERD_CONFIG="+at("config.yaml"), "TRANSFERD_STATE="+at("state"))
+	bin := filepath.Join(filepath.Dir(t.dir), "bin")
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "BENCH_PASSWORD=p",
+		"IMG="+t.image, "OUT="+at("out.img"), "TARGET="+at("target.img"),
+		"TRANSFERD_CONFIG="+at("config.yaml"), "TRANSFERD_STATE="+at("state"))
 	for variable, address := range t.addresses {
 		cmd.Env = append(cmd.Env, variable+"="+address)
 	}
@@ -143,8 +148,8 @@ func (t *lab) bash(ctx context.Context, script string) (*os.ProcessState, error)
 	return cmd.ProcessState, nil
 }
 
-// warm has the kernel take up, and give back, as much memory as a copy needs. A virtual machine's host takes memory back
-// that was free for seconds, and giving it out again can take longer than the copy; this way all begin alike.
+// warm makes the kernel allocate and free as much memory as a copy needs. A virtual machine's host
+// reclaims memory that was free for seconds, and to get it back can take longer than the copy.
 const warm = `head -c $(($(stat -c %s "$IMG") * 2)) /dev/zero >warm; rm warm`
 
 // measure runs a contender once and checks that the result is equal.
@@ -153,7 +158,7 @@ func (t *lab) measure(ctx context.Context, c contender) (r result, err error) {
 		return r, fmt.Errorf("prepare: %w", err)
 	}
 	out, in := t.wire()
-	served := t.served()
+	before := t.serverTime()
 	began := time.Now()
 	state, err := t.bash(ctx, c.run)
 	if err != nil {
@@ -162,20 +167,21 @@ func (t *lab) measure(ctx context.Context, c contender) (r result, err error) {
 	r.took = time.Since(began)
 	outNow, inNow := t.wire()
 	r.out, r.in = outNow-out, inNow-in
-	r.cpu = state.UserTime() + state.SystemTime() + t.served() - served
+	r.cpu = state.UserTime() + state.SystemTime() + t.serverTime() - before
 	r.peak = state.SysUsage().(*syscall.Rusage).Maxrss << 10
 	if _, err := t.bash(ctx, c.check); err != nil {
 		return r, fmt.Errorf("the result is not equal: %w", err)
 	}
-	_, err = t.bash(ctx, `rm -f "$OUT"; for d in $(transferctl api -e near drives list); do transferctl drives destroy near:$d; done`)
+	_, err = t.bash(ctx, `rm -f "$OUT"
+for d in $(transferctl api -e near drives list); do transferctl drives destroy near:$d; done`)
 	return r, err
 }
 
-// wire is the bytes that have crossed the link in each direction: what the shapers passed on or, without them, what loopback
-// did, which does not tell the directions apart.
+// wire is the number of bytes that have crossed the link in each direction: those of the shapers
+// or, without them, of loopback, which does not distinguish the directions.
 func (t *lab) wire() (out, in int64) {
 	for _, s := range t.shapers {
-		out, in = out+s.moved[0].Load(), in+s.moved[1].Load()
+		out, in = out+s.passed[0].Load(), in+s.passed[1].Load()
 	}
 	text, err := os.ReadFile("/proc/net/dev")
 	if len(t.shapers) > 0 || err != nil {
@@ -190,15 +196,15 @@ func (t *lab) wire() (out, in int64) {
 	return out, 0
 }
 
-// served is the processor time of all servers so far.
-func (t *lab) served() (total time.Duration) {
+// serverTime is the processor time of all servers since their start.
+func (t *lab) serverTime() (total time.Duration) {
 	const perTick = 10 * time.Millisecond // USER_HZ is 100 on every Linux
 	for _, s := range t.servers {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Process.Pid))
 		if err != nil {
 			continue
 		}
-		_, rest, _ := strings.Cut(string(text), ") ") // the name before it may hold blanks
+		_, rest, _ := strings.Cut(string(text), ") ") // the name before it may have blanks
 		if fields := strings.Fields(rest); len(fields) > 12 {
 			for _, f := range fields[11:13] {
 				n, _ := strconv.ParseInt(f, 10, 64)

@@ -11,18 +11,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// shaper is a link between two ends on one machine: bytes that go through it arrive later, and only so many a second each
-// way, over all connections together. It needs nothing of the kernel, so it is the same everywhere.
+// shaper is a link between two ends on one machine: it delays bytes, and limits the rate of each
+// direction, over all connections together. It does not use the kernel's traffic control.
 type shaper struct {
 	listener net.Listener
 	server   string
-	delay    time.Duration // each way
-	ways     [2]*rate.Limiter
-	moved    [2]atomic.Int64 // bytes, by way
+	delay    time.Duration    // of each direction
+	limits   [2]*rate.Limiter // by direction
+	passed   [2]atomic.Int64  // bytes, by direction
 	conns    sync.WaitGroup
 }
 
-// piece is how much is passed on at once, in bytes: a millisecond's worth or less at a gigabit.
+// piece is the most that is passed on at once, in bytes: half a millisecond at 1 Gbit/s.
 const piece = 64 << 10
 
 func newShaper(server string, s *shape) (*shaper, error) {
@@ -31,8 +31,8 @@ func newShaper(server string, s *shape) (*shaper, error) {
 		return nil, err
 	}
 	h := &shaper{listener: l, server: server, delay: s.delay}
-	for i := range h.ways {
-		h.ways[i] = rate.NewLimiter(rate.Limit(s.rate), piece)
+	for i := range h.limits {
+		h.limits[i] = rate.NewLimiter(rate.Limit(s.rate), piece)
 	}
 	h.conns.Go(h.accept)
 	return h, nil
@@ -42,45 +42,46 @@ func (h *shaper) address() string { return h.listener.Addr().String() }
 
 func (h *shaper) accept() {
 	for {
-		near, err := h.listener.Accept()
+		client, err := h.listener.Accept()
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", h.server)
+		server, err := net.Dial("tcp", h.server)
 		if err != nil {
-			_ = near.Close()
+			_ = client.Close()
 			continue
 		}
-		h.conns.Go(func() { h.pass(far, near, 0) })
-		h.conns.Go(func() { h.pass(near, far, 1) })
+		h.conns.Go(func() { h.pass(server, client, 0) })
+		h.conns.Go(func() { h.pass(client, server, 1) })
 	}
 }
 
-type parcel struct {
+// delayed is a piece, and when it is due.
+type delayed struct {
 	bytes []byte
 	due   time.Time
 }
 
-// pass takes what comes from one end to the other, each piece in its time.
-func (h *shaper) pass(to, from net.Conn, way int) {
-	const onTheWay = 256 // pieces: more than a gigabit has under way in the longest delay
-	parcels := make(chan parcel, onTheWay)
+// pass passes bytes on in one direction, each piece when it is due.
+func (h *shaper) pass(to, from net.Conn, direction int) {
+	const inFlight = 256 // pieces: more than 1 Gbit/s has in flight during the longest delay
+	pieces := make(chan delayed, inFlight)
 	h.conns.Go(func() {
-		defer close(parcels)
+		defer close(pieces)
 		for {
 			p := make([]byte, piece)
 			n, err := from.Read(p)
-			if n > 0 && h.ways[way].WaitN(context.Background(), n) == nil {
-				parcels <- parcel{p[:n], time.Now().Add(h.delay)}
+			if n > 0 && h.limits[direction].WaitN(context.Background(), n) == nil {
+				pieces <- delayed{p[:n], time.Now().Add(h.delay)}
 			}
 			if err != nil {
 				return
 			}
 		}
 	})
-	for p := range parcels {
+	for p := range pieces {
 		time.Sleep(time.Until(p.due))
-		h.moved[way].Add(int64(len(p.bytes)))
+		h.passed[direction].Add(int64(len(p.bytes)))
 		if _, err := to.Write(p.bytes); err != nil {
 			_, _ = io.Copy(io.Discard, from)
 		}
