@@ -19,13 +19,13 @@ for image in dense random sparse; do
 		go tool pprof -top -cum -nodecount=100000 -nodefraction=0 -relative_percentages \
 			-ignore 'bench\.image|\.destroy' "$dir/bench.test" "$dir/cpu.prof" >"$dir/top.txt" 2>/dev/null
 		while IFS='|' read -r label function; do share "$label" "$function"; done <<-END
-			client, the chunks' goroutines|worker.(*copier).carryAll
+			client, the chunks' goroutines|worker.(*lanes).carryAll
 			. read the image file|image.(*File).ReadChunk
 			. is it zero|chunker.IsZero
 			. compress|codec.compress
-			. receive|api.(*meteredReader).Read
-			. write the local file|image.(*storage).WriteChunk
-			. read it back, compare and hash|image.(*storage).ReadBack
+			. receive|transport.(*meteredBody).Read
+			. write the local file|image.(*offsetSink).WriteChunk
+			. read it back, compare and hash|image.(*offsetSink).ReadBack
 			client, send|http.persistConnWriter.ReadFrom
 			sandbox|sandbox.(*Server).serve
 			. receive and store|sandbox.(*Server).writeDrive

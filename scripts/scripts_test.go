@@ -165,8 +165,7 @@ func fakeApt(t *testing.T) (path, called string) {
 	dir := t.TempDir()
 	called = filepath.Join(dir, "called")
 	script := "#!/bin/sh\n: >'" + called + "'\n"
-	err := os.WriteFile(filepath.Join(dir, "apt-get"), []byte(script), 0o700) //nolint:gosec // it must be executable
-	if err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "apt-get"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return "PATH=" + dir + ":" + os.Getenv("PATH"), called

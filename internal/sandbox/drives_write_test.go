@@ -85,7 +85,7 @@ func TestGzipBodyIsStoredWholeOrNotAtAll(t *testing.T) {
 	stored := bytes.Clone(small)
 	stored[len(stored)/2] ^= 0x10
 	for name, body := range map[string][]byte{
-		"empty":                []byte{},
+		"empty":                {},
 		"no gzip":              []byte("plain text that is no gzip"),
 		"header only":          small[:10],
 		"half":                 small[:len(small)/2],
