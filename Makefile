@@ -16,6 +16,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 GO_NEEDS := go=golang-go
 VULN_NEEDS := $(GO_NEEDS) jq=jq
 MKFS_NEEDS := $(GO_NEEDS) mkfs.ext4=e2fsprogs
+DEMO_NEEDS = $(if $(IMAGE),$(GO_NEEDS),$(MKFS_NEEDS)) bash=bash flock=util-linux
 TEST_NEEDS := $(VULN_NEEDS) $(MKFS_NEEDS) redis-server=redis-server redis-cli=redis-tools mkfs.xfs=xfsprogs \
 	mkfs.btrfs=btrfs-progs mkfs.vfat=dosfstools mkswap=util-linux setpriv=util-linux script=bsdutils losetup=mount \
 	mount=mount qemu-img=qemu-utils zstd=zstd xz=xz-utils bzip2=bzip2 zip=zip
@@ -32,7 +33,7 @@ build:
 # IMAGE is any path, as it was typed: make would expand a $ in it. The shell reads it from the environment.
 override export IMAGE := $(value IMAGE)
 demo:
-	@scripts/need.sh $(if $(IMAGE),$(GO_NEEDS),$(MKFS_NEEDS))
+	@scripts/need.sh $(DEMO_NEEDS)
 	@exec scripts/demo.sh $${IMAGE:+"$$IMAGE"}
 
 test: needs build

@@ -13,26 +13,6 @@ case $image in
 *) image=$PWD/$image ;; # a name such as -a or zrh:b is no option and no address
 esac
 
-# finish ends what the demo has started, and removes its files. It ignores further signals.
-finish() {
-	status=$?
-	set +e # the terminal may be gone
-	trap '' HUP INT QUIT PIPE TERM
-	trap - EXIT
-	exec 9>&-
-	for signal in TERM KILL; do
-		[ -n "${!:-}" ] || break
-		kill -s $signal -- "-$!" 2>/dev/null
-		flock --timeout 20 "$work/lock" true && break
-	done
-	if [ $status != 0 ] && [ $status -lt 128 ] && [ -s "$work/transferd.log" ]; then
-		echo "the end of the daemon's log:" >&2
-		tail -n 20 "$work/transferd.log" >&2
-	fi
-	rm -rf "$work"
-	exit $status
-}
-
 # make_image writes an MBR with one Linux partition and, in it, an ext4 file system that holds Go's own sources.
 make_image() {
 	local start=2048 sectors=$((512 * 2048 - 2048))
@@ -59,7 +39,8 @@ demo() {
 		image=$work/disk.img
 		make_image "$image"
 	fi
-	echo "image    $image, $(stat -L -c %s "$image") bytes, $(du -k "$image" | cut -f1) KiB allocated"
+	size=$(stat -L -c %s "$image")
+	echo "image    $image, $size bytes, $(du -k "$image" | cut -f1) KiB allocated"
 
 	"$bin/transferd" --dev --listen 127.0.0.1:0 2>"$work/transferd.log" &
 	# The daemon announces its endpoint last, when its queue answers.
@@ -83,22 +64,44 @@ demo() {
 	echo "equal: the bytes that came back are the bytes that were sent"
 }
 
-work=
-trap finish EXIT
-for signal in HUP INT QUIT PIPE TERM; do
+status=0
+
+# stop ends the demo, a process group of its own, after a signal. It only notes the signal if the demo has not started.
+stop() {
+	status=$1
+	[ -z "${!:-}" ] || kill -s TERM -- "-$!" 2>/dev/null || true
+}
+
+for signal in HUP INT QUIT TERM; do
 	# shellcheck disable=SC2064
-	trap "exit $((128 + $(kill -l $signal)))" $signal
+	trap "stop $((128 + $(kill -l $signal)))" $signal
 done
-work=$(trap '' HUP INT QUIT PIPE TERM && mktemp -d)
+work=$(trap '' HUP INT QUIT TERM && mktemp -d)
+set +e # from here on the end of this script must be reached
 export TMPDIR="$work" TRANSFERD_STATE="$work/state" TRANSFERD_CONFIG="$work/config.yaml"
 : >"$TRANSFERD_CONFIG"
 
-# The demo is a process group of its own, which finish can end as a whole. Each of its processes inherits the lock, so
-# that finish gets the lock when all of them have ended.
+# Each process of the demo inherits the lock, which is free again when all of them have ended.
 exec 9>"$work/lock"
 flock 9
 set -m
-demo </dev/null &
+(set -e; demo) </dev/null &
 set +m
 exec 9>&-
+[ $status = 0 ] || stop $status
 wait $!
+failed=$?
+[ $status != 0 ] || status=$failed
+
+# The terminal may be gone, and further signals must not end this.
+trap '' HUP INT PIPE QUIT TERM
+for signal in TERM KILL; do
+	kill -s $signal -- "-$!" 2>/dev/null
+	flock --timeout 20 "$work/lock" true && break
+done
+if [ $status != 0 ] && [ $status -lt 128 ] && [ -s "$work/transferd.log" ]; then
+	echo "the end of the daemon's log:" >&2
+	tail -n 20 "$work/transferd.log" >&2
+fi
+rm -rf "$work"
+exit $status
