@@ -48,7 +48,7 @@ func describe(err error) error {
 
 // keyOf is the key, with a colon, whose value is or begins with t; empty if there is none.
 func keyOf(t *token.Token) string {
-	if t.Value == ":" { // that of the value's first key; the key of the value comes before that one
+	if t.Value == ":" { // t belongs to the value's first key; skip that key
 		t = t.Prev
 	}
 	for t = t.Prev; t != nil; t = t.Prev {

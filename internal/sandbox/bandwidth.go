@@ -12,7 +12,7 @@ import (
 const (
 	// bandwidthStep is the most that passes a bandwidth at once, in bytes.
 	bandwidthStep = 32 << 10
-	// burstsPerSecond bounds what an idle bandwidth saves up: the bytes of a hundredth of a second.
+	// burstsPerSecond limits the burst after an idle time to the bytes of a hundredth of a second.
 	burstsPerSecond = 100
 )
 

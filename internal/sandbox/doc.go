@@ -22,7 +22,7 @@
 //	account           the account's and this host's UUID
 //	drives/UUID.drive a drive's description: its attributes, one "key value" a line
 //	drives/UUID.raw   its bytes, sparse
-//	standard/img/*    library images, put there by the operator
+//	standard/img/*    library images, files of the operator
 //	standard/cd/*     library CDs
 //
 // A file NAME.info next to a library file may set its text keys (description, os, bits, ...).

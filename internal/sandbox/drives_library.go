@@ -66,7 +66,7 @@ func openLibrary(dir string) (*library, error) {
 	return &library{dir: dir, byID: make(map[string]*drive)}, nil
 }
 
-// find is the standard drive id if it is of one of the media; no media are all of them.
+// find is the standard drive with a UUID, of the given media or, without media, of both.
 func (l *library) find(id string, media ...medium) (*drive, error) {
 	for _, d := range l.list(media...) {
 		if d.id == id {
@@ -90,7 +90,7 @@ func (l *library) known(id string) *drive {
 	return d
 }
 
-// list is the drives of the media, each medium by file name; no media are all of them.
+// list are the drives of the given media or, without media, of both, each sorted by file name.
 func (l *library) list(media ...medium) []*drive {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *library) list(media ...medium) []*drive {
 	return all
 }
 
-// scan reads one medium. Folders, hidden, empty and unreadable files are passed over.
+// scan reads the folder of one medium. It skips folders and hidden, empty and unreadable files.
 func (l *library) scan(m medium) (found []*drive) {
 	dir := filepath.Join(l.dir, string(m))
 	entries, err := os.ReadDir(dir)
@@ -116,19 +116,19 @@ func (l *library) scan(m medium) (found []*drive) {
 		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, infoSuffix) || !printable(name) {
 			continue
 		}
-		info, err := os.Stat(filepath.Join(dir, name)) //nolint:gosec // as listed; links may lead elsewhere
+		info, err := os.Stat(filepath.Join(dir, name)) //nolint:gosec // from the listing; it may be a symbolic link
 		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || info.Size() >= tooLarge {
 			continue
 		}
-		found = append(found, l.place(m, name, info.Size()))
+		found = append(found, l.driveOf(m, name, info.Size()))
 	}
 	slices.SortStableFunc(found, func(a, b *drive) int { return cmp.Compare(a.path, b.path) })
 	return found
 }
 
-// place is the drive for a file, with what is true of it now. Its UUID follows from medium and name
-// alone.
-func (l *library) place(m medium, file string, size int64) *drive {
+// driveOf is the drive of a file, with its present attributes. The UUID depends on the medium and
+// the file's name alone.
+func (l *library) driveOf(m medium, file string, size int64) *drive {
 	id := libraryID("standard/" + string(m) + "/" + file)
 	path := filepath.Join(l.dir, string(m), file)
 	a := libraryAttributes(m, file, path+infoSuffix)
@@ -145,8 +145,7 @@ func (l *library) place(m medium, file string, size int64) *drive {
 	return d
 }
 
-// libraryID is the UUID of a library file, always the same for the same name: version 8 (RFC 9562),
-// from a SHA-256.
+// libraryID is the UUID of a library file, a hash of its name: version 8 (RFC 9562), from SHA-256.
 func libraryID(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	id := uuid.UUID(sum[:16])
@@ -155,8 +154,8 @@ func libraryID(name string) string {
 	return id.String()
 }
 
-// libraryAttributes describes a library file: fixed texts, and above them what the operator wrote
-// into its .info file.
+// libraryAttributes are the attributes of a library file: defaults, and the keys of its .info file,
+// which take precedence.
 func libraryAttributes(m medium, file, infoPath string) attributes {
 	a := newAttributes()
 	a.claim = claimShared
@@ -170,7 +169,7 @@ func libraryAttributes(m medium, file, infoPath string) attributes {
 		a.kind = typeCDROM
 		text.set("drive_type", "installcd")
 	}
-	note, err := os.ReadFile(infoPath) //nolint:gosec // next to a listed file
+	note, err := os.ReadFile(infoPath) //nolint:gosec // next to a file of the listing
 	if err == nil && len(note) <= maxMeta {
 		o := decode(note)
 		if name, _ := o.get("name"); name != "" && printable(name) {

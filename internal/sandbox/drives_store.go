@@ -22,7 +22,7 @@ const (
 // to these.
 type driveStore struct{ *store[*drive] }
 
-// openDrives reads the drives in dir back. A drive whose imaging was interrupted, or whose file is
+// openDrives reads the drives in dir. A drive whose imaging was interrupted, or whose file is
 // missing or too short, becomes inactive. Files that no description names are removed.
 func openDrives(dir string) (ds driveStore, err error) {
 	ds.store, err = openStore(dir, "drive", func(id string, o object) (*drive, error) {

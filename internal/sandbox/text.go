@@ -45,7 +45,7 @@ func (o *object) remove(key string) {
 	}
 }
 
-// blanks is what may surround a line or a value on input; the carriage return is that of CRLF.
+// blanks are trimmed from lines and values of input; the carriage return is that of CRLF.
 const blanks = " \t\r"
 
 // decode decodes one object: the first space of a line separates key and value, a line without one
