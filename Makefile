@@ -11,8 +11,8 @@ TIME ?= 2m
 # Programs of the administrator, such as mkfs, are not on every user's path.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-# The programs that targets run, as PROGRAM=PACKAGE, with the Debian package of each; coreutils, gzip and tar are on every
-# Debian. No test passes without a program that it needs.
+# The programs that targets run, as PROGRAM=PACKAGE, with the Debian package of each; coreutils, gzip and tar are on
+# every Debian. No test passes without a program that it needs.
 GO_NEEDS := go=golang-go
 VULN_NEEDS := $(GO_NEEDS) jq=jq
 MKFS_NEEDS := $(GO_NEEDS) mkfs.ext4=e2fsprogs

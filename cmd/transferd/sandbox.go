@@ -67,7 +67,8 @@ corrupt-write=0.1%, corrupt-read=0.1%, latency=20ms, bandwidth=100M (bytes a sec
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7420", "`address` to serve on")
 	cmd.Flags().StringVar(&cfg.Dir, "data", "sandbox-data", "`folder` for the files of the drives")
 	cmd.Flags().StringVar(&cfg.User, "user", "sandbox", "`name` of the account")
-	cmd.Flags().StringVar(&cfg.Password, "password", "", "`password` of the account (default: a random one, which is printed)")
+	cmd.Flags().StringVar(&cfg.Password, "password", "",
+		"`password` of the account (default: a random one, which is printed)")
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "`fault` to inject, such as 409=5% (may be repeated)")
 	cmd.Flags().Uint64Var(&seed, "seed", 0, "`seed` of the random choice of faults, a number (default: a random one)")
 	return cmd
