@@ -135,7 +135,7 @@ func BenchmarkPlan(b *testing.B) {
 			for b.Loop() {
 				n := 0
 				extents := src.(transfer.RandomAccess).Extents(context.Background())
-				for _, err := range chunker.Plan(context.Background(), extents, size, chunkSize, false) {
+				for _, err := range chunker.Chunks(context.Background(), extents, size, chunkSize, false) {
 					if n++; err != nil {
 						b.Fatal(err)
 					}

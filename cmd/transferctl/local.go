@@ -115,7 +115,7 @@ func (a *app) attempt(ctx context.Context, store *localstore.Store, spec transfe
 		Opener: a.opener(), Policy: flow.DefaultPolicy, Log: zap.NewNop(),
 		Observe: func(p transfer.Progress) {
 			job.Progress = p
-			job.Time(time.Now())
+			job.SetTimes(time.Now())
 			waits.show(ctx, &job)
 			_ = follower.show(&job)
 		},
@@ -125,7 +125,7 @@ func (a *app) attempt(ctx context.Context, store *localstore.Store, spec transfe
 	err := w.Run(ctx, nil, worker.Job{ID: store.ID(), Spec: spec}, &localStore{Store: store, queue: claims})
 	now := time.Now().UTC()
 	job.FinishedAt = &now
-	job.Time(now)
+	job.SetTimes(now)
 	job.State, job.Error = transfer.Succeeded, transfer.FailureOf(err)
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -26,8 +26,8 @@ func notCarriedOut(code transfer.Code) bool {
 // that retryable allows. It prints each failure on stderr.
 func (a *app) retry(ctx context.Context, retryable func(transfer.Code) bool, call func() error) error {
 	policy := flow.DefaultPolicy
-	policy.Call, policy.Busy, policy.Asked = commandRetryTime, commandRetryTime, commandRetryTime
-	var asked flow.Asked
+	policy.Call, policy.Busy, policy.RequestedWait = commandRetryTime, commandRetryTime, commandRetryTime
+	var requested flow.RequestedWait
 	var final error // a failure after which the call is not made again
 	try := func() error {
 		note := func() { fmt.Fprintln(a.stderr, "no response yet, waiting") }
@@ -44,7 +44,7 @@ func (a *app) retry(ctx context.Context, retryable func(transfer.Code) bool, cal
 		if err == nil || verdict == transfer.RetryNever {
 			return firstError(final, err)
 		}
-		r := flow.Retry{Policy: &policy, Verdict: verdict, Asked: &asked, OnFailure: a.printRetry}
+		r := flow.Retry{Policy: &policy, Verdict: verdict, RequestedWait: &requested, OnFailure: a.printRetry}
 		if err = r.Run(ctx, err, try); transfer.CodeOf(err).Retry() == verdict {
 			return err
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestEncodeAllocatesNothing holds a job's memory to its buffers: what a chunk is encoded with
-// comes from the codec's pools, which the race detector empties at random.
+// TestEncodeAllocatesNothing: buffers and gzip writers come from pools, so encoding does not add to a
+// job's memory. The race detector empties pools at random.
 func TestEncodeAllocatesNothing(t *testing.T) {
 	for _, level := range []transfer.Compression{transfer.CompressionNone, transfer.CompressionAuto, 1, 6} {
 		c := NewCodec(level)
@@ -18,8 +18,8 @@ func TestEncodeAllocatesNothing(t *testing.T) {
 			if n := testing.AllocsPerRun(20, func() {
 				b := c.Encode(p)
 				b.Release()
-			}); n > 1 { // the samples' counter
-				t.Errorf("%s: a chunk of %s takes %v allocations", level, name, n)
+			}); n > 1 { // the countingWriter of the samples
+				t.Errorf("%s: got %v allocations for a chunk of %s, want at most 1", level, n, name)
 			}
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// autoCodec has a selector that picks gzip for all chunks, or plain.
+// autoCodec returns a codec whose selector picks gzip for all chunks, or plain for all.
 func autoCodec(gzip bool) *Codec {
 	c := NewCodec(transfer.CompressionAuto)
 	c.selector.phase = phaseSettled
@@ -24,11 +24,11 @@ func checkFlows(t *testing.T, c *Codec, when string, flows, waiting int) {
 	}
 }
 
-// TestSendingStartsTheWire: until Sending a gzip body has a flow that waits and a plain one has none;
-// a body that is never sent leaves the counts balanced.
+// TestSendingStartsTheWire: before Sending a gzip body has a waiting flow and a plain body has none. A body
+// that is never sent leaves the counts balanced.
 func TestSendingStartsTheWire(t *testing.T) {
 	for name, tc := range map[string]struct {
-		gzip           bool // is picked
+		gzip           bool // picked
 		data           []byte
 		flows, waiting int // after Encode
 	}{
@@ -52,8 +52,8 @@ func TestSendingStartsTheWire(t *testing.T) {
 	}
 }
 
-// TestBodiesWithoutAFlow are zeros and all of a fixed level: nothing is observed of them.
-func TestBodiesWithoutAFlow(t *testing.T) {
+// TestZerosAndFixedLevelsHaveNoFlow: they are not observed.
+func TestZerosAndFixedLevelsHaveNoFlow(t *testing.T) {
 	c := autoCodec(true)
 	b := c.Encode(make([]byte, maxChunk))
 	b.Sending()
@@ -67,8 +67,8 @@ func TestBodiesWithoutAFlow(t *testing.T) {
 	}
 }
 
-// TestWaitingIsNoWireTime: what a plain body waits between Encode and Sending is not in its goodput,
-// also if it was to go as gzip, and a gzip body that waits takes no share from it.
+// TestWaitingIsNoWireTime: the goodput of a plain body does not include its wait between Encode and
+// Sending, even if it was picked for gzip. A gzip body that waits takes no share of the wire.
 func TestWaitingIsNoWireTime(t *testing.T) {
 	for name, gzip := range map[string]bool{"plain": false, "gzip, incompressible": true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -89,9 +89,9 @@ func TestWaitingIsNoWireTime(t *testing.T) {
 	}
 }
 
-// TestGoodputOfWaitingGzip: bodies that are compressed ahead and go one after another move as much as
-// the wire, however long each waited.
-func TestGoodputOfWaitingGzip(t *testing.T) {
+// TestCompressingAheadKeepsGoodput: bodies that are compressed ahead and sent one after another have the
+// goodput of the wire, however long each waited.
+func TestCompressingAheadKeepsGoodput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSelector(doubled)
 		flows := make([]Flow, 3)
@@ -110,8 +110,8 @@ func TestGoodputOfWaitingGzip(t *testing.T) {
 	})
 }
 
-// TestNothingIsObservedOfABodyNeverSent, whatever is said to have arrived.
-func TestNothingIsObservedOfABodyNeverSent(t *testing.T) {
+// TestUnsentBodyIsNotObserved, even after Arrived.
+func TestUnsentBodyIsNotObserved(t *testing.T) {
 	for _, gzip := range []bool{true, false} {
 		c := autoCodec(gzip)
 		before := [2]goodput{c.selector.plain, c.selector.gzip}
@@ -124,24 +124,24 @@ func TestNothingIsObservedOfABodyNeverSent(t *testing.T) {
 	}
 }
 
-// TestProbeNeverSent lets the next chunk probe.
-func TestProbeNeverSent(t *testing.T) {
+// TestUnsentProbeIsRepeated by the next chunk.
+func TestUnsentProbeIsRepeated(t *testing.T) {
 	c := NewCodec(transfer.CompressionAuto)
 	p := make([]byte, maxChunk)
 	n := c.Probe(len(p), 0)
 	b := c.Plain(p[:n])
 	if n == 0 || c.Probe(len(p), 0) != 0 {
-		t.Error("want one probe, and one alone")
+		t.Errorf("got a probe of %d bytes, or a second one, want exactly one", n)
 	}
 	b.Release()
 	checkFlows(t, c, "released", 0, 0)
 	if c.Probe(len(p), 0) == 0 {
-		t.Error("no chunk probes after a probe that was never sent")
+		t.Error("after a probe that was not sent: got none, want another")
 	}
 }
 
-// TestProbeTimeRunsFromSending: what bounds plain from above while a probe is in flight is its time on
-// the wire, not since it was asked for.
+// TestProbeTimeRunsFromSending: while a probe is in flight, its time on the wire is the upper bound of
+// plain, not the time since Probe.
 func TestProbeTimeRunsFromSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewCodec(transfer.CompressionAuto)
@@ -150,13 +150,13 @@ func TestProbeTimeRunsFromSending(t *testing.T) {
 		defer b.Release()
 		<-time.After(time.Hour)
 		if rate, _ := c.selector.gzipGoodput(); rate != 0 {
-			t.Errorf("before the probe is sent gzip is expected to move %.0f bytes a second, want 0", rate)
+			t.Errorf("before the probe is sent: got a gzip goodput of %.0f bytes a second, want 0", rate)
 		}
 		b.Sending()
 		<-time.After(time.Second)
 		want := tuning.estimateMargin * estimatedRatio * float64(tuning.probeSize)
 		if rate, _ := c.selector.gzipGoodput(); rate != want {
-			t.Errorf("a second later gzip is expected to move %.0f bytes a second, want %.0f", rate, want)
+			t.Errorf("a second after it is sent: got a gzip goodput of %.0f bytes a second, want %.0f", rate, want)
 		}
 	})
 }

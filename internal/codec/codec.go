@@ -10,27 +10,27 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Codec encodes the chunks of one job. It is safe for concurrent use: chunks are compressed at the
-// same time, each by one goroutine, which scales with the cores where splitting one chunk does not.
+// Codec encodes the chunks of one job. It is safe for concurrent use. Several goroutines compress one
+// chunk each at the same time; this scales with the cores better than splitting one chunk does.
 type Codec struct {
-	level    int       // gzip's, 0: plain
-	selector *Selector // nil: always level
-	speed    speed
+	level    int       // of gzip; 0: plain
+	selector *Selector // nil: level is fixed
+	speed    compressionSpeed
 	zeros    sync.Map // int → []byte, the gzip member of that many zeros
 }
 
-// estimatedRatio is how much a file system's data shrinks, until it is observed. Measured: two to
-// seven times.
+// estimatedRatio is the compression ratio of a file system's data until it is observed. Measured values
+// are from two to seven.
 const estimatedRatio = 2
 
-// encoders bounds how many chunks are compressed at once, in all jobs: more than there are cores only
-// take turns.
+// encoders limits how many chunks are compressed at once in all jobs. More than one a core would only
+// share the cores.
 var encoders = make(chan struct{}, runtime.GOMAXPROCS(0))
 
-// NewCodec makes a codec for one job. With CompressionAuto it selects an encoding for each chunk;
-// otherwise all go plain or with the level of gzip that c is.
+// NewCodec returns a codec for one job. With CompressionAuto it selects an encoding for each chunk;
+// otherwise all chunks are plain or gzip of level c.
 func NewCodec(c transfer.Compression) *Codec {
-	codec := &Codec{level: int(c), speed: speed{rate: fastSpeed}}
+	codec := &Codec{level: int(c), speed: compressionSpeed{rate: fastSpeed}}
 	if c == transfer.CompressionAuto {
 		codec.level = fastLevel
 		codec.selector = NewSelector(func(plain float64) float64 {
@@ -40,24 +40,23 @@ func NewCodec(c transfer.Compression) *Codec {
 	return codec
 }
 
-// Body is a chunk encoded for the wire, from Encode or Plain. Whoever sends it calls Sending as its
-// first byte goes to the wire, Arrived if the endpoint has taken it, and Release in any case. Its
-// methods are called by one goroutine at a time.
+// Body is a chunk encoded for the wire, from Encode or Plain. The sender calls Sending right before the
+// first byte goes to the wire, Arrived if the endpoint has stored the chunk, and Release in any case. One
+// goroutine at a time calls its methods.
 type Body struct {
 	Bytes []byte // valid until Release; read only
-	Gzip  bool   // Bytes is one gzip member; else it is the chunk itself
+	Gzip  bool   // Bytes is one gzip member; otherwise it is the chunk itself
 
-	buf      *bytes.Buffer // of Bytes, to be reused; nil: they are not ours
-	selector *Selector     // that the body is observed for; nil: none
-	flow     Flow          // of selector; zero until it begins
+	buf      *bytes.Buffer // holds Bytes and is returned to the pool; nil: Bytes is not from the pool
+	selector *Selector     // observes the body; nil: none
+	flow     Flow          // of selector; zero before it begins
 	sent     bool          // Sending was called
 	arrived  int           // bytes of the image
-	working  time.Duration // spent on compressing, and on waiting for a core to do so
+	working  time.Duration // spent on compressing, and on waiting for a core
 }
 
-// Sending says that the body's bytes start to go to the wire. Until then a gzip body takes no share
-// of the wire and a plain one takes no time, however long it waits for its turn. Only the first call
-// counts.
+// Sending records that the body's first byte goes to the wire now. Before that, a gzip body has no share
+// of the wire and a plain body takes no time, however long it waits. Only the first call counts.
 func (b *Body) Sending() {
 	if b.selector == nil || b.sent {
 		return
@@ -70,15 +69,15 @@ func (b *Body) Sending() {
 	b.flow.Sending(b.Gzip)
 }
 
-// Arrived says that the endpoint has the chunk, n bytes of the image: Release then counts it as an
-// observation, if it was sent.
+// Arrived records that the endpoint has stored the chunk, n bytes of the image. Release then makes it an
+// observation, if Sending was called.
 func (b *Body) Arrived(n int) { b.arrived = n }
 
-// Release returns the body's memory and ends its flow, whether it was sent or not. It is called once,
-// when nothing reads Bytes any more.
+// Release returns the body's memory and ends its flow, whether the body was sent or not. It is called
+// once, when nothing reads Bytes any more.
 func (b *Body) Release() {
 	if b.selector != nil {
-		if !b.sent { // a flow that nothing is observed of; if it was the probe, the next chunk may probe
+		if !b.sent { // end the flow without an observation; after an unsent probe the next chunk may probe
 			b.Sending()
 			b.arrived = 0
 		}
@@ -90,9 +89,9 @@ func (b *Body) Release() {
 	*b = Body{}
 }
 
-// Probe is how many bytes of a chunk of size bytes the caller is to send first and by themselves,
-// encoded by Plain, for the codec to observe the link; 0: none. rtt is the lowest observed round-trip
-// time to the endpoint, 0 if unknown.
+// Probe returns how many bytes of a chunk of size bytes the caller sends first, in a call of their own
+// and encoded by Plain, so that the codec can observe the link; 0: none. rtt is the lowest observed
+// round-trip time to the endpoint; 0: unknown.
 func (c *Codec) Probe(size int, rtt time.Duration) int {
 	if c.selector == nil {
 		return 0
@@ -100,12 +99,12 @@ func (c *Codec) Probe(size int, rtt time.Duration) int {
 	return c.selector.Probe(size, rtt)
 }
 
-// Plain returns p to be sent as it is. The body shares p's memory.
+// Plain returns p as a body without encoding. The body shares p's memory.
 func (c *Codec) Plain(p []byte) Body { return Body{Bytes: p, selector: c.selector} }
 
-// Encode returns p as it is to be sent. It may be called before it is the chunk's turn to be sent. The
-// body may share p's memory, so p stays as it is until Release. Encode waits for a core if all of
-// them compress, and up to 50 ms for a probe in flight.
+// Encode returns p encoded for the wire. It may be called before the chunk may be sent. The body may share
+// p's memory, so p must not change until Release. Encode waits for a core if all of them compress, and
+// up to 50 ms for a probe in flight.
 func (c *Codec) Encode(p []byte) Body {
 	switch {
 	case c.level == 0:
@@ -134,7 +133,8 @@ func (c *Codec) Encode(p []byte) Body {
 	return b
 }
 
-// zeroBody makes the gzip member of n zeros once for each n; a job has at most two lengths of chunk.
+// zeroBody returns the gzip member of n zeros. It compresses them once for each n; a job has at most two
+// chunk lengths.
 func (c *Codec) zeroBody(n int) []byte {
 	if b, ok := c.zeros.Load(n); ok {
 		return b.([]byte)

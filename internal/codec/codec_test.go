@@ -34,14 +34,14 @@ var text = sync.OnceValue(func() []byte {
 	return p
 })
 
-// textBytes compresses to about a third.
+// textBytes returns n bytes that compress to about a third.
 func textBytes(n int) []byte { return bytes.Clone(text()[:n]) }
 
 var kinds = map[string]func(n int) []byte{
 	"zeros": func(n int) []byte { return make([]byte, n) }, "random": randomBytes, "text": textBytes,
 }
 
-// decode reads a body as an endpoint would, with another library's gzip.
+// decode decodes a body like an endpoint, with the standard library's gzip.
 func decode(t testing.TB, b Body) []byte {
 	t.Helper()
 	if !b.Gzip {
@@ -59,7 +59,8 @@ func decode(t testing.TB, b Body) []byte {
 	return p
 }
 
-func TestCodecRoundTrip(t *testing.T) {
+// TestBodiesDecodeToTheirChunks at each level, and a body keeps no memory after its release.
+func TestBodiesDecodeToTheirChunks(t *testing.T) {
 	levels := []transfer.Compression{transfer.CompressionAuto, transfer.CompressionNone, 1, 2, 3, 4, 5, 6, 7, 8, 9}
 	for _, level := range levels {
 		c := NewCodec(level)
@@ -70,17 +71,17 @@ func TestCodecRoundTrip(t *testing.T) {
 				for range 2 {
 					b := c.Encode(p)
 					if !bytes.Equal(decode(t, b), keep) || !bytes.Equal(p, keep) {
-						t.Errorf("%s: %d bytes of %s came back different", level, n, name)
+						t.Errorf("%s: %d bytes of %s differ after decoding", level, n, name)
 					}
 					if level == transfer.CompressionNone && b.Gzip {
-						t.Errorf("none compressed %d bytes of %s", n, name)
+						t.Errorf("none: %d bytes of %s are gzip, want plain", n, name)
 					}
 					if level > 0 && !b.Gzip {
-						t.Errorf("%s sent %d bytes of %s raw", level, n, name)
+						t.Errorf("%s: %d bytes of %s are plain, want gzip", level, n, name)
 					}
 					b.Release()
 					if b.Bytes != nil {
-						t.Errorf("%s: a released body keeps its bytes", level)
+						t.Errorf("%s: a released body has %d bytes, want none", level, len(b.Bytes))
 					}
 				}
 			}
@@ -88,25 +89,26 @@ func TestCodecRoundTrip(t *testing.T) {
 	}
 }
 
-func TestCodecChooses(t *testing.T) {
+// TestAutoLeavesIncompressibleChunksPlain, without a copy, and never makes a chunk longer.
+func TestAutoLeavesIncompressibleChunksPlain(t *testing.T) {
 	c := NewCodec(transfer.CompressionAuto)
 	for _, n := range []int{4096, 64 << 10, 64<<10 + 1, maxChunk} {
 		for name, gzipped := range map[string]bool{"zeros": true, "random": false, "text": true} {
 			p := kinds[name](n)
 			b := c.Encode(p)
 			if b.Gzip != gzipped {
-				t.Errorf("%d bytes of %s: gzip %t", n, name, b.Gzip)
+				t.Errorf("%d bytes of %s: got gzip %t, want %t", n, name, b.Gzip, gzipped)
 			}
 			if len(b.Bytes) > len(p) {
-				t.Errorf("%d bytes of %s became %d", n, name, len(b.Bytes))
+				t.Errorf("%d bytes of %s: got a body of %d bytes, want at most %d", n, name, len(b.Bytes), n)
 			}
 			if !b.Gzip && &b.Bytes[0] != &p[0] {
-				t.Errorf("%d raw bytes of %s were copied", n, name)
+				t.Errorf("%d plain bytes of %s were copied, want shared memory", n, name)
 			}
 			b.Release()
 		}
 	}
-	// The samples may be wrong about a chunk, never about its bytes: text between the samples, random where they look.
+	// Samples that mislead, of text with random bytes exactly where it is sampled, cost only speed.
 	p := textBytes(maxChunk)
 	stride := (len(p) - sampleSize) / (sampleCount - 1)
 	for i := range sampleCount {
@@ -115,24 +117,25 @@ func TestCodecChooses(t *testing.T) {
 	b := c.Encode(p)
 	defer b.Release()
 	if !bytes.Equal(decode(t, b), p) {
-		t.Error("a chunk that the samples misjudge came back different")
+		t.Error("a chunk with misleading samples differs after decoding")
 	}
 }
 
+// TestZeroBodyIsMadeOnce for each length, and outlives the release of a body that shares it.
 func TestZeroBodyIsMadeOnce(t *testing.T) {
 	c := NewCodec(1)
 	a, b := c.Encode(make([]byte, maxChunk)), c.Encode(make([]byte, maxChunk))
 	if &a.Bytes[0] != &b.Bytes[0] || len(a.Bytes) > 8<<10 {
-		t.Errorf("two bodies of %d and %d bytes", len(a.Bytes), len(b.Bytes))
+		t.Errorf("got bodies of %d and %d bytes, want one of at most 8 KiB that both share", len(a.Bytes), len(b.Bytes))
 	}
 	a.Release()
 	if !bytes.Equal(decode(t, b), make([]byte, maxChunk)) {
-		t.Error("releasing one took the other's bytes")
+		t.Error("the second body differs after the first was released")
 	}
 }
 
-// TestCodecConcurrent: a body stays as it is until it is released, whatever others encode meanwhile.
-func TestCodecConcurrent(t *testing.T) {
+// TestBodyIsStableUntilItsRelease, while other goroutines encode.
+func TestBodyIsStableUntilItsRelease(t *testing.T) {
 	for _, level := range []transfer.Compression{transfer.CompressionAuto, 1, 6} {
 		c := NewCodec(level)
 		var wg sync.WaitGroup
@@ -188,7 +191,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// BenchmarkEncodeParallel is several chunks side by side, as jobs encode them.
+// BenchmarkEncodeParallel encodes several chunks at once, as jobs do.
 func BenchmarkEncodeParallel(b *testing.B) {
 	p := textBytes(maxChunk)
 	c := NewCodec(1)

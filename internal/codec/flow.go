@@ -2,26 +2,27 @@ package codec
 
 import "time"
 
-// Flow is one chunk under way. Begin starts it, Sending follows when its bytes start to go to the
-// wire, End is called exactly once. One goroutine at a time uses a Flow; the Selector is shared.
+// Flow is one chunk between Begin and End, as the Selector accounts for it. Sending is called when its
+// first byte goes to the wire, End exactly once. One goroutine at a time uses a Flow; the Selector is
+// shared.
 type Flow struct {
 	selector    *Selector
-	asked       bool // it was to go as gzip
+	picked      bool // for gzip
 	waiting     bool // none of its bytes has gone to the wire
 	began       time.Time
-	all, moving float64 // of wire, when it began
+	all, moving float64 // of wire, at the beginning of the flow
 }
 
-// wire counts the flows of a selector. With k flows at once each takes k times as long as alone, so
-// a flow's goodput is multiplied by the mean number of flows during it, which the integrals give.
+// wire counts the flows of a selector. Of k concurrent flows each takes k times as long as alone. So a
+// flow's rate is multiplied by the mean number of flows during it, which the integrals give.
 type wire struct {
-	flows       int     // under way
-	waiting     int     // of them, those without a byte on the wire
+	flows       int     // begun and not ended
+	waiting     int     // those of them without a byte on the wire
 	all, moving float64 // flows, and flows that are not waiting, integrated over time; flows × seconds
 	last        time.Time
 }
 
-// advance brings the integrals up to now.
+// advance extends the integrals to now.
 func (w *wire) advance() (now time.Time) {
 	now = time.Now()
 	if !w.last.IsZero() {
@@ -33,9 +34,9 @@ func (w *wire) advance() (now time.Time) {
 	return now
 }
 
-// Begin starts a flow. gzip says that the chunk is to go as gzip: then it waits, without a share of
-// the wire, until Sending. Whether it does go as gzip is said to End: it may not compress, or the
-// endpoint not offer it. A plain flow is on the wire at once.
+// Begin starts a flow. gzip says that the chunk was picked for gzip: then the flow has no share of the
+// wire until Sending. The encoding that was used in the end is an argument of End: the chunk may not
+// compress, or the endpoint may not support gzip. A plain flow is on the wire at once.
 func (s *Selector) Begin(gzip bool) Flow {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,12 +47,12 @@ func (s *Selector) Begin(gzip bool) Flow {
 	} else if s.probe.inFlight && s.probe.began.IsZero() {
 		s.probe.began = now
 	}
-	return Flow{selector: s, asked: gzip, waiting: gzip, began: now, all: s.wire.all, moving: s.wire.moving}
+	return Flow{selector: s, picked: gzip, waiting: gzip, began: now, all: s.wire.all, moving: s.wire.moving}
 }
 
-// Sending says that the chunk's bytes start to go to the wire, as gzip or plain. The time of a gzip
-// chunk runs since Begin, because compressing is part of what gzip costs; that of one that was to go
-// as gzip and does not compress starts here. Only the first call counts.
+// Sending records that the chunk's first byte goes to the wire now, as gzip or plain. The time of a gzip
+// chunk runs from Begin, because compressing is part of the cost of gzip. The time of a chunk that was
+// picked for gzip but does not compress starts here. Only the first call counts.
 func (f *Flow) Sending(gzip bool) {
 	if !f.waiting {
 		return
@@ -67,8 +68,9 @@ func (f *Flow) Sending(gzip bool) {
 	}
 }
 
-// End ends the flow, sent or not. gzip says how the chunk went; n is its length in the image, bytes,
-// 0 if it did not arrive; working is the time that this machine's processors took for it.
+// End ends the flow, whether the chunk was sent or not. gzip is the encoding that was used; n is the
+// chunk's length in the image, bytes, 0 if it did not arrive; working is the processor time that this
+// host spent on it.
 func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	s := f.selector
 	s.mu.Lock()
@@ -80,11 +82,11 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	}
 	elapsed := now.Sub(f.began)
 	took := elapsed
-	if f.asked {
-		s.explore.first = false // whatever became of it: the next chunk may explore
+	if f.picked {
+		s.explore.first = false // whether it arrived or not, the next chunk may explore
 	} else if s.probe.inFlight {
 		s.probe.inFlight = false
-		// It was alone. Where many chunks are in flight, the round-trip time costs next to nothing.
+		// A probe is alone in flight. With many chunks in flight the round-trip time costs almost nothing.
 		took = max(elapsed-s.probe.rtt, elapsed/tuning.maxDoubt)
 	}
 	if n < tuning.minSample || took <= 0 {

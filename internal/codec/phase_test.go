@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// inPhase is a selector in p: plain moves 100 MiB/s where it is observed, and so does gzip; in
+// inPhase returns a selector in phase p. Encodings that are observed in p have a goodput of 100 MiB/s. In
 // phaseTrial gzip is current and has 100 MiB/s to beat.
 func inPhase(p phase) *Selector {
 	s := NewSelector(doubled)
 	s.phase = p
-	known := goodput{rate: 100 * mib, seen: time.Second, bytes: tuning.ewmaBytes}
+	known := goodput{rate: 100 * mib, took: time.Second, bytes: tuning.ewmaBytes}
 	if p != phaseProbe {
 		s.plain = known
 	}
@@ -25,7 +25,7 @@ func inPhase(p phase) *Selector {
 	return s
 }
 
-// arrives is one flow that moves n bytes in so long.
+// arrives is one flow that moves n bytes in took.
 func arrives(gzip bool, n int, took time.Duration) func(*Selector) {
 	return func(s *Selector) {
 		f := s.Begin(gzip)
@@ -43,11 +43,11 @@ func repeated(times int, event func(*Selector)) func(*Selector) {
 	}
 }
 
-// TestPhases holds the selector to its table: which phase each event leads to, and which encoding is
-// then current.
-func TestPhases(t *testing.T) {
+// TestSelectorFollowsItsTable holds the table at type phase: each event leads to the next phase and to the
+// current encoding.
+func TestSelectorFollowsItsTable(t *testing.T) {
 	pick := func(s *Selector) { s.Pick() }
-	// better makes the other encoding move rate, observed a moment ago.
+	// better sets the goodput of the other encoding to rate, as if just observed.
 	better := func(rate float64) func(*Selector) {
 		return func(s *Selector) {
 			s.other().rate, s.explore.sampled = rate, true
@@ -60,7 +60,7 @@ func TestPhases(t *testing.T) {
 			better(200 * mib)(s)
 		}
 	}
-	// slow and fast are 68 MiB, of which the first chunk only starts the clock.
+	// 17 chunks of 4 MiB give a wall-clock rate: the first one only starts the clock.
 	fast := 20 * time.Millisecond
 	slow := 80 * time.Millisecond
 	for _, tc := range []struct {
@@ -95,7 +95,10 @@ func TestPhases(t *testing.T) {
 			s.gzip.rate = 200 * mib
 			s.Pick()
 		}, phaseSettled, false},
-		{phaseSettled, "plain arrives, slower than before", repeated(17, arrives(false, 4*mib, slow)), phaseSettled, false},
+		{
+			phaseSettled, "plain arrives, slower than before", repeated(17, arrives(false, 4*mib, slow)),
+			phaseSettled, false,
+		},
 
 		{phaseTrial, "pick", repeated(10, pick), phaseTrial, true},
 		{phaseTrial, "plain is slightly better", better(149 * mib), phaseTrial, true},
@@ -117,9 +120,9 @@ func TestPhases(t *testing.T) {
 	}
 }
 
-// TestExploreInterval holds how many picks pass between two chunks that explore: it doubles with each,
-// starts again after a trial that succeeded, and quadruples after one that failed.
-func TestExploreInterval(t *testing.T) {
+// TestExploreIntervalGrows: the number of picks between two explorations doubles with each exploration,
+// starts again after a trial that succeeds, and quadruples after one that fails.
+func TestExploreIntervalGrows(t *testing.T) {
 	explored := func(s *Selector, n int) (at []int) {
 		for i := range n {
 			if s.Pick() != s.onGzip {
@@ -140,14 +143,14 @@ func TestExploreInterval(t *testing.T) {
 			s.explore.every = 2 * tuning.exploreEvery
 			repeated(17, arrives(true, 4*mib, took))(s)
 			if s.explore.every != want {
-				t.Errorf("after a trial with %s a chunk one of %d explores, want %d", took, s.explore.every, want)
+				t.Errorf("after a trial with %s a chunk: got one exploration in %d, want one in %d", took, s.explore.every, want)
 			}
 		})
 	}
 }
 
-// TestHopelessIsNotExplored leaves out an encoding that moves less than half, unless it is this
-// machine's processors that slow gzip down.
+// TestHopelessIsNotExplored: an encoding with less than half of the goodput is not explored, unless this
+// host's load slows gzip down.
 func TestHopelessIsNotExplored(t *testing.T) {
 	for _, tc := range []struct {
 		onGzip bool

@@ -12,7 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-func packed(t *testing.T, text, name, comment string) []byte {
+func gzipMember(t *testing.T, text, name, comment string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
@@ -26,13 +26,14 @@ func packed(t *testing.T, text, name, comment string) []byte {
 	return b.Bytes()
 }
 
-// TestCut takes a stream of three members for complete at the end of each of them, and nowhere else.
-func TestCut(t *testing.T) {
+// TestTruncatedStreamIsAnError: a stream of three members is complete at the end of each member, and
+// truncated at any other byte.
+func TestTruncatedStreamIsAnError(t *testing.T) {
 	texts := []string{"one, ", "", "three"}
 	var stream []byte
 	complete := make(map[int]string) // by length
 	for i, text := range texts {
-		stream = append(stream, packed(t, text, "name", "comment")...)
+		stream = append(stream, gzipMember(t, text, "name", "comment")...)
 		complete[len(stream)] = complete[lastOf(complete)] + texts[i]
 	}
 	var r Reader
@@ -46,15 +47,19 @@ func TestCut(t *testing.T) {
 			if err == nil {
 				got, err = io.ReadAll(&r)
 			}
-			if _, again := r.Read(make([]byte, 1)); err == nil && again != io.EOF || err != nil && !errors.Is(again, err) { //nolint:errorlint // as it is
-				t.Errorf("%s, %d bytes: %v, and then %v", name, n, err, again)
+			wantAgain := err
+			if err == nil {
+				wantAgain = io.EOF
+			}
+			if _, again := r.Read(make([]byte, 1)); !errors.Is(again, wantAgain) {
+				t.Errorf("%s, %d bytes, read again: got %v, want %v", name, n, again, wantAgain)
 			}
 			want, ok := complete[n]
 			if ok && (err != nil || string(got) != want) {
-				t.Errorf("%s, %d bytes: %q, %v", name, n, got, err)
+				t.Errorf("%s, %d bytes: got %q, %v; want %q", name, n, got, err, want)
 			}
 			if !ok && !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Errorf("%s, %d of %d bytes pass for complete: %q, %v", name, n, len(stream), got, err)
+				t.Errorf("%s, %d of %d bytes: got %q, %v; want %v", name, n, len(stream), got, err, io.ErrUnexpectedEOF)
 			}
 		}
 	}
@@ -62,7 +67,7 @@ func TestCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadAll(&r); err == nil {
-		t.Error("a byte after the stream is nothing")
+		t.Error("a byte after the stream: got no error, want one")
 	}
 }
 
@@ -73,27 +78,28 @@ func lastOf(complete map[int]string) (last int) {
 	return last
 }
 
-// TestReaderRest: Rest gets the bytes after a stream that are no member, and no others.
-func TestReaderRest(t *testing.T) {
+// TestTrailingGetsWhatIsNoMember: Trailing gets the bytes after a stream that are no member, and no
+// others.
+func TestTrailingGetsWhatIsNoMember(t *testing.T) {
 	ended := errors.New("ended")
-	member := string(packed(t, "content", "", ""))
-	for rest, want := range map[string]error{
-		"": nil, "rest": ended, "\x00": ended, "\x1e\x8b": ended, member: nil, member + "rest": ended,
+	member := string(gzipMember(t, "content", "", ""))
+	for tail, want := range map[string]error{
+		"": nil, "tail": ended, "\x00": ended, "\x1e\x8b": ended, member: nil, member + "tail": ended,
 		"\x1f": io.ErrUnexpectedEOF, "\x1f\x8b": io.ErrUnexpectedEOF, member[:len(member)-1]: io.ErrUnexpectedEOF,
 	} {
 		var got []byte
-		r := Reader{Rest: func(src *bufio.Reader) (err error) {
+		r := Reader{Trailing: func(src *bufio.Reader) (err error) {
 			got, err = io.ReadAll(src)
 			return errors.Join(err, ended)
 		}}
-		if err := r.Reset(strings.NewReader(member + rest)); err != nil {
+		if err := r.Reset(strings.NewReader(member + tail)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.ReadAll(&r); !errors.Is(err, want) {
-			t.Errorf("%q: got %v, want %v", rest, err, want)
+			t.Errorf("%q: got %v, want %v", tail, err, want)
 		}
-		if errors.Is(want, ended) && string(got) != strings.TrimPrefix(rest, member) {
-			t.Errorf("%q: Rest got %q", rest, got)
+		if errors.Is(want, ended) && string(got) != strings.TrimPrefix(tail, member) {
+			t.Errorf("%q: Trailing got %q, want %q", tail, got, strings.TrimPrefix(tail, member))
 		}
 	}
 }

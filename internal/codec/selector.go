@@ -6,46 +6,46 @@ import (
 	"time"
 )
 
-// Selector selects between plain and gzip for the chunks that go in one direction, by the goodput
-// observed of each: bytes of the image a second, everything included that one costs and the other
-// does not (compressing here, inflating there, the wire). So it needs no model of the link or of the
-// machine at its other end. It is safe for concurrent use.
+// Selector selects between plain and gzip for the chunks in one direction, by the observed goodput of
+// each: bytes of the image a second, with all costs included (compression here, decompression at the
+// other end, the wire). So it needs no model of the link or of the other end's hardware. It is safe for
+// concurrent use.
 type Selector struct {
 	mu       sync.Mutex
 	estimate func(plain float64) float64
-	observed chan struct{} // closed when either encoding is observed
+	observed chan struct{} // closed at the first observation of either encoding
 	wire     wire
 
 	phase  phase
-	onGzip bool      // the current encoding is gzip: that of all chunks but those that explore
+	onGzip bool      // the current encoding, that of all chunks except exploring ones, is gzip
 	since  time.Time // when it became current
 	clock  clock     // of the chunks in the current encoding, since then
-	toBeat float64   // in phaseTrial, the wall-clock rate of the encoding that was left, bytes a second
+	toBeat float64   // in phaseTrial: the wall-clock rate of the encoding before, bytes a second
 
 	plain goodput
 	gzip  goodput
-	busy  float64 // share of a gzip flow's time that compressing takes, 0 to 1, EWMA
+	busy  float64 // share of a gzip flow's time that compression takes, 0 to 1, EWMA
 
 	probe struct {
 		inFlight  bool
 		began     time.Time     // when it went to the wire; zero: not yet
-		rtt       time.Duration // round-trip time to the endpoint, as known then
-		rechecked bool          // there was a second one
+		rtt       time.Duration // round-trip time to the endpoint at that time
+		rechecked bool          // there was a second probe
 	}
 	explore struct {
-		first   bool // in phaseEstimate: a chunk is under way as gzip, the first to be observed so
+		first   bool // in phaseEstimate: the first gzip chunk is in flight
 		picks   int  // since the last chunk that explored
 		every   int  // picks between two that explore
-		sampled bool // the other encoding has been observed since it last looked worse
+		sampled bool // the other encoding was observed after it last looked worse
 	}
 }
 
-// phase is what the selector goes by. Events, and what they do in each phase:
+// phase is the phase of a selector. The events, and their effects in each phase:
 //
 //	          pick                              plain observed        gzip observed  wall-clock rate
 //	probe     gzip; plain once gzip is          → settled if gzip is  -              -
 //	          observed and no probe in flight   observed, or estimate
-//	estimate  gzip if the estimate says so,     -                     → settled      -
+//	estimate  gzip if estimated to be better,   -                     → settled      -
 //	          for one chunk or for all
 //	settled   the current encoding, the other   -                     -              -
 //	          in one of N; → trial by change
@@ -54,30 +54,31 @@ type Selector struct {
 //	          revert if the other is clearly                                         if below toBeat
 //	          better
 //
-// A change while there is no wall-clock rate to beat needs no trial and stays in settled. The end of
-// a probe is an observation of plain; one that did not arrive lets the next chunk probe.
+// A change without a wall-clock rate to beat needs no trial and stays in settled. The end of a probe is
+// an observation of plain. After a probe that did not arrive, the next chunk may probe.
 type phase string
 
 const (
-	phaseProbe    phase = "probe"    // plain is not observed: part of a chunk is to find out what it moves
-	phaseEstimate phase = "estimate" // gzip is not observed: it is estimated from what plain moves
-	phaseSettled  phase = "settled"  // both are observed: one encoding for all but chunks that explore
-	phaseTrial    phase = "trial"    // the encoding has changed and must move more by the wall clock
+	phaseProbe    phase = "probe"    // plain is not observed: a part of a chunk measures it
+	phaseEstimate phase = "estimate" // gzip is not observed: it is estimated from plain
+	phaseSettled  phase = "settled"  // both are observed: one encoding for all but exploring chunks
+	phaseTrial    phase = "trial"    // the encoding has changed and must not be slower by the wall clock
 )
 
-// NewSelector makes a selector. estimate gives what gzip should move for what plain moves, both bytes
-// a second; it is called until gzip has been observed, also with +Inf for what the processors allow.
+// NewSelector returns a selector. estimate returns the expected goodput of gzip for a goodput of plain,
+// both in bytes a second. It is called until gzip has been observed; with +Inf it returns the limit that
+// the processors set.
 func NewSelector(estimate func(plain float64) float64) *Selector {
 	s := &Selector{estimate: estimate, phase: phaseProbe, observed: make(chan struct{})}
 	s.explore.every = tuning.exploreEvery
 	return s
 }
 
-// Probe is how many bytes of a chunk of size bytes the caller is to send plain and by themselves, in a
-// flow of their own; 0: none. The probe is in flight until that flow ends, whether or not it arrived, and
-// picks may wait for it. One finds out what plain moves, and a second, larger one finds out once more if
-// gzip may be current only because slow start made the link look slow. rtt is the lowest observed
-// round-trip time to the endpoint, 0 if unknown.
+// Probe returns how many bytes of a chunk of size bytes the caller sends plain, in a flow of their own; 0:
+// none. The probe is in flight until that flow ends, whether it arrived or not, and picks may wait for
+// it. The first probe measures plain. A second, larger one measures it again if gzip may be current only
+// because slow start made the link look slow. rtt is the lowest observed round-trip time to the endpoint;
+// 0: unknown.
 func (s *Selector) Probe(size int, rtt time.Duration) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,19 +97,18 @@ func (s *Selector) Probe(size int, rtt time.Duration) (n int) {
 	return n
 }
 
-// doubtful reports whether plain may be better, but for slow start in the one probe that observed it.
+// doubtful reports whether plain may be better than gzip and was measured too low because of slow start.
 func (s *Selector) doubtful() bool {
 	if s.probe.rechecked || s.plain.bytes > tuning.probeSize {
 		return false
 	}
-	took := s.plain.seen
+	took := s.plain.took
 	corrected := max(took-tuning.slowStartTrips*s.probe.rtt, took/tuning.maxDoubt)
 	return s.plain.rate*took.Seconds()/corrected.Seconds() > s.gzip.rate
 }
 
-// Pick reports whether the next chunk is to go as gzip. While nothing is observed and a probe is in
-// flight it waits for that, but not for long: a link on which a probe takes its time is slow, and
-// gzip is right.
+// Pick reports whether the next chunk is to be gzip. While nothing is observed and a probe is in flight, it
+// waits for the probe, but not for long: where a probe takes long, the link is slow and gzip is right.
 func (s *Selector) Pick() (gzip bool) {
 	if s.probing() {
 		t := time.NewTimer(tuning.probeWait)
@@ -123,17 +123,18 @@ func (s *Selector) Pick() (gzip bool) {
 	return s.pick()
 }
 
+// probing reports whether a probe is in flight before the first observation of gzip.
 func (s *Selector) probing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.probe.inFlight && !s.gzip.observed()
 }
 
-// pick is the event pick of each phase.
+// pick is the event pick.
 func (s *Selector) pick() (gzip bool) {
 	switch s.phase {
 	case phaseProbe:
-		// With gzip observed and no probe in flight this chunk observes plain: small ones have no probe.
+		// With gzip observed and no probe in flight, this chunk measures plain: small chunks have no probe.
 		return s.probe.inFlight || !s.gzip.observed()
 	case phaseEstimate:
 		return s.pickByEstimate()
@@ -152,13 +153,13 @@ func (s *Selector) pick() (gzip bool) {
 	return s.onGzip != s.exploreNow()
 }
 
-// pickByEstimate lets all chunks go as gzip if that should be much better and leaves the processors
-// headroom, since a chunk that goes plain over a slow link takes long; and one alone, to observe gzip,
-// if it should hardly be worse.
+// pickByEstimate picks gzip for all chunks if that should be much better and leaves the processors
+// headroom, because a plain chunk takes long over a slow link. If gzip should hardly be worse, it picks
+// gzip for a single chunk, to observe it.
 func (s *Selector) pickByEstimate() (gzip bool) {
 	plain := s.plain.rate
 	estimate := s.estimate(plain)
-	if s.plain.seen < tuning.coldTime || estimate <= plain*tuning.plainGain {
+	if s.plain.took < tuning.coldTime || estimate <= plain*tuning.plainGain {
 		return false
 	}
 	first := !s.explore.first
@@ -174,7 +175,7 @@ func (s *Selector) exploreNow() bool {
 		e.picks = 0
 		return true
 	}
-	// A hopeless encoding may still be better if it is this machine's processors that slow gzip down.
+	// An encoding that looks hopeless may be better if this host's own load slows gzip down.
 	hopeless := s.other().rate < s.current().rate*tuning.hopeless && (!s.onGzip || s.busy <= tuning.busyHigh)
 	if e.picks < e.every || hopeless {
 		return false
@@ -186,15 +187,14 @@ func (s *Selector) exploreNow() bool {
 // observation is a chunk that has arrived.
 type observation struct {
 	gzip  bool
-	rate  float64 // goodput of all chunks, had they all gone so, bytes a second
+	rate  float64 // goodput if all chunks used this encoding, bytes a second
 	n     int     // bytes of the image
 	took  time.Duration
-	busy  float64 // share of took that compressing took
+	busy  float64 // share of took for compression
 	began time.Time
 }
 
-// observe takes an observation in. It is the events plain observed, gzip observed and wall-clock rate
-// of each phase.
+// observe adds an observation. It is the events plain observed, gzip observed and wall-clock rate.
 func (s *Selector) observe(o observation) {
 	if !s.plain.observed() && !s.gzip.observed() {
 		close(s.observed)
@@ -219,8 +219,8 @@ func (s *Selector) observe(o observation) {
 	}
 }
 
-// judge ends a trial: the new encoding stays if it moved no less by the wall clock. Else its goodput
-// is corrected by what the clock showed, and the change is reverted.
+// judge ends a trial. The new encoding stays if it is no slower by the wall clock. Otherwise its goodput is
+// corrected by the wall clock, and the change is reverted.
 func (s *Selector) judge() {
 	if s.clock.rate < s.toBeat {
 		s.current().rate = s.other().rate * s.clock.rate / s.toBeat
@@ -230,7 +230,7 @@ func (s *Selector) judge() {
 	s.phase, s.explore.picks, s.explore.every = phaseSettled, 0, tuning.exploreEvery
 }
 
-// change makes the other encoding current, on trial if the wall clock has a rate to beat.
+// change makes the other encoding current, on trial if there is a wall-clock rate to beat.
 func (s *Selector) change() {
 	if s.toBeat = s.clock.rate; s.toBeat > 0 {
 		s.phase = phaseTrial
@@ -238,18 +238,19 @@ func (s *Selector) change() {
 	s.swap()
 }
 
-// revert ends a trial with the encoding before it; it takes longer until the other is explored again.
+// revert makes the encoding before the trial current, and lengthens the interval between explorations.
 func (s *Selector) revert() {
 	s.phase, s.explore.every = phaseSettled, s.explore.every*tuning.revertGrowth
 	s.swap()
 }
 
+// swap makes the other encoding current.
 func (s *Selector) swap() {
 	s.onGzip, s.since, s.clock = !s.onGzip, time.Now(), clock{}
 	s.explore.picks, s.explore.sampled = 0, false
 }
 
-// otherBetter reports whether the other encoding moves enough more than the current one to replace it.
+// otherBetter reports whether the other encoding is better by enough to replace the current one.
 func (s *Selector) otherBetter() bool {
 	if s.onGzip {
 		return s.plain.rate > s.gzip.rate*tuning.plainGain
@@ -267,9 +268,8 @@ func (s *Selector) goodput(gzip bool) *goodput {
 	return &s.plain
 }
 
-// gzipGoodput is what gzip moves, bytes of the image a second, and the share of a chunk's time that
-// this machine compresses. Until gzip is observed the rate is the most that plain leads to expect; 0:
-// nothing is known.
+// gzipGoodput returns the goodput of gzip, bytes of the image a second, and the share of a chunk's time
+// that compression takes. Until gzip is observed, rate is an upper estimate from plain; 0: unknown.
 func (s *Selector) gzipGoodput() (rate, busy float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -277,7 +277,7 @@ func (s *Selector) gzipGoodput() (rate, busy float64) {
 		return s.gzip.rate, s.busy
 	}
 	plain := s.plain.rate
-	if p := &s.probe; p.inFlight && !p.began.IsZero() { // plain is no faster than this
+	if p := &s.probe; p.inFlight && !p.began.IsZero() { // an upper bound of plain
 		plain = float64(tuning.probeSize) / max((time.Since(p.began)-p.rtt).Seconds(), 1e-9)
 	}
 	return tuning.estimateMargin * s.estimate(plain), 0

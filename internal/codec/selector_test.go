@@ -8,13 +8,13 @@ import (
 
 const mib = 1 << 20
 
-// link is how fast chunks of 4 MiB move in each encoding.
+// link is a link with a goodput for each encoding.
 type link struct {
 	plain, gzip float64 // bytes of the image a second
-	busy        float64 // share of a gzip chunk's time that is spent on compressing
+	busy        float64 // share of a gzip chunk's time for compression
 }
 
-// move moves a chunk as the selector picks, in virtual time, and reports whether it went as gzip.
+// move sends a chunk of 4 MiB in virtual time, as the selector picks, and reports whether it was gzip.
 func (l link) move(c *Selector) bool {
 	if n := c.Probe(4*mib, 0); n > 0 {
 		f := c.Begin(false)
@@ -35,9 +35,9 @@ func (l link) move(c *Selector) bool {
 
 func doubled(plain float64) float64 { return min(360*mib, 2*plain) }
 
-// TestBetterEncoding is selected on every link; the other is explored seldom, and the selector does
-// not oscillate.
-func TestBetterEncoding(t *testing.T) {
+// TestBetterEncodingIsSelected on every link. The other one is explored rarely, and the selector does not
+// oscillate.
+func TestBetterEncodingIsSelected(t *testing.T) {
 	for name, l := range map[string]link{
 		"near":                           {1000 * mib, 130 * mib, 0},
 		"far":                            {100 * mib, 200 * mib, 0},
@@ -49,62 +49,63 @@ func TestBetterEncoding(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewSelector(doubled)
 			if c.Probe(4*mib, 0) != tuning.probeSize || c.Probe(4*mib, 0) != 0 {
-				t.Fatalf("%s: one alone probes", name)
+				t.Fatalf("%s: want a probe of %d bytes and no second one", name, tuning.probeSize)
 			}
 			f := c.Begin(false)
 			<-time.After(time.Duration(float64(tuning.probeSize) / l.plain * float64(time.Second)))
 			f.End(false, tuning.probeSize, 0)
 			const n = 2000
-			zipped, turns, last := 0, 0, false
+			zipped, changes, last := 0, 0, false
 			for range n {
 				now := l.move(c)
 				if now {
 					zipped++
 				}
 				if now != last {
-					turns++
+					changes++
 				}
 				last = now
 			}
 			better, worse := max(l.plain, l.gzip), min(l.plain, l.gzip)
-			rest := zipped // the chunks that went the worse way
+			inWorse := zipped // chunks in the worse encoding
 			if l.gzip > l.plain {
-				rest = n - zipped
+				inWorse = n - zipped
 			}
-			// What is lost by it, as a part of the best that could be.
-			if lost := float64(rest) / n * (better/worse - 1); lost > 0.03 || turns > 30 {
-				t.Errorf("%s: %d of %d zipped, %d turns, %.1f%% lost", name, zipped, n, turns, 100*lost)
+			// The time that these chunks cost, as a share of the best time.
+			if lost := float64(inWorse) / n * (better/worse - 1); lost > 0.03 || changes > 30 {
+				t.Errorf("%s: %d of %d zipped: got %.1f%% lost and %d changes, want at most 3%% and 30",
+					name, zipped, n, 100*lost, changes)
 			}
 		})
 	}
 }
 
-// TestTrialReverts a change to an encoding that is worse than the few chunks that explored it made
-// it look: they had the processors to themselves.
-func TestTrialReverts(t *testing.T) {
+// TestTrialRevertsAWorseEncoding that looked better in the few chunks that explored it, because they had
+// the processors to themselves.
+func TestTrialRevertsAWorseEncoding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewSelector(doubled)
 		const n = 1000
-		zipped, row := 0, 0
+		zipped, inARow := 0, 0
 		for range n {
 			l := link{105 * mib, 289 * mib, 0.1}
-			if row > 2 {
+			if inARow > 2 {
 				l.gzip = 84 * mib
 			}
-			if row++; l.move(c) {
+			if inARow++; l.move(c) {
 				zipped++
 			} else {
-				row = 0
+				inARow = 0
 			}
 		}
 		if zipped < 2 || zipped > n/10 {
-			t.Errorf("%d of %d zipped", zipped, n)
+			t.Errorf("got %d of %d zipped, want 2 to %d", zipped, n, n/10)
 		}
 	})
 }
 
-// TestPickWaits for a probe on a fast link, and not long on a slow one.
-func TestPickWaits(t *testing.T) {
+// TestPickWaitsForAProbe on a fast link, and picks gzip after a while on a slow one.
+func TestPickWaitsForAProbe(t *testing.T) {
 	for _, rate := range []float64{1000 * mib, 1 * mib} {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewSelector(doubled)
@@ -117,30 +118,30 @@ func TestPickWaits(t *testing.T) {
 			})
 			began := time.Now()
 			if zipped := c.Pick(); zipped != (rate < 100*mib) {
-				t.Errorf("at %.0f bytes a second zipped is %v", rate, zipped)
+				t.Errorf("at %.0f bytes a second: got gzip %v, want %v", rate, zipped, rate < 100*mib)
 			}
 			if took := time.Since(began); took > tuning.probeWait {
-				t.Errorf("it waited %s", took)
+				t.Errorf("at %.0f bytes a second: waited %s, want at most %s", rate, took, tuning.probeWait)
 			}
 			<-arrived
 		})
 	}
 }
 
-// TestProbeFails lets the next chunk probe.
-func TestProbeFails(t *testing.T) {
+// TestFailedProbeIsRepeated by the next chunk.
+func TestFailedProbeIsRepeated(t *testing.T) {
 	c := NewSelector(doubled)
 	c.Probe(4*mib, 0)
 	f := c.Begin(false)
 	f.End(false, 0, 0)
 	if c.Probe(4*mib, 0) == 0 {
-		t.Error("no chunk probes after a probe that failed")
+		t.Error("after a failed probe: got none, want another")
 	}
 }
 
-// TestProbeOvertaken keeps chunks from going plain over a slow link, where one that was compressed
-// arrives before the probe.
-func TestProbeOvertaken(t *testing.T) {
+// TestOvertakenProbeKeepsGzip: on a slow link, where a gzip chunk arrives before the probe, chunks stay
+// gzip and do not wait.
+func TestOvertakenProbeKeepsGzip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewSelector(doubled)
 		c.Probe(4*mib, 0)
@@ -149,18 +150,18 @@ func TestProbeOvertaken(t *testing.T) {
 		zipped.End(true, 4*mib, 0)
 		began := time.Now()
 		if !c.Pick() || c.Probe(4*mib, 0) != 0 || time.Since(began) > 0 {
-			t.Error("a chunk goes plain, or waits, though gzip arrives and the probe does not")
+			t.Error("a chunk is plain, probes or waits; want gzip at once")
 		}
 		probe.End(false, 0, 0)
 		if c.Probe(4*mib, 0) == 0 {
-			t.Error("no chunk probes after a probe that failed")
+			t.Error("after a failed probe: got none, want another")
 		}
 	})
 }
 
-// TestGoodEstimate lets all chunks go as gzip, before one has arrived so, where that is likely to
-// be much better and the processors have room for it; else one.
-func TestGoodEstimate(t *testing.T) {
+// TestGoodEstimatePicksGzipForAll before gzip is observed, where gzip should be much better and the
+// processors have headroom. Otherwise a single chunk explores gzip.
+func TestGoodEstimatePicksGzipForAll(t *testing.T) {
 	for plain, want := range map[float64]int{1 * mib: 10, 100 * mib: 1} {
 		synctest.Test(t, func(t *testing.T) {
 			c := NewSelector(doubled)
@@ -174,15 +175,15 @@ func TestGoodEstimate(t *testing.T) {
 				}
 			}
 			if zipped != want {
-				t.Errorf("at %.0f MiB/s %d of 10 are zipped, not %d", plain/mib, zipped, want)
+				t.Errorf("at %.0f MiB/s: got %d of 10 zipped, want %d", plain/mib, zipped, want)
 			}
 		})
 	}
 }
 
-// TestWaitingLeavesTheWire does not count chunks that are being compressed among those that share
-// the wire.
-func TestWaitingLeavesTheWire(t *testing.T) {
+// TestCompressingChunksDoNotShareTheWire: a chunk that is still being compressed does not count among the
+// flows on the wire.
+func TestCompressingChunksDoNotShareTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewSelector(doubled)
 		var waiting [7]Flow
@@ -195,20 +196,19 @@ func TestWaitingLeavesTheWire(t *testing.T) {
 		<-time.After(time.Second)
 		f.End(false, 3*mib, 0)
 		if want := 1.5 * 1.5 * mib; c.plain.rate != want {
-			t.Errorf("plain moves %.2f MiB/s, not %.2f", c.plain.rate/mib, want/mib)
+			t.Errorf("got a plain goodput of %.2f MiB/s, want %.2f", c.plain.rate/mib, want/mib)
 		}
 		for i := range waiting {
 			waiting[i].End(true, 0, 0)
 		}
 		if c.wire.flows != 0 || c.wire.waiting != 0 {
-			t.Errorf("%d are under way, %d of them waiting", c.wire.flows, c.wire.waiting)
+			t.Errorf("got %d flows, %d of them waiting, want none", c.wire.flows, c.wire.waiting)
 		}
 	})
 }
 
-// TestExploredInVain lets another chunk explore gzip when the first that was to did not compress,
-// or did not arrive.
-func TestExploredInVain(t *testing.T) {
+// TestExplorationIsRepeated by another chunk if the first one did not compress, or did not arrive.
+func TestExplorationIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewSelector(func(plain float64) float64 { return 1.4 * plain })
 		f := c.Begin(false)
@@ -216,36 +216,35 @@ func TestExploredInVain(t *testing.T) {
 		f.End(false, 4*mib, 0)
 		for _, n := range []int{4 * mib, 0} {
 			if !c.Pick() || c.Pick() {
-				t.Fatal("one chunk explores gzip, and one alone")
+				t.Fatal("want exactly one chunk that explores gzip")
 			}
 			f := c.Begin(true)
 			<-time.After(time.Second)
 			f.End(false, n, 0)
 		}
 		if !c.Pick() {
-			t.Error("gzip is not explored any more")
+			t.Error("got no further exploration of gzip, want one")
 		}
 	})
 }
 
-// TestSmallSample says nothing of the link: a few bytes from far away look like a slow one.
-func TestSmallSample(t *testing.T) {
+// TestSmallSampleIsNotObserved: with a long round-trip time a few bytes make any link look slow.
+func TestSmallSampleIsNotObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewSelector(doubled)
 		f := c.Begin(false)
 		<-time.After(100 * time.Millisecond)
 		f.End(false, 4<<10, 0)
 		if c.Probe(4*mib, 0) == 0 {
-			t.Error("a small sample was taken for an observation of the link")
+			t.Error("after a small sample: got no probe, want one")
 		}
 	})
 }
 
-// TestLinkChanges follows a link that becomes another.
-func TestLinkChanges(t *testing.T) {
+// TestSelectorFollowsALinkThatChanges between fast and slow.
+func TestSelectorFollowsALinkThatChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewSelector(doubled)
-		// Nothing is observed at first, and no chunk probes, as with small ones.
 		near, far := link{1000 * mib, 130 * mib, 0.9}, link{10 * mib, 22 * mib, 0}
 		for _, l := range []link{near, far, near} {
 			for range 1000 {
@@ -258,20 +257,21 @@ func TestLinkChanges(t *testing.T) {
 				}
 			}
 			if (l == far) != (zipped > 5) {
-				t.Errorf("after a thousand chunks at %.0f bytes a second %d of 10 are zipped: %+v", l.plain, zipped, c)
+				t.Errorf("after 1000 chunks at %.0f bytes a second: got %d of 10 zipped, want most: %v",
+					l.plain, zipped, l == far)
 			}
 		}
 	})
 }
 
-// TestProbeWithLongRoundTrip finds out soon that a link is better than a probe showed it, most of
-// whose time was round trips, and does not waste time on a slow link to do so.
-func TestProbeWithLongRoundTrip(t *testing.T) {
+// TestLongRoundTripDoesNotMakeALinkSlow: a probe whose time is mostly round trips is corrected soon, but
+// not at the cost of many plain chunks on a slow link.
+func TestLongRoundTripDoesNotMakeALinkSlow(t *testing.T) {
 	for name, tc := range map[string]struct {
 		probe  time.Duration
 		rtt    time.Duration
 		l      link
-		most   int // zipped, of the first hundred
+		most   int // of the first hundred chunks are zipped
 		fewest int
 	}{
 		"fast, long round trip": {24 * time.Millisecond, 20 * time.Millisecond, link{100 * mib, 85 * mib, 0.5}, 4, 1},
@@ -291,7 +291,7 @@ func TestProbeWithLongRoundTrip(t *testing.T) {
 				}
 			}
 			if zipped > tc.most || zipped < tc.fewest {
-				t.Errorf("%s: %d of 100 zipped", name, zipped)
+				t.Errorf("%s: got %d of 100 zipped, want %d to %d", name, zipped, tc.fewest, tc.most)
 			}
 		})
 	}

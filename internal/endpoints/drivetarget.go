@@ -115,19 +115,19 @@ func openTag(s *worker.Session) string {
 	return transfer.IncompleteTag
 }
 
-func markOf(s *worker.Session, tags []string) transfer.DriveMark {
-	return transfer.DriveMark{
-		Job: slices.Contains(tags, transfer.JobTag(s.ID)), Open: slices.Contains(tags, openTag(s)),
+func targetTagsOf(s *worker.Session, tags []string) transfer.TargetTags {
+	return transfer.TargetTags{
+		Job: slices.Contains(tags, transfer.JobTag(s.ID)), Incomplete: slices.Contains(tags, openTag(s)),
 	}
 }
 
-// Mark implements worker.Opener.
-func (o *Opener) Mark(ctx context.Context, s *worker.Session, drive string) (transfer.DriveMark, error) {
+// TargetTags implements worker.Opener.
+func (o *Opener) TargetTags(ctx context.Context, s *worker.Session, drive string) (transfer.TargetTags, error) {
 	return o.retag(ctx, s, drive, slices.Clone[[]string])
 }
 
-// MarkOpen implements worker.Opener.
-func (o *Opener) MarkOpen(ctx context.Context, s *worker.Session, drive string) (transfer.DriveMark, error) {
+// TagIncomplete implements worker.Opener.
+func (o *Opener) TagIncomplete(ctx context.Context, s *worker.Session, drive string) (transfer.TargetTags, error) {
 	return o.retag(ctx, s, drive, func(tags []string) []string {
 		if slices.Contains(tags, openTag(s)) {
 			return tags
@@ -136,9 +136,9 @@ func (o *Opener) MarkOpen(ctx context.Context, s *worker.Session, drive string) 
 	})
 }
 
-// Complete implements worker.Opener. It replaces the job tag on a drive that the job has
+// TagComplete implements worker.Opener. It replaces the job tag on a drive that the job has
 // overwritten.
-func (o *Opener) Complete(ctx context.Context, s *worker.Session, drive string) error {
+func (o *Opener) TagComplete(ctx context.Context, s *worker.Session, drive string) error {
 	_, err := o.retag(ctx, s, drive, func(tags []string) []string {
 		overwritten := slices.Contains(tags, transfer.OverwritingTag(s.ID))
 		tags = slices.DeleteFunc(slices.Clone(tags), func(tag string) bool {
@@ -153,24 +153,24 @@ func (o *Opener) Complete(ctx context.Context, s *worker.Session, drive string) 
 }
 
 // retag changes the tags of the target drive, unless change returns the same tags. It returns the
-// drive's mark after that.
+// content of the tags after that.
 func (o *Opener) retag(
 	ctx context.Context, s *worker.Session, drive string, change func(tags []string) []string,
-) (mark transfer.DriveMark, err error) {
+) (found transfer.TargetTags, err error) {
 	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
 	if err != nil {
-		return mark, err
+		return found, err
 	}
 	info, err := c.Info(ctx, drive)
 	if err != nil {
-		return mark, err
+		return found, err
 	}
 	if tags := change(info.Tags); !slices.Equal(tags, info.Tags) {
 		if info, err = c.Set(ctx, drive, api.Object{"tags": strings.Join(tags, " ")}); err != nil {
-			return mark, err
+			return found, err
 		}
 	}
-	return markOf(s, info.Tags), nil
+	return targetTagsOf(s, info.Tags), nil
 }
 
 // findDrive finds the drive that an earlier call made; empty if there is none.

@@ -43,7 +43,7 @@ func TestNewDriveIsTaggedIncomplete(t *testing.T) {
 		t.Errorf("before it is complete: got %q, want %q", got, want)
 	}
 	for range 2 { // the second call as after a lost response
-		if err := h.Opener.Complete(t.Context(), session, uuid); err != nil {
+		if err := h.Opener.TagComplete(t.Context(), session, uuid); err != nil {
 			t.Fatal(err)
 		}
 		got, want := h.tags(jobtest.Here, uuid), []string{"mine", "transferd:job"}
@@ -106,24 +106,24 @@ func TestOverwrittenDriveIsTagged(t *testing.T) {
 	})
 	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
 	for range 2 {
-		mark, err := h.Opener.MarkOpen(t.Context(), session, s.Target.Drive)
-		if err != nil || !mark.Open || mark.Job {
-			t.Errorf("MarkOpen: got %+v, %v; want open, and no mark of the job", mark, err)
+		tags, err := h.Opener.TagIncomplete(t.Context(), session, s.Target.Drive)
+		if err != nil || !tags.Incomplete || tags.Job {
+			t.Errorf("MarkOpen: got %+v, %v; want open, and no mark of the job", tags, err)
 		}
 	}
 	h.MustRun(s)
 	if n := len(whileWritten); n == 0 || !strings.HasPrefix(whileWritten[n-1], "transferd:overwriting:") {
 		t.Errorf("while it is written: got %q, want the tag transferd:overwriting last", whileWritten)
 	}
-	if err := h.Opener.Complete(t.Context(), session, s.Target.Drive); err != nil {
+	if err := h.Opener.TagComplete(t.Context(), session, s.Target.Drive); err != nil {
 		t.Fatal(err)
 	}
 	got, want := h.tags(jobtest.Here, s.Target.Drive), []string{"mine", "transferd:job"}
 	if !slices.Equal(got, want) {
 		t.Errorf("when it is complete: got %q, want %q", got, want)
 	}
-	mark, err := h.Opener.Mark(t.Context(), session, s.Target.Drive)
-	if err != nil || mark.Open || !mark.Job {
-		t.Errorf("when it is complete: got %+v, %v; want the mark of the job, not open", mark, err)
+	tags, err := h.Opener.TargetTags(t.Context(), session, s.Target.Drive)
+	if err != nil || tags.Incomplete || !tags.Job {
+		t.Errorf("when it is complete: got %+v, %v; want the mark of the job, not open", tags, err)
 	}
 }

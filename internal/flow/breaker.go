@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// A Breaker is the circuit breaker of one drive. A busy drive (409) is busy for every chunk: the call
-// that meets it first trips the breaker and goes on trying alone, and all others wait, so that a
-// thousand chunks in flight never multiply the load of a drive that cannot serve them. The zero
-// Breaker lets all calls pass. It is safe for concurrent use.
+// A Breaker is the circuit breaker of one drive. A busy drive (409) is busy for every chunk. The first
+// call that is refused trips the breaker and keeps retrying alone; all others wait. So many chunks in
+// flight do not multiply the load of a busy drive. The zero Breaker is closed: it lets all calls pass.
+// It is safe for concurrent use.
 type Breaker struct {
 	mu      sync.Mutex
 	tripped chan struct{} // closed by Reset; nil: calls pass
 }
 
-// Wait returns when the breaker lets calls pass, with ErrDrained when drain closes, or with ctx's
-// error when ctx ends.
+// Wait returns nil once the breaker lets calls pass, ErrDrained when drain closes, and ctx's error when
+// ctx ends.
 func (b *Breaker) Wait(ctx context.Context, drain <-chan struct{}) error {
 	b.mu.Lock()
 	tripped := b.tripped
@@ -33,8 +33,8 @@ func (b *Breaker) Wait(ctx context.Context, drain <-chan struct{}) error {
 	}
 }
 
-// Trip holds calls back, and reports whether it was the caller who did so: then the caller tries
-// alone, and calls Reset in the end.
+// Trip opens the breaker. It reports whether this call did so: then the caller alone retries, and
+// finally calls Reset. False means that the breaker is open already.
 func (b *Breaker) Trip() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,7 +45,7 @@ func (b *Breaker) Trip() bool {
 	return true
 }
 
-// Reset lets calls pass again.
+// Reset closes the breaker. Only the caller whose Trip returned true calls it, once.
 func (b *Breaker) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

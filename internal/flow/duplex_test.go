@@ -20,32 +20,32 @@ func do(ctx context.Context, d *Duplex, dir Direction, op func() error) error {
 	return op()
 }
 
-// TestSharesFollowTheMeanTimeOfACall, however many calls there have been in each direction.
+// TestSharesFollowTheMeanTimeOfACall, not the number of calls in each direction.
 func TestSharesFollowTheMeanTimeOfACall(t *testing.T) {
 	d := NewDuplex(fixedLimit(8))
 	for range 5 {
 		d.Observe(Write, time.Second)
 	}
-	if w, r := d.most(Write), d.most(ReadBack); w != 4 || r != 4 {
+	if w, r := d.maxCalls(Write), d.maxCalls(ReadBack); w != 4 || r != 4 {
 		t.Errorf("before anything is read back: got %d writes, %d read back, want 4 and 4", w, r)
 	}
 	d.Observe(ReadBack, time.Second)
 	d.rebalance()
-	if w, r := d.most(Write), d.most(ReadBack); w != 4 || r != 4 {
+	if w, r := d.maxCalls(Write), d.maxCalls(ReadBack); w != 4 || r != 4 {
 		t.Errorf("calls that take equally long: got %d writes, %d read back, want 4 and 4", w, r)
 	}
 	for range 100 {
 		d.Observe(Write, 100*time.Second)
 		d.Observe(ReadBack, time.Second)
 	}
-	if w, r := d.most(Write), d.most(ReadBack); w != 8 || r != 1 {
+	if w, r := d.maxCalls(Write), d.maxCalls(ReadBack); w != 8 || r != 1 {
 		t.Errorf("slow writes: got %d writes, %d read back, want 8 and 1", w, r)
 	}
 }
 
-// TestRebalanceOncePerLimit changes the shares when as many calls are observed as chunks are in
-// flight, and each time halves the weight of older calls.
-func TestRebalanceOncePerLimit(t *testing.T) {
+// TestSharesChangeOncePerLimit: the shares change after as many calls as chunks are in flight. Each change
+// halves the weight of older calls.
+func TestSharesChangeOncePerLimit(t *testing.T) {
 	d := NewDuplex(fixedLimit(8))
 	observe := func(write time.Duration, pairs int) {
 		for range pairs {
@@ -54,27 +54,27 @@ func TestRebalanceOncePerLimit(t *testing.T) {
 		}
 	}
 	observe(3*time.Second, 3)
-	if w := d.most(Write); w != 4 {
+	if w := d.maxCalls(Write); w != 4 {
 		t.Errorf("after 6 of 8 calls: got %d writes, want 4", w)
 	}
 	observe(3*time.Second, 1)
-	if w := d.most(Write); w != 6 {
+	if w := d.maxCalls(Write); w != 6 {
 		t.Errorf("after 8 calls: got %d writes, want 6", w)
 	}
 	observe(time.Second/3, 4) // weighs 2/3: a mean of 1.2 s
-	if w := d.most(Write); w != 4 {
+	if w := d.maxCalls(Write); w != 4 {
 		t.Errorf("after 8 quicker ones: got %d writes, want 4", w)
 	}
 	for range 5 {
 		observe(time.Second/3, 4)
 	}
-	if w := d.most(Write); w != 2 {
+	if w := d.maxCalls(Write); w != 2 {
 		t.Errorf("after 40 more: got %d writes, want 2", w)
 	}
 }
 
-// TestSharesOfUnevenCounts stay equal where calls take equally long, whichever direction had more.
-func TestSharesOfUnevenCounts(t *testing.T) {
+// TestSharesStayEqualForEqualTimes, whichever direction had more calls.
+func TestSharesStayEqualForEqualTimes(t *testing.T) {
 	d := NewDuplex(fixedLimit(16))
 	for _, more := range []Direction{Write, ReadBack} {
 		for i := range 16 {
@@ -84,14 +84,14 @@ func TestSharesOfUnevenCounts(t *testing.T) {
 			}
 			d.Observe(dir, time.Second)
 		}
-		if w := d.most(Write); w != 8 {
+		if w := d.maxCalls(Write); w != 8 {
 			t.Errorf("more calls in direction %d: got %d writes, want 8", more, w)
 		}
 	}
 }
 
-// TestDoRunsNoMoreThanTheShare at once, in each direction, and at least one of each.
-func TestDoRunsNoMoreThanTheShare(t *testing.T) {
+// TestNoMoreCallsRunThanTheShare in each direction, and always at least one.
+func TestNoMoreCallsRunThanTheShare(t *testing.T) {
 	for limit, want := range map[int]int32{1: 1, 2: 1, 3: 2, 4: 2, 7: 4, 16: 8} {
 		synctest.Test(t, func(t *testing.T) {
 			d := NewDuplex(fixedLimit(limit))
@@ -120,8 +120,8 @@ func TestDoRunsNoMoreThanTheShare(t *testing.T) {
 	}
 }
 
-// TestWaitersUseALimitThatGrew when the next call ends, in whichever direction.
-func TestWaitersUseALimitThatGrew(t *testing.T) {
+// TestWaitingCallsUseALimitThatGrew once a call ends, in either direction.
+func TestWaitingCallsUseALimitThatGrew(t *testing.T) {
 	for _, ends := range []Direction{Write, ReadBack} {
 		synctest.Test(t, func(t *testing.T) {
 			var limit, running atomic.Int32
@@ -169,8 +169,8 @@ func TestWaitersUseALimitThatGrew(t *testing.T) {
 	}
 }
 
-// TestDoReturnsErrorsAndFreesItsPlace, whether op fails or the context ends while it waits.
-func TestDoReturnsErrorsAndFreesItsPlace(t *testing.T) {
+// TestFailedCallsFreeTheirSlot, whether the call fails or its context ends while it waits.
+func TestFailedCallsFreeTheirSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := NewDuplex(fixedLimit(2))
 		failed := errors.New("injected")
@@ -181,7 +181,7 @@ func TestDoReturnsErrorsAndFreesItsPlace(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			return do(ctx, d, Write, func() error {
-				t.Error("a second write ran where there is a place for one")
+				t.Error("a second write ran, want one at a time")
 				return nil
 			})
 		})
@@ -190,13 +190,13 @@ func TestDoReturnsErrorsAndFreesItsPlace(t *testing.T) {
 		}
 		ran := false
 		if err := do(t.Context(), d, Write, func() error { ran = true; return nil }); err != nil || !ran {
-			t.Errorf("after them: ran %v with error %v, want that it runs", ran, err)
+			t.Errorf("after two failed calls: ran %v with error %v, want true without an error", ran, err)
 		}
 	})
 }
 
-// TestNilDuplexRunsAtOnce and observes nothing.
-func TestNilDuplexRunsAtOnce(t *testing.T) {
+// TestNilDuplexLimitsNothing, and accepts observations.
+func TestNilDuplexLimitsNothing(t *testing.T) {
 	var d *Duplex
 	d.Observe(Write, time.Second)
 	ran := 0

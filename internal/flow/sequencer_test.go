@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 )
 
-// TestSequencerOrders runs the operations of goroutines that arrive in any order in the right one.
-func TestSequencerOrders(t *testing.T) {
+// TestSequencerRunsInOrder, whatever the order in which goroutines call it.
+func TestSequencerRunsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSequencer()
 		var order []int64
@@ -32,8 +32,8 @@ func TestSequencerOrders(t *testing.T) {
 	})
 }
 
-// TestSequencerStopsAtAnError runs nothing after an operation that failed, until the context of
-// those that wait ends.
+// TestSequencerStopsAtAnError: no operation runs after one that failed, and waiting ones end with their
+// context.
 func TestSequencerStopsAtAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -61,9 +61,9 @@ func TestSequencerStopsAtAnError(t *testing.T) {
 	})
 }
 
-// TestSequencerTriesANumberAgain goes on where an operation failed, or its context ended, when its
-// number is done after all.
-func TestSequencerTriesANumberAgain(t *testing.T) {
+// TestSequencerContinuesAfterARetry: after an operation failed, or its context ended, a later success with
+// the same number releases the next one.
+func TestSequencerContinuesAfterARetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, done := NewSequencer(), make(chan error, 1)
 		succeed := func() error { return nil }

@@ -8,30 +8,28 @@ import (
 
 // The constants of a [Split].
 const (
-	// minPiece, halfPiece and maxPiece are sizes of the pieces of a chunk, in bytes. Calls of less
-	// than minPiece cost more than a direction gains that idles for less long. The first pieces
-	// have maxPiece: what encodes them observes the link by half of the first one.
+	// minPiece, halfPiece and maxPiece are sizes of pieces, in bytes. Below minPiece the cost of a
+	// call exceeds what the shorter idle time of a direction gains. The first pieces are of
+	// maxPiece, so that they hold the codec's probe, which is half of one.
 	minPiece, halfPiece, maxPiece = 256 << 10, 512 << 10, 1 << 20
-	// splitSample is how many calls that write pieces of a size are observed before their mean
-	// counts.
+	// splitSample is how many calls of one piece size are observed before their mean counts.
 	splitSample = 8
 	// slowPiece is how long a piece of maxPiece must keep the link busy for chunks to be split. At
-	// 1 Gbit/s it takes 10 to 13 ms, and pieces cost 5 to 15%, for calls cost more than a pipeline
-	// gains that fills and drains in a moment; at 200 Mbit/s it takes 17 ms compressed and 45 ms
-	// plain, and pieces gain 7 to 10%.
+	// 1 Gbit/s a piece takes 10 to 13 ms, and splitting costs 5 to 15%: the pipeline fills quickly
+	// anyway, and more calls cost more. At 200 Mbit/s a piece takes 17 ms compressed and 45 ms plain,
+	// and splitting gains 7 to 10%.
 	slowPiece = 14 * time.Millisecond
-	// longPiece is how long a piece keeps the link busy at the most, unless it has minPiece: for as
-	// long as a few of them take, one direction idles at the start of a copy, and the other at its
-	// end.
+	// longPiece is how long a piece may keep the link busy, unless it is of minPiece: for the time of a
+	// few pieces, one direction is idle at the start of a copy, and the other at its end.
 	longPiece = 30 * time.Millisecond
-	// linkShare is how many times as long as halfPiece a piece of maxPiece, twice its size, must
-	// take for chunks to be split: then the link is a third of the longer one's time. Where a call
-	// is mostly latency, pieces would only multiply that.
+	// linkShare is how many times as long as a piece of halfPiece one of maxPiece, twice its size,
+	// must take for chunks to be split: then the link is a third of the longer one's time. Where a
+	// call is mostly latency, splitting would only multiply the latency.
 	linkShare = 1.2
-	// spareCalls is how many calls more than the latency demands run in each direction.
+	// spareCalls is how many calls run in each direction beyond those that hide the latency.
 	spareCalls = 2
-	// splitFor is for how many chunks a first decision is kept; each repeated one is kept for twice
-	// as long, so that finding out costs less and less.
+	// splitFor is for how many chunks a new decision is kept. Each time the decision is repeated, it is
+	// kept for twice as long, so that probing costs less and less.
 	splitFor = 64
 )
 
@@ -40,22 +38,22 @@ type splitPhase string
 
 const (
 	splitProbe   splitPhase = "probe"   // pieces of maxPiece
-	splitExplore splitPhase = "explore" // pieces of halfPiece and of maxPiece, by turns
+	splitExplore splitPhase = "explore" // pieces of halfPiece and of maxPiece, alternately
 	splitSettled splitPhase = "settled" // keeps a decision
 )
 
-// A Split decides whether chunks that are written and read back are split into pieces, and of what
-// size. A lane that writes a piece of a slow link while it reads the one before it back keeps both
-// directions busy from the first piece to the last; whole chunks leave one direction idle until the
-// first ones are written, and the other when the last ones are. A nil Split never splits. It is
-// safe for concurrent use.
+// A Split decides whether chunks that are written and read back are split into pieces, and of what size.
+// A lane that writes one piece over a slow link while it reads back the piece before keeps both
+// directions busy from the first piece to the last. Whole chunks leave one direction idle until the
+// first chunks are written, and the other after the last chunks are written. A nil Split never splits. It
+// is safe for concurrent use.
 //
-//	phase     what was observed                                    next phase
-//	probe     the link is fast                                     settled, whole chunks
-//	          else                                                 explore
-//	explore   the link is fast, or larger pieces take hardly more  settled, whole chunks
-//	          else                                                 settled, pieces
-//	settled   as many chunks as a decision is for                  probe
+//	phase     observed                                                  next phase
+//	probe     the link is fast                                          settled, whole chunks
+//	          otherwise                                                 explore
+//	explore   the link is fast, or larger pieces take hardly longer     settled, whole chunks
+//	          otherwise                                                 settled, pieces
+//	settled   the chunks for which the decision is kept                 probe
 type Split struct {
 	rtt time.Duration
 
@@ -66,18 +64,18 @@ type Split struct {
 	chunks int       // begun in this phase
 	piece  int       // in settled: the size of the pieces, bytes; 0: chunks are not split
 	calls  int       // in settled: how many calls keep a direction busy
-	keep   int       // chunks for which the next decision is kept
+	keep   int       // for how many chunks the decision is kept
 	last   bool      // the last decision was for pieces
 }
 
-// callMeans is the means of some calls that write as many bytes each.
+// callMeans accumulates calls that write equally many bytes.
 type callMeans struct {
 	count            int
-	seconds, running float64 // sums: of the times, and of the calls running
+	seconds, running float64 // sums of the durations, and of the calls running
 }
 
-// NewSplit returns a Split for chunks of chunkSize bytes that begins to probe; nil if they are too
-// small to be split. rtt is the round-trip time to the farther end.
+// NewSplit returns a Split in phase probe for chunks of chunkSize bytes; nil if they are too small to be
+// split. rtt is the longer round-trip time of the source and the target.
 func NewSplit(chunkSize int, rtt time.Duration) *Split {
 	if chunkSize <= maxPiece {
 		return nil
@@ -85,7 +83,8 @@ func NewSplit(chunkSize int, rtt time.Duration) *Split {
 	return &Split{rtt: rtt, phase: splitProbe}
 }
 
-// Piece returns the size of the pieces of the next chunk, which has size bytes; size: it is not split.
+// Piece returns the piece size for the next chunk, which has size bytes. A result of size means that the
+// chunk is not split.
 func (s *Split) Piece(size int) int {
 	if s == nil {
 		return size
@@ -107,8 +106,8 @@ func (s *Split) Piece(size int) int {
 	return min(maxPiece, size)
 }
 
-// Calls returns how many calls keep a direction of the link busy when all chunks are split; 0: they
-// are not, or it is not known yet.
+// Calls returns how many calls keep one direction of the link busy when all chunks are split; 0: chunks
+// are not split, or the number is not known yet.
 func (s *Split) Calls() int {
 	if s == nil {
 		return 0
@@ -128,7 +127,7 @@ func (s *Split) Splits() bool {
 	return s.phase != splitSettled || s.piece > 0
 }
 
-// Observe records a successful call that wrote n bytes: how long it took, and how many calls of its
+// Observe records the duration of a successful call that wrote n bytes, and how many calls of its
 // direction were running, itself included.
 func (s *Split) Observe(n int, took time.Duration, running int) {
 	if s == nil {
@@ -153,19 +152,19 @@ func (m *callMeans) add(took time.Duration, running int) {
 	m.running += float64(running)
 }
 
-// mean is a call's time.
+// mean is the mean duration of a call, in seconds.
 func (m *callMeans) mean() float64 { return m.seconds / float64(m.count) }
 
-// busy is for how long a call keeps the link busy, in seconds, if the link takes all of its time: k
-// calls at once take k times as long.
+// busy is how long a call keeps the link busy, in seconds, if its whole duration is the link's: k calls
+// at once take k times as long.
 func (m *callMeans) busy() float64 { return m.seconds / m.running }
 
-// decide ends a phase that has observed enough.
+// decide ends a phase that has enough observations.
 func (s *Split) decide() {
 	switch {
 	case s.full.count < splitSample:
 	case s.phase == splitProbe && s.full.busy() < slowPiece.Seconds():
-		s.settle(0, 0)
+		s.keepDecision(0, 0)
 	case s.phase == splitProbe:
 		s.enter(splitExplore)
 	case s.half.count >= splitSample:
@@ -173,28 +172,30 @@ func (s *Split) decide() {
 	}
 }
 
-// compare decides by how much longer a piece takes that is twice as large: that is the link's time.
+// compare decides by how much longer a piece of twice the size takes: the difference is the link's time.
 func (s *Split) compare() {
 	half, full := s.half.busy(), s.full.busy()
 	busy := min(maxPiece/(maxPiece-halfPiece)*(full-half), full)
 	if busy < slowPiece.Seconds() || full < linkShare*half {
-		s.settle(0, 0)
+		s.keepDecision(0, 0)
 		return
 	}
 	piece := maxPiece
 	for piece > minPiece && busy > longPiece.Seconds() {
 		piece, busy = piece/2, busy/2
 	}
-	// What a call takes whatever its size, such as the time of the other end.
+	// The part of a call's duration that does not depend on its size, such as the endpoint's time.
 	latency := max(s.rtt.Seconds(), 2*s.half.mean()-s.full.mean())
-	s.settle(piece, int(math.Ceil(1+latency/busy))+spareCalls)
+	s.keepDecision(piece, int(math.Ceil(1+latency/busy))+spareCalls)
 }
 
+// enter starts a phase without observations.
 func (s *Split) enter(p splitPhase) {
 	s.phase, s.half, s.full, s.chunks, s.piece, s.calls = p, callMeans{}, callMeans{}, 0, 0, 0
 }
 
-func (s *Split) settle(piece, calls int) {
+// keepDecision enters settled with pieces of piece bytes; 0: whole chunks.
+func (s *Split) keepDecision(piece, calls int) {
 	if s.keep == 0 || (piece > 0) != s.last {
 		s.keep = splitFor
 	} else {

@@ -3,21 +3,20 @@ package flow
 import (
 	"cmp"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
 const ms = time.Millisecond
 
-// observe records n calls of a size.
+// observe records n calls of size bytes.
 func observe(s *Split, n, size int, took time.Duration, running int) {
 	for range n {
 		s.Observe(size, took, running)
 	}
 }
 
-// TestSplitPhases is the table of the type.
-func TestSplitPhases(t *testing.T) {
+// TestSplitFollowsItsTable holds the table at type Split.
+func TestSplitFollowsItsTable(t *testing.T) {
 	const chunk = 4 * maxPiece
 	for name, tc := range map[string]struct {
 		rtt        time.Duration
@@ -61,8 +60,8 @@ func TestSplitPhases(t *testing.T) {
 	}
 }
 
-// TestSplitExplores both sizes of pieces by turns.
-func TestSplitExplores(t *testing.T) {
+// TestSplitExploresBothSizesAlternately in phase explore.
+func TestSplitExploresBothSizesAlternately(t *testing.T) {
 	const chunk = 4 * maxPiece
 	s := NewSplit(chunk, 0)
 	observe(s, splitSample, maxPiece, time.Second, 1)
@@ -75,8 +74,8 @@ func TestSplitExplores(t *testing.T) {
 	}
 }
 
-// TestSplitDecidesAgain when a decision is old.
-func TestSplitDecidesAgain(t *testing.T) {
+// TestSplitProbesAgainAfterADecision, and keeps a repeated decision for twice as long.
+func TestSplitProbesAgainAfterADecision(t *testing.T) {
 	const chunk = 4 * maxPiece
 	s := NewSplit(chunk, 0)
 	observe(s, splitSample, maxPiece, ms, 4)
@@ -105,46 +104,21 @@ func TestSplitDecidesAgain(t *testing.T) {
 	}
 }
 
-// TestSmallChunksAreNotSplit, nor is any without a Split.
+// TestSmallChunksAreNotSplit, and a nil Split splits none.
 func TestSmallChunksAreNotSplit(t *testing.T) {
 	var none *Split
 	none.Observe(maxPiece, ms, 1)
 	if got := none.Piece(4 * maxPiece); got != 4*maxPiece || none.Splits() || none.Calls() != 0 {
-		t.Errorf("without a Split: got pieces of %d bytes", got)
+		t.Errorf("nil Split: got pieces of %d bytes, want %d", got, 4*maxPiece)
 	}
 	for _, size := range []int{1, maxPiece - 1, maxPiece} {
 		if NewSplit(size, 0) != nil {
-			t.Errorf("chunks of %d bytes are split", size)
+			t.Errorf("chunks of %d bytes: got a Split, want nil", size)
 		}
 	}
 	for _, size := range []int{1, maxPiece - 1, maxPiece} {
 		if got := NewSplit(4*maxPiece, 0).Piece(size); got != size { // the last chunk of an image
 			t.Errorf("got pieces of %d bytes, want %d", got, size)
 		}
-	}
-}
-
-// TestWindowBound keeps the limit down and lets it grow again.
-func TestWindowBound(t *testing.T) { synctest.Test(t, testWindowBound) }
-
-func testWindowBound(t *testing.T) {
-	w := NewWindow(0, 64, farRTT)
-	if w.Bound(3); w.Limit() != 3 {
-		t.Errorf("got limit %d, want 3", w.Limit())
-	}
-	w.Bound(0)
-	for range 50 {
-		for w.Enter() {
-		}
-		began := time.Now()
-		time.Sleep(ms) // virtual
-		w.ChunkDone(1<<20, began)
-	}
-	if w.Limit() <= 3 {
-		t.Errorf("got limit %d after the bound is gone, want more than 3", w.Limit())
-	}
-	fixed := NewWindow(7, 64, 0)
-	if fixed.Bound(3); fixed.Limit() != 7 {
-		t.Errorf("a fixed window: got limit %d, want 7", fixed.Limit())
 	}
 }

@@ -9,54 +9,54 @@ import (
 
 // The constants of a [Window]. docs/performance.md, "Chunks in flight", has the measurements.
 const (
-	// slowStartLimit is how many chunks are in flight until the first one is done. At 10 Mbit/s,
-	// 64 MiB take 60 s with 4 in flight, 67 s with 8 and 76 s with 16: the first chunks are all
-	// written at once and the last all read back at once, with one direction of the link idle.
+	// slowStartLimit is how many chunks are in flight until the first one is done. At 10 Mbit/s, 64 MiB
+	// take 60 s with 4 in flight, 67 s with 8 and 76 s with 16: the first chunks are all written at
+	// once and the last are all read back at once, while one direction of the link is idle.
 	slowStartLimit = 4
-	// slowChunk is how long a chunk may take for the limit to grow. On a link where one takes 2 s
-	// a larger limit makes calls longer until a gateway ends them, and a crash loses more. If the
-	// first chunk is quicker, the limit doubles without further proof: 8 in flight move as much as
-	// 16 on loopback, and 20 ms of latency need 16 (2.56 s with 8, 1.99 s with 16).
+	// slowChunk is how long a chunk may take for the limit to grow. On a link where a chunk takes 2 s,
+	// a larger limit makes calls longer until a gateway cuts them, and a crash loses more. If the first
+	// chunk is quicker, the limit doubles at once: on loopback 8 in flight move as much as 16, and
+	// 20 ms of latency need 16 (2.56 s with 8, 1.99 s with 16).
 	slowChunk = 2 * time.Second
-	// farRTT is the round-trip time from which on slow start is skipped: its one chunk takes four
-	// round trips.
+	// farRTT is the round-trip time from which slow start is skipped: its first chunk takes four round
+	// trips.
 	farRTT = 50 * time.Millisecond
-	// climbGain is by which factor a doubled limit must move more to be kept. A round is a few
-	// chunks and its rate is rough, so a smaller gain proves nothing.
+	// climbGain is the factor by which a doubled limit must move more to be kept. A round has few
+	// chunks, so its rate is imprecise, and a smaller gain is noise.
 	climbGain = 1.1
-	// firstHold is for how many rounds a limit is held before the next climb. It is short because
-	// the first rounds are of few chunks and mislead; each fruitless climb doubles it, so climbs
-	// that never help cost less and less.
+	// firstHold is for how many rounds a limit is held before the next climb. It is short because the
+	// first rounds have few chunks and mislead. Each climb that gains nothing doubles it, so such
+	// climbs cost less and less.
 	firstHold = 4
-	// backOffHold is for how many rounds a limit is held that was halved because of failures.
+	// backOffHold is for how many rounds a limit is held after it was halved because of failures.
 	backOffHold = 32
 )
 
-// phase names what a window is doing. finishRound says what each phase makes of a finished round.
+// phase names what a window is doing. The table is at finishRound.
 type phase string
 
 const (
 	phaseSlowStart phase = "slow start" // waits for the first chunk
-	phaseClimb     phase = "climb"      // doubles the limit for as long as that moves more
-	phaseHold      phase = "hold"       // keeps a limit that was as good as the double
+	phaseClimb     phase = "climb"      // doubles the limit while that moves more
+	phaseHold      phase = "hold"       // keeps a limit that was as good as its double
 	phaseBackOff   phase = "back off"   // keeps a limit that was halved because of failures
 )
 
-// A Window limits how many chunks a job has in flight, and finds the limit that moves the most: it
-// climbs for as long as more chunks in flight move more bytes a second, and backs off when the
-// endpoint asks for less or calls fail. Goroutines that carry chunks call Enter before their first
-// chunk and Leave between chunks. It is safe for concurrent use.
+// A Window limits how many chunks a job has in flight, and finds the best limit. It climbs while more
+// chunks in flight move more bytes a second, and backs off when the endpoint throttles or calls fail. A
+// goroutine that carries chunks calls Enter before its first chunk and Leave between chunks. It is safe
+// for concurrent use.
 //
-// It judges by rounds: a round is as many chunks as the limit is, each carried from beginning to
-// end while the limit was the same.
+// It measures in rounds. A round has as many chunks as the limit, each carried from its beginning to its
+// end while the limit did not change.
 type Window struct {
 	fixed bool // the caller set the limit
-	most  int  // limit never exceeds it
+	most  int  // maximum of limit
 
 	mu       sync.Mutex
 	running  int // goroutines that carry chunks
 	limit    int // of running; from 1
-	bound    int // limit does not exceed it either; 0: there is none
+	bound    int // another maximum of limit; 0: none
 	phase    phase
 	round    round
 	baseline float64 // in climb: rate at half the limit, bytes a second; 0: this round measures it
@@ -64,27 +64,25 @@ type Window struct {
 	nextHold int     // rounds of the next hold; 0 in a fixed window
 }
 
-// round is what has happened since the limit was set, or since as many chunks as the limit allows
-// were done.
+// round counts since the last change of the limit, or since the last finished round.
 type round struct {
 	began    time.Time
 	chunks   int           // done
 	bytes    int64         // of these chunks
 	took     time.Duration // sum over these chunks, each from its beginning to its end
-	failures int           // calls that failed and are tried again
+	failures int           // calls that failed and are retried
 }
 
-// rate is how many bytes a second the round moved with limit chunks in flight. Chunks end in bursts,
-// so it takes the mean time of a chunk and not the clock.
+// rate is how many bytes a second the round moved with limit chunks in flight. Chunks end in bursts, so
+// it is computed from the mean duration of a chunk, not from the wall clock.
 func (r round) rate(limit int) float64 { return float64(r.bytes) / r.took.Seconds() * float64(limit) }
 
-// slow reports whether chunks take so long that more in flight would do harm.
+// slow reports whether chunks take so long that a larger limit would do harm.
 func (r round) slow() bool { return r.took >= slowChunk*time.Duration(r.chunks) }
 
-// NewWindow returns a window whose limit begins low and never exceeds most (from 1). fixed above 0
-// sets the limit: then it does not follow what the endpoint asks for, and is halved only for rounds
-// with more failures than chunks. rtt is the round-trip time to the farther end, 0 if it is not
-// known.
+// NewWindow returns a window whose limit starts small and never exceeds most, which is at least 1. fixed
+// above 0 sets the limit: then the window ignores throttling, and halves the limit only for rounds with
+// more failures than chunks. rtt is the longer round-trip time of the source and the target; 0: unknown.
 func NewWindow(fixed, most int, rtt time.Duration) *Window {
 	if fixed > 0 {
 		return &Window{fixed: true, limit: fixed, most: fixed, phase: phaseClimb}
@@ -97,8 +95,7 @@ func NewWindow(fixed, most int, rtt time.Duration) *Window {
 	return w
 }
 
-// Bound keeps the limit from exceeding n; 0: only the most that the window was made with does. A fixed
-// window stays as it is.
+// Bound sets a further maximum of the limit; 0 removes it. A fixed window ignores it.
 func (w *Window) Bound(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -112,7 +109,7 @@ func (w *Window) Bound(n int) {
 	}
 }
 
-// top is what the limit never exceeds.
+// top is the present maximum of the limit.
 func (w *Window) top() int {
 	if w.bound > 0 {
 		return min(w.bound, w.most)
@@ -120,14 +117,14 @@ func (w *Window) top() int {
 	return w.most
 }
 
-// Limit returns how many chunks may be in flight now, from 1.
+// Limit returns how many chunks may be in flight now, at least 1.
 func (w *Window) Limit() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.limit
 }
 
-// Enter reports whether one more goroutine may carry chunks, and counts it in if so.
+// Enter reports whether one more goroutine may carry chunks. If so, the window counts it.
 func (w *Window) Enter() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,13 +132,13 @@ func (w *Window) Enter() bool {
 		return false
 	}
 	if w.running++; w.running == w.limit && w.baseline > 0 {
-		w.newRound() // rates with fewer in flight say nothing about this limit
+		w.newRound() // a rate with fewer in flight is not this limit's
 	}
 	return true
 }
 
-// Leave reports whether the calling goroutine must end because the limit has fallen, and counts it
-// out if so.
+// Leave reports whether the calling goroutine must end because the limit has fallen. If so, the window
+// does not count it any more.
 func (w *Window) Leave() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -152,9 +149,8 @@ func (w *Window) Leave() bool {
 	return true
 }
 
-// ChunkDone counts a chunk of n bytes that a goroutine began to carry at began and has finished. A
-// chunk that began before the round did, with another number in flight, does not count. A nil window
-// counts nothing.
+// ChunkDone counts a finished chunk of n bytes that was begun at began. A chunk that was begun before
+// the round, with another number in flight, does not count. A nil window counts nothing.
 func (w *Window) ChunkDone(n int, began time.Time) {
 	if w == nil {
 		return
@@ -173,10 +169,10 @@ func (w *Window) ChunkDone(n int, began time.Time) {
 	}
 }
 
-// Failed counts a call that failed with code and is tried again. CodeThrottled, the endpoint's
-// request for less, makes the window back off at once; other failures do so at the end of a round
-// if there were more of them than chunks. CodeConflict, a busy drive, does not count: a smaller
-// window does not end it sooner. A nil window counts nothing.
+// Failed counts a call that failed with code and is retried. CodeThrottled makes the window back off at
+// once. Other failures make it back off at the end of a round that had more failures than chunks.
+// CodeConflict, a busy drive, does not count: a smaller window does not end it sooner. A nil window
+// counts nothing.
 func (w *Window) Failed(code transfer.Code) {
 	if w == nil || code == transfer.CodeConflict {
 		return
@@ -185,7 +181,7 @@ func (w *Window) Failed(code transfer.Code) {
 	defer w.mu.Unlock()
 	w.round.failures++
 	if code == transfer.CodeThrottled && w.round.failures == 1 && !w.fixed {
-		w.backOff() // once a round: calls that were under way together are refused together
+		w.backOff() // once a round: calls in flight together are throttled together
 	}
 }
 
@@ -195,14 +191,14 @@ func (w *Window) newRound() { w.round = round{began: time.Now()} }
 //
 //	phase       a finished round                        limit    next phase
 //	slow start  quick chunk, no failure                 doubled  climb
-//	            else                                    same     climb
+//	            otherwise                               same     climb
 //	climb       more failures than chunks               halved   back off
-//	            moved too little for a doubled limit    halved   hold, the next time twice as long
-//	            quick chunks, limit below the most      doubled  climb
-//	            else                                    same     hold
+//	            moved too little for a doubled limit    halved   hold; the next hold is twice as long
+//	            quick chunks, limit below the maximum   doubled  climb
+//	            otherwise                               same     hold
 //	hold,       more failures than chunks               halved   back off
-//	back off    the last one                            same     climb
-//	            else                                    same     same
+//	back off    the last one of the phase               same     climb
+//	            otherwise                               same     same
 func (w *Window) finishRound() {
 	r := w.round
 	switch {
@@ -228,6 +224,7 @@ func (w *Window) firstChunkDone() {
 	}
 }
 
+// judgeClimb doubles, halves or holds the limit by the rate of a round in climb.
 func (w *Window) judgeClimb(r round) {
 	rate := r.rate(w.limit)
 	switch {
@@ -242,8 +239,8 @@ func (w *Window) judgeClimb(r round) {
 	}
 }
 
-// hold keeps the limit for some rounds. A fixed window holds for none: one that has backed off
-// climbs again as soon as it can.
+// hold keeps the limit for nextHold rounds. In a fixed window that is none: after it has backed off, it
+// climbs again at once.
 func (w *Window) hold() {
 	w.baseline, w.left = 0, w.nextHold
 	if w.left > 0 {
@@ -251,8 +248,8 @@ func (w *Window) hold() {
 	}
 }
 
-// backOff halves the limit. After CodeThrottled the round goes on, and counts as the first that holds
-// the new limit.
+// backOff halves the limit. After CodeThrottled the round continues, and counts as the first one with the
+// new limit.
 func (w *Window) backOff() {
 	w.phase, w.left, w.baseline = phaseBackOff, backOffHold, 0
 	w.limit = max(1, w.limit/2)

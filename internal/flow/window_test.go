@@ -8,7 +8,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestSlowStartDoublesForAQuickFirstChunk, unless something failed.
+// TestSlowStartDoublesForAQuickFirstChunk, unless a call failed.
 func TestSlowStartDoublesForAQuickFirstChunk(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fixed, most int
@@ -16,13 +16,13 @@ func TestSlowStartDoublesForAQuickFirstChunk(t *testing.T) {
 		code        transfer.Code
 		want        int
 	}{
-		"quick":    {0, 16, slowChunk / 2, "", 2 * slowStartLimit},
-		"slow":     {0, 16, slowChunk, "", slowStartLimit},
-		"refused":  {0, 16, slowChunk / 2, transfer.CodeThrottled, slowStartLimit / 2},
-		"failed":   {0, 16, slowChunk / 2, transfer.CodeTimeout, slowStartLimit},
-		"few":      {0, 5, slowChunk / 2, "", 5},
-		"fewer":    {0, 3, slowChunk / 2, "", 3},
-		"as asked": {4, 16, slowChunk / 2, "", 4},
+		"quick":     {0, 16, slowChunk / 2, "", 2 * slowStartLimit},
+		"slow":      {0, 16, slowChunk, "", slowStartLimit},
+		"throttled": {0, 16, slowChunk / 2, transfer.CodeThrottled, slowStartLimit / 2},
+		"failed":    {0, 16, slowChunk / 2, transfer.CodeTimeout, slowStartLimit},
+		"few":       {0, 5, slowChunk / 2, "", 5},
+		"fewer":     {0, 3, slowChunk / 2, "", 3},
+		"fixed":     {4, 16, slowChunk / 2, "", 4},
 	} {
 		w := NewWindow(tc.fixed, tc.most, 0)
 		if tc.code != "" {
@@ -35,9 +35,8 @@ func TestSlowStartDoublesForAQuickFirstChunk(t *testing.T) {
 	}
 }
 
-// TestWindowBacksOff halves the limit once for each round in which the endpoint asks for less or
-// more calls fail than
-// succeed, and leaves a fixed one as it is.
+// TestWindowBacksOff: the limit halves once in a round in which the endpoint throttles or more calls fail
+// than chunks are done. Throttling does not change a fixed limit.
 func TestWindowBacksOff(t *testing.T) {
 	w := NewWindow(0, 16, 0)
 	w.limit, w.running = 16, 16
@@ -62,9 +61,9 @@ func TestWindowBacksOff(t *testing.T) {
 	}
 }
 
-// TestPhases holds the table of finishRound: a window in a phase carries one round, and has the
-// next limit and phase.
-func TestPhases(t *testing.T) {
+// TestWindowFollowsItsTable holds the table at finishRound: after one round a window has the next limit
+// and phase.
+func TestWindowFollowsItsTable(t *testing.T) {
 	const (
 		chunk = 1 << 20
 		quick = 100 * time.Millisecond
@@ -81,27 +80,31 @@ func TestPhases(t *testing.T) {
 		left     int // rounds
 		nextHold int // rounds
 	}{
-		"slow start, quick":       {slowStart(), quick, nil, phaseClimb, 8, 0, 4},
-		"slow start, slow":        {slowStart(), slowChunk, nil, phaseClimb, 4, 0, 4},
-		"slow start, failure":     {slowStart(), quick, codes(1, transfer.CodeTimeout), phaseClimb, 4, 0, 4},
-		"slow start, throttled":   {slowStart(), quick, codes(1, transfer.CodeThrottled), phaseBackOff, 2, 31, 4},
-		"climb, first rate":       {climb(4, 0), quick, nil, phaseClimb, 8, 0, 4},
-		"climb, moved more":       {climb(4, baseline(4, 1.11)), quick, nil, phaseClimb, 8, 0, 4},
-		"climb, up to the most":   {climb(12, baseline(12, 1.11)), quick, nil, phaseClimb, 16, 0, 4},
-		"climb, moved less":       {climb(8, baseline(8, 1.09)), quick, nil, phaseHold, 4, 4, 8},
-		"climb, took no time":     {climb(4, 0), 0, nil, phaseClimb, 4, 0, 4},
-		"climb, slow chunks":      {climb(4, 0), slowChunk, nil, phaseHold, 4, 4, 4},
-		"climb, at the most":      {climb(16, baseline(16, 1.11)), quick, nil, phaseHold, 16, 4, 4},
-		"climb, some failures":    {climb(4, 0), quick, codes(4, transfer.CodeTimeout), phaseClimb, 8, 0, 4},
-		"climb, more failures":    {climb(4, 0), quick, codes(5, transfer.CodeTimeout), phaseBackOff, 2, 32, 4},
-		"climb, a busy drive":     {climb(4, 0), quick, codes(5, transfer.CodeConflict), phaseClimb, 8, 0, 4},
-		"climb, throttled":        {climb(8, 0), quick, codes(3, transfer.CodeThrottled), phaseBackOff, 4, 31, 4},
-		"hold, a round":           {keep(phaseHold, 8, 2), quick, nil, phaseHold, 8, 1, 4},
-		"hold, the last":          {keep(phaseHold, 8, 1), quick, nil, phaseClimb, 8, 0, 4},
-		"hold, more failures":     {keep(phaseHold, 8, 2), quick, codes(9, transfer.CodeNetwork), phaseBackOff, 4, 32, 4},
-		"back off, a round":       {keep(phaseBackOff, 4, 32), quick, nil, phaseBackOff, 4, 31, 4},
-		"back off, the last":      {keep(phaseBackOff, 4, 1), quick, nil, phaseClimb, 4, 0, 4},
-		"back off, more failures": {keep(phaseBackOff, 1, 9), quick, codes(2, transfer.CodeNetwork), phaseBackOff, 1, 32, 4},
+		"slow start, quick":        {slowStart(), quick, nil, phaseClimb, 8, 0, 4},
+		"slow start, slow":         {slowStart(), slowChunk, nil, phaseClimb, 4, 0, 4},
+		"slow start, failure":      {slowStart(), quick, codes(1, transfer.CodeTimeout), phaseClimb, 4, 0, 4},
+		"slow start, throttled":    {slowStart(), quick, codes(1, transfer.CodeThrottled), phaseBackOff, 2, 31, 4},
+		"climb, first rate":        {climb(4, 0), quick, nil, phaseClimb, 8, 0, 4},
+		"climb, moved more":        {climb(4, baseline(4, 1.11)), quick, nil, phaseClimb, 8, 0, 4},
+		"climb, up to the maximum": {climb(12, baseline(12, 1.11)), quick, nil, phaseClimb, 16, 0, 4},
+		"climb, moved less":        {climb(8, baseline(8, 1.09)), quick, nil, phaseHold, 4, 4, 8},
+		"climb, took no time":      {climb(4, 0), 0, nil, phaseClimb, 4, 0, 4},
+		"climb, slow chunks":       {climb(4, 0), slowChunk, nil, phaseHold, 4, 4, 4},
+		"climb, at the maximum":    {climb(16, baseline(16, 1.11)), quick, nil, phaseHold, 16, 4, 4},
+		"climb, some failures":     {climb(4, 0), quick, codes(4, transfer.CodeTimeout), phaseClimb, 8, 0, 4},
+		"climb, more failures":     {climb(4, 0), quick, codes(5, transfer.CodeTimeout), phaseBackOff, 2, 32, 4},
+		"climb, a busy drive":      {climb(4, 0), quick, codes(5, transfer.CodeConflict), phaseClimb, 8, 0, 4},
+		"climb, throttled":         {climb(8, 0), quick, codes(3, transfer.CodeThrottled), phaseBackOff, 4, 31, 4},
+		"hold, a round":            {keep(phaseHold, 8, 2), quick, nil, phaseHold, 8, 1, 4},
+		"hold, the last":           {keep(phaseHold, 8, 1), quick, nil, phaseClimb, 8, 0, 4},
+		"hold, more failures": {
+			keep(phaseHold, 8, 2), quick, codes(9, transfer.CodeNetwork), phaseBackOff, 4, 32, 4,
+		},
+		"back off, a round":  {keep(phaseBackOff, 4, 32), quick, nil, phaseBackOff, 4, 31, 4},
+		"back off, the last": {keep(phaseBackOff, 4, 1), quick, nil, phaseClimb, 4, 0, 4},
+		"back off, more failures": {
+			keep(phaseBackOff, 1, 9), quick, codes(2, transfer.CodeNetwork), phaseBackOff, 1, 32, 4,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -113,7 +116,7 @@ func TestPhases(t *testing.T) {
 				for _, code := range tc.failures {
 					w.Failed(code)
 				}
-				chunks := w.limit // backing off has changed it where it did
+				chunks := w.limit // as throttling has left it
 				if w.phase == phaseSlowStart {
 					chunks = 1
 				}
@@ -121,14 +124,14 @@ func TestPhases(t *testing.T) {
 					w.ChunkDone(chunk, began)
 				}
 				if w.round.chunks != 0 {
-					t.Fatalf("the round goes on after %d chunks", w.round.chunks)
+					t.Fatalf("got %d chunks in the round, want a new round", w.round.chunks)
 				}
 				if w.phase != tc.phase || w.limit != tc.limit || w.left != tc.left || w.nextHold != tc.nextHold {
 					t.Errorf("got %s at %d for %d rounds, then hold for %d; want %s at %d for %d, then %d",
 						w.phase, w.limit, w.left, w.nextHold, tc.phase, tc.limit, tc.left, tc.nextHold)
 				}
 				if w.baseline > 0 && w.phase != phaseClimb {
-					t.Errorf("got the baseline %g in %s", w.baseline, w.phase)
+					t.Errorf("got baseline %g in phase %s, want 0", w.baseline, w.phase)
 				}
 			})
 		})
@@ -151,7 +154,7 @@ func codes(n int, code transfer.Code) []transfer.Code {
 	return list
 }
 
-// TestFarEndpointSkipsSlowStart, for its first chunk takes four round trips.
+// TestFarEndpointSkipsSlowStart: there the first chunk takes four long round trips.
 func TestFarEndpointSkipsSlowStart(t *testing.T) {
 	if w := NewWindow(0, 16, farRTT-1); w.Limit() != slowStartLimit || w.phase != phaseSlowStart {
 		t.Errorf("near: got %s at %d, want slow start at %d", w.phase, w.Limit(), slowStartLimit)
@@ -161,7 +164,7 @@ func TestFarEndpointSkipsSlowStart(t *testing.T) {
 	}
 }
 
-// TestEnterAndLeaveFollowTheLimit, up and down.
+// TestEnterAndLeaveFollowTheLimit when it grows and when it falls.
 func TestEnterAndLeaveFollowTheLimit(t *testing.T) {
 	w := NewWindow(2, 16, 0)
 	for n, want := range []bool{true, true, false} {
@@ -180,8 +183,8 @@ func TestEnterAndLeaveFollowTheLimit(t *testing.T) {
 	}
 }
 
-// TestOnlyChunksOfTheRoundCount leaves out those that began before it or ran while fewer were in
-// flight than a climb tries.
+// TestOnlyChunksOfTheRoundCount: chunks do not count that began before the round, or while fewer were in
+// flight than the limit of a climb.
 func TestOnlyChunksOfTheRoundCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := NewWindow(0, 16, farRTT)
@@ -189,27 +192,52 @@ func TestOnlyChunksOfTheRoundCount(t *testing.T) {
 		time.Sleep(time.Second)
 		w.newRound()
 		if w.ChunkDone(1, began); w.round.chunks != 0 {
-			t.Error("a chunk counted that began before the round")
+			t.Error("a chunk that began before the round counts, want that it does not")
 		}
 		began = time.Now()
 		time.Sleep(time.Second)
 		w.baseline, w.running = 1, w.limit-1
 		if w.ChunkDone(1, began); w.round.chunks != 0 {
-			t.Error("a chunk counted in a climb with fewer in flight than its limit")
+			t.Error("a chunk counts while fewer are in flight than the limit, want that it does not")
 		}
 		w.ChunkDone(1, began)
 		if !w.Enter() || !w.round.began.After(began) {
-			t.Error("the round did not begin when the limit was reached")
+			t.Error("the round goes on when the limit is reached, want a new one")
 		}
 		if w.ChunkDone(1, time.Now()); w.round.chunks != 1 {
-			t.Error("a chunk of the round did not count")
+			t.Errorf("got %d chunks in the round, want 1", w.round.chunks)
 		}
 	})
 }
 
-// TestNilWindowCountsNothing: calls before the copy begins have no window.
+// TestNilWindowCountsNothing: calls outside of a copy have no window.
 func TestNilWindowCountsNothing(*testing.T) {
 	var w *Window
 	w.ChunkDone(1, time.Now())
 	w.Failed(transfer.CodeThrottled)
+}
+
+// TestBoundHoldsTheLimitDown until it is removed. A fixed window ignores it.
+func TestBoundHoldsTheLimitDown(t *testing.T) { synctest.Test(t, testBound) }
+
+func testBound(t *testing.T) {
+	w := NewWindow(0, 64, farRTT)
+	if w.Bound(3); w.Limit() != 3 {
+		t.Errorf("got limit %d, want 3", w.Limit())
+	}
+	w.Bound(0)
+	for range 50 {
+		for w.Enter() {
+		}
+		began := time.Now()
+		time.Sleep(time.Millisecond)
+		w.ChunkDone(1<<20, began)
+	}
+	if w.Limit() <= 3 {
+		t.Errorf("got limit %d after the bound is removed, want more than 3", w.Limit())
+	}
+	fixed := NewWindow(7, 64, 0)
+	if fixed.Bound(3); fixed.Limit() != 7 {
+		t.Errorf("a fixed window: got limit %d, want 7", fixed.Limit())
+	}
 }

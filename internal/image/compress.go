@@ -31,7 +31,7 @@ type encoder struct {
 // later member for complete.
 func decodeGzip(in *input) (decoder, error) {
 	var after trailing
-	z := &codec.Reader{Rest: func(*bufio.Reader) error { return after.read(in) }}
+	z := &codec.Reader{Trailing: func(*bufio.Reader) error { return after.read(in) }}
 	return decoder{Reader: z, release: func() {}, ignored: after.warnings}, z.Reset(in.Reader)
 }
 

@@ -80,9 +80,9 @@ func (s *File) Unchanged(context.Context) error {
 
 const hintUnchanged = "leave the image alone while it is read, and start a new job"
 
-// Unseen describes what may have changed the image without a trace. Writes to a device leave none,
+// UndetectedChanges describes what may have changed the image without a trace. Writes to a device leave none,
 // and writes to a file through a memory mapping may leave none.
-func (s *File) Unseen() string {
+func (s *File) UndetectedChanges() string {
 	switch {
 	case s.writer != "":
 		return fmt.Sprintf("%s was in use while it was read (%s), so the copy may be of a file system in the middle "+

@@ -80,7 +80,7 @@ func TestTouchedFileIsReportedOnce(t *testing.T) {
 	}
 }
 
-// TestMappedFileIsReported: Unseen reports a file that was mapped for writing when it was opened,
+// TestMappedFileIsReported: UndetectedChanges reports a file that was mapped for writing when it was opened,
 // and no other file.
 func TestMappedFileIsReported(t *testing.T) {
 	path := tempFile(t, "x.img", random(100_000))
@@ -100,7 +100,7 @@ func TestMappedFileIsReported(t *testing.T) {
 	if err := unix.Munmap(m); err != nil {
 		t.Fatal(err)
 	}
-	if s.Unseen() == "" {
+	if s.UndetectedChanges() == "" {
 		t.Error("got no report of a file that was mapped when it was opened")
 	}
 	quiet, err := openFile(anywhere, path)
@@ -108,7 +108,7 @@ func TestMappedFileIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closed(t, quiet)
-	if got := quiet.Unseen(); got != "" {
+	if got := quiet.UndetectedChanges(); got != "" {
 		t.Errorf("got %q for a file that is not open elsewhere, want none", got)
 	}
 }

@@ -101,8 +101,8 @@ func TestDeviceMountedReadWriteIsRefused(t *testing.T) {
 	dev, at := loop(t, path), tempDir(t)
 	for _, p := range []string{dev, path} {
 		s := open(t, p, Options{}).(*File)
-		if s.exclusive != (p == dev) || p == dev && !strings.Contains(s.Unseen(), "not mounted") {
-			t.Errorf("%s: got exclusive %t, %q; want %t", p, s.exclusive, s.Unseen(), p == dev)
+		if s.exclusive != (p == dev) || p == dev && !strings.Contains(s.UndetectedChanges(), "not mounted") {
+			t.Errorf("%s: got exclusive %t, %q; want %t", p, s.exclusive, s.UndetectedChanges(), p == dev)
 		}
 		if p == dev {
 			if err := exec.Command("mount", "-o", "ro", dev, at).Run(); err == nil {
@@ -121,7 +121,7 @@ func TestDeviceMountedReadWriteIsRefused(t *testing.T) {
 			if mode == "rw" {
 				expect(t, err, transfer.CodeInvalid, "mounted read-write on "+at, "--allow-mounted", dev[len("/dev/"):])
 				s := open(t, p, Options{AllowMounted: true}).(*File)
-				if got := s.Unseen(); !strings.Contains(got, "in use") || !strings.Contains(got, at) {
+				if got := s.UndetectedChanges(); !strings.Contains(got, "in use") || !strings.Contains(got, at) {
 					t.Errorf("%s: got %q, want in use and %s", p, got, at)
 				}
 				closed(t, s)

@@ -143,10 +143,10 @@ func (s *stream) Resembles(identity string) bool {
 	return ok && r.Resembles(identity)
 }
 
-// Unseen is that of a file.
-func (s *stream) Unseen() string {
+// UndetectedChanges is that of a file.
+func (s *stream) UndetectedChanges() string {
 	if f, ok := s.medium.(*File); ok {
-		return f.Unseen()
+		return f.UndetectedChanges()
 	}
 	return ""
 }

@@ -173,7 +173,7 @@ func (j *Store) Load(context.Context) (transfer.Checkpoint, error) {
 // plan, and before it removes entries of an earlier plan. If another Save follows soon, it does not
 // sync the entries.
 func (j *Store) Save(_ context.Context, c *transfer.Checkpoint) error {
-	if c.Soon && !c.Reset && c.Plan == j.state.Plan {
+	if c.Interim && !c.Reset && c.Plan == j.state.Plan {
 		return j.append(c.Entries)
 	}
 	j.state.Plan, j.state.Progress, j.state.Reset = c.Plan, c.Progress, c.Reset
@@ -224,7 +224,7 @@ func replaceFile(path string, text []byte) error {
 // Resumable reports whether anything was done that another attempt could build on.
 func (j *Store) Resumable() bool {
 	info, err := j.ledger.Stat()
-	return j.state.Plan.Asked || j.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
+	return j.state.Plan.DriveRequested || j.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
 }
 
 // Finished reports whether an earlier attempt had completed the target.

@@ -60,7 +60,7 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	}
 	flag := map[bool]int{true: 1}
 	return a.proved(ctx, "save job "+a.Job.ID, saveScript,
-		plan, progress, flag[c.Reset], transfer.AppendEntries(nil, c.Entries), flag[!c.Soon])
+		plan, progress, flag[c.Reset], transfer.AppendEntries(nil, c.Entries), flag[!c.Interim])
 }
 
 // proved runs a script that renews the lease. If the script answers ok, the lease is proven from

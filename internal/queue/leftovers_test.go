@@ -19,7 +19,7 @@ func leave(t *testing.T, c *Client) string {
 		t.Fatal(err)
 	}
 	at := transfer.Checkpoint{
-		Plan:    transfer.Plan{Asked: true, Drive: "made", Created: time.Now(), Size: 12, ChunkSize: 4},
+		Plan:    transfer.Plan{DriveRequested: true, Drive: "made", Created: time.Now(), Size: 12, ChunkSize: 4},
 		Entries: entries(0, 2),
 	}
 	at.Progress.Drive, at.Progress.Chunks.Done = "made", 2

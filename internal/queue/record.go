@@ -108,7 +108,7 @@ func (r *record) job() transfer.Job {
 	j.State, j.Progress, j.Attempts, j.Worker, j.Error = r.state, r.progress, r.attempts, r.worker, r.failure
 	j.Drive = cmp.Or(j.Drive, r.plan.Drive, specified)
 	j.StartedAt, j.FinishedAt, j.Deadline = r.started, r.finished, r.due
-	j.Time(r.at)
+	j.SetTimes(r.at)
 	j.Stopping = r.cancel && r.state == transfer.Running
 	j.NoteLeftover(&r.spec, &r.plan, "transferctl jobs cancel --destroy "+r.id+" removes the drive")
 	return j

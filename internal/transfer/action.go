@@ -2,21 +2,22 @@ package transfer
 
 import "errors"
 
-// Action is what a job does with its two ends. It follows from the kind of the job, and for a clone
-// from whether both drives are on one endpoint.
+// Action is what a job does with its source and target. It follows from the kind of the job, and for a
+// clone from whether both drives are on one endpoint.
 type Action struct {
-	// Writes says that chunks are written to the target; else the target is only compared with the source.
+	// Writes says that chunks are written to the target; otherwise the target is only compared with the
+	// source.
 	Writes bool
-	// EndpointCopies says that the target's endpoint makes the target from the source by itself, before
-	// the two are compared.
+	// EndpointCopies says that the target's endpoint copies the source by itself, before the two are
+	// compared.
 	EndpointCopies bool
-	// RereadsSource and RereadsTarget say which ends a full verification reads once more: a fault
-	// on the way from a drive shows in no other way, nor one of a disk whose host caches what it
-	// stored.
+	// RereadsSource and RereadsTarget say which ends a full verification reads once more. Only a second
+	// read shows a bit that was flipped between a drive and this host, or an error of a disk whose
+	// host caches writes.
 	RereadsSource, RereadsTarget bool
 }
 
-// cloneInPlace is the row of a clone within one endpoint.
+// cloneInPlace is the row of a clone within one endpoint. No job has it as its kind.
 const cloneInPlace Kind = "clone in place"
 
 var actions = map[Kind]Action{
@@ -27,7 +28,7 @@ var actions = map[Kind]Action{
 	Verify:       {},
 }
 
-// Action is what the job does.
+// Action returns what the job does.
 func (s *Spec) Action() Action {
 	if s.Kind == Clone && s.Source.Endpoint == s.Target.Endpoint {
 		return actions[cloneInPlace]
@@ -35,16 +36,16 @@ func (s *Spec) Action() Action {
 	return actions[s.Kind]
 }
 
-// Valid reports whether k is a kind of job that this version knows.
+// Valid reports whether k is one of the four kinds.
 func (k Kind) Valid() bool {
 	_, ok := roles[k]
 	return ok
 }
 
-// role is what one end of a job must be.
+// role is what the source or target of a job must be.
 type role struct {
 	fits         func(Ref) bool
-	hint, format string // of the refusal; format shows the address
+	hint, format string // of the error; format has one verb, for the address
 }
 
 func isImage(r Ref) bool       { return !r.IsDrive() }
@@ -56,7 +57,7 @@ var anExistingDrive = role{
 	existingDrive, "write ENDPOINT:UUID; `transferctl drives list` shows them", "%s is not an existing drive",
 }
 
-// roles is what the source and the target of each kind of job have to be.
+// roles has the source's and the target's role for each kind of job.
 var roles = map[Kind][2]role{
 	Upload: {
 		{isImage, "to copy a drive to a drive use clone", "upload takes an image, and %s is a drive"},
@@ -71,7 +72,10 @@ var roles = map[Kind][2]role{
 	},
 	Clone: {
 		anExistingDrive,
-		{isNewDrive, "write ENDPOINT: (or nothing, for the drive's own endpoint)", "clone makes a new drive, and %s is none"},
+		{
+			isNewDrive, "write ENDPOINT: (or nothing, for the drive's own endpoint)",
+			"clone makes a new drive, and %s is none",
+		},
 	},
 	Verify: {
 		{isImage, "give the image's or the manifest's path", "verify compares with a file, and %s is a drive"},

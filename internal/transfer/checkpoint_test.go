@@ -12,7 +12,7 @@ func TestCheckpointIsValidated(t *testing.T) {
 		ok bool
 	}{
 		"of a new job":         {Checkpoint{}, true},
-		"of a drive asked for": {Checkpoint{Plan: Plan{Asked: true}}, true},
+		"of a drive asked for": {Checkpoint{Plan: Plan{DriveRequested: true}}, true},
 		"settled": {
 			Checkpoint{Plan: Plan{ChunkSize: 4 << 20, Size: 10 << 40}, Entries: []Entry{{Index: 0}, {Index: 9}}},
 			true,

@@ -1,5 +1,10 @@
-// Package transfer is the vocabulary of transferd: what a job, a chunk, a source, a sink and an error are.
+// Package transfer defines the terms of transferd: job, chunk, source, sink, checkpoint and error.
 //
-// Every other package speaks in these terms, so this one imports the standard library only. All offsets, sizes and
-// lengths are bytes.
+// A job copies an image from a [Source] to a [Sink], or compares the two, in chunks of a fixed size. A
+// [Spec] is what the user requested, a [Job] what the user sees of it, and a [Checkpoint] what the next
+// attempt needs to resume it. An [Error] says what was tried, what came back and what to do; its [Code]
+// decides the exit status, the HTTP status and whether to retry.
+//
+// All other packages import this one, so it imports the standard library only. All offsets, sizes and
+// lengths are in bytes.
 package transfer

@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// ParseDuration reads a duration as users type it: a sum of whole or broken numbers with the units
-// s, m, h and d, a day of 24 hours, such as 90s, 1h30m or 7d; also ms, us and ns. Its errors have
+// ParseDuration parses a duration as users type it: a sum of decimal numbers with the units ns, us, ms,
+// s, m, h and d (24 hours), such as 90s, 1h30m or 7d. Negative durations are invalid. Its errors have
 // CodeInvalid.
 func ParseDuration(s string) (time.Duration, error) {
 	var days time.Duration
-	rest := s
+	hours := s // and smaller units
 	if number, after, ok := strings.Cut(s, "d"); ok {
 		n, err := strconv.ParseFloat(number, 64)
-		const most = 1 << 16                      // days: more than a century
-		if err != nil || !(n >= 0 && n <= most) { // NaN is neither
+		const most = 1 << 16                      // days, about 179 years
+		if err != nil || !(n >= 0 && n <= most) { // NaN fails this too
 			return 0, badDuration(s)
 		}
 		if days = time.Duration(n * float64(24*time.Hour)); after == "" {
 			return days, nil
 		}
-		rest = after
+		hours = after
 	}
-	d, err := time.ParseDuration(rest)
+	d, err := time.ParseDuration(hours)
 	if err != nil || d < 0 || days+d < days {
 		return 0, badDuration(s)
 	}

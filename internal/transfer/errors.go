@@ -9,47 +9,47 @@ import (
 	"time"
 )
 
-// Code says what kind of failure an Error is. It is part of the users' contract: it stands in a job's JSON and decides
-// the exit status.
+// Code says what kind of failure an Error is. It is part of the users' contract: a job's JSON has it,
+// and it decides the exit status.
 type Code string
 
 // The codes, each with its exit status, HTTP status and retry verdict in the table below.
 const (
 	CodeInvalid       Code = "invalid"        // the request cannot be carried out as written
-	CodeExists        Code = "exists"         // the target is there already
+	CodeExists        Code = "exists"         // the target exists already
 	CodeForbidden     Code = "forbidden"      // outside the roots, or no permission
 	CodeUnreachable   Code = "unreachable"    // no connection to the endpoint or queue
-	CodeUntrusted     Code = "untrusted"      // TLS did not verify
+	CodeUntrusted     Code = "untrusted"      // the TLS certificate did not verify
 	CodeUnauthorized  Code = "unauthorized"   // 401
-	CodeMismatch      Code = "mismatch"       // what is stored is not what it should be
+	CodeMismatch      Code = "mismatch"       // the stored bytes differ from the expected ones
 	CodeNotFound      Code = "not_found"      // no such job, drive or file
-	CodeCanceled      Code = "canceled"       // stopped because the user asked
+	CodeCanceled      Code = "canceled"       // the user canceled the job
 	CodeWaitTimeout   Code = "wait_timeout"   // the wait ended, the job goes on
 	CodeConflict      Code = "conflict"       // 409: the drive is busy
 	CodeTimeout       Code = "timeout"        // 504, or no progress
 	CodeThrottled     Code = "throttled"      // 429
 	CodeServer        Code = "server"         // 500 and other 5xx
-	CodeNetwork       Code = "network"        // a connection was cut, an answer came short
-	CodeProtocol      Code = "protocol"       // the other side does not speak API 1.0
+	CodeNetwork       Code = "network"        // a connection was cut, or a response was short
+	CodeProtocol      Code = "protocol"       // the other side violates API 1.0
 	CodeRefused       Code = "refused"        // 400, 403 or 405 from the endpoint
-	CodeSourceChanged Code = "source_changed" // the source is not what it was when the job began
+	CodeSourceChanged Code = "source_changed" // the source has changed since the job began
 	CodeNoSpace       Code = "no_space"       // the target's disk or the queue's memory is full
-	CodeWorkerLost    Code = "worker_lost"    // workers died under this job too often
+	CodeWorkerLost    Code = "worker_lost"    // too many workers died while they ran this job
 	CodeFenced        Code = "fenced"         // another worker has taken the job over
-	CodeDrained       Code = "drained"        // handed back because the worker stops
-	CodeDeadline      Code = "deadline"       // not done by its --deadline
+	CodeDrained       Code = "drained"        // returned to the queue because the worker stops
+	CodeDeadline      Code = "deadline"       // the --deadline has passed
 	CodeInternal      Code = "internal"       // a fault in transferd itself: a panic
 	CodeFailed        Code = "failed"         // anything else
 )
 
-// Retry is what may be done about a failure, and at what level.
+// Retry says whether a failure may be retried, and at what level.
 type Retry int
 
 // The verdicts on a failure.
 const (
-	RetryNever Retry = iota // say it and stop
-	RetryDrive              // the drive as a whole is not ready: hold everything that goes to it
-	RetryCall               // this call alone is sent again
+	RetryNever Retry = iota // report it and stop
+	RetryDrive              // the drive as a whole is not ready: hold back all calls to it
+	RetryCall               // repeat this call alone
 )
 
 type codeInfo struct {
@@ -86,7 +86,7 @@ var codes = map[Code]codeInfo{
 	CodeFailed:        {1, http.StatusInternalServerError, RetryNever},
 }
 
-// ExitStatus is the exit status of a program that ends with c; 0 for the empty code.
+// ExitStatus returns the exit status of a program that ends with c; 0 for the empty code.
 func (c Code) ExitStatus() int {
 	if c == "" {
 		return 0
@@ -94,10 +94,10 @@ func (c Code) ExitStatus() int {
 	return c.info().exit
 }
 
-// HTTPStatus is the status of an HTTP answer that reports c.
+// HTTPStatus returns the status of an HTTP response that reports c.
 func (c Code) HTTPStatus() int { return c.info().http }
 
-// Retry says whether and at what level a failure with c may be tried again.
+// Retry returns whether and at what level a failure with c may be retried.
 func (c Code) Retry() Retry { return c.info().retry }
 
 func (c Code) info() codeInfo {
@@ -107,26 +107,25 @@ func (c Code) info() codeInfo {
 	return codes[CodeFailed]
 }
 
-// Error is a failure that a user is told of: what was tried, what kind of failure it is, and what to do about it.
+// Error is a failure as users see it: what was tried, what kind of failure it is, and what to do.
 type Error struct {
 	Op         string        // what was tried, as verb and object: "write chunk 7"
 	Code       Code          // never empty
 	Hint       string        // what the user can do; may be empty
-	Offset     *int64        // where in the image, if it has a place; bytes
-	RetryAfter time.Duration // how long the other side asked to be left alone; 0 if it did not say
+	Offset     *int64        // where in the image, bytes; nil: it concerns no offset
+	RetryAfter time.Duration // the wait that the other side asked for; 0: none
 	Err        error         // the cause; never empty
 }
 
-// ErrLost is wrapped by errors of a target that may have lost any of what was written to it,
-// whatever reads of it return: a disk that could not store it says so once. The next attempt starts
-// over.
+// ErrLost is in the chain of an error of a target that may have lost earlier writes, whatever reads of
+// it return: a kernel reports a failed write to the disk only once. The next attempt starts over.
 var ErrLost = errors.New("what was written may be lost")
 
-// ErrNotCarriedOut is matched by errors of calls that the other side answered that it has not carried
-// out (errors.Is), whatever their code.
+// ErrNotCarriedOut matches (errors.Is) the error of a call that the other side has rejected without any
+// effect, whatever the error's code.
 var ErrNotCarriedOut = errors.New("not carried out")
 
-// NotCarriedOut makes err match ErrNotCarriedOut; its text stays.
+// NotCarriedOut returns err so that it also matches ErrNotCarriedOut. Its text stays.
 func NotCarriedOut(err error) error { return notCarriedOut{err} }
 
 type notCarriedOut struct{ error }
@@ -135,15 +134,15 @@ func (e notCarriedOut) Unwrap() error { return e.error }
 
 func (notCarriedOut) Is(target error) bool { return target == ErrNotCarriedOut }
 
-// ErrFinished is wrapped by errors of a target that was changed since the job had completed it.
-// No attempt of the job writes it any more.
+// ErrFinished is in the chain of an error of a target that has changed since the job completed it. No
+// later attempt of the job writes the target.
 var ErrFinished = errors.New("an earlier run of the job finished it")
 
-// maxRetryAfter bounds what another side can ask for.
+// maxRetryAfter bounds the wait that an endpoint can ask for.
 const maxRetryAfter = time.Hour
 
-// ParseRetryAfter reads a Retry-After header, seconds or a date (RFC 9110, 10.2.3), as how long from now that is, an hour
-// at the most; 0 for anything else.
+// ParseRetryAfter parses a Retry-After header, which is seconds or a date (RFC 9110, 10.2.3). It returns
+// the wait from now, at most an hour; 0 for any other text.
 func ParseRetryAfter(s string, now time.Time) time.Duration {
 	if n, err := strconv.Atoi(s); err == nil || errors.Is(err, strconv.ErrRange) {
 		return min(time.Duration(max(n, 0)), maxRetryAfter/time.Second) * time.Second
@@ -163,13 +162,13 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf makes an Error with no operation of its own.
+// Errorf returns an Error without an Op. format takes the verbs of fmt.Errorf, %w included.
 func Errorf(code Code, hint, format string, args ...any) *Error {
 	return &Error{Code: code, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
-// CodeOf is the code of the outermost Error in err's chain; CodeCanceled for a canceled context, CodeFailed for any
-// other error and "" for nil.
+// CodeOf returns the code of the outermost Error in err's chain; CodeCanceled for a canceled context,
+// CodeFailed for any other error and "" for nil.
 func CodeOf(err error) Code {
 	var e *Error
 	switch {
@@ -183,7 +182,7 @@ func CodeOf(err error) Code {
 	return CodeFailed
 }
 
-// Failure is how an error is kept in a job's record and shown in its JSON.
+// Failure is an error as a job's record and its JSON have it.
 type Failure struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
@@ -191,7 +190,7 @@ type Failure struct {
 	Offset  *int64 `json:"offset,omitempty"` // bytes
 }
 
-// FailureOf describes err; nil for nil.
+// FailureOf returns err as a Failure; nil for nil.
 func FailureOf(err error) *Failure {
 	if err == nil {
 		return nil
@@ -204,7 +203,7 @@ func FailureOf(err error) *Failure {
 	return f
 }
 
-// Err turns a kept failure back into an error with the same code, message and hint; nil for nil.
+// Err returns an error with the failure's code, message, hint and offset; nil for nil.
 func (f *Failure) Err() error {
 	if f == nil {
 		return nil

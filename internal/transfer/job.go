@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// State is where a job is in its life: queued → running → succeeded, failed or canceled; and back to queued when its
-// worker stops, or a user retries it.
+// State is the state of a job: queued → running → succeeded, failed or canceled. A job becomes queued
+// again when its worker stops, or when a user retries it.
 type State string
 
 // The states of a job.
@@ -21,8 +21,8 @@ const (
 // Terminal reports whether a job in this state has ended.
 func (s State) Terminal() bool { return s == Succeeded || s == Failed || s == Canceled }
 
-// ParseStates reads names of states, in texts that may hold several with commas between them. Its
-// errors have CodeInvalid.
+// ParseStates parses names of states. Each text may hold several, separated by commas. Its errors have
+// CodeInvalid.
 func ParseStates(texts []string) (states []State, err error) {
 	for _, text := range texts {
 		for _, name := range strings.Split(text, ",") {
@@ -51,57 +51,56 @@ type Job struct {
 	Verify   VerifyMode `json:"verify"`
 	Priority Priority   `json:"priority"`
 	Progress
-	Attempts   int        `json:"attempts"`         // how often a worker took it up
-	Worker     string     `json:"worker,omitempty"` // the one that has it, or had it last
-	AsOf       time.Time  `json:"-"`                // when the job was so, by the clock of its other times
+	Attempts   int        `json:"attempts"`         // how many attempts have begun
+	Worker     string     `json:"worker,omitempty"` // that runs it, or ran it last
+	AsOf       time.Time  `json:"-"`                // when these values were read, by the clock of its other times
 	CreatedAt  time.Time  `json:"created_at"`
-	Deadline   *time.Time `json:"deadline,omitempty"`   // when it fails if it has not ended
+	Deadline   *time.Time `json:"deadline,omitempty"`   // when it fails unless it has ended
 	StartedAt  *time.Time `json:"started_at,omitempty"` // of the first attempt
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 	Seconds    float64    `json:"seconds"` // from StartedAt to FinishedAt, or to now
 	Error      *Failure   `json:"error,omitempty"`
-	// DriveLeft says that the job ended without success and that the drive which it made stays,
-	// incomplete.
+	// DriveLeft says that the job has not succeeded and leaves an incomplete drive that it made.
 	DriveLeft bool `json:"drive_left,omitempty"`
-	// Stopping says that a running job has been canceled, and that its worker has not stopped yet.
+	// Stopping says that a running job has been canceled and its worker has not stopped yet.
 	Stopping bool `json:"stopping,omitempty"`
 }
 
-// Progress is what a job has done so far. Its counts go over all attempts.
+// Progress is what a job has done so far, in all attempts together.
 type Progress struct {
-	Drive    string    `json:"drive,omitempty"` // the drive worked on, as soon as it is known
+	Drive    string    `json:"drive,omitempty"` // the target drive, or the source drive of a download; empty until known
 	Size     int64     `json:"size"`            // of the image, bytes; 0 until known
 	Chunks   Chunks    `json:"chunks"`
 	Bytes    Bytes     `json:"bytes"`
 	Encoding Encoding  `json:"encoding"`
 	Retries  Retries   `json:"retries"`
 	Digest   JobDigest `json:"digest"`
-	Tail     Tail      `json:"tail,omitzero"` // of a target that was there before
-	Verified bool      `json:"verified"`      // all that was written has been read back and compared
-	// Warnings is what users should know of a job that succeeded, a sentence each.
+	Tail     Tail      `json:"tail,omitzero"` // of a target that existed before the job
+	Verified bool      `json:"verified"`      // all stored bytes have been read back and compared
+	// Warnings is what users should know although the job succeeded, one sentence each.
 	Warnings []string `json:"warnings,omitempty"`
 	// ReadVia is how a file or device on the worker's host was read back; empty for other targets.
 	ReadVia ReadVia `json:"read_via,omitempty"`
-	// Waiting is what the job waits for now; nil: nothing that takes long.
+	// Waiting is the long wait that the job is in now; nil: none.
 	Waiting *Waiting `json:"waiting,omitempty"`
-	// Waited is how long endpoints have asked the job to wait (Retry-After), in all.
+	// Waited is the sum of the waits that endpoints have asked for (Retry-After).
 	Waited Seconds `json:"waited,omitempty"`
-	// Rate is in bytes a second: of a running job Bytes.Done over the last seconds, 0 when nothing
-	// moves; of one that has ended Bytes.Read over all of its time.
+	// Rate is in bytes a second. For a running job it is Bytes.Done over the last seconds, 0 while no
+	// byte moves; for a job that has ended it is Bytes.Read over the job's whole time.
 	Rate float64 `json:"rate"`
 }
 
-// Waiting is what keeps a job from going on: a call that has failed and is made again, where the
-// wait is longer than ten seconds or the call has failed for as long.
+// Waiting describes a call that has failed and is retried, once the wait is longer than ten seconds or
+// the call has failed for as long.
 type Waiting struct {
 	Code    Code      `json:"code,omitempty"`    // of what came back
 	Cause   string    `json:"cause"`             // what was tried, and what came back
 	Since   time.Time `json:"since"`             // of the first failure
-	Until   time.Time `json:"until,omitzero"`    // when the call is made again
-	GivesUp time.Time `json:"gives_up,omitzero"` // when the call is given up if this goes on; zero: never
+	Until   time.Time `json:"until,omitzero"`    // when the call is retried
+	GivesUp time.Time `json:"gives_up,omitzero"` // when the retries end; zero: never
 }
 
-// Word is what the other side is, for people: busy, silent …
+// Word describes the state of the other side in one word, such as busy or silent.
 func (w *Waiting) Word() string {
 	if word, ok := waitingWords[w.Code]; ok {
 		return word
@@ -116,60 +115,59 @@ var waitingWords = map[Code]string{
 
 // Chunks counts chunks.
 type Chunks struct {
-	Total    int64 `json:"total"`    // of the whole image, holes included, and of a tail to be cleared; 0 until known
-	Done     int64 `json:"done"`     // those that need nothing more: Zero, the written ones, and zeros of a tail
-	Zero     int64 `json:"zero"`     // holes and zeros of the image that needed no write
+	Total    int64 `json:"total"`    // of the image, holes included, and of a tail to be cleared; 0 until known
+	Done     int64 `json:"done"`     // Zero, the written chunks, and those of a cleared tail
+	Zero     int64 `json:"zero"`     // holes and zeros of the image that were not written
 	Sent     int64 `json:"sent"`     // written
 	Verified int64 `json:"verified"` // read back and found equal
 }
 
 // Bytes counts bytes.
 type Bytes struct {
-	Total   int64 `json:"total"`    // to be carried, compared or read again, holes left out; 0 until known
+	Total   int64 `json:"total"`    // to copy, compare or read again, without holes; 0 until known
 	Done    int64 `json:"done"`     // of Total
-	Read    int64 `json:"read"`     // of the source, holes left out
+	Read    int64 `json:"read"`     // of the source, without holes
 	WireOut int64 `json:"wire_out"` // bodies sent to endpoints, retries included
 	WireIn  int64 `json:"wire_in"`  // bodies received from endpoints, retries included
 }
 
-// Tail is what a target that was there before, and is larger than the image, holds behind it.
+// Tail describes the bytes behind the image on a larger target that existed before the job.
 type Tail struct {
 	Bytes   int64    `json:"bytes"`           // from the end of the image to that of the target
-	Kept    bool     `json:"kept"`            // left as it was; else it is zeros when the job has succeeded
-	Cleared int64    `json:"cleared"`         // bytes of chunks that were not zeros, and have become so
+	Kept    bool     `json:"kept"`            // left as it was; otherwise it is zeros when the job has succeeded
+	Cleared int64    `json:"cleared"`         // bytes of chunks that were not zeros and were set to zero
 	Found   []string `json:"found,omitempty"` // partition tables and file systems that the target held
 }
 
-// IsZero reports whether there is nothing to say of a tail.
+// IsZero reports whether there is no tail to report; encoding/json calls it for omitzero.
 func (t Tail) IsZero() bool { return t.Bytes == 0 && !t.Kept && t.Cleared == 0 && len(t.Found) == 0 }
 
-// Encoding counts what was written to endpoints, by how it was encoded. A chunk may be several
-// writes.
+// Encoding counts the writes to endpoints, by their encoding. A chunk may take several writes.
 type Encoding struct {
 	Raw  int64 `json:"raw"`
 	Gzip int64 `json:"gzip"`
 }
 
-// Retries counts what was tried again, by cause.
+// Retries counts retried calls and repeated reads, by cause.
 type Retries struct {
 	Conflict int64 `json:"conflict"` // 409
-	Timeout  int64 `json:"timeout"`  // 504, and transfers that stood still
+	Timeout  int64 `json:"timeout"`  // 504, and calls without progress
 	Server   int64 `json:"server"`   // other 5xx, and 429
-	Network  int64 `json:"network"`  // connections refused or cut, short answers
-	Mismatch int64 `json:"mismatch"` // read-backs that differed
+	Network  int64 `json:"network"`  // connections refused or cut, short responses
+	Mismatch int64 `json:"mismatch"` // reads that differed from the expected bytes
 }
 
-// Sum is how much was tried again, whatever the cause.
+// Sum returns the retries of all causes.
 func (r Retries) Sum() int64 { return r.Conflict + r.Timeout + r.Server + r.Network + r.Mismatch }
 
-// JobDigest is the proof of what was moved.
+// JobDigest has the digests of the image that was copied or compared.
 type JobDigest struct {
 	Algorithm  string `json:"algorithm,omitempty"`    // of chunks; always "blake3"
-	Image      string `json:"image_sha256,omitempty"` // SHA-256 of the image as sha256sum prints it; only if asked for
+	Image      string `json:"image_sha256,omitempty"` // SHA-256 as sha256sum prints it; only if requested
 	ChunksRoot string `json:"chunks_root,omitempty"`  // BLAKE3 over the chunks' digests in order
 }
 
-// NewJob is the queued job that spec asks for.
+// NewJob returns the queued job for spec.
 func NewJob(id string, spec *Spec, now time.Time) Job {
 	j := Job{
 		ID: id, Kind: spec.Kind, State: Queued, Name: spec.Name,
@@ -188,9 +186,9 @@ func NewJob(id string, spec *Spec, now time.Time) Job {
 	return j
 }
 
-// Time fills AsOf, Seconds, and Rate unless the job is running, from the other fields, with now as
-// the end of a job that has not finished.
-func (j *Job) Time(now time.Time) {
+// SetTimes sets AsOf and Seconds from the other fields, with now as the end of a job that has not ended.
+// It also sets Rate, unless the job is running.
+func (j *Job) SetTimes(now time.Time) {
 	j.AsOf = now
 	if j.State != Running {
 		j.Rate = 0

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestJobTime(t *testing.T) {
+func TestSetTimes(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	end := start.Add(4 * time.Second)
 	for name, tc := range map[string]struct {
@@ -24,7 +24,7 @@ func TestJobTime(t *testing.T) {
 	} {
 		j := tc.job
 		j.Bytes.Read, j.Rate = 800, 7 // as its worker measured it
-		if j.Time(tc.now); j.Seconds != tc.seconds || j.Rate != tc.rate {
+		if j.SetTimes(tc.now); j.Seconds != tc.seconds || j.Rate != tc.rate {
 			t.Errorf("%s: %v s, %v B/s", name, j.Seconds, j.Rate)
 		}
 	}

@@ -2,17 +2,18 @@ package transfer
 
 import "encoding/binary"
 
-// Entry says that a chunk is done, and what it holds.
+// Entry says that a chunk is done, and has the digest of its bytes.
 type Entry struct {
 	Index  int64
 	Digest Digest
 }
 
-// EntrySize is the length of a packed Entry in bytes: its index, 8 bytes little-endian, then its digest.
+// EntrySize is the length of an encoded Entry in bytes: its index, 8 bytes little-endian, then its
+// digest.
 const EntrySize = 8 + DigestSize
 
-// AppendEntries packs entries onto b. A ledger is such packs one after another; a later entry of the same chunk
-// replaces an earlier one, so packs can be appended without looking at what is there.
+// AppendEntries appends the encoded entries to b. A stored ledger is a concatenation of such encodings.
+// A later entry of a chunk replaces an earlier one, so a writer appends without reading the ledger.
 func AppendEntries(b []byte, entries []Entry) []byte {
 	for i := range entries {
 		b = binary.LittleEndian.AppendUint64(b, uint64(entries[i].Index))
@@ -21,7 +22,8 @@ func AppendEntries(b []byte, entries []Entry) []byte {
 	return b
 }
 
-// ParseEntries unpacks a ledger. An incomplete entry at the end, which an interrupted append leaves, is ignored.
+// ParseEntries decodes a stored ledger. It ignores an incomplete entry at the end, which an interrupted
+// append leaves.
 func ParseEntries(b []byte) []Entry {
 	entries := make([]Entry, 0, len(b)/EntrySize)
 	for ; len(b) >= EntrySize; b = b[EntrySize:] {

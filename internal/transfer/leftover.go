@@ -10,18 +10,17 @@ const (
 	overwritingTagPrefix = jobTagPrefix + "overwriting:"
 )
 
-// IncompleteTag is the tag of drives that a job makes, for as long as they do not hold all that
-// they are to hold.
+// IncompleteTag is the tag of a drive that a job made, until the drive is complete.
 const IncompleteTag = jobTagPrefix + "incomplete"
 
-// OverwritingTag is the tag of a drive that was there before the job, from before its first write to
-// it until the drive holds all that it is to hold.
+// OverwritingTag is the tag of a drive that existed before the job, from before the job's first write
+// until the drive is complete. id is the job's.
 func OverwritingTag(id string) string { return overwritingTagPrefix + id }
 
-// JobTag is the tag of the drives that a job makes, and of those that it has overwritten.
+// JobTag is the tag of a drive that a job made, or has overwritten completely. id is the job's.
 func JobTag(id string) string { return jobTagPrefix + id }
 
-// IsOurTag reports whether a tag is one that jobs put on the drives that they make or overwrite.
+// IsOurTag reports whether jobs set this tag on drives that they make or overwrite.
 func IsOurTag(tag string) bool {
 	return len(tag) > len(jobTagPrefix) && strings.HasPrefix(tag, jobTagPrefix)
 }
@@ -31,14 +30,14 @@ func IsJobTag(tag string) bool {
 	return IsOurTag(tag) && tag != IncompleteTag && !strings.HasPrefix(tag, overwritingTagPrefix)
 }
 
-// DriveMark is what the tags of a job's target drive say of it.
-type DriveMark struct {
-	Job  bool // the job made the drive, or has overwritten it
-	Open bool // the drive does not hold yet all that the job is to store
+// TargetTags is what the tags of a job's target drive say.
+type TargetTags struct {
+	Job        bool // the job made the drive, or has overwritten it completely
+	Incomplete bool // the job has not stored everything yet
 }
 
-// MakerOf is the job that made a drive or was the last to overwrite it, by the drive's tags; empty:
-// none was.
+// MakerOf returns, from a drive's tags, the ID of the job that made the drive or was the last to
+// overwrite it; empty: none.
 func MakerOf(tags []string) (job string) {
 	for _, tag := range tags {
 		if IsJobTag(tag) {
@@ -48,8 +47,8 @@ func MakerOf(tags []string) (job string) {
 	return job
 }
 
-// Leftover says what drive a job leaves that ends without success: one that it made, or one that
-// was there and that it may have begun to write; empty: none.
+// Leftover describes the drive that a job leaves when it ends without success: one that it made, or an
+// older one that it may have begun to write; empty: none.
 func (p *Plan) Leftover(id string, target Ref) string {
 	switch {
 	case !target.IsDrive() || p.Finished:
@@ -60,14 +59,14 @@ func (p *Plan) Leftover(id string, target Ref) string {
 		return ""
 	case p.Drive != "" && !p.Created.IsZero():
 		return fmt.Sprintf("drive %s:%s stays, incomplete", target.Endpoint, p.Drive)
-	case p.Drive == "" && p.Asked:
+	case p.Drive == "" && p.DriveRequested:
 		return fmt.Sprintf("%s may have made a drive, which then has the tag %s", target.Endpoint, JobTag(id))
 	}
 	return ""
 }
 
-// NoteLeftover adds to the error of a job that has ended without success what drive it leaves.
-// remedy says how to go on and how to remove the drive.
+// NoteLeftover adds the leftover drive to the error of a job that has ended without success. remedy says
+// how to remove the drive.
 func (j *Job) NoteLeftover(spec *Spec, p *Plan, remedy string) {
 	left := p.Leftover(j.ID, spec.Target)
 	if left == "" || j.Error == nil || j.State != Failed && j.State != Canceled {

@@ -9,7 +9,7 @@ import (
 // there before.
 func TestNoteLeftover(t *testing.T) {
 	fresh, old := Ref{Endpoint: "zrh"}, Ref{Endpoint: "zrh", Drive: "u"}
-	made := Plan{Asked: true, Drive: "u", Created: time.Now()}
+	made := Plan{DriveRequested: true, Drive: "u", Created: time.Now()}
 	for name, tc := range map[string]struct {
 		state  State
 		target Ref
@@ -19,7 +19,7 @@ func TestNoteLeftover(t *testing.T) {
 		"failed":   {Failed, fresh, made, "why; drive zrh:u stays, incomplete"},
 		"canceled": {Canceled, fresh, made, "why; drive zrh:u stays, incomplete"},
 		"no answer": {
-			Failed, fresh, Plan{Asked: true},
+			Failed, fresh, Plan{DriveRequested: true},
 			"why; zrh may have made a drive, which then has the tag transferd:job",
 		},
 		"nothing made": {Failed, fresh, Plan{}, "why"},

@@ -1,9 +1,10 @@
 package transfer
 
-// ManifestVersion is the version of the manifest format that this program writes, and the only one it reads.
+// ManifestVersion is the version of the manifest format that this program writes. It reads no other.
 const ManifestVersion = 1
 
-// Manifest describes an image well enough to verify a drive or a file later without the source.
+// Manifest has an image's size and digests. A drive or a file can be verified with it, without the
+// source.
 type Manifest struct {
 	Version    int              `json:"version"`
 	Algorithm  string           `json:"algorithm"`              // of the chunks; always "blake3"
@@ -11,5 +12,5 @@ type Manifest struct {
 	ChunkSize  int              `json:"chunk_size"`             // bytes
 	Image      string           `json:"image_sha256,omitempty"` // of the image as a whole, if it was computed
 	ChunksRoot string           `json:"chunks_root"`            // BLAKE3 over all chunks' digests in order
-	Chunks     map[int64]Digest `json:"chunks"`                 // by index; a chunk that is not here is all zeros
+	Chunks     map[int64]Digest `json:"chunks"`                 // by index; a chunk without an entry is all zeros
 }

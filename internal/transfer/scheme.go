@@ -5,24 +5,24 @@ import (
 	"strings"
 )
 
-// Scheme is one form of address, and the limits of the places that it names. A new kind of place is one
-// more Scheme in the list that a program uses.
+// Scheme is one form of address, with the limits of the places that it names. A new kind of place is one
+// more Scheme in a program's list.
 type Scheme struct {
 	Name string
-	// Parse reads an address; ok is false if text does not have this form. An error has CodeInvalid and
-	// shows no password.
+	// Parse parses an address; ok is false if text does not have this form. An error has CodeInvalid
+	// and shows no password.
 	Parse func(text string) (r Ref, ok bool, err error)
 	// Owns reports whether r is of this form.
 	Owns func(r Ref) bool
-	// Check finds what the kind of place cannot carry out of a spec that names one; nil: it takes all.
+	// Check rejects a spec that this kind of place cannot carry out; nil: it can carry out every spec.
 	// Its errors have CodeInvalid.
 	Check func(s *Spec) error
 }
 
-// Schemes is a list of forms of address. The first whose Parse accepts a text reads it.
+// Schemes is a list of forms of address, in the order in which Parse tries them.
 type Schemes []Scheme
 
-// Parse reads an address as users type it. Relative paths stay relative; Abs settles them.
+// Parse parses an address as users type it. Relative paths stay relative; see Ref.Abs.
 func (l Schemes) Parse(text string) (Ref, error) {
 	for i := range l {
 		r, ok, err := l[i].Parse(text)
@@ -33,7 +33,7 @@ func (l Schemes) Parse(text string) (Ref, error) {
 	return Ref{}, BadAddress(text, "use ENDPOINT:UUID, a path or a URL")
 }
 
-// Of is the scheme of r; ok is false if there is none.
+// Of returns the scheme of r; ok is false if none owns r.
 func (l Schemes) Of(r Ref) (s Scheme, ok bool) {
 	for i := range l {
 		if l[i].Owns(r) {
@@ -43,7 +43,7 @@ func (l Schemes) Of(r Ref) (s Scheme, ok bool) {
 	return Scheme{}, false
 }
 
-// Check is Spec.Validate and, for both ends, the limits of the places that they name.
+// Check is Spec.Validate followed by the Check of the source's and the target's schemes.
 func (l Schemes) Check(spec *Spec) error {
 	if err := spec.Validate(); err != nil {
 		return err
@@ -58,24 +58,25 @@ func (l Schemes) Check(spec *Spec) error {
 	return nil
 }
 
-// BadAddress is the error of a text that is no address. text is shown, so it holds no password.
+// BadAddress returns the error for a text that is not an address. The error shows text, so the caller
+// redacts it first.
 func BadAddress(text, hint string) error {
 	return &Error{Op: "read address", Code: CodeInvalid, Err: fmt.Errorf("%q is not an address", text), Hint: hint}
 }
 
 // The forms of address that need no config.
 var (
-	// Stdio is "-", standard input or output, which only a job in the caller's own process can use.
+	// Stdio is "-", standard input or output. Only a job in the caller's process can use it.
 	Stdio = Scheme{
 		Name:  "stdio",
 		Parse: func(text string) (Ref, bool, error) { return Ref{Path: Std}, text == Std, nil },
 		Owns:  Ref.IsStd,
 	}
-	// URLs are http://… and https://…. A text that begins with another scheme is refused, and not taken
-	// for a path: as a path it would be kept and shown with the password that it may hold.
+	// URLs are http://… and https://…. A text with another scheme is an error, not a path: a path is
+	// stored and shown, with any password in it.
 	URLs = Scheme{Name: "url", Parse: parseURL, Owns: Ref.IsURL}
-	// Files are paths on the host that runs the job. Every text that is not empty has this form, so it
-	// is the last of a list.
+	// Files are paths on the host that runs the job. Every non-empty text has this form, so Files is
+	// the last of a list.
 	Files = Scheme{
 		Name: "file",
 		Parse: func(text string) (Ref, bool, error) {
@@ -96,11 +97,11 @@ func parseURL(text string) (Ref, bool, error) {
 	r := Ref{Path: strings.ToLower(scheme) + text[len(scheme):]}
 	if !r.IsURL() {
 		return Ref{}, false, BadAddress(r.Redacted(),
-			"images come from http:// and https:// alone; for a file of this name write ./ before it")
+			"use http:// or https://; for a file with this name write ./ before it")
 	}
 	if readURL(r.Path) == nil {
 		return Ref{}, false, BadAddress(r.Redacted(),
-			"write it as https://HOST/PATH; of a user or password, all but letters and digits as %2F and the like")
+			"write https://HOST/PATH; escape special characters in a user or password, such as / as %2F")
 	}
 	return r, true, nil
 }

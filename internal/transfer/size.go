@@ -54,7 +54,7 @@ func badSize(s string) error {
 	}
 }
 
-// FormatSize writes n in the form that ParseSize reads, with the largest suffix that loses nothing.
+// FormatSize returns n in the form that ParseSize reads, with the largest suffix that is exact.
 func FormatSize(n int64) string {
 	if n == 0 {
 		return "0"

@@ -22,13 +22,13 @@ const (
 	Verify   Kind = "verify"   // image or manifest = drive; nothing is written
 )
 
-// VerifyMode is how much of what was written is read back.
+// VerifyMode is how much of the target is read back and compared.
 type VerifyMode string
 
 // The verification modes.
 const (
-	VerifyWritten VerifyMode = "written" // every chunk written is read back and compared; skipped zeros are sampled
-	VerifyFull    VerifyMode = "full"    // everything is read back once more at the end
+	VerifyWritten VerifyMode = "written" // every written chunk is read back and compared; skipped zeros are sampled
+	VerifyFull    VerifyMode = "full"    // likewise, and all of it once more at the end
 	VerifyNone    VerifyMode = "none"
 )
 
@@ -42,7 +42,8 @@ const (
 	PriorityHigh    Priority = "high"
 )
 
-// Compression is how chunks are encoded on the wire: a gzip level 1 to 9, CompressionNone or CompressionAuto.
+// Compression is how chunks are encoded on the wire: a gzip level from 1 to 9, CompressionNone or
+// CompressionAuto.
 type Compression int
 
 // The encodings that are not a gzip level.
@@ -51,7 +52,7 @@ const (
 	CompressionNone Compression = 0
 )
 
-// ParseCompression reads auto, none or a level.
+// ParseCompression parses auto, none or a level. Its errors have CodeInvalid.
 func ParseCompression(s string) (Compression, error) {
 	switch s {
 	case "auto":
@@ -75,7 +76,7 @@ func (c Compression) String() string {
 	return strconv.Itoa(int(c))
 }
 
-// MarshalText writes the form that ParseCompression reads.
+// MarshalText returns String, which ParseCompression reads.
 func (c Compression) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // UnmarshalText is ParseCompression.
@@ -87,15 +88,15 @@ func (c *Compression) UnmarshalText(text []byte) (err error) {
 // Format is how an image is stored.
 type Format string
 
-// The formats that a job can ask for.
+// The formats that a job can request.
 const (
 	FormatRaw  Format = "raw"
 	FormatGzip Format = "gz"
 	FormatZstd Format = "zst"
 )
 
-// Spec is everything a job was asked for. It travels through the queue in the clear, so it names endpoints and never
-// holds their credentials.
+// Spec is what the user requested of a job. It is stored in the queue in plain text, so it names
+// endpoints and never holds their credentials.
 type Spec struct {
 	Kind   Kind `json:"kind"`
 	Source Ref  `json:"source"` // what is read
@@ -105,29 +106,29 @@ type Spec struct {
 	Size        int64    `json:"size,omitempty"`         // of a new drive, bytes; 0: the image's
 	Tags        []string `json:"tags,omitempty"`         // of a new drive
 	Readers     []string `json:"readers,omitempty"`      // of a new drive: UUIDs of accounts that may read it
-	SHA256      string   `json:"sha256,omitempty"`       // what the image must have, as sha256sum prints it
+	SHA256      string   `json:"sha256,omitempty"`       // that the image must have, as sha256sum prints it
 	ImageDigest bool     `json:"image_sha256,omitempty"` // also compute the SHA-256 of the image as a whole
-	Format      Format   `json:"format,omitempty"`       // of the image; empty: by its content (of a target: raw)
+	Format      Format   `json:"format,omitempty"`       // of the image; empty: detected (of a target: raw)
 	AllowShort  bool     `json:"allow_short,omitempty"`  // a stream may end before Size
-	Overwrite   bool     `json:"overwrite,omitempty"`    // the target may exist, and is replaced
-	KeepTail    bool     `json:"keep_tail,omitempty"`    // what it holds behind the image is left as it is
-	NoHoles     bool     `json:"no_holes,omitempty"`     // what a file system calls holes of the source is read, too
-	// AllowMounted reads a source also while a file system on it is mounted read-write.
+	Overwrite   bool     `json:"overwrite,omitempty"`    // an existing target is replaced
+	KeepTail    bool     `json:"keep_tail,omitempty"`    // the bytes behind the image are left as they are
+	NoHoles     bool     `json:"no_holes,omitempty"`     // the holes of the source are read, too
+	// AllowMounted reads a source even while a file system on it is mounted read-write.
 	AllowMounted bool        `json:"allow_mounted,omitempty"`
 	Verify       VerifyMode  `json:"verify"`
 	Compression  Compression `json:"compression"`
-	Concurrency  int         `json:"concurrency,omitempty"` // chunks in flight; 0: chosen
+	Concurrency  int         `json:"concurrency,omitempty"` // chunks in flight; 0: found by the worker
 	ChunkSize    int         `json:"chunk_size"`            // bytes
 	LimitRate    int64       `json:"limit_rate,omitempty"`  // bytes a second on the wire; 0: none
 	Queue        string      `json:"queue"`
 	Priority     Priority    `json:"priority"`
-	Deadline     Seconds     `json:"deadline,omitempty"` // from when it is enqueued until it must be done; 0: none
+	Deadline     Seconds     `json:"deadline,omitempty"` // from enqueueing until the job must have ended; 0: none
 }
 
-// Seconds is a duration that JSON has in whole seconds.
+// Seconds is a duration that is whole seconds in JSON.
 type Seconds time.Duration
 
-// MarshalJSON writes the seconds; what is left of one is dropped.
+// MarshalJSON writes whole seconds, rounded down.
 func (s Seconds) MarshalJSON() ([]byte, error) {
 	return strconv.AppendInt(nil, int64(time.Duration(s)/time.Second), 10), nil
 }
@@ -139,7 +140,7 @@ func (s *Seconds) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// Fingerprint is the same for specs that ask for the same, and for no others.
+// Fingerprint returns a hash of the spec: equal specs, and only those, have the same one.
 func (s *Spec) Fingerprint() (string, error) {
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -149,13 +150,13 @@ func (s *Spec) Fingerprint() (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// DefaultQueue is the queue of jobs that name none.
+// DefaultQueue is the queue of jobs that do not name one.
 const DefaultQueue = "default"
 
 // MaxConcurrency is the most chunks that one job may have in flight.
 const MaxConcurrency = 256
 
-// NewSpec is a spec of the given kind with the defaults that the command line documents.
+// NewSpec returns a spec of the given kind with the defaults of the command line.
 func NewSpec(kind Kind, source, target Ref) Spec {
 	return Spec{
 		Kind: kind, Source: source, Target: target, Verify: VerifyWritten, Compression: CompressionAuto,
@@ -163,11 +164,11 @@ func NewSpec(kind Kind, source, target Ref) Spec {
 	}
 }
 
-// WantsImageDigest reports whether the SHA-256 of the whole image is to be computed.
+// WantsImageDigest reports whether the job computes the SHA-256 of the whole image.
 func (s *Spec) WantsImageDigest() bool { return s.ImageDigest || s.SHA256 != "" }
 
-// Validate checks that the spec can be carried out as far as that can be known without touching anything. Its errors
-// have CodeInvalid, or CodeExists for a target that may be replaced only on request.
+// Validate checks the spec without any I/O. Its errors have CodeInvalid, or CodeExists for a target that
+// needs Overwrite.
 func (s *Spec) Validate() error {
 	for _, check := range []func() error{
 		s.validateText, s.validateEnds, s.validateDrive, s.validateTransfer, s.validateOverwrite,
@@ -179,8 +180,8 @@ func (s *Spec) Validate() error {
 	return nil
 }
 
-// validateText refuses what JSON cannot carry: of two paths that differ in bytes that are no UTF-8
-// it would make one.
+// validateText rejects text that is not UTF-8. JSON would replace the invalid bytes, so two different
+// paths could become one.
 func (s *Spec) validateText() error {
 	for _, r := range []Ref{s.Source, s.Target} {
 		if !utf8.ValidString(r.Path) {
@@ -213,7 +214,7 @@ func (s *Spec) validateDrive() error {
 	return nil
 }
 
-// BadChunkSize refuses a chunk size of n bytes where most is the largest.
+// BadChunkSize returns the error for a chunk size of n bytes where most is the largest.
 func BadChunkSize(n int64, most int) error {
 	return invalid("use a multiple of 4k, at most "+FormatSize(int64(most)),
 		"--chunk-size: %s is not a chunk size", FormatSize(n))
@@ -242,21 +243,23 @@ func (s *Spec) validateTransfer() error {
 		return invalid("leave --allow-short out, or give the new drive's --size",
 			"only an upload to a drive of a given size may end early")
 	}
-	if !validChunkSize(s.ChunkSize) {
+	if !ValidChunkSize(s.ChunkSize) {
 		return invalid("use a multiple of 4k, such as 1M or 4M",
 			"--chunk-size: %s is not a chunk size", FormatSize(int64(s.ChunkSize)))
 	}
 	if s.Concurrency < 0 || s.Concurrency > MaxConcurrency {
-		return invalid(fmt.Sprintf("use auto, or 1 to %d", MaxConcurrency), "%d chunks in flight cannot be", s.Concurrency)
+		return invalid(fmt.Sprintf("use auto, or 1 to %d", MaxConcurrency),
+			"--concurrency %d is out of range 1-%d", s.Concurrency, MaxConcurrency)
 	}
 	if s.Deadline < 0 || s.Deadline%Seconds(time.Second) != 0 {
-		return invalid("use whole seconds, minutes or hours, such as 90m", "%s cannot be a deadline", time.Duration(s.Deadline))
+		return invalid("use whole seconds, minutes or hours, such as 90m",
+			"--deadline: %s is not a deadline", time.Duration(s.Deadline))
 	}
 	if s.LimitRate < 0 {
-		return invalid("use a size such as 20M", "a rate cannot be negative")
+		return invalid("use a size such as 20M", "--limit-rate: %d is negative", s.LimitRate)
 	}
 	if !ValidEndpointName(s.Queue) {
-		return invalid("use letters, digits, dot, dash and underscore", "--queue: %q cannot be a queue's name", s.Queue)
+		return invalid("use letters, digits, dot, dash and underscore", "--queue: %q is not a queue name", s.Queue)
 	}
 	if raw, err := hex.DecodeString(s.SHA256); s.SHA256 != "" && (err != nil || len(raw) != DigestSize) {
 		return invalid("give the 64 hexadecimal digits that sha256sum prints",

@@ -7,26 +7,27 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Comparer is an io.Writer that takes a chunk as it streams in, hashes it and, where the right bytes are still at hand,
-// compares the two piece by piece while the piece is in the processor's cache. So a chunk is hashed once, and its digest
-// is that of what was stored rather than of what was meant to be. It is used by one goroutine at a time.
+// Comparer is an io.Writer that hashes a chunk as it is read back. If it has the expected bytes, it also
+// compares each block while the block is in the processor's cache. So each chunk is hashed once, and
+// its digest is that of the stored bytes. One goroutine at a time uses it.
 type Comparer struct {
 	h    hash.Hash
 	want []byte
-	n    int // bytes taken
+	n    int // bytes written so far
 	diff int // offset in the chunk of the first difference, or -1
 }
 
-// NewComparer makes a Comparer; Reset makes it ready for a chunk.
+// NewComparer returns a Comparer. Call Reset before each chunk.
 func NewComparer() *Comparer { return &Comparer{h: newHash()} }
 
-// Reset prepares for a chunk that should be want; nil if only its digest will be known.
+// Reset prepares for a chunk that should equal want; nil: only compute the digest.
 func (c *Comparer) Reset(want []byte) {
 	c.h.Reset()
 	c.want, c.n, c.diff = want, 0, -1
 }
 
-// Write takes the next piece. It never fails: a difference is reported by Equal, when the digest is complete too.
+// Write takes the next bytes of the chunk. It never fails: Equal reports a difference, so that the digest
+// covers the whole chunk.
 func (c *Comparer) Write(p []byte) (int, error) {
 	c.h.Write(p)
 	if c.want != nil && c.diff < 0 {
@@ -46,7 +47,8 @@ func (c *Comparer) compare(p []byte) {
 	}
 }
 
-// Equal reports whether exactly the wanted bytes came; diff is the offset in the chunk of the first that did not.
+// Equal reports whether the chunk equals the expected bytes. diff is the offset of the first difference
+// in the chunk.
 func (c *Comparer) Equal() (diff int, ok bool) {
 	switch {
 	case c.diff >= 0:
@@ -57,7 +59,7 @@ func (c *Comparer) Equal() (diff int, ok bool) {
 	return 0, true
 }
 
-// Digest is the digest of what came.
+// Digest returns the digest of the written bytes.
 func (c *Comparer) Digest() (d transfer.Digest) {
 	c.h.Sum(d[:0])
 	return d

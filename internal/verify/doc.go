@@ -1,3 +1,3 @@
-// Package verify proves that bytes are the ones they should be: chunk digests, the comparison of what was read back,
-// and the manifest file that keeps the proof.
+// Package verify computes and compares digests: the BLAKE3 digest of a chunk, the chunks root over all of
+// them, the SHA-256 of an image, and the manifest file that holds them.
 package verify

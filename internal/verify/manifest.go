@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// NewManifest describes an image of size bytes whose chunks, those of zeros left out, are chunks. image is the SHA-256
-// of the whole, or empty.
+// NewManifest returns the manifest of an image of size bytes. chunks has the digests of the chunks that
+// are not all zeros, by index. image is the SHA-256 of the whole image, or empty.
 func NewManifest(size int64, chunkSize int, chunks map[int64]transfer.Digest, image string) *transfer.Manifest {
 	return &transfer.Manifest{
 		Version: transfer.ManifestVersion, Algorithm: Algorithm, Size: size, ChunkSize: chunkSize, Image: image,
@@ -21,8 +21,8 @@ func NewManifest(size int64, chunkSize int, chunks map[int64]transfer.Digest, im
 	}
 }
 
-// NonZero is the digests of the chunks in entries that are not all zeros, for an image of size bytes. Of several entries
-// of a chunk the last counts; those beyond the image do not.
+// NonZero returns the digests of the chunks in entries that are not all zeros, for an image of size
+// bytes. The last entry of a chunk counts. Entries beyond the image do not.
 func NonZero(entries []transfer.Entry, size int64, chunkSize int) map[int64]transfer.Digest {
 	chunks := make(map[int64]transfer.Digest, len(entries))
 	count := transfer.ChunkCount(size, chunkSize)
@@ -37,7 +37,7 @@ func NonZero(entries []transfer.Entry, size int64, chunkSize int) map[int64]tran
 	return chunks
 }
 
-// Ascending yields chunks in the order of their indexes.
+// Ascending yields chunks in ascending order of their indexes.
 func Ascending(chunks map[int64]transfer.Digest) iter.Seq2[int64, transfer.Digest] {
 	return func(yield func(int64, transfer.Digest) bool) {
 		for _, i := range slices.Sorted(maps.Keys(chunks)) {
@@ -48,21 +48,24 @@ func Ascending(chunks map[int64]transfer.Digest) iter.Seq2[int64, transfer.Diges
 	}
 }
 
-// maxChunks bounds the work that a damaged manifest can ask for: 256 TiB in chunks of 4 MiB.
+// maxChunks bounds the work that a damaged manifest can cause: 256 TiB in chunks of 4 MiB.
 const maxChunks = 1 << 26
 
-// CheckManifest reports with CodeInvalid what is wrong with a manifest: an unknown version or algorithm, chunks outside
-// the image, or digests that do not add up to its root.
+// CheckManifest returns an error with CodeInvalid for a manifest with an unknown version or algorithm,
+// chunks outside of the image, or digests whose root is not the manifest's.
 func CheckManifest(m *transfer.Manifest) error {
 	if m.Version != transfer.ManifestVersion || m.Algorithm != Algorithm {
-		return badManifest("version %d with %q is not one that this program reads", m.Version, m.Algorithm)
+		return badManifest("version %d with algorithm %q is not supported", m.Version, m.Algorithm)
 	}
-	if m.Size <= 0 || m.ChunkSize < transfer.MinChunkSize || m.ChunkSize > transfer.MaxChunkSize || m.ChunkSize%transfer.MinChunkSize != 0 {
-		return badManifest("%d bytes in chunks of %d cannot be", m.Size, m.ChunkSize)
+	if m.Size <= 0 {
+		return badManifest("size %d is not positive", m.Size)
+	}
+	if !transfer.ValidChunkSize(m.ChunkSize) {
+		return badManifest("%d is not a chunk size", m.ChunkSize)
 	}
 	count := transfer.ChunkCount(m.Size, m.ChunkSize)
 	if count > maxChunks {
-		return badManifest("%d chunks are more than this program handles", count)
+		return badManifest("the image has %d chunks, more than %d", count, maxChunks)
 	}
 	for i := range m.Chunks {
 		if i < 0 || i >= count {
@@ -73,16 +76,17 @@ func CheckManifest(m *transfer.Manifest) error {
 		return badManifest("%q is not a SHA-256", m.Image)
 	}
 	if root := Root(m.Size, m.ChunkSize, Ascending(m.Chunks)); root != m.ChunksRoot {
-		return badManifest("its chunks add up to %s, not to its root %s", root, m.ChunksRoot)
+		return badManifest("the root of its chunks is %s, not %s", root, m.ChunksRoot)
 	}
 	return nil
 }
 
 func badManifest(format string, args ...any) error {
-	return transfer.Errorf(transfer.CodeInvalid, "the manifest is damaged or was made by another program", "manifest: "+format, args...)
+	return transfer.Errorf(transfer.CodeInvalid,
+		"the manifest is damaged or was made by another program: make a new one", "manifest: "+format, args...)
 }
 
-// ParseManifest reads a manifest and checks it.
+// ParseManifest parses a manifest file and checks it. Its errors have CodeInvalid.
 func ParseManifest(b []byte) (*transfer.Manifest, error) {
 	m := new(transfer.Manifest)
 	if err := json.Unmarshal(b, m); err != nil {
@@ -94,7 +98,7 @@ func ParseManifest(b []byte) (*transfer.Manifest, error) {
 	return m, nil
 }
 
-// WriteManifest writes a manifest as the text of a manifest file.
+// WriteManifest writes a manifest file.
 func WriteManifest(w io.Writer, m *transfer.Manifest) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", " ")

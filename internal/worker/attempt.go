@@ -13,7 +13,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// attempt is one worker's try at a job.
+// attempt is one run of a job by one worker.
 type attempt struct {
 	session *Session
 	action  transfer.Action
@@ -22,23 +22,23 @@ type attempt struct {
 	drain   <-chan struct{}
 	log     *zap.Logger
 
-	state   *checkpointer
-	now     func() time.Time // by the clock of the store
-	claimer transfer.Claimer // nil: nothing keeps jobs out of each other's way
-	ends    *ends
-	source  caller
-	target  caller
-	waits   *patience
-	flusher *flusher // nil: the target stores what it is given by itself
-	stop    context.CancelCauseFunc
-	from    *takeover // the worker before this one
-	unseen  string    // changes of the source that cannot be detected; for users
-	// trusted says that no other job has written the target since this one last claimed it.
+	state      *checkpointer
+	now        func() time.Time // by the store's clock
+	claimer    transfer.Claimer // nil: the store does not arbitrate between jobs
+	ends       *ends
+	source     caller
+	target     caller
+	retrier    *retrier
+	flusher    *flusher // nil: the target needs no flush
+	stop       context.CancelCauseFunc
+	takeover   *takeover // from the worker before this one
+	undetected string    // warns of changes of the source that cannot be detected; empty: none
+	// trusted says that no other job has claimed the target for writing since this job's last claim.
 	trusted bool
-	fresh   bool // this attempt was the first to ask for the target drive
+	fresh   bool // this attempt is the first one to request the target drive
 }
 
-var errEmpty = transfer.Errorf(transfer.CodeInvalid, "nothing came from the source", "the image is empty")
+var errEmpty = transfer.Errorf(transfer.CodeInvalid, "check the source: a job needs at least one byte", "the image is empty")
 
 func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store) *attempt {
 	log := w.cfg.Log.With(zap.String("job", job.ID))
@@ -47,18 +47,18 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 		session: &Session{Job: job, Meter: state.counters, Limit: newLimit(job.Spec.LimitRate), Lease: state.lease},
 		action:  job.Spec.Action(), opener: w.cfg.Opener, buffers: &w.buffers, drain: drain, log: log,
 		state: state, now: clock(store), claimer: claimer(store), ends: new(ends),
-		from:  &takeover{lease: state.lease},
-		waits: &patience{policy: w.cfg.Policy, count: state.counters, log: log, drain: drain},
+		takeover: &takeover{lease: state.lease},
+		retrier:  &retrier{policy: w.cfg.Policy, count: state.counters, log: log, drain: drain},
 	}
-	a.source = newSourceCalls(a.ends, a.waits, job.Spec.Source.Endpoint)
-	a.target = newTargetCalls(a.ends, a.waits, job.Spec.Target.Endpoint, state.lease, a.made)
+	a.source = newSourceCalls(a.ends, a.retrier, job.Spec.Source.Endpoint)
+	a.target = newTargetCalls(a.ends, a.retrier, job.Spec.Target.Endpoint, state.lease, a.made)
 	a.session.Retry = func(ctx context.Context, op func(ctx context.Context) error) error {
 		return control(ctx, a.source, op)
 	}
 	return a
 }
 
-// made is when the job made the target drive, by this host's clock; zero: it did not.
+// made returns when the job made the target drive, by this host's clock; zero: it did not.
 func (a *attempt) made() time.Time {
 	created := a.state.Plan().Created
 	if created.IsZero() {
@@ -70,48 +70,48 @@ func (a *attempt) made() time.Time {
 func (a *attempt) spec() *transfer.Spec { return &a.session.Spec }
 
 func (a *attempt) load(ctx context.Context) error {
-	a.waits.reached = true // the store had the job a moment ago
+	a.retrier.reached = true // the store responded when the job was started
 	if err := a.storeCall(ctx, a.source, a.state.load); err != nil {
 		return fmt.Errorf("load checkpoint: %w", err)
 	}
-	a.from.inherits(a.state.ledger)
+	a.takeover.addInherited(a.state.ledger)
 	return nil
 }
 
-// storeCall makes a call to the store. One that is away is waited for like at a save: for as long
-// as the job may run.
+// storeCall makes a call to the store. It waits for an unreachable store for as long as ctx lasts, like
+// saveUntilDone.
 func (a *attempt) storeCall(ctx context.Context, end caller, run func(ctx context.Context) error) error {
 	for {
 		err := control(ctx, end, run)
 		if transfer.CodeOf(err) != transfer.CodeUnreachable || ctx.Err() != nil {
 			return err
 		}
-		a.log.Warn("store is away, waiting for it", zap.Error(err))
+		a.log.Warn("store unreachable, retrying", zap.Error(err))
 	}
 }
 
-// run goes through the phases, and logs what a failed one leaves behind.
+// run goes through the phases, and logs the drive that a failed attempt leaves.
 func (a *attempt) run(ctx context.Context) error {
-	err := a.inUse(ctx, a.changedSince(a.phases(ctx)))
+	err := a.explainInUse(ctx, a.explainFinished(a.phases(ctx)))
 	if err == nil {
-		return a.markComplete(ctx)
+		return a.tagComplete(ctx)
 	}
 	if code := transfer.CodeOf(err); code == transfer.CodeDrained || code == transfer.CodeFenced {
-		return err // another attempt goes on
+		return err // another attempt continues
 	}
 	plan := a.state.Plan()
 	if left := plan.Leftover(a.session.ID, a.spec().Target); left != "" {
-		a.log.Info("target drive stays incomplete", zap.String("left", left))
+		a.log.Info("target drive left incomplete", zap.String("leftover", left))
 	}
 	return err
 }
 
 func (a *attempt) phases(ctx context.Context) error {
 	if err := a.claimDrives(ctx); err != nil {
-		return a.abandon(ctx, err)
+		return a.discardAfter(ctx, err)
 	}
 	plan := a.state.Plan()
-	a.waits.reached = plan.ChunkSize > 0 || !plan.Created.IsZero()
+	a.retrier.reached = plan.ChunkSize > 0 || !plan.Created.IsZero()
 	if a.action.EndpointCopies {
 		if err := a.awaitCopy(ctx); err != nil || a.spec().Verify == transfer.VerifyNone {
 			return err
@@ -120,10 +120,10 @@ func (a *attempt) phases(ctx context.Context) error {
 	return a.transfer(ctx)
 }
 
-// transfer opens both ends and carries or compares everything between them.
+// transfer opens the source and the target, and copies or compares the image.
 func (a *attempt) transfer(ctx context.Context) (err error) {
 	if err := a.openSource(ctx); err != nil {
-		return a.abandon(ctx, err)
+		return a.discardAfter(ctx, err)
 	}
 	defer func() { err = errors.Join(err, a.ends.source.Close()) }()
 	size := a.ends.source.Size()
@@ -134,33 +134,33 @@ func (a *attempt) transfer(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = a.closeSink(ctx, err) }()
-	if err := a.markOpen(ctx); err != nil {
+	if err := a.tagIncomplete(ctx); err != nil {
 		return err
 	}
-	lay, err := a.settle(ctx, size)
+	lay, err := a.makeLayout(ctx, size)
 	if err != nil {
 		return err
 	}
 	err = a.carry(ctx, lay)
 	if errors.Is(err, transfer.ErrInOrder) && a.ends.stream == nil {
-		a.log.Info("reading the source again from its start", zap.Error(err))
+		a.log.Info("source no longer readable by offset, reading it again from its start", zap.Error(err))
 		if err = a.reopenInOrder(ctx); err == nil {
 			err = a.carry(ctx, lay)
 		}
 	}
 	if !a.action.Writes {
-		return a.compared(ctx, err) // nothing here is the job's own to remove
+		return a.afterComparison(ctx, err)
 	}
 	return err
 }
 
-// carry copies or compares, verifies and commits.
+// carry runs the phases copy, verify and commit.
 func (a *attempt) carry(ctx context.Context, lay layout) error {
 	c := newCopier(a, lay)
 	if err := c.copy(ctx, wholeImage); err != nil {
 		return err
 	}
-	if err := a.proveSource(ctx, c); err != nil {
+	if err := a.checkSource(ctx, c); err != nil {
 		return err
 	}
 	if err := c.clearTail(ctx); err != nil {
@@ -175,8 +175,8 @@ func (a *attempt) carry(ctx context.Context, lay layout) error {
 	return a.commit(ctx, c)
 }
 
-// closeSink closes the target at the end of an attempt that met cause: what is done is made
-// durable, and what no later attempt can go on with is removed.
+// closeSink closes the target at the end of an attempt whose error is cause. It flushes the done chunks,
+// and removes a target that no later attempt can resume.
 func (a *attempt) closeSink(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -188,24 +188,26 @@ func (a *attempt) closeSink(ctx context.Context, cause error) error {
 	}
 	err := a.ends.sink.Close()
 	if errors.Is(err, transfer.ErrLost) {
-		a.state.ledger.clear() // the last save of the attempt is still to come
+		a.state.ledger.clear() // the attempt's last save comes after this
 	}
 	return errors.Join(cause, err)
 }
 
-// compared tells a difference from an image that changed while it was read.
-func (a *attempt) compared(ctx context.Context, err error) error {
+// afterComparison replaces a mismatch by the error of an image that changed while it was read, if that is
+// the cause.
+func (a *attempt) afterComparison(ctx context.Context, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err
 	}
 	if changed := a.unchanged(ctx); changed != nil && !errors.Is(changed, transfer.ErrTouched) {
 		err = changed
 	}
-	// What was equal once need not be when the job is retried, perhaps because the rest was mended.
+	// A retried job compares everything again: the drive may have been changed to mend the difference.
 	a.state.ledger.clear()
 	return errors.Join(err, a.state.save(ctx))
 }
 
+// unchanged returns the error of a source that has changed, or may have.
 func (a *attempt) unchanged(ctx context.Context) error {
 	if a.ends.changes == nil {
 		return nil

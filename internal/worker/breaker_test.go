@@ -19,7 +19,7 @@ type runs struct{}
 func (runs) do(ctx context.Context, c *call) error { return c.run(ctx) }
 
 func newBreaking() *breaking {
-	p := &patience{policy: flow.DefaultPolicy, count: new(counters), log: zap.NewNop()}
+	p := &retrier{policy: flow.DefaultPolicy, count: new(counters), log: zap.NewNop()}
 	return &breaking{p, new(flow.Breaker), runs{}}
 }
 

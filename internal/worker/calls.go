@@ -13,126 +13,127 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// operation is what a call asks of an end.
+// operation is what a call does.
 type operation int
 
 const (
-	opControl   operation = iota // what concerns the end as a whole: the call's run says what
+	opControl   operation = iota // run, on the source or target as a whole
 	opRead                       // fill p from the source
 	opWrite                      // store p in the target
-	opWriteBack                  // store p and read it back, piece by piece
+	opWriteBack                  // store p and read it back, in one pass
 	opReadBack                   // read what the target stores
-	opReadDisk                   // likewise, from the disk and not from what its host caches
+	opReadDisk                   // likewise, from the disk and not from its host's page cache
 	opClear                      // make the chunk zeros in the target
 )
 
-// call is one call to an end of a job.
+// call is one call to the source or the target of a job.
 type call struct {
-	op    operation
-	chunk transfer.Chunk
-	seq   int64             // of opWrite to a target that is written in order: its place in the order
-	p     []byte            // the chunk's bytes
-	ready transfer.Prepared // of opWrite: the chunk, if the sink prepared it; else nil
-	cmp   *verify.Comparer  // takes what is read back; it is reset before each try
-	want  []byte            // what cmp compares it with; nil: only the digest is wanted
-	pace  *pace             // of the copy that makes the call; nil: none
-	run   func(ctx context.Context) error
+	op       operation
+	chunk    transfer.Chunk
+	seq      int64             // of opWrite to a target that is written in order: its position
+	p        []byte            // the chunk's bytes
+	prepared transfer.Prepared // of opWrite: the chunk, if the sink is a Preparer; otherwise nil
+	cmp      *verify.Comparer  // takes what is read back; it is reset before each try
+	want     []byte            // the expected bytes; nil: only the digest is computed
+	limits   *limits           // of the copy that makes the call; nil: none
+	run      func(ctx context.Context) error
 }
 
-// pace is what limits the calls of a copy.
-type pace struct {
+// limits is the flow control of a copy.
+type limits struct {
 	window *flow.Window
-	duplex *flow.Duplex // nil: the copy does not both write and read back
+	duplex *flow.Duplex // nil: the copy does not write and then read back
 	split  *flow.Split  // nil: likewise
 }
 
-// spareLanes is how many lanes compress a piece while the others keep both directions busy.
+// spareLanes is how many lanes compress pieces while the others keep both directions busy.
 const spareLanes = 3
 
-// unsettledCalls is how many calls write pieces, and how many read them back, until it is known how
-// many keep a direction busy. More would all be written at once and then all be read back at once.
-const unsettledCalls = 4
+// initialCalls is how many calls may run in each direction until Split.Calls is known. With more, all
+// pieces would be written at once and then all be read back at once.
+const initialCalls = 4
 
-// lanes is how many lanes pieces need; 0: it is not known.
-func (p *pace) lanes() int {
-	if n := p.split.Calls(); n > 0 {
+// lanes returns how many lanes the pieces need; 0: not known.
+func (l *limits) lanes() int {
+	if n := l.split.Calls(); n > 0 {
 		return n + spareLanes
 	}
 	return 0
 }
 
-// calls is how many calls may run in both directions together: one for each chunk in flight, two for
-// each lane that reads pieces back while it writes others, or as many as are known to keep both
-// directions busy.
-func (p *pace) calls() int {
-	limit := p.window.Limit()
-	if !p.split.Splits() {
+// calls returns how many calls may run in both directions together. Whole chunks need one for each chunk
+// in flight. Pieces need two for each lane, which writes and reads back at once, but no more than keep
+// both directions busy.
+func (l *limits) calls() int {
+	limit := l.window.Limit()
+	if !l.split.Splits() {
 		return limit
 	}
-	return 2 * min(cmp.Or(p.split.Calls(), unsettledCalls), limit)
+	return 2 * min(cmp.Or(l.split.Calls(), initialCalls), limit)
 }
 
-// caller makes calls to one end. The decorators below are callers around a caller; together they are
-// the way of every call of a job:
+// caller makes calls to the source or to the target. The decorators below wrap a caller. Every call of a
+// job passes one of these stacks:
 //
-//	target: ordered → retrying → duplexed → breaking → leased → settling → attended → timed → the sink
-//	source: retrying → breaking → attended → the source
+//	target: ordered → retrying → duplexed → breaking → leased → awaitingVisibility → tracking → timed → sink
+//	source: retrying → breaking → tracking → source
 //
-// A chunk that waits to be tried again holds no place in its direction, so retrying is outside of
-// duplexed; one that waits for a busy drive does, for no other call could pass either. The lease is
-// asked for last; a client that waits for a free slot of its endpoint after that asks once more.
+// A chunk that waits for a retry must not hold a slot of its direction, so retrying is outside of
+// duplexed. A chunk that waits for a busy drive may hold one, because no other call can pass either. The
+// lease is checked last. The client of an endpoint checks it again after it has waited for a free slot.
 type caller interface {
 	do(ctx context.Context, c *call) error
 }
 
-// newSourceCalls is the way of calls to the source.
-func newSourceCalls(e *ends, p *patience, endpoint string) caller {
-	return &retrying{p, &breaking{p, new(flow.Breaker), &attended{p.count, endpoint, &sourceCalls{e}}}}
+// newSourceCalls returns the stack of calls to the source. endpoint is empty if that is not a drive.
+func newSourceCalls(e *ends, p *retrier, endpoint string) caller {
+	return &retrying{p, &breaking{p, new(flow.Breaker), &tracking{p.count, endpoint, &sourceCalls{e}}}}
 }
 
-// newTargetCalls is the way of calls to the target, under the job's lease. made returns when the
-// job made the target drive, zero if it did not.
-func newTargetCalls(e *ends, p *patience, endpoint string, l *lease.Lease, made func() time.Time) caller {
-	var c caller = &attended{p.count, endpoint, &timed{&targetCalls{e}}}
-	c = &settling{made, p.policy.Young, c}
+// newTargetCalls returns the stack of calls to the target, under the job's lease. endpoint is empty if
+// that is not a drive. made returns when the job made the drive; zero: it did not.
+func newTargetCalls(e *ends, p *retrier, endpoint string, l *lease.Lease, made func() time.Time) caller {
+	var c caller = &tracking{p.count, endpoint, &timed{&targetCalls{e}}}
+	c = &awaitingVisibility{made, p.policy.NotYetVisible, c}
 	c = &leased{l, e, c}
 	c = &breaking{p, new(flow.Breaker), c}
 	return &ordered{e, flow.NewSequencer(), &retrying{p, &duplexed{c}}}
 }
 
-// control makes a call that concerns an end as a whole.
+// control makes a call that concerns the source or target as a whole.
 func control(ctx context.Context, end caller, run func(ctx context.Context) error) error {
 	return end.do(ctx, &call{op: opControl, run: run})
 }
 
-// patience is how the calls of a job are tried again.
-type patience struct {
+// retrier retries the calls of a job.
+type retrier struct {
 	policy  flow.Policy
 	count   *counters
 	log     *zap.Logger
 	drain   <-chan struct{}
-	reached bool // both ends have answered the job, in this attempt or an earlier one
+	reached bool // source and target have responded to the job, in this attempt or an earlier one
 }
 
-// drainOf is what ends the waits of a call. Chunks in flight end, whatever they meet.
-func (p *patience) drainOf(c *call) <-chan struct{} {
-	if c.pace != nil {
+// drainOf returns the channel that ends the waits of a call; nil for a chunk in flight, which a stopping
+// worker finishes.
+func (p *retrier) drainOf(c *call) <-chan struct{} {
+	if c.limits != nil {
 		return nil
 	}
 	return p.drain
 }
 
-// again makes a call that has failed with err once more, until it succeeds, fails with another
-// verdict or has failed for too long. What it waits for is shown meanwhile.
-func (p *patience) again(ctx context.Context, c *call, verdict transfer.Retry, err error, next caller) error {
-	defer p.count.waitEnds(c)
+// retry repeats a call that has failed with err until it succeeds, fails with another verdict or has
+// failed for too long. The job's progress shows a long wait.
+func (p *retrier) retry(ctx context.Context, c *call, verdict transfer.Retry, err error, next caller) error {
+	defer p.count.endWait(c)
 	r := flow.Retry{
 		Policy: &p.policy, Verdict: verdict, Reached: p.reached,
-		Drain: p.drain, Finish: c.pace != nil, Asked: &p.count.asked,
+		Drain: p.drain, InFlight: c.limits != nil, RequestedWait: &p.count.requested,
 		OnFailure: func(err error, pause flow.Pause) {
-			p.count.retry(transfer.CodeOf(err))
-			if c.pace != nil {
-				c.pace.window.Failed(transfer.CodeOf(err))
+			p.count.countRetry(transfer.CodeOf(err))
+			if c.limits != nil {
+				c.limits.window.Failed(transfer.CodeOf(err))
 			}
 			p.noteWait(c, err, pause)
 		},
@@ -140,25 +141,24 @@ func (p *patience) again(ctx context.Context, c *call, verdict transfer.Retry, e
 	return r.Run(ctx, err, func() error { return next.do(ctx, c) })
 }
 
-// noteWait shows a wait that is long, or one of many, in the job's progress and, if it is the job's
-// longest one, in the log.
-func (p *patience) noteWait(c *call, err error, pause flow.Pause) {
-	p.log.Debug("retrying", zap.Time("until", pause.Until), zap.Error(err))
+// noteWait records a wait for the job's progress if the wait is long, or if the call has failed for long.
+func (p *retrier) noteWait(c *call, err error, pause flow.Pause) {
+	p.log.Debug("call failed, retrying", zap.Time("until", pause.Until), zap.Error(err))
 	if pause.Until.Sub(pause.Since) < flow.LongWait {
 		return
 	}
-	p.count.waitBegins(c, transfer.Waiting{
+	p.count.beginWait(c, transfer.Waiting{
 		Code: transfer.CodeOf(err), Cause: err.Error(),
-		Since: shown(pause.Since), Until: shown(pause.Until), GivesUp: shown(pause.GivesUp),
+		Since: jsonTime(pause.Since), Until: jsonTime(pause.Until), GivesUp: jsonTime(pause.GivesUp),
 	})
 }
 
-// shown is a time as a job's JSON has it.
-func shown(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+// jsonTime returns a time as a job's JSON has it.
+func jsonTime(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
-// retrying makes calls again whose failure concerns them alone.
+// retrying retries calls whose failure concerns them alone.
 type retrying struct {
-	*patience
+	*retrier
 	next caller
 }
 
@@ -167,12 +167,12 @@ func (r *retrying) do(ctx context.Context, c *call) error {
 	if transfer.CodeOf(err).Retry() != transfer.RetryCall || flow.GaveUp(err) {
 		return err
 	}
-	return r.again(ctx, c, transfer.RetryCall, err, r.next)
+	return r.retry(ctx, c, transfer.RetryCall, err, r.next)
 }
 
-// breaking holds all calls to an end back while it is busy.
+// breaking holds back all calls to a busy source or target, except one.
 type breaking struct {
-	*patience
+	*retrier
 	breaker *flow.Breaker
 	next    caller
 }
@@ -188,13 +188,13 @@ func (b *breaking) do(ctx context.Context, c *call) error {
 		}
 		if b.breaker.Trip() {
 			defer b.breaker.Reset()
-			return b.again(ctx, c, transfer.RetryDrive, err, b.next)
+			return b.retry(ctx, c, transfer.RetryDrive, err, b.next)
 		}
-		b.count.retry(transfer.CodeOf(err))
+		b.count.countRetry(transfer.CodeOf(err))
 	}
 }
 
-// ordered writes in order where the sink demands it.
+// ordered writes chunks in order if the sink requires it.
 type ordered struct {
 	ends  *ends
 	order *flow.Sequencer
@@ -208,10 +208,10 @@ func (o *ordered) do(ctx context.Context, c *call) error {
 	return o.order.Do(ctx, c.seq, func() error { return o.next.do(ctx, c) })
 }
 
-// duplexed gives each direction of the link its share of the calls.
+// duplexed limits the calls in each direction of the link.
 type duplexed struct{ next caller }
 
-// direction is the direction in which a call moves a chunk; ok is false if it moves none.
+// direction returns the direction in which a call moves a chunk; ok is false if it moves none.
 func (c *call) direction() (dir flow.Direction, ok bool) {
 	switch c.op {
 	case opWrite, opClear:
@@ -224,21 +224,21 @@ func (c *call) direction() (dir flow.Direction, ok bool) {
 
 func (d *duplexed) do(ctx context.Context, c *call) error {
 	dir, moves := c.direction()
-	if !moves || c.pace == nil {
+	if !moves || c.limits == nil {
 		return d.next.do(ctx, c)
 	}
-	if err := c.pace.duplex.Begin(ctx, dir); err != nil {
+	if err := c.limits.duplex.Begin(ctx, dir); err != nil {
 		return err
 	}
-	defer c.pace.duplex.End(dir)
+	defer c.limits.duplex.End(dir)
 	return d.next.do(ctx, c)
 }
 
-// leased makes a call only while it is proven that the job is still this worker's: a worker that
-// was stopped, or has lost the store, must not touch what another one may have finished. A call is
-// cut when the proof lapses, and made again when there is a new one. That is no failure: nothing
-// counts it, and no time limits it, for a store may be away for long. A call to a target that is
-// written in order cannot be made again; it waits for the proof inside.
+// leased makes a call only while there is proof that the job is still this worker's. A worker that was
+// suspended, or has lost the store, must not change a target that another worker may have completed. A
+// call is cut when the proof lapses, and repeated after the next renewal. That is not a failure: it is
+// not counted and not limited in time, because the store may be unreachable for long. A call to a target
+// that is written in order cannot be repeated; the sink checks the lease itself.
 type leased struct {
 	lease *lease.Lease
 	ends  *ends
@@ -260,6 +260,7 @@ func (l *leased) do(ctx context.Context, c *call) error {
 	}
 }
 
+// bind returns a context that ends when the proof lapses, if the call can be repeated.
 func (l *leased) bind(ctx context.Context) (bound context.Context, release context.CancelFunc) {
 	if l.ends.sink != nil && !l.ends.traits.Rewritable {
 		return ctx, func() {}
@@ -267,57 +268,57 @@ func (l *leased) bind(ctx context.Context) (bound context.Context, release conte
 	return l.lease.Bind(ctx)
 }
 
-// settling takes "no such drive" for "busy" while the drive is new: parts of an endpoint may not know
-// it yet.
-type settling struct {
+// awaitingVisibility treats "not found" like "busy" while the drive is new: parts of an endpoint may not
+// know the drive yet.
+type awaitingVisibility struct {
 	made  func() time.Time
-	young time.Duration
+	limit time.Duration // how long a drive is new
 	next  caller
 }
 
-func (s *settling) do(ctx context.Context, c *call) error {
-	err := s.next.do(ctx, c)
+func (a *awaitingVisibility) do(ctx context.Context, c *call) error {
+	err := a.next.do(ctx, c)
 	if transfer.CodeOf(err) != transfer.CodeNotFound {
 		return err
 	}
-	if made := s.made(); made.IsZero() || time.Since(made) > s.young {
+	if made := a.made(); made.IsZero() || time.Since(made) > a.limit {
 		return err
 	}
 	return &transfer.Error{Op: "wait for the new drive", Code: transfer.CodeConflict, Err: err}
 }
 
-// attended notes which calls to an endpoint are under way, by which a silent endpoint is told from
-// a job that asks nothing of it.
-type attended struct {
+// tracking counts the calls in flight to an endpoint. With them a silent endpoint is distinguished from
+// an idle job.
+type tracking struct {
 	count    *counters
-	endpoint string // empty: the end is at none
+	endpoint string // empty: the calls go to none
 	next     caller
 }
 
-func (a *attended) do(ctx context.Context, c *call) error {
-	if a.endpoint == "" {
-		return a.next.do(ctx, c)
+func (t *tracking) do(ctx context.Context, c *call) error {
+	if t.endpoint == "" {
+		return t.next.do(ctx, c)
 	}
-	a.count.callBegins(a.endpoint)
-	defer a.count.callEnds(a.endpoint)
-	return a.next.do(ctx, c)
+	t.count.beginCall(t.endpoint)
+	defer t.count.endCall(t.endpoint)
+	return t.next.do(ctx, c)
 }
 
-// timed observes how long successful calls take, for the shares of the directions.
+// timed records the duration of successful calls, for Duplex and Split.
 type timed struct{ next caller }
 
 func (t *timed) do(ctx context.Context, c *call) error {
 	dir, moves := c.direction()
-	if !moves || c.pace == nil {
+	if !moves || c.limits == nil {
 		return t.next.do(ctx, c)
 	}
 	began := time.Now()
 	err := t.next.do(ctx, c)
 	if err == nil {
 		took := time.Since(began)
-		c.pace.duplex.Observe(dir, took)
+		c.limits.duplex.Observe(dir, took)
 		if c.op == opWrite {
-			c.pace.split.Observe(c.chunk.Len, took, c.pace.duplex.Running(dir))
+			c.limits.split.Observe(c.chunk.Len, took, c.limits.duplex.Running(dir))
 		}
 	}
 	return err
@@ -339,8 +340,8 @@ type targetCalls struct{ ends *ends }
 func (t *targetCalls) do(ctx context.Context, c *call) error {
 	switch c.op {
 	case opWrite:
-		if c.ready != nil {
-			return c.ready.Write(ctx)
+		if c.prepared != nil {
+			return c.prepared.Write(ctx)
 		}
 		return t.ends.sink.WriteChunk(ctx, c.chunk, c.p)
 	case opWriteBack:

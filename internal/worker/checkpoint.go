@@ -19,15 +19,14 @@ import (
 const (
 	// saveEvery is how often progress reaches the store.
 	saveEvery = time.Second
-	// saveTimeout bounds one save: a store that hangs must not keep the next save waiting for ever.
+	// saveTimeout bounds one save, so that a store that hangs does not block the next save for ever.
 	saveTimeout = 10 * time.Second
-	// stopTimeout bounds what is done after the job was told to stop.
+	// stopTimeout bounds the work after the job has ended or was stopped.
 	stopTimeout = 10 * time.Second
 )
 
-// checkpointer owns what an attempt remembers: the plan, the progress and the ledger. It saves them
-// about once a second for as long as the attempt runs, which also renews the worker's lease. It is
-// safe for concurrent use.
+// checkpointer owns the state of an attempt: plan, progress and ledger. It saves them about once a second
+// while the attempt runs, which also renews the worker's lease. It is safe for concurrent use.
 type checkpointer struct {
 	store   transfer.Store
 	lease   *lease.Lease            // on the store's job
@@ -37,8 +36,8 @@ type checkpointer struct {
 	*counters
 	ledger *ledger
 
-	saving chan struct{} // has a token while a save is under way
-	waits  waitLog       // of that save
+	saving chan struct{} // has a token while a save runs
+	waits  waitLog       // used by that save
 
 	mu    sync.Mutex
 	plan  transfer.Plan
@@ -71,22 +70,22 @@ func (c *checkpointer) load(ctx context.Context) error {
 	return nil
 }
 
-// Plan returns what the attempts of the job have settled so far.
+// Plan returns the present plan.
 func (c *checkpointer) Plan() transfer.Plan {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.plan
 }
 
-// updatePlan changes the plan; the next save stores it.
+// updatePlan changes the plan. The next save stores it.
 func (c *checkpointer) updatePlan(change func(p *transfer.Plan)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change(&c.plan)
 }
 
-// setSize notes the size of the image, bytes, and how many chunks follow it; -1: it is not known
-// yet.
+// setSize records the size of the image in bytes, and how many chunks follow the image. A size of -1,
+// not known yet, is ignored.
 func (c *checkpointer) setSize(size, more int64) {
 	if size < 0 {
 		return
@@ -96,11 +95,11 @@ func (c *checkpointer) setSize(size, more int64) {
 	c.update(func(p *transfer.Progress) { p.Size, p.Chunks.Total = size, transfer.ChunkCount(size, chunkSize)+more })
 }
 
-// save writes what is new to the store. What could not be written stays pending.
+// save saves the changes since the last save. After an error they remain to be saved.
 func (c *checkpointer) save(ctx context.Context) error { return c.checkpoint(ctx, false) }
 
-// checkpoint is save, or with soon one that another follows within a second.
-func (c *checkpointer) checkpoint(ctx context.Context, soon bool) error {
+// checkpoint is save. interim says that another save follows within a second.
+func (c *checkpointer) checkpoint(ctx context.Context, interim bool) error {
 	select {
 	case c.saving <- struct{}{}:
 	case <-ctx.Done():
@@ -110,48 +109,47 @@ func (c *checkpointer) checkpoint(ctx context.Context, soon bool) error {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
 	began := time.Now()
-	entries, reset := c.ledger.take()
-	at := transfer.Checkpoint{Plan: c.Plan(), Progress: c.snapshot(), Reset: reset, Entries: entries, Soon: soon}
-	c.waits.note(at.Progress.Waiting)
+	entries, reset := c.ledger.takeUnsaved()
+	at := transfer.Checkpoint{Plan: c.Plan(), Progress: c.snapshot(), Reset: reset, Entries: entries, Interim: interim}
+	c.waits.update(at.Progress.Waiting)
 	if err := c.store.Save(ctx, &at); err != nil {
-		c.ledger.giveBack(entries, reset)
+		c.ledger.returnUnsaved(entries, reset)
 		return fmt.Errorf("save progress: %w", err)
 	}
-	c.ledger.kept(time.Since(began))
-	c.wake()
-	if c.observe != nil && !soon {
+	c.ledger.setSaved(time.Since(began))
+	c.wakeWaiters()
+	if c.observe != nil && !interim {
 		c.observe(at.Progress)
 	}
 	return nil
 }
 
-// wake wakes the goroutines that wait for a save.
-func (c *checkpointer) wake() {
+// wakeWaiters wakes the goroutines that wait for a save.
+func (c *checkpointer) wakeWaiters() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(c.saved)
 	c.saved = make(chan struct{})
 }
 
-// saveSurely saves before anything else may happen, and waits for a store that is away for as long
-// as ctx lasts: to go on without it could lose a drive or run a finished job again. When it returns
-// nil, the job was still this worker's a moment ago: it is the fresh proof without which nothing is
-// destroyed, renamed or committed.
-func (c *checkpointer) saveSurely(ctx context.Context) error {
+// saveUntilDone saves, and retries while the store is unreachable, for as long as ctx lasts. To continue
+// without the save could lose a drive or run a finished job again. Nil means that the job was still this
+// worker's during the save: nothing is removed, renamed or committed without that fresh proof.
+func (c *checkpointer) saveUntilDone(ctx context.Context) error {
 	for {
 		err := c.save(ctx)
 		if err == nil || isFinal(err) || ctx.Err() != nil {
 			return err
 		}
-		c.log.Warn("store is away, waiting for it", zap.Error(err))
+		c.log.Warn("store unreachable, retrying", zap.Error(err))
 		if err := sleep(ctx, saveEvery); err != nil {
 			return err
 		}
 	}
 }
 
-// isFinal reports whether a save's error means that this attempt is over: another worker owns the job,
-// or the store, which is there, cannot keep what it is given.
+// isFinal reports whether a save's error ends the attempt: another worker owns the job, the job was
+// canceled, or the store has rejected the data.
 func isFinal(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return false
@@ -159,14 +157,14 @@ func isFinal(err error) bool {
 	return transfer.CodeOf(err).Retry() == transfer.RetryNever
 }
 
-// room waits until a chunk may begin: the lease is proven, and not too many chunks are unsaved.
-func (c *checkpointer) room(ctx context.Context, drain <-chan struct{}) error {
+// admitChunk waits until a chunk may begin: there is proof of the lease, and few chunks are unsaved.
+func (c *checkpointer) admitChunk(ctx context.Context, drain <-chan struct{}) error {
 	for {
 		c.mu.Lock()
 		saved := c.saved
 		c.mu.Unlock()
 		renewed := c.lease.Renewal()
-		if c.lease.Check() == nil && c.ledger.hasRoom() {
+		if c.lease.Check() == nil && c.ledger.acceptsMore() {
 			return ctx.Err()
 		}
 		select {
@@ -180,29 +178,29 @@ func (c *checkpointer) room(ctx context.Context, drain <-chan struct{}) error {
 	}
 }
 
-// keepSaving saves about once a second, and soon after a few chunks are done, until ctx ends. When
-// the store says that the attempt is over, it calls stop. While the store is away, chunks are done
-// for as long as room allows.
-func (c *checkpointer) keepSaving(ctx context.Context, stop context.CancelCauseFunc) {
+// saveLoop saves about once a second, and earlier when several chunks are done, until ctx ends. If the
+// store ends the attempt, it calls stop. While the store is unreachable, admitChunk limits how many more
+// chunks are done.
+func (c *checkpointer) saveLoop(ctx context.Context, stop context.CancelCauseFunc) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
 	for {
-		soon := false
+		interim := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-c.ledger.full:
-			soon = true
+		case <-c.ledger.saveDue:
+			interim = true
 		}
-		err := c.checkpoint(ctx, soon)
+		err := c.checkpoint(ctx, interim)
 		switch {
 		case err == nil || ctx.Err() != nil:
 		case isFinal(err):
 			stop(err)
 			return
 		default:
-			c.log.Warn("store is away, waiting for it", zap.Error(err))
+			c.log.Warn("store unreachable, retrying", zap.Error(err))
 			if sleep(ctx, saveEvery) != nil {
 				return
 			}
@@ -210,23 +208,22 @@ func (c *checkpointer) keepSaving(ctx context.Context, stop context.CancelCauseF
 	}
 }
 
-// whileSaving runs an attempt with its state saved before it, meanwhile, and once more at its end,
-// however it ends.
-func (c *checkpointer) whileSaving(ctx context.Context, stop context.CancelCauseFunc, attempt func() error) error {
-	// What was loaded proves nothing: another worker may have taken the job since.
-	if err := c.saveSurely(ctx); err != nil {
+// runWithSaves runs an attempt and saves its state before, during and after it, even after a panic.
+func (c *checkpointer) runWithSaves(ctx context.Context, stop context.CancelCauseFunc, attempt func() error) error {
+	// The load proves no ownership: another worker may have taken the job over since.
+	if err := c.saveUntilDone(ctx); err != nil {
 		return err
 	}
 	saving, cancel := context.WithCancel(ctx)
-	saved := panics.Go(func() { c.keepSaving(saving, stop) }, stop)
-	err := panics.Catch(attempt) // what is done is saved after a panic, too
+	saved := panics.Go(func() { c.saveLoop(saving, stop) }, stop)
+	err := panics.Catch(attempt) // the state is saved after a panic, too
 	cancel()
 	saved()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if saveErr := c.save(last); saveErr != nil {
-		c.log.Warn("last save of this attempt failed", zap.Error(saveErr))
-		// Whatever else the attempt has met is not for a worker to report that lost the job.
+		c.log.Warn("last save of the attempt failed", zap.Error(saveErr))
+		// A worker that has lost the job does not report the attempt's own error.
 		if err == nil && isFinal(saveErr) || transfer.CodeOf(saveErr) == transfer.CodeFenced {
 			return saveErr
 		}

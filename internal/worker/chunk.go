@@ -13,41 +13,41 @@ import (
 )
 
 const (
-	// rewrites is how often a chunk is written at the most before a difference ends the job.
-	rewrites = 5
-	// rereads is how often what is stored is read before it counts as different: the fault may lie on
-	// the way back.
-	rereads = 3
-	// comparisons is how often the source is read at the most before a chunk of the target counts
-	// as different: with one read in ten that is wrong, of both ends, a sound drive of 10 TiB must
-	// not fail.
-	comparisons = 10
-	// sourceReads is how often a chunk of the source is read at the most until two reads agree.
-	sourceReads = 12
+	// maxWrites is how often a chunk is written before a difference ends the job.
+	maxWrites = 5
+	// maxReadBacks is how often a chunk is read back before it counts as different: the transmission may
+	// have changed it.
+	maxReadBacks = 3
+	// maxComparisons is how often the source is read before a chunk of the target counts as different.
+	// If one read in ten is wrong at both ends, an intact drive of 10 TiB must not fail.
+	maxComparisons = 10
+	// maxSourceReads is how often a chunk of the source is read until two reads agree.
+	maxSourceReads = 12
 )
 
-// Pauses between tries after a difference: what is wrong may pass. The first try again is at once.
+// Pauses between tries after a difference, since the cause may be temporary. The first retry is immediate.
 const (
 	firstPause = 50 * time.Millisecond
-	mostPause  = time.Second
+	maxPause   = time.Second
 )
 
-// pauseBefore waits before the given try, counted from 0.
-func pauseBefore(ctx context.Context, try int) error {
+// pauseBeforeTry waits before the given try, counted from 0.
+func pauseBeforeTry(ctx context.Context, try int) error {
 	if try < 2 {
 		return nil
 	}
-	return sleep(ctx, min(firstPause<<(try-2), mostPause))
+	return sleep(ctx, min(firstPause<<(try-2), maxPause))
 }
 
-// expected is what a stored chunk should be: its bytes or, if they are not known, its digest.
+// expected is the expected content of a stored chunk: its bytes or, if they are not known, its digest.
 type expected struct {
 	bytes  []byte
 	digest transfer.Digest // if bytes is nil
 }
 
-// step carries one chunk: read, hash for the whole image, skip or write or compare, remember.
-func (c *copier) step(ctx context.Context, w work, l *lane) error {
+// carryChunk carries one chunk: it reads it, adds it to the image's hash, skips, writes or compares it,
+// and records it in the ledger.
+func (c *copier) carryChunk(ctx context.Context, w work, l *lane) error {
 	known, done := c.state.ledger.get(w.Index)
 	if done && c.doubted {
 		var err error
@@ -62,31 +62,32 @@ func (c *copier) step(ctx context.Context, w work, l *lane) error {
 	if err != nil {
 		return err
 	}
-	if err := c.readTwice(ctx, w, p, l); err != nil {
+	if err := c.confirmBeforeWrite(ctx, w, p, l); err != nil {
 		return err
 	}
 	if err := c.hash.add(ctx, w, p); err != nil {
 		return err
 	}
-	// What is read again by a later attempt need not be the same as before.
+	// A source without an identity may have changed since the attempt that read the chunk first.
 	if done && (p == nil || verify.Sum(p) == known) {
 		return nil
 	}
-	if !done && c.leftOut(w, p) {
-		c.markSkipped(w)
+	if !done && c.canSkip(w, p) {
+		c.recordSkipped(w)
 		return nil
 	}
-	return c.finish(ctx, w, p, l)
+	return c.storeOrCompare(ctx, w, p, l)
 }
 
-// leftOut reports whether the chunk is zeros that need not be written. Where the source was read
-// again from its start, some of it may be stored already.
-func (c *copier) leftOut(w work, p []byte) bool {
+// canSkip reports whether the chunk is zeros that need not be written. If this attempt has begun to write
+// the chunk, from an earlier reading of the source, it must be written.
+func (c *copier) canSkip(w work, p []byte) bool {
 	return c.action.Writes && c.skipZeros && (w.Hole || chunker.IsZero(p)) && c.state.ledger.untouched(w.Index)
 }
 
-func (c *copier) markSkipped(w work) {
-	if c.state.ledger.markFree(w.Index, verify.ZeroDigest(w.Len)) {
+// recordSkipped records that the chunk is done without a write.
+func (c *copier) recordSkipped(w work) {
+	if c.state.ledger.setSkipped(w.Index, verify.ZeroDigest(w.Len)) {
 		c.state.update(func(n *transfer.Progress) {
 			n.Chunks.Zero++
 			n.Chunks.Done++
@@ -95,36 +96,36 @@ func (c *copier) markSkipped(w work) {
 	}
 }
 
-// finish stores or compares the chunk, and notes that it is done.
-func (c *copier) finish(ctx context.Context, w work, p []byte, l *lane) error {
+// storeOrCompare stores or compares the chunk, and records that it is done.
+func (c *copier) storeOrCompare(ctx context.Context, w work, p []byte, l *lane) error {
 	put := c.compare
 	if c.action.Writes {
-		put = c.store
-		c.takeover.writes(w.Index)
+		put = c.writeVerified
+		c.takeover.noteWrite(w.Index)
 	}
 	d, err := put(ctx, w, p, l)
 	if err != nil {
 		return err
 	}
-	c.markDone(w.Index, d, w.Len)
+	c.recordDone(w.Index, d, w.Len)
 	return nil
 }
 
-// markDone notes in the ledger, and in the progress unless it had it before, that the chunk with
-// this index is done.
-func (c *copier) markDone(index int64, d transfer.Digest, size int) {
-	if !c.state.ledger.mark(index, d) {
+// recordDone records in the ledger that the chunk with this index is done, and counts it in the progress
+// unless it was done before.
+func (c *copier) recordDone(index int64, d transfer.Digest, size int) {
+	if !c.state.ledger.setDone(index, d) {
 		return
 	}
 	c.state.update(func(n *transfer.Progress) {
 		n.Bytes.Done += int64(size)
-		if n.Chunks.Done++; c.each {
+		if n.Chunks.Done++; c.verifyEach {
 			n.Chunks.Verified++
 		}
 	})
 }
 
-// read returns the chunk's bytes; nil where the source knows only digests.
+// read returns the chunk's bytes in the lane's buffer; nil if the source has only digests.
 func (c *copier) read(ctx context.Context, w work, l *lane) ([]byte, error) {
 	p := l.buf[:w.Len]
 	switch {
@@ -134,27 +135,28 @@ func (c *copier) read(ctx context.Context, w work, l *lane) ([]byte, error) {
 		clear(p)
 		return p, nil
 	case !w.read:
-		if err := c.source.do(ctx, &call{op: opRead, chunk: w.Chunk, p: p, pace: l.pace}); err != nil {
-			return nil, at("read", w.Chunk, err)
+		if err := c.source.do(ctx, &call{op: opRead, chunk: w.Chunk, p: p, limits: l.limits}); err != nil {
+			return nil, chunkError("read", w.Chunk, err)
 		}
 	}
 	c.state.update(func(n *transfer.Progress) { n.Bytes.Read += int64(w.Len) })
 	return p, nil
 }
 
-// readTwice is for a target that is written in order: what is in it cannot be stored again, so with
-// full verification each chunk of a drive is read until two reads agree before it is written.
-func (c *copier) readTwice(ctx context.Context, w work, p []byte, l *lane) error {
+// confirmBeforeWrite reads each chunk of a drive until two reads agree, with full verification to a
+// target that is written in order: such a target cannot be corrected later.
+func (c *copier) confirmBeforeWrite(ctx context.Context, w work, p []byte, l *lane) error {
 	if c.ends.traits.Rewritable || !c.action.RereadsSource || c.spec.Verify != transfer.VerifyFull {
 		return nil
 	}
-	_, err := c.confirm(ctx, w, l, verify.Sum(p))
+	_, err := c.readUntilTwoAgree(ctx, w, l, verify.Sum(p))
 	return err
 }
 
-// confirm reads a chunk of the source until two reads agree; first is what one of them gave before.
-func (c *copier) confirm(ctx context.Context, w work, l *lane, first transfer.Digest) (transfer.Digest, error) {
-	for seen := map[transfer.Digest]bool{first: true}; len(seen) < sourceReads; {
+// readUntilTwoAgree reads a chunk of the source until two reads agree, and returns their digest. first is
+// the digest of an earlier read.
+func (c *copier) readUntilTwoAgree(ctx context.Context, w work, l *lane, first transfer.Digest) (transfer.Digest, error) {
+	for seen := map[transfer.Digest]bool{first: true}; len(seen) < maxSourceReads; {
 		p, err := c.read(ctx, w, l)
 		if err != nil {
 			return first, err
@@ -164,24 +166,24 @@ func (c *copier) confirm(ctx context.Context, w work, l *lane, first transfer.Di
 			return d, nil
 		}
 		seen[d] = true
-		c.state.retry(transfer.CodeMismatch)
+		c.state.countRetry(transfer.CodeMismatch)
 	}
 	return first, &transfer.Error{
 		Op: fmt.Sprintf("read chunk %d again", w.Index), Code: transfer.CodeMismatch, Offset: &w.Off,
-		Hint: "is a running server writing to the drive? stop it, or clone the drive and download the clone",
-		Err:  fmt.Errorf("%d reads of %d bytes at %d gave different data each time", sourceReads, w.Len, w.Off),
+		Hint: "stop the server that writes to the drive, or clone the drive and download the clone",
+		Err:  fmt.Errorf("%d reads of %d bytes at %d gave different data each time", maxSourceReads, w.Len, w.Off),
 	}
 }
 
-// store writes a chunk and reads it back until what is stored is p. It returns the digest of what is
-// stored.
-func (c *copier) store(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
-	c.state.ledger.begin(w.Index)
-	for try := range rewrites {
-		if err := pauseBefore(ctx, try); err != nil {
+// writeVerified writes a chunk and reads it back until the stored bytes equal p, at most maxWrites times.
+// It returns the digest of the stored bytes.
+func (c *copier) writeVerified(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
+	c.state.ledger.setBegun(w.Index)
+	for try := range maxWrites {
+		if err := pauseBeforeTry(ctx, try); err != nil {
 			return d, err
 		}
-		d, err = c.storeOnce(ctx, w, p, l)
+		d, err = c.writeOnce(ctx, w, p, l)
 		if transfer.CodeOf(err) != transfer.CodeMismatch {
 			break
 		}
@@ -189,39 +191,40 @@ func (c *copier) store(ctx context.Context, w work, p []byte, l *lane) (d transf
 	return d, err
 }
 
-func (c *copier) storeOnce(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
+// writeOnce writes a chunk and, if each chunk is verified, reads it back.
+func (c *copier) writeOnce(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
 	op := c.writeOp(w, p)
 	if piece := l.piece(w.Len); op == opWrite && piece < w.Len {
-		return c.storeInPieces(ctx, w, p, piece, l)
+		return c.writeInPieces(ctx, w, p, piece, l)
 	}
-	put := &call{op: op, chunk: w.Chunk, seq: w.seq, p: p, cmp: l.cmp, pace: l.pace}
-	if err := c.write(ctx, put); err != nil {
-		return d, at("write", w.Chunk, err)
+	put := &call{op: op, chunk: w.Chunk, seq: w.seq, p: p, cmp: l.cmp, limits: l.limits}
+	if err := c.callWrite(ctx, put); err != nil {
+		return d, chunkError("write", w.Chunk, err)
 	}
-	l.moved = w.Len
+	l.bytesMoved = w.Len
 	c.state.update(func(n *transfer.Progress) { n.Chunks.Sent++ })
-	if !c.each {
+	if !c.verifyEach {
 		return verify.Sum(p), nil
 	}
 	if put.op == opWriteBack {
 		if _, same := l.cmp.Equal(); same {
 			return l.cmp.Digest(), nil
 		}
-		c.state.retry(transfer.CodeMismatch)
+		c.state.countRetry(transfer.CodeMismatch)
 	}
 	return c.readBack(ctx, w.Chunk, expected{bytes: p}, l)
 }
 
-// piece is the size of the pieces in which a chunk of size bytes is stored; size: it is not split.
+// piece returns the piece size for a chunk of size bytes; a result of size: it is not split.
 func (l *lane) piece(size int) int {
-	if l.pace == nil {
+	if l.limits == nil {
 		return size
 	}
-	return l.pace.split.Piece(size)
+	return l.limits.split.Piece(size)
 }
 
-// storeInPieces writes a chunk piece by piece and reads each back while the next one is written.
-func (c *copier) storeInPieces(
+// writeInPieces writes a chunk in pieces, and reads each piece back while the next one is written.
+func (c *copier) writeInPieces(
 	ctx context.Context, w work, p []byte, size int, l *lane,
 ) (d transfer.Digest, err error) {
 	written := make(chan transfer.Chunk)
@@ -242,19 +245,20 @@ func (c *copier) storeInPieces(
 	if err := g.Wait(); err != nil {
 		return d, err
 	}
-	l.moved = w.Len
+	l.bytesMoved = w.Len
 	c.state.update(func(n *transfer.Progress) { n.Chunks.Sent++ })
 	return verify.Sum(p), nil
 }
 
-// writePieces writes the pieces of a chunk. It is at most one piece ahead of who takes them from written.
+// writePieces writes the pieces of a chunk and sends each to written. It is at most one piece ahead of
+// the receiver.
 func (c *copier) writePieces(
 	ctx context.Context, w work, p []byte, size int, l *lane, written chan<- transfer.Chunk,
 ) error {
 	for off := 0; off < w.Len; off += size {
 		piece := transfer.Chunk{Index: w.Index, Off: w.Off + int64(off), Len: min(size, w.Len-off)}
-		if err := c.write(ctx, &call{op: opWrite, chunk: piece, p: p[off : off+piece.Len], pace: l.pace}); err != nil {
-			return at("write", piece, err)
+		if err := c.callWrite(ctx, &call{op: opWrite, chunk: piece, p: p[off : off+piece.Len], limits: l.limits}); err != nil {
+			return chunkError("write", piece, err)
 		}
 		select {
 		case written <- piece:
@@ -265,28 +269,29 @@ func (c *copier) writePieces(
 	return nil
 }
 
-// write stores a chunk, made ready before its turn: the link does not wait for the processor.
-func (c *copier) write(ctx context.Context, put *call) error {
+// callWrite makes a call that stores a chunk. It prepares the chunk before the call may have to wait, so
+// that the link does not wait for the processor.
+func (c *copier) callWrite(ctx context.Context, put *call) error {
 	if put.op == opWrite && c.ends.prepare != nil {
-		put.ready = c.ends.prepare.Prepare(put.chunk, put.p)
-		defer put.ready.Release()
+		put.prepared = c.ends.prepare.Prepare(put.chunk, put.p)
+		defer put.prepared.Release()
 	}
 	return c.target.do(ctx, put)
 }
 
-// writeOp is how the chunk is stored.
+// writeOp returns the operation that stores the chunk.
 func (c *copier) writeOp(w work, p []byte) operation {
 	switch {
 	case c.ends.traits.Zeros == transfer.ZerosCleared && (w.Hole || chunker.IsZero(p)):
 		return opClear
-	case c.ends.writeBack != nil && c.each:
+	case c.ends.writeBack != nil && c.verifyEach:
 		return opWriteBack
 	}
 	return opWrite
 }
 
-// compare reads a chunk of the target and ends the job if it is not what the source says. The source,
-// too, is read again before that: the fault may lie on the way from it.
+// compare reads a chunk of the target and returns CodeMismatch if it differs from the source. Before that
+// it reads the source again, too, since the transmission from the source may have changed the chunk.
 func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transfer.Digest, error) {
 	want := expected{bytes: p}
 	if c.ends.digests != nil {
@@ -297,14 +302,14 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 	}
 	for try := 1; ; try++ {
 		got, err := c.readBack(ctx, w.Chunk, want, l)
-		if transfer.CodeOf(err) != transfer.CodeMismatch || try == comparisons {
+		if transfer.CodeOf(err) != transfer.CodeMismatch || try == maxComparisons {
 			return got, err
 		}
-		if err := pauseBefore(ctx, try); err != nil {
+		if err := pauseBeforeTry(ctx, try); err != nil {
 			return got, err
 		}
 		if c.ends.random == nil {
-			continue // its bytes are not read, or cannot be read again
+			continue // the source has only digests, or is a stream
 		}
 		if want.bytes, err = c.read(ctx, w, l); err != nil {
 			return got, err
@@ -312,11 +317,11 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 	}
 }
 
-// judge is readBack for what is not written again if it differs: it is read as often as a chunk
-// that is, with the same pauses.
-func (c *copier) judge(ctx context.Context, ch transfer.Chunk, want expected, l *lane) (err error) {
-	for try := range rewrites {
-		if err := pauseBefore(ctx, try); err != nil {
+// readBackPatiently is readStored for a chunk that is not written again if it differs. It reads as often
+// as writeVerified does, with the same pauses.
+func (c *copier) readBackPatiently(ctx context.Context, ch transfer.Chunk, want expected, l *lane) (err error) {
+	for try := range maxWrites {
+		if err := pauseBeforeTry(ctx, try); err != nil {
 			return err
 		}
 		_, err = c.readStored(ctx, ch, want, l)
@@ -327,63 +332,65 @@ func (c *copier) judge(ctx context.Context, ch transfer.Chunk, want expected, l 
 	return err
 }
 
-// readBack reads what is stored until it is what was expected, and fails with CodeMismatch if it is not.
+// readBack reads the stored chunk up to maxReadBacks times, until it is as expected. If it never is, the
+// error has CodeMismatch.
 func (c *copier) readBack(
 	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
 ) (got transfer.Digest, err error) {
-	return c.readBackBy(ctx, opReadBack, ch, want, l)
+	return c.readBackWith(ctx, opReadBack, ch, want, l)
 }
 
-// readStored is readBack for what was not written a moment ago: where the target's host caches it,
-// it is read from the disk.
+// readStored is readBack for a chunk that was written some time ago. On a target with a page cache it
+// reads from the disk.
 func (c *copier) readStored(
 	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
 ) (got transfer.Digest, err error) {
 	if c.ends.disk == nil {
 		return c.readBack(ctx, ch, want, l)
 	}
-	return c.readBackBy(ctx, opReadDisk, ch, want, l)
+	return c.readBackWith(ctx, opReadDisk, ch, want, l)
 }
 
-func (c *copier) readBackBy(
+func (c *copier) readBackWith(
 	ctx context.Context, op operation, ch transfer.Chunk, want expected, l *lane,
 ) (got transfer.Digest, err error) {
-	for range rereads {
-		if err := c.target.do(ctx, &call{op: op, chunk: ch, want: want.bytes, cmp: l.cmp, pace: l.pace}); err != nil {
-			return got, at("read back", ch, err)
+	for range maxReadBacks {
+		if err := c.target.do(ctx, &call{op: op, chunk: ch, want: want.bytes, cmp: l.cmp, limits: l.limits}); err != nil {
+			return got, chunkError("read back", ch, err)
 		}
 		got = l.cmp.Digest()
-		if err = differs(ch, want, got, l.cmp); err == nil {
-			l.moved = ch.Len
+		if err = mismatch(ch, want, got, l.cmp); err == nil {
+			l.bytesMoved = ch.Len
 			return got, nil
 		}
-		c.state.retry(transfer.CodeMismatch)
+		c.state.countRetry(transfer.CodeMismatch)
 	}
 	return got, err
 }
 
-// stillStored reads back a chunk that an earlier attempt stored, and takes it out of the ledger if it
-// is not there any more.
+// stillStored reports whether the target still has a chunk that an earlier attempt stored. If not, it
+// removes the chunk from the ledger and the progress.
 func (c *copier) stillStored(ctx context.Context, w work, known transfer.Digest, l *lane) (bool, error) {
 	_, err := c.readStored(ctx, w.Chunk, expected{digest: known}, l)
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err == nil, err
 	}
-	c.state.ledger.forget(w.Index)
+	c.state.ledger.remove(w.Index)
 	blank := c.state.Plan().Blank
 	c.state.update(func(n *transfer.Progress) {
 		n.Bytes.Done -= int64(w.Len)
 		switch n.Chunks.Done--; {
 		case blank && known == verify.ZeroDigest(w.Len): // as countDone counts it
 			n.Chunks.Zero--
-		case c.each:
+		case c.verifyEach:
 			n.Chunks.Verified--
 		}
 	})
 	return false, nil
 }
 
-func differs(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify.Comparer) error {
+// mismatch returns the error for a chunk that is not as expected; nil if it is.
+func mismatch(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify.Comparer) error {
 	off := ch.Off
 	if want.bytes == nil {
 		if got == want.digest {
@@ -399,14 +406,16 @@ func differs(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify.
 	}
 	return &transfer.Error{
 		Op: fmt.Sprintf("verify chunk %d", ch.Index), Code: transfer.CodeMismatch, Offset: &off,
-		Hint: "what is stored is not what it should be; do not use the target",
-		Err:  fmt.Errorf("the digest of %d bytes at %d is %s, not %s", ch.Len, ch.Off, got, want.digest),
+		Hint: "the stored data differs from the source: do not use the target",
+		Err:  fmt.Errorf("the digest of %d bytes at %d is %s, want %s", ch.Len, ch.Off, got, want.digest),
 	}
 }
 
-// at says which chunk an error belongs to.
-func at(op string, c transfer.Chunk, err error) error {
-	e := &transfer.Error{Op: fmt.Sprintf("%s chunk %d", op, c.Index), Code: transfer.CodeOf(err), Offset: &c.Off, Err: err}
+// chunkError wraps the error of an operation on a chunk.
+func chunkError(op string, c transfer.Chunk, err error) error {
+	e := &transfer.Error{
+		Op: fmt.Sprintf("%s chunk %d", op, c.Index), Code: transfer.CodeOf(err), Offset: &c.Off, Err: err,
+	}
 	var cause *transfer.Error
 	if errors.As(err, &cause) {
 		e.Hint = cause.Hint

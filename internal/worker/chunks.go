@@ -13,107 +13,108 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// work is one chunk on its way.
+// work is one chunk for a lane.
 type work struct {
-	chunker.Step
-	seq  int64 // its place among all that the feed hands out
-	read bool  // the buffer holds the chunk's bytes already
+	chunker.MappedChunk
+	seq  int64 // its position in the queue
+	read bool  // the lane's buffer has the chunk's bytes already
 }
 
-// errAllTaken is the end of a feed. It is no one else's error: an io.EOF from a truncated source must not pass for it.
-var errAllTaken = errors.New("all chunks are taken")
+// errNoMoreChunks is the end of a chunkQueue. It is not io.EOF: that error of a truncated source must not pass for
+// the end.
+var errNoMoreChunks = errors.New("no more chunks")
 
-// feed hands chunks out, each once, to many goroutines; at the end it returns errAllTaken. buf is the taker's, at least a
-// chunk long.
-type feed interface {
-	take(ctx context.Context, buf []byte) (work, error)
-	// stop releases what the feed holds. Nothing is taken after it.
-	stop()
+// chunkQueue returns chunks, each once, to many goroutines; after the last one errNoMoreChunks.
+type chunkQueue interface {
+	// next returns the next chunk. It may read the chunk into buf, which is at least a chunk long.
+	next(ctx context.Context, buf []byte) (work, error)
+	// close releases the queue's resources. next is not called after it.
+	close()
 }
 
-// planFeed hands out the chunks of a plan that lie in a range; the taker reads them.
-type planFeed struct {
+// mappedChunks has the chunks of a mapped image that are in a range. The lane reads them.
+type mappedChunks struct {
 	mu     sync.Mutex
 	within chunkRange
-	next   func() (chunker.Step, error, bool)
-	end    func()
+	pull   func() (chunker.MappedChunk, error, bool)
+	stop   func()
 	seq    int64
 }
 
-func newPlanFeed(plan iter.Seq2[chunker.Step, error], within chunkRange) *planFeed {
-	next, end := iter.Pull2(caught(plan))
-	return &planFeed{within: within, next: next, end: end}
+func newMappedChunks(chunks iter.Seq2[chunker.MappedChunk, error], within chunkRange) *mappedChunks {
+	pull, stop := iter.Pull2(catchPanics(chunks))
+	return &mappedChunks{within: within, pull: pull, stop: stop}
 }
 
-// caught yields a panic of the plan as an error: iter.Pull2 passes it on without its stack.
-func caught(plan iter.Seq2[chunker.Step, error]) iter.Seq2[chunker.Step, error] {
-	return func(yield func(chunker.Step, error) bool) {
+// catchPanics yields a panic of chunks as an error. iter.Pull2 would pass it on without its stack.
+func catchPanics(chunks iter.Seq2[chunker.MappedChunk, error]) iter.Seq2[chunker.MappedChunk, error] {
+	return func(yield func(chunker.MappedChunk, error) bool) {
 		err := panics.Catch(func() error {
-			plan(yield)
+			chunks(yield)
 			return nil
 		})
 		if err != nil {
-			yield(chunker.Step{}, err)
+			yield(chunker.MappedChunk{}, err)
 		}
 	}
 }
 
-func (f *planFeed) stop() { f.end() }
+func (q *mappedChunks) close() { q.stop() }
 
-func (f *planFeed) take(context.Context, []byte) (work, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	step, err, ok := f.next()
-	for ok && err == nil && step.Index < f.within.first {
-		step, err, ok = f.next()
+func (q *mappedChunks) next(context.Context, []byte) (work, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c, err, ok := q.pull()
+	for ok && err == nil && c.Index < q.within.first {
+		c, err, ok = q.pull()
 	}
 	switch {
 	case !ok:
-		return work{}, errAllTaken
+		return work{}, errNoMoreChunks
 	case err != nil:
 		return work{}, err
-	case step.Index >= f.within.end:
-		return work{}, errAllTaken
+	case c.Index >= q.within.end:
+		return work{}, errNoMoreChunks
 	}
-	f.seq++
-	return work{Step: step, seq: f.seq - 1}, nil
+	q.seq++
+	return work{MappedChunk: c, seq: q.seq - 1}, nil
 }
 
-// streamFeed reads the next chunk of a stream into the taker's buffer.
-type streamFeed struct {
+// streamChunks has the chunks of a stream. next reads each into the lane's buffer.
+type streamChunks struct {
 	mu        sync.Mutex
 	src       transfer.Stream
 	chunkSize int
 	capacity  int64 // of the target, bytes; 0: no limit
-	size      int64 // taken so far
+	size      int64 // read so far, bytes
 	ended     bool
 	seq       int64
 }
 
-func (f *streamFeed) stop() {}
+func (q *streamChunks) close() {}
 
-func (f *streamFeed) take(ctx context.Context, buf []byte) (work, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.ended {
-		return work{}, errAllTaken
+func (q *streamChunks) next(ctx context.Context, buf []byte) (work, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ended {
+		return work{}, errNoMoreChunks
 	}
-	n, err := f.src.Next(ctx, buf[:f.chunkSize])
+	n, err := q.src.Next(ctx, buf[:q.chunkSize])
 	if err != nil && err != io.EOF { //nolint:errorlint // one that wraps io.EOF is a cut connection, not the end
 		return work{}, err
 	}
-	f.ended = err != nil || n < f.chunkSize
+	q.ended = err != nil || n < q.chunkSize
 	if n == 0 {
-		return work{}, errAllTaken
+		return work{}, errNoMoreChunks
 	}
-	w := work{seq: f.seq, read: true}
-	w.Chunk = transfer.Chunk{Index: f.seq, Off: f.size, Len: n}
-	f.seq++
-	f.size += int64(n)
-	if f.capacity > 0 && f.size > f.capacity {
+	w := work{seq: q.seq, read: true}
+	w.Chunk = transfer.Chunk{Index: q.seq, Off: q.size, Len: n}
+	q.seq++
+	q.size += int64(n)
+	if q.capacity > 0 && q.size > q.capacity {
 		return work{}, &transfer.Error{
 			Op: "read image", Code: transfer.CodeInvalid, Hint: "give a larger --size, or a larger drive",
-			Err: fmt.Errorf("the image is larger than the drive of %d bytes", f.capacity),
+			Err: fmt.Errorf("the image is larger than the drive of %d bytes", q.capacity),
 		}
 	}
 	return w, nil

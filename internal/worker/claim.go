@@ -9,7 +9,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// claimDrives keeps other jobs from writing what this one reads or writes, and waits for those that do.
+// claimDrives claims the drives that the job reads or writes. It waits for other jobs that have them.
 func (a *attempt) claimDrives(ctx context.Context) error {
 	s := a.spec()
 	if !a.action.Writes && !a.action.EndpointCopies {
@@ -26,8 +26,8 @@ func (a *attempt) claimDrives(ctx context.Context) error {
 	return nil
 }
 
-// claimCompared claims a drive that is only read. If another job has written it since the ledger's
-// chunks were compared, they are compared again.
+// claimCompared claims a drive that is only compared. If another job has written the drive since the
+// chunks in the ledger were compared, they are compared again.
 func (a *attempt) claimCompared(ctx context.Context, r transfer.Ref) error {
 	last, err := a.claim(ctx, a.target, a.opener.Claim(r.Endpoint, r.Drive))
 	if err != nil {
@@ -37,8 +37,8 @@ func (a *attempt) claimCompared(ctx context.Context, r transfer.Ref) error {
 	return nil
 }
 
-// claimSource finds out, too, whether another job has written the drive between two attempts: what was
-// read before then and what would be read now do not make one image.
+// claimSource claims the source drive. It fails if another job has written the drive between two
+// attempts: the chunks read before and after that are not one image.
 func (a *attempt) claimSource(ctx context.Context, r transfer.Ref) error {
 	last, err := a.claim(ctx, a.source, a.opener.Claim(r.Endpoint, r.Drive))
 	if err != nil {
@@ -53,8 +53,8 @@ func (a *attempt) claimSource(ctx context.Context, r transfer.Ref) error {
 	return nil
 }
 
-// sameWriter reports whether the last writer of a drive that the job reads is the one that it was when
-// the job began. last is the writer's mark; "" if it is not known any more.
+// sameWriter reports whether no other job has written a drive that this job reads, since the job began.
+// last is the mark of the drive's last writer; "" if it is no longer known.
 func (a *attempt) sameWriter(last string) bool {
 	var same bool
 	a.state.updatePlan(func(p *transfer.Plan) {
@@ -66,9 +66,9 @@ func (a *attempt) sameWriter(last string) bool {
 	return same
 }
 
-// claimTarget marks the drive as this attempt's. Whether it was the job's before is settled, and
-// saved, before anything is written: only a plan that has the mark of the last claim proves that the
-// drive is as the ledger has it.
+// claimTarget claims the target drive with a new mark. The ledger is valid only if the last mark before
+// is the one in the plan: then no other job has claimed the drive since. The result is saved before
+// anything is written.
 func (a *attempt) claimTarget(ctx context.Context, drive string) error {
 	mark := rand.Text()
 	claim := a.opener.Claim(a.spec().Target.Endpoint, drive)
@@ -80,13 +80,14 @@ func (a *attempt) claimTarget(ctx context.Context, drive string) error {
 	a.state.updatePlan(func(p *transfer.Plan) {
 		a.trusted = last != "" && last == p.WriteMark
 		p.WriteMark = mark
-		// In the same save as the mark: an attempt that ends before it settles must not turn doubt
-		// into trust.
+		// In the same save as the mark: if this attempt ends before it has checked the ledger, the next
+		// one finds the job's own mark and must not trust the ledger for that.
 		p.Doubted = p.Doubted || !a.trusted
 	})
 	return nil
 }
 
+// claim calls the store's Claim, and retries while another job has the drive.
 func (a *attempt) claim(ctx context.Context, end caller, c transfer.Claim) (last string, err error) {
 	if a.claimer == nil {
 		return "", nil

@@ -13,7 +13,7 @@ import (
 
 // claiming is a store that answers claims; fail is asked with the number of the call, from 1.
 type claiming struct {
-	*remembered
+	*memoryStore
 	claims []transfer.Claim
 	marks  map[string]string // by drive
 	fail   func(n int) error
@@ -37,7 +37,7 @@ func (s *claiming) Claim(_ context.Context, c transfer.Claim) (last string, err 
 
 func runClaiming(t *testing.T, j *job, s *claiming) error {
 	t.Helper()
-	s.remembered = j.store
+	s.memoryStore = j.store
 	return j.runWith(t.Context(), nil, j.ends, s)
 }
 

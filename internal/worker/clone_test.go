@@ -41,8 +41,8 @@ func TestCloneFails(t *testing.T) {
 				return nil
 			}
 			j.mustFail(transfer.CodeRefused)
-			if made := j.store.at.Plan.Drive != ""; made != (call == "ready") || j.ends.opened["sink"] > 0 || j.ends.opened[call] != 1 {
-				t.Errorf("%s: opened %v, remembered %+v", call, j.ends.opened, j.store.at.Plan)
+			if made := j.store.saved.Plan.Drive != ""; made != (call == "ready") || j.ends.opened["sink"] > 0 || j.ends.opened[call] != 1 {
+				t.Errorf("%s: opened %v, remembered %+v", call, j.ends.opened, j.store.saved.Plan)
 			}
 		})
 	}
@@ -76,8 +76,8 @@ func TestCloneDrained(t *testing.T) {
 		if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
 			t.Errorf("it ended with %v", err)
 		}
-		if took := time.Since(started); took > time.Minute+copyPollMax || j.store.at.Plan.Drive != "uuid" {
-			t.Errorf("after %s, remembered %+v", took, j.store.at.Plan)
+		if took := time.Since(started); took > time.Minute+copyPollMax || j.store.saved.Plan.Drive != "uuid" {
+			t.Errorf("after %s, remembered %+v", took, j.store.saved.Plan)
 		}
 		j.mustRun()
 		if j.ends.opened["provision"] != 1 || j.ends.opened["ready"] != 101 {

@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// commit checks the digest of the whole, completes the target and saves the result.
+// commit checks the image's digest, completes the target and saves the result.
 func (a *attempt) commit(ctx context.Context, c *copier) error {
 	m := verify.NewManifest(c.size, c.chunkSize, a.state.ledger.nonZero(c.size, c.chunkSize), c.imageDigest())
 	warnings, err := a.checkDigest(m)
@@ -23,9 +23,9 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 	if err := a.flusher.flush(ctx); err != nil {
 		return err
 	}
-	// What is done is saved before the target appears, so that a crash in between finds all chunks in
-	// the ledger. The save proves the lease, too.
-	if err := a.state.saveSurely(ctx); err != nil {
+	// The ledger is saved before the target appears, so that after a crash in between it has all chunks.
+	// The save also proves the lease.
+	if err := a.state.saveUntilDone(ctx); err != nil {
 		return err
 	}
 	if a.action.Writes {
@@ -36,19 +36,19 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 	a.state.update(func(p *transfer.Progress) {
 		p.Warnings = warnings
 		p.Digest.Image, p.Digest.ChunksRoot = m.Image, m.ChunksRoot
-		p.Bytes.Total = p.Bytes.Done // which could only be foreseen before
-		if p.Verified = c.verified(); p.Verified && !c.each {
-			p.Chunks.Verified = p.Chunks.Total // all at once
+		p.Bytes.Total = p.Bytes.Done // an estimate before
+		if p.Verified = c.verified(); p.Verified && !c.verifyEach {
+			p.Chunks.Verified = p.Chunks.Total // verified as a whole
 		}
 		if a.ends.local != nil && p.Verified {
 			p.ReadVia = a.ends.local.ReadVia()
 		}
 	})
-	return a.state.saveSurely(ctx)
+	return a.state.saveUntilDone(ctx)
 }
 
-// checkDigest compares the image with --sha256. That of a compressed image as it is stored will do
-// as well, for there is one image in it: it is what most publishers sign.
+// checkDigest compares the image's SHA-256 with --sha256. The SHA-256 of the compressed file is accepted
+// too: that is the one that most publishers sign, and the file determines the image.
 func (a *attempt) checkDigest(m *transfer.Manifest) (warnings []string, err error) {
 	want, stored := a.spec().SHA256, ""
 	if a.ends.stored != nil {
@@ -66,15 +66,15 @@ func (a *attempt) checkDigest(m *transfer.Manifest) (warnings []string, err erro
 	}
 	return nil, &transfer.Error{
 		Op: "check --sha256", Code: transfer.CodeMismatch,
-		Hint: "this is not the image that was meant, or --sha256 is wrong",
-		Err:  fmt.Errorf("%s, not %s", found, want),
+		Hint: "check that the source is the intended image, and that --sha256 is right",
+		Err:  fmt.Errorf("%s, want %s", found, want),
 	}
 }
 
-// complete commits the sink, and reads a target back that cannot be read before.
+// complete commits the sink, and then reads back a target that cannot be read before.
 func (a *attempt) complete(ctx context.Context, c *copier, m *transfer.Manifest) error {
 	err := control(ctx, a.target, func(ctx context.Context) error {
-		return a.ends.sink.Commit(ctx, m, a.state.saveSurely)
+		return a.ends.sink.Commit(ctx, m, a.state.saveUntilDone)
 	})
 	if errors.Is(err, transfer.ErrFinished) {
 		a.state.updatePlan(func(p *transfer.Plan) { p.Finished = true })
@@ -88,44 +88,44 @@ func (a *attempt) complete(ctx context.Context, c *copier, m *transfer.Manifest)
 	return nil
 }
 
-// markComplete notes on a drive that the job wrote that it is complete. An endpoint that cannot
-// change what it says of a drive is no failure: the job's record says so, too.
-func (a *attempt) markComplete(ctx context.Context) error {
+// tagComplete removes the tag of an incomplete drive from the target drive. An endpoint that cannot change
+// tags is not a failure: the job's record says that the drive is complete.
+func (a *attempt) tagComplete(ctx context.Context) error {
 	drive := a.state.Plan().Drive
 	if drive == "" {
 		return nil
 	}
-	err := control(ctx, a.target, func(ctx context.Context) error { return a.opener.Complete(ctx, a.session, drive) })
+	err := control(ctx, a.target, func(ctx context.Context) error { return a.opener.TagComplete(ctx, a.session, drive) })
 	if cannotTag(err) {
-		a.log.Warn("drive still has the tag of an incomplete one", zap.String("drive", drive), zap.Error(err))
+		a.log.Warn("drive is complete but keeps its tag of an incomplete drive",
+			zap.String("drive", drive), zap.Error(err))
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("mark drive %s as complete: %w", drive, err)
+		return fmt.Errorf("tag drive %s as complete: %w", drive, err)
 	}
 	return nil
 }
 
-// discard removes a target that this job made and that no later attempt can complete, nor go on
-// with. It asks for a fresh proof of the lease first: another worker may have completed the target
-// meanwhile.
+// discard removes a target that this job made, if after cause no later attempt can complete or resume it.
+// It requires a fresh proof of the lease first, since another worker may have completed the target.
 func (a *attempt) discard(ctx context.Context, cause error) error {
-	if cause == nil || a.ends.discard == nil || !a.hopeless(cause) && !a.useless(cause) {
+	if cause == nil || a.ends.discard == nil || !a.cannotComplete(cause) && !a.cannotResume(cause) {
 		return nil
 	}
-	if !a.spec().Target.IsDrive() { // what a drive had is forgotten with the drive
+	if !a.spec().Target.IsDrive() { // for a drive, startOver clears the ledger
 		a.state.ledger.clear()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	err := control(ctx, a.target, func(ctx context.Context) error {
-		// Within the call, so that each try has a proof of its own.
-		if err := a.state.saveSurely(ctx); err != nil {
+		// Within the call, so that each try has its own proof.
+		if err := a.state.saveUntilDone(ctx); err != nil {
 			return fmt.Errorf("keep the incomplete target, for this worker may have lost the job: %w", err)
 		}
 		err := a.ends.discard.Discard(ctx)
 		if transfer.CodeOf(err) == transfer.CodeNotFound {
-			return nil // an earlier call removed it, and its answer was lost
+			return nil // an earlier call removed it, and the response was lost
 		}
 		return err
 	})
@@ -135,13 +135,13 @@ func (a *attempt) discard(ctx context.Context, cause error) error {
 	if a.state.Plan().Created.IsZero() {
 		return a.state.save(ctx)
 	}
-	// The job has left nothing that a later attempt could find.
-	a.state.updatePlan(func(p *transfer.Plan) { p.Asked = false })
-	return a.forget(ctx)
+	// No drive is left that a later attempt could find.
+	a.state.updatePlan(func(p *transfer.Plan) { p.DriveRequested = false })
+	return a.startOver(ctx)
 }
 
-// hopeless reports whether no later attempt can complete the target after cause.
-func (a *attempt) hopeless(cause error) bool {
+// cannotComplete reports whether no later attempt can complete the target after cause.
+func (a *attempt) cannotComplete(cause error) bool {
 	switch transfer.CodeOf(cause) {
 	case transfer.CodeInvalid, transfer.CodeSourceChanged:
 		return true
@@ -151,17 +151,17 @@ func (a *attempt) hopeless(cause error) bool {
 	return false
 }
 
-// useless reports whether a later attempt can make nothing of what is stored: it may be lost, or it
-// is a file without any chunk that is done.
-func (a *attempt) useless(cause error) bool {
+// cannotResume reports whether no later attempt can use the stored chunks: they may be lost, or the target
+// is a file without a done chunk.
+func (a *attempt) cannotResume(cause error) bool {
 	return errors.Is(cause, transfer.ErrLost) || !a.spec().Target.IsDrive() && a.state.ledger.len() == 0
 }
 
-// abandon removes what earlier attempts made if cause, which this one met before it opened the target,
-// says that none can complete it.
-func (a *attempt) abandon(ctx context.Context, cause error) error {
+// discardAfter removes the target of earlier attempts if no later attempt can complete it after cause, the
+// error of this attempt before it opened the target.
+func (a *attempt) discardAfter(ctx context.Context, cause error) error {
 	plan := a.state.Plan()
-	if !a.hopeless(cause) || plan.ChunkSize == 0 && plan.Created.IsZero() || !a.action.Writes {
+	if !a.cannotComplete(cause) || plan.ChunkSize == 0 && plan.Created.IsZero() || !a.action.Writes {
 		return cause
 	}
 	if err := a.openSink(ctx, plan.Size); err != nil {

@@ -142,8 +142,8 @@ func TestWrongImage(t *testing.T) {
 	j.ends.drive = "uuid"
 	j.spec.SHA256 = hex.EncodeToString(make([]byte, sha256.Size))
 	j.mustFail(transfer.CodeMismatch)
-	if sink.discards != 1 || sink.commits != 0 || j.store.at.Plan.Drive != "" || len(j.store.at.Entries) > 0 {
-		t.Errorf("%d discards, %d commits, remembered %+v", sink.discards, sink.commits, j.store.at.Plan)
+	if sink.discards != 1 || sink.commits != 0 || j.store.saved.Plan.Drive != "" || len(j.store.saved.Entries) > 0 {
+		t.Errorf("%d discards, %d commits, remembered %+v", sink.discards, sink.commits, j.store.saved.Plan)
 	}
 }
 

@@ -91,8 +91,8 @@ func TestCorruptReadsRaiseNoDoubt(t *testing.T) {
 				t.Fatal(err)
 			}
 			equal(t, sink, image)
-			if !j.store.at.Plan.Blank || j.store.at.Plan.Doubted {
-				t.Errorf("the plan is %+v", j.store.at.Plan)
+			if !j.store.saved.Plan.Blank || j.store.saved.Plan.Doubted {
+				t.Errorf("the plan is %+v", j.store.saved.Plan)
 			}
 		})
 	}

@@ -8,16 +8,16 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// counters is a job's progress as it is being made. It is safe for concurrent use; a chunk touches it a few times, so a
-// mutex costs nothing next to the chunk.
+// counters is the progress of a running job. It is safe for concurrent use. A mutex suffices: each chunk
+// updates it only a few times.
 type counters struct {
-	mu    sync.Mutex
-	p     transfer.Progress
-	waits map[*call]transfer.Waiting // of calls that wait now
-	asked flow.Asked
-	speed speed
+	mu        sync.Mutex
+	p         transfer.Progress
+	waits     map[*call]transfer.Waiting // of the calls that wait now
+	requested flow.RequestedWait
+	rate      rateMeter
 
-	attention attention
+	silence silenceDetector
 }
 
 var _ transfer.Meter = (*counters)(nil)
@@ -32,27 +32,27 @@ func (c *counters) snapshot() transfer.Progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.p
-	p.Rate = c.speed.measure(time.Now(), &p.Bytes)
+	p.Rate = c.rate.update(time.Now(), &p.Bytes)
 	if w := c.longestWait(); w != (transfer.Waiting{}) {
 		p.Waiting = &w
 	} else {
-		p.Waiting = c.attention.silent(time.Now())
+		p.Waiting = c.silence.waiting(time.Now())
 	}
-	p.Waited = transfer.Seconds(c.asked.Total())
+	p.Waited = transfer.Seconds(c.requested.Total())
 	return p
 }
 
-// restore sets what earlier attempts have counted. What they waited for is over.
+// restore sets the counts of earlier attempts. Their waits are over.
 func (c *counters) restore(p *transfer.Progress) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.p = *p
 	c.p.Waiting = nil
-	c.asked.Start(time.Duration(p.Waited))
+	c.requested.Restore(time.Duration(p.Waited))
 }
 
-// waitBegins notes what a call waits for.
-func (c *counters) waitBegins(key *call, w transfer.Waiting) {
+// beginWait records that a call waits.
+func (c *counters) beginWait(key *call, w transfer.Waiting) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waits == nil {
@@ -61,14 +61,14 @@ func (c *counters) waitBegins(key *call, w transfer.Waiting) {
 	c.waits[key] = w
 }
 
-// waitEnds notes that a call waits no more, if it did.
-func (c *counters) waitEnds(key *call) {
+// endWait records that a call does not wait any more.
+func (c *counters) endWait(key *call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.waits, key)
 }
 
-// longestWait is the wait that ends last; zero if there is none.
+// longestWait returns the wait that ends last; zero if no call waits.
 func (c *counters) longestWait() (longest transfer.Waiting) {
 	for _, w := range c.waits {
 		if w.Until.After(longest.Until) {
@@ -78,19 +78,19 @@ func (c *counters) longestWait() (longest transfer.Waiting) {
 	return longest
 }
 
-// begin sets what is done before the first chunk of an attempt, which is no speed of its own.
-func (c *counters) begin(change func(p *transfer.Progress)) {
+// setBaseline sets the counts before the first chunk of an attempt. They do not count in the rate.
+func (c *counters) setBaseline(change func(p *transfer.Progress)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change(&c.p)
-	c.speed = speed{}
+	c.rate = rateMeter{}
 }
 
 // AddWireOut implements transfer.Meter.
 func (c *counters) AddWireOut(n int64) {
 	c.update(func(p *transfer.Progress) {
 		p.Bytes.WireOut += n
-		c.attention.moved = time.Now()
+		c.silence.moved = time.Now()
 	})
 }
 
@@ -98,7 +98,7 @@ func (c *counters) AddWireOut(n int64) {
 func (c *counters) AddWireIn(n int64) {
 	c.update(func(p *transfer.Progress) {
 		p.Bytes.WireIn += n
-		c.attention.moved = time.Now()
+		c.silence.moved = time.Now()
 	})
 }
 
@@ -113,7 +113,7 @@ func (c *counters) AddChunk(gzip bool) {
 	})
 }
 
-func (c *counters) retry(code transfer.Code) {
+func (c *counters) countRetry(code transfer.Code) {
 	c.update(func(p *transfer.Progress) {
 		switch code {
 		case transfer.CodeConflict:

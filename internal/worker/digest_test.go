@@ -75,11 +75,11 @@ func TestResumedDigest(t *testing.T) {
 func TestWrongImageOnOldDrive(t *testing.T) {
 	sink := newChunked(nil)
 	j := newJob(t, newChunked(noise(3*chunkSize)), sink)
-	j.store.at.Plan.Drive = "old"
+	j.store.saved.Plan.Drive = "old"
 	j.spec.SHA256 = sum(nil)
 	f := j.mustFail(transfer.CodeMismatch)
-	if sink.commits != 0 || j.store.at.Plan.Drive != "old" || f.Hint == "" {
-		t.Errorf("%d commits, remembered %+v, failed with %+v", sink.commits, j.store.at.Plan, f)
+	if sink.commits != 0 || j.store.saved.Plan.Drive != "old" || f.Hint == "" {
+		t.Errorf("%d commits, remembered %+v, failed with %+v", sink.commits, j.store.saved.Plan, f)
 	}
 }
 
@@ -89,11 +89,11 @@ func TestNotDiscarded(t *testing.T) {
 		sink := newChunked(nil)
 		j := half(t, newChunked(noise(20*chunkSize)), sink)
 		sink.onWrite = times(1, code)
-		j.store.at.Plan.Drive, j.store.at.Plan.Created = "uuid", time.Now()
+		j.store.saved.Plan.Drive, j.store.saved.Plan.Created = "uuid", time.Now()
 		sink.writes = make(map[int64]int)
 		j.mustFail(code)
-		if sink.discards != 0 || len(j.store.at.Entries) != 10 || j.store.at.Plan.Drive != "uuid" {
-			t.Errorf("%s: %d discards, %d entries, %+v", code, sink.discards, len(j.store.at.Entries), j.store.at.Plan)
+		if sink.discards != 0 || len(j.store.saved.Entries) != 10 || j.store.saved.Plan.Drive != "uuid" {
+			t.Errorf("%s: %d discards, %d entries, %+v", code, sink.discards, len(j.store.saved.Entries), j.store.saved.Plan)
 		}
 	}
 }

@@ -8,23 +8,23 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// defaultInFlight is the most chunks in flight of a job whose ends set no limit.
+// defaultInFlight is the maximum of chunks in flight for a job whose source and sink set none.
 const defaultInFlight = 16
 
-// ends is the two ends of a job with their abilities, resolved when they are opened. Nothing else in
-// the engine asks what an end can do: an ability that is not here is not there. The abilities of an
-// end are nil where it has them not.
+// ends is the source and the sink of a job with their abilities (optional interfaces), resolved when they
+// are opened. The engine uses only these fields and asserts no types elsewhere. An ability is nil if the
+// source or sink does not have it.
 type ends struct {
-	source  transfer.Source
-	random  transfer.RandomAccess // one of random, stream and digests is the source
-	stream  transfer.Stream
-	digests transfer.Digests
-	mapper  transfer.Mapper         // nil: a stream
-	changes transfer.ChangeDetector // of the source
-	warner  transfer.Warner         // of the source
-	stored  transfer.StoredDigester // of the source
-	similar transfer.Resembler      // of the source
-	unwatch transfer.Unwatched      // of the source
+	source    transfer.Source
+	random    transfer.RandomAccess // one of random, stream and digests is the source
+	stream    transfer.Stream
+	digests   transfer.Digests
+	mapper    transfer.Mapper         // nil: a stream
+	changes   transfer.ChangeDetector // of the source
+	warner    transfer.Warner         // of the source
+	stored    transfer.StoredDigester // of the source
+	resembler transfer.Resembler      // of the source
+	unwatched transfer.Unwatched      // of the source
 
 	sink      transfer.Sink
 	traits    transfer.Traits
@@ -38,21 +38,21 @@ type ends struct {
 	flush     transfer.Flusher
 	discard   transfer.Discarder
 
-	remotes []transfer.Remote // of both ends, those that are
+	remotes []transfer.Remote // source and sink, if they are remote
 }
 
-// ability is the end as T, or nil if it has no such ability. It is called in this file alone
-// (scripts/lint).
+// ability returns end as a T, or nil if it does not implement T. Only this file calls it; scripts/lint
+// checks that.
 func ability[T any](end any) T {
 	t, _ := end.(T)
 	return t
 }
 
-// claimer is the store's ability to keep jobs out of each other's way; nil: it has none.
+// claimer returns the store as a Claimer; nil: it is none.
 func claimer(store transfer.Store) transfer.Claimer { return ability[transfer.Claimer](store) }
 
-// leaseOf is the lease on the store's job; nil, which always holds, if no other process can take
-// the job.
+// leaseOf returns the lease on the store's job; nil, which always holds, if no other process can take the
+// job over.
 func leaseOf(store transfer.Store) *lease.Lease {
 	if h := ability[lease.Holder](store); h != nil {
 		return h.Lease()
@@ -60,7 +60,7 @@ func leaseOf(store transfer.Store) *lease.Lease {
 	return nil
 }
 
-// clock is the clock of what the store keeps.
+// clock returns the store's clock.
 func clock(store transfer.Store) func() time.Time {
 	if c := ability[transfer.Clock](store); c != nil {
 		return c.Now
@@ -68,7 +68,7 @@ func clock(store transfer.Store) func() time.Time {
 	return time.Now
 }
 
-// setSource fails for a source that is not exactly one of the three kinds.
+// setSource fails for a source that is not exactly one of RandomAccess, Stream and Digests.
 func (e *ends) setSource(source transfer.Source) error {
 	e.source = source
 	e.stream = ability[transfer.Stream](source)
@@ -78,8 +78,8 @@ func (e *ends) setSource(source transfer.Source) error {
 	e.changes = ability[transfer.ChangeDetector](source)
 	e.warner = ability[transfer.Warner](source)
 	e.stored = ability[transfer.StoredDigester](source)
-	e.similar = ability[transfer.Resembler](source)
-	e.unwatch = ability[transfer.Unwatched](source)
+	e.resembler = ability[transfer.Resembler](source)
+	e.unwatched = ability[transfer.Unwatched](source)
 	e.addRemote(source)
 	kinds := 0
 	for _, is := range []bool{e.stream != nil, e.digests != nil, e.random != nil} {
@@ -87,11 +87,11 @@ func (e *ends) setSource(source transfer.Source) error {
 			kinds++
 		}
 	}
-	return lacking(source, []need{{"one of stream, digests and random access", kinds == 1}})
+	return checkNeeds(source, []need{{"one of Stream, Digests and RandomAccess", kinds == 1}})
 }
 
-// setSink fails for a sink that has not the abilities which its traits promise: without this check
-// the engine would leave out in silence what depends on them, such as to read back.
+// setSink fails for a sink without the abilities that its traits promise. Without this check the engine
+// would silently skip the steps that need them, such as reading back.
 func (e *ends) setSink(sink transfer.Sink) error {
 	e.sink, e.traits = sink, sink.Traits()
 	e.readBack = ability[transfer.ReadBacker](sink)
@@ -104,27 +104,27 @@ func (e *ends) setSink(sink transfer.Sink) error {
 	e.flush = ability[transfer.Flusher](sink)
 	e.discard = ability[transfer.Discarder](sink)
 	e.addRemote(sink)
-	later := e.traits.ReadBack == transfer.ReadBackInCommit || e.traits.ReadBack == transfer.ReadBackNever
-	return lacking(sink, []need{
-		{"a way to read back", e.readBack != nil || later},
-		{"a flush", e.flush != nil || e.traits.ReadBack != transfer.ReadBackAfterFlush},
-		{"a way to clear", e.clear != nil || e.traits.Zeros != transfer.ZerosCleared},
-		{"a check that it is blank", e.blank != nil || e.traits.Zeros != transfer.ZerosSkipped},
+	noReadBack := e.traits.ReadBack == transfer.ReadBackInCommit || e.traits.ReadBack == transfer.ReadBackNever
+	return checkNeeds(sink, []need{
+		{"ReadBacker", e.readBack != nil || noReadBack},
+		{"Flusher", e.flush != nil || e.traits.ReadBack != transfer.ReadBackAfterFlush},
+		{"Clearer", e.clear != nil || e.traits.Zeros != transfer.ZerosCleared},
+		{"BlankChecker", e.blank != nil || e.traits.Zeros != transfer.ZerosSkipped},
 	})
 }
 
-// need is something that an end must have.
+// need is an ability that a source or sink must have.
 type need struct {
 	what string
 	met  bool
 }
 
-// lacking fails if a need of end is not met.
-func lacking(end any, needs []need) error {
+// checkNeeds fails if a need of end is not met.
+func checkNeeds(end any, needs []need) error {
 	for _, n := range needs {
 		if !n.met {
 			return transfer.Errorf(transfer.CodeFailed,
-				"report this as a fault of transferd", "%T lacks %s", end, n.what)
+				"report this as a fault of transferd", "%T does not implement %s", end, n.what)
 		}
 	}
 	return nil
@@ -136,7 +136,7 @@ func (e *ends) addRemote(end any) {
 	}
 }
 
-// maxInFlight is the lowest limit of the two ends; an end without one takes as many as the other.
+// maxInFlight returns the lower limit of source and sink. One without a limit takes as many as the other.
 func (e *ends) maxInFlight() int {
 	most := e.traits.MaxInFlight
 	for _, r := range e.remotes {
@@ -147,7 +147,7 @@ func (e *ends) maxInFlight() int {
 	return cmp.Or(most, defaultInFlight)
 }
 
-// rtt is the round-trip time to the farther end.
+// rtt returns the longer round-trip time of source and sink; 0 if none is remote or measured.
 func (e *ends) rtt() (rtt time.Duration) {
 	for _, r := range e.remotes {
 		rtt = max(rtt, r.RTT())

@@ -123,7 +123,7 @@ func TestClosed(t *testing.T) {
 		"done":           {func(*job, *chunked, *chunked) {}, "", 1},
 		"write refused":  {func(_ *job, _, sink *chunked) { sink.onWrite = times(1, transfer.CodeRefused) }, transfer.CodeRefused, 1},
 		"read refused":   {func(_ *job, source, _ *chunked) { source.onRead = times(1, transfer.CodeRefused) }, transfer.CodeRefused, 1},
-		"source changed": {func(j *job, _, _ *chunked) { j.store.at.Plan.Source = "zero" }, transfer.CodeSourceChanged, 0},
+		"source changed": {func(j *job, _, _ *chunked) { j.store.saved.Plan.Source = "zero" }, transfer.CodeSourceChanged, 0},
 		"empty":          {func(_ *job, source, _ *chunked) { source.data = nil }, transfer.CodeInvalid, 0},
 		"bad extents": {func(_ *job, source, _ *chunked) {
 			source.extents = []transfer.Extent{{Off: 5, Len: 10}, {Off: 7, Len: 10}}
@@ -220,19 +220,19 @@ func TestProvisionLooksForAnEarlierDrive(t *testing.T) {
 // TestSinkIsResumed once chunks have been stored. Observe is given the progress, at the end all of it.
 func TestSinkIsResumed(t *testing.T) {
 	j := half(t, newChunked(noise(20*chunkSize)), newChunked(nil))
-	j.ends.asked = nil
+	j.ends.requests = nil
 	var seen transfer.Progress
 	w := New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { seen = p }})
 	j.spec.Target.Drive = "old"
-	for attempt, store := range []*remembered{{}, j.store} {
-		j.ends.mark.Open = true
+	for attempt, store := range []*memoryStore{{}, j.store} {
+		j.ends.tags.Incomplete = true
 		if err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, store); err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(seen, store.at.Progress) || seen.Chunks.Done != 20 || !seen.Verified {
+		if !reflect.DeepEqual(seen, store.saved.Progress) || seen.Chunks.Done != 20 || !seen.Verified {
 			t.Errorf("attempt %d: last seen was %+v", attempt+1, seen)
 		}
-		if got, want := j.ends.asked[attempt], (SinkRequest{Drive: "old", Size: 20 * chunkSize, Resume: attempt == 1}); got != want {
+		if got, want := j.ends.requests[attempt], (SinkRequest{Drive: "old", Size: 20 * chunkSize, Resume: attempt == 1}); got != want {
 			t.Errorf("attempt %d: got %+v, want %+v", attempt+1, got, want)
 		}
 	}

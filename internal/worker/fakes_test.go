@@ -181,18 +181,18 @@ func (s *stream) Next(_ context.Context, p []byte) (int, error) {
 
 // twoEnds is an Opener of two fakes.
 type twoEnds struct {
-	source transfer.Source
-	sink   transfer.Sink
-	drive  string // the sink is a drive that the job makes; "": one that was there before
-	open   func(what string, n int) error
-	opened map[string]int
-	ready  int           // how often the copy is asked for until it is ready
-	finds  []bool        // what each Provision was told
-	asked  []SinkRequest // what each Sink was told
-	users  map[transfer.Ref][]string
+	source   transfer.Source
+	sink     transfer.Sink
+	drive    string // the sink is a drive that the job makes; "": one that was there before
+	open     func(what string, n int) error
+	opened   map[string]int
+	ready    int           // how often the copy is asked for until it is ready
+	finds    []bool        // what each Provision was told
+	requests []SinkRequest // what each Sink was told
+	users    map[transfer.Ref][]string
 
-	mark     transfer.DriveMark // of the drive
-	untagged bool               // drives have no tags
+	tags     transfer.TargetTags // of the drive
+	untagged bool                // drives have no tags
 }
 
 func (e *twoEnds) opening(what string) error {
@@ -218,7 +218,7 @@ func (e *twoEnds) Provision(_ context.Context, _ *Session, _ int64, find bool) (
 		return "", err
 	}
 	if !find && !e.untagged {
-		e.mark = transfer.DriveMark{Job: true, Open: true}
+		e.tags = transfer.TargetTags{Job: true, Incomplete: true}
 	}
 	return e.drive, nil
 }
@@ -231,22 +231,22 @@ func (e *twoEnds) UsedBy(_ context.Context, _ *Session, drive transfer.Ref) ([]s
 	return e.users[drive], nil
 }
 
-func (e *twoEnds) Mark(context.Context, *Session, string) (transfer.DriveMark, error) {
-	return e.mark, e.opening("mark")
+func (e *twoEnds) TargetTags(context.Context, *Session, string) (transfer.TargetTags, error) {
+	return e.tags, e.opening("tags")
 }
 
-func (e *twoEnds) MarkOpen(context.Context, *Session, string) (transfer.DriveMark, error) {
-	err := e.opening("mark open")
+func (e *twoEnds) TagIncomplete(context.Context, *Session, string) (transfer.TargetTags, error) {
+	err := e.opening("tag incomplete")
 	if err == nil && !e.untagged {
-		e.mark.Open = true
+		e.tags.Incomplete = true
 	}
-	return e.mark, err
+	return e.tags, err
 }
 
-func (e *twoEnds) Complete(context.Context, *Session, string) error {
-	err := e.opening("complete")
+func (e *twoEnds) TagComplete(context.Context, *Session, string) error {
+	err := e.opening("tag complete")
 	if err == nil {
-		e.mark = transfer.DriveMark{Job: e.mark.Open, Open: false}
+		e.tags = transfer.TargetTags{Job: e.tags.Incomplete}
 	}
 	return err
 }
@@ -257,17 +257,17 @@ func (e *twoEnds) Ready(context.Context, *Session, string) (bool, error) {
 }
 
 func (e *twoEnds) Sink(_ context.Context, _ *Session, r SinkRequest) (transfer.Sink, error) {
-	e.asked = append(e.asked, r)
+	e.requests = append(e.requests, r)
 	if err := e.opening("sink"); err != nil {
 		return nil, err
 	}
 	return e.sink, nil
 }
 
-// remembered is a Store in memory whose job has a lease of 15 s, by Go's clock.
-type remembered struct {
+// memoryStore is a Store in memory whose job has a lease of 15 s, by Go's clock.
+type memoryStore struct {
 	mu     sync.Mutex
-	at     transfer.Checkpoint
+	saved  transfer.Checkpoint
 	saves  int
 	onSave func(n int) error
 	lease  *lease.Lease
@@ -276,7 +276,7 @@ type remembered struct {
 // provenFor is how long a save proves the lease.
 const provenFor = 10 * time.Second
 
-func (s *remembered) Lease() *lease.Lease {
+func (s *memoryStore) Lease() *lease.Lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lease == nil {
@@ -286,15 +286,15 @@ func (s *remembered) Lease() *lease.Lease {
 	return s.lease
 }
 
-func (s *remembered) Load(context.Context) (transfer.Checkpoint, error) {
+func (s *memoryStore) Load(context.Context) (transfer.Checkpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.at
+	at := s.saved
 	at.Entries = slices.Clone(at.Entries)
 	return at, nil
 }
 
-func (s *remembered) Save(_ context.Context, c *transfer.Checkpoint) error {
+func (s *memoryStore) Save(_ context.Context, c *transfer.Checkpoint) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.saves++
@@ -304,10 +304,10 @@ func (s *remembered) Save(_ context.Context, c *transfer.Checkpoint) error {
 		}
 	}
 	if c.Reset {
-		s.at.Entries = nil
+		s.saved.Entries = nil
 	}
-	s.at.Plan, s.at.Progress = c.Plan, c.Progress
-	s.at.Entries = append(s.at.Entries, c.Entries...)
+	s.saved.Plan, s.saved.Progress = c.Plan, c.Progress
+	s.saved.Entries = append(s.saved.Entries, c.Entries...)
 	s.lease.Renewed(s.lease.Now())
 	return nil
 }
@@ -317,7 +317,7 @@ type job struct {
 	t      *testing.T
 	spec   transfer.Spec
 	ends   *twoEnds
-	store  *remembered
+	store  *memoryStore
 	policy flow.Policy
 	log    *zap.Logger
 }
@@ -325,7 +325,7 @@ type job struct {
 func newJob(t *testing.T, source transfer.Source, sink transfer.Sink) *job {
 	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/x.img"}, anyDrive)
 	spec.ChunkSize = chunkSize
-	return &job{t: t, spec: spec, ends: &twoEnds{source: source, sink: sink}, store: &remembered{}, policy: flow.DefaultPolicy, log: zap.NewNop()}
+	return &job{t: t, spec: spec, ends: &twoEnds{source: source, sink: sink}, store: &memoryStore{}, policy: flow.DefaultPolicy, log: zap.NewNop()}
 }
 
 func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
@@ -349,7 +349,7 @@ func (j *job) mustRun() transfer.Progress {
 	if err := j.run(j.t.Context(), nil); err != nil {
 		j.t.Fatal(err)
 	}
-	return j.store.at.Progress
+	return j.store.saved.Progress
 }
 
 func (j *job) mustFail(code transfer.Code) *transfer.Failure {

@@ -10,80 +10,79 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// The tag of a target drive that is not complete is removed as the last step of a job, when all is
-// written, verified and saved. A job that takes up its drive without the tag was finished by an
-// earlier attempt, of which its record says nothing: that worker was killed before it wrote the
-// outcome, or what keeps the record was restored from an older copy. Or a user removed the tag.
-// Since then a server may write to the drive.
+// The last step of a job removes the tag of an incomplete drive, after everything is written, verified
+// and saved. If a later attempt finds its drive without the tag, an earlier attempt has completed the
+// drive although the job's record does not say so: that worker was killed before it saved the outcome,
+// or the record was restored from an older copy. Or a user has removed the tag. A server may have written
+// to the drive since.
 
-// checkFinished looks at the tags of the target drive before it is opened. A drive that is finished
-// is not written any more: the rest of the attempt compares all of it.
+// checkFinished reads the tags of the target drive before the drive is opened. A finished drive is not
+// written any more: the rest of the attempt compares all of it.
 func (a *attempt) checkFinished(ctx context.Context) error {
 	plan := a.state.Plan()
 	if plan.Drive == "" {
 		return nil
 	}
 	if !plan.Finished {
-		var mark transfer.DriveMark
+		var tags transfer.TargetTags
 		err := control(ctx, a.target, func(ctx context.Context) (err error) {
-			mark, err = a.opener.Mark(ctx, a.session, plan.Drive)
+			tags, err = a.opener.TargetTags(ctx, a.session, plan.Drive)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		// Where the endpoint keeps no tags, there is neither, and the plan has seen none.
-		plan.Tagged = plan.Tagged || mark.Open
-		plan.Finished = !mark.Open && (plan.Tagged || mark.Job && !a.fresh)
+		// On an endpoint without tags both are false, and the plan has never seen a tag.
+		plan.Tagged = plan.Tagged || tags.Incomplete
+		plan.Finished = !tags.Incomplete && (plan.Tagged || tags.Job && !a.fresh)
 		a.state.updatePlan(func(p *transfer.Plan) { p.Tagged, p.Finished = plan.Tagged, plan.Finished })
 	}
 	if !plan.Finished {
 		return nil
 	}
-	return a.onlyCompare(ctx)
+	return a.compareOnly(ctx)
 }
 
-// onlyCompare has the rest of the attempt write nothing, and compare all of the target. Bytes of a
-// lost worker must not arrive after that.
-func (a *attempt) onlyCompare(ctx context.Context) error {
-	a.log.Info("drive was finished before, comparing it", zap.String("drive", a.state.Plan().Drive))
+// compareOnly makes the rest of the attempt write nothing and compare the whole target, after the time in
+// which bytes of a lost worker may arrive.
+func (a *attempt) compareOnly(ctx context.Context) error {
+	a.log.Info("target drive was completed before, comparing it", zap.String("drive", a.state.Plan().Drive))
 	a.action = transfer.Action{EndpointCopies: a.action.EndpointCopies}
 	a.state.updatePlan(func(p *transfer.Plan) { p.Blank = false })
 	a.state.ledger.clear()
 	if a.ends.random != nil {
 		a.ends.mapper = allData{a.ends.source}
 	}
-	if err := a.state.saveSurely(ctx); err != nil {
+	if err := a.state.saveUntilDone(ctx); err != nil {
 		return err
 	}
-	return a.from.wait(ctx, a.drain, a.log)
+	return a.takeover.wait(ctx, a.drain, a.log)
 }
 
-// markOpen marks a drive that was there before the job, before the first write to it, as one that
-// is not complete. On an endpoint that cannot do that, a later attempt cannot tell whether this one
-// was finished.
-func (a *attempt) markOpen(ctx context.Context) error {
+// tagIncomplete tags a drive that existed before the job as incomplete, before the first write to it. On
+// an endpoint that cannot change tags, a later attempt cannot tell whether this one has completed it.
+func (a *attempt) tagIncomplete(ctx context.Context) error {
 	plan := a.state.Plan()
 	if plan.Drive == "" || plan.Tagged || !plan.Created.IsZero() || !a.action.Writes {
 		return nil
 	}
 	err := control(ctx, a.target, func(ctx context.Context) error {
-		mark, err := a.opener.MarkOpen(ctx, a.session, plan.Drive)
-		plan.Tagged = mark.Open
+		tags, err := a.opener.TagIncomplete(ctx, a.session, plan.Drive)
+		plan.Tagged = tags.Incomplete
 		return err
 	})
 	if cannotTag(err) {
-		a.log.Warn("drive cannot be marked as incomplete", zap.String("drive", plan.Drive), zap.Error(err))
+		a.log.Warn("drive cannot be tagged as incomplete", zap.String("drive", plan.Drive), zap.Error(err))
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("mark drive %s as incomplete: %w", plan.Drive, err)
+		return fmt.Errorf("tag drive %s as incomplete: %w", plan.Drive, err)
 	}
 	a.state.updatePlan(func(p *transfer.Plan) { p.Tagged = plan.Tagged })
 	return nil
 }
 
-// cannotTag reports whether err is how an endpoint answers that cannot change a drive's tags.
+// cannotTag reports whether err is the response of an endpoint that cannot change a drive's tags.
 func cannotTag(err error) bool {
 	switch transfer.CodeOf(err) {
 	case transfer.CodeRefused, transfer.CodeNotFound, transfer.CodeProtocol:
@@ -92,21 +91,21 @@ func cannotTag(err error) bool {
 	return false
 }
 
-// changedSince says of a difference that it is on a drive which was finished before.
-func (a *attempt) changedSince(err error) error {
+// explainFinished wraps a mismatch on a drive that was completed before.
+func (a *attempt) explainFinished(err error) error {
 	plan := a.state.Plan()
 	if !plan.Finished || transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err
 	}
-	taken := &transfer.Error{
+	wrapped := &transfer.Error{
 		Op: "resume", Code: transfer.CodeExists,
-		Hint: "it stays as it is: start a new job to transfer the image again",
-		Err: fmt.Errorf("drive %s: %w, or a user took it into use, and it has been changed since: %w",
+		Hint: "the drive stays as it is: start a new job to transfer the image again",
+		Err: fmt.Errorf("drive %s: %w, or a user removed its tag, and it has changed since: %w",
 			plan.Drive, transfer.ErrFinished, err),
 	}
 	var cause *transfer.Error
 	if errors.As(err, &cause) {
-		taken.Offset = cause.Offset
+		wrapped.Offset = cause.Offset
 	}
-	return taken
+	return wrapped
 }

@@ -27,10 +27,10 @@ func finished(t *testing.T, image []byte, change func(j *job)) (*job, *chunked) 
 	j := newJob(t, newChunked(image), sink)
 	change(j)
 	j.takeOver(sink)
-	older := j.store.at
+	older := j.store.saved
 	older.Entries = slices.Clone(older.Entries)
 	j.mustRun()
-	j.store.at = older
+	j.store.saved = older
 	j.store.lease = nil
 	clear(sink.writes)
 	clear(sink.reads)
@@ -65,7 +65,7 @@ func TestFinishedDriveIsOnlyCompared(t *testing.T) {
 					if w, d := sink.total(sink.writes), sink.discards; w > 0 || d > 0 || sink.total(sink.reads) < 6 {
 						t.Errorf("%s: %d writes, %d discards, %d reads", name, w, d, sink.total(sink.reads))
 					}
-					if left := j.store.at.Plan.Leftover("job", j.spec.Target); left != "" {
+					if left := j.store.saved.Plan.Leftover("job", j.spec.Target); left != "" {
 						t.Errorf("%s: left: %s", name, left)
 					}
 				})
@@ -77,19 +77,19 @@ func TestFinishedDriveIsOnlyCompared(t *testing.T) {
 // TestFinishedDriveIsFoundByTags is a job whose record knows nothing of the drive, or of its tags.
 func TestFinishedDriveIsFoundByTags(t *testing.T) {
 	for name, restored := range map[string]transfer.Plan{
-		"asked for":             {Asked: true},
-		"noted":                 {Asked: true, Drive: "uuid", Created: time.Now()},
+		"asked for":             {DriveRequested: true},
+		"noted":                 {DriveRequested: true, Drive: "uuid", Created: time.Now()},
 		"overwritten, no plan":  {},
 		"overwritten, no write": {Drive: "old"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			image := noise(6 * chunkSize)
 			j, sink := finished(t, image, func(j *job) {
-				if restored.Asked {
+				if restored.DriveRequested {
 					j.ends.drive = "uuid"
 				}
 			})
-			j.store.at = transfer.Checkpoint{Plan: restored}
+			j.store.saved = transfer.Checkpoint{Plan: restored}
 			sink.data[0]++
 			j.mustFail(transfer.CodeExists)
 			if n := sink.total(sink.writes); n > 0 {
@@ -110,7 +110,7 @@ func TestTagTakenOffByUser(t *testing.T) {
 				change(j)
 				j.ends.untagged = untagged
 				j.takeOver(sink)
-				if j.ends.mark = (transfer.DriveMark{}); untagged {
+				if j.ends.tags = (transfer.TargetTags{}); untagged {
 					j.mustRun()
 					equal(t, sink, image)
 					return
@@ -132,8 +132,8 @@ func TestFinishedDriveIsNotDiscarded(t *testing.T) {
 		source.identity = "another"
 		j.ends.source = source
 		j.mustFail(transfer.CodeSourceChanged)
-		if sink.discards > 0 || j.store.at.Plan.Drive != "uuid" {
-			t.Errorf("%d discards, plan %+v", sink.discards, j.store.at.Plan)
+		if sink.discards > 0 || j.store.saved.Plan.Drive != "uuid" {
+			t.Errorf("%d discards, plan %+v", sink.discards, j.store.saved.Plan)
 		}
 	})
 }
@@ -159,7 +159,7 @@ func TestOverwrittenDriveIsMarkedBeforeItIsWritten(t *testing.T) {
 			image, sink := noise(6*chunkSize), newChunked(make([]byte, 6*chunkSize))
 			j := newJob(t, newChunked(image), sink)
 			j.ends.open = func(what string, _ int) error {
-				if what != "mark open" {
+				if what != "tag incomplete" {
 					return nil
 				}
 				if sink.total(sink.writes) > 0 {
@@ -171,7 +171,7 @@ func TestOverwrittenDriveIsMarkedBeforeItIsWritten(t *testing.T) {
 				return nil
 			}
 			j.takeOver(sink)
-			if tagged := j.store.at.Plan.Tagged; tagged != (code == "") {
+			if tagged := j.store.saved.Plan.Tagged; tagged != (code == "") {
 				t.Errorf("%q: the plan has seen the tag: %v", code, tagged)
 			}
 			j.mustRun()

@@ -47,7 +47,7 @@ func TestFlippedOnTheWay(t *testing.T) {
 func TestWrongReadsDoNotFailASoundDrive(t *testing.T) {
 	image := noise(5 * chunkSize)
 	source, sink := newChunked(image), newChunked(append([]byte(nil), image...))
-	source.lieRead = flip(comparisons - 1)
+	source.lieRead = flip(maxComparisons - 1)
 	j := newJob(t, source, sink)
 	j.spec.Kind = transfer.Verify
 	if p := j.mustRun(); !p.Verified || p.Retries.Mismatch == 0 {

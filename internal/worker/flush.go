@@ -13,29 +13,29 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// flusher makes durable what is written to a target before the ledger has it. It does so apart from
-// the saves, which renew the lease and must not wait for a slow disk. A nil one does nothing. It is
-// safe for concurrent use.
+// flusher flushes a target, so that the ledger has only durable chunks. It runs apart from the saves, which
+// renew the lease and must not wait for a slow disk. A nil flusher does nothing. It is safe for
+// concurrent use.
 type flusher struct {
 	sink   transfer.Flusher
 	ledger *ledger
 	log    *zap.Logger
-	end    func() // ends the flushes in the background, and waits for them
+	end    func() // ends the flushes in the background and waits for them
 
-	mu   sync.Mutex // held by the one flush that is under way
-	lost error      // the target may have lost something; another flush may succeed and mean nothing
+	mu   sync.Mutex // held during a flush
+	lost error      // the target may have lost writes; a later flush that succeeds proves nothing
 }
 
-// flushEvery is how often a target is flushed, unless many chunks are waiting for it.
+// flushEvery is how often a target is flushed, unless many chunks wait for a flush.
 const flushEvery = time.Second
 
-// newFlusher flushes a target in the background until stop is called. It calls lost with the error
-// when the target may have lost something.
+// newFlusher returns a flusher that flushes in the background until stop. It calls lost with the error of
+// a target that may have lost writes.
 func newFlusher(ctx context.Context, sink transfer.Flusher, l *ledger, log *zap.Logger, lost func(error)) *flusher {
 	f := &flusher{sink: sink, ledger: l, log: log}
-	l.setFlushed(true)
+	l.setNeedsFlush(true)
 	ctx, cancel := context.WithCancel(ctx)
-	wait := panics.Go(func() { f.keepFlushing(ctx, lost) }, lost)
+	wait := panics.Go(func() { f.flushLoop(ctx, lost) }, lost)
 	f.end = func() {
 		cancel()
 		wait()
@@ -43,7 +43,8 @@ func newFlusher(ctx context.Context, sink transfer.Flusher, l *ledger, log *zap.
 	return f
 }
 
-func (f *flusher) keepFlushing(ctx context.Context, lost func(error)) {
+// flushLoop flushes until ctx ends or the target has lost writes.
+func (f *flusher) flushLoop(ctx context.Context, lost func(error)) {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	for {
@@ -51,7 +52,7 @@ func (f *flusher) keepFlushing(ctx context.Context, lost func(error)) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-f.ledger.written:
+		case <-f.ledger.flushDue:
 		}
 		err := f.flush(ctx)
 		switch {
@@ -60,12 +61,12 @@ func (f *flusher) keepFlushing(ctx context.Context, lost func(error)) {
 			lost(err)
 			return
 		default:
-			f.log.Warn("flush failed, trying again", zap.Error(err))
+			f.log.Warn("flush failed, retrying", zap.Error(err))
 		}
 	}
 }
 
-// flush makes durable all chunks that were done before it, and lets them be saved.
+// flush makes all chunks durable that were done before, and releases them to be saved.
 func (f *flusher) flush(ctx context.Context) error {
 	if f == nil {
 		return nil
@@ -87,13 +88,14 @@ func (f *flusher) flush(ctx context.Context) error {
 	return nil
 }
 
-// stop ends the flushes, with a last one: after that, chunks which are not flushed are not done.
+// stop ends the background flushes and flushes once more. Chunks that are still not flushed are no longer
+// done.
 func (f *flusher) stop(ctx context.Context) error {
 	if f == nil {
 		return nil
 	}
 	f.end()
-	defer f.ledger.setFlushed(false)
+	defer f.ledger.setNeedsFlush(false)
 	if f.ledger.unflushed() == 0 {
 		return f.lost
 	}

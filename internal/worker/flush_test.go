@@ -113,7 +113,7 @@ func TestLostFlushStartsOver(t *testing.T) {
 			if err := j.run(t.Context(), nil); !errors.Is(err, transfer.ErrLost) {
 				t.Fatalf("got %v, want what was lost", err)
 			}
-			if n := len(j.store.at.Entries); n > 0 || sink.discards != 1 || sink.commits > 0 || sink.flushes != nth {
+			if n := len(j.store.saved.Entries); n > 0 || sink.discards != 1 || sink.commits > 0 || sink.flushes != nth {
 				t.Errorf("%d entries in the ledger, %d discards, %d commits, %d flushes",
 					n, sink.discards, sink.commits, sink.flushes)
 			}
@@ -121,7 +121,7 @@ func TestLostFlushStartsOver(t *testing.T) {
 			if p := j.mustRun(); !p.Verified || sink.total(sink.writes)-before != 200 {
 				t.Errorf("verified %v after %d more writes, want 200", p.Verified, sink.total(sink.writes)-before)
 			}
-			if asked := j.ends.asked; asked[len(asked)-1].Resume {
+			if requests := j.ends.requests; requests[len(requests)-1].Resume {
 				t.Error("the second attempt goes on with what the first one left")
 			}
 			if !bytes.Equal(sink.disk, image) {
@@ -145,7 +145,7 @@ func TestLostCloseStartsOver(t *testing.T) {
 	if err := j.run(t.Context(), nil); !errors.Is(err, transfer.ErrLost) {
 		t.Errorf("got %v, want what was lost too", err)
 	}
-	if n := len(j.store.at.Entries); n > 0 {
+	if n := len(j.store.saved.Entries); n > 0 {
 		t.Errorf("%d entries are in the ledger", n)
 	}
 }
@@ -181,7 +181,7 @@ func TestUnflushedIsBounded(t *testing.T) {
 		j := newDownload(t, newChunked(noise(300*chunkSize)), sink)
 		j.spec.Concurrency = 8
 		time.AfterFunc(time.Minute, func() {
-			if n := sink.total(sink.writes); n > mostUnflushed+8 {
+			if n := sink.total(sink.writes); n > maxUnflushed+8 {
 				t.Errorf("%d chunks are written and not flushed", n)
 			}
 			close(slow)
@@ -204,7 +204,7 @@ func TestResumeReadsTheDisk(t *testing.T) {
 		return nil
 	}
 	j.mustFail(transfer.CodeRefused)
-	if n := len(j.store.at.Entries); n != 50 || sink.diskReads > 0 {
+	if n := len(j.store.saved.Entries); n != 50 || sink.diskReads > 0 {
 		t.Fatalf("%d chunks are saved, after %d reads of the disk", n, sink.diskReads)
 	}
 	sink.onWrite = nil
@@ -243,7 +243,7 @@ func TestFullReadsTheDisk(t *testing.T) {
 			if err != nil && sink.commits > 0 {
 				t.Error("a target that differs was committed")
 			}
-			if p := j.store.at.Progress; err == nil && p.ReadVia != tc.want {
+			if p := j.store.saved.Progress; err == nil && p.ReadVia != tc.want {
 				t.Errorf("read via %q, want %q", p.ReadVia, tc.want)
 			}
 		})

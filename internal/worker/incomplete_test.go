@@ -22,14 +22,14 @@ func TestMarkedCompleteAtTheEnd(t *testing.T) {
 				j = newClone(t, image, made)
 			}
 			j.ends.open = func(what string, _ int) error {
-				if what == "complete" && !j.store.at.Progress.Verified {
+				if what == "tag complete" && !j.store.saved.Progress.Verified {
 					t.Errorf("%s: marked as complete before it was verified", kind)
 				}
 				return nil
 			}
 			j.mustRun()
-			if j.ends.opened["complete"] != 1 {
-				t.Errorf("%s: marked as complete %d times", kind, j.ends.opened["complete"])
+			if j.ends.opened["tag complete"] != 1 {
+				t.Errorf("%s: marked as complete %d times", kind, j.ends.opened["tag complete"])
 			}
 		})
 	}
@@ -38,7 +38,7 @@ func TestMarkedCompleteAtTheEnd(t *testing.T) {
 		differs[chunkSize]++
 		j := newClone(t, noise(3*chunkSize), newChunked(differs))
 		j.mustFail(transfer.CodeMismatch)
-		if j.ends.opened["complete"] != 0 {
+		if j.ends.opened["tag complete"] != 0 {
 			t.Error("a drive that differs is marked as complete")
 		}
 	})
@@ -54,7 +54,7 @@ func TestMarkStays(t *testing.T) {
 			j := newJob(t, newChunked(image), newChunked(nil))
 			j.ends.drive = "uuid"
 			j.ends.open = func(what string, _ int) error {
-				if what == "complete" {
+				if what == "tag complete" {
 					return failure(code)
 				}
 				return nil
@@ -74,7 +74,7 @@ func TestNothingLeft(t *testing.T) {
 		j := newJob(t, &changesLater{source}, newChunked(nil))
 		j.ends.drive = "uuid"
 		j.mustFail(transfer.CodeSourceChanged)
-		plan := j.store.at.Plan
+		plan := j.store.saved.Plan
 		if left := plan.Leftover("job", j.spec.Target); left != "" {
 			t.Errorf("left: %s", left)
 		}
@@ -110,8 +110,8 @@ func TestMayHaveMade(t *testing.T) {
 			if err := j.run(t.Context(), nil); err == nil {
 				t.Fatalf("%s: no error", code)
 			}
-			if asked := j.store.at.Plan.Asked; asked != want {
-				t.Errorf("%s: may have made a drive: %v", code, asked)
+			if requested := j.store.saved.Plan.DriveRequested; requested != want {
+				t.Errorf("%s: may have made a drive: %v", code, requested)
 			}
 		})
 	}
@@ -129,7 +129,7 @@ func TestRefusedCallMadeNothing(t *testing.T) {
 			return transfer.Errorf(transfer.CodeProtocol, "", "%w", transfer.NotCarriedOut(errors.New("403")))
 		}
 		j.mustFail(transfer.CodeProtocol)
-		plan := j.store.at.Plan
+		plan := j.store.saved.Plan
 		if left := plan.Leftover("job", j.spec.Target); left != "" {
 			t.Errorf("left: %s", left)
 		}

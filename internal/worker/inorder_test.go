@@ -54,7 +54,7 @@ func TestRangesFailInTheMiddle(t *testing.T) {
 			if writes := sink.total(sink.writes); !changed && writes > 30+4 {
 				t.Errorf("hash %t: %d chunks were written, of 30 that are not zeros", hash, writes)
 			}
-			if plan := j.store.at.Plan; !plan.InOrder || plan.Source != "" || ends.inOrder != 1 {
+			if plan := j.store.saved.Plan; !plan.InOrder || plan.Source != "" || ends.inOrder != 1 {
 				t.Errorf("%+v, opened in order %d times", plan, ends.inOrder)
 			}
 		}
@@ -77,7 +77,7 @@ func TestReadsOfAStreamAreMadeAgain(t *testing.T) {
 	if err := j.runWith(t.Context(), nil, ends, j.store); err != nil || tries != 3 {
 		t.Errorf("%v after %d tries", err, tries)
 	}
-	if n := j.store.at.Progress.Retries.Network; n != 2 {
+	if n := j.store.saved.Progress.Retries.Network; n != 2 {
 		t.Errorf("%d retries were counted", n)
 	}
 }

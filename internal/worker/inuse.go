@@ -10,16 +10,16 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// useTimeout bounds the question who uses a drive.
-const useTimeout = 10 * time.Second
+// usedByTimeout bounds the query for the users of a drive.
+const usedByTimeout = 10 * time.Second
 
-// inUse says of a difference that it is on a drive which something else uses, and so may write to.
-// It asks once: the job has failed, whatever the answer.
-func (a *attempt) inUse(ctx context.Context, err error) error {
+// explainInUse wraps a mismatch on a drive that something else uses, and may write. It queries the endpoint
+// once, since the job has failed in any case.
+func (a *attempt) explainInUse(ctx context.Context, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, useTimeout)
+	ctx, cancel := context.WithTimeout(ctx, usedByTimeout)
 	defer cancel()
 	target := a.spec().Target
 	if target.IsDrive() && target.Drive == "" {
@@ -29,13 +29,13 @@ func (a *attempt) inUse(ctx context.Context, err error) error {
 		if drive.Drive == "" {
 			continue
 		}
-		users, askErr := a.opener.UsedBy(ctx, a.session, drive)
-		if askErr != nil || len(users) == 0 {
+		users, usersErr := a.opener.UsedBy(ctx, a.session, drive)
+		if usersErr != nil || len(users) == 0 {
 			continue
 		}
 		used := &transfer.Error{
 			Code: transfer.CodeMismatch,
-			Hint: "a running server changes its drive: stop it, or clone the drive and use the clone",
+			Hint: "stop the server that uses the drive, or clone the drive and use the clone",
 			Err:  fmt.Errorf("drive %s is in use by %s: %w", drive.Drive, strings.Join(users, ", "), err),
 		}
 		var cause *transfer.Error

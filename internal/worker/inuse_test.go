@@ -19,7 +19,7 @@ func TestDifferenceOnADriveInUse(t *testing.T) {
 			j.ends.users = map[transfer.Ref][]string{used: {"server-1"}}
 			f := j.mustFail(transfer.CodeMismatch)
 			said := strings.Contains(f.Message, "drive "+used.Drive+" is in use by server-1: ")
-			stored := strings.Contains(f.Hint, "what is stored is not")
+			stored := strings.Contains(f.Hint, "do not use the target")
 			if said != (name != "none") || said == stored || f.Offset == nil {
 				t.Errorf("%s: %+v", name, f)
 			}

@@ -9,21 +9,20 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// ledgerSample is how many of the chunks that the ledger calls done a resumed job reads back before it
-// trusts them.
+// ledgerSample is how many chunks of its ledger a resumed job reads back before it trusts the ledger.
 const ledgerSample = 8
 
-// layout is how an image is cut into chunks, and what is known of the target before the copy.
+// layout is how an image is cut into chunks, and what is known about the target before the copy.
 type layout struct {
 	size      int64 // of the image, bytes; -1 until a stream has ended
 	chunkSize int   // bytes
 	skipZeros bool  // zeros need not be written
-	doubted   bool  // the target may not be as the ledger has it
+	doubted   bool  // the target may differ from the ledger
 }
 
-// settle fixes what all attempts of the job keep, on the first; on later ones it makes sure that what
-// the ledger calls done is stored.
-func (a *attempt) settle(ctx context.Context, size int64) (lay layout, err error) {
+// makeLayout returns the layout of the copy and saves the plan. The first attempt decides the plan. Later
+// ones keep it, and check that the target is as the ledger has it.
+func (a *attempt) makeLayout(ctx context.Context, size int64) (lay layout, err error) {
 	plan, first := a.state.Plan(), a.state.Plan().ChunkSize == 0
 	if first {
 		if plan.ChunkSize, err = a.chunkSize(); err != nil {
@@ -40,32 +39,32 @@ func (a *attempt) settle(ctx context.Context, size int64) (lay layout, err error
 	} else if lay.doubted, err = a.ledgerDoubtful(ctx, lay, plan.Doubted); err != nil {
 		return lay, err
 	}
-	// A ledger without entries is not in doubt, but what a drive holds where it has none may be.
+	// Without entries the ledger cannot be wrong, but the unwritten ranges of a drive may not be zeros.
 	if (lay.doubted || !first && plan.Doubted) && a.spec().Target.IsDrive() {
-		// Nor is it known what a drive holds where the job has written nothing; a file clears that when
-		// it is completed.
+		// Another job may have written where this job has left zeros out. A file sink clears such ranges
+		// when it is completed.
 		plan.Blank = false
 	}
 	plan.Doubted = lay.doubted && a.state.ledger.len() > 0
-	// A source that has no identity may hold zeros now where an earlier attempt wrote something, without
-	// saving that it did.
+	// A source without an identity may have zeros now where an earlier attempt wrote other bytes and did
+	// not save the chunk.
 	lay.skipZeros = plan.Blank && (first || plan.Source != "" && a.ends.source.Identity() != "")
 	a.state.updatePlan(func(p *transfer.Plan) {
 		p.ChunkSize, p.Source, p.Blank, p.Doubted = plan.ChunkSize, plan.Source, plan.Blank, plan.Doubted
 	})
 	c := newCopier(a, lay)
 	if c.noteSize(); first {
-		if err := a.announceTail(ctx, c); err != nil {
+		if err := a.reportTail(ctx, c); err != nil {
 			return lay, err
 		}
 	}
 	if err := a.countDone(ctx, c, plan.Blank); err != nil {
 		return lay, err
 	}
-	return lay, a.state.saveSurely(ctx)
+	return lay, a.state.saveUntilDone(ctx)
 }
 
-// chunkSize is the size that the ends demand, or else the one that the job was asked for.
+// chunkSize returns the size that the source or sink demands, or else the one of the spec.
 func (a *attempt) chunkSize() (int, error) {
 	n, g := a.spec().ChunkSize, a.ends.traits.Geometry
 	switch {
@@ -81,7 +80,7 @@ func (a *attempt) chunkSize() (int, error) {
 	return n, nil
 }
 
-// targetBlank reports whether zeros need not be written to the target.
+// targetBlank reports whether the target reads as zeros, so that zeros need not be written.
 func (a *attempt) targetBlank(ctx context.Context) (blank bool, err error) {
 	if a.ends.blank == nil || a.ends.traits.Zeros == transfer.ZerosWritten || !a.action.Writes {
 		return false, nil
@@ -93,9 +92,9 @@ func (a *attempt) targetBlank(ctx context.Context) (blank bool, err error) {
 	return blank, err
 }
 
-// ledgerDoubtful reports whether the target may not be as the ledger has it: another job has claimed
-// it since, or a few of the chunks that earlier attempts stored are not there. Then all that the
-// ledger has is read back, and what is not there is stored again.
+// ledgerDoubtful reports whether the target may differ from the ledger: another job has claimed the target
+// since, or a sample of the ledger's chunks differs. Then all chunks of the ledger are read back, and
+// those that differ are stored again.
 func (a *attempt) ledgerDoubtful(ctx context.Context, lay layout, doubted bool) (bool, error) {
 	if a.ends.readBack == nil || a.state.ledger.len() == 0 {
 		return false, nil
@@ -108,12 +107,12 @@ func (a *attempt) ledgerDoubtful(ctx context.Context, lay layout, doubted bool) 
 		}
 	}
 	if doubted {
-		a.log.Info("another job may have written the target, reading back all chunks in the ledger")
+		a.log.Info("target may have changed since the last attempt, reading back all chunks in the ledger")
 	}
 	return doubted, nil
 }
 
-// sampleDiffers reports whether one of a few chunks is not stored as the ledger has it.
+// sampleDiffers reports whether one of a few random chunks of the ledger differs on the target.
 func (c *copier) sampleDiffers(ctx context.Context) (bool, error) {
 	l := &lane{cmp: verify.NewComparer()}
 	for _, e := range sample(c.state.ledger.nonZero(c.size, c.chunkSize), ledgerSample) {
@@ -121,7 +120,7 @@ func (c *copier) sampleDiffers(ctx context.Context) (bool, error) {
 		if c.size >= 0 {
 			ch = transfer.ChunkAt(e.Index, c.size, c.chunkSize)
 		}
-		err := c.judge(ctx, ch, expected{digest: e.Digest}, l)
+		err := c.readBackPatiently(ctx, ch, expected{digest: e.Digest}, l)
 		if transfer.CodeOf(err) == transfer.CodeMismatch {
 			return true, nil
 		}
@@ -132,18 +131,18 @@ func (c *copier) sampleDiffers(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// countDone counts, before the copy, the chunks that it will not touch, so that progress is right from
-// the start. Bytes are counted without holes, which need no time.
+// countDone sets the progress before the copy: it counts the chunks that are done and the holes, so that
+// progress is right from the start. Bytes are counted without holes, which take no time.
 func (a *attempt) countDone(ctx context.Context, c *copier, blank bool) error {
 	lay := c.layout
 	var holes, data int64 // chunks, bytes
 	if data = max(0, lay.size); lay.skipZeros && a.ends.mapper != nil {
 		data, holes = 0, transfer.ChunkCount(lay.size, lay.chunkSize)
-		for step, err := range chunker.Plan(ctx, a.ends.mapper.Extents(ctx), lay.size, lay.chunkSize, false) {
+		for ch, err := range chunker.Chunks(ctx, a.ends.mapper.Extents(ctx), lay.size, lay.chunkSize, false) {
 			if err != nil {
 				return fmt.Errorf("find data: %w", err)
 			}
-			data += int64(step.Len)
+			data += int64(ch.Len)
 			holes--
 		}
 	}
@@ -154,10 +153,10 @@ func (a *attempt) countDone(ctx context.Context, c *copier, blank bool) error {
 	if lay.size >= 0 {
 		data += c.bytesAfterImage()
 	}
-	a.state.begin(func(n *transfer.Progress) {
+	a.state.setBaseline(func(n *transfer.Progress) {
 		n.Bytes.Total, n.Bytes.Done = data, min(done*int64(lay.chunkSize), data)
 		n.Chunks.Done, n.Chunks.Zero, n.Chunks.Verified = holes+done, holes+skipped, 0
-		if c.each {
+		if c.verifyEach {
 			n.Chunks.Verified = done - skipped
 		}
 	})

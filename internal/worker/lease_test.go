@@ -13,7 +13,7 @@ import (
 
 // lapsing is a store that is away from some time on, and after that says that another worker has the job.
 type lapsing struct {
-	*remembered
+	*memoryStore
 	mu           sync.Mutex
 	away, fenced time.Time
 	last         time.Time // when the last save that succeeded began
@@ -30,7 +30,7 @@ func (s *lapsing) Save(ctx context.Context, c *transfer.Checkpoint) error {
 		return failure(transfer.CodeUnreachable)
 	}
 	s.last = now
-	return s.remembered.Save(ctx, c)
+	return s.memoryStore.Save(ctx, c)
 }
 
 // touch fails the test if a call that changes the target begins when the lease may have lapsed.
@@ -127,7 +127,7 @@ func TestLostWorkerTouchesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				started := time.Now()
-				store := &lapsing{remembered: new(remembered), away: started.Add(time.Second / 2), fenced: started.Add(25 * time.Second)}
+				store := &lapsing{memoryStore: new(memoryStore), away: started.Add(time.Second / 2), fenced: started.Add(25 * time.Second)}
 				m := newChunked(nil)
 				source, sink := newFlaky(newChunked(noise(20*chunkSize)), never), &guarded{chunked: m, t: t, store: store}
 				j := newJob(t, source, sink)

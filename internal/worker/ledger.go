@@ -11,46 +11,46 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// ledger is which chunks of a job are done and what they hold: what earlier attempts saved, what this one added, and
-// which of that is not saved yet. It is safe for concurrent use and takes about 60 bytes a chunk that is done.
+// ledger has the chunks of a job that are done, with their digests: those that earlier attempts saved,
+// those of this attempt, and which of them are not saved yet. It is safe for concurrent use and takes
+// about 60 bytes for each done chunk.
 type ledger struct {
-	mu      sync.Mutex
-	done    map[int64]transfer.Digest
-	begun   map[int64]bool   // chunks that this attempt has begun to store, and that are not done
-	flushes bool             // chunks become pending when they were flushed
-	waiting []transfer.Entry // for that
-	pending []transfer.Entry // to be saved
-	costs   int              // of pending, those that a crash would have carried again
-	saving  int              // such entries that are being saved
-	saveAt  int              // how many of them are worth a save
-	reset   bool             // the next save replaces what was saved before
-	written chan struct{}    // has a token when enough is waiting to be worth a flush
-	full    chan struct{}    // has a token when enough is pending to be worth a save
+	mu         sync.Mutex
+	done       map[int64]transfer.Digest
+	begun      map[int64]bool   // chunks that this attempt has begun to store and that are not done
+	needsFlush bool             // chunks are saved only after a flush
+	toFlush    []transfer.Entry // done, and wait for a flush
+	toSave     []transfer.Entry // wait for a save
+	unsaved    int              // of toSave: chunks that a crash would have carried again, without skipped ones
+	saving     int              // likewise, of the save that runs
+	batch      int              // as many unsaved chunks make a save due
+	reset      bool             // the next save replaces all entries saved before
+	flushDue   chan struct{}    // has a token when enough chunks wait for a flush
+	saveDue    chan struct{}    // has a token when enough chunks wait for a save
 }
 
 const (
-	// mostUnsaved is how many chunks a crash may have carried again, in addition to those in
+	// maxUnsaved bounds how many chunks a crash may have carried again, in addition to those in
 	// flight.
-	mostUnsaved = 16
-	// A save is due when saveSlow chunks are pending, for others are done while it lasts, and
-	// already with saveQuick where a save takes less than quickSave. A chunk of 4 MiB takes tens of
-	// milliseconds of a core, and such a save less than one.
-	saveSlow  = mostUnsaved / 2
-	saveQuick = mostUnsaved / 4
-	quickSave = 10 * time.Millisecond
+	maxUnsaved = 16
+	// A save is due with slowBatch unsaved chunks, because more are done while it runs. Where a save
+	// takes less than fastSave, it is due with fastBatch: a chunk of 4 MiB takes tens of milliseconds
+	// of a core, and such a save less than one.
+	slowBatch = maxUnsaved / 2
+	fastBatch = maxUnsaved / 4
+	fastSave  = 10 * time.Millisecond
 
-	// mostUnflushed is how many more that is of a target which is flushed first: disks are slow.
-	mostUnflushed = 64
-	// flushAt is how many are flushed at once, if that is not due anyway: others are done
-	// meanwhile.
-	flushAt = mostUnflushed / 2
+	// maxUnflushed bounds how many chunks wait for a flush. It is larger because disks are slow.
+	maxUnflushed = 64
+	// flushBatch chunks make a flush due at once, because more are done while it runs.
+	flushBatch = maxUnflushed / 2
 )
 
 func newLedger(entries []transfer.Entry) *ledger {
 	l := &ledger{
 		done: make(map[int64]transfer.Digest, len(entries)), begun: make(map[int64]bool),
-		saveAt:  saveQuick,
-		written: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		batch:    fastBatch,
+		flushDue: make(chan struct{}, 1), saveDue: make(chan struct{}, 1),
 	}
 	for _, e := range entries {
 		l.done[e.Index] = e.Digest
@@ -65,8 +65,8 @@ func (l *ledger) get(index int64) (transfer.Digest, bool) {
 	return d, ok
 }
 
-// begin notes that a chunk may be stored in part from now on, until it is done.
-func (l *ledger) begin(index int64) {
+// setBegun records that a chunk may be stored in part from now on, until it is done.
+func (l *ledger) setBegun(index int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.begun[index] = true
@@ -79,33 +79,33 @@ func (l *ledger) untouched(index int64) bool {
 	return !l.begun[index]
 }
 
-// mark notes that a chunk is done, and reports whether it was not before.
-func (l *ledger) mark(index int64, d transfer.Digest) bool { return l.add(index, d, 1) }
+// setDone records that a chunk is done, and reports whether it was not done before.
+func (l *ledger) setDone(index int64, d transfer.Digest) bool { return l.add(index, d, 1) }
 
-// markFree is mark of a chunk that costs nothing to do again. It waits for a save that is due
-// anyway.
-func (l *ledger) markFree(index int64, d transfer.Digest) bool { return l.add(index, d, 0) }
+// setSkipped is setDone for a chunk that was not written and costs nothing to do again. It does not make a
+// save due.
+func (l *ledger) setSkipped(index int64, d transfer.Digest) bool { return l.add(index, d, 0) }
 
-func (l *ledger) add(index int64, d transfer.Digest, costs int) bool {
+func (l *ledger) add(index int64, d transfer.Digest, cost int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.begun, index)
 	_, before := l.done[index]
 	l.done[index] = d
 	e := transfer.Entry{Index: index, Digest: d}
-	if l.flushes {
-		l.waiting = append(l.waiting, e)
-		wakeIf(len(l.waiting) >= flushAt, l.written)
+	if l.needsFlush {
+		l.toFlush = append(l.toFlush, e)
+		signalIf(len(l.toFlush) >= flushBatch, l.flushDue)
 	} else {
-		l.pending = append(l.pending, e)
-		l.costs += costs
-		wakeIf(l.costs >= l.saveAt, l.full)
+		l.toSave = append(l.toSave, e)
+		l.unsaved += cost
+		signalIf(l.unsaved >= l.batch, l.saveDue)
 	}
 	return !before
 }
 
-// wakeIf leaves a token in a channel that has room for one.
-func wakeIf(enough bool, token chan<- struct{}) {
+// signalIf leaves a token in a channel of capacity 1.
+func signalIf(enough bool, token chan<- struct{}) {
 	if !enough {
 		return
 	}
@@ -115,52 +115,52 @@ func wakeIf(enough bool, token chan<- struct{}) {
 	}
 }
 
-// setFlushed says whether chunks are flushed before they are saved. Those that were not when that
-// ends are taken out.
-func (l *ledger) setFlushed(flushes bool) {
+// setNeedsFlush says whether chunks wait for a flush before they are saved. It removes the chunks that
+// still wait for one.
+func (l *ledger) setNeedsFlush(flushes bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.waiting {
+	for _, e := range l.toFlush {
 		delete(l.done, e.Index)
 	}
-	l.flushes, l.waiting = flushes, nil
+	l.needsFlush, l.toFlush = flushes, nil
 }
 
-// unflushed is how many chunks are done and not flushed.
+// unflushed returns how many chunks wait for a flush.
 func (l *ledger) unflushed() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.waiting)
+	return len(l.toFlush)
 }
 
-// flushed notes that the first n chunks that were not flushed are so now.
+// flushed records that the first n chunks that wait for a flush are durable.
 func (l *ledger) flushed(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n = min(n, len(l.waiting)) // fewer if they were cleared meanwhile
-	l.pending = append(l.pending, l.waiting[:n]...)
-	l.waiting = l.waiting[n:]
-	l.costs += n
-	wakeIf(l.costs >= l.saveAt, l.full)
+	n = min(n, len(l.toFlush)) // fewer if the ledger was cleared meanwhile
+	l.toSave = append(l.toSave, l.toFlush[:n]...)
+	l.toFlush = l.toFlush[n:]
+	l.unsaved += n
+	signalIf(l.unsaved >= l.batch, l.saveDue)
 }
 
-// forget takes a chunk out that is not stored any more. What was saved keeps it until it is marked again: a crash before
-// that is why a ledger in doubt stays so.
-func (l *ledger) forget(index int64) {
+// remove removes a chunk that is not stored any more. The store keeps its old entry until the chunk is done
+// again. For a crash before that, the plan stays doubted.
+func (l *ledger) remove(index int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.done, index)
 }
 
-// clear forgets everything, here and with the next save.
+// clear removes all chunks, and with the next save those in the store.
 func (l *ledger) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.done)
-	l.waiting, l.pending, l.costs, l.reset = nil, nil, 0, true
+	l.toFlush, l.toSave, l.unsaved, l.reset = nil, nil, 0, true
 }
 
-// indexes is which chunks are done, in any order.
+// indexes returns the indexes of the done chunks, in any order.
 func (l *ledger) indexes() []int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,46 +173,46 @@ func (l *ledger) len() int64 {
 	return int64(len(l.done))
 }
 
-// take hands out what is to be saved; kept or giveBack says how that went.
-func (l *ledger) take() (entries []transfer.Entry, reset bool) {
+// takeUnsaved returns the entries to save. The caller then calls setSaved or returnUnsaved.
+func (l *ledger) takeUnsaved() (entries []transfer.Entry, reset bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	entries, reset = l.pending, l.reset
-	l.pending, l.saving, l.costs, l.reset = nil, l.costs, 0, false
+	entries, reset = l.toSave, l.reset
+	l.toSave, l.saving, l.unsaved, l.reset = nil, l.unsaved, 0, false
 	return entries, reset
 }
 
-func (l *ledger) giveBack(entries []transfer.Entry, reset bool) {
+// returnUnsaved takes back the entries of a save that failed.
+func (l *ledger) returnUnsaved(entries []transfer.Entry, reset bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.reset { // else they were cleared while they were being saved
-		l.pending = append(entries, l.pending...)
-		l.costs += l.saving
+	if !l.reset { // otherwise the ledger was cleared during the save
+		l.toSave = append(entries, l.toSave...)
+		l.unsaved += l.saving
 	}
 	l.saving = 0
 	l.reset = l.reset || reset
 }
 
-// kept notes that what take handed out is saved, and how long that took.
-func (l *ledger) kept(took time.Duration) {
+// setSaved records that the entries of takeUnsaved are saved, and how long the save took.
+func (l *ledger) setSaved(took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.saving, l.saveAt = 0, saveSlow
-	if took < quickSave {
-		l.saveAt = saveQuick
+	l.saving, l.batch = 0, slowBatch
+	if took < fastSave {
+		l.batch = fastBatch
 	}
 }
 
-// hasRoom reports whether one more chunk may begin: few are done and not saved, without those that
-// cost nothing.
-func (l *ledger) hasRoom() bool {
+// acceptsMore reports whether one more chunk may begin: few done chunks are not saved or flushed.
+func (l *ledger) acceptsMore() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.costs+l.saving < mostUnsaved && len(l.waiting) < mostUnflushed
+	return l.unsaved+l.saving < maxUnsaved && len(l.toFlush) < maxUnflushed
 }
 
-// nonZero is the digests of all done chunks that are not zeros, for an image of the given size. With size -1, while a
-// stream's end is not known, the last chunk is left out, for it may be short.
+// nonZero returns the digests of the done chunks that are not zeros, for an image of the given size. With
+// size -1, before the end of a stream, it leaves out the last chunk, which may be short.
 func (l *ledger) nonZero(size int64, chunkSize int) map[int64]transfer.Digest {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -237,7 +237,7 @@ func (l *ledger) nonZero(size int64, chunkSize int) map[int64]transfer.Digest {
 	return chunks
 }
 
-// sample is up to n of the given chunks, picked at random.
+// sample returns up to n of the given chunks, picked at random.
 func sample(chunks map[int64]transfer.Digest, n int) []transfer.Entry {
 	picked := make([]transfer.Entry, 0, n)
 	seen := 0

@@ -10,28 +10,28 @@ import (
 // TestLedgerFull asks for a save once enough is pending, and does not block when there is no saver.
 func TestLedgerFull(t *testing.T) {
 	l := newLedger(nil)
-	for i := range int64(saveQuick - 1) {
-		l.mark(i, transfer.Digest{1})
+	for i := range int64(fastBatch - 1) {
+		l.setDone(i, transfer.Digest{1})
 	}
 	select {
-	case <-l.full:
+	case <-l.saveDue:
 		t.Error("a save was asked for early")
 	default:
 	}
-	for i := range int64(saveQuick) {
-		if first := l.mark(saveQuick-1+i, transfer.Digest{1}); !first {
-			t.Errorf("chunk %d was marked before", saveQuick-1+i)
+	for i := range int64(fastBatch) {
+		if first := l.setDone(fastBatch-1+i, transfer.Digest{1}); !first {
+			t.Errorf("chunk %d was marked before", fastBatch-1+i)
 		}
 	}
 	select {
-	case <-l.full:
+	case <-l.saveDue:
 	default:
 		t.Error("no save was asked for")
 	}
-	if l.mark(3, transfer.Digest{2}) {
+	if l.setDone(3, transfer.Digest{2}) {
 		t.Error("chunk 3 was not marked before")
 	}
-	if d, ok := l.get(3); !ok || d != (transfer.Digest{2}) || l.len() != 2*saveQuick-1 {
+	if d, ok := l.get(3); !ok || d != (transfer.Digest{2}) || l.len() != 2*fastBatch-1 {
 		t.Errorf("chunk 3 is %s, of %d", d, l.len())
 	}
 	if _, ok := l.get(1 << 40); ok {
@@ -42,18 +42,18 @@ func TestLedgerFull(t *testing.T) {
 // TestLedgerReset keeps the order to forget until a save has carried it out.
 func TestLedgerReset(t *testing.T) {
 	l := newLedger([]transfer.Entry{{Index: 7}})
-	l.mark(8, transfer.Digest{1})
+	l.setDone(8, transfer.Digest{1})
 	l.clear()
-	l.mark(9, transfer.Digest{2})
+	l.setDone(9, transfer.Digest{2})
 	for range 3 {
-		list, reset := l.take()
+		list, reset := l.takeUnsaved()
 		if len(list) != 1 || list[0].Index != 9 || !reset {
 			t.Fatalf("took %v, %v", list, reset)
 		}
-		l.giveBack(list, reset)
+		l.returnUnsaved(list, reset)
 	}
-	l.take()
-	if list, reset := l.take(); len(list) > 0 || reset {
+	l.takeUnsaved()
+	if list, reset := l.takeUnsaved(); len(list) > 0 || reset {
 		t.Errorf("took %v, %v twice", list, reset)
 	}
 }
@@ -61,11 +61,11 @@ func TestLedgerReset(t *testing.T) {
 // TestClearWhileSaving forgets entries that were on their way to the store, too, if the save fails.
 func TestClearWhileSaving(t *testing.T) {
 	l := newLedger(nil)
-	l.mark(1, transfer.Digest{1})
-	list, reset := l.take()
+	l.setDone(1, transfer.Digest{1})
+	list, reset := l.takeUnsaved()
 	l.clear()
-	l.giveBack(list, reset)
-	if list, reset := l.take(); len(list) > 0 || !reset {
+	l.returnUnsaved(list, reset)
+	if list, reset := l.takeUnsaved(); len(list) > 0 || !reset {
 		t.Errorf("got %v, reset %v; want none, and a reset", list, reset)
 	}
 }
@@ -77,7 +77,7 @@ func TestNonZero(t *testing.T) {
 	clear(image[3*chunkSize:])
 	l := newLedger(nil)
 	for i, d := range entriesOf(image) {
-		l.mark(i, d)
+		l.setDone(i, d)
 	}
 	if m := l.nonZero(int64(len(image)), chunkSize); len(m) != 2 {
 		t.Errorf("not zero are %v", m)

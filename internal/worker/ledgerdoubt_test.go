@@ -45,7 +45,7 @@ func TestWrittenByAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, sink, image)
-	if c := j.store.at.Progress.Chunks; c.Done != 120 || c.Verified != 120 || c.Zero != 0 {
+	if c := j.store.saved.Progress.Chunks; c.Done != 120 || c.Verified != 120 || c.Zero != 0 {
 		t.Errorf("%+v", c)
 	}
 	if n := sink.writes[5]; n != 1 {
@@ -89,7 +89,7 @@ func TestVouched(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, sink, image)
-	if n := sink.total(sink.reads); n > 100+ledgerSample+zeroSample {
+	if n := sink.total(sink.reads); n > 100+ledgerSample+zeroSamples {
 		t.Errorf("%d chunks were read back", n)
 	}
 }
@@ -109,8 +109,8 @@ func TestSampleOnTheWay(t *testing.T) {
 	if err := runClaiming(t, j, s); err != nil {
 		t.Fatal(err)
 	}
-	if equal(t, sink, image); j.store.at.Plan.Doubted || !j.store.at.Plan.Blank {
-		t.Errorf("%+v", j.store.at.Plan)
+	if equal(t, sink, image); j.store.saved.Plan.Doubted || !j.store.saved.Plan.Blank {
+		t.Errorf("%+v", j.store.saved.Plan)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestYoungAtOnce(t *testing.T) {
 		sink := newChunked(nil)
 		j := newJob(t, newChunked(image), sink)
 		j.ends.drive = "uuid"
-		known := time.Now().Add(flow.DefaultPolicy.Young - time.Second)
+		known := time.Now().Add(flow.DefaultPolicy.NotYetVisible - time.Second)
 		o := &madeThen{twoEnds: j.ends, err: func() error {
 			if time.Now().Before(known) {
 				return failure(transfer.CodeNotFound)
@@ -179,7 +179,7 @@ func TestYoungAtOnce(t *testing.T) {
 
 // clocked is a store whose clock is off from this host's.
 type clocked struct {
-	*remembered
+	*memoryStore
 	shift time.Duration
 }
 
@@ -195,7 +195,7 @@ func TestYoungOnAnotherHost(t *testing.T) {
 				j := newJob(t, newChunked(noise(5*chunkSize)), newChunked(nil))
 				j.ends.drive = "another"
 				store := &clocked{j.store, shift}
-				j.store.at.Plan.Drive, j.store.at.Plan.Created = "uuid", store.Now().Add(-age)
+				j.store.saved.Plan.Drive, j.store.saved.Plan.Created = "uuid", store.Now().Add(-age)
 				began := time.Now()
 				o := &madeThen{twoEnds: j.ends, err: func() error {
 					if time.Since(began) < time.Minute {
@@ -204,7 +204,7 @@ func TestYoungOnAnotherHost(t *testing.T) {
 					return nil
 				}}
 				err := j.runWith(t.Context(), nil, o, store)
-				if made := store.at.Plan.Drive != "uuid"; err != nil || made != (makes > 0) {
+				if made := store.saved.Plan.Drive != "uuid"; err != nil || made != (makes > 0) {
 					t.Errorf("clock off by %s, drive made %s ago: %v, another one made: %t", shift, age, err, made)
 				}
 			})
@@ -221,10 +221,10 @@ func TestMadeAndAway(t *testing.T) {
 		j.ends.drive = "uuid"
 		away := func() error { return failure(transfer.CodeUnauthorized) }
 		o := &madeThen{twoEnds: j.ends, err: away}
-		if err := o.run(t, j); transfer.CodeOf(err) != transfer.CodeUnauthorized || j.store.at.Plan.Drive != "uuid" {
-			t.Errorf("%v, the plan has drive %q", err, j.store.at.Plan.Drive)
+		if err := o.run(t, j); transfer.CodeOf(err) != transfer.CodeUnauthorized || j.store.saved.Plan.Drive != "uuid" {
+			t.Errorf("%v, the plan has drive %q", err, j.store.saved.Plan.Drive)
 		}
-		j.store.at.Plan = transfer.Plan{Asked: true} // as a crash would leave it
+		j.store.saved.Plan = transfer.Plan{DriveRequested: true} // as a crash would leave it
 		o.err = func() error { return nil }
 		if err := o.run(t, j); err != nil || !slices.Equal(o.finds, []bool{false, true}) {
 			t.Errorf("%v; an earlier call may have made it: %v", err, o.finds)
@@ -236,7 +236,7 @@ func TestMadeAndAway(t *testing.T) {
 func TestGone(t *testing.T) {
 	image := noise(120 * chunkSize)
 	j, sink, _ := halfOf(t, image)
-	j.store.at.Plan.Created = time.Now().Add(-time.Hour)
+	j.store.saved.Plan.Created = time.Now().Add(-time.Hour)
 	gone := true
 	o := &madeThen{twoEnds: j.ends, err: func() error {
 		if gone {
@@ -249,8 +249,8 @@ func TestGone(t *testing.T) {
 	if err := o.run(t, j); err != nil {
 		t.Fatal(err)
 	}
-	if equal(t, sink, image); j.store.at.Progress.Chunks.Done != 120 {
-		t.Errorf("%+v", j.store.at.Progress.Chunks)
+	if equal(t, sink, image); j.store.saved.Progress.Chunks.Done != 120 {
+		t.Errorf("%+v", j.store.saved.Progress.Chunks)
 	}
 }
 

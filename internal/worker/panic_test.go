@@ -57,15 +57,15 @@ func TestPanics(t *testing.T) {
 		"a lane that reads": {func(_ *job, source, _ *chunked) func() {
 			source.onRead = at(7)
 			return func() { source.onRead = nil }
-		}, "(*lanes).lane"},
+		}, "(*lanes).runLane"},
 		"a lane that writes": {func(_ *job, _, sink *chunked) func() {
 			sink.onWrite = at(7)
 			return func() { sink.onWrite = nil }
-		}, "(*lanes).lane"},
+		}, "(*lanes).runLane"},
 		"a lane that reads back": {func(_ *job, _, sink *chunked) func() {
 			sink.onRead = at(7)
 			return func() { sink.onRead = nil }
-		}, "(*lanes).lane"},
+		}, "(*lanes).runLane"},
 		"the plan": {func(j *job, source, _ *chunked) func() {
 			j.ends.source = brokenMap{source}
 			return func() { j.ends.source = source }
@@ -79,7 +79,7 @@ func TestPanics(t *testing.T) {
 				return nil
 			}
 			return func() { sink.onWrite, j.store.onSave = nil, nil }
-		}, "keepSaving"},
+		}, "saveLoop"},
 		"the opener": {func(j *job, _, _ *chunked) func() {
 			j.ends.open = func(string, int) error { explode(); return nil }
 			return func() { j.ends.open = nil }
@@ -95,7 +95,7 @@ func TestPanics(t *testing.T) {
 				return nil
 			}
 			return func() { sink.onRead = nil }
-		}, "areZero"},
+		}, "checkZeroRanges"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestPanicInPieces(t *testing.T) {
 			} else {
 				sink.onRead = fault
 			}
-			mustPanic(t, j, func() { sink.onRead, sink.onWrite = onRead, onWrite }, "storeInPieces")
+			mustPanic(t, j, func() { sink.onRead, sink.onWrite = onRead, onWrite }, "writeInPieces")
 			equal(t, sink, image)
 		}
 	})
@@ -145,7 +145,7 @@ func TestPanicKeepsTheLedger(t *testing.T) {
 	j := newJob(t, source, sink)
 	j.spec.Concurrency = 1
 	j.mustFail(transfer.CodeInternal)
-	if n := len(j.store.at.Entries); n != 19 {
+	if n := len(j.store.saved.Entries); n != 19 {
 		t.Errorf("%d chunks are saved, want 19", n)
 	}
 }

@@ -60,8 +60,8 @@ func TestPiecesFillASlowLink(t *testing.T) {
 			if took := time.Since(started); took > best+best/100+300*time.Millisecond {
 				t.Errorf("at %.0f bytes a second: took %s, the link needs %s", rate, took, best)
 			}
-			if p.Chunks.Sent != 40 || p.Chunks.Verified != 40 || len(j.store.at.Entries) != 40 {
-				t.Errorf("counted %+v, %d entries", p.Chunks, len(j.store.at.Entries))
+			if p.Chunks.Sent != 40 || p.Chunks.Verified != 40 || len(j.store.saved.Entries) != 40 {
+				t.Errorf("counted %+v, %d entries", p.Chunks, len(j.store.saved.Entries))
 			}
 		})
 	}

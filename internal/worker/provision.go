@@ -12,14 +12,15 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
+// The intervals at which a copy by the endpoint is polled: they double.
 const (
 	copyPollMin = 100 * time.Millisecond
 	copyPollMax = 15 * time.Second
 )
 
-// provision makes the job's target drive, or finds the one that an earlier attempt made. That an
-// endpoint is asked for a drive is saved before it is, and the drive's UUID before anything is done to
-// it, so that a job makes one drive however often it is cut off.
+// provision makes the job's target drive, or finds the one that an earlier attempt made. The plan is saved
+// before the request for the drive, and again with the drive's UUID before anything is written. So a job
+// makes only one drive, however often it is interrupted.
 func (a *attempt) provision(ctx context.Context, size int64) error {
 	target, plan := a.spec().Target, a.state.Plan()
 	switch {
@@ -28,10 +29,10 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 	case target.Drive != "": // claimed already
 		return a.noteDrive(ctx, target.Drive, time.Time{})
 	}
-	find, mayBeMade := plan.Asked, plan.Asked
-	a.fresh = !plan.Asked
-	a.state.updatePlan(func(p *transfer.Plan) { p.Asked = true })
-	if err := a.state.saveSurely(ctx); err != nil {
+	find, mayBeMade := plan.DriveRequested, plan.DriveRequested
+	a.fresh = !plan.DriveRequested
+	a.state.updatePlan(func(p *transfer.Plan) { p.DriveRequested = true })
+	if err := a.state.saveUntilDone(ctx); err != nil {
 		return err
 	}
 	var drive string
@@ -41,18 +42,18 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 		return err
 	})
 	if err != nil {
-		a.state.updatePlan(func(p *transfer.Plan) { p.Asked = mayBeMade })
+		a.state.updatePlan(func(p *transfer.Plan) { p.DriveRequested = mayBeMade })
 		return err
 	}
-	a.waits.reached = true // the endpoint has answered
+	a.retrier.reached = true // the endpoint has responded
 	if err := a.noteDrive(ctx, drive, a.now()); err != nil {
 		return err
 	}
 	return a.claimTarget(ctx, drive)
 }
 
-// mayHaveMade reports whether a call that failed may have made a drive: no answer came, or none
-// that says it was refused.
+// mayHaveMade reports whether a call that failed may have made a drive: there was no response, or one that
+// does not exclude it.
 func mayHaveMade(err error) bool {
 	if errors.Is(err, transfer.ErrNotCarriedOut) {
 		return false
@@ -66,30 +67,31 @@ func mayHaveMade(err error) bool {
 	return err != nil
 }
 
-// noteDrive saves the target drive. created is when the job made it; zero: it was there before.
+// noteDrive saves the target drive. created is when the job made it; zero: it existed before the job.
 func (a *attempt) noteDrive(ctx context.Context, drive string, created time.Time) error {
 	a.state.updatePlan(func(p *transfer.Plan) {
 		p.Drive, p.Created = drive, created
-		if a.ends.source != nil { // a drive that the job made is one for this image
+		if a.ends.source != nil { // the drive was made for this image
 			p.Source = a.ends.source.Identity()
 		}
 	})
 	a.state.update(func(p *transfer.Progress) { p.Drive = drive })
-	return a.state.saveSurely(ctx)
+	return a.state.saveUntilDone(ctx)
 }
 
-// openTarget provisions and opens the target. A drive that the job made and that is gone is made once
-// more.
+// openTarget provisions and opens the target. If a drive that the job made does not exist any more, it
+// starts over with a new drive.
 func (a *attempt) openTarget(ctx context.Context, size int64) error {
 	err := a.openSink(ctx, size)
-	if a.gone(err) {
-		if err = a.forget(ctx); err == nil {
+	if a.driveGone(err) {
+		if err = a.startOver(ctx); err == nil {
 			err = a.openSink(ctx, size)
 		}
 	}
 	return err
 }
 
+// openSink provisions the target and opens it. size is the source's, bytes; -1: unknown.
 func (a *attempt) openSink(ctx context.Context, size int64) error {
 	if err := a.provision(ctx, size); err != nil {
 		return err
@@ -115,29 +117,29 @@ func (a *attempt) openSink(ctx context.Context, size int64) error {
 	if err != nil {
 		return err
 	}
-	a.waits.reached = true
+	a.retrier.reached = true
 	if a.ends.flush != nil && a.action.Writes {
 		a.flusher = newFlusher(ctx, a.ends.flush, a.state.ledger, a.log, a.stop)
 	}
 	return nil
 }
 
-// awaitCopy has the endpoint copy the source, and waits until it is done.
+// awaitCopy requests a copy of the source from the endpoint, and waits until it is complete.
 func (a *attempt) awaitCopy(ctx context.Context) error {
 	if err := a.provision(ctx, -1); err != nil {
 		return err
 	}
-	a.waits.reached = true
-	err := a.copyReady(ctx)
-	if a.gone(err) {
-		err = errors.Join(err, a.forget(ctx)) // jobs retry makes another
+	a.retrier.reached = true
+	err := a.pollCopy(ctx)
+	if a.driveGone(err) {
+		err = errors.Join(err, a.startOver(ctx)) // the next attempt requests another copy
 	}
 	return err
 }
 
-// copyReady polls the endpoint. There is no limit: a large drive may take hours, and the endpoint says
-// itself when a copy has failed.
-func (a *attempt) copyReady(ctx context.Context) error {
+// pollCopy polls the endpoint until the copy is complete. There is no time limit: a large drive may take
+// hours, and the endpoint reports a copy that has failed.
+func (a *attempt) pollCopy(ctx context.Context) error {
 	drive := a.state.Plan().Drive
 	for wait := copyPollMin; ; wait = min(wait*2, copyPollMax) {
 		var ready bool
@@ -148,25 +150,25 @@ func (a *attempt) copyReady(ctx context.Context) error {
 		if err != nil || ready {
 			return err
 		}
-		a.log.Debug("drive is imaging", zap.String("drive", drive))
+		a.log.Debug("copy by the endpoint not complete", zap.String("drive", drive))
 		if err := flow.Wait(ctx, a.drain, wait); err != nil {
 			return err
 		}
 	}
 }
 
-// gone reports whether err says that the drive which the job made does not exist any more. One that
-// was finished is not made again.
-func (a *attempt) gone(err error) bool {
+// driveGone reports whether err says that the drive which the job made does not exist any more. A drive that
+// was completed is not made again.
+func (a *attempt) driveGone(err error) bool {
 	plan := a.state.Plan()
 	return transfer.CodeOf(err) == transfer.CodeNotFound && !plan.Created.IsZero() && !plan.Finished
 }
 
-// forget resets the job: what it made is gone.
-func (a *attempt) forget(ctx context.Context) error {
+// startOver resets the job after its drive was removed.
+func (a *attempt) startOver(ctx context.Context) error {
 	a.log.Info("target drive not found, starting over", zap.String("drive", a.state.Plan().Drive))
-	a.state.updatePlan(func(p *transfer.Plan) { *p = transfer.Plan{ReadMark: p.ReadMark, Asked: p.Asked} })
+	a.state.updatePlan(func(p *transfer.Plan) { *p = transfer.Plan{ReadMark: p.ReadMark, DriveRequested: p.DriveRequested} })
 	a.state.ledger.clear()
 	a.state.update(func(p *transfer.Progress) { p.Drive = "" })
-	return a.state.saveSurely(ctx)
+	return a.state.saveUntilDone(ctx)
 }

@@ -7,47 +7,48 @@ import (
 )
 
 const (
-	// speedWindow is the time over which a job's rate is taken.
-	speedWindow = 10 * time.Second
-	// slowWindow is the window of a job that has done no chunk in speedWindow though bytes move:
-	// chunks in flight on a slow link may all be done at once, every half minute.
+	// rateWindow is the time over which a job's rate is measured.
+	rateWindow = 10 * time.Second
+	// slowWindow is the window while bytes move but no chunk was done in rateWindow: on a slow link all
+	// chunks in flight may be done together, every half minute.
 	slowWindow = 30 * time.Second
-	// stillAfter is how long no byte may move before the rate is 0.
+	// stillAfter is how long no byte moves before the rate is 0.
 	stillAfter = 5 * time.Second
-	// sampleEvery is how far samples are apart at the least.
+	// sampleEvery is the least time between two samples.
 	sampleEvery = 500 * time.Millisecond
 )
 
-// speed is how fast a job moves, over the last seconds.
-type speed struct {
-	samples []speedSample // of slowWindow, the oldest first
-	moved   int64         // bytes, in any way
-	movedAt time.Time     // when that last changed
+// rateMeter measures the rate of a job over the last seconds.
+type rateMeter struct {
+	samples []rateSample // of slowWindow, oldest first
+	moved   int64        // bytes done, read, sent and received
+	movedAt time.Time    // when that last changed
 }
 
-type speedSample struct {
+// rateSample is the bytes done at a time.
+type rateSample struct {
 	at   time.Time
 	done int64
 }
 
-// measure takes what is done by now, and returns the rate in bytes a second.
-func (s *speed) measure(now time.Time, b *transfer.Bytes) float64 {
-	next, moved := speedSample{now, b.Done}, b.Done+b.Read+b.WireOut+b.WireIn
-	if len(s.samples) == 0 || s.moved != moved {
-		s.moved, s.movedAt = moved, now
+// update adds the counts at now, and returns the rate in bytes a second.
+func (m *rateMeter) update(now time.Time, b *transfer.Bytes) float64 {
+	next, moved := rateSample{now, b.Done}, b.Done+b.Read+b.WireOut+b.WireIn
+	if len(m.samples) == 0 || m.moved != moved {
+		m.moved, m.movedAt = moved, now
 	}
-	for len(s.samples) > 0 && now.Sub(s.samples[0].at) > slowWindow {
-		s.samples = s.samples[1:]
+	for len(m.samples) > 0 && now.Sub(m.samples[0].at) > slowWindow {
+		m.samples = m.samples[1:]
 	}
-	if n := len(s.samples); n == 0 || now.Sub(s.samples[n-1].at) >= sampleEvery {
-		s.samples = append(s.samples, next)
+	if n := len(m.samples); n == 0 || now.Sub(m.samples[n-1].at) >= sampleEvery {
+		m.samples = append(m.samples, next)
 	}
-	if now.Sub(s.movedAt) >= stillAfter {
+	if now.Sub(m.movedAt) >= stillAfter {
 		return 0
 	}
-	from := s.samples[0]
-	for _, p := range s.samples {
-		if now.Sub(p.at) > speedWindow {
+	from := m.samples[0]
+	for _, p := range m.samples {
+		if now.Sub(p.at) > rateWindow {
 			continue
 		}
 		if p.done != next.done {

@@ -12,9 +12,9 @@ import (
 // TestSpeed is that of the last seconds, and 0 when nothing moves.
 func TestSpeed(t *testing.T) {
 	start := time.Now()
-	var s speed
+	var m rateMeter
 	var b transfer.Bytes
-	at := func(second int) float64 { return s.measure(start.Add(time.Duration(second)*time.Second), &b) }
+	at := func(second int) float64 { return m.update(start.Add(time.Duration(second)*time.Second), &b) }
 	for second := range 60 {
 		if got := at(second); second > 0 && got != 100 {
 			t.Fatalf("after %d s: got %v B/s, want 100", second, got)
@@ -105,11 +105,11 @@ func TestBytesDone(t *testing.T) {
 
 // noting is a store that shows the bytes of each save.
 type noting struct {
-	*remembered
+	*memoryStore
 	see func(transfer.Bytes)
 }
 
 func (s noting) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	s.see(c.Progress.Bytes)
-	return s.remembered.Save(ctx, c)
+	return s.memoryStore.Save(ctx, c)
 }

@@ -30,8 +30,8 @@ func TestDrain(t *testing.T) {
 		t.Fatalf("it ended with %v", err)
 	}
 	first := sink.total(sink.writes)
-	if len(j.store.at.Entries) != first || first < 11 || first > 15 || j.store.at.Plan.Drive != "uuid" {
-		t.Errorf("%d chunks were written, %d saved", first, len(j.store.at.Entries))
+	if len(j.store.saved.Entries) != first || first < 11 || first > 15 || j.store.saved.Plan.Drive != "uuid" {
+		t.Errorf("%d chunks were written, %d saved", first, len(j.store.saved.Entries))
 	}
 	sink.onWrite = nil
 	p := j.mustRun()
@@ -53,8 +53,8 @@ func half(t *testing.T, source transfer.Source, sink *chunked) *job {
 		return nil
 	}
 	j.mustFail(transfer.CodeRefused)
-	if len(j.store.at.Entries) != 10 {
-		t.Fatalf("%d chunks were saved", len(j.store.at.Entries))
+	if len(j.store.saved.Entries) != 10 {
+		t.Fatalf("%d chunks were saved", len(j.store.saved.Entries))
 	}
 	sink.onWrite = nil
 	return j
@@ -98,8 +98,8 @@ func TestChangedBeforeTheFirstChunk(t *testing.T) {
 	j.mustFail(transfer.CodeRefused)
 	source.identity = "another"
 	j.mustFail(transfer.CodeSourceChanged)
-	if sink.discards != 1 || sink.total(sink.writes) > 0 || j.store.at.Plan.Drive != "" {
-		t.Errorf("%d discards, %d writes, drive %q", sink.discards, sink.total(sink.writes), j.store.at.Plan.Drive)
+	if sink.discards != 1 || sink.total(sink.writes) > 0 || j.store.saved.Plan.Drive != "" {
+		t.Errorf("%d discards, %d writes, drive %q", sink.discards, sink.total(sink.writes), j.store.saved.Plan.Drive)
 	}
 }
 
@@ -112,7 +112,7 @@ func TestResumedStream(t *testing.T) {
 	// What comes the second time need not be what came the first time, nor need all that was written have been saved.
 	image[3*chunkSize] ^= 1
 	clear(image[4*chunkSize : 6*chunkSize])
-	j.store.at.Entries = slices.Delete(j.store.at.Entries, 5, 6)
+	j.store.saved.Entries = slices.Delete(j.store.saved.Entries, 5, 6)
 	j.ends.source = newStream(image)
 	p := j.mustRun()
 	equal(t, sink, image)
@@ -155,8 +155,8 @@ func TestStoreAway(t *testing.T) {
 		started := time.Now()
 		j.mustRun()
 		equal(t, sink, image)
-		if took := time.Since(started); len(j.store.at.Entries) != 100 || took < time.Minute || took > 70*time.Second {
-			t.Errorf("%d entries, after %s", len(j.store.at.Entries), took)
+		if took := time.Since(started); len(j.store.saved.Entries) != 100 || took < time.Minute || took > 70*time.Second {
+			t.Errorf("%d entries, after %s", len(j.store.saved.Entries), took)
 		}
 	})
 }
@@ -197,7 +197,7 @@ func TestDriveSavedFirst(t *testing.T) {
 			return nil
 		}
 		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
-			if j.store.at.Plan.Drive != "uuid" {
+			if j.store.saved.Plan.Drive != "uuid" {
 				t.Error("written before the drive was saved")
 			}
 			return nil
@@ -210,18 +210,18 @@ func TestDriveSavedFirst(t *testing.T) {
 func TestLedger(t *testing.T) {
 	zero := verify.ZeroDigest(chunkSize)
 	l := newLedger([]transfer.Entry{{Index: 1, Digest: transfer.Digest{1}}})
-	l.mark(2, transfer.Digest{2})
-	l.mark(3, zero)
-	list, reset := l.take()
+	l.setDone(2, transfer.Digest{2})
+	l.setDone(3, zero)
+	list, reset := l.takeUnsaved()
 	if len(list) != 2 || reset {
 		t.Fatalf("took %v, %v", list, reset)
 	}
-	l.mark(4, transfer.Digest{4})
-	l.giveBack(list, reset)
-	if list, _ = l.take(); len(list) != 3 || list[0].Index != 2 || list[2].Index != 4 {
+	l.setDone(4, transfer.Digest{4})
+	l.returnUnsaved(list, reset)
+	if list, _ = l.takeUnsaved(); len(list) != 3 || list[0].Index != 2 || list[2].Index != 4 {
 		t.Errorf("took %v", list)
 	}
-	if list, _ = l.take(); len(list) != 0 {
+	if list, _ = l.takeUnsaved(); len(list) != 0 {
 		t.Errorf("took %v twice", list)
 	}
 	if m := l.nonZero(5*chunkSize, chunkSize); len(m) != 3 || l.len() != 4 {
@@ -234,7 +234,7 @@ func TestLedger(t *testing.T) {
 		t.Errorf("picked %v", picked)
 	}
 	l.clear()
-	if list, reset := l.take(); len(list) != 0 || !reset || l.len() != 0 {
+	if list, reset := l.takeUnsaved(); len(list) != 0 || !reset || l.len() != 0 {
 		t.Errorf("after clear: %v, %v", list, reset)
 	}
 }
@@ -249,7 +249,7 @@ func TestDamagedRecord(t *testing.T) {
 		"ledger beyond": {Plan: transfer.Plan{ChunkSize: chunkSize}, Entries: []transfer.Entry{{Index: 1 << 62}}},
 	} {
 		j := newJob(t, newChunked(noise(3*chunkSize)), newChunked(nil))
-		j.store.at = at
+		j.store.saved = at
 		j.mustFail(transfer.CodeInvalid)
 		if len(j.ends.opened) > 0 || j.store.saves > 0 {
 			t.Errorf("%s: opened %v, saved %d times", name, j.ends.opened, j.store.saves)

@@ -65,7 +65,7 @@ func TestFirstContact(t *testing.T) {
 			}
 			started := time.Now()
 			j.mustFail(transfer.CodeUnreachable)
-			if took := time.Since(started); took > flow.DefaultPolicy.Open {
+			if took := time.Since(started); took > flow.DefaultPolicy.Connect {
 				t.Errorf("%s: it took %s", end, took)
 			}
 		})
@@ -252,7 +252,7 @@ func TestFlippedBits(t *testing.T) {
 	}{
 		"written wrong once":   {write: 1, mode: transfer.VerifyWritten, sent: 6},
 		"read back wrong once": {read: 1, mode: transfer.VerifyWritten, sent: 5},
-		"written wrong often":  {write: rewrites - 1, mode: transfer.VerifyWritten, sent: 5 + rewrites - 1},
+		"written wrong often":  {write: maxWrites - 1, mode: transfer.VerifyWritten, sent: 5 + maxWrites - 1},
 		"always written wrong": {write: 1 << 30, mode: transfer.VerifyWritten, code: transfer.CodeMismatch},
 		"always read wrong":    {read: 1 << 30, mode: transfer.VerifyWritten, code: transfer.CodeMismatch},
 	} {
@@ -347,7 +347,7 @@ func TestClone(t *testing.T) {
 				return nil
 			}
 			err := j.run(t.Context(), nil)
-			p := j.store.at.Progress
+			p := j.store.saved.Progress
 			if made.total(made.writes) > 0 || p.Drive != "uuid" || refused.Load() != 4 || p.Retries.Conflict != 4 {
 				t.Errorf("%d writes, drive %q, %+v", made.total(made.writes), p.Drive, p.Retries)
 			}

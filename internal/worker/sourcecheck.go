@@ -12,30 +12,30 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// sourcePasses is how often the source is compared at the most with what was read of it.
-const sourcePasses = 3
+// maxSourcePasses is how often the source is read again and compared with the first reading.
+const maxSourcePasses = 3
 
-// proveSource makes sure that all which was read is of one image. Where the source was touched,
-// perhaps only its permissions, the digests of a second reading decide; so they do, with full
-// verification, of a source that others may change unseen.
-func (a *attempt) proveSource(ctx context.Context, c *copier) error {
-	unseen := ""
-	if a.ends.unwatch != nil {
-		unseen = a.ends.unwatch.Unseen()
+// checkSource makes sure that all chunks were read from one version of the image. If the source was
+// touched, which may have changed only its permissions, a second reading decides. With full verification,
+// so it does for a source whose changes cannot all be detected.
+func (a *attempt) checkSource(ctx context.Context, c *copier) error {
+	undetected := ""
+	if a.ends.unwatched != nil {
+		undetected = a.ends.unwatched.UndetectedChanges()
 	}
-	// A stream that was read by a resumed attempt has been compared on the way.
-	again := a.state.Plan().Recheck && a.ends.stream == nil || unseen != "" && a.spec().Verify == transfer.VerifyFull
+	// A resumed attempt has compared a stream with the ledger while it read it.
+	again := a.state.Plan().Recheck && a.ends.stream == nil || undetected != "" && a.spec().Verify == transfer.VerifyFull
 	read := false
-	for range sourcePasses {
+	for range maxSourcePasses {
 		err := a.unchanged(ctx)
 		if err != nil && !errors.Is(err, transfer.ErrTouched) {
 			return err
 		}
 		if again = again || err != nil; !again {
-			a.noteUnseen(unseen, read)
+			a.noteUndetected(undetected, read)
 			return nil
 		}
-		a.log.Info("reading the source a second time", zap.String("unseen", unseen), zap.Error(err))
+		a.log.Info("reading the source again", zap.String("undetected", undetected), zap.Error(err))
 		if err := a.reread(ctx, c); err != nil {
 			return err
 		}
@@ -43,53 +43,52 @@ func (a *attempt) proveSource(ctx context.Context, c *copier) error {
 	}
 	return &transfer.Error{
 		Op: "read the source", Code: transfer.CodeSourceChanged,
-		Hint: "leave the image alone while it is read, then retry the job",
-		Err:  fmt.Errorf("it was touched each of %d times that it was read", sourcePasses+1),
+		Hint: "do not change the image while it is read, then retry the job",
+		Err:  fmt.Errorf("it was touched during each of %d readings", maxSourcePasses+1),
 	}
 }
 
-// noteUnseen keeps, for the result, which changes of the source cannot be detected.
-func (a *attempt) noteUnseen(unseen string, read bool) {
+// noteUndetected records the warning about changes of the source that cannot be detected.
+func (a *attempt) noteUndetected(undetected string, read bool) {
 	switch {
-	case unseen == "":
+	case undetected == "":
 	case read:
-		a.unseen = unseen + "; a second reading found no difference"
+		a.undetected = undetected + "; a second reading found no difference"
 	default:
-		a.unseen = unseen + ": --verify full reads it a second time"
+		a.undetected = undetected + ": --verify full reads it a second time"
 	}
 }
 
-// reread compares the digests of what was read of the source with those of what it has now.
+// reread reads the source again and compares it with the ledger.
 func (a *attempt) reread(ctx context.Context, c *copier) error {
-	if a.ends.unwatch != nil {
-		if err := a.ends.unwatch.DropCache(); err != nil {
+	if a.ends.unwatched != nil {
+		if err := a.ends.unwatched.DropCache(); err != nil {
 			return err
 		}
 	}
 	if a.ends.stream != nil {
 		return a.rereadStream(ctx, c)
 	}
-	plan := chunker.Plan(ctx, a.ends.mapper.Extents(ctx), c.size, c.chunkSize, true)
-	return c.run(ctx, newPlanFeed(plan, wholeImage), c.rereadChunk, false)
+	chunks := chunker.Chunks(ctx, a.ends.mapper.Extents(ctx), c.size, c.chunkSize, true)
+	return c.runLanes(ctx, newMappedChunks(chunks, wholeImage), c.rereadChunk, false)
 }
 
-// rereadStream opens the source once more, for a stream is read once.
+// rereadStream opens the source again, because a stream can be read only once.
 func (a *attempt) rereadStream(ctx context.Context, c *copier) error {
-	if err := errors.Join(a.ends.source.Close(), a.openOnce(ctx)); err != nil {
+	if err := errors.Join(a.ends.source.Close(), a.tryOpenSource(ctx)); err != nil {
 		return err
 	}
-	f := &streamFeed{src: a.ends.stream, chunkSize: c.chunkSize}
-	if err := c.run(ctx, f, c.rereadChunk, false); err != nil {
+	chunks := &streamChunks{src: a.ends.stream, chunkSize: c.chunkSize}
+	if err := c.runLanes(ctx, chunks, c.rereadChunk, false); err != nil {
 		return err
 	}
-	if f.size != c.size {
-		return errReread(f.size, fmt.Errorf("it had %d bytes, it has %d", c.size, f.size))
+	if chunks.size != c.size {
+		return errReread(chunks.size, fmt.Errorf("it had %d bytes and now has %d", c.size, chunks.size))
 	}
 	return nil
 }
 
-// rereadChunk compares one chunk of the source with what the ledger has; what was left out was
-// zeros.
+// rereadChunk compares one chunk of the source with the ledger. A chunk without an entry was a hole.
 func (c *copier) rereadChunk(ctx context.Context, w work, l *lane) error {
 	want := c.expectedDigest(w)
 	if w.Hole && want == verify.ZeroDigest(w.Len) {
@@ -100,9 +99,9 @@ func (c *copier) rereadChunk(ctx context.Context, w work, l *lane) error {
 	if err != nil {
 		return err
 	}
-	l.moved = w.Len
+	l.bytesMoved = w.Len
 	if got := verify.Sum(p); got != want {
-		return errReread(w.Off, fmt.Errorf("the digest of %d bytes at %d is %s, not %s", w.Len, w.Off, got, want))
+		return errReread(w.Off, fmt.Errorf("the digest of %d bytes at %d is %s, want %s", w.Len, w.Off, got, want))
 	}
 	return nil
 }
@@ -110,7 +109,7 @@ func (c *copier) rereadChunk(ctx context.Context, w work, l *lane) error {
 func errReread(off int64, err error) error {
 	return &transfer.Error{
 		Op: "read the source a second time", Code: transfer.CodeSourceChanged, Offset: &off,
-		Hint: "leave the image alone while it is read, and start a new job",
+		Hint: "do not change the image while it is read, and start a new job",
 		Err:  fmt.Errorf("the image changed: %w", err),
 	}
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// watched is a source that is touched now and then, or that others may change unseen.
+// watched is a source that is touched now and then, or that others may change undetected.
 type watched struct {
 	*chunked
 	touches
-	unseen  string
-	dropped int
+	undetected string
+	dropped    int
 }
 
 // touches is how often a source will have been touched when it is asked.
@@ -28,9 +28,9 @@ func (n *touches) Unchanged(context.Context) error {
 	return nil
 }
 
-func (s *watched) Unseen() string        { return s.unseen }
-func (s *watched) DropCache() error      { s.dropped++; return nil }
-func (s *watched) Resembles(string) bool { return true }
+func (s *watched) UndetectedChanges() string { return s.undetected }
+func (s *watched) DropCache() error          { s.dropped++; return nil }
+func (s *watched) Resembles(string) bool     { return true }
 
 // sparseImage has holes and data, and what a source says of them.
 func sparseImage() ([]byte, []transfer.Extent) {
@@ -141,7 +141,7 @@ func TestUnseenChanges(t *testing.T) {
 		"differs": {transfer.VerifyFull, true, transfer.CodeSourceChanged, ""},
 	} {
 		image := noise(5 * chunkSize)
-		source := &watched{chunked: newChunked(image), unseen: "it may have been written"}
+		source := &watched{chunked: newChunked(image), undetected: "it may have been written"}
 		if tc.differs {
 			source.lieRead = func(c transfer.Chunk, n int, p []byte) {
 				if c.Index == 3 && n > 1 {
@@ -154,7 +154,7 @@ func TestUnseenChanges(t *testing.T) {
 		if err := j.run(t.Context(), nil); transfer.CodeOf(err) != tc.code {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if got := strings.Join(j.store.at.Progress.Warnings, "\n"); got != tc.words {
+		if got := strings.Join(j.store.saved.Progress.Warnings, "\n"); got != tc.words {
 			t.Errorf("%s: it says %q", name, got)
 		}
 		if want := tc.verify == transfer.VerifyFull; (source.dropped == 1) != want {

@@ -37,7 +37,7 @@ func TestCanceledWaiting(t *testing.T) {
 				t.Errorf("%s: %v, after %s", code, err, time.Since(ended))
 			}
 			// Some of those that the drive took may still have had to be read back when it became busy.
-			p, saved := j.store.at.Progress, len(j.store.at.Entries)
+			p, saved := j.store.saved.Progress, len(j.store.saved.Entries)
 			if saved > 10 || saved <= 10-lanes || p.Chunks.Done != int64(saved) || p.Retries.Sum() == 0 {
 				t.Errorf("%s: %d chunks were saved, %+v, %+v", code, saved, p.Chunks, p.Retries)
 			}
@@ -86,8 +86,8 @@ func TestDrainInFlight(t *testing.T) {
 			if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
 				t.Errorf("it ended with %v", err)
 			}
-			if len(m.order) != lanes || len(j.store.at.Entries) != lanes || m.commits != 0 {
-				t.Errorf("%d chunks were written, %d saved", len(m.order), len(j.store.at.Entries))
+			if len(m.order) != lanes || len(j.store.saved.Entries) != lanes || m.commits != 0 {
+				t.Errorf("%d chunks were written, %d saved", len(m.order), len(j.store.saved.Entries))
 			}
 			m.onWrite, m.order = nil, nil
 			p := j.mustRun()
@@ -99,7 +99,7 @@ func TestDrainInFlight(t *testing.T) {
 	}
 }
 
-// TestCrashCost saves often enough that a crash costs no more than mostUnsaved chunks and what is
+// TestCrashCost saves often enough that a crash costs no more than maxUnsaved chunks and what is
 // in flight, however long a chunk or a save takes; and where a save is quick, half as many at the
 // median.
 func TestCrashCost(t *testing.T) {
@@ -118,7 +118,7 @@ func TestCrashCost(t *testing.T) {
 					defer j.store.mu.Unlock()
 					sink.mu.Lock()
 					defer sink.mu.Unlock()
-					costs = append(costs, len(sink.order)-len(j.store.at.Entries))
+					costs = append(costs, len(sink.order)-len(j.store.saved.Entries))
 					return nil
 				}
 				j.spec.Concurrency = lanes
@@ -126,11 +126,11 @@ func TestCrashCost(t *testing.T) {
 					t.Fatal(err)
 				}
 				slices.Sort(costs)
-				if most := costs[len(costs)-1]; most > mostUnsaved+lanes || len(j.store.at.Entries) != 1000 {
+				if most := costs[len(costs)-1]; most > maxUnsaved+lanes || len(j.store.saved.Entries) != 1000 {
 					t.Errorf("%s a chunk, %s a save: %d chunks were not saved at one time; in the end %d were",
-						chunk, save, most, len(j.store.at.Entries))
+						chunk, save, most, len(j.store.saved.Entries))
 				}
-				if median := costs[len(costs)/2]; save < chunk && median >= mostUnsaved/2 {
+				if median := costs[len(costs)/2]; save < chunk && median >= maxUnsaved/2 {
 					t.Errorf("%s a chunk, %s a save: %d chunks are not saved at the median", chunk, save, median)
 				}
 			})
@@ -140,7 +140,7 @@ func TestCrashCost(t *testing.T) {
 
 // slow is a store whose saves take their time.
 type slow struct {
-	*remembered
+	*memoryStore
 	took time.Duration
 }
 
@@ -148,14 +148,14 @@ func (s slow) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	if err := sleep(ctx, s.took); err != nil {
 		return err
 	}
-	return s.remembered.Save(ctx, c)
+	return s.memoryStore.Save(ctx, c)
 }
 
 // TestStoreAwayCost does no more without the store than it may lose: as many chunks as a crash may cost, and none at all once
 // another worker may have the job.
 func TestStoreAwayCost(t *testing.T) {
 	for took, most := range map[time.Duration]int{
-		time.Millisecond: mostUnsaved, time.Second: int(provenFor/time.Second) * 4,
+		time.Millisecond: maxUnsaved, time.Second: int(provenFor/time.Second) * 4,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			const lanes = 4
@@ -221,7 +221,7 @@ func TestStoreEnds(t *testing.T) {
 
 // unknown is a store that cannot be asked at first.
 type unknown struct {
-	remembered
+	memoryStore
 	loads int
 	fail  func(n int) error
 }
@@ -230,7 +230,7 @@ func (s *unknown) Load(ctx context.Context) (transfer.Checkpoint, error) {
 	if s.loads++; s.fail(s.loads) != nil {
 		return transfer.Checkpoint{}, s.fail(s.loads)
 	}
-	return s.remembered.Load(ctx)
+	return s.memoryStore.Load(ctx)
 }
 
 // TestLoad waits for a store that is away, for longer than for an endpoint, and opens nothing for a

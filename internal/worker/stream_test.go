@@ -61,8 +61,8 @@ func TestStreamEndWhileSaving(t *testing.T) {
 		j.spec.Concurrency = 1 // virtual time does not pass while a chunk waits for the stream's lock
 		j.mustRun()
 		equal(t, sink, image)
-		if j.store.at.Plan.Size != int64(len(image)) {
-			t.Errorf("the plan has size %d, want %d", j.store.at.Plan.Size, len(image))
+		if j.store.saved.Plan.Size != int64(len(image)) {
+			t.Errorf("the plan has size %d, want %d", j.store.saved.Plan.Size, len(image))
 		}
 	})
 }

@@ -84,7 +84,7 @@ func TestTailOfANewDrive(t *testing.T) {
 			p := j.mustRun()
 			equal(t, sink, withTail(image, capacity))
 			read, written := sink.total(sink.reads), sink.total(sink.writes)
-			sampled := mode != transfer.VerifyWritten || read >= 7 && read <= 6+2*zeroSample
+			sampled := mode != transfer.VerifyWritten || read >= 7 && read <= 6+2*zeroSamples
 			if name == "blank" && (written != 6 || !sampled) {
 				t.Errorf("%s, %s: %d reads, %d writes", name, mode, read, written)
 			}
@@ -113,7 +113,7 @@ func TestTailIsResumed(t *testing.T) {
 		if err := runClaiming(t, j, s); transfer.CodeOf(err) != transfer.CodeRefused {
 			t.Fatal(err)
 		}
-		done := j.store.at.Progress.Chunks.Done
+		done := j.store.saved.Progress.Chunks.Done
 		sink.onWrite = nil
 		clear(sink.reads)
 		clear(sink.writes)
@@ -125,7 +125,7 @@ func TestTailIsResumed(t *testing.T) {
 			t.Fatal(err)
 		}
 		equal(t, sink, withTail(image, capacity))
-		p := j.store.at.Progress
+		p := j.store.saved.Progress
 		if p.Chunks.Done != p.Chunks.Total || p.Chunks.Total != 151 || done < 90 {
 			t.Errorf("doubted %v: counted %+v after %d", doubted, p.Chunks, done)
 		}
@@ -149,7 +149,7 @@ func TestTailOfAShorterStream(t *testing.T) {
 			return nil
 		}
 		j.ends.open = func(what string, _ int) error { // a blank one may not be read there
-			if what == "complete" {
+			if what == "tag complete" {
 				return failure(transfer.CodeUnauthorized)
 			}
 			return nil
@@ -180,7 +180,7 @@ func TestTailIsAnnounced(t *testing.T) {
 		if before.IsZero() {
 			j.store.mu.Lock()
 			defer j.store.mu.Unlock()
-			before = j.store.at.Progress.Tail
+			before = j.store.saved.Progress.Tail
 		}
 		return nil
 	}

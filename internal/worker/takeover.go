@@ -14,35 +14,35 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// takeover is what an attempt must do after one that was lost: that one's worker neither handed the
-// job over nor is proven to have ended, so what it sent may still arrive. Before the
-// target is completed, the attempt waits until that is over, and reads back what was written
-// before. It is safe for concurrent use.
+// takeover is the state of an attempt that follows a lost worker. That worker has neither handed the job over
+// nor provably ended, so bytes that it sent may still arrive at the drive. Before the attempt completes
+// the target, it waits until they cannot arrive any more, and reads back what was written before that. It
+// is safe for concurrent use.
 type takeover struct {
 	lease *lease.Lease
 
-	mu    sync.Mutex
-	known bool    // early has what was written since the attempt began, and before it
-	early []int64 // chunks that were written before the wait was over, by index; may have some twice
+	mu       sync.Mutex
+	complete bool    // early has all chunks stored before the wait was over, in earlier attempts too
+	early    []int64 // indexes of chunks written before the wait was over; may have duplicates
 }
 
-// inherits notes what earlier attempts stored.
-func (t *takeover) inherits(l *ledger) {
+// addInherited adds the chunks of earlier attempts.
+func (t *takeover) addInherited(l *ledger) {
 	if _, unclean := t.lease.Late(); unclean {
-		t.known, t.early = true, l.indexes()
+		t.complete, t.early = true, l.indexes()
 	}
 }
 
-// completes has what this attempt stored before it was known that bytes of another worker may
+// addStored adds all chunks in the ledger, if the attempt learned only later that bytes of a lost worker may
 // arrive.
-func (t *takeover) completes(l *ledger) {
-	if !t.known {
-		t.known, t.early = true, l.indexes()
+func (t *takeover) addStored(l *ledger) {
+	if !t.complete {
+		t.complete, t.early = true, l.indexes()
 	}
 }
 
-// writes notes a chunk that is about to be written.
-func (t *takeover) writes(index int64) {
+// noteWrite records a chunk that is about to be written, if late bytes may still arrive.
+func (t *takeover) noteWrite(index int64) {
 	if left, _ := t.lease.Late(); left == 0 {
 		return
 	}
@@ -51,7 +51,7 @@ func (t *takeover) writes(index int64) {
 	t.early = append(t.early, index)
 }
 
-// chunks is the chunks to read back: those written early for which keep reports true.
+// chunks returns the chunks to read back, as extents: those written early for which keep returns true.
 func (t *takeover) chunks(size int64, chunkSize int, keep func(index int64) bool) iter.Seq2[transfer.Extent, error] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,14 +71,14 @@ func (t *takeover) chunks(size int64, chunkSize int, keep func(index int64) bool
 	}
 }
 
-// wait waits until bytes of a lost worker cannot arrive any more.
+// wait waits until bytes of the lost worker cannot arrive any more.
 func (t *takeover) wait(ctx context.Context, drain <-chan struct{}, log *zap.Logger) error {
 	for {
 		left, _ := t.lease.Late()
 		if left == 0 {
 			return nil
 		}
-		log.Info("the worker before this one was lost, waiting until nothing it sent can arrive",
+		log.Info("previous worker was lost, waiting until its writes cannot arrive any more",
 			zap.Duration("wait", left))
 		if err := flow.Wait(ctx, drain, left); err != nil {
 			return err
@@ -86,8 +86,8 @@ func (t *takeover) wait(ctx context.Context, drain <-chan struct{}, log *zap.Log
 	}
 }
 
-// finishTakeover waits until bytes of a lost worker cannot arrive any more, and reads back what was
-// written before that, where nothing else does.
+// finishTakeover waits until bytes of a lost worker cannot arrive any more. Then it reads back the chunks
+// that were written before, unless a later step reads all chunks.
 func (c *copier) finishTakeover(ctx context.Context) error {
 	if _, unclean := c.takeover.lease.Late(); !unclean || !c.action.Writes {
 		return nil
@@ -97,14 +97,14 @@ func (c *copier) finishTakeover(ctx context.Context) error {
 	}
 	if c.ends.readBack == nil || c.ends.traits.ReadBack != transfer.ReadBackAtOnce ||
 		c.spec.Verify == transfer.VerifyFull && c.action.RereadsTarget {
-		return nil // all of it is read back after this
+		return nil // a later step reads back everything
 	}
-	c.takeover.completes(c.state.ledger)
+	c.takeover.addStored(c.state.ledger)
 	nonZero := c.state.ledger.nonZero(c.size, c.chunkSize)
 	early := c.takeover.chunks(c.size, c.chunkSize, func(i int64) bool {
 		_, ok := nonZero[i]
 		return ok || !c.skipZeros
 	})
-	f := newPlanFeed(chunker.Plan(ctx, early, c.size, c.chunkSize, false), wholeImage)
-	return c.run(ctx, f, c.repair, false)
+	chunks := newMappedChunks(chunker.Chunks(ctx, early, c.size, c.chunkSize, false), wholeImage)
+	return c.runLanes(ctx, chunks, c.verifyAndRepair, false)
 }

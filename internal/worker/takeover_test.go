@@ -28,7 +28,7 @@ func (j *job) takeOver(sink *chunked) {
 	clear(sink.reads)
 	clear(sink.writes)
 	j.store.Lease().TookOver(late)
-	if got := len(j.store.at.Entries); got != stored {
+	if got := len(j.store.saved.Entries); got != stored {
 		j.t.Fatalf("the first attempt stored %d chunks, want %d", got, stored)
 	}
 }

@@ -90,13 +90,13 @@ func TestLedgerHasOnlyWhatIsFlushed(t *testing.T) {
 		sink.mu.Lock()
 		stored := int64(len(sink.flushed)) / chunkSize
 		sink.mu.Unlock()
-		if n := int64(len(j.store.at.Entries)); n > stored {
+		if n := int64(len(j.store.saved.Entries)); n > stored {
 			t.Errorf("%d chunks in the ledger, %d are flushed", n, stored)
 		}
 		return nil
 	}
 	j.mustFail(transfer.CodeRefused)
-	if len(j.store.at.Entries) == 0 {
+	if len(j.store.saved.Entries) == 0 {
 		t.Error("nothing was saved of what was flushed as the target was closed")
 	}
 	m.onWrite = nil
@@ -165,8 +165,8 @@ func TestGeometry(t *testing.T) {
 				j.mustFail(transfer.CodeInvalid)
 				return
 			}
-			if j.mustRun(); j.store.at.Plan.ChunkSize != tc.want {
-				t.Errorf("got chunks of %d bytes, want %d", j.store.at.Plan.ChunkSize, tc.want)
+			if j.mustRun(); j.store.saved.Plan.ChunkSize != tc.want {
+				t.Errorf("got chunks of %d bytes, want %d", j.store.saved.Plan.ChunkSize, tc.want)
 			}
 		})
 	}
@@ -178,13 +178,13 @@ func TestCopyOfARange(t *testing.T) {
 	j := newJob(t, newChunked(image), sink)
 	for _, r := range []chunkRange{{3, 7}, {0, 1}, {20, 21}, {7, 7}, {19, 100}, wholeImage} {
 		sink.order = nil
-		a := newAttempt(New(Config{Opener: j.ends, Policy: j.policy, Log: j.log}), nil, Job{ID: "job", Spec: j.spec}, &remembered{})
+		a := newAttempt(New(Config{Opener: j.ends, Policy: j.policy, Log: j.log}), nil, Job{ID: "job", Spec: j.spec}, &memoryStore{})
 		if err := errors.Join(a.ends.setSource(j.ends.source), a.ends.setSink(sink)); err != nil {
 			t.Fatal(err)
 		}
 		a.state.updatePlan(func(p *transfer.Plan) { p.ChunkSize = chunkSize })
 		lay := layout{size: int64(len(image)), chunkSize: chunkSize}
-		err := a.state.whileSaving(t.Context(), func(error) {}, func() error {
+		err := a.state.runWithSaves(t.Context(), func(error) {}, func() error {
 			return newCopier(a, lay).copy(t.Context(), r)
 		})
 		if err != nil {

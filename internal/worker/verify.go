@@ -14,25 +14,26 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// zeroSample is at how many of the places that were never written a finished job looks for zeros, and
-// sampleSize how many bytes it reads there.
+// zeroSamples is how many random ranges that were never written are checked for zeros, and sampleSize how
+// many bytes each has.
 const (
-	zeroSample = 16
-	sampleSize = 64 << 10
+	zeroSamples = 16
+	sampleSize  = 64 << 10
 )
 
-// verify proves what --verify asks for beyond the chunks that were read back as they were written.
+// verify does the part of --verify that the copy has not done: the copy reads back each chunk that it
+// writes.
 func (c *copier) verify(ctx context.Context) error {
 	mode := c.spec.Verify
 	switch {
 	case c.ends.readBack == nil || mode == transfer.VerifyNone:
 		return nil
 	case !c.action.Writes:
-		return c.tailIsZero(ctx, c.action.EndpointCopies && mode == transfer.VerifyWritten)
+		return c.checkTailZero(ctx, c.action.EndpointCopies && mode == transfer.VerifyWritten)
 	case c.ends.traits.ReadBack == transfer.ReadBackAfterFlush:
 		return c.readBackFlushed(ctx)
 	case c.ends.traits.ReadBack != transfer.ReadBackAtOnce:
-		return nil // in the commit, or after it
+		return nil // verified in the commit, or after it
 	case mode == transfer.VerifyWritten:
 		if err := c.checkZeros(ctx); err != nil {
 			return err
@@ -42,13 +43,13 @@ func (c *copier) verify(ctx context.Context) error {
 	if err := c.flush(ctx); err != nil { // before the disk is read
 		return err
 	}
-	if err := c.run(ctx, c.everything(ctx), c.counted(c.verifyChunk), false); err != nil || !c.action.RereadsTarget {
+	if err := c.runLanes(ctx, c.allChunks(ctx), c.countingBytes(c.verifyChunk), false); err != nil || !c.action.RereadsTarget {
 		return err
 	}
 	return c.verifyTail(ctx, false)
 }
 
-// bytesAfterImage is what is cleared or read after the chunks of the image, bytes.
+// bytesAfterImage returns how many bytes are cleared or read after the copy of the image.
 func (c *copier) bytesAfterImage() (n int64) {
 	if c.clearsTail() {
 		n = c.tailLen()
@@ -67,10 +68,10 @@ func (c *copier) bytesAfterImage() (n int64) {
 	return n + c.size
 }
 
-// counted is a step of a pass after the copy, whose bytes count as they are done.
-func (c *copier) counted(step stepFunc) stepFunc {
+// countingBytes returns f with its bytes counted in the progress. It is for steps after the copy.
+func (c *copier) countingBytes(f chunkFunc) chunkFunc {
 	return func(ctx context.Context, w work, l *lane) error {
-		err := step(ctx, w, l)
+		err := f(ctx, w, l)
 		if err == nil {
 			c.state.update(func(n *transfer.Progress) { n.Bytes.Done += int64(w.Len) })
 		}
@@ -78,7 +79,7 @@ func (c *copier) counted(step stepFunc) stepFunc {
 	}
 }
 
-// verified reports whether all that the job stored or compared has been read back.
+// verified reports whether all bytes that the job stored or compared were read back.
 func (c *copier) verified() bool {
 	switch c.ends.traits.ReadBack {
 	case transfer.ReadBackInCommit:
@@ -86,32 +87,34 @@ func (c *copier) verified() bool {
 	case transfer.ReadBackAfterFlush, transfer.ReadBackAfterCommit:
 		return c.spec.Verify != transfer.VerifyNone
 	}
-	return c.each
+	return c.verifyEach
 }
 
-// everything is the plan of all chunks of the image.
-func (c *copier) everything(ctx context.Context) feed {
+// allChunks returns all chunks of the image.
+func (c *copier) allChunks(ctx context.Context) chunkQueue {
 	whole := extentsOf(transfer.Extent{Len: c.size})
-	return newPlanFeed(chunker.Plan(ctx, whole, c.size, c.chunkSize, false), wholeImage)
+	return newMappedChunks(chunker.Chunks(ctx, whole, c.size, c.chunkSize, false), wholeImage)
 }
 
+// extentsOf yields one extent.
 func extentsOf(e transfer.Extent) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) { yield(e, nil) }
 }
 
-// verifyChunk reads a chunk again from the ends where that shows a fault that nothing else does.
+// verifyChunk reads a chunk again from the source, the target or both, as the job's action demands.
 func (c *copier) verifyChunk(ctx context.Context, w work, l *lane) error {
 	if c.action.RereadsSource {
-		if err := c.readAgain(ctx, w, l); err != nil {
+		if err := c.confirmSource(ctx, w, l); err != nil {
 			return err
 		}
 	}
 	if !c.action.RereadsTarget {
 		return nil
 	}
-	return c.repair(ctx, w, l)
+	return c.verifyAndRepair(ctx, w, l)
 }
 
+// expectedDigest returns the digest of a chunk by the ledger; without an entry it is zeros.
 func (c *copier) expectedDigest(w work) transfer.Digest {
 	if d, ok := c.state.ledger.get(w.Index); ok {
 		return d
@@ -119,120 +122,121 @@ func (c *copier) expectedDigest(w work) transfer.Digest {
 	return verify.ZeroDigest(w.Len)
 }
 
-// readBackAgain reads one chunk of the finished target, and stores it again if it is not as it was;
-// mended says so.
-func (c *copier) readBackAgain(ctx context.Context, w work, l *lane) (mended bool, err error) {
+// verifyStored reads one chunk of the target and writes it again if it differs; repaired says so.
+func (c *copier) verifyStored(ctx context.Context, w work, l *lane) (repaired bool, err error) {
 	want := expected{digest: c.expectedDigest(w)}
 	zero := want.digest == verify.ZeroDigest(w.Len)
 	if c.ends.random == nil && !zero {
-		return false, c.judge(ctx, w.Chunk, want, l) // its bytes are not to be had again
+		return false, c.readBackPatiently(ctx, w.Chunk, want, l) // a stream cannot be read again
 	}
 	_, err = c.readStored(ctx, w.Chunk, want, l)
-	if mended = transfer.CodeOf(err) == transfer.CodeMismatch; mended {
-		err = c.mend(ctx, w, want.digest, l)
+	if repaired = transfer.CodeOf(err) == transfer.CodeMismatch; repaired {
+		err = c.rewriteChunk(ctx, w, want.digest, l)
 	}
-	if err == nil && c.each && c.skipZeros && zero {
-		c.state.update(func(n *transfer.Progress) { n.Chunks.Verified++ }) // it was not written, and so not read back before
+	if err == nil && c.verifyEach && c.skipZeros && zero {
+		// The copy has not written the chunk, so it has not counted it either.
+		c.state.update(func(n *transfer.Progress) { n.Chunks.Verified++ })
 	}
-	return mended, err
+	return repaired, err
 }
 
-// repair is readBackAgain as a step.
-func (c *copier) repair(ctx context.Context, w work, l *lane) error {
-	_, err := c.readBackAgain(ctx, w, l)
+// verifyAndRepair is verifyStored as a chunkFunc.
+func (c *copier) verifyAndRepair(ctx context.Context, w work, l *lane) error {
+	_, err := c.verifyStored(ctx, w, l)
 	return err
 }
 
-// mend stores a chunk again whose digest was d. A source that differs from d is read until two
-// reads agree: one that is wrong must not replace what is right.
-func (c *copier) mend(ctx context.Context, w work, d transfer.Digest, l *lane) error {
+// rewriteChunk writes a chunk again whose digest was d. If the source differs from d, it is read until two
+// reads agree, so that one wrong read does not replace correct data.
+func (c *copier) rewriteChunk(ctx context.Context, w work, d transfer.Digest, l *lane) error {
 	p := l.buf[:w.Len]
 	if d == verify.ZeroDigest(w.Len) {
 		clear(p)
-	} else if _, err := c.confirm(ctx, w, l, d); err != nil {
+	} else if _, err := c.readUntilTwoAgree(ctx, w, l, d); err != nil {
 		return err
 	}
-	if err := c.storeAgain(ctx, w, p, l); err != nil || c.ends.disk == nil {
+	if err := c.writeAgain(ctx, w, p, l); err != nil || c.ends.disk == nil {
 		return err
 	}
 	_, err := c.readStored(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
 	return err
 }
 
-func (c *copier) storeAgain(ctx context.Context, w work, p []byte, l *lane) error {
-	d, err := c.store(ctx, w, p, l)
+// writeAgain writes a chunk and records its digest.
+func (c *copier) writeAgain(ctx context.Context, w work, p []byte, l *lane) error {
+	d, err := c.writeVerified(ctx, w, p, l)
 	if err == nil {
-		c.state.ledger.mark(w.Index, d)
+		c.state.ledger.setDone(w.Index, d)
 	}
 	return err
 }
 
-// readAgain reads one chunk of the source until two reads, the copy's among them, agree, and stores it
-// again if it is not the copy's that does.
-func (c *copier) readAgain(ctx context.Context, w work, l *lane) error {
+// confirmSource reads one chunk of the source until two reads agree; the copy's read is one of them. If the
+// result differs from the copy's, it writes the chunk again.
+func (c *copier) confirmSource(ctx context.Context, w work, l *lane) error {
 	stored := c.expectedDigest(w)
-	d, err := c.confirm(ctx, w, l, stored)
+	d, err := c.readUntilTwoAgree(ctx, w, l, stored)
 	if err != nil {
 		return err
 	}
 	if d != stored {
-		return c.storeAgain(ctx, w, l.buf[:w.Len], l)
+		return c.writeAgain(ctx, w, l.buf[:w.Len], l)
 	}
-	l.moved = w.Len
+	l.bytesMoved = w.Len
 	return nil
 }
 
-// readBackFlushed reads a target back that shows what it stores only after a flush, and mends it until
-// a whole reading finds no difference.
+// readBackFlushed reads back a target that returns what it stored only after a flush. It repairs the target
+// until a whole pass finds no difference, at most maxWrites times.
 func (c *copier) readBackFlushed(ctx context.Context) error {
-	for range rewrites {
+	for range maxWrites {
 		if err := control(ctx, c.target, c.flush); err != nil {
 			return err
 		}
-		var mended atomic.Int64
-		err := c.run(ctx, c.everything(ctx), func(ctx context.Context, w work, l *lane) error {
-			again, err := c.readBackAgain(ctx, w, l)
+		var repairs atomic.Int64
+		err := c.runLanes(ctx, c.allChunks(ctx), func(ctx context.Context, w work, l *lane) error {
+			again, err := c.verifyStored(ctx, w, l)
 			if again {
-				mended.Add(1)
+				repairs.Add(1)
 			}
 			return err
 		}, false)
-		if err != nil || mended.Load() == 0 {
+		if err != nil || repairs.Load() == 0 {
 			return err
 		}
 	}
-	return transfer.Errorf(transfer.CodeMismatch, "what is stored is not what it should be; do not use the target",
-		"the target differed after each of %d flushes", rewrites)
+	return transfer.Errorf(transfer.CodeMismatch, "the stored data differs from the source: do not use the target",
+		"the target differed after each of %d flushes", maxWrites)
 }
 
-// readBackAll reads a complete target back, which cannot be mended any more.
+// readBackAll reads back a complete target, which cannot be repaired any more.
 func (c *copier) readBackAll(ctx context.Context) error {
-	return c.run(ctx, c.everything(ctx), func(ctx context.Context, w work, l *lane) error {
-		return c.judge(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
+	return c.runLanes(ctx, c.allChunks(ctx), func(ctx context.Context, w work, l *lane) error {
+		return c.readBackPatiently(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
 	}, false)
 }
 
-// checkZeros samples the places that were left out because they are zeros. If one of them is not,
-// others may not be either: then the whole target is read back, and what is wrong is stored again.
+// checkZeros samples the ranges that were not written because they are zeros. If one of them is not zeros,
+// others may not be either. Then it reads back the whole target and repairs it.
 func (c *copier) checkZeros(ctx context.Context) error {
 	err := c.sampleZeros(ctx)
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err
 	}
-	c.state.log.Warn("target does not read as zeros where nothing was written, reading all of it back", zap.Error(err))
-	return c.run(ctx, c.everything(ctx), c.repair, false)
+	c.log.Warn("target does not read as zeros where nothing was written, reading back all of it", zap.Error(err))
+	return c.runLanes(ctx, c.allChunks(ctx), c.verifyAndRepair, false)
 }
 
-// sampleZeros looks at places that were never written because they are zeros.
+// sampleZeros checks random ranges that were not written because they are zeros.
 func (c *copier) sampleZeros(ctx context.Context) error {
 	if !c.skipZeros {
 		return nil
 	}
 	nonZero := c.state.ledger.nonZero(c.size, c.chunkSize)
 	count := transfer.ChunkCount(c.size, c.chunkSize)
-	var places []transfer.Chunk
-	// An image with hardly any zeros may use all tries up; then there was little to sample.
-	for tries := 0; len(places) < zeroSample && tries < 4*zeroSample; tries++ {
+	var ranges []transfer.Chunk
+	// With few zeros in the image, fewer ranges may be found.
+	for tries := 0; len(ranges) < zeroSamples && tries < 4*zeroSamples; tries++ {
 		i := rand.Int64N(count)
 		if _, ok := nonZero[i]; ok {
 			continue
@@ -241,20 +245,21 @@ func (c *copier) sampleZeros(ctx context.Context) error {
 		if spare := ch.Len - sampleSize; spare > 0 {
 			ch.Off, ch.Len = ch.Off+rand.Int64N(int64(spare)+1), sampleSize
 		}
-		places = append(places, ch)
+		ranges = append(ranges, ch)
 	}
-	return c.areZero(ctx, places)
+	return c.checkZeroRanges(ctx, ranges)
 }
 
-// areZero looks at all places at once: the endpoint may be far away.
-func (c *copier) areZero(ctx context.Context, places []transfer.Chunk) error {
+// checkZeroRanges checks all ranges at once, since the round-trip time may be long.
+func (c *copier) checkZeroRanges(ctx context.Context, ranges []transfer.Chunk) error {
 	g, ctx := panics.WithContext(ctx)
-	for _, ch := range places {
-		g.Go(func() error { return c.isZero(ctx, ch, &lane{cmp: verify.NewComparer()}) })
+	for _, ch := range ranges {
+		g.Go(func() error { return c.checkZero(ctx, ch, &lane{cmp: verify.NewComparer()}) })
 	}
 	return g.Wait()
 }
 
-func (c *copier) isZero(ctx context.Context, ch transfer.Chunk, l *lane) error {
-	return c.judge(ctx, ch, expected{digest: verify.ZeroDigest(ch.Len)}, l)
+// checkZero checks that a range of the target is zeros.
+func (c *copier) checkZero(ctx context.Context, ch transfer.Chunk, l *lane) error {
+	return c.readBackPatiently(ctx, ch, expected{digest: verify.ZeroDigest(ch.Len)}, l)
 }

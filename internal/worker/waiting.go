@@ -9,67 +9,67 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// attention detects an endpoint that is silent: calls are under way, and no byte moves.
-type attention struct {
-	calls map[string]int // under way, by endpoint
-	moved time.Time      // when a byte moved last, or a call began or ended while no other was under way
+// silenceDetector detects a silent endpoint: calls are in flight, and no byte moves.
+type silenceDetector struct {
+	calls map[string]int // in flight, by endpoint
+	moved time.Time      // when a byte moved last, the first call in flight began, or a call ended
 }
 
-// callBegins notes that a call to an endpoint is under way.
-func (c *counters) callBegins(endpoint string) {
+// beginCall counts a call to an endpoint.
+func (c *counters) beginCall(endpoint string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.attention.calls == nil {
-		c.attention.calls = make(map[string]int)
+	if c.silence.calls == nil {
+		c.silence.calls = make(map[string]int)
 	}
-	if len(c.attention.calls) == 0 {
-		c.attention.moved = time.Now()
+	if len(c.silence.calls) == 0 {
+		c.silence.moved = time.Now()
 	}
-	c.attention.calls[endpoint]++
+	c.silence.calls[endpoint]++
 }
 
-// callEnds notes that one such call is over.
-func (c *counters) callEnds(endpoint string) {
+// endCall ends a call that beginCall has counted.
+func (c *counters) endCall(endpoint string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.attention.moved = time.Now()
-	if c.attention.calls[endpoint]--; c.attention.calls[endpoint] == 0 {
-		delete(c.attention.calls, endpoint)
+	c.silence.moved = time.Now()
+	if c.silence.calls[endpoint]--; c.silence.calls[endpoint] == 0 {
+		delete(c.silence.calls, endpoint)
 	}
 }
 
-// silent is the endpoint from which nothing has come for long; nil: none. A call that is cut for it
-// is made again, which is then what the job waits for.
-func (a *attention) silent(now time.Time) *transfer.Waiting {
-	if now.Sub(a.moved) < flow.LongWait {
+// waiting returns the wait for an endpoint that has been silent for long; nil: none is. Such a call is
+// finally cut and retried; then the retry is what the job waits for.
+func (d *silenceDetector) waiting(now time.Time) *transfer.Waiting {
+	if now.Sub(d.moved) < flow.LongWait {
 		return nil
 	}
-	for endpoint := range a.calls {
+	for endpoint := range d.calls {
 		return &transfer.Waiting{
-			Code: transfer.CodeTimeout, Since: shown(a.moved),
-			Cause: "nothing comes from " + endpoint + " or goes to it",
+			Code: transfer.CodeTimeout, Since: jsonTime(d.moved),
+			Cause: "no byte moves to or from " + endpoint,
 		}
 	}
 	return nil
 }
 
-// waitLog logs what a job waits for, when that begins and when it is over. It is not
-// safe for concurrent use.
+// waitLog logs the beginning and the end of a job's long waits. It is not safe for concurrent use.
 type waitLog struct {
 	log  *zap.Logger
-	last *transfer.Waiting // that was logged; nil: none
+	last *transfer.Waiting // the wait logged last; nil: it has ended
 }
 
-func (l *waitLog) note(w *transfer.Waiting) {
+// update logs the change from the last wait to w; nil: the job does not wait.
+func (l *waitLog) update(w *transfer.Waiting) {
 	switch {
 	case w == nil && l.last != nil:
-		l.log.Info("wait is over", zap.String("after", l.last.Word()), zap.Time("since", l.last.Since))
+		l.log.Info("job wait ended", zap.String("after", l.last.Word()), zap.Time("since", l.last.Since))
 	case w != nil && (l.last == nil || !l.last.Since.Equal(w.Since)):
 		fields := []zap.Field{zap.String("for", w.Word()), zap.String("cause", w.Cause), zap.Time("since", w.Since)}
 		if !w.GivesUp.IsZero() {
 			fields = append(fields, zap.Time("until", w.Until), zap.Time("gives_up", w.GivesUp))
 		}
-		l.log.Info("job waits", fields...)
+		l.log.Info("job waiting", fields...)
 	}
 	l.last = w
 }

@@ -72,7 +72,7 @@ func TestAskedWaitIsWaitedAndShown(t *testing.T) {
 				!w.GivesUp.After(w.Until) {
 				t.Errorf("%s: shown was %+v, while the endpoint was closed until %s", code, w, open)
 			}
-			p := j.store.at.Progress
+			p := j.store.saved.Progress
 			if waited := time.Duration(p.Waited); p.Waiting != nil || waited < asked || waited > asked+2*time.Minute {
 				t.Errorf("%s: at the end it waits for %+v, and has waited %s", code, p.Waiting, waited)
 			}
@@ -110,7 +110,7 @@ func TestAskedWaitsEnd(t *testing.T) {
 				return comeBack(transfer.CodeServer, time.Hour)
 			}
 			j := newJob(t, newChunked(noise(8*chunkSize)), sink)
-			j.store.at.Progress.Waited = transfer.Seconds(10 * time.Hour)
+			j.store.saved.Progress.Waited = transfer.Seconds(10 * time.Hour)
 			j.spec.Deadline = transfer.Seconds(deadline)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)

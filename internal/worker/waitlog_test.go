@@ -35,16 +35,16 @@ func TestSilentEndpointIsShown(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(seen.seen) != 1 || seen.seen[0].Word() != "silent" ||
-			!strings.Contains(seen.seen[0].Cause, "nothing comes from e") {
+			!strings.Contains(seen.seen[0].Cause, "no byte moves to or from e") {
 			t.Fatalf("shown was %+v", seen.seen)
 		}
 		if since := seen.seen[0].Since.Sub(began); since < -time.Millisecond || since > time.Second {
 			t.Errorf("silent since %s after the beginning", since)
 		}
-		if n, m := logs.FilterMessage("job waits").Len(), logs.FilterMessage("wait is over").Len(); n != 1 || m != 1 {
+		if n, m := logs.FilterMessage("job waiting").Len(), logs.FilterMessage("job wait ended").Len(); n != 1 || m != 1 {
 			t.Errorf("logged %d times that it waits, %d that it goes on", n, m)
 		}
-		if w := j.store.at.Progress.Waiting; w != nil {
+		if w := j.store.saved.Progress.Waiting; w != nil {
 			t.Errorf("at the end it waits for %+v", w)
 		}
 	})
@@ -65,7 +65,7 @@ func TestBusyIsLogged(t *testing.T) {
 		j := newJob(t, newChunked(noise(chunkSize)), sink)
 		j.log = zap.New(core)
 		j.mustRun()
-		all := logs.FilterMessage("job waits").All()
+		all := logs.FilterMessage("job waiting").All()
 		if len(all) != 1 {
 			t.Fatalf("logged %d times", len(all))
 		}

@@ -81,7 +81,7 @@ func TestWarnings(t *testing.T) {
 			if tc.want == nil {
 				j.spec.Kind, tc.want = transfer.Verify, []string{"note"}
 			}
-			j.store.at.Progress.Warnings = []string{"of an earlier attempt"}
+			j.store.saved.Progress.Warnings = []string{"of an earlier attempt"}
 			got := j.mustRun().Warnings
 			if len(got) != len(tc.want) {
 				t.Fatalf("warnings %q, want %q", got, tc.want)

@@ -1,0 +1,109 @@
+package transfer
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Meter counts the bytes of one job as they pass. All methods are safe for concurrent use, and on a
+// nil Meter.
+type Meter interface {
+	AddWireOut(n int64)
+	AddWireIn(n int64)
+	// AddChunk counts a write that an endpoint accepted, by its encoding.
+	AddChunk(gzip bool)
+}
+
+// Store keeps the state of a running job beyond its process, and returns orders from outside, such as
+// a cancellation, as errors of Save.
+type Store interface {
+	// Load returns all that earlier attempts saved.
+	Load(ctx context.Context) (Checkpoint, error)
+	// Save adds c to the stored state, durably. An error with CodeCanceled, CodeFenced or CodeNotFound
+	// ends the attempt; after any other error the caller saves the same checkpoint again later.
+	Save(ctx context.Context, c *Checkpoint) error
+}
+
+// Claimer is a Store that arbitrates between jobs: many may read a drive at once, or one may write it.
+type Claimer interface {
+	// Claim reserves the drive for this job for as long as the attempt runs. It is idempotent. It
+	// returns the mark of the last claim for writing before this one; "" if none is known.
+	// CodeConflict: another job has the drive.
+	Claim(ctx context.Context, c Claim) (last string, err error)
+}
+
+// Clock is a Store with its own clock. Attempts on different hosts, whose clocks may differ, compare
+// times by it.
+type Clock interface {
+	// Now is the time by the store's clock. It makes no call, and is cheap.
+	Now() time.Time
+}
+
+// Claim is what a job does with a drive.
+type Claim struct {
+	// Endpoint identifies the endpoint, whatever configs call it. It holds no colon.
+	Endpoint string
+	// Names is what this host's config calls the endpoint. Earlier versions claimed drives by name.
+	Names []string
+	Drive string
+	// Mark is a new random value for each attempt that writes the drive. Later writers and readers see
+	// by it whether another job has written. Empty: the drive is only read, and others may read it too.
+	Mark string
+}
+
+// Writes reports whether the drive is claimed for writing: no other job may read or write it.
+func (c Claim) Writes() bool { return c.Mark != "" }
+
+// Keys returns the keys of the claim: one for the endpoint itself, then one for each of its names. A
+// drive is claimed under all of them, because jobs of earlier versions, which know only a name, may
+// still run or be queued.
+func (c Claim) Keys() []string {
+	keys := []string{c.Endpoint + ":" + c.Drive}
+	for _, name := range c.Names {
+		keys = append(keys, name+":"+c.Drive)
+	}
+	return keys
+}
+
+// JoinMarks combines the marks that a drive has under several keys. Empty marks are unknown and do not
+// count. If the others are equal, the result is that mark; if not, it is a value that equals no mark.
+func JoinMarks(marks ...string) string {
+	var known []string
+	for _, mark := range marks {
+		if mark != "" && !slices.Contains(known, mark) {
+			known = append(known, mark)
+		}
+	}
+	return strings.Join(known, " ")
+}
+
+// Checkpoint is the state of a copy between attempts.
+type Checkpoint struct {
+	Plan     Plan
+	Progress Progress // counts so far
+	Reset    bool     // Save only: drop the entries that were saved before these
+	// Interim says, to Save only, that another save follows within a second. Observers may miss this
+	// one, and it must survive a crash of the process, not of the host.
+	Interim bool
+	Entries []Entry // Load: all chunks done; Save: those done since the last Save
+}
+
+// Plan is what all attempts of a job keep.
+type Plan struct {
+	DriveRequested bool      `json:"asked,omitempty"`      // a drive was requested, and may exist
+	Drive          string    `json:"drive,omitempty"`      // the target drive
+	Created        time.Time `json:"created,omitzero"`     // when the job made it (store's clock); zero: it did not
+	Tagged         bool      `json:"tagged,omitempty"`     // the drive had the tag of one that is not complete
+	Finished       bool      `json:"finished,omitempty"`   // it was completed, or is in use: do not write it
+	Blank          bool      `json:"blank,omitempty"`      // zeros need not be written
+	Source         string    `json:"source,omitempty"`     // the source's identity
+	InOrder        bool      `json:"in_order,omitempty"`   // the source cannot be read by offset any more
+	Recheck        bool      `json:"recheck,omitempty"`    // the source may have changed: read it again
+	Size           int64     `json:"size,omitempty"`       // of the image, bytes; 0: not known yet
+	ChunkSize      int       `json:"chunk_size,omitempty"` // bytes; 0: no attempt has opened the target yet
+	ReadMark       string    `json:"read_mark,omitempty"`  // of the source drive's last writer before the job
+	WriteMark      string    `json:"write_mark,omitempty"` // of the job's last claim of the target drive
+	Doubted        bool      `json:"doubted,omitempty"`    // another job may have written the target
+}
