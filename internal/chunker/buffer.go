@@ -2,7 +2,8 @@ package chunker
 
 import "sync"
 
-// Buffers is a pool of chunk buffers. The zero Buffers is ready to use. It is safe for concurrent use.
+// Buffers is a pool of chunk buffers. The zero Buffers is ready to use. It is safe for concurrent
+// use.
 type Buffers struct {
 	pool sync.Pool
 }

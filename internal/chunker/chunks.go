@@ -13,10 +13,10 @@ type MappedChunk struct {
 	Hole bool // no extent touches the chunk: it is zeros and need not be read
 }
 
-// Chunks yields the chunks of an image of size bytes in ascending order, each once: those that touch an
-// extent and, with holes, all others as well. Without holes its cost grows with the number of extents
-// and of chunks with data, not with size. It yields an error at most once, last: an error of extents,
-// ctx's error, or CodeInvalid for extents that overlap or leave the image.
+// Chunks yields the chunks of an image of size bytes in ascending order, each once: those that
+// touch an extent and, with holes, all others as well. Without holes its cost grows with the number
+// of extents and of chunks with data, not with size. It yields an error at most once, last: an
+// error of extents, ctx's error, or CodeInvalid for extents that overlap or leave the image.
 func Chunks(
 	ctx context.Context, extents iter.Seq2[transfer.Extent, error], size int64, chunkSize int, holes bool,
 ) iter.Seq2[MappedChunk, error] {
@@ -59,8 +59,8 @@ func (m *mapper) check(e transfer.Extent) error {
 	return nil
 }
 
-// yieldExtent yields the chunks that e touches, unless an earlier extent touches them too, and the holes
-// before them. It reports whether to continue.
+// yieldExtent yields the chunks that e touches, unless an earlier extent touches them too, and the
+// holes before them. It reports whether to continue.
 func (m *mapper) yieldExtent(e transfer.Extent) bool {
 	m.end = e.Off + e.Len
 	if e.Len == 0 {
@@ -78,8 +78,8 @@ func (m *mapper) yieldExtent(e transfer.Extent) bool {
 	return true
 }
 
-// yieldHoles yields, if they are wanted, the chunks before index end as holes. It reports whether to
-// continue.
+// yieldHoles yields, if they are wanted, the chunks before index end as holes. It reports whether
+// to continue.
 func (m *mapper) yieldHoles(end int64) bool {
 	if !m.holes {
 		return true

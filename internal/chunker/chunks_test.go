@@ -89,8 +89,8 @@ func FuzzChunks(f *testing.F) {
 	})
 }
 
-// TestChunksAtBoundarySizes: an image of each size around a multiple of the chunk size has the right
-// chunks, without data, with data everywhere, and with one byte of data at its end.
+// TestChunksAtBoundarySizes: an image of each size around a multiple of the chunk size has the
+// right chunks, without data, with data everywhere, and with one byte of data at its end.
 func TestChunksAtBoundarySizes(t *testing.T) {
 	const c = 4096
 	for _, size := range []int64{0, 1, c - 1, c, c + 1, 7*c + 5} {

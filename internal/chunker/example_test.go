@@ -8,8 +8,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// A sparse image of 10 MiB has data in its first 64 KiB and in the 4 KiB around 5 MiB. Only two of its
-// chunks need to be read; the third is a hole, and shorter than the others.
+// A sparse image of 10 MiB has data in its first 64 KiB and in the 4 KiB around 5 MiB. Only two of
+// its chunks need to be read; the third is a hole, and shorter than the others.
 func ExampleChunks() {
 	extents := func(yield func(transfer.Extent, error) bool) {
 		_ = yield(transfer.Extent{Off: 0, Len: 64 << 10}, nil) &&

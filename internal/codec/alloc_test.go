@@ -8,8 +8,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestEncodeAllocatesNothing: buffers and gzip writers come from pools, so encoding does not add to a
-// job's memory. The race detector empties pools at random.
+// TestEncodeAllocatesNothing: buffers and gzip writers come from pools, so encoding does not add to
+// a job's memory. The race detector empties pools at random.
 func TestEncodeAllocatesNothing(t *testing.T) {
 	for _, level := range []transfer.Compression{transfer.CompressionNone, transfer.CompressionAuto, 1, 6} {
 		c := NewCodec(level)

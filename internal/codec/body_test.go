@@ -24,8 +24,8 @@ func checkFlows(t *testing.T, c *Codec, when string, flows, waiting int) {
 	}
 }
 
-// TestSendingStartsTheWire: before Sending a gzip body has a waiting flow and a plain body has none. A body
-// that is never sent leaves the counts balanced.
+// TestSendingStartsTheWire: before Sending a gzip body has a waiting flow and a plain body has
+// none. A body that is never sent leaves the counts balanced.
 func TestSendingStartsTheWire(t *testing.T) {
 	for name, tc := range map[string]struct {
 		gzip           bool // picked
@@ -89,8 +89,8 @@ func TestWaitingIsNoWireTime(t *testing.T) {
 	}
 }
 
-// TestCompressingAheadKeepsGoodput: bodies that are compressed ahead and sent one after another have the
-// goodput of the wire, however long each waited.
+// TestCompressingAheadKeepsGoodput: bodies that are compressed ahead and sent one after another
+// have the goodput of the wire, however long each waited.
 func TestCompressingAheadKeepsGoodput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSelector(doubled)
@@ -140,8 +140,8 @@ func TestUnsentProbeIsRepeated(t *testing.T) {
 	}
 }
 
-// TestProbeTimeRunsFromSending: while a probe is in flight, its time on the wire is the upper bound of
-// plain, not the time since Probe.
+// TestProbeTimeRunsFromSending: while a probe is in flight, its time on the wire is the upper bound
+// of plain, not the time since Probe.
 func TestProbeTimeRunsFromSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewCodec(transfer.CompressionAuto)

@@ -2,9 +2,9 @@ package codec
 
 import "time"
 
-// Flow is one chunk between Begin and End, as the Selector accounts for it. Sending is called when its
-// first byte goes to the wire, End exactly once. One goroutine at a time uses a Flow; the Selector is
-// shared.
+// Flow is one chunk between Begin and End, as the Selector accounts for it. Sending is called when
+// its first byte goes to the wire, End exactly once. One goroutine at a time uses a Flow; the
+// Selector is shared.
 type Flow struct {
 	selector    *Selector
 	picked      bool // for gzip
@@ -13,8 +13,8 @@ type Flow struct {
 	all, moving float64 // of wire, at the beginning of the flow
 }
 
-// wire counts the flows of a selector. Of k concurrent flows each takes k times as long as alone. So a
-// flow's rate is multiplied by the mean number of flows during it, which the integrals give.
+// wire counts the flows of a selector. Of k concurrent flows each takes k times as long as alone.
+// So a flow's rate is multiplied by the mean number of flows during it, which the integrals give.
 type wire struct {
 	flows       int     // begun and not ended
 	waiting     int     // those of them without a byte on the wire
@@ -34,9 +34,9 @@ func (w *wire) advance() (now time.Time) {
 	return now
 }
 
-// Begin starts a flow. gzip says that the chunk was picked for gzip: then the flow has no share of the
-// wire until Sending. The encoding that was used in the end is an argument of End: the chunk may not
-// compress, or the endpoint may not support gzip. A plain flow is on the wire at once.
+// Begin starts a flow. gzip says that the chunk was picked for gzip: then the flow has no share of
+// the wire until Sending. The encoding that was used in the end is an argument of End: the chunk
+// may not compress, or the endpoint may not support gzip. A plain flow is on the wire at once.
 func (s *Selector) Begin(gzip bool) Flow {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,9 +50,9 @@ func (s *Selector) Begin(gzip bool) Flow {
 	return Flow{selector: s, picked: gzip, waiting: gzip, began: now, all: s.wire.all, moving: s.wire.moving}
 }
 
-// Sending records that the chunk's first byte goes to the wire now, as gzip or plain. The time of a gzip
-// chunk runs from Begin, because compressing is part of the cost of gzip. The time of a chunk that was
-// picked for gzip but does not compress starts here. Only the first call counts.
+// Sending records that the chunk's first byte goes to the wire now, as gzip or plain. The time of a
+// gzip chunk runs from Begin, because compressing is part of the cost of gzip. The time of a chunk
+// that was picked for gzip but does not compress starts here. Only the first call counts.
 func (f *Flow) Sending(gzip bool) {
 	if !f.waiting {
 		return
@@ -68,9 +68,9 @@ func (f *Flow) Sending(gzip bool) {
 	}
 }
 
-// End ends the flow, whether the chunk was sent or not. gzip is the encoding that was used; n is the
-// chunk's length in the image, bytes, 0 if it did not arrive; working is the processor time that this
-// host spent on it.
+// End ends the flow, whether the chunk was sent or not. gzip is the encoding that was used; n is
+// the chunk's length in the image, bytes, 0 if it did not arrive; working is the processor time
+// that this host spent on it.
 func (f *Flow) End(gzip bool, n int, working time.Duration) {
 	s := f.selector
 	s.mu.Lock()
@@ -86,7 +86,8 @@ func (f *Flow) End(gzip bool, n int, working time.Duration) {
 		s.explore.first = false // whether it arrived or not, the next chunk may explore
 	} else if s.probe.inFlight {
 		s.probe.inFlight = false
-		// A probe is alone in flight. With many chunks in flight the round-trip time costs almost nothing.
+		// A probe is alone in flight. With many chunks in flight the round-trip time costs almost
+		// nothing.
 		took = max(elapsed-s.probe.rtt, elapsed/tuning.maxDoubt)
 	}
 	if n < tuning.minSample || took <= 0 {

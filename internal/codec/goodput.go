@@ -22,17 +22,17 @@ func (g *goodput) add(rate float64, n int, took time.Duration, explored bool) {
 	g.took += took
 }
 
-// clock measures the rate of all chunks together by the wall clock, which decides a trial. The goodput
-// of flows does not suffice: a chunk that explores has the processors, or the wire, to itself, and its
-// cost to chunks in the other direction is in no flow.
+// clock measures the rate of all chunks together by the wall clock, which decides a trial. The
+// goodput of flows does not suffice: a chunk that explores has the processors, or the wire, to
+// itself, and its cost to chunks in the other direction is in no flow.
 type clock struct {
 	began time.Time
 	bytes int
 	rate  float64 // over the last tuning.clockSize bytes, bytes a second; 0: none yet
 }
 
-// add counts a chunk of n bytes that has arrived, and reports whether it has updated rate. The first
-// chunk only starts the clock.
+// add counts a chunk of n bytes that has arrived, and reports whether it has updated rate. The
+// first chunk only starts the clock.
 func (k *clock) add(n int) bool {
 	now := time.Now()
 	if k.began.IsZero() {

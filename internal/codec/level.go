@@ -7,9 +7,9 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// The levels of CompressionAuto. On a file system's data level 1 compresses 180 MB/s a core to about
-// half. Level 6 takes about twice as long for 8% less, which pays where the processors wait for a slow
-// link.
+// The levels of CompressionAuto. On a file system's data level 1 compresses 180 MB/s a core to
+// about half. Level 6 takes about twice as long for 8% less, which pays where the processors wait
+// for a slow link.
 const (
 	fastLevel = gzip.BestSpeed
 	slowLevel = 6
@@ -21,9 +21,9 @@ const (
 	speedGain = 1.0 / 8
 )
 
-// The hysteresis of level. Headroom is the speed of all cores at slowLevel ÷ the goodput of gzip. busy is
-// the share of a chunk's time that compression takes. With enough headroom, busy is still high if the
-// processors have much other work.
+// The hysteresis of level. Headroom is the speed of all cores at slowLevel ÷ the goodput of gzip.
+// busy is the share of a chunk's time that compression takes. With enough headroom, busy is still
+// high if the processors have much other work.
 const (
 	slowAtHeadroom = 2.0
 	slowAtBusy     = 0.2
@@ -31,8 +31,8 @@ const (
 	fastAtBusy     = 0.5
 )
 
-// compressionSpeed measures how fast one core compresses at fastLevel, and selects the level by it. It is
-// safe for concurrent use.
+// compressionSpeed measures how fast one core compresses at fastLevel, and selects the level by it.
+// It is safe for concurrent use.
 type compressionSpeed struct {
 	mu   sync.Mutex
 	rate float64 // bytes a second, EWMA
@@ -57,8 +57,9 @@ func (s *compressionSpeed) add(level, n int, took time.Duration) {
 	s.rate += (rate - s.rate) * speedGain
 }
 
-// level returns slowLevel once the processors would wait for the link half of the time even at slowLevel,
-// and until they hardly wait any more. goodput is that of gzip, bytes of the image a second; 0: unknown.
+// level returns slowLevel once the processors would wait for the link half of the time even at
+// slowLevel, and until they hardly wait any more. goodput is that of gzip, bytes of the image a
+// second; 0: unknown.
 func (s *compressionSpeed) level(goodput, busy float64) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// inPhase returns a selector in phase p. Encodings that are observed in p have a goodput of 100 MiB/s. In
-// phaseTrial gzip is current and has 100 MiB/s to beat.
+// inPhase returns a selector in phase p. Encodings that are observed in p have a goodput of 100
+// MiB/s. In phaseTrial gzip is current and has 100 MiB/s to beat.
 func inPhase(p phase) *Selector {
 	s := NewSelector(doubled)
 	s.phase = p
@@ -43,8 +43,8 @@ func repeated(times int, event func(*Selector)) func(*Selector) {
 	}
 }
 
-// TestSelectorFollowsItsTable holds the table at type phase: each event leads to the next phase and to the
-// current encoding.
+// TestSelectorFollowsItsTable holds the table at type phase: each event leads to the next phase and
+// to the current encoding.
 func TestSelectorFollowsItsTable(t *testing.T) {
 	pick := func(s *Selector) { s.Pick() }
 	// better sets the goodput of the other encoding to rate, as if just observed.
@@ -120,8 +120,8 @@ func TestSelectorFollowsItsTable(t *testing.T) {
 	}
 }
 
-// TestExploreIntervalGrows: the number of picks between two explorations doubles with each exploration,
-// starts again after a trial that succeeds, and quadruples after one that fails.
+// TestExploreIntervalGrows: the number of picks between two explorations doubles with each
+// exploration, starts again after a trial that succeeds, and quadruples after one that fails.
 func TestExploreIntervalGrows(t *testing.T) {
 	explored := func(s *Selector, n int) (at []int) {
 		for i := range n {
@@ -149,8 +149,8 @@ func TestExploreIntervalGrows(t *testing.T) {
 	}
 }
 
-// TestHopelessIsNotExplored: an encoding with less than half of the goodput is not explored, unless this
-// host's load slows gzip down.
+// TestHopelessIsNotExplored: an encoding with less than half of the goodput is not explored, unless
+// this host's load slows gzip down.
 func TestHopelessIsNotExplored(t *testing.T) {
 	for _, tc := range []struct {
 		onGzip bool

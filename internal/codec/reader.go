@@ -14,16 +14,16 @@ const magic = "\x1f\x8b"
 // bufferSize is how much of the compressed stream is read at a time, bytes.
 const bufferSize = 64 << 10
 
-// Reader decodes all members of a gzip stream, one after another (RFC 1952, 2.2). Reset comes before the
-// first Read. One goroutine at a time uses it.
+// Reader decodes all members of a gzip stream, one after another (RFC 1952, 2.2). Reset comes
+// before the first Read. One goroutine at a time uses it.
 //
-// The library has a mode for several members, but that reports the end of a stream within the name or
-// comment of a later member's header as the regular end. An image in two members that is cut off there
-// would lose its second half unnoticed.
+// The library has a mode for several members, but that reports the end of a stream within the name
+// or comment of a later member's header as the regular end. An image in two members that is cut off
+// there would lose its second half unnoticed.
 type Reader struct {
-	// Trailing is called with the bytes that follow a member and do not begin another one. Its error
-	// ends the stream; io.EOF ends it regularly. It is set before Reset. If it is nil, such bytes are
-	// gzip.ErrHeader.
+	// Trailing is called with the bytes that follow a member and do not begin another one. Its
+	// error ends the stream; io.EOF ends it regularly. It is set before Reset. If it is nil, such
+	// bytes are gzip.ErrHeader.
 	Trailing func(src *bufio.Reader) error
 
 	member gzip.Reader
@@ -32,9 +32,9 @@ type Reader struct {
 	err    error         // that ended the stream
 }
 
-// Reset starts another stream. If src is not a *bufio.Reader, the Reader may read from src beyond the end
-// of the stream. A truncated header is io.ErrUnexpectedEOF; other errors are those of src and of the gzip
-// library.
+// Reset starts another stream. If src is not a *bufio.Reader, the Reader may read from src beyond
+// the end of the stream. A truncated header is io.ErrUnexpectedEOF; other errors are those of src
+// and of the gzip library.
 func (r *Reader) Reset(src io.Reader) error {
 	given, ok := src.(*bufio.Reader)
 	switch {

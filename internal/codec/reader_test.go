@@ -26,8 +26,8 @@ func gzipMember(t *testing.T, text, name, comment string) []byte {
 	return b.Bytes()
 }
 
-// TestTruncatedStreamIsAnError: a stream of three members is complete at the end of each member, and
-// truncated at any other byte.
+// TestTruncatedStreamIsAnError: a stream of three members is complete at the end of each member,
+// and truncated at any other byte.
 func TestTruncatedStreamIsAnError(t *testing.T) {
 	texts := []string{"one, ", "", "three"}
 	var stream []byte

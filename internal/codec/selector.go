@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Selector selects between plain and gzip for the chunks in one direction, by the observed goodput of
-// each: bytes of the image a second, with all costs included (compression here, decompression at the
-// other end, the wire). So it needs no model of the link or of the other end's hardware. It is safe for
-// concurrent use.
+// Selector selects between plain and gzip for the chunks in one direction, by the observed goodput
+// of each: bytes of the image a second, with all costs included (compression here, decompression at
+// the other end, the wire). So it needs no model of the link or of the other end's hardware. It is
+// safe for concurrent use.
 type Selector struct {
 	mu       sync.Mutex
 	estimate func(plain float64) float64
@@ -42,20 +42,21 @@ type Selector struct {
 
 // phase is the phase of a selector. The events, and their effects in each phase:
 //
-//	          pick                              plain observed        gzip observed  wall-clock rate
-//	probe     gzip; plain once gzip is          → settled if gzip is  -              -
-//	          observed and no probe in flight   observed, or estimate
-//	estimate  gzip if estimated to be better,   -                     → settled      -
+//	          pick                         plain observed       gzip observed  wall-clock rate
+//	probe     gzip; plain if gzip is       → settled if gzip    -              -
+//	          observed and no probe is     is observed, else
+//	          in flight                    → estimate
+//	estimate  gzip if estimated better,    -                    → settled      -
 //	          for one chunk or for all
-//	settled   the current encoding, the other   -                     -              -
-//	          in one of N; → trial by change
-//	          if the other is better
-//	trial     as settled, but → settled by      -                     -              → settled, by revert
-//	          revert if the other is clearly                                         if below toBeat
-//	          better
+//	settled   current; other in 1 of N;    -                    -              -
+//	          → trial (change) if the
+//	          other is better
+//	trial     as settled, but → settled    -                    -              → settled
+//	          (revert) if the other is                                         (revert) if
+//	          clearly better                                                   below toBeat
 //
-// A change without a wall-clock rate to beat needs no trial and stays in settled. The end of a probe is
-// an observation of plain. After a probe that did not arrive, the next chunk may probe.
+// A change without a wall-clock rate to beat needs no trial and stays in settled. The end of a
+// probe is an observation of plain. After a probe that did not arrive, the next chunk may probe.
 type phase string
 
 const (
@@ -65,20 +66,20 @@ const (
 	phaseTrial    phase = "trial"    // the encoding has changed and must not be slower by the wall clock
 )
 
-// NewSelector returns a selector. estimate returns the expected goodput of gzip for a goodput of plain,
-// both in bytes a second. It is called until gzip has been observed; with +Inf it returns the limit that
-// the processors set.
+// NewSelector returns a selector. estimate returns the expected goodput of gzip for a goodput of
+// plain, both in bytes a second. It is called until gzip has been observed; with +Inf it returns
+// the limit that the processors set.
 func NewSelector(estimate func(plain float64) float64) *Selector {
 	s := &Selector{estimate: estimate, phase: phaseProbe, observed: make(chan struct{})}
 	s.explore.every = tuning.exploreEvery
 	return s
 }
 
-// Probe returns how many bytes of a chunk of size bytes the caller sends plain, in a flow of their own; 0:
-// none. The probe is in flight until that flow ends, whether it arrived or not, and picks may wait for
-// it. The first probe measures plain. A second, larger one measures it again if gzip may be current only
-// because slow start made the link look slow. rtt is the lowest observed round-trip time to the endpoint;
-// 0: unknown.
+// Probe returns how many bytes of a chunk of size bytes the caller sends plain, in a flow of their
+// own; 0: none. The probe is in flight until that flow ends, whether it arrived or not, and picks
+// may wait for it. The first probe measures plain. A second, larger one measures it again if gzip
+// may be current only because slow start made the link look slow. rtt is the lowest observed
+// round-trip time to the endpoint; 0: unknown.
 func (s *Selector) Probe(size int, rtt time.Duration) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +98,8 @@ func (s *Selector) Probe(size int, rtt time.Duration) (n int) {
 	return n
 }
 
-// doubtful reports whether plain may be better than gzip and was measured too low because of slow start.
+// doubtful reports whether plain may be better than gzip and was measured too low because of slow
+// start.
 func (s *Selector) doubtful() bool {
 	if s.probe.rechecked || s.plain.bytes > tuning.probeSize {
 		return false
@@ -107,8 +109,9 @@ func (s *Selector) doubtful() bool {
 	return s.plain.rate*took.Seconds()/corrected.Seconds() > s.gzip.rate
 }
 
-// Pick reports whether the next chunk is to be gzip. While nothing is observed and a probe is in flight, it
-// waits for the probe, but not for long: where a probe takes long, the link is slow and gzip is right.
+// Pick reports whether the next chunk is to be gzip. While nothing is observed and a probe is in
+// flight, it waits for the probe, but not for long: where a probe takes long, the link is slow and
+// gzip is right.
 func (s *Selector) Pick() (gzip bool) {
 	if s.probing() {
 		t := time.NewTimer(tuning.probeWait)
@@ -134,7 +137,8 @@ func (s *Selector) probing() bool {
 func (s *Selector) pick() (gzip bool) {
 	switch s.phase {
 	case phaseProbe:
-		// With gzip observed and no probe in flight, this chunk measures plain: small chunks have no probe.
+		// With gzip observed and no probe in flight, this chunk measures plain: small chunks have
+		// no probe.
 		return s.probe.inFlight || !s.gzip.observed()
 	case phaseEstimate:
 		return s.pickByEstimate()
@@ -154,8 +158,8 @@ func (s *Selector) pick() (gzip bool) {
 }
 
 // pickByEstimate picks gzip for all chunks if that should be much better and leaves the processors
-// headroom, because a plain chunk takes long over a slow link. If gzip should hardly be worse, it picks
-// gzip for a single chunk, to observe it.
+// headroom, because a plain chunk takes long over a slow link. If gzip should hardly be worse, it
+// picks gzip for a single chunk, to observe it.
 func (s *Selector) pickByEstimate() (gzip bool) {
 	plain := s.plain.rate
 	estimate := s.estimate(plain)
@@ -219,8 +223,8 @@ func (s *Selector) observe(o observation) {
 	}
 }
 
-// judge ends a trial. The new encoding stays if it is no slower by the wall clock. Otherwise its goodput is
-// corrected by the wall clock, and the change is reverted.
+// judge ends a trial. The new encoding stays if it is no slower by the wall clock. Otherwise its
+// goodput is corrected by the wall clock, and the change is reverted.
 func (s *Selector) judge() {
 	if s.clock.rate < s.toBeat {
 		s.current().rate = s.other().rate * s.clock.rate / s.toBeat
@@ -238,7 +242,8 @@ func (s *Selector) change() {
 	s.swap()
 }
 
-// revert makes the encoding before the trial current, and lengthens the interval between explorations.
+// revert makes the encoding before the trial current, and lengthens the interval between
+// explorations.
 func (s *Selector) revert() {
 	s.phase, s.explore.every = phaseSettled, s.explore.every*tuning.revertGrowth
 	s.swap()
@@ -268,8 +273,9 @@ func (s *Selector) goodput(gzip bool) *goodput {
 	return &s.plain
 }
 
-// gzipGoodput returns the goodput of gzip, bytes of the image a second, and the share of a chunk's time
-// that compression takes. Until gzip is observed, rate is an upper estimate from plain; 0: unknown.
+// gzipGoodput returns the goodput of gzip, bytes of the image a second, and the share of a chunk's
+// time that compression takes. Until gzip is observed, rate is an upper estimate from plain; 0:
+// unknown.
 func (s *Selector) gzipGoodput() (rate, busy float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,8 @@ type link struct {
 	busy        float64 // share of a gzip chunk's time for compression
 }
 
-// move sends a chunk of 4 MiB in virtual time, as the selector picks, and reports whether it was gzip.
+// move sends a chunk of 4 MiB in virtual time, as the selector picks, and reports whether it was
+// gzip.
 func (l link) move(c *Selector) bool {
 	if n := c.Probe(4*mib, 0); n > 0 {
 		f := c.Begin(false)
@@ -35,8 +36,8 @@ func (l link) move(c *Selector) bool {
 
 func doubled(plain float64) float64 { return min(360*mib, 2*plain) }
 
-// TestBetterEncodingIsSelected on every link. The other one is explored rarely, and the selector does not
-// oscillate.
+// TestBetterEncodingIsSelected on every link. The other one is explored rarely, and the selector
+// does not oscillate.
 func TestBetterEncodingIsSelected(t *testing.T) {
 	for name, l := range map[string]link{
 		"near":                           {1000 * mib, 130 * mib, 0},
@@ -80,8 +81,8 @@ func TestBetterEncodingIsSelected(t *testing.T) {
 	}
 }
 
-// TestTrialRevertsAWorseEncoding that looked better in the few chunks that explored it, because they had
-// the processors to themselves.
+// TestTrialRevertsAWorseEncoding that looked better in the few chunks that explored it, because
+// they had the processors to themselves.
 func TestTrialRevertsAWorseEncoding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewSelector(doubled)
@@ -139,8 +140,8 @@ func TestFailedProbeIsRepeated(t *testing.T) {
 	}
 }
 
-// TestOvertakenProbeKeepsGzip: on a slow link, where a gzip chunk arrives before the probe, chunks stay
-// gzip and do not wait.
+// TestOvertakenProbeKeepsGzip: on a slow link, where a gzip chunk arrives before the probe, chunks
+// stay gzip and do not wait.
 func TestOvertakenProbeKeepsGzip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewSelector(doubled)
@@ -181,8 +182,8 @@ func TestGoodEstimatePicksGzipForAll(t *testing.T) {
 	}
 }
 
-// TestCompressingChunksDoNotShareTheWire: a chunk that is still being compressed does not count among the
-// flows on the wire.
+// TestCompressingChunksDoNotShareTheWire: a chunk that is still being compressed does not count
+// among the flows on the wire.
 func TestCompressingChunksDoNotShareTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewSelector(doubled)
@@ -264,8 +265,8 @@ func TestSelectorFollowsALinkThatChanges(t *testing.T) {
 	})
 }
 
-// TestLongRoundTripDoesNotMakeALinkSlow: a probe whose time is mostly round trips is corrected soon, but
-// not at the cost of many plain chunks on a slow link.
+// TestLongRoundTripDoesNotMakeALinkSlow: a probe whose time is mostly round trips is corrected
+// soon, but not at the cost of many plain chunks on a slow link.
 func TestLongRoundTripDoesNotMakeALinkSlow(t *testing.T) {
 	for name, tc := range map[string]struct {
 		probe  time.Duration

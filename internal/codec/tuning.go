@@ -31,10 +31,11 @@ var tuning = struct {
 	clockSize    int // bytes of all chunks together for one wall-clock rate
 	revertGrowth int // factor of exploreEvery after a trial that failed
 }{
-	// 0.4 s at 10 Mbit/s, where a whole chunk takes 3.4 s; 4 ms at 1 Gbit/s, enough to distinguish it
-	// from 100 Mbit/s.
+	// 0.4 s at 10 Mbit/s, where a whole chunk takes 3.4 s; 4 ms at 1 Gbit/s, enough to distinguish
+	// it from 100 Mbit/s.
 	probeSize: 512 << 10,
-	// A cold start on loopback took more than 20 ms; with less, the first chunks were compressed in vain.
+	// A cold start on loopback took more than 20 ms; with less, the first chunks were compressed in
+	// vain.
 	probeWait: 50 * time.Millisecond,
 	// At 1 Gbit/s and 20 ms, slow start is most of the time of 512 KiB. The congestion window grows
 	// meanwhile, so slow start is the smaller part of the time of 2 MiB.
@@ -46,26 +47,27 @@ var tuning = struct {
 	// The lowest observed round-trip time includes the endpoint's own time and may be too long.
 	maxDoubt: 32,
 
-	// A few milliseconds on a cold connection do not measure the link. A probe takes 21 ms at
-	// 200 Mbit/s: with 20 ms, chunks were sent plain there whenever the measured round-trip time was a
+	// A few milliseconds on a cold connection do not measure the link. A probe takes 21 ms at 200
+	// Mbit/s: with 20 ms, chunks were sent plain there whenever the measured round-trip time was a
 	// little too long.
 	coldTime: 15 * time.Millisecond,
-	// Below this, a single chunk explores gzip first: with a lower factor all chunks were compressed in vain
-	// at 1 Gbit/s (8% of 1 GiB).
+	// Below this, a single chunk explores gzip first: with a lower factor all chunks were
+	// compressed in vain at 1 Gbit/s (8% of 1 GiB).
 	headroom: 4,
 	// File systems' data shrink to between a half and a seventh; only the level depends on this.
 	estimateMargin: 2,
 
-	// Gzip uses the processors at both ends and so slows chunks in the other direction, which an exploring
-	// chunk does not show. At 1 Gbit/s on two cores uploads took 14% longer than plain; with this gain
-	// and the trial by the wall clock they take 1% longer.
+	// Gzip uses the processors at both ends and so slows chunks in the other direction, which an
+	// exploring chunk does not show. At 1 Gbit/s on two cores uploads took 14% longer than plain;
+	// with this gain and the trial by the wall clock they take 1% longer.
 	gzipGain:  1.5,
 	plainGain: 0.9,
 
 	// Eight whole chunks: enough for a smooth mean, few enough to follow a changing link.
 	ewmaBytes: 32 << 20,
 	busyGain:  1.0 / 8,
-	// An exploring chunk that takes twice as long costs 3% of 32 chunks, and less as the interval grows.
+	// An exploring chunk that takes twice as long costs 3% of 32 chunks, and less as the interval
+	// grows.
 	exploreEvery:  32,
 	exploreEarly:  8,
 	exploreWeight: 0.5, // as much as all earlier samples together, which are old

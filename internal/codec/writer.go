@@ -52,9 +52,9 @@ const (
 	sampleSize  = 4 << 10 // bytes
 )
 
-// compressible compresses evenly spread samples of p and reports whether they shrink by a tenth or more.
-// It takes less than 0.4 ms, while compressing a whole chunk in vain takes several milliseconds. Small
-// chunks are not worth sampling.
+// compressible compresses evenly spread samples of p and reports whether they shrink by a tenth or
+// more. It takes less than 0.4 ms, while compressing a whole chunk in vain takes several
+// milliseconds. Small chunks are not worth sampling.
 func compressible(p []byte) bool {
 	if len(p) <= sampleCount*sampleSize {
 		return true

@@ -108,7 +108,7 @@ func TestOverwrittenDriveIsTagged(t *testing.T) {
 	for range 2 {
 		tags, err := h.Opener.TagIncomplete(t.Context(), session, s.Target.Drive)
 		if err != nil || !tags.Incomplete || tags.Job {
-			t.Errorf("MarkOpen: got %+v, %v; want open, and no mark of the job", tags, err)
+			t.Errorf("TagIncomplete: got %+v, %v; want incomplete, not of the job", tags, err)
 		}
 	}
 	h.MustRun(s)
@@ -124,6 +124,6 @@ func TestOverwrittenDriveIsTagged(t *testing.T) {
 	}
 	tags, err := h.Opener.TargetTags(t.Context(), session, s.Target.Drive)
 	if err != nil || tags.Incomplete || !tags.Job {
-		t.Errorf("when it is complete: got %+v, %v; want the mark of the job, not open", tags, err)
+		t.Errorf("when it is complete: got %+v, %v; want of the job, complete", tags, err)
 	}
 }

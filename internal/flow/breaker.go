@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// A Breaker is the circuit breaker of one drive. A busy drive (409) is busy for every chunk. The first
-// call that is refused trips the breaker and keeps retrying alone; all others wait. So many chunks in
-// flight do not multiply the load of a busy drive. The zero Breaker is closed: it lets all calls pass.
-// It is safe for concurrent use.
+// A Breaker is the circuit breaker of one drive. A busy drive (409) is busy for every chunk. The
+// first call that is refused trips the breaker and keeps retrying alone; all others wait. So many
+// chunks in flight do not multiply the load of a busy drive. The zero Breaker is closed: it lets
+// all calls pass. It is safe for concurrent use.
 type Breaker struct {
 	mu      sync.Mutex
 	tripped chan struct{} // closed by Reset; nil: calls pass
 }
 
-// Wait returns nil once the breaker lets calls pass, ErrDrained when drain closes, and ctx's error when
-// ctx ends.
+// Wait returns nil once the breaker lets calls pass, ErrDrained when drain closes, and ctx's error
+// when ctx ends.
 func (b *Breaker) Wait(ctx context.Context, drain <-chan struct{}) error {
 	b.mu.Lock()
 	tripped := b.tripped

@@ -16,10 +16,11 @@ const (
 	ReadBack                  // from the target
 )
 
-// A Duplex keeps both directions of a link busy. Without it, chunks that are written together are also
-// read back together, while the other direction is idle. So it limits the calls in each direction to a
-// share of the chunks in flight. The share is the direction's part of a chunk's time: a half where both
-// directions take equally long, and nearly all for writing where the drive writes slowly.
+// A Duplex keeps both directions of a link busy. Without it, chunks that are written together are
+// also read back together, while the other direction is idle. So it limits the calls in each
+// direction to a share of the chunks in flight. The share is the direction's part of a chunk's
+// time: a half where both directions take equally long, and nearly all for writing where the drive
+// writes slowly.
 //
 // A nil Duplex limits nothing. It is safe for concurrent use.
 type Duplex struct {
@@ -33,23 +34,24 @@ type Duplex struct {
 	writeShare float64       // share of the limit for writing, from 0 to 1
 }
 
-// callTimes is an exponentially weighted sum over successful calls: each rebalance halves the weight of
-// the calls before it.
+// callTimes is an exponentially weighted sum over successful calls: each rebalance halves the
+// weight of the calls before it.
 type callTimes struct{ seconds, count float64 }
 
-// NewDuplex returns a Duplex that gives each direction half of limit's result until calls in both have
-// been observed. limit returns how many chunks may be in flight, at least 1, such as [Window.Limit]. The
-// Duplex calls it for each call; it must not call the Duplex.
+// NewDuplex returns a Duplex that gives each direction half of limit's result until calls in both
+// have been observed. limit returns how many chunks may be in flight, at least 1, such as
+// [Window.Limit]. The Duplex calls it for each call; it must not call the Duplex.
 func NewDuplex(limit func() int) *Duplex {
 	return &Duplex{limit: limit, ended: make(chan struct{}), writeShare: 0.5}
 }
 
-// Begin waits until fewer calls run in direction dir than its share allows, and then counts one more. It
-// returns ctx's error if ctx ends first. After nil the caller calls End when its call has ended.
+// Begin waits until fewer calls run in direction dir than its share allows, and then counts one
+// more. It returns ctx's error if ctx ends first. After nil the caller calls End when its call has
+// ended.
 //
-// All waiting calls check again each time a call ends, in either direction, so they also use a limit that
-// has grown. No call waits for ever: each direction may run at least one call, so while a call waits,
-// another one of its direction runs.
+// All waiting calls check again each time a call ends, in either direction, so they also use a
+// limit that has grown. No call waits for ever: each direction may run at least one call, so while
+// a call waits, another one of its direction runs.
 func (d *Duplex) Begin(ctx context.Context, dir Direction) error {
 	if d == nil {
 		return ctx.Err()
@@ -93,9 +95,9 @@ func (d *Duplex) Running(dir Direction) int {
 	return d.running[dir]
 }
 
-// Observe records the duration of a successful call in direction dir, before its End. took has the time
-// of the link and the drive and no other waits. After as many calls as chunks may be in flight, the
-// shares are set from the mean durations.
+// Observe records the duration of a successful call in direction dir, before its End. took has the
+// time of the link and the drive and no other waits. After as many calls as chunks may be in
+// flight, the shares are set from the mean durations.
 func (d *Duplex) Observe(dir Direction, took time.Duration) {
 	if d == nil {
 		return
@@ -118,8 +120,8 @@ func (d *Duplex) maxCalls(dir Direction) int {
 	return max(1, int(math.Round(float64(d.limit())*share)))
 }
 
-// rebalance sets the shares by the mean duration of a call in each direction. Sums would be wrong: at the
-// start of a job more chunks have been written than read back.
+// rebalance sets the shares by the mean duration of a call in each direction. Sums would be wrong:
+// at the start of a job more chunks have been written than read back.
 func (d *Duplex) rebalance() {
 	if d.calls[Write].count > 0 && d.calls[ReadBack].count > 0 {
 		write, read := d.calls[Write].mean(), d.calls[ReadBack].mean()

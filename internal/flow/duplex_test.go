@@ -43,8 +43,8 @@ func TestSharesFollowTheMeanTimeOfACall(t *testing.T) {
 	}
 }
 
-// TestSharesChangeOncePerLimit: the shares change after as many calls as chunks are in flight. Each change
-// halves the weight of older calls.
+// TestSharesChangeOncePerLimit: the shares change after as many calls as chunks are in flight. Each
+// change halves the weight of older calls.
 func TestSharesChangeOncePerLimit(t *testing.T) {
 	d := NewDuplex(fixedLimit(8))
 	observe := func(write time.Duration, pairs int) {

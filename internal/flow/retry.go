@@ -12,9 +12,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Policy says how long a job retries. Each limit is how long one operation may keep failing, counted
-// from its first failure. The wait between two tries grows from Base to Cap, with full jitter. Waits that
-// the other side asks for (Retry-After) do not count towards these limits; RequestedWait limits them.
+// Policy says how long a job retries. Each limit is how long one operation may keep failing,
+// counted from its first failure. The wait between two tries grows from Base to Cap, with full
+// jitter. Waits that the other side asks for (Retry-After) do not count towards these limits;
+// RequestedWait limits them.
 type Policy struct {
 	Base, Cap     time.Duration
 	Connect       time.Duration // an endpoint that has not responded to this job yet and cannot be reached
@@ -24,8 +25,8 @@ type Policy struct {
 	RequestedWait time.Duration // sum of the waits that endpoints ask one job for; 0: no limit
 }
 
-// DefaultPolicy survives an endpoint that is unreachable for minutes during a transfer, but fails soon
-// if the endpoint has never responded.
+// DefaultPolicy survives an endpoint that is unreachable for minutes during a transfer, but fails
+// soon if the endpoint has never responded.
 var DefaultPolicy = Policy{
 	Base: 200 * time.Millisecond, Cap: 15 * time.Second,
 	Connect: 15 * time.Second, Call: 10 * time.Minute, Busy: 10 * time.Minute, NotYetVisible: 2 * time.Minute,
@@ -35,8 +36,8 @@ var DefaultPolicy = Policy{
 // LongWait is the shortest wait that is shown to users, and that a stopping worker cuts short.
 const LongWait = 10 * time.Second
 
-// limit returns how long an operation may keep failing with code. reached says that the endpoint has
-// responded to this job before.
+// limit returns how long an operation may keep failing with code. reached says that the endpoint
+// has responded to this job before.
 func (p *Policy) limit(code transfer.Code, reached bool) time.Duration {
 	switch {
 	case code.Retry() == transfer.RetryDrive:
@@ -57,11 +58,12 @@ type Retry struct {
 	Verdict transfer.Retry  // a failure with another verdict ends the loop
 	Reached bool            // the endpoint has responded to this job before
 	Drain   <-chan struct{} // ends the waits when it closes; nil: nothing does
-	// InFlight says that the operation is part of a chunk in flight, which a stopping worker finishes:
-	// Drain ends only waits of at least LongWait that the other side asked for.
+	// InFlight says that the operation is part of a chunk in flight, which a stopping worker
+	// finishes: Drain ends only waits of at least LongWait that the other side asked for.
 	InFlight      bool
 	RequestedWait *RequestedWait // sum of the waits that endpoints asked the job for; nil: not counted
-	// OnFailure is called for each failure with the verdict, before the wait or before Run gives up.
+	// OnFailure is called for each failure with the verdict, before the wait or before Run gives
+	// up.
 	OnFailure func(err error, p Pause)
 }
 
@@ -72,13 +74,13 @@ type Pause struct {
 	GivesUp time.Time // when the tries end, unless the other side asks for more waits
 }
 
-// Run calls op until it succeeds, fails with another verdict, or has failed for too long. err is the
-// error of a first call that the caller has made already.
+// Run calls op until it succeeds, fails with another verdict, or has failed for too long. err is
+// the error of a first call that the caller has made already.
 func (r *Retry) Run(ctx context.Context, err error, op func() error) error {
 	started, tries, requested := time.Now(), 1, time.Duration(0)
 	pause := backoff.NewExponentialBackOff()
-	// A factor of 1 spreads each wait over 0 to twice its length, so that clients which failed together
-	// do not retry together.
+	// A factor of 1 spreads each wait over 0 to twice its length, so that clients which failed
+	// together do not retry together.
 	pause.InitialInterval, pause.MaxInterval, pause.RandomizationFactor = r.Policy.Base, r.Policy.Cap, 1
 	for err != nil && transfer.CodeOf(err).Retry() == r.Verdict && !GaveUp(err) {
 		ask, wait := retryAfter(err), pause.NextBackOff()
@@ -164,8 +166,8 @@ func retryAfter(err error) time.Duration {
 
 var errGaveUp = errors.New("gave up")
 
-// GaveUp reports whether err is from an operation that was retried for as long as the policy allows. An
-// operation that contains it does not retry it again.
+// GaveUp reports whether err is from an operation that was retried for as long as the policy
+// allows. An operation that contains it does not retry it again.
 func GaveUp(err error) bool { return errors.Is(err, errGaveUp) }
 
 func gaveUp(err error, tries int, failing time.Duration) error {
@@ -184,7 +186,8 @@ func gaveUp(err error, tries int, failing time.Duration) error {
 	return e
 }
 
-// Wait waits for d. It ends early with ErrDrained when drain closes, and with ctx's error when ctx ends.
+// Wait waits for d. It ends early with ErrDrained when drain closes, and with ctx's error when ctx
+// ends.
 func Wait(ctx context.Context, drain <-chan struct{}, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

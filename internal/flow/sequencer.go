@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A Sequencer runs numbered operations of concurrent goroutines in order: operation n runs after the
-// operations 0 to n-1 have succeeded. It is safe for concurrent use.
+// A Sequencer runs numbered operations of concurrent goroutines in order: operation n runs after
+// the operations 0 to n-1 have succeeded. It is safe for concurrent use.
 type Sequencer struct {
 	mu      sync.Mutex
 	next    int64                   // the number that runs next
@@ -17,9 +17,9 @@ type Sequencer struct {
 func NewSequencer() *Sequencer { return &Sequencer{waiting: make(map[int64]chan struct{})} }
 
 // Do waits until all operations before n have succeeded, then runs op in the caller's goroutine and
-// releases operation n+1. It returns op's error, or ctx's error if ctx ends before op begins. After an
-// error no later operation runs until Do succeeds for n. Each number succeeds once, and one goroutine
-// at a time calls Do for it.
+// releases operation n+1. It returns op's error, or ctx's error if ctx ends before op begins. After
+// an error no later operation runs until Do succeeds for n. Each number succeeds once, and one
+// goroutine at a time calls Do for it.
 func (s *Sequencer) Do(ctx context.Context, n int64, op func() error) error {
 	if err := s.wait(ctx, n); err != nil {
 		return err

@@ -32,8 +32,8 @@ func TestSequencerRunsInOrder(t *testing.T) {
 	})
 }
 
-// TestSequencerStopsAtAnError: no operation runs after one that failed, and waiting ones end with their
-// context.
+// TestSequencerStopsAtAnError: no operation runs after one that failed, and waiting ones end with
+// their context.
 func TestSequencerStopsAtAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -61,8 +61,8 @@ func TestSequencerStopsAtAnError(t *testing.T) {
 	})
 }
 
-// TestSequencerContinuesAfterARetry: after an operation failed, or its context ended, a later success with
-// the same number releases the next one.
+// TestSequencerContinuesAfterARetry: after an operation failed, or its context ended, a later
+// success with the same number releases the next one.
 func TestSequencerContinuesAfterARetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, done := NewSequencer(), make(chan error, 1)

@@ -16,11 +16,11 @@ const (
 	splitSample = 8
 	// slowPiece is how long a piece of maxPiece must keep the link busy for chunks to be split. At
 	// 1 Gbit/s a piece takes 10 to 13 ms, and splitting costs 5 to 15%: the pipeline fills quickly
-	// anyway, and more calls cost more. At 200 Mbit/s a piece takes 17 ms compressed and 45 ms plain,
-	// and splitting gains 7 to 10%.
+	// anyway, and more calls cost more. At 200 Mbit/s a piece takes 17 ms compressed and 45 ms
+	// plain, and splitting gains 7 to 10%.
 	slowPiece = 14 * time.Millisecond
-	// longPiece is how long a piece may keep the link busy, unless it is of minPiece: for the time of a
-	// few pieces, one direction is idle at the start of a copy, and the other at its end.
+	// longPiece is how long a piece may keep the link busy, unless it is of minPiece: for the time
+	// of a few pieces, one direction is idle at the start of a copy, and the other at its end.
 	longPiece = 30 * time.Millisecond
 	// linkShare is how many times as long as a piece of halfPiece one of maxPiece, twice its size,
 	// must take for chunks to be split: then the link is a third of the longer one's time. Where a
@@ -28,8 +28,8 @@ const (
 	linkShare = 1.2
 	// spareCalls is how many calls run in each direction beyond those that hide the latency.
 	spareCalls = 2
-	// splitFor is for how many chunks a new decision is kept. Each time the decision is repeated, it is
-	// kept for twice as long, so that probing costs less and less.
+	// splitFor is for how many chunks a new decision is kept. Each time the decision is repeated,
+	// it is kept for twice as long, so that probing costs less and less.
 	splitFor = 64
 )
 
@@ -42,11 +42,11 @@ const (
 	splitSettled splitPhase = "settled" // keeps a decision
 )
 
-// A Split decides whether chunks that are written and read back are split into pieces, and of what size.
-// A lane that writes one piece over a slow link while it reads back the piece before keeps both
-// directions busy from the first piece to the last. Whole chunks leave one direction idle until the
-// first chunks are written, and the other after the last chunks are written. A nil Split never splits. It
-// is safe for concurrent use.
+// A Split decides whether chunks that are written and read back are split into pieces, and of what
+// size. A lane that writes one piece over a slow link while it reads back the piece before keeps
+// both directions busy from the first piece to the last. Whole chunks leave one direction idle
+// until the first chunks are written, and the other after the last chunks are written. A nil Split
+// never splits. It is safe for concurrent use.
 //
 //	phase     observed                                                  next phase
 //	probe     the link is fast                                          settled, whole chunks
@@ -74,8 +74,8 @@ type callMeans struct {
 	seconds, running float64 // sums of the durations, and of the calls running
 }
 
-// NewSplit returns a Split in phase probe for chunks of chunkSize bytes; nil if they are too small to be
-// split. rtt is the longer round-trip time of the source and the target.
+// NewSplit returns a Split in phase probe for chunks of chunkSize bytes; nil if they are too small
+// to be split. rtt is the longer round-trip time of the source and the target.
 func NewSplit(chunkSize int, rtt time.Duration) *Split {
 	if chunkSize <= maxPiece {
 		return nil
@@ -83,8 +83,8 @@ func NewSplit(chunkSize int, rtt time.Duration) *Split {
 	return &Split{rtt: rtt, phase: splitProbe}
 }
 
-// Piece returns the piece size for the next chunk, which has size bytes. A result of size means that the
-// chunk is not split.
+// Piece returns the piece size for the next chunk, which has size bytes. A result of size means
+// that the chunk is not split.
 func (s *Split) Piece(size int) int {
 	if s == nil {
 		return size
@@ -106,8 +106,8 @@ func (s *Split) Piece(size int) int {
 	return min(maxPiece, size)
 }
 
-// Calls returns how many calls keep one direction of the link busy when all chunks are split; 0: chunks
-// are not split, or the number is not known yet.
+// Calls returns how many calls keep one direction of the link busy when all chunks are split; 0:
+// chunks are not split, or the number is not known yet.
 func (s *Split) Calls() int {
 	if s == nil {
 		return 0
@@ -155,8 +155,8 @@ func (m *callMeans) add(took time.Duration, running int) {
 // mean is the mean duration of a call, in seconds.
 func (m *callMeans) mean() float64 { return m.seconds / float64(m.count) }
 
-// busy is how long a call keeps the link busy, in seconds, if its whole duration is the link's: k calls
-// at once take k times as long.
+// busy is how long a call keeps the link busy, in seconds, if its whole duration is the link's: k
+// calls at once take k times as long.
 func (m *callMeans) busy() float64 { return m.seconds / m.running }
 
 // decide ends a phase that has enough observations.
@@ -172,7 +172,8 @@ func (s *Split) decide() {
 	}
 }
 
-// compare decides by how much longer a piece of twice the size takes: the difference is the link's time.
+// compare decides by how much longer a piece of twice the size takes: the difference is the link's
+// time.
 func (s *Split) compare() {
 	half, full := s.half.busy(), s.full.busy()
 	busy := min(maxPiece/(maxPiece-halfPiece)*(full-half), full)

@@ -9,24 +9,25 @@ import (
 
 // The constants of a [Window]. docs/performance.md, "Chunks in flight", has the measurements.
 const (
-	// slowStartLimit is how many chunks are in flight until the first one is done. At 10 Mbit/s, 64 MiB
-	// take 60 s with 4 in flight, 67 s with 8 and 76 s with 16: the first chunks are all written at
-	// once and the last are all read back at once, while one direction of the link is idle.
+	// slowStartLimit is how many chunks are in flight until the first one is done. At 10 Mbit/s, 64
+	// MiB take 60 s with 4 in flight, 67 s with 8 and 76 s with 16: the first chunks are all
+	// written at once and the last are all read back at once, while one direction of the link is
+	// idle.
 	slowStartLimit = 4
-	// slowChunk is how long a chunk may take for the limit to grow. On a link where a chunk takes 2 s,
-	// a larger limit makes calls longer until a gateway cuts them, and a crash loses more. If the first
-	// chunk is quicker, the limit doubles at once: on loopback 8 in flight move as much as 16, and
-	// 20 ms of latency need 16 (2.56 s with 8, 1.99 s with 16).
+	// slowChunk is how long a chunk may take for the limit to grow. On a link where a chunk takes 2
+	// s, a larger limit makes calls longer until a gateway cuts them, and a crash loses more. If
+	// the first chunk is quicker, the limit doubles at once: on loopback 8 in flight move as much
+	// as 16, and 20 ms of latency need 16 (2.56 s with 8, 1.99 s with 16).
 	slowChunk = 2 * time.Second
-	// farRTT is the round-trip time from which slow start is skipped: its first chunk takes four round
-	// trips.
+	// farRTT is the round-trip time from which slow start is skipped: its first chunk takes four
+	// round trips.
 	farRTT = 50 * time.Millisecond
 	// climbGain is the factor by which a doubled limit must move more to be kept. A round has few
 	// chunks, so its rate is imprecise, and a smaller gain is noise.
 	climbGain = 1.1
-	// firstHold is for how many rounds a limit is held before the next climb. It is short because the
-	// first rounds have few chunks and mislead. Each climb that gains nothing doubles it, so such
-	// climbs cost less and less.
+	// firstHold is for how many rounds a limit is held before the next climb. It is short because
+	// the first rounds have few chunks and mislead. Each climb that gains nothing doubles it, so
+	// such climbs cost less and less.
 	firstHold = 4
 	// backOffHold is for how many rounds a limit is held after it was halved because of failures.
 	backOffHold = 32
@@ -42,13 +43,13 @@ const (
 	phaseBackOff   phase = "back off"   // keeps a limit that was halved because of failures
 )
 
-// A Window limits how many chunks a job has in flight, and finds the best limit. It climbs while more
-// chunks in flight move more bytes a second, and backs off when the endpoint throttles or calls fail. A
-// goroutine that carries chunks calls Enter before its first chunk and Leave between chunks. It is safe
-// for concurrent use.
+// A Window limits how many chunks a job has in flight, and finds the best limit. It climbs while
+// more chunks in flight move more bytes a second, and backs off when the endpoint throttles or
+// calls fail. A goroutine that carries chunks calls Enter before its first chunk and Leave between
+// chunks. It is safe for concurrent use.
 //
-// It measures in rounds. A round has as many chunks as the limit, each carried from its beginning to its
-// end while the limit did not change.
+// It measures in rounds. A round has as many chunks as the limit, each carried from its beginning
+// to its end while the limit did not change.
 type Window struct {
 	fixed bool // the caller set the limit
 	most  int  // maximum of limit
@@ -73,16 +74,17 @@ type round struct {
 	failures int           // calls that failed and are retried
 }
 
-// rate is how many bytes a second the round moved with limit chunks in flight. Chunks end in bursts, so
-// it is computed from the mean duration of a chunk, not from the wall clock.
+// rate is how many bytes a second the round moved with limit chunks in flight. Chunks end in
+// bursts, so it is computed from the mean duration of a chunk, not from the wall clock.
 func (r round) rate(limit int) float64 { return float64(r.bytes) / r.took.Seconds() * float64(limit) }
 
 // slow reports whether chunks take so long that a larger limit would do harm.
 func (r round) slow() bool { return r.took >= slowChunk*time.Duration(r.chunks) }
 
-// NewWindow returns a window whose limit starts small and never exceeds most, which is at least 1. fixed
-// above 0 sets the limit: then the window ignores throttling, and halves the limit only for rounds with
-// more failures than chunks. rtt is the longer round-trip time of the source and the target; 0: unknown.
+// NewWindow returns a window whose limit starts small and never exceeds most, which is at least 1.
+// fixed above 0 sets the limit: then the window ignores throttling, and halves the limit only for
+// rounds with more failures than chunks. rtt is the longer round-trip time of the source and the
+// target; 0: unknown.
 func NewWindow(fixed, most int, rtt time.Duration) *Window {
 	if fixed > 0 {
 		return &Window{fixed: true, limit: fixed, most: fixed, phase: phaseClimb}
@@ -137,8 +139,8 @@ func (w *Window) Enter() bool {
 	return true
 }
 
-// Leave reports whether the calling goroutine must end because the limit has fallen. If so, the window
-// does not count it any more.
+// Leave reports whether the calling goroutine must end because the limit has fallen. If so, the
+// window does not count it any more.
 func (w *Window) Leave() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -149,8 +151,8 @@ func (w *Window) Leave() bool {
 	return true
 }
 
-// ChunkDone counts a finished chunk of n bytes that was begun at began. A chunk that was begun before
-// the round, with another number in flight, does not count. A nil window counts nothing.
+// ChunkDone counts a finished chunk of n bytes that was begun at began. A chunk that was begun
+// before the round, with another number in flight, does not count. A nil window counts nothing.
 func (w *Window) ChunkDone(n int, began time.Time) {
 	if w == nil {
 		return
@@ -169,10 +171,10 @@ func (w *Window) ChunkDone(n int, began time.Time) {
 	}
 }
 
-// Failed counts a call that failed with code and is retried. CodeThrottled makes the window back off at
-// once. Other failures make it back off at the end of a round that had more failures than chunks.
-// CodeConflict, a busy drive, does not count: a smaller window does not end it sooner. A nil window
-// counts nothing.
+// Failed counts a call that failed with code and is retried. CodeThrottled makes the window back
+// off at once. Other failures make it back off at the end of a round that had more failures than
+// chunks. CodeConflict, a busy drive, does not count: a smaller window does not end it sooner. A
+// nil window counts nothing.
 func (w *Window) Failed(code transfer.Code) {
 	if w == nil || code == transfer.CodeConflict {
 		return
@@ -193,7 +195,7 @@ func (w *Window) newRound() { w.round = round{began: time.Now()} }
 //	slow start  quick chunk, no failure                 doubled  climb
 //	            otherwise                               same     climb
 //	climb       more failures than chunks               halved   back off
-//	            moved too little for a doubled limit    halved   hold; the next hold is twice as long
+//	            moved too little for a doubled limit    halved   hold; doubles the next hold
 //	            quick chunks, limit below the maximum   doubled  climb
 //	            otherwise                               same     hold
 //	hold,       more failures than chunks               halved   back off
@@ -239,8 +241,8 @@ func (w *Window) judgeClimb(r round) {
 	}
 }
 
-// hold keeps the limit for nextHold rounds. In a fixed window that is none: after it has backed off, it
-// climbs again at once.
+// hold keeps the limit for nextHold rounds. In a fixed window that is none: after it has backed
+// off, it climbs again at once.
 func (w *Window) hold() {
 	w.baseline, w.left = 0, w.nextHold
 	if w.left > 0 {
@@ -248,8 +250,8 @@ func (w *Window) hold() {
 	}
 }
 
-// backOff halves the limit. After CodeThrottled the round continues, and counts as the first one with the
-// new limit.
+// backOff halves the limit. After CodeThrottled the round continues, and counts as the first one
+// with the new limit.
 func (w *Window) backOff() {
 	w.phase, w.left, w.baseline = phaseBackOff, backOffHold, 0
 	w.limit = max(1, w.limit/2)

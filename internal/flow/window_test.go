@@ -35,8 +35,8 @@ func TestSlowStartDoublesForAQuickFirstChunk(t *testing.T) {
 	}
 }
 
-// TestWindowBacksOff: the limit halves once in a round in which the endpoint throttles or more calls fail
-// than chunks are done. Throttling does not change a fixed limit.
+// TestWindowBacksOff: the limit halves once in a round in which the endpoint throttles or more
+// calls fail than chunks are done. Throttling does not change a fixed limit.
 func TestWindowBacksOff(t *testing.T) {
 	w := NewWindow(0, 16, 0)
 	w.limit, w.running = 16, 16
@@ -61,8 +61,8 @@ func TestWindowBacksOff(t *testing.T) {
 	}
 }
 
-// TestWindowFollowsItsTable holds the table at finishRound: after one round a window has the next limit
-// and phase.
+// TestWindowFollowsItsTable holds the table at finishRound: after one round a window has the next
+// limit and phase.
 func TestWindowFollowsItsTable(t *testing.T) {
 	const (
 		chunk = 1 << 20
@@ -183,8 +183,8 @@ func TestEnterAndLeaveFollowTheLimit(t *testing.T) {
 	}
 }
 
-// TestOnlyChunksOfTheRoundCount: chunks do not count that began before the round, or while fewer were in
-// flight than the limit of a climb.
+// TestOnlyChunksOfTheRoundCount: chunks do not count that began before the round, or while fewer
+// were in flight than the limit of a climb.
 func TestOnlyChunksOfTheRoundCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := NewWindow(0, 16, farRTT)

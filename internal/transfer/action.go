@@ -2,18 +2,18 @@ package transfer
 
 import "errors"
 
-// Action is what a job does with its source and target. It follows from the kind of the job, and for a
-// clone from whether both drives are on one endpoint.
+// Action is what a job does with its source and target. It follows from the kind of the job, and
+// for a clone from whether both drives are on one endpoint.
 type Action struct {
-	// Writes says that chunks are written to the target; otherwise the target is only compared with the
-	// source.
+	// Writes says that chunks are written to the target; otherwise the target is only compared with
+	// the source.
 	Writes bool
-	// EndpointCopies says that the target's endpoint copies the source by itself, before the two are
-	// compared.
+	// EndpointCopies says that the target's endpoint copies the source by itself, before the two
+	// are compared.
 	EndpointCopies bool
-	// RereadsSource and RereadsTarget say which ends a full verification reads once more. Only a second
-	// read shows a bit that was flipped between a drive and this host, or an error of a disk whose
-	// host caches writes.
+	// RereadsSource and RereadsTarget say which ends a full verification reads once more. Only a
+	// second read shows a bit that was flipped between a drive and this host, or an error of a disk
+	// whose host caches writes.
 	RereadsSource, RereadsTarget bool
 }
 

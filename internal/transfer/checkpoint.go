@@ -7,8 +7,8 @@ const maxImageSize = 1 << 56
 // many chunks. A chunk that is half image and half tail has two entries.
 const TailIndex = 1 << 48
 
-// Validate rejects a checkpoint that no attempt can have saved: other programs may write where it is
-// stored, and disks fail. Its errors have CodeInvalid.
+// Validate rejects a checkpoint that no attempt can have saved: other programs may write where it
+// is stored, and disks fail. Its errors have CodeInvalid.
 func (c *Checkpoint) Validate() error {
 	p := &c.Plan
 	switch {

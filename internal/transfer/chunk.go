@@ -20,8 +20,8 @@ type Extent struct {
 	Off, Len int64
 }
 
-// Chunk is the unit of work: Len bytes at offset Off of the image. Index is Off divided by the job's
-// chunk size.
+// Chunk is the unit of work: Len bytes at offset Off of the image. Index is Off divided by the
+// job's chunk size.
 type Chunk struct {
 	Index int64
 	Off   int64

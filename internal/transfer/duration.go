@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// ParseDuration parses a duration as users type it: a sum of decimal numbers with the units ns, us, ms,
-// s, m, h and d (24 hours), such as 90s, 1h30m or 7d. Negative durations are invalid. Its errors have
-// CodeInvalid.
+// ParseDuration parses a duration as users type it: a sum of decimal numbers with the units ns, us,
+// ms, s, m, h and d (24 hours), such as 90s, 1h30m or 7d. Negative durations are invalid. Its
+// errors have CodeInvalid.
 func ParseDuration(s string) (time.Duration, error) {
 	var days time.Duration
 	hours := s // and smaller units

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Code says what kind of failure an Error is. It is part of the users' contract: a job's JSON has it,
-// and it decides the exit status.
+// Code says what kind of failure an Error is. It is part of the users' contract: a job's JSON has
+// it, and it decides the exit status.
 type Code string
 
 // The codes, each with its exit status, HTTP status and retry verdict in the table below.
@@ -117,12 +117,13 @@ type Error struct {
 	Err        error         // the cause; never empty
 }
 
-// ErrLost is in the chain of an error of a target that may have lost earlier writes, whatever reads of
-// it return: a kernel reports a failed write to the disk only once. The next attempt starts over.
+// ErrLost is in the chain of an error of a target that may have lost earlier writes, whatever reads
+// of it return: a kernel reports a failed write to the disk only once. The next attempt starts
+// over.
 var ErrLost = errors.New("what was written may be lost")
 
-// ErrNotCarriedOut matches (errors.Is) the error of a call that the other side has rejected without any
-// effect, whatever the error's code.
+// ErrNotCarriedOut matches (errors.Is) the error of a call that the other side has rejected without
+// any effect, whatever the error's code.
 var ErrNotCarriedOut = errors.New("not carried out")
 
 // NotCarriedOut returns err so that it also matches ErrNotCarriedOut. Its text stays.
@@ -134,15 +135,15 @@ func (e notCarriedOut) Unwrap() error { return e.error }
 
 func (notCarriedOut) Is(target error) bool { return target == ErrNotCarriedOut }
 
-// ErrFinished is in the chain of an error of a target that has changed since the job completed it. No
-// later attempt of the job writes the target.
+// ErrFinished is in the chain of an error of a target that has changed since the job completed it.
+// No later attempt of the job writes the target.
 var ErrFinished = errors.New("an earlier run of the job finished it")
 
 // maxRetryAfter bounds the wait that an endpoint can ask for.
 const maxRetryAfter = time.Hour
 
-// ParseRetryAfter parses a Retry-After header, which is seconds or a date (RFC 9110, 10.2.3). It returns
-// the wait from now, at most an hour; 0 for any other text.
+// ParseRetryAfter parses a Retry-After header, which is seconds or a date (RFC 9110, 10.2.3). It
+// returns the wait from now, at most an hour; 0 for any other text.
 func ParseRetryAfter(s string, now time.Time) time.Duration {
 	if n, err := strconv.Atoi(s); err == nil || errors.Is(err, strconv.ErrRange) {
 		return min(time.Duration(max(n, 0)), maxRetryAfter/time.Second) * time.Second
@@ -167,8 +168,8 @@ func Errorf(code Code, hint, format string, args ...any) *Error {
 	return &Error{Code: code, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
-// CodeOf returns the code of the outermost Error in err's chain; CodeCanceled for a canceled context,
-// CodeFailed for any other error and "" for nil.
+// CodeOf returns the code of the outermost Error in err's chain; CodeCanceled for a canceled
+// context, CodeFailed for any other error and "" for nil.
 func CodeOf(err error) Code {
 	var e *Error
 	switch {

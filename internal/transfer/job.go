@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// State is the state of a job: queued → running → succeeded, failed or canceled. A job becomes queued
-// again when its worker stops, or when a user retries it.
+// State is the state of a job: queued → running → succeeded, failed or canceled. A job becomes
+// queued again when its worker stops, or when a user retries it.
 type State string
 
 // The states of a job.
@@ -21,8 +21,8 @@ const (
 // Terminal reports whether a job in this state has ended.
 func (s State) Terminal() bool { return s == Succeeded || s == Failed || s == Canceled }
 
-// ParseStates parses names of states. Each text may hold several, separated by commas. Its errors have
-// CodeInvalid.
+// ParseStates parses names of states. Each text may hold several, separated by commas. Its errors
+// have CodeInvalid.
 func ParseStates(texts []string) (states []State, err error) {
 	for _, text := range texts {
 		for _, name := range strings.Split(text, ",") {
@@ -68,7 +68,7 @@ type Job struct {
 
 // Progress is what a job has done so far, in all attempts together.
 type Progress struct {
-	Drive    string    `json:"drive,omitempty"` // the target drive, or the source drive of a download; empty until known
+	Drive    string    `json:"drive,omitempty"` // the target, or the source of a download; empty until known
 	Size     int64     `json:"size"`            // of the image, bytes; 0 until known
 	Chunks   Chunks    `json:"chunks"`
 	Bytes    Bytes     `json:"bytes"`
@@ -85,13 +85,13 @@ type Progress struct {
 	Waiting *Waiting `json:"waiting,omitempty"`
 	// Waited is the sum of the waits that endpoints have asked for (Retry-After).
 	Waited Seconds `json:"waited,omitempty"`
-	// Rate is in bytes a second. For a running job it is Bytes.Done over the last seconds, 0 while no
-	// byte moves; for a job that has ended it is Bytes.Read over the job's whole time.
+	// Rate is in bytes a second. For a running job it is Bytes.Done over the last seconds, 0 while
+	// no byte moves; for a job that has ended it is Bytes.Read over the job's whole time.
 	Rate float64 `json:"rate"`
 }
 
-// Waiting describes a call that has failed and is retried, once the wait is longer than ten seconds or
-// the call has failed for as long.
+// Waiting describes a call that has failed and is retried, once the wait is longer than ten seconds
+// or the call has failed for as long.
 type Waiting struct {
 	Code    Code      `json:"code,omitempty"`    // of what came back
 	Cause   string    `json:"cause"`             // what was tried, and what came back
@@ -186,8 +186,8 @@ func NewJob(id string, spec *Spec, now time.Time) Job {
 	return j
 }
 
-// SetTimes sets AsOf and Seconds from the other fields, with now as the end of a job that has not ended.
-// It also sets Rate, unless the job is running.
+// SetTimes sets AsOf and Seconds from the other fields, with now as the end of a job that has not
+// ended. It also sets Rate, unless the job is running.
 func (j *Job) SetTimes(now time.Time) {
 	j.AsOf = now
 	if j.State != Running {

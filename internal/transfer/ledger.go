@@ -12,8 +12,9 @@ type Entry struct {
 // digest.
 const EntrySize = 8 + DigestSize
 
-// AppendEntries appends the encoded entries to b. A stored ledger is a concatenation of such encodings.
-// A later entry of a chunk replaces an earlier one, so a writer appends without reading the ledger.
+// AppendEntries appends the encoded entries to b. A stored ledger is a concatenation of such
+// encodings. A later entry of a chunk replaces an earlier one, so a writer appends without reading
+// the ledger.
 func AppendEntries(b []byte, entries []Entry) []byte {
 	for i := range entries {
 		b = binary.LittleEndian.AppendUint64(b, uint64(entries[i].Index))
@@ -22,8 +23,8 @@ func AppendEntries(b []byte, entries []Entry) []byte {
 	return b
 }
 
-// ParseEntries decodes a stored ledger. It ignores an incomplete entry at the end, which an interrupted
-// append leaves.
+// ParseEntries decodes a stored ledger. It ignores an incomplete entry at the end, which an
+// interrupted append leaves.
 func ParseEntries(b []byte) []Entry {
 	entries := make([]Entry, 0, len(b)/EntrySize)
 	for ; len(b) >= EntrySize; b = b[EntrySize:] {

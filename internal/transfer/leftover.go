@@ -13,8 +13,8 @@ const (
 // IncompleteTag is the tag of a drive that a job made, until the drive is complete.
 const IncompleteTag = jobTagPrefix + "incomplete"
 
-// OverwritingTag is the tag of a drive that existed before the job, from before the job's first write
-// until the drive is complete. id is the job's.
+// OverwritingTag is the tag of a drive that existed before the job, from before the job's first
+// write until the drive is complete. id is the job's.
 func OverwritingTag(id string) string { return overwritingTagPrefix + id }
 
 // JobTag is the tag of a drive that a job made, or has overwritten completely. id is the job's.
@@ -47,8 +47,8 @@ func MakerOf(tags []string) (job string) {
 	return job
 }
 
-// Leftover describes the drive that a job leaves when it ends without success: one that it made, or an
-// older one that it may have begun to write; empty: none.
+// Leftover describes the drive that a job leaves when it ends without success: one that it made, or
+// an older one that it may have begun to write; empty: none.
 func (p *Plan) Leftover(id string, target Ref) string {
 	switch {
 	case !target.IsDrive() || p.Finished:
@@ -65,8 +65,8 @@ func (p *Plan) Leftover(id string, target Ref) string {
 	return ""
 }
 
-// NoteLeftover adds the leftover drive to the error of a job that has ended without success. remedy says
-// how to remove the drive.
+// NoteLeftover adds the leftover drive to the error of a job that has ended without success. remedy
+// says how to remove the drive.
 func (j *Job) NoteLeftover(spec *Spec, p *Plan, remedy string) {
 	left := p.Leftover(j.ID, spec.Target)
 	if left == "" || j.Error == nil || j.State != Failed && j.State != Canceled {

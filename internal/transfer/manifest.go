@@ -1,6 +1,7 @@
 package transfer
 
-// ManifestVersion is the version of the manifest format that this program writes. It reads no other.
+// ManifestVersion is the version of the manifest format that this program writes. It reads no
+// other.
 const ManifestVersion = 1
 
 // Manifest has an image's size and digests. A drive or a file can be verified with it, without the

@@ -8,16 +8,17 @@ import (
 	"strings"
 )
 
-// Ref is a parsed address, the source or the target of a job: a drive on a named endpoint, a file on the
-// worker's host, a URL, or a standard stream. Exactly one of Endpoint and Path is set. With Endpoint
-// set, an empty Drive means a new drive.
+// Ref is a parsed address, the source or the target of a job: a drive on a named endpoint, a file
+// on the worker's host, a URL, or a standard stream. Exactly one of Endpoint and Path is set. With
+// Endpoint set, an empty Drive means a new drive.
 type Ref struct {
 	Endpoint string `json:"endpoint,omitempty"`
 	Drive    string `json:"drive,omitempty"`
 	Path     string `json:"path,omitempty"`
 }
 
-// Std is the path of standard input or output. Only a job that runs in the caller's process can use it.
+// Std is the path of standard input or output. Only a job that runs in the caller's process can use
+// it.
 const Std = "-"
 
 var (
@@ -25,13 +26,13 @@ var (
 	urlScheme    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`) // RFC 3986, 3.1
 )
 
-// ValidEndpointName reports whether s may name an endpoint: letters, digits, dot, dash and underscore,
-// with a letter or digit first.
+// ValidEndpointName reports whether s may name an endpoint: letters, digits, dot, dash and
+// underscore, with a letter or digit first.
 func ValidEndpointName(s string) bool { return endpointName.MatchString(s) }
 
-// EndpointURL parses an endpoint's URL: http(s)://HOST with an optional port and path, and nothing else.
-// base has no slash at its end. Errors have CodeInvalid and do not repeat the URL, which may hold a
-// password.
+// EndpointURL parses an endpoint's URL: http(s)://HOST with an optional port and path, and nothing
+// else. base has no slash at its end. Errors have CodeInvalid and do not repeat the URL, which may
+// hold a password.
 func EndpointURL(s string) (base string, err error) {
 	u, err := url.Parse(s)
 	switch {
@@ -48,8 +49,8 @@ func EndpointURL(s string) (base string, err error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// readURL returns nil if s is not a URL with a host. A host with several colons outside of brackets is
-// in fact a user and a password with an unescaped slash.
+// readURL returns nil if s is not a URL with a host. A host with several colons outside of brackets
+// is in fact a user and a password with an unescaped slash.
 func readURL(s string) *url.URL {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || strings.Count(u.Host, ":") > 1 && u.Host[0] != '[' {
@@ -100,8 +101,8 @@ func (r Ref) HoldsUser() bool {
 	return urlScheme.MatchString(r.Path) && (u == nil || u.User != nil)
 }
 
-// Redacted returns String without possible secrets: a URL's user, password, query and fragment. Of an
-// unparsable URL only the scheme is left.
+// Redacted returns String without possible secrets: a URL's user, password, query and fragment. Of
+// an unparsable URL only the scheme is left.
 func (r Ref) Redacted() string {
 	scheme := urlScheme.FindString(r.Path)
 	if scheme == "" {

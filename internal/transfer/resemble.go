@@ -2,8 +2,8 @@ package transfer
 
 import "strings"
 
-// Resembles reports whether name may be a mistyped known name: a prefix of at least three bytes, or at
-// most two edits away. It ignores case.
+// Resembles reports whether name may be a mistyped known name: a prefix of at least three bytes, or
+// at most two edits away. It ignores case.
 func Resembles(known, name string) bool {
 	known, name = strings.ToLower(known), strings.ToLower(name)
 	return len(name) >= 3 && strings.HasPrefix(known, name) || distance(known, name) <= min(2, len(known)/2)

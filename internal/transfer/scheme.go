@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// Scheme is one form of address, with the limits of the places that it names. A new kind of place is one
-// more Scheme in a program's list.
+// Scheme is one form of address, with the limits of the places that it names. A new kind of place
+// is one more Scheme in a program's list.
 type Scheme struct {
 	Name string
-	// Parse parses an address; ok is false if text does not have this form. An error has CodeInvalid
-	// and shows no password.
+	// Parse parses an address; ok is false if text does not have this form. An error has
+	// CodeInvalid and shows no password.
 	Parse func(text string) (r Ref, ok bool, err error)
 	// Owns reports whether r is of this form.
 	Owns func(r Ref) bool
-	// Check rejects a spec that this kind of place cannot carry out; nil: it can carry out every spec.
-	// Its errors have CodeInvalid.
+	// Check rejects a spec that this kind of place cannot carry out; nil: it can carry out every
+	// spec. Its errors have CodeInvalid.
 	Check func(s *Spec) error
 }
 
@@ -58,8 +58,8 @@ func (l Schemes) Check(spec *Spec) error {
 	return nil
 }
 
-// BadAddress returns the error for a text that is not an address. The error shows text, so the caller
-// redacts it first.
+// BadAddress returns the error for a text that is not an address. The error shows text, so the
+// caller redacts it first.
 func BadAddress(text, hint string) error {
 	return &Error{Op: "read address", Code: CodeInvalid, Err: fmt.Errorf("%q is not an address", text), Hint: hint}
 }
@@ -72,11 +72,11 @@ var (
 		Parse: func(text string) (Ref, bool, error) { return Ref{Path: Std}, text == Std, nil },
 		Owns:  Ref.IsStd,
 	}
-	// URLs are http://… and https://…. A text with another scheme is an error, not a path: a path is
-	// stored and shown, with any password in it.
+	// URLs are http://… and https://…. A text with another scheme is an error and not a path,
+	// because a path is stored and shown, with any password in it.
 	URLs = Scheme{Name: "url", Parse: parseURL, Owns: Ref.IsURL}
-	// Files are paths on the host that runs the job. Every non-empty text has this form, so Files is
-	// the last of a list.
+	// Files are paths on the host that runs the job. Every non-empty text has this form, so Files
+	// is the last of a list.
 	Files = Scheme{
 		Name: "file",
 		Parse: func(text string) (Ref, bool, error) {

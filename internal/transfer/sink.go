@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// Sink takes the bytes of an image by offset. Many goroutines write it at once, each chunk by one of
-// them.
+// Sink takes the bytes of an image by offset. Many goroutines write it at once, each chunk by one
+// of them.
 type Sink interface {
 	// Traits says how to write the sink. It returns the same value each time.
 	Traits() Traits
@@ -24,8 +24,8 @@ type Sink interface {
 // Traits is what a kind of sink demands and allows.
 type Traits struct {
 	// Rewritable says that chunks may be written in any order and more than once, and that a later
-	// attempt finds the chunks that an earlier one stored. Otherwise each chunk is written once, from
-	// the first to the last, zeros included.
+	// attempt finds the chunks that an earlier one stored. Otherwise each chunk is written once,
+	// from the first to the last, zeros included.
 	Rewritable bool
 	ReadBack   ReadBackTime
 	Zeros      Zeros
@@ -74,8 +74,8 @@ type ReadBacker interface {
 // DiskReader is a ReadBacker on this host, whose page cache holds what was written to the disk.
 type DiskReader interface {
 	ReadBacker
-	// ReadDisk is ReadBack from the disk, whatever the page cache holds. Writes that were not flushed
-	// before may be missing.
+	// ReadDisk is ReadBack from the disk, whatever the page cache holds. Writes that were not
+	// flushed before may be missing.
 	ReadDisk(ctx context.Context, c Chunk, w io.Writer) error
 }
 
@@ -96,8 +96,8 @@ const (
 	ReadDropped ReadVia = "dropped" // after POSIX_FADV_DONTNEED, where O_DIRECT does not work
 )
 
-// WriteBacker is a ReadBacker that writes and reads back in one pass, so that each block is compared
-// while it is in the processor's cache.
+// WriteBacker is a ReadBacker that writes and reads back in one pass, so that each block is
+// compared while it is in the processor's cache.
 type WriteBacker interface {
 	ReadBacker
 	// WriteBack is WriteChunk followed by ReadBack, block by block.
@@ -131,16 +131,16 @@ type Clearer interface {
 	ClearChunk(ctx context.Context, c Chunk) error
 }
 
-// Flusher is a Sink whose writes become durable only with a flush: the ledger has a chunk only after
-// the flush that covers it. It may be flushed while it is written.
+// Flusher is a Sink whose writes become durable only with a flush: the ledger has a chunk only
+// after the flush that covers it. It may be flushed while it is written.
 type Flusher interface {
-	// Flush makes all earlier writes durable. After ErrLost no earlier write counts, whatever a later
-	// Flush returns.
+	// Flush makes all earlier writes durable. After ErrLost no earlier write counts, whatever a
+	// later Flush returns.
 	Flush(ctx context.Context) error
 }
 
-// Discarder is a Sink that can remove what this job created, for a failure after which no attempt can
-// resume. It leaves alone what existed before the job.
+// Discarder is a Sink that can remove what this job created, for a failure after which no attempt
+// can resume. It leaves alone what existed before the job.
 type Discarder interface {
 	Discard(ctx context.Context) error
 }

@@ -12,9 +12,9 @@ import (
 type Source interface {
 	// Size is the image's length in bytes; -1 for a Stream before its end.
 	Size() int64
-	// Identity changes whenever the image may have changed: it holds a file's size and time of change,
-	// or an ETag. Two attempts of a job copy the same image only if both see the same identity.
-	// Empty: unknown.
+	// Identity changes whenever the image may have changed: it holds a file's size and time of
+	// change, or an ETag. Two attempts of a job copy the same image only if both see the same
+	// identity. Empty: unknown.
 	Identity() string
 	// Close releases what the source holds. No other method is called after it.
 	Close() error
@@ -22,19 +22,19 @@ type Source interface {
 
 // Mapper is a Source that knows where its data is.
 type Mapper interface {
-	// Extents yields the ranges that may hold data, ascending and without overlap. It leaves out holes
-	// and known zeros. It yields an error at most once, last. It may be called again.
+	// Extents yields the ranges that may hold data, ascending and without overlap. It leaves out
+	// holes and known zeros. It yields an error at most once, last. It may be called again.
 	Extents(ctx context.Context) iter.Seq2[Extent, error]
 }
 
-// ErrInOrder is in the chain of an error of a RandomAccess that can no longer be read by offset. The
-// worker then opens the source again, as a Stream.
+// ErrInOrder is in the chain of an error of a RandomAccess that can no longer be read by offset.
+// The worker then opens the source again, as a Stream.
 var ErrInOrder = errors.New("it can only be read in order")
 
 // Resembler is a Source that compares identities more loosely than byte by byte.
 type Resembler interface {
-	// Resembles reports whether the image may still be the one that had this other identity, so that
-	// only a comparison of the bytes decides.
+	// Resembles reports whether the image may still be the one that had this other identity, so
+	// that only a comparison of the bytes decides.
 	Resembles(identity string) bool
 }
 
@@ -50,9 +50,9 @@ type RandomAccess interface {
 // Stream is a Source that is read once and in order, and may not know its size before its end.
 type Stream interface {
 	Source
-	// Next fills p with the bytes that follow. n is less than len(p) only at the end of the image or
-	// with an error. At the end the error is io.EOF, with n = 0 if no bytes were left. One goroutine
-	// at a time calls it.
+	// Next fills p with the bytes that follow. n is less than len(p) only at the end of the image
+	// or with an error. At the end the error is io.EOF, with n = 0 if no bytes were left. One
+	// goroutine at a time calls it.
 	Next(ctx context.Context, p []byte) (n int, err error)
 }
 
@@ -75,8 +75,8 @@ var ErrTouched = errors.New("it was touched, and its content may have changed")
 
 // Unwatched is a Source whose image others may change without a trace while it is read.
 type Unwatched interface {
-	// UndetectedChanges describes, for users, the changes that Unchanged cannot detect; empty: none is
-	// known.
+	// UndetectedChanges describes, for users, the changes that Unchanged cannot detect; empty: none
+	// is known.
 	UndetectedChanges() string
 	// DropCache makes later reads come from where the image is stored, not from a cache.
 	DropCache() error
@@ -84,8 +84,8 @@ type Unwatched interface {
 
 // ChangeDetector is a Source that detects changes of its image since it was opened.
 type ChangeDetector interface {
-	// Unchanged returns an error with CodeSourceChanged if the image is not the one that was opened.
-	// It returns an error with ErrTouched once for each time that the image was touched.
+	// Unchanged returns an error with CodeSourceChanged if the image is not the one that was
+	// opened. It returns an error with ErrTouched once for each time that the image was touched.
 	Unchanged(ctx context.Context) error
 }
 

@@ -167,8 +167,8 @@ func NewSpec(kind Kind, source, target Ref) Spec {
 // WantsImageDigest reports whether the job computes the SHA-256 of the whole image.
 func (s *Spec) WantsImageDigest() bool { return s.ImageDigest || s.SHA256 != "" }
 
-// Validate checks the spec without any I/O. Its errors have CodeInvalid, or CodeExists for a target that
-// needs Overwrite.
+// Validate checks the spec without any I/O. Its errors have CodeInvalid, or CodeExists for a target
+// that needs Overwrite.
 func (s *Spec) Validate() error {
 	for _, check := range []func() error{
 		s.validateText, s.validateEnds, s.validateDrive, s.validateTransfer, s.validateOverwrite,
@@ -180,8 +180,8 @@ func (s *Spec) Validate() error {
 	return nil
 }
 
-// validateText rejects text that is not UTF-8. JSON would replace the invalid bytes, so two different
-// paths could become one.
+// validateText rejects text that is not UTF-8. JSON would replace the invalid bytes, so two
+// different paths could become one.
 func (s *Spec) validateText() error {
 	for _, r := range []Ref{s.Source, s.Target} {
 		if !utf8.ValidString(r.Path) {

@@ -76,7 +76,8 @@ func TestValidateEnds(t *testing.T) {
 	}
 }
 
-// TestUploadToAnExistingDriveNeedsOverwrite, for what the drive holds may be all that there is of it.
+// TestUploadToAnExistingDriveNeedsOverwrite, for what the drive holds may be all that there is of
+// it.
 func TestUploadToAnExistingDriveNeedsOverwrite(t *testing.T) {
 	s := NewSpec(Upload, image, drive)
 	if err := s.Validate(); CodeOf(err) != CodeExists {

@@ -16,17 +16,19 @@ type Meter interface {
 	AddChunk(gzip bool)
 }
 
-// Store keeps the state of a running job beyond its process, and returns orders from outside, such as
-// a cancellation, as errors of Save.
+// Store keeps the state of a running job beyond its process, and returns orders from outside, such
+// as a cancellation, as errors of Save.
 type Store interface {
 	// Load returns all that earlier attempts saved.
 	Load(ctx context.Context) (Checkpoint, error)
-	// Save adds c to the stored state, durably. An error with CodeCanceled, CodeFenced or CodeNotFound
-	// ends the attempt; after any other error the caller saves the same checkpoint again later.
+	// Save adds c to the stored state, durably. An error with CodeCanceled, CodeFenced or
+	// CodeNotFound ends the attempt; after any other error the caller saves the same checkpoint
+	// again later.
 	Save(ctx context.Context, c *Checkpoint) error
 }
 
-// Claimer is a Store that arbitrates between jobs: many may read a drive at once, or one may write it.
+// Claimer is a Store that arbitrates between jobs: many may read a drive at once, or one may write
+// it.
 type Claimer interface {
 	// Claim reserves the drive for this job for as long as the attempt runs. It is idempotent. It
 	// returns the mark of the last claim for writing before this one; "" if none is known.
@@ -34,8 +36,8 @@ type Claimer interface {
 	Claim(ctx context.Context, c Claim) (last string, err error)
 }
 
-// Clock is a Store with its own clock. Attempts on different hosts, whose clocks may differ, compare
-// times by it.
+// Clock is a Store with its own clock. Attempts on different hosts, whose clocks may differ,
+// compare times by it.
 type Clock interface {
 	// Now is the time by the store's clock. It makes no call, and is cheap.
 	Now() time.Time
@@ -48,17 +50,18 @@ type Claim struct {
 	// Names is what this host's config calls the endpoint. Earlier versions claimed drives by name.
 	Names []string
 	Drive string
-	// Mark is a new random value for each attempt that writes the drive. Later writers and readers see
-	// by it whether another job has written. Empty: the drive is only read, and others may read it too.
+	// Mark is a new random value for each attempt that writes the drive. Later writers and readers
+	// see by it whether another job has written. Empty: the drive is only read, and others may read
+	// it too.
 	Mark string
 }
 
 // Writes reports whether the drive is claimed for writing: no other job may read or write it.
 func (c Claim) Writes() bool { return c.Mark != "" }
 
-// Keys returns the keys of the claim: one for the endpoint itself, then one for each of its names. A
-// drive is claimed under all of them, because jobs of earlier versions, which know only a name, may
-// still run or be queued.
+// Keys returns the keys of the claim: one for the endpoint itself, then one for each of its names.
+// A drive is claimed under all of them, because jobs of earlier versions, which know only a name,
+// may still run or be queued.
 func (c Claim) Keys() []string {
 	keys := []string{c.Endpoint + ":" + c.Drive}
 	for _, name := range c.Names {
@@ -67,8 +70,9 @@ func (c Claim) Keys() []string {
 	return keys
 }
 
-// JoinMarks combines the marks that a drive has under several keys. Empty marks are unknown and do not
-// count. If the others are equal, the result is that mark; if not, it is a value that equals no mark.
+// JoinMarks combines the marks that a drive has under several keys. Empty marks are unknown and do
+// not count. If the others are equal, the result is that mark; if not, it is a value that equals no
+// mark.
 func JoinMarks(marks ...string) string {
 	var known []string
 	for _, mark := range marks {
@@ -84,8 +88,8 @@ type Checkpoint struct {
 	Plan     Plan
 	Progress Progress // counts so far
 	Reset    bool     // Save only: drop the entries that were saved before these
-	// Interim says, to Save only, that another save follows within a second. Observers may miss this
-	// one, and it must survive a crash of the process, not of the host.
+	// Interim says, to Save only, that another save follows within a second. Observers may miss
+	// this one, and it must survive a crash of the process, not of the host.
 	Interim bool
 	Entries []Entry // Load: all chunks done; Save: those done since the last Save
 }

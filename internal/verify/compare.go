@@ -7,9 +7,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Comparer is an io.Writer that hashes a chunk as it is read back. If it has the expected bytes, it also
-// compares each block while the block is in the processor's cache. So each chunk is hashed once, and
-// its digest is that of the stored bytes. One goroutine at a time uses it.
+// Comparer is an io.Writer that hashes a chunk as it is read back. If it has the expected bytes, it
+// also compares each block while the block is in the processor's cache. So each chunk is hashed
+// once, and its digest is that of the stored bytes. One goroutine at a time uses it.
 type Comparer struct {
 	h    hash.Hash
 	want []byte
@@ -26,8 +26,8 @@ func (c *Comparer) Reset(want []byte) {
 	c.want, c.n, c.diff = want, 0, -1
 }
 
-// Write takes the next bytes of the chunk. It never fails: Equal reports a difference, so that the digest
-// covers the whole chunk.
+// Write takes the next bytes of the chunk. It never fails: Equal reports a difference, so that the
+// digest covers the whole chunk.
 func (c *Comparer) Write(p []byte) (int, error) {
 	c.h.Write(p)
 	if c.want != nil && c.diff < 0 {
@@ -47,8 +47,8 @@ func (c *Comparer) compare(p []byte) {
 	}
 }
 
-// Equal reports whether the chunk equals the expected bytes. diff is the offset of the first difference
-// in the chunk.
+// Equal reports whether the chunk equals the expected bytes. diff is the offset of the first
+// difference in the chunk.
 func (c *Comparer) Equal() (diff int, ok bool) {
 	switch {
 	case c.diff >= 0:

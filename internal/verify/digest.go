@@ -12,9 +12,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Algorithm names the digest of chunks. BLAKE3 is as collision-resistant as SHA-256. It is several times
-// as fast as SHA-256 in plain instructions, and twice as fast as SHA-256 in the processor's SHA
-// extensions (docs/performance.md).
+// Algorithm names the digest of chunks. BLAKE3 is as collision-resistant as SHA-256. It is several
+// times as fast as SHA-256 in plain instructions, and twice as fast as SHA-256 in the processor's
+// SHA extensions (docs/performance.md).
 const Algorithm = "blake3"
 
 func newHash() hash.Hash { return blake3.New() }
@@ -36,8 +36,8 @@ func ZeroDigest(n int) transfer.Digest {
 }
 
 // Root returns the chunks root of an image of size bytes: the digest, in hexadecimal, of the
-// concatenated digests of all its chunks. chunks yields the chunks that are not all zeros, ascending by
-// index.
+// concatenated digests of all its chunks. chunks yields the chunks that are not all zeros,
+// ascending by index.
 func Root(size int64, chunkSize int, chunks iter.Seq2[int64, transfer.Digest]) string {
 	h := newHash()
 	var next int64
@@ -56,8 +56,8 @@ func Root(size int64, chunkSize int, chunks iter.Seq2[int64, transfer.Digest]) s
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// ImageHash computes the SHA-256 of an image from its chunks in order. Chunks that are left out count as
-// zeros. One goroutine at a time uses it.
+// ImageHash computes the SHA-256 of an image from its chunks in order. Chunks that are left out
+// count as zeros. One goroutine at a time uses it.
 type ImageHash struct {
 	h   hash.Hash
 	off int64
@@ -68,16 +68,16 @@ func NewImageHash() *ImageHash { return &ImageHash{h: sha256.New()} }
 
 var zeros [64 << 10]byte
 
-// Add adds the bytes at off, which is at or after the end of the bytes added last. The bytes between the
-// two are zeros.
+// Add adds the bytes at off, which is at or after the end of the bytes added last. The bytes
+// between the two are zeros.
 func (i *ImageHash) Add(off int64, p []byte) {
 	i.addZerosUntil(off)
 	i.h.Write(p)
 	i.off += int64(len(p))
 }
 
-// Sum returns the digest, in hexadecimal, of an image of size bytes. The bytes after those added last are
-// zeros.
+// Sum returns the digest, in hexadecimal, of an image of size bytes. The bytes after those added
+// last are zeros.
 func (i *ImageHash) Sum(size int64) string {
 	i.addZerosUntil(size)
 	return hex.EncodeToString(i.h.Sum(nil))

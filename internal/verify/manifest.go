@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// NewManifest returns the manifest of an image of size bytes. chunks has the digests of the chunks that
-// are not all zeros, by index. image is the SHA-256 of the whole image, or empty.
+// NewManifest returns the manifest of an image of size bytes. chunks has the digests of the chunks
+// that are not all zeros, by index. image is the SHA-256 of the whole image, or empty.
 func NewManifest(size int64, chunkSize int, chunks map[int64]transfer.Digest, image string) *transfer.Manifest {
 	return &transfer.Manifest{
 		Version: transfer.ManifestVersion, Algorithm: Algorithm, Size: size, ChunkSize: chunkSize, Image: image,
@@ -51,8 +51,8 @@ func Ascending(chunks map[int64]transfer.Digest) iter.Seq2[int64, transfer.Diges
 // maxChunks bounds the work that a damaged manifest can cause: 256 TiB in chunks of 4 MiB.
 const maxChunks = 1 << 26
 
-// CheckManifest returns an error with CodeInvalid for a manifest with an unknown version or algorithm,
-// chunks outside of the image, or digests whose root is not the manifest's.
+// CheckManifest returns an error with CodeInvalid for a manifest with an unknown version or
+// algorithm, chunks outside of the image, or digests whose root is not the manifest's.
 func CheckManifest(m *transfer.Manifest) error {
 	if m.Version != transfer.ManifestVersion || m.Algorithm != Algorithm {
 		return badManifest("version %d with algorithm %q is not supported", m.Version, m.Algorithm)

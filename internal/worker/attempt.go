@@ -33,12 +33,14 @@ type attempt struct {
 	stop       context.CancelCauseFunc
 	takeover   *takeover // from the worker before this one
 	undetected string    // warns of changes of the source that cannot be detected; empty: none
-	// trusted says that no other job has claimed the target for writing since this job's last claim.
+	// trusted says that no other job has claimed the target for writing since this job's last
+	// claim.
 	trusted bool
 	fresh   bool // this attempt is the first one to request the target drive
 }
 
-var errEmpty = transfer.Errorf(transfer.CodeInvalid, "check the source: a job needs at least one byte", "the image is empty")
+var errEmpty = transfer.Errorf(
+	transfer.CodeInvalid, "check the source: a job needs at least one byte", "the image is empty")
 
 func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store) *attempt {
 	log := w.cfg.Log.With(zap.String("job", job.ID))
@@ -69,6 +71,7 @@ func (a *attempt) made() time.Time {
 
 func (a *attempt) spec() *transfer.Spec { return &a.session.Spec }
 
+// load restores the state that earlier attempts saved.
 func (a *attempt) load(ctx context.Context) error {
 	a.retrier.reached = true // the store responded when the job was started
 	if err := a.storeCall(ctx, a.source, a.state.load); err != nil {
@@ -78,8 +81,8 @@ func (a *attempt) load(ctx context.Context) error {
 	return nil
 }
 
-// storeCall makes a call to the store. It waits for an unreachable store for as long as ctx lasts, like
-// saveUntilDone.
+// storeCall makes a call to the store. It waits for an unreachable store for as long as ctx lasts,
+// like saveUntilDone.
 func (a *attempt) storeCall(ctx context.Context, end caller, run func(ctx context.Context) error) error {
 	for {
 		err := control(ctx, end, run)
@@ -106,6 +109,7 @@ func (a *attempt) run(ctx context.Context) error {
 	return err
 }
 
+// phases claims the drives and runs the phases of the attempt.
 func (a *attempt) phases(ctx context.Context) error {
 	if err := a.claimDrives(ctx); err != nil {
 		return a.discardAfter(ctx, err)
@@ -175,8 +179,8 @@ func (a *attempt) carry(ctx context.Context, lay layout) error {
 	return a.commit(ctx, c)
 }
 
-// closeSink closes the target at the end of an attempt whose error is cause. It flushes the done chunks,
-// and removes a target that no later attempt can resume.
+// closeSink closes the target at the end of an attempt whose error is cause. It flushes the done
+// chunks, and removes a target that no later attempt can resume.
 func (a *attempt) closeSink(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -193,8 +197,8 @@ func (a *attempt) closeSink(ctx context.Context, cause error) error {
 	return errors.Join(cause, err)
 }
 
-// afterComparison replaces a mismatch by the error of an image that changed while it was read, if that is
-// the cause.
+// afterComparison replaces a mismatch by the error of an image that changed while it was read, if
+// that is the cause.
 func (a *attempt) afterComparison(ctx context.Context, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err
@@ -202,7 +206,8 @@ func (a *attempt) afterComparison(ctx context.Context, err error) error {
 	if changed := a.unchanged(ctx); changed != nil && !errors.Is(changed, transfer.ErrTouched) {
 		err = changed
 	}
-	// A retried job compares everything again: the drive may have been changed to mend the difference.
+	// A retried job compares everything again: the drive may have been changed to mend the
+	// difference.
 	a.state.ledger.clear()
 	return errors.Join(err, a.state.save(ctx))
 }

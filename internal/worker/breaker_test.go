@@ -23,7 +23,8 @@ func newBreaking() *breaking {
 	return &breaking{p, new(flow.Breaker), runs{}}
 }
 
-// TestBusyIsCounted counts each 409 that a chunk was answered, not only those of the one that goes on asking.
+// TestBusyIsCounted counts each 409 that a chunk was answered, not only those of the one that goes
+// on asking.
 func TestBusyIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lanes = 8
@@ -77,7 +78,8 @@ func TestBreakerLeft(t *testing.T) {
 	})
 }
 
-// TestBreakerGivenUp hands the question on: when the one that asks has lost patience, the next asks for itself.
+// TestBreakerGivenUp hands the question on: when the one that asks has lost patience, the next asks
+// for itself.
 func TestBreakerGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newBreaking()
@@ -109,7 +111,8 @@ func TestBreakerGivenUp(t *testing.T) {
 	})
 }
 
-// TestBreakerOtherFailure opens for all when the one that asks meets a failure that has nothing to do with the drive.
+// TestBreakerOtherFailure opens for all when the one that asks meets a failure that has nothing to
+// do with the drive.
 func TestBreakerOtherFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, calls := newBreaking(), 0

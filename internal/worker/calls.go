@@ -49,8 +49,8 @@ type limits struct {
 // spareLanes is how many lanes compress pieces while the others keep both directions busy.
 const spareLanes = 3
 
-// initialCalls is how many calls may run in each direction until Split.Calls is known. With more, all
-// pieces would be written at once and then all be read back at once.
+// initialCalls is how many calls may run in each direction until Split.Calls is known. With more,
+// all pieces would be written at once and then all be read back at once.
 const initialCalls = 4
 
 // lanes returns how many lanes the pieces need; 0: not known.
@@ -61,9 +61,9 @@ func (l *limits) lanes() int {
 	return 0
 }
 
-// calls returns how many calls may run in both directions together. Whole chunks need one for each chunk
-// in flight. Pieces need two for each lane, which writes and reads back at once, but no more than keep
-// both directions busy.
+// calls returns how many calls may run in both directions together. Whole chunks need one for each
+// chunk in flight. Pieces need two for each lane, which writes and reads back at once, but no more
+// than keep both directions busy.
 func (l *limits) calls() int {
 	limit := l.window.Limit()
 	if !l.split.Splits() {
@@ -72,26 +72,29 @@ func (l *limits) calls() int {
 	return 2 * min(cmp.Or(l.split.Calls(), initialCalls), limit)
 }
 
-// caller makes calls to the source or to the target. The decorators below wrap a caller. Every call of a
-// job passes one of these stacks:
+// caller makes calls to the source or to the target. The decorators below wrap a caller. Every call
+// of a job passes one of these stacks:
 //
-//	target: ordered → retrying → duplexed → breaking → leased → awaitingVisibility → tracking → timed → sink
+//	target: ordered → retrying → duplexed → breaking → leased →
+//	        awaitingVisibility → tracking → timed → sink
 //	source: retrying → breaking → tracking → source
 //
 // A chunk that waits for a retry must not hold a slot of its direction, so retrying is outside of
-// duplexed. A chunk that waits for a busy drive may hold one, because no other call can pass either. The
-// lease is checked last. The client of an endpoint checks it again after it has waited for a free slot.
+// duplexed. A chunk that waits for a busy drive may hold one, because no other call can pass
+// either. The lease is checked last. The client of an endpoint checks it again after it has waited
+// for a free slot.
 type caller interface {
 	do(ctx context.Context, c *call) error
 }
 
-// newSourceCalls returns the stack of calls to the source. endpoint is empty if that is not a drive.
+// newSourceCalls returns the stack of calls to the source. endpoint is empty if that is not a
+// drive.
 func newSourceCalls(e *ends, p *retrier, endpoint string) caller {
 	return &retrying{p, &breaking{p, new(flow.Breaker), &tracking{p.count, endpoint, &sourceCalls{e}}}}
 }
 
-// newTargetCalls returns the stack of calls to the target, under the job's lease. endpoint is empty if
-// that is not a drive. made returns when the job made the drive; zero: it did not.
+// newTargetCalls returns the stack of calls to the target, under the job's lease. endpoint is empty
+// if that is not a drive. made returns when the job made the drive; zero: it did not.
 func newTargetCalls(e *ends, p *retrier, endpoint string, l *lease.Lease, made func() time.Time) caller {
 	var c caller = &tracking{p.count, endpoint, &timed{&targetCalls{e}}}
 	c = &awaitingVisibility{made, p.policy.NotYetVisible, c}
@@ -114,8 +117,8 @@ type retrier struct {
 	reached bool // source and target have responded to the job, in this attempt or an earlier one
 }
 
-// drainOf returns the channel that ends the waits of a call; nil for a chunk in flight, which a stopping
-// worker finishes.
+// drainOf returns the channel that ends the waits of a call; nil for a chunk in flight, which a
+// stopping worker finishes.
 func (p *retrier) drainOf(c *call) <-chan struct{} {
 	if c.limits != nil {
 		return nil
@@ -123,8 +126,8 @@ func (p *retrier) drainOf(c *call) <-chan struct{} {
 	return p.drain
 }
 
-// retry repeats a call that has failed with err until it succeeds, fails with another verdict or has
-// failed for too long. The job's progress shows a long wait.
+// retry repeats a call that has failed with err until it succeeds, fails with another verdict or
+// has failed for too long. The job's progress shows a long wait.
 func (p *retrier) retry(ctx context.Context, c *call, verdict transfer.Retry, err error, next caller) error {
 	defer p.count.endWait(c)
 	r := flow.Retry{
@@ -141,7 +144,8 @@ func (p *retrier) retry(ctx context.Context, c *call, verdict transfer.Retry, er
 	return r.Run(ctx, err, func() error { return next.do(ctx, c) })
 }
 
-// noteWait records a wait for the job's progress if the wait is long, or if the call has failed for long.
+// noteWait records a wait for the job's progress if the wait is long, or if the call has failed for
+// long.
 func (p *retrier) noteWait(c *call, err error, pause flow.Pause) {
 	p.log.Debug("call failed, retrying", zap.Time("until", pause.Until), zap.Error(err))
 	if pause.Until.Sub(pause.Since) < flow.LongWait {
@@ -234,11 +238,12 @@ func (d *duplexed) do(ctx context.Context, c *call) error {
 	return d.next.do(ctx, c)
 }
 
-// leased makes a call only while there is proof that the job is still this worker's. A worker that was
-// suspended, or has lost the store, must not change a target that another worker may have completed. A
-// call is cut when the proof lapses, and repeated after the next renewal. That is not a failure: it is
-// not counted and not limited in time, because the store may be unreachable for long. A call to a target
-// that is written in order cannot be repeated; the sink checks the lease itself.
+// leased makes a call only while there is proof that the job is still this worker's. A worker that
+// was suspended, or has lost the store, must not change a target that another worker may have
+// completed. A call is cut when the proof lapses, and repeated after the next renewal. That is not
+// a failure: it is not counted and not limited in time, because the store may be unreachable for
+// long. A call to a target that is written in order cannot be repeated; the sink checks the lease
+// itself.
 type leased struct {
 	lease *lease.Lease
 	ends  *ends
@@ -268,8 +273,8 @@ func (l *leased) bind(ctx context.Context) (bound context.Context, release conte
 	return l.lease.Bind(ctx)
 }
 
-// awaitingVisibility treats "not found" like "busy" while the drive is new: parts of an endpoint may not
-// know the drive yet.
+// awaitingVisibility treats "not found" like "busy" while the drive is new: parts of an endpoint
+// may not know the drive yet.
 type awaitingVisibility struct {
 	made  func() time.Time
 	limit time.Duration // how long a drive is new
@@ -287,8 +292,8 @@ func (a *awaitingVisibility) do(ctx context.Context, c *call) error {
 	return &transfer.Error{Op: "wait for the new drive", Code: transfer.CodeConflict, Err: err}
 }
 
-// tracking counts the calls in flight to an endpoint. With them a silent endpoint is distinguished from
-// an idle job.
+// tracking counts the calls in flight to an endpoint. With them a silent endpoint is distinguished
+// from an idle job.
 type tracking struct {
 	count    *counters
 	endpoint string // empty: the calls go to none

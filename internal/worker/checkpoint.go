@@ -19,14 +19,16 @@ import (
 const (
 	// saveEvery is how often progress reaches the store.
 	saveEvery = time.Second
-	// saveTimeout bounds one save, so that a store that hangs does not block the next save for ever.
+	// saveTimeout bounds one save, so that a store that hangs does not block the next save for
+	// ever.
 	saveTimeout = 10 * time.Second
 	// stopTimeout bounds the work after the job has ended or was stopped.
 	stopTimeout = 10 * time.Second
 )
 
-// checkpointer owns the state of an attempt: plan, progress and ledger. It saves them about once a second
-// while the attempt runs, which also renews the worker's lease. It is safe for concurrent use.
+// checkpointer owns the state of an attempt: plan, progress and ledger. It saves them about once a
+// second while the attempt runs, which also renews the worker's lease. It is safe for concurrent
+// use.
 type checkpointer struct {
 	store   transfer.Store
 	lease   *lease.Lease            // on the store's job
@@ -84,8 +86,8 @@ func (c *checkpointer) updatePlan(change func(p *transfer.Plan)) {
 	change(&c.plan)
 }
 
-// setSize records the size of the image in bytes, and how many chunks follow the image. A size of -1,
-// not known yet, is ignored.
+// setSize records the size of the image in bytes, and how many chunks follow the image. A size of
+// -1, not known yet, is ignored.
 func (c *checkpointer) setSize(size, more int64) {
 	if size < 0 {
 		return
@@ -132,9 +134,10 @@ func (c *checkpointer) wakeWaiters() {
 	c.saved = make(chan struct{})
 }
 
-// saveUntilDone saves, and retries while the store is unreachable, for as long as ctx lasts. To continue
-// without the save could lose a drive or run a finished job again. Nil means that the job was still this
-// worker's during the save: nothing is removed, renamed or committed without that fresh proof.
+// saveUntilDone saves, and retries while the store is unreachable, for as long as ctx lasts. To
+// continue without the save could lose a drive or run a finished job again. Nil means that the job
+// was still this worker's during the save: nothing is removed, renamed or committed without that
+// fresh proof.
 func (c *checkpointer) saveUntilDone(ctx context.Context) error {
 	for {
 		err := c.save(ctx)
@@ -157,7 +160,8 @@ func isFinal(err error) bool {
 	return transfer.CodeOf(err).Retry() == transfer.RetryNever
 }
 
-// admitChunk waits until a chunk may begin: there is proof of the lease, and few chunks are unsaved.
+// admitChunk waits until a chunk may begin: there is proof of the lease, and few chunks are
+// unsaved.
 func (c *checkpointer) admitChunk(ctx context.Context, drain <-chan struct{}) error {
 	for {
 		c.mu.Lock()
@@ -178,9 +182,9 @@ func (c *checkpointer) admitChunk(ctx context.Context, drain <-chan struct{}) er
 	}
 }
 
-// saveLoop saves about once a second, and earlier when several chunks are done, until ctx ends. If the
-// store ends the attempt, it calls stop. While the store is unreachable, admitChunk limits how many more
-// chunks are done.
+// saveLoop saves about once a second, and earlier when several chunks are done, until ctx ends. If
+// the store ends the attempt, it calls stop. While the store is unreachable, admitChunk limits how
+// many more chunks are done.
 func (c *checkpointer) saveLoop(ctx context.Context, stop context.CancelCauseFunc) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()

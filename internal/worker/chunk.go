@@ -15,17 +15,18 @@ import (
 const (
 	// maxWrites is how often a chunk is written before a difference ends the job.
 	maxWrites = 5
-	// maxReadBacks is how often a chunk is read back before it counts as different: the transmission may
-	// have changed it.
+	// maxReadBacks is how often a chunk is read back before it counts as different: the
+	// transmission may have changed it.
 	maxReadBacks = 3
-	// maxComparisons is how often the source is read before a chunk of the target counts as different.
-	// If one read in ten is wrong at both ends, an intact drive of 10 TiB must not fail.
+	// maxComparisons is how often the source is read before a chunk of the target counts as
+	// different. If one read in ten is wrong at both ends, an intact drive of 10 TiB must not fail.
 	maxComparisons = 10
 	// maxSourceReads is how often a chunk of the source is read until two reads agree.
 	maxSourceReads = 12
 )
 
-// Pauses between tries after a difference, since the cause may be temporary. The first retry is immediate.
+// Pauses between tries after a difference, since the cause may be temporary. The first retry is
+// immediate.
 const (
 	firstPause = 50 * time.Millisecond
 	maxPause   = time.Second
@@ -39,14 +40,15 @@ func pauseBeforeTry(ctx context.Context, try int) error {
 	return sleep(ctx, min(firstPause<<(try-2), maxPause))
 }
 
-// expected is the expected content of a stored chunk: its bytes or, if they are not known, its digest.
+// expected is the expected content of a stored chunk: its bytes or, if they are not known, its
+// digest.
 type expected struct {
 	bytes  []byte
 	digest transfer.Digest // if bytes is nil
 }
 
-// carryChunk carries one chunk: it reads it, adds it to the image's hash, skips, writes or compares it,
-// and records it in the ledger.
+// carryChunk carries one chunk: it reads it, adds it to the image's hash, skips, writes or compares
+// it, and records it in the ledger.
 func (c *copier) carryChunk(ctx context.Context, w work, l *lane) error {
 	known, done := c.state.ledger.get(w.Index)
 	if done && c.doubted {
@@ -79,8 +81,8 @@ func (c *copier) carryChunk(ctx context.Context, w work, l *lane) error {
 	return c.storeOrCompare(ctx, w, p, l)
 }
 
-// canSkip reports whether the chunk is zeros that need not be written. If this attempt has begun to write
-// the chunk, from an earlier reading of the source, it must be written.
+// canSkip reports whether the chunk is zeros that need not be written. If this attempt has begun to
+// write the chunk, from an earlier reading of the source, it must be written.
 func (c *copier) canSkip(w work, p []byte) bool {
 	return c.action.Writes && c.skipZeros && (w.Hole || chunker.IsZero(p)) && c.state.ledger.untouched(w.Index)
 }
@@ -111,8 +113,8 @@ func (c *copier) storeOrCompare(ctx context.Context, w work, p []byte, l *lane) 
 	return nil
 }
 
-// recordDone records in the ledger that the chunk with this index is done, and counts it in the progress
-// unless it was done before.
+// recordDone records in the ledger that the chunk with this index is done, and counts it in the
+// progress unless it was done before.
 func (c *copier) recordDone(index int64, d transfer.Digest, size int) {
 	if !c.state.ledger.setDone(index, d) {
 		return
@@ -153,9 +155,11 @@ func (c *copier) confirmBeforeWrite(ctx context.Context, w work, p []byte, l *la
 	return err
 }
 
-// readUntilTwoAgree reads a chunk of the source until two reads agree, and returns their digest. first is
-// the digest of an earlier read.
-func (c *copier) readUntilTwoAgree(ctx context.Context, w work, l *lane, first transfer.Digest) (transfer.Digest, error) {
+// readUntilTwoAgree reads a chunk of the source until two reads agree, and returns their digest.
+// first is the digest of an earlier read.
+func (c *copier) readUntilTwoAgree(
+	ctx context.Context, w work, l *lane, first transfer.Digest,
+) (transfer.Digest, error) {
 	for seen := map[transfer.Digest]bool{first: true}; len(seen) < maxSourceReads; {
 		p, err := c.read(ctx, w, l)
 		if err != nil {
@@ -175,8 +179,8 @@ func (c *copier) readUntilTwoAgree(ctx context.Context, w work, l *lane, first t
 	}
 }
 
-// writeVerified writes a chunk and reads it back until the stored bytes equal p, at most maxWrites times.
-// It returns the digest of the stored bytes.
+// writeVerified writes a chunk and reads it back until the stored bytes equal p, at most maxWrites
+// times. It returns the digest of the stored bytes.
 func (c *copier) writeVerified(ctx context.Context, w work, p []byte, l *lane) (d transfer.Digest, err error) {
 	c.state.ledger.setBegun(w.Index)
 	for try := range maxWrites {
@@ -250,14 +254,15 @@ func (c *copier) writeInPieces(
 	return verify.Sum(p), nil
 }
 
-// writePieces writes the pieces of a chunk and sends each to written. It is at most one piece ahead of
-// the receiver.
+// writePieces writes the pieces of a chunk and sends each to written. It is at most one piece ahead
+// of the receiver.
 func (c *copier) writePieces(
 	ctx context.Context, w work, p []byte, size int, l *lane, written chan<- transfer.Chunk,
 ) error {
 	for off := 0; off < w.Len; off += size {
 		piece := transfer.Chunk{Index: w.Index, Off: w.Off + int64(off), Len: min(size, w.Len-off)}
-		if err := c.callWrite(ctx, &call{op: opWrite, chunk: piece, p: p[off : off+piece.Len], limits: l.limits}); err != nil {
+		put := &call{op: opWrite, chunk: piece, p: p[off : off+piece.Len], limits: l.limits}
+		if err := c.callWrite(ctx, put); err != nil {
 			return chunkError("write", piece, err)
 		}
 		select {
@@ -269,8 +274,8 @@ func (c *copier) writePieces(
 	return nil
 }
 
-// callWrite makes a call that stores a chunk. It prepares the chunk before the call may have to wait, so
-// that the link does not wait for the processor.
+// callWrite makes a call that stores a chunk. It prepares the chunk before the call may have to
+// wait, so that the link does not wait for the processor.
 func (c *copier) callWrite(ctx context.Context, put *call) error {
 	if put.op == opWrite && c.ends.prepare != nil {
 		put.prepared = c.ends.prepare.Prepare(put.chunk, put.p)
@@ -290,8 +295,9 @@ func (c *copier) writeOp(w work, p []byte) operation {
 	return opWrite
 }
 
-// compare reads a chunk of the target and returns CodeMismatch if it differs from the source. Before that
-// it reads the source again, too, since the transmission from the source may have changed the chunk.
+// compare reads a chunk of the target and returns CodeMismatch if it differs from the source.
+// Before that it reads the source again, too, since the transmission from the source may have
+// changed the chunk.
 func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transfer.Digest, error) {
 	want := expected{bytes: p}
 	if c.ends.digests != nil {
@@ -317,8 +323,8 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 	}
 }
 
-// readBackPatiently is readStored for a chunk that is not written again if it differs. It reads as often
-// as writeVerified does, with the same pauses.
+// readBackPatiently is readStored for a chunk that is not written again if it differs. It reads as
+// often as writeVerified does, with the same pauses.
 func (c *copier) readBackPatiently(ctx context.Context, ch transfer.Chunk, want expected, l *lane) (err error) {
 	for try := range maxWrites {
 		if err := pauseBeforeTry(ctx, try); err != nil {
@@ -332,16 +338,16 @@ func (c *copier) readBackPatiently(ctx context.Context, ch transfer.Chunk, want 
 	return err
 }
 
-// readBack reads the stored chunk up to maxReadBacks times, until it is as expected. If it never is, the
-// error has CodeMismatch.
+// readBack reads the stored chunk up to maxReadBacks times, until it is as expected. If it never
+// is, the error has CodeMismatch.
 func (c *copier) readBack(
 	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
 ) (got transfer.Digest, err error) {
 	return c.readBackWith(ctx, opReadBack, ch, want, l)
 }
 
-// readStored is readBack for a chunk that was written some time ago. On a target with a page cache it
-// reads from the disk.
+// readStored is readBack for a chunk that was written some time ago. On a target with a page cache
+// it reads from the disk.
 func (c *copier) readStored(
 	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
 ) (got transfer.Digest, err error) {
@@ -355,7 +361,8 @@ func (c *copier) readBackWith(
 	ctx context.Context, op operation, ch transfer.Chunk, want expected, l *lane,
 ) (got transfer.Digest, err error) {
 	for range maxReadBacks {
-		if err := c.target.do(ctx, &call{op: op, chunk: ch, want: want.bytes, cmp: l.cmp, limits: l.limits}); err != nil {
+		read := &call{op: op, chunk: ch, want: want.bytes, cmp: l.cmp, limits: l.limits}
+		if err := c.target.do(ctx, read); err != nil {
 			return got, chunkError("read back", ch, err)
 		}
 		got = l.cmp.Digest()
@@ -368,8 +375,8 @@ func (c *copier) readBackWith(
 	return got, err
 }
 
-// stillStored reports whether the target still has a chunk that an earlier attempt stored. If not, it
-// removes the chunk from the ledger and the progress.
+// stillStored reports whether the target still has a chunk that an earlier attempt stored. If not,
+// it removes the chunk from the ledger and the progress.
 func (c *copier) stillStored(ctx context.Context, w work, known transfer.Digest, l *lane) (bool, error) {
 	_, err := c.readStored(ctx, w.Chunk, expected{digest: known}, l)
 	if transfer.CodeOf(err) != transfer.CodeMismatch {

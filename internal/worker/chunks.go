@@ -20,8 +20,8 @@ type work struct {
 	read bool  // the lane's buffer has the chunk's bytes already
 }
 
-// errNoMoreChunks is the end of a chunkQueue. It is not io.EOF: that error of a truncated source must not pass for
-// the end.
+// errNoMoreChunks is the end of a chunkQueue. It is not io.EOF: that error of a truncated source
+// must not pass for the end.
 var errNoMoreChunks = errors.New("no more chunks")
 
 // chunkQueue returns chunks, each once, to many goroutines; after the last one errNoMoreChunks.

@@ -9,7 +9,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// claimDrives claims the drives that the job reads or writes. It waits for other jobs that have them.
+// claimDrives claims the drives that the job reads or writes. It waits for other jobs that have
+// them.
 func (a *attempt) claimDrives(ctx context.Context) error {
 	s := a.spec()
 	if !a.action.Writes && !a.action.EndpointCopies {
@@ -26,8 +27,8 @@ func (a *attempt) claimDrives(ctx context.Context) error {
 	return nil
 }
 
-// claimCompared claims a drive that is only compared. If another job has written the drive since the
-// chunks in the ledger were compared, they are compared again.
+// claimCompared claims a drive that is only compared. If another job has written the drive since
+// the chunks in the ledger were compared, they are compared again.
 func (a *attempt) claimCompared(ctx context.Context, r transfer.Ref) error {
 	last, err := a.claim(ctx, a.target, a.opener.Claim(r.Endpoint, r.Drive))
 	if err != nil {
@@ -53,8 +54,8 @@ func (a *attempt) claimSource(ctx context.Context, r transfer.Ref) error {
 	return nil
 }
 
-// sameWriter reports whether no other job has written a drive that this job reads, since the job began.
-// last is the mark of the drive's last writer; "" if it is no longer known.
+// sameWriter reports whether no other job has written a drive that this job reads, since the job
+// began. last is the mark of the drive's last writer; "" if it is no longer known.
 func (a *attempt) sameWriter(last string) bool {
 	var same bool
 	a.state.updatePlan(func(p *transfer.Plan) {
@@ -66,9 +67,9 @@ func (a *attempt) sameWriter(last string) bool {
 	return same
 }
 
-// claimTarget claims the target drive with a new mark. The ledger is valid only if the last mark before
-// is the one in the plan: then no other job has claimed the drive since. The result is saved before
-// anything is written.
+// claimTarget claims the target drive with a new mark. The ledger is valid only if the last mark
+// before is the one in the plan: then no other job has claimed the drive since. The result is saved
+// before anything is written.
 func (a *attempt) claimTarget(ctx context.Context, drive string) error {
 	mark := rand.Text()
 	claim := a.opener.Claim(a.spec().Target.Endpoint, drive)
@@ -80,8 +81,8 @@ func (a *attempt) claimTarget(ctx context.Context, drive string) error {
 	a.state.updatePlan(func(p *transfer.Plan) {
 		a.trusted = last != "" && last == p.WriteMark
 		p.WriteMark = mark
-		// In the same save as the mark: if this attempt ends before it has checked the ledger, the next
-		// one finds the job's own mark and must not trust the ledger for that.
+		// In the same save as the mark: if this attempt ends before it has checked the ledger, the
+		// next one finds the job's own mark and must not trust the ledger for that.
 		p.Doubted = p.Doubted || !a.trusted
 	})
 	return nil

@@ -64,7 +64,8 @@ func TestCloneTakesHours(t *testing.T) {
 	})
 }
 
-// TestCloneDrained hands the job back while the endpoint copies, and the next attempt waits on for the same drive.
+// TestCloneDrained hands the job back while the endpoint copies, and the next attempt waits on for
+// the same drive.
 func TestCloneDrained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := noise(3 * chunkSize)
@@ -86,7 +87,8 @@ func TestCloneDrained(t *testing.T) {
 	})
 }
 
-// TestCloneYoung is a clone that parts of the endpoint do not know yet, when it is asked for and when it is opened.
+// TestCloneYoung is a clone that parts of the endpoint do not know yet, when it is asked for and
+// when it is opened.
 func TestCloneYoung(t *testing.T) {
 	for _, call := range []string{"ready", "sink"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -105,8 +107,8 @@ func TestCloneYoung(t *testing.T) {
 	}
 }
 
-// TestTail looks beyond the image at what a larger drive holds: a clone's is sampled, or read as a whole if that was
-// asked for; a verify job's always as a whole.
+// TestTail looks beyond the image at what a larger drive holds: a clone's is sampled, or read as a
+// whole if that was asked for; a verify job's always as a whole.
 func TestTail(t *testing.T) {
 	const size, capacity = 5*chunkSize + 100, 9*chunkSize + 7
 	for name, tc := range map[string]struct {

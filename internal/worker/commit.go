@@ -23,8 +23,8 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 	if err := a.flusher.flush(ctx); err != nil {
 		return err
 	}
-	// The ledger is saved before the target appears, so that after a crash in between it has all chunks.
-	// The save also proves the lease.
+	// The ledger is saved before the target appears, so that after a crash in between it has all
+	// chunks. The save also proves the lease.
 	if err := a.state.saveUntilDone(ctx); err != nil {
 		return err
 	}
@@ -47,8 +47,8 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 	return a.state.saveUntilDone(ctx)
 }
 
-// checkDigest compares the image's SHA-256 with --sha256. The SHA-256 of the compressed file is accepted
-// too: that is the one that most publishers sign, and the file determines the image.
+// checkDigest compares the image's SHA-256 with --sha256. The SHA-256 of the compressed file is
+// accepted too: that is the one that most publishers sign, and the file determines the image.
 func (a *attempt) checkDigest(m *transfer.Manifest) (warnings []string, err error) {
 	want, stored := a.spec().SHA256, ""
 	if a.ends.stored != nil {
@@ -88,14 +88,16 @@ func (a *attempt) complete(ctx context.Context, c *copier, m *transfer.Manifest)
 	return nil
 }
 
-// tagComplete removes the tag of an incomplete drive from the target drive. An endpoint that cannot change
-// tags is not a failure: the job's record says that the drive is complete.
+// tagComplete removes the tag of an incomplete drive from the target drive. An endpoint that cannot
+// change tags is not a failure: the job's record says that the drive is complete.
 func (a *attempt) tagComplete(ctx context.Context) error {
 	drive := a.state.Plan().Drive
 	if drive == "" {
 		return nil
 	}
-	err := control(ctx, a.target, func(ctx context.Context) error { return a.opener.TagComplete(ctx, a.session, drive) })
+	err := control(ctx, a.target, func(ctx context.Context) error {
+		return a.opener.TagComplete(ctx, a.session, drive)
+	})
 	if cannotTag(err) {
 		a.log.Warn("drive is complete but keeps its tag of an incomplete drive",
 			zap.String("drive", drive), zap.Error(err))
@@ -107,8 +109,9 @@ func (a *attempt) tagComplete(ctx context.Context) error {
 	return nil
 }
 
-// discard removes a target that this job made, if after cause no later attempt can complete or resume it.
-// It requires a fresh proof of the lease first, since another worker may have completed the target.
+// discard removes a target that this job made, if after cause no later attempt can complete or
+// resume it. It requires a fresh proof of the lease first, since another worker may have completed
+// the target.
 func (a *attempt) discard(ctx context.Context, cause error) error {
 	if cause == nil || a.ends.discard == nil || !a.cannotComplete(cause) && !a.cannotResume(cause) {
 		return nil
@@ -151,14 +154,14 @@ func (a *attempt) cannotComplete(cause error) bool {
 	return false
 }
 
-// cannotResume reports whether no later attempt can use the stored chunks: they may be lost, or the target
-// is a file without a done chunk.
+// cannotResume reports whether no later attempt can use the stored chunks: they may be lost, or the
+// target is a file without a done chunk.
 func (a *attempt) cannotResume(cause error) bool {
 	return errors.Is(cause, transfer.ErrLost) || !a.spec().Target.IsDrive() && a.state.ledger.len() == 0
 }
 
-// discardAfter removes the target of earlier attempts if no later attempt can complete it after cause, the
-// error of this attempt before it opened the target.
+// discardAfter removes the target of earlier attempts if no later attempt can complete it after
+// cause, the error of this attempt before it opened the target.
 func (a *attempt) discardAfter(ctx context.Context, cause error) error {
 	plan := a.state.Plan()
 	if !a.cannotComplete(cause) || plan.ChunkSize == 0 && plan.Created.IsZero() || !a.action.Writes {

@@ -53,8 +53,8 @@ type chunkRange struct{ first, end int64 }
 // wholeImage has all chunks of an image of any size.
 var wholeImage = chunkRange{0, math.MaxInt64}
 
-// copy carries the chunks of a range that are not in the ledger. A stream is always carried as a whole; its
-// end sets the size of the image.
+// copy carries the chunks of a range that are not in the ledger. A stream is always carried as a
+// whole; its end sets the size of the image.
 func (c *copier) copy(ctx context.Context, r chunkRange) error {
 	if c.ends.stream == nil {
 		if err := c.runLanes(ctx, c.chunksIn(ctx, r), c.carryChunk, c.writesThenReadsBack()); err != nil {
@@ -77,8 +77,8 @@ func (c *copier) copy(ctx context.Context, r chunkRange) error {
 	return nil
 }
 
-// chunksIn returns the chunks of a range that touch an extent of the source, and all others too unless
-// zeros need not be written.
+// chunksIn returns the chunks of a range that touch an extent of the source, and all others too
+// unless zeros need not be written.
 func (c *copier) chunksIn(ctx context.Context, r chunkRange) chunkQueue {
 	return newMappedChunks(chunker.Chunks(ctx, c.ends.mapper.Extents(ctx), c.size, c.chunkSize, !c.skipZeros), r)
 }
@@ -110,8 +110,8 @@ type lanes struct {
 	drained atomic.Bool
 }
 
-// runLanes calls f for each chunk of the queue. Several lanes run at once; each handles one chunk from its
-// beginning to its end. twoWay says that f writes a chunk and then reads it back.
+// runLanes calls f for each chunk of the queue. Several lanes run at once; each handles one chunk
+// from its beginning to its end. twoWay says that f writes a chunk and then reads it back.
 func (c *copier) runLanes(ctx context.Context, chunks chunkQueue, f chunkFunc, twoWay bool) error {
 	defer chunks.close()
 	window := flow.NewWindow(c.spec.Concurrency, c.ends.maxInFlight(), c.ends.rtt())
@@ -161,8 +161,8 @@ func (r *lanes) carryChunks(ctx context.Context, l *lane) error {
 		case err != nil:
 			return err
 		}
-		// ErrDrained from a chunk in flight, which waits for long, is an error: with a target that is
-		// written in order, later chunks wait for this one.
+		// ErrDrained from a chunk in flight, which waits for long, is an error: with a target that
+		// is written in order, later chunks wait for this one.
 		if err := r.f(ctx, w, l); err != nil {
 			return err
 		}
@@ -188,8 +188,8 @@ func (r *lanes) nextChunk(ctx context.Context, l *lane) (work, error) {
 	return r.chunks.next(ctx, l.buf)
 }
 
-// recount corrects the estimate of countDone after the copy: a file system may report other holes when
-// the image is read.
+// recount corrects the estimate of countDone after the copy: a file system may report other holes
+// when the image is read.
 func (c *copier) recount(r chunkRange) {
 	if !c.skipZeros || r != wholeImage {
 		return
@@ -209,8 +209,8 @@ func (c *copier) imageDigest() string {
 	return ""
 }
 
-// orderedHash computes the SHA-256 of the image during the copy. Each lane adds its chunk, in order, before
-// it writes the chunk. A nil orderedHash does nothing.
+// orderedHash computes the SHA-256 of the image during the copy. Each lane adds its chunk, in
+// order, before it writes the chunk. A nil orderedHash does nothing.
 type orderedHash struct {
 	order *flow.Sequencer
 	sum   *verify.ImageHash

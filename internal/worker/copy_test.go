@@ -13,8 +13,8 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestSizes copies images of all boundary sizes to a target that is blank, one that is not, and one that only takes
-// chunks in order, from a source with a size and from one without.
+// TestSizes copies images of all boundary sizes to a target that is blank, one that is not, and one
+// that only takes chunks in order, from a source with a size and from one without.
 func TestSizes(t *testing.T) {
 	const c = chunkSize
 	for _, size := range []int{1, c - 1, c, c + 1, 2 * c, 9*c + 5} {

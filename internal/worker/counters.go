@@ -8,8 +8,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// counters is the progress of a running job. It is safe for concurrent use. A mutex suffices: each chunk
-// updates it only a few times.
+// counters is the progress of a running job. It is safe for concurrent use. A mutex suffices: each
+// chunk updates it only a few times.
 type counters struct {
 	mu        sync.Mutex
 	p         transfer.Progress

@@ -98,7 +98,8 @@ func TestNotDiscarded(t *testing.T) {
 	}
 }
 
-// TestMendedHole is a hole that does not read as zeros: --verify full finds it, mends it and counts it as verified.
+// TestMendedHole is a hole that does not read as zeros: --verify full finds it, mends it and counts
+// it as verified.
 func TestMendedHole(t *testing.T) {
 	image, data := sparse()
 	source, sink := newChunked(image), newChunked(make([]byte, len(image)))
@@ -113,8 +114,8 @@ func TestMendedHole(t *testing.T) {
 	}
 }
 
-// TestLyingLedgerOfBlank is a target that was blank, and is not what was written: what it holds now is not known, so zeros
-// are written to it as well.
+// TestLyingLedgerOfBlank is a target that was blank, and is not what was written: what it holds now
+// is not known, so zeros are written to it as well.
 func TestLyingLedgerOfBlank(t *testing.T) {
 	image := noise(60 * chunkSize)
 	clear(image[50*chunkSize : 51*chunkSize])

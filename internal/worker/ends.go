@@ -11,9 +11,9 @@ import (
 // defaultInFlight is the maximum of chunks in flight for a job whose source and sink set none.
 const defaultInFlight = 16
 
-// ends is the source and the sink of a job with their abilities (optional interfaces), resolved when they
-// are opened. The engine uses only these fields and asserts no types elsewhere. An ability is nil if the
-// source or sink does not have it.
+// ends is the source and the sink of a job with their abilities (optional interfaces), resolved
+// when they are opened. The engine uses only these fields and asserts no types elsewhere. An
+// ability is nil if the source or sink does not have it.
 type ends struct {
 	source    transfer.Source
 	random    transfer.RandomAccess // one of random, stream and digests is the source
@@ -41,8 +41,8 @@ type ends struct {
 	remotes []transfer.Remote // source and sink, if they are remote
 }
 
-// ability returns end as a T, or nil if it does not implement T. Only this file calls it; scripts/lint
-// checks that.
+// ability returns end as a T, or nil if it does not implement T. Only this file calls it;
+// scripts/lint checks that.
 func ability[T any](end any) T {
 	t, _ := end.(T)
 	return t
@@ -51,8 +51,8 @@ func ability[T any](end any) T {
 // claimer returns the store as a Claimer; nil: it is none.
 func claimer(store transfer.Store) transfer.Claimer { return ability[transfer.Claimer](store) }
 
-// leaseOf returns the lease on the store's job; nil, which always holds, if no other process can take the
-// job over.
+// leaseOf returns the lease on the store's job; nil, which always holds, if no other process can
+// take the job over.
 func leaseOf(store transfer.Store) *lease.Lease {
 	if h := ability[lease.Holder](store); h != nil {
 		return h.Lease()
@@ -90,8 +90,8 @@ func (e *ends) setSource(source transfer.Source) error {
 	return checkNeeds(source, []need{{"one of Stream, Digests and RandomAccess", kinds == 1}})
 }
 
-// setSink fails for a sink without the abilities that its traits promise. Without this check the engine
-// would silently skip the steps that need them, such as reading back.
+// setSink fails for a sink without the abilities that its traits promise. Without this check the
+// engine would silently skip the steps that need them, such as reading back.
 func (e *ends) setSink(sink transfer.Sink) error {
 	e.sink, e.traits = sink, sink.Traits()
 	e.readBack = ability[transfer.ReadBacker](sink)
@@ -136,7 +136,8 @@ func (e *ends) addRemote(end any) {
 	}
 }
 
-// maxInFlight returns the lower limit of source and sink. One without a limit takes as many as the other.
+// maxInFlight returns the lower limit of source and sink. One without a limit takes as many as the
+// other.
 func (e *ends) maxInFlight() int {
 	most := e.traits.MaxInFlight
 	for _, r := range e.remotes {

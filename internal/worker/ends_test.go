@@ -77,7 +77,8 @@ func TestOtherCalls(t *testing.T) {
 	}
 }
 
-// TestYoungElsewhere is a new drive that is known where it is written and not yet where it is completed or looked at.
+// TestYoungElsewhere is a new drive that is known where it is written and not yet where it is
+// completed or looked at.
 func TestYoungElsewhere(t *testing.T) {
 	for _, call := range []string{"blank", "commit"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -195,7 +196,8 @@ func TestGaveUpHint(t *testing.T) {
 	})
 }
 
-// TestProvisionLooksForAnEarlierDrive once a call may have made one, in this attempt or an earlier one.
+// TestProvisionLooksForAnEarlierDrive once a call may have made one, in this attempt or an earlier
+// one.
 func TestProvisionLooksForAnEarlierDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJob(t, newChunked(noise(3*chunkSize)), newChunked(nil))
@@ -217,7 +219,8 @@ func TestProvisionLooksForAnEarlierDrive(t *testing.T) {
 	})
 }
 
-// TestSinkIsResumed once chunks have been stored. Observe is given the progress, at the end all of it.
+// TestSinkIsResumed once chunks have been stored. Observe is given the progress, at the end all of
+// it.
 func TestSinkIsResumed(t *testing.T) {
 	j := half(t, newChunked(noise(20*chunkSize)), newChunked(nil))
 	j.ends.requests = nil

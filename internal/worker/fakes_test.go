@@ -20,7 +20,8 @@ import (
 
 const chunkSize = transfer.MinChunkSize
 
-// chunked is bytes in memory that are read and written by chunk, as both ends of a job, with faults.
+// chunked is bytes in memory that are read and written by chunk, as both ends of a job, with
+// faults.
 type chunked struct {
 	mu       sync.Mutex
 	data     []byte
@@ -341,7 +342,8 @@ func (j *job) runWith(ctx context.Context, drain <-chan struct{}, ends Opener, s
 	return New(Config{Opener: ends, Policy: j.policy, Log: j.log}).Run(ctx, drain, Job{ID: "job", Spec: spec}, store)
 }
 
-// anyDrive is the target of a job that says nothing else: a new drive if the ends have one, or an old one.
+// anyDrive is the target of a job that says nothing else: a new drive if the ends have one, or an
+// old one.
 var anyDrive = transfer.Ref{Endpoint: "e"}
 
 func (j *job) mustRun() transfer.Progress {

@@ -10,14 +10,14 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// The last step of a job removes the tag of an incomplete drive, after everything is written, verified
-// and saved. If a later attempt finds its drive without the tag, an earlier attempt has completed the
-// drive although the job's record does not say so: that worker was killed before it saved the outcome,
-// or the record was restored from an older copy. Or a user has removed the tag. A server may have written
-// to the drive since.
+// The last step of a job removes the tag of an incomplete drive, after everything is written,
+// verified and saved. If a later attempt finds its drive without the tag, an earlier attempt has
+// completed the drive although the job's record does not say so: that worker was killed before it
+// saved the outcome, or the record was restored from an older copy. Or a user has removed the tag.
+// A server may have written to the drive since.
 
-// checkFinished reads the tags of the target drive before the drive is opened. A finished drive is not
-// written any more: the rest of the attempt compares all of it.
+// checkFinished reads the tags of the target drive before the drive is opened. A finished drive is
+// not written any more: the rest of the attempt compares all of it.
 func (a *attempt) checkFinished(ctx context.Context) error {
 	plan := a.state.Plan()
 	if plan.Drive == "" {
@@ -43,8 +43,8 @@ func (a *attempt) checkFinished(ctx context.Context) error {
 	return a.compareOnly(ctx)
 }
 
-// compareOnly makes the rest of the attempt write nothing and compare the whole target, after the time in
-// which bytes of a lost worker may arrive.
+// compareOnly makes the rest of the attempt write nothing and compare the whole target, after the
+// time in which bytes of a lost worker may arrive.
 func (a *attempt) compareOnly(ctx context.Context) error {
 	a.log.Info("target drive was completed before, comparing it", zap.String("drive", a.state.Plan().Drive))
 	a.action = transfer.Action{EndpointCopies: a.action.EndpointCopies}
@@ -59,8 +59,9 @@ func (a *attempt) compareOnly(ctx context.Context) error {
 	return a.takeover.wait(ctx, a.drain, a.log)
 }
 
-// tagIncomplete tags a drive that existed before the job as incomplete, before the first write to it. On
-// an endpoint that cannot change tags, a later attempt cannot tell whether this one has completed it.
+// tagIncomplete tags a drive that existed before the job as incomplete, before the first write to
+// it. On an endpoint that cannot change tags, a later attempt cannot tell whether this one has
+// completed it.
 func (a *attempt) tagIncomplete(ctx context.Context) error {
 	plan := a.state.Plan()
 	if plan.Drive == "" || plan.Tagged || !plan.Created.IsZero() || !a.action.Writes {

@@ -99,8 +99,8 @@ func TestFinishedDriveIsFoundByTags(t *testing.T) {
 	}
 }
 
-// TestTagTakenOffByUser: a user who removes the tag takes the drive into use. Where an endpoint keeps
-// no tags, that there is none says nothing.
+// TestTagTakenOffByUser: a user who removes the tag takes the drive into use. Where an endpoint
+// keeps no tags, that there is none says nothing.
 func TestTagTakenOffByUser(t *testing.T) {
 	for _, untagged := range []bool{false, true} {
 		for name, change := range driveJobs {

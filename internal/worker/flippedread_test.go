@@ -6,7 +6,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestFlippedOnTheWay flips a bit in the first read of each of the source's chunks, which nothing but a second read shows.
+// TestFlippedOnTheWay flips a bit in the first read of each of the source's chunks, which nothing
+// but a second read shows.
 func TestFlippedOnTheWay(t *testing.T) {
 	image := noise(5*chunkSize + 7)
 	for name, tc := range map[string]struct {

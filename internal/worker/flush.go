@@ -13,9 +13,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// flusher flushes a target, so that the ledger has only durable chunks. It runs apart from the saves, which
-// renew the lease and must not wait for a slow disk. A nil flusher does nothing. It is safe for
-// concurrent use.
+// flusher flushes a target, so that the ledger has only durable chunks. It runs apart from the
+// saves, which renew the lease and must not wait for a slow disk. A nil flusher does nothing. It is
+// safe for concurrent use.
 type flusher struct {
 	sink   transfer.Flusher
 	ledger *ledger
@@ -29,8 +29,8 @@ type flusher struct {
 // flushEvery is how often a target is flushed, unless many chunks wait for a flush.
 const flushEvery = time.Second
 
-// newFlusher returns a flusher that flushes in the background until stop. It calls lost with the error of
-// a target that may have lost writes.
+// newFlusher returns a flusher that flushes in the background until stop. It calls lost with the
+// error of a target that may have lost writes.
 func newFlusher(ctx context.Context, sink transfer.Flusher, l *ledger, log *zap.Logger, lost func(error)) *flusher {
 	f := &flusher{sink: sink, ledger: l, log: log}
 	l.setNeedsFlush(true)
@@ -88,8 +88,8 @@ func (f *flusher) flush(ctx context.Context) error {
 	return nil
 }
 
-// stop ends the background flushes and flushes once more. Chunks that are still not flushed are no longer
-// done.
+// stop ends the background flushes and flushes once more. Chunks that are still not flushed are no
+// longer done.
 func (f *flusher) stop(ctx context.Context) error {
 	if f == nil {
 		return nil

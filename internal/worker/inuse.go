@@ -13,8 +13,8 @@ import (
 // usedByTimeout bounds the query for the users of a drive.
 const usedByTimeout = 10 * time.Second
 
-// explainInUse wraps a mismatch on a drive that something else uses, and may write. It queries the endpoint
-// once, since the job has failed in any case.
+// explainInUse wraps a mismatch on a drive that something else uses, and may write. It queries the
+// endpoint once, since the job has failed in any case.
 func (a *attempt) explainInUse(ctx context.Context, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err

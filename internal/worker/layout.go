@@ -9,7 +9,8 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// ledgerSample is how many chunks of its ledger a resumed job reads back before it trusts the ledger.
+// ledgerSample is how many chunks of its ledger a resumed job reads back before it trusts the
+// ledger.
 const ledgerSample = 8
 
 // layout is how an image is cut into chunks, and what is known about the target before the copy.
@@ -20,8 +21,8 @@ type layout struct {
 	doubted   bool  // the target may differ from the ledger
 }
 
-// makeLayout returns the layout of the copy and saves the plan. The first attempt decides the plan. Later
-// ones keep it, and check that the target is as the ledger has it.
+// makeLayout returns the layout of the copy and saves the plan. The first attempt decides the plan.
+// Later ones keep it, and check that the target is as the ledger has it.
 func (a *attempt) makeLayout(ctx context.Context, size int64) (lay layout, err error) {
 	plan, first := a.state.Plan(), a.state.Plan().ChunkSize == 0
 	if first {
@@ -39,15 +40,16 @@ func (a *attempt) makeLayout(ctx context.Context, size int64) (lay layout, err e
 	} else if lay.doubted, err = a.ledgerDoubtful(ctx, lay, plan.Doubted); err != nil {
 		return lay, err
 	}
-	// Without entries the ledger cannot be wrong, but the unwritten ranges of a drive may not be zeros.
+	// Without entries the ledger cannot be wrong, but the unwritten ranges of a drive may not be
+	// zeros.
 	if (lay.doubted || !first && plan.Doubted) && a.spec().Target.IsDrive() {
-		// Another job may have written where this job has left zeros out. A file sink clears such ranges
-		// when it is completed.
+		// Another job may have written where this job has left zeros out. A file sink clears such
+		// ranges when it is completed.
 		plan.Blank = false
 	}
 	plan.Doubted = lay.doubted && a.state.ledger.len() > 0
-	// A source without an identity may have zeros now where an earlier attempt wrote other bytes and did
-	// not save the chunk.
+	// A source without an identity may have zeros now where an earlier attempt wrote other bytes
+	// and did not save the chunk.
 	lay.skipZeros = plan.Blank && (first || plan.Source != "" && a.ends.source.Identity() != "")
 	a.state.updatePlan(func(p *transfer.Plan) {
 		p.ChunkSize, p.Source, p.Blank, p.Doubted = plan.ChunkSize, plan.Source, plan.Blank, plan.Doubted
@@ -92,9 +94,9 @@ func (a *attempt) targetBlank(ctx context.Context) (blank bool, err error) {
 	return blank, err
 }
 
-// ledgerDoubtful reports whether the target may differ from the ledger: another job has claimed the target
-// since, or a sample of the ledger's chunks differs. Then all chunks of the ledger are read back, and
-// those that differ are stored again.
+// ledgerDoubtful reports whether the target may differ from the ledger: another job has claimed the
+// target since, or a sample of the ledger's chunks differs. Then all chunks of the ledger are read
+// back, and those that differ are stored again.
 func (a *attempt) ledgerDoubtful(ctx context.Context, lay layout, doubted bool) (bool, error) {
 	if a.ends.readBack == nil || a.state.ledger.len() == 0 {
 		return false, nil
@@ -131,8 +133,8 @@ func (c *copier) sampleDiffers(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// countDone sets the progress before the copy: it counts the chunks that are done and the holes, so that
-// progress is right from the start. Bytes are counted without holes, which take no time.
+// countDone sets the progress before the copy: it counts the chunks that are done and the holes, so
+// that progress is right from the start. Bytes are counted without holes, which take no time.
 func (a *attempt) countDone(ctx context.Context, c *copier, blank bool) error {
 	lay := c.layout
 	var holes, data int64 // chunks, bytes

@@ -11,7 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// lapsing is a store that is away from some time on, and after that says that another worker has the job.
+// lapsing is a store that is away from some time on, and after that says that another worker has
+// the job.
 type lapsing struct {
 	*memoryStore
 	mu           sync.Mutex
@@ -70,8 +71,8 @@ func (g *guarded) Discard(ctx context.Context) error {
 	return g.chunked.Discard(ctx)
 }
 
-// TestLostWorkerTouchesNothing loses the store, and then the job, while calls to the target fail: none
-// is made again once another worker may own the job, whatever the reason to make it again.
+// TestLostWorkerTouchesNothing loses the store, and then the job, while calls to the target fail:
+// none is made again once another worker may own the job, whatever the reason to make it again.
 func TestLostWorkerTouchesNothing(t *testing.T) {
 	slow := func(code transfer.Code) func(context.Context, transfer.Chunk, int) error {
 		return func(ctx context.Context, _ transfer.Chunk, _ int) error {

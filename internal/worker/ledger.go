@@ -11,9 +11,9 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// ledger has the chunks of a job that are done, with their digests: those that earlier attempts saved,
-// those of this attempt, and which of them are not saved yet. It is safe for concurrent use and takes
-// about 60 bytes for each done chunk.
+// ledger has the chunks of a job that are done, with their digests: those that earlier attempts
+// saved, those of this attempt, and which of them are not saved yet. It is safe for concurrent use
+// and takes about 60 bytes for each done chunk.
 type ledger struct {
 	mu         sync.Mutex
 	done       map[int64]transfer.Digest
@@ -33,9 +33,9 @@ const (
 	// maxUnsaved bounds how many chunks a crash may have carried again, in addition to those in
 	// flight.
 	maxUnsaved = 16
-	// A save is due with slowBatch unsaved chunks, because more are done while it runs. Where a save
-	// takes less than fastSave, it is due with fastBatch: a chunk of 4 MiB takes tens of milliseconds
-	// of a core, and such a save less than one.
+	// A save is due with slowBatch unsaved chunks, because more are done while it runs. Where a
+	// save takes less than fastSave, it is due with fastBatch: a chunk of 4 MiB takes tens of
+	// milliseconds of a core, and such a save less than one.
 	slowBatch = maxUnsaved / 2
 	fastBatch = maxUnsaved / 4
 	fastSave  = 10 * time.Millisecond
@@ -82,8 +82,8 @@ func (l *ledger) untouched(index int64) bool {
 // setDone records that a chunk is done, and reports whether it was not done before.
 func (l *ledger) setDone(index int64, d transfer.Digest) bool { return l.add(index, d, 1) }
 
-// setSkipped is setDone for a chunk that was not written and costs nothing to do again. It does not make a
-// save due.
+// setSkipped is setDone for a chunk that was not written and costs nothing to do again. It does not
+// make a save due.
 func (l *ledger) setSkipped(index int64, d transfer.Digest) bool { return l.add(index, d, 0) }
 
 func (l *ledger) add(index int64, d transfer.Digest, cost int) bool {
@@ -115,8 +115,8 @@ func signalIf(enough bool, token chan<- struct{}) {
 	}
 }
 
-// setNeedsFlush says whether chunks wait for a flush before they are saved. It removes the chunks that
-// still wait for one.
+// setNeedsFlush says whether chunks wait for a flush before they are saved. It removes the chunks
+// that still wait for one.
 func (l *ledger) setNeedsFlush(flushes bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -144,8 +144,8 @@ func (l *ledger) flushed(n int) {
 	signalIf(l.unsaved >= l.batch, l.saveDue)
 }
 
-// remove removes a chunk that is not stored any more. The store keeps its old entry until the chunk is done
-// again. For a crash before that, the plan stays doubted.
+// remove removes a chunk that is not stored any more. The store keeps its old entry until the chunk
+// is done again. For a crash before that, the plan stays doubted.
 func (l *ledger) remove(index int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -211,8 +211,8 @@ func (l *ledger) acceptsMore() bool {
 	return l.unsaved+l.saving < maxUnsaved && len(l.toFlush) < maxUnflushed
 }
 
-// nonZero returns the digests of the done chunks that are not zeros, for an image of the given size. With
-// size -1, before the end of a stream, it leaves out the last chunk, which may be short.
+// nonZero returns the digests of the done chunks that are not zeros, for an image of the given
+// size. With size -1, before the end of a stream, it leaves out the last chunk, which may be short.
 func (l *ledger) nonZero(size int64, chunkSize int) map[int64]transfer.Digest {
 	l.mu.Lock()
 	defer l.mu.Unlock()

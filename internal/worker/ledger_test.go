@@ -90,7 +90,8 @@ func TestNonZero(t *testing.T) {
 	}
 }
 
-// TestSample picks as many chunks as it was asked for, or all there are, each once, and in the long run every one.
+// TestSample picks as many chunks as it was asked for, or all there are, each once, and in the long
+// run every one.
 func TestSample(t *testing.T) {
 	chunks := make(map[int64]transfer.Digest)
 	for i := range int64(100) {

@@ -11,7 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// halfOf runs a first attempt that the endpoint ends after a hundred chunks, on a target with zeros left out.
+// halfOf runs a first attempt that the endpoint ends after a hundred chunks, on a target with zeros
+// left out.
 func halfOf(t *testing.T, image []byte) (j *job, sink *chunked, s *claiming) {
 	t.Helper()
 	sink = newChunked(make([]byte, len(image)))
@@ -32,8 +33,8 @@ func halfOf(t *testing.T, image []byte) (j *job, sink *chunked, s *claiming) {
 	return j, sink, s
 }
 
-// TestWrittenByAnother has another job write to the drive between two attempts, even if only one chunk, which no sample
-// need find, and a place that was left out because it is zeros.
+// TestWrittenByAnother has another job write to the drive between two attempts, even if only one
+// chunk, which no sample need find, and a place that was left out because it is zeros.
 func TestWrittenByAnother(t *testing.T) {
 	image := noise(120 * chunkSize)
 	clear(image[2*chunkSize : 4*chunkSize])
@@ -53,8 +54,9 @@ func TestWrittenByAnother(t *testing.T) {
 	}
 }
 
-// TestDoubtLasts over a crash right after the other's mark was replaced by ours, and before the plan with it was saved; and
-// over one after it was. The first save of an attempt is before its claims.
+// TestDoubtLasts over a crash right after the other's mark was replaced by ours, and before the
+// plan with it was saved; and over one after it was. The first save of an attempt is before its
+// claims.
 func TestDoubtLasts(t *testing.T) {
 	for crash := 2; crash <= 3; crash++ {
 		image := noise(120 * chunkSize)
@@ -156,7 +158,8 @@ func (o *madeThen) run(t *testing.T, j *job) error {
 	return j.runWith(t.Context(), nil, o, j.store)
 }
 
-// TestYoungAtOnce waits for a drive that parts of the endpoint have not heard of when it is opened for the first time.
+// TestYoungAtOnce waits for a drive that parts of the endpoint have not heard of when it is opened
+// for the first time.
 func TestYoungAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := noise(5 * chunkSize)
@@ -212,8 +215,8 @@ func TestYoungOnAnotherHost(t *testing.T) {
 	}
 }
 
-// TestMadeAndAway remembers a drive that was made by an endpoint which was away a moment later, and looks for one that it may
-// have made without a word.
+// TestMadeAndAway remembers a drive that was made by an endpoint which was away a moment later, and
+// looks for one that it may have made without a word.
 func TestMadeAndAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := newChunked(nil)

@@ -38,7 +38,8 @@ func (m *mostAtOnce) call(ctx context.Context, _ transfer.Chunk, _ int) error {
 	return err
 }
 
-// TestInFlightIsTheLowestLimitOfTheEnds holds for either end, above and below the default for ends without a limit.
+// TestInFlightIsTheLowestLimitOfTheEnds holds for either end, above and below the default for ends
+// without a limit.
 func TestInFlightIsTheLowestLimitOfTheEnds(t *testing.T) {
 	for _, tc := range []struct{ source, sink, want int }{
 		{0, 0, defaultInFlight}, {0, 64, 64}, {64, 0, 64}, {0, 3, 3}, {3, 0, 3}, {64, 32, 32}, {32, 64, 32}, {8, 64, 8},

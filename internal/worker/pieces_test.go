@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// slowLink is a link that takes a time for each byte, in both directions, as long as nothing else uses
-// that direction.
+// slowLink is a link that takes a time for each byte, in both directions, as long as nothing else
+// uses that direction.
 type slowLink struct {
 	mu   [2]sync.Mutex
 	free [2]time.Time
@@ -85,7 +85,8 @@ func TestPiecesAreMended(t *testing.T) {
 	})
 }
 
-// TestPieceFails ends the attempt with the chunk and the offset of the piece, and leaves nothing running.
+// TestPieceFails ends the attempt with the chunk and the offset of the piece, and leaves nothing
+// running.
 func TestPieceFails(t *testing.T) {
 	for _, op := range []string{"write", "read back"} {
 		synctest.Test(t, func(t *testing.T) {

@@ -18,9 +18,9 @@ const (
 	copyPollMax = 15 * time.Second
 )
 
-// provision makes the job's target drive, or finds the one that an earlier attempt made. The plan is saved
-// before the request for the drive, and again with the drive's UUID before anything is written. So a job
-// makes only one drive, however often it is interrupted.
+// provision makes the job's target drive, or finds the one that an earlier attempt made. The plan
+// is saved before the request for the drive, and again with the drive's UUID before anything is
+// written. So a job makes only one drive, however often it is interrupted.
 func (a *attempt) provision(ctx context.Context, size int64) error {
 	target, plan := a.spec().Target, a.state.Plan()
 	switch {
@@ -52,8 +52,8 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 	return a.claimTarget(ctx, drive)
 }
 
-// mayHaveMade reports whether a call that failed may have made a drive: there was no response, or one that
-// does not exclude it.
+// mayHaveMade reports whether a call that failed may have made a drive: there was no response, or
+// one that does not exclude it.
 func mayHaveMade(err error) bool {
 	if errors.Is(err, transfer.ErrNotCarriedOut) {
 		return false
@@ -67,7 +67,8 @@ func mayHaveMade(err error) bool {
 	return err != nil
 }
 
-// noteDrive saves the target drive. created is when the job made it; zero: it existed before the job.
+// noteDrive saves the target drive. created is when the job made it; zero: it existed before the
+// job.
 func (a *attempt) noteDrive(ctx context.Context, drive string, created time.Time) error {
 	a.state.updatePlan(func(p *transfer.Plan) {
 		p.Drive, p.Created = drive, created
@@ -79,8 +80,8 @@ func (a *attempt) noteDrive(ctx context.Context, drive string, created time.Time
 	return a.state.saveUntilDone(ctx)
 }
 
-// openTarget provisions and opens the target. If a drive that the job made does not exist any more, it
-// starts over with a new drive.
+// openTarget provisions and opens the target. If a drive that the job made does not exist any more,
+// it starts over with a new drive.
 func (a *attempt) openTarget(ctx context.Context, size int64) error {
 	err := a.openSink(ctx, size)
 	if a.driveGone(err) {
@@ -137,8 +138,8 @@ func (a *attempt) awaitCopy(ctx context.Context) error {
 	return err
 }
 
-// pollCopy polls the endpoint until the copy is complete. There is no time limit: a large drive may take
-// hours, and the endpoint reports a copy that has failed.
+// pollCopy polls the endpoint until the copy is complete. There is no time limit: a large drive may
+// take hours, and the endpoint reports a copy that has failed.
 func (a *attempt) pollCopy(ctx context.Context) error {
 	drive := a.state.Plan().Drive
 	for wait := copyPollMin; ; wait = min(wait*2, copyPollMax) {
@@ -157,8 +158,8 @@ func (a *attempt) pollCopy(ctx context.Context) error {
 	}
 }
 
-// driveGone reports whether err says that the drive which the job made does not exist any more. A drive that
-// was completed is not made again.
+// driveGone reports whether err says that the drive which the job made does not exist any more. A
+// drive that was completed is not made again.
 func (a *attempt) driveGone(err error) bool {
 	plan := a.state.Plan()
 	return transfer.CodeOf(err) == transfer.CodeNotFound && !plan.Created.IsZero() && !plan.Finished
@@ -167,7 +168,9 @@ func (a *attempt) driveGone(err error) bool {
 // startOver resets the job after its drive was removed.
 func (a *attempt) startOver(ctx context.Context) error {
 	a.log.Info("target drive not found, starting over", zap.String("drive", a.state.Plan().Drive))
-	a.state.updatePlan(func(p *transfer.Plan) { *p = transfer.Plan{ReadMark: p.ReadMark, DriveRequested: p.DriveRequested} })
+	a.state.updatePlan(func(p *transfer.Plan) {
+		*p = transfer.Plan{ReadMark: p.ReadMark, DriveRequested: p.DriveRequested}
+	})
 	a.state.ledger.clear()
 	a.state.update(func(p *transfer.Progress) { p.Drive = "" })
 	return a.state.saveUntilDone(ctx)

@@ -9,8 +9,8 @@ import (
 const (
 	// rateWindow is the time over which a job's rate is measured.
 	rateWindow = 10 * time.Second
-	// slowWindow is the window while bytes move but no chunk was done in rateWindow: on a slow link all
-	// chunks in flight may be done together, every half minute.
+	// slowWindow is the window while bytes move but no chunk was done in rateWindow: on a slow link
+	// all chunks in flight may be done together, every half minute.
 	slowWindow = 30 * time.Second
 	// stillAfter is how long no byte moves before the rate is 0.
 	stillAfter = 5 * time.Second

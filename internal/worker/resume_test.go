@@ -12,7 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestDrain ends the chunks in flight, saves them, and takes up no more; the next attempt does only the rest.
+// TestDrain ends the chunks in flight, saves them, and takes up no more; the next attempt does only
+// the rest.
 func TestDrain(t *testing.T) {
 	image := noise(30 * chunkSize)
 	drain := make(chan struct{})
@@ -103,13 +104,15 @@ func TestChangedBeforeTheFirstChunk(t *testing.T) {
 	}
 }
 
-// TestResumedStream reads a stream from its beginning, and sends only what the target does not have.
+// TestResumedStream reads a stream from its beginning, and sends only what the target does not
+// have.
 func TestResumedStream(t *testing.T) {
 	image := noise(20*chunkSize + 7)
 	sink := newChunked(nil)
 	sink.blank = true
 	j := half(t, newStream(image), sink)
-	// What comes the second time need not be what came the first time, nor need all that was written have been saved.
+	// What comes the second time need not be what came the first time, nor need all that was
+	// written have been saved.
 	image[3*chunkSize] ^= 1
 	clear(image[4*chunkSize : 6*chunkSize])
 	j.store.saved.Entries = slices.Delete(j.store.saved.Entries, 5, 6)

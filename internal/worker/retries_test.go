@@ -13,7 +13,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestRetries fails each chunk a few times, in reading and in writing, with everything that may pass.
+// TestRetries fails each chunk a few times, in reading and in writing, with everything that may
+// pass.
 func TestRetries(t *testing.T) {
 	for code, count := range map[transfer.Code]func(transfer.Retries) int64{
 		transfer.CodeTimeout:     func(r transfer.Retries) int64 { return r.Timeout },
@@ -35,7 +36,8 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// TestPatience gives up when the same thing has failed for as long as the policy says, and not before.
+// TestPatience gives up when the same thing has failed for as long as the policy says, and not
+// before.
 func TestPatience(t *testing.T) {
 	for code, patience := range map[transfer.Code]time.Duration{
 		transfer.CodeServer: flow.DefaultPolicy.Call, transfer.CodeConflict: flow.DefaultPolicy.Busy,
@@ -72,8 +74,8 @@ func TestFirstContact(t *testing.T) {
 	}
 }
 
-// TestAwayForMinutes rides out an endpoint that is away for minutes: in the middle of a copy, when a later attempt begins,
-// and, if it answers at all, when a first one does.
+// TestAwayForMinutes rides out an endpoint that is away for minutes: in the middle of a copy, when
+// a later attempt begins, and, if it answers at all, when a first one does.
 func TestAwayForMinutes(t *testing.T) {
 	const minutes = 5 * time.Minute
 	synctest.Test(t, func(t *testing.T) {
@@ -157,7 +159,8 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
-// TestGate makes a drive busy for a minute under many chunks in flight: meanwhile one call at a time asks for it.
+// TestGate makes a drive busy for a minute under many chunks in flight: meanwhile one call at a
+// time asks for it.
 func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := noise(64 * chunkSize)
@@ -203,8 +206,8 @@ func TestGate(t *testing.T) {
 	})
 }
 
-// TestYoungDrive is unknown to parts of the endpoint for a while after it was made. One that was there before, or stays
-// unknown, is not found.
+// TestYoungDrive is unknown to parts of the endpoint for a while after it was made. One that was
+// there before, or stays unknown, is not found.
 func TestYoungDrive(t *testing.T) {
 	for _, tc := range []struct {
 		made    bool
@@ -299,7 +302,8 @@ func TestDecayed(t *testing.T) {
 	equal(t, sink, image)
 }
 
-// TestDownloadTwice reads a drive again that was read wrong: the copy becomes what two reads agree on.
+// TestDownloadTwice reads a drive again that was read wrong: the copy becomes what two reads agree
+// on.
 func TestDownloadTwice(t *testing.T) {
 	image := noise(5 * chunkSize)
 	for name, wrong := range map[string]func(n int) bool{
@@ -326,7 +330,8 @@ func TestDownloadTwice(t *testing.T) {
 	j.mustFail(transfer.CodeMismatch)
 }
 
-// TestClone waits for the endpoint to finish, makes one drive whatever happens, and compares it with its origin.
+// TestClone waits for the endpoint to finish, makes one drive whatever happens, and compares it
+// with its origin.
 func TestClone(t *testing.T) {
 	for _, differs := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -52,9 +52,9 @@ func (a *attempt) tryOpenSource(ctx context.Context) error {
 	})
 }
 
-// readsHoles reports whether the holes of the source are read, too. Full verification and comparisons do
-// not trust a file system's map of holes: with a wrong map, the copy and the verification would make the
-// same mistake.
+// readsHoles reports whether the holes of the source are read, too. Full verification and
+// comparisons do not trust a file system's map of holes: with a wrong map, the copy and the
+// verification would make the same mistake.
 func (a *attempt) readsHoles() bool {
 	return a.spec().NoHoles || a.spec().Verify == transfer.VerifyFull || !a.action.Writes
 }
@@ -69,9 +69,9 @@ func (d allData) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return extentsOf(transfer.Extent{Len: d.source.Size()})
 }
 
-// reopenInOrder opens the source again, as a stream. The whole stream is compared with the ledger, so it may
-// be another version than the one read before. Therefore the plan's identity of the source is removed:
-// later attempts write zeros, too.
+// reopenInOrder opens the source again, as a stream. The whole stream is compared with the ledger,
+// so it may be another version than the one read before. Therefore the plan's identity of the
+// source is removed: later attempts write zeros, too.
 func (a *attempt) reopenInOrder(ctx context.Context) error {
 	before := a.ends.source
 	a.session.InOrder = true

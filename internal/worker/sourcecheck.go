@@ -16,15 +16,16 @@ import (
 const maxSourcePasses = 3
 
 // checkSource makes sure that all chunks were read from one version of the image. If the source was
-// touched, which may have changed only its permissions, a second reading decides. With full verification,
-// so it does for a source whose changes cannot all be detected.
+// touched, which may have changed only its permissions, a second reading decides. With full
+// verification, so it does for a source whose changes cannot all be detected.
 func (a *attempt) checkSource(ctx context.Context, c *copier) error {
 	undetected := ""
 	if a.ends.unwatched != nil {
 		undetected = a.ends.unwatched.UndetectedChanges()
 	}
 	// A resumed attempt has compared a stream with the ledger while it read it.
-	again := a.state.Plan().Recheck && a.ends.stream == nil || undetected != "" && a.spec().Verify == transfer.VerifyFull
+	again := a.state.Plan().Recheck && a.ends.stream == nil ||
+		undetected != "" && a.spec().Verify == transfer.VerifyFull
 	read := false
 	for range maxSourcePasses {
 		err := a.unchanged(ctx)
@@ -88,7 +89,8 @@ func (a *attempt) rereadStream(ctx context.Context, c *copier) error {
 	return nil
 }
 
-// rereadChunk compares one chunk of the source with the ledger. A chunk without an entry was a hole.
+// rereadChunk compares one chunk of the source with the ledger. A chunk without an entry was a
+// hole.
 func (c *copier) rereadChunk(ctx context.Context, w work, l *lane) error {
 	want := c.expectedDigest(w)
 	if w.Hole && want == verify.ZeroDigest(w.Len) {

@@ -12,7 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestCanceledWaiting stops at once while the job waits for a busy drive or for the next try, and saves what is done.
+// TestCanceledWaiting stops at once while the job waits for a busy drive or for the next try, and
+// saves what is done.
 func TestCanceledWaiting(t *testing.T) {
 	for _, code := range []transfer.Code{transfer.CodeConflict, transfer.CodeServer} {
 		synctest.Test(t, func(t *testing.T) {
@@ -36,7 +37,8 @@ func TestCanceledWaiting(t *testing.T) {
 			if transfer.CodeOf(err) != transfer.CodeWaitTimeout || time.Since(ended) > 0 {
 				t.Errorf("%s: %v, after %s", code, err, time.Since(ended))
 			}
-			// Some of those that the drive took may still have had to be read back when it became busy.
+			// Some of those that the drive took may still have had to be read back when it became
+			// busy.
 			p, saved := j.store.saved.Progress, len(j.store.saved.Entries)
 			if saved > 10 || saved <= 10-lanes || p.Chunks.Done != int64(saved) || p.Retries.Sum() == 0 {
 				t.Errorf("%s: %d chunks were saved, %+v, %+v", code, saved, p.Chunks, p.Retries)
@@ -58,8 +60,8 @@ func TestDrainBeforeStart(t *testing.T) {
 	}
 }
 
-// TestDrainInFlight lets every chunk in flight end, however long it takes and whatever it meets, on a target that takes
-// them in any order and on one that takes them in order.
+// TestDrainInFlight lets every chunk in flight end, however long it takes and whatever it meets, on
+// a target that takes them in any order and on one that takes them in order.
 func TestDrainInFlight(t *testing.T) {
 	for _, ordered := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -151,8 +153,8 @@ func (s slow) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	return s.memoryStore.Save(ctx, c)
 }
 
-// TestStoreAwayCost does no more without the store than it may lose: as many chunks as a crash may cost, and none at all once
-// another worker may have the job.
+// TestStoreAwayCost does no more without the store than it may lose: as many chunks as a crash may
+// cost, and none at all once another worker may have the job.
 func TestStoreAwayCost(t *testing.T) {
 	for took, most := range map[time.Duration]int{
 		time.Millisecond: maxUnsaved, time.Second: int(provenFor/time.Second) * 4,
@@ -188,7 +190,8 @@ func TestStoreAwayCost(t *testing.T) {
 	}
 }
 
-// TestFencedAtEnd does not complete a target of a job that another worker has taken over, though all is copied.
+// TestFencedAtEnd does not complete a target of a job that another worker has taken over, though
+// all is copied.
 func TestFencedAtEnd(t *testing.T) {
 	for last := 3; last <= 4; last++ { // before the first chunk, then before the target is completed
 		sink := newChunked(nil)

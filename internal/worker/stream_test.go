@@ -26,7 +26,8 @@ func (s *cutStream) Next(ctx context.Context, p []byte) (int, error) {
 	return s.stream.Next(ctx, p)
 }
 
-// TestStreamCut does not take a cut connection for the end, not even one whose error is made from io.EOF.
+// TestStreamCut does not take a cut connection for the end, not even one whose error is made from
+// io.EOF.
 func TestStreamCut(t *testing.T) {
 	for code, err := range map[transfer.Code]error{
 		transfer.CodeNetwork: &transfer.Error{Code: transfer.CodeNetwork, Err: fmt.Errorf("cut: %w", io.EOF)},
@@ -67,7 +68,8 @@ func TestStreamEndWhileSaving(t *testing.T) {
 	})
 }
 
-// TestStreamTooLarge ends with a stream that the target cannot hold, and removes what was made for it.
+// TestStreamTooLarge ends with a stream that the target cannot hold, and removes what was made for
+// it.
 func TestStreamTooLarge(t *testing.T) {
 	for size, code := range map[int]transfer.Code{
 		3 * chunkSize: "", 3*chunkSize - 1: "", 3*chunkSize + 1: transfer.CodeInvalid, 9 * chunkSize: transfer.CodeInvalid,
@@ -97,7 +99,8 @@ func TestStreamZeros(t *testing.T) {
 	}
 }
 
-// TestStreamDecayed cannot mend what has changed since, for a stream is gone once it was read, and says so.
+// TestStreamDecayed cannot mend what has changed since, for a stream is gone once it was read, and
+// says so.
 func TestStreamDecayed(t *testing.T) {
 	sink := newChunked(nil)
 	var read atomic.Int64
@@ -114,8 +117,8 @@ func TestStreamDecayed(t *testing.T) {
 	}
 }
 
-// TestOrderedRetries keeps the order on a target that takes chunks in order when chunks have to be tried again and come
-// from the source out of order.
+// TestOrderedRetries keeps the order on a target that takes chunks in order when chunks have to be
+// tried again and come from the source out of order.
 func TestOrderedRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image, m := noise(40*chunkSize), newChunked(nil)

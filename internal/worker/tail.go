@@ -15,9 +15,9 @@ import (
 	"github.com/transferd/transferd/internal/volume"
 )
 
-// The tail is the part of a larger target behind the image. On a target that existed before the job it has
-// old bytes, which become zeros: each chunk is read, and written only if it is not zeros. On a new target
-// it is zeros already, and is only sampled.
+// The tail is the part of a larger target behind the image. On a target that existed before the job
+// it has old bytes, which become zeros: each chunk is read, and written only if it is not zeros. On
+// a new target it is zeros already, and is only sampled.
 
 // maxNamedPartitions bounds how many partitions are reported.
 const maxNamedPartitions = 8
@@ -30,7 +30,8 @@ func (c *copier) tailLen() int64 {
 	return max(0, c.ends.traits.Capacity-c.size)
 }
 
-// clearsTail reports whether the tail must be set to zero. That is so on a target where zeros are written.
+// clearsTail reports whether the tail must be set to zero. That is so on a target where zeros are
+// written.
 func (c *copier) clearsTail() bool {
 	return c.action.Writes && c.ends.readBack != nil && !c.skipZeros && !c.spec.KeepTail && c.tailLen() > 0
 }
@@ -43,7 +44,8 @@ func (c *copier) tailChunks() int64 {
 	return transfer.ChunkCount(c.ends.traits.Capacity, c.chunkSize) - c.size/int64(c.chunkSize)
 }
 
-// replacesOldTarget reports whether the target existed before the job and may be larger than the image.
+// replacesOldTarget reports whether the target existed before the job and may be larger than the
+// image.
 func (c *copier) replacesOldTarget() bool {
 	return c.action.Writes && c.ends.readBack != nil && c.state.Plan().Created.IsZero() &&
 		c.ends.traits.Capacity > max(c.size, 0)
@@ -57,7 +59,8 @@ func (c *copier) noteSize() {
 	}
 }
 
-// reportTail logs, and records in the progress, what an old target holds, before anything is overwritten.
+// reportTail logs, and records in the progress, what an old target holds, before anything is
+// overwritten.
 func (a *attempt) reportTail(ctx context.Context, c *copier) error {
 	if !c.replacesOldTarget() || c.spec.KeepTail {
 		return nil
@@ -72,8 +75,8 @@ func (a *attempt) reportTail(ctx context.Context, c *copier) error {
 	return nil
 }
 
-// describeTarget describes the content of the target: its partition table, the partitions that reach behind
-// an image of size bytes, or a file system.
+// describeTarget describes the content of the target: its partition table, the partitions that
+// reach behind an image of size bytes, or a file system.
 func (a *attempt) describeTarget(ctx context.Context, size int64) (found []string, err error) {
 	capacity := a.ends.traits.Capacity
 	head, err := a.readTarget(ctx, 0, min(volume.HeadSize, capacity))
@@ -168,8 +171,8 @@ func (c *copier) zeroChunk(ctx context.Context, w work, l *lane) error {
 	return nil
 }
 
-// verifyTail checks the tail of a target that was written: all of it, or a sample of a tail that was zeros
-// from the beginning. It sets to zero what is not.
+// verifyTail checks the tail of a target that was written: all of it, or a sample of a tail that
+// was zeros from the beginning. It sets to zero what is not.
 func (c *copier) verifyTail(ctx context.Context, sampled bool) error {
 	if c.tailLen() == 0 || c.spec.KeepTail {
 		return nil
@@ -185,7 +188,8 @@ func (c *copier) verifyTail(ctx context.Context, sampled bool) error {
 	return c.runOverTail(ctx, c.countingBytes(c.zeroChunk))
 }
 
-// checkTailZero checks that the tail of a target that is only compared is zeros: all of it, or a sample.
+// checkTailZero checks that the tail of a target that is only compared is zeros: all of it, or a
+// sample.
 func (c *copier) checkTailZero(ctx context.Context, sampled bool) (err error) {
 	switch {
 	case c.tailLen() == 0 || c.spec.KeepTail:

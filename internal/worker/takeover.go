@@ -14,10 +14,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// takeover is the state of an attempt that follows a lost worker. That worker has neither handed the job over
-// nor provably ended, so bytes that it sent may still arrive at the drive. Before the attempt completes
-// the target, it waits until they cannot arrive any more, and reads back what was written before that. It
-// is safe for concurrent use.
+// takeover is the state of an attempt that follows a lost worker. That worker has neither handed
+// the job over nor provably ended, so bytes that it sent may still arrive at the drive. Before the
+// attempt completes the target, it waits until they cannot arrive any more, and reads back what was
+// written before that. It is safe for concurrent use.
 type takeover struct {
 	lease *lease.Lease
 
@@ -33,8 +33,8 @@ func (t *takeover) addInherited(l *ledger) {
 	}
 }
 
-// addStored adds all chunks in the ledger, if the attempt learned only later that bytes of a lost worker may
-// arrive.
+// addStored adds all chunks in the ledger, if the attempt learned only later that bytes of a lost
+// worker may arrive.
 func (t *takeover) addStored(l *ledger) {
 	if !t.complete {
 		t.complete, t.early = true, l.indexes()
@@ -51,7 +51,8 @@ func (t *takeover) noteWrite(index int64) {
 	t.early = append(t.early, index)
 }
 
-// chunks returns the chunks to read back, as extents: those written early for which keep returns true.
+// chunks returns the chunks to read back, as extents: those written early for which keep returns
+// true.
 func (t *takeover) chunks(size int64, chunkSize int, keep func(index int64) bool) iter.Seq2[transfer.Extent, error] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -86,8 +87,8 @@ func (t *takeover) wait(ctx context.Context, drain <-chan struct{}, log *zap.Log
 	}
 }
 
-// finishTakeover waits until bytes of a lost worker cannot arrive any more. Then it reads back the chunks
-// that were written before, unless a later step reads all chunks.
+// finishTakeover waits until bytes of a lost worker cannot arrive any more. Then it reads back the
+// chunks that were written before, unless a later step reads all chunks.
 func (c *copier) finishTakeover(ctx context.Context) error {
 	if _, unclean := c.takeover.lease.Late(); !unclean || !c.action.Writes {
 		return nil

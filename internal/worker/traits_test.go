@@ -75,7 +75,8 @@ func TestReadBackAfterFlush(t *testing.T) {
 	}
 }
 
-// TestLedgerHasOnlyWhatIsFlushed, so that a later attempt does not trust chunks that a target has lost.
+// TestLedgerHasOnlyWhatIsFlushed, so that a later attempt does not trust chunks that a target has
+// lost.
 func TestLedgerHasOnlyWhatIsFlushed(t *testing.T) {
 	m := newChunked(nil)
 	sink := &trait{chunked: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}

@@ -14,15 +14,15 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// zeroSamples is how many random ranges that were never written are checked for zeros, and sampleSize how
-// many bytes each has.
+// zeroSamples is how many random ranges that were never written are checked for zeros, and
+// sampleSize how many bytes each has.
 const (
 	zeroSamples = 16
 	sampleSize  = 64 << 10
 )
 
-// verify does the part of --verify that the copy has not done: the copy reads back each chunk that it
-// writes.
+// verify does the part of --verify that the copy has not done: the copy reads back each chunk that
+// it writes.
 func (c *copier) verify(ctx context.Context) error {
 	mode := c.spec.Verify
 	switch {
@@ -43,7 +43,8 @@ func (c *copier) verify(ctx context.Context) error {
 	if err := c.flush(ctx); err != nil { // before the disk is read
 		return err
 	}
-	if err := c.runLanes(ctx, c.allChunks(ctx), c.countingBytes(c.verifyChunk), false); err != nil || !c.action.RereadsTarget {
+	err := c.runLanes(ctx, c.allChunks(ctx), c.countingBytes(c.verifyChunk), false)
+	if err != nil || !c.action.RereadsTarget {
 		return err
 	}
 	return c.verifyTail(ctx, false)
@@ -146,8 +147,8 @@ func (c *copier) verifyAndRepair(ctx context.Context, w work, l *lane) error {
 	return err
 }
 
-// rewriteChunk writes a chunk again whose digest was d. If the source differs from d, it is read until two
-// reads agree, so that one wrong read does not replace correct data.
+// rewriteChunk writes a chunk again whose digest was d. If the source differs from d, it is read
+// until two reads agree, so that one wrong read does not replace correct data.
 func (c *copier) rewriteChunk(ctx context.Context, w work, d transfer.Digest, l *lane) error {
 	p := l.buf[:w.Len]
 	if d == verify.ZeroDigest(w.Len) {
@@ -171,8 +172,8 @@ func (c *copier) writeAgain(ctx context.Context, w work, p []byte, l *lane) erro
 	return err
 }
 
-// confirmSource reads one chunk of the source until two reads agree; the copy's read is one of them. If the
-// result differs from the copy's, it writes the chunk again.
+// confirmSource reads one chunk of the source until two reads agree; the copy's read is one of
+// them. If the result differs from the copy's, it writes the chunk again.
 func (c *copier) confirmSource(ctx context.Context, w work, l *lane) error {
 	stored := c.expectedDigest(w)
 	d, err := c.readUntilTwoAgree(ctx, w, l, stored)
@@ -186,8 +187,8 @@ func (c *copier) confirmSource(ctx context.Context, w work, l *lane) error {
 	return nil
 }
 
-// readBackFlushed reads back a target that returns what it stored only after a flush. It repairs the target
-// until a whole pass finds no difference, at most maxWrites times.
+// readBackFlushed reads back a target that returns what it stored only after a flush. It repairs
+// the target until a whole pass finds no difference, at most maxWrites times.
 func (c *copier) readBackFlushed(ctx context.Context) error {
 	for range maxWrites {
 		if err := control(ctx, c.target, c.flush); err != nil {
@@ -216,8 +217,8 @@ func (c *copier) readBackAll(ctx context.Context) error {
 	}, false)
 }
 
-// checkZeros samples the ranges that were not written because they are zeros. If one of them is not zeros,
-// others may not be either. Then it reads back the whole target and repairs it.
+// checkZeros samples the ranges that were not written because they are zeros. If one of them is not
+// zeros, others may not be either. Then it reads back the whole target and repairs it.
 func (c *copier) checkZeros(ctx context.Context) error {
 	err := c.sampleZeros(ctx)
 	if transfer.CodeOf(err) != transfer.CodeMismatch {

@@ -38,8 +38,8 @@ func (c *counters) endCall(endpoint string) {
 	}
 }
 
-// waiting returns the wait for an endpoint that has been silent for long; nil: none is. Such a call is
-// finally cut and retried; then the retry is what the job waits for.
+// waiting returns the wait for an endpoint that has been silent for long; nil: none is. Such a call
+// is finally cut and retried; then the retry is what the job waits for.
 func (d *silenceDetector) waiting(now time.Time) *transfer.Waiting {
 	if now.Sub(d.moved) < flow.LongWait {
 		return nil

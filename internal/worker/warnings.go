@@ -23,9 +23,9 @@ func (a *attempt) warnings(ctx context.Context, m *transfer.Manifest) (list []st
 	return list
 }
 
-// misplacedGPT returns a warning if the target has a GUID partition table whose backup is not at the end of
-// the target, such as on a drive that is larger than the image; otherwise "". It reads the target, because
-// a resumed job has not read the whole image.
+// misplacedGPT returns a warning if the target has a GUID partition table whose backup is not at
+// the end of the target, such as on a drive that is larger than the image; otherwise "". It reads
+// the target, because a resumed job has not read the whole image.
 func (a *attempt) misplacedGPT(ctx context.Context) string {
 	capacity := a.ends.traits.Capacity
 	if !a.action.Writes && !a.action.EndpointCopies || capacity == 0 ||

@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// What a window of package flow begins with, how far an endpoint is that gets twice that at once, and how long a chunk
-// may take for it to grow.
+// What a window of package flow begins with, how far an endpoint is that gets twice that at once,
+// and how long a chunk may take for it to grow.
 const (
 	firstInFlight = 4
 	farFrom       = 50 * time.Millisecond
@@ -72,8 +72,8 @@ func oneWay(perChunk time.Duration) func(context.Context, transfer.Chunk, int) e
 	}
 }
 
-// TestBothDirections keeps both directions of a slow link busy. Lanes without an order take a tenth longer, however large the
-// image is: chunks that are written together are read back together.
+// TestBothDirections keeps both directions of a slow link busy. Lanes without an order take a tenth
+// longer, however large the image is: chunks that are written together are read back together.
 func TestBothDirections(t *testing.T) {
 	const (
 		perChunk = 640 * time.Millisecond // what the link takes for a chunk, each way
@@ -95,8 +95,8 @@ func TestBothDirections(t *testing.T) {
 	}
 }
 
-// TestSlowDrive takes long to write and not to read: then nearly all that is in flight is written. With half of it in each
-// direction the job would take twice as long.
+// TestSlowDrive takes long to write and not to read: then nearly all that is in flight is written.
+// With half of it in each direction the job would take twice as long.
 func TestSlowDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const (

@@ -1,17 +1,17 @@
-// Package worker is the transfer engine. It runs a job: it copies chunks from a source to a sink, retries
-// calls, reads back what was written, and records the done chunks in a ledger.
+// Package worker is the transfer engine. It runs a job: it copies chunks from a source to a sink,
+// retries calls, reads back what was written, and records the done chunks in a ledger.
 //
-// An attempt has four phases: provision makes or finds the target, copy carries the chunks, verify checks
-// what the copy has not checked, and commit completes the target. Each phase gets its inputs as arguments
-// and returns its results. One checkpointer owns the state that outlives the attempt: plan, progress and
-// ledger.
+// An attempt has four phases: provision makes or finds the target, copy carries the chunks, verify
+// checks what the copy has not checked, and commit completes the target. Each phase gets its inputs
+// as arguments and returns its results. One checkpointer owns the state that outlives the attempt:
+// plan, progress and ledger.
 //
-// One goroutine carries a chunk from beginning to end in one buffer. Its calls to source and target pass
-// a stack of decorators (calls.go), built once for each attempt, and end at the abilities of source and
-// sink (ends.go), resolved once when they are opened.
+// One goroutine carries a chunk from beginning to end in one buffer. Its calls to source and target
+// pass a stack of decorators (calls.go), built once for each attempt, and end at the abilities of
+// source and sink (ends.go), resolved once when they are opened.
 //
-// Memory is bounded by the chunks in flight: each has one buffer of the chunk size and, while it is sent,
-// at most one more for its compressed form. The ledger adds about 60 bytes for each chunk.
+// Memory is bounded by the chunks in flight: each has one buffer of the chunk size and, while it is
+// sent, at most one more for its compressed form. The ledger adds about 60 bytes for each chunk.
 package worker
 
 import (
@@ -40,10 +40,11 @@ type Session struct {
 	Meter transfer.Meter
 	// Limit limits the bytes of all bodies of the job on the wire; nil: no limit.
 	Limit *rate.Limiter
-	// Lease proves that the job is this worker's. Nothing is changed without it. nil: it always holds.
+	// Lease proves that the job is this worker's. Nothing is changed without it. nil: it always
+	// holds.
 	Lease *lease.Lease
-	// Retry runs op and retries it like a call to the source. It is for a stream, which must retry its
-	// own calls: after an error its reader, such as a decompressor, cannot continue.
+	// Retry runs op and retries it like a call to the source. It is for a stream, which must retry
+	// its own calls: after an error its reader, such as a decompressor, cannot continue.
 	Retry func(ctx context.Context, op func(ctx context.Context) error) error
 	// InOrder says that the source can no longer be read by offset (transfer.ErrInOrder). It is set
 	// before the source is opened again.
@@ -60,29 +61,30 @@ type SinkRequest struct {
 	Compare bool
 }
 
-// Opener opens the sources and sinks of jobs, and manages their target drives. It does not retry; the worker
-// calls it again after a temporary error. It is safe for concurrent use.
+// Opener opens the sources and sinks of jobs, and manages their target drives. It does not retry;
+// the worker calls it again after a temporary error. It is safe for concurrent use.
 type Opener interface {
 	// Source opens what the job reads.
 	Source(ctx context.Context, s *Session) (transfer.Source, error)
-	// Provision makes the job's new target drive and returns its UUID. size is the source's in bytes, -1
-	// if unknown; CodeInvalid: the drive could not hold it. find says that an earlier call may have made
-	// the drive: then it returns that one. If the job's action is EndpointCopies, the drive is made as a
-	// copy of the source, and Ready reports when it is complete.
+	// Provision makes the job's new target drive and returns its UUID. size is the source's in
+	// bytes, -1 if unknown; CodeInvalid: the drive could not hold it. find says that an earlier
+	// call may have made the drive: then it returns that one. If the job's action is
+	// EndpointCopies, the drive is made as a copy of the source, and Ready reports when it is
+	// complete.
 	Provision(ctx context.Context, s *Session, size int64, find bool) (drive string, err error)
-	// Claim returns a claim for reading a drive on the named endpoint. It identifies the endpoint by its
-	// URL and account, not by its name.
+	// Claim returns a claim for reading a drive on the named endpoint. It identifies the endpoint
+	// by its URL and account, not by its name.
 	Claim(endpoint, drive string) transfer.Claim
 	// UsedBy returns the users of a drive according to its endpoint, such as a server.
 	UsedBy(ctx context.Context, s *Session, drive transfer.Ref) ([]string, error)
 	// TargetTags returns what the tags of the target drive say. Provision tags a new drive as
 	// incomplete.
 	TargetTags(ctx context.Context, s *Session, drive string) (transfer.TargetTags, error)
-	// TagIncomplete tags a target drive that existed before the job as incomplete. It returns what the
-	// tags say afterwards; on an endpoint without tags that is nothing.
+	// TagIncomplete tags a target drive that existed before the job as incomplete. It returns what
+	// the tags say afterwards; on an endpoint without tags that is nothing.
 	TagIncomplete(ctx context.Context, s *Session, drive string) (transfer.TargetTags, error)
-	// TagComplete removes the tag of an incomplete drive from the target drive. It is idempotent, and
-	// may be called for a drive without the tag.
+	// TagComplete removes the tag of an incomplete drive from the target drive. It is idempotent,
+	// and may be called for a drive without the tag.
 	TagComplete(ctx context.Context, s *Session, drive string) error
 	// Ready reports whether the endpoint's copy is complete.
 	Ready(ctx context.Context, s *Session, drive string) (bool, error)
@@ -119,9 +121,9 @@ func newLimit(bytesPerSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(max(bytesPerSecond/10, least), most)))
 }
 
-// Run runs one attempt of a job. When drain closes, it begins no further chunk, finishes those in flight,
-// saves and returns an error with CodeDrained. When ctx ends, it stops at once, saves, and returns ctx's
-// cause. A panic in the attempt is returned as an error with CodeInternal.
+// Run runs one attempt of a job. When drain closes, it begins no further chunk, finishes those in
+// flight, saves and returns an error with CodeDrained. When ctx ends, it stops at once, saves, and
+// returns ctx's cause. A panic in the attempt is returned as an error with CodeInternal.
 func (w *Worker) Run(ctx context.Context, drain <-chan struct{}, job Job, store transfer.Store) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
