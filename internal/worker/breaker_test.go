@@ -13,22 +13,22 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// runs is an end of which nothing but control calls are made.
-type runs struct{}
+// controlOnly is an end of which nothing but control calls are made.
+type controlOnly struct{}
 
-func (runs) do(ctx context.Context, c *call) error { return c.run(ctx) }
+func (controlOnly) do(ctx context.Context, c *call) error { return c.run(ctx) }
 
 func newBreaking() *breaking {
 	p := &retrier{policy: flow.DefaultPolicy, count: new(counters), log: zap.NewNop()}
-	return &breaking{p, new(flow.Breaker), runs{}}
+	return &breaking{p, new(flow.Breaker), controlOnly{}}
 }
 
-// TestBusyIsCounted counts each 409 that a chunk was answered, not only those of the one that goes
+// TestEachBusyResponseIsCounted counts each 409 that a chunk was answered, not only those of the one that goes
 // on asking.
-func TestBusyIsCounted(t *testing.T) {
+func TestEachBusyResponseIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lanes = 8
-		image, sink := noise(3*lanes*chunkSize), newChunked(nil)
+		image, sink := randomBytes(3*lanes*chunkSize), newMemImage(nil)
 		sink.onWrite = func(ctx context.Context, c transfer.Chunk, n int) error {
 			if err := sleep(ctx, time.Second); err != nil { // all lanes ask before the first is answered
 				return err
@@ -38,18 +38,18 @@ func TestBusyIsCounted(t *testing.T) {
 			}
 			return nil
 		}
-		j := newJob(t, newChunked(image), sink)
+		j := newJob(t, newMemImage(image), sink)
 		j.spec.Concurrency = lanes
 		p := j.mustRun()
-		equal(t, sink, image)
+		checkContent(t, sink, image)
 		if p.Retries != (transfer.Retries{Conflict: lanes}) || p.Chunks.Sent != 3*lanes {
 			t.Errorf("counted %+v, %+v", p.Retries, p.Chunks)
 		}
 	})
 }
 
-// TestBreakerLeft lets those who wait go when their context ends, and stays shut.
-func TestBreakerLeft(t *testing.T) {
+// TestCallsBehindABreakerEndWithTheirContext lets those who wait go when their context ends, and stays shut.
+func TestCallsBehindABreakerEndWithTheirContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newBreaking()
 		if !g.breaker.Trip() || g.breaker.Trip() {
@@ -78,9 +78,9 @@ func TestBreakerLeft(t *testing.T) {
 	})
 }
 
-// TestBreakerGivenUp hands the question on: when the one that asks has lost patience, the next asks
+// TestNextCallRetriesAfterOneGaveUp hands the question on: when the one that asks has lost patience, the next asks
 // for itself.
-func TestBreakerGivenUp(t *testing.T) {
+func TestNextCallRetriesAfterOneGaveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newBreaking()
 		free := time.Now().Add(flow.DefaultPolicy.Busy + time.Minute)
@@ -111,9 +111,9 @@ func TestBreakerGivenUp(t *testing.T) {
 	})
 }
 
-// TestBreakerOtherFailure opens for all when the one that asks meets a failure that has nothing to
+// TestOtherFailureResetsTheBreaker opens for all when the one that asks meets a failure that has nothing to
 // do with the drive.
-func TestBreakerOtherFailure(t *testing.T) {
+func TestOtherFailureResetsTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, calls := newBreaking(), 0
 		err := control(t.Context(), g, func(context.Context) error {
@@ -131,11 +131,11 @@ func TestBreakerOtherFailure(t *testing.T) {
 	})
 }
 
-// TestTwoGates goes on writing what was read while the source is busy.
-func TestTwoGates(t *testing.T) {
+// TestBusySourceDoesNotHoldBackTheTarget goes on writing what was read while the source is busy.
+func TestBusySourceDoesNotHoldBackTheTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
-		source, sink := newChunked(noise(4*chunkSize)), newChunked(nil)
+		source, sink := newMemImage(randomBytes(4*chunkSize)), newMemImage(nil)
 		source.onRead = func(ctx context.Context, c transfer.Chunk, _ int) error {
 			if err := sleep(ctx, time.Duration(c.Index)*time.Second); err != nil {
 				return err
@@ -157,12 +157,12 @@ func TestTwoGates(t *testing.T) {
 		j := newJob(t, source, sink)
 		j.spec.Concurrency = 8
 		j.mustRun()
-		equal(t, sink, source.data)
+		checkContent(t, sink, source.data)
 	})
 }
 
-// TestInFlight keeps to the chunks in flight that were asked for, which is what bounds memory.
-func TestInFlight(t *testing.T) {
+// TestConcurrencyLimitsChunksInFlight keeps to the chunks in flight that were asked for, which is what bounds memory.
+func TestConcurrencyLimitsChunksInFlight(t *testing.T) {
 	for _, lanes := range []int{1, 3, 40} {
 		synctest.Test(t, func(t *testing.T) {
 			var mu sync.Mutex
@@ -178,7 +178,7 @@ func TestInFlight(t *testing.T) {
 				mu.Unlock()
 				return err
 			}
-			source, sink := newChunked(noise(100*chunkSize)), newChunked(nil)
+			source, sink := newMemImage(randomBytes(100*chunkSize)), newMemImage(nil)
 			source.onRead, sink.onWrite, sink.onRead = call, call, call
 			j := newJob(t, source, sink)
 			j.spec.Concurrency = lanes

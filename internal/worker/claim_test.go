@@ -11,15 +11,15 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// claiming is a store that answers claims; fail is asked with the number of the call, from 1.
-type claiming struct {
+// claimStore is a store that answers claims; fail is asked with the number of the call, from 1.
+type claimStore struct {
 	*memoryStore
 	claims []transfer.Claim
 	marks  map[string]string // by drive
 	fail   func(n int) error
 }
 
-func (s *claiming) Claim(_ context.Context, c transfer.Claim) (last string, err error) {
+func (s *claimStore) Claim(_ context.Context, c transfer.Claim) (last string, err error) {
 	if s.marks == nil {
 		s.marks = make(map[string]string)
 	}
@@ -35,14 +35,14 @@ func (s *claiming) Claim(_ context.Context, c transfer.Claim) (last string, err 
 	return last, nil
 }
 
-func runClaiming(t *testing.T, j *job, s *claiming) error {
+func runWithClaims(t *testing.T, j *job, s *claimStore) error {
 	t.Helper()
 	s.memoryStore = j.store
-	return j.runWith(t.Context(), nil, j.ends, s)
+	return j.runWith(t.Context(), nil, j.opener, s)
 }
 
-// TestClaims claims each drive before it is opened, a new one before it is written.
-func TestClaims(t *testing.T) {
+// TestDrivesAreClaimedBeforeTheyAreUsed claims each drive before it is opened, a new one before it is written.
+func TestDrivesAreClaimedBeforeTheyAreUsed(t *testing.T) {
 	from, to := transfer.Ref{Endpoint: "a", Drive: "one"}, transfer.Ref{Endpoint: "b", Drive: "two"}
 	read, write := transfer.Claim{Endpoint: "a", Drive: "one"}, transfer.Claim{Endpoint: "b", Drive: "two", Mark: "mark"}
 	for name, tc := range map[string]struct {
@@ -58,31 +58,31 @@ func TestClaims(t *testing.T) {
 		"clone in place": {transfer.Clone, transfer.Ref{Endpoint: "b", Drive: "one"}, transfer.Ref{Endpoint: "b"}, []transfer.Claim{{Endpoint: "b", Drive: "one"}, write}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			data := noise(10)
-			sink := newChunked(slices.Clone(data))
-			j := newJob(t, newChunked(data), sink)
+			data := randomBytes(10)
+			sink := newMemImage(slices.Clone(data))
+			j := newJob(t, newMemImage(data), sink)
 			j.spec.Kind, j.spec.Source, j.spec.Target = tc.kind, tc.source, tc.target
 			if tc.target.Endpoint != "" && tc.target.Drive == "" {
-				j.ends.drive = "two"
+				j.opener.drive = "two"
 			}
-			s := &claiming{fail: func(int) error { return nil }}
+			s := &claimStore{fail: func(int) error { return nil }}
 			sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 				if !reflect.DeepEqual(s.claims, tc.want) {
 					t.Errorf("written with %v claimed", s.claims)
 				}
 				return nil
 			}
-			if err := runClaiming(t, j, s); err != nil || !reflect.DeepEqual(s.claims, tc.want) {
+			if err := runWithClaims(t, j, s); err != nil || !reflect.DeepEqual(s.claims, tc.want) {
 				t.Errorf("claimed %v, %v", s.claims, err)
 			}
 		})
 	}
 }
 
-// TestClaimWaits waits for another job, but not for ever.
-func TestClaimWaits(t *testing.T) {
+// TestClaimWaitsForAnotherJob waits for another job, but not for ever.
+func TestClaimWaitsForAnotherJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := newJob(t, newChunked(noise(10)), newChunked(make([]byte, 10)))
+		j := newJob(t, newMemImage(randomBytes(10)), newMemImage(make([]byte, 10)))
 		j.spec.Target.Drive = "two"
 		free := time.Now().Add(5 * time.Minute)
 		busy := func(int) error {
@@ -91,11 +91,11 @@ func TestClaimWaits(t *testing.T) {
 			}
 			return nil
 		}
-		if err := runClaiming(t, j, &claiming{fail: busy}); err != nil {
+		if err := runWithClaims(t, j, &claimStore{fail: busy}); err != nil {
 			t.Error(err)
 		}
 		free = time.Now().Add(time.Hour)
-		if err := runClaiming(t, j, &claiming{fail: busy}); transfer.CodeOf(err) != transfer.CodeConflict {
+		if err := runWithClaims(t, j, &claimStore{fail: busy}); transfer.CodeOf(err) != transfer.CodeConflict {
 			t.Error(err)
 		}
 	})

@@ -10,50 +10,50 @@ import (
 )
 
 // newClone is a job that has the endpoint copy a drive; made is what the endpoint makes of it.
-func newClone(t *testing.T, image []byte, made *chunked) *job {
-	j := newJob(t, newChunked(image), made)
+func newClone(t *testing.T, image []byte, made *memImage) *job {
+	j := newJob(t, newMemImage(image), made)
 	j.spec.Kind, j.spec.Source = transfer.Clone, transfer.Ref{Endpoint: "e", Drive: "origin"}
-	j.ends.drive = "uuid"
+	j.opener.drive = "uuid"
 	return j
 }
 
-// TestCloneUnverified opens neither end when nothing is to be compared.
-func TestCloneUnverified(t *testing.T) {
+// TestUnverifiedCloneOpensNoEnd opens neither end when nothing is to be compared.
+func TestUnverifiedCloneOpensNoEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := newClone(t, noise(10), newChunked(nil))
-		j.spec.Verify, j.ends.ready = transfer.VerifyNone, 3
+		j := newClone(t, randomBytes(10), newMemImage(nil))
+		j.spec.Verify, j.opener.ready = transfer.VerifyNone, 3
 		p := j.mustRun()
-		if j.ends.opened["source"]+j.ends.opened["sink"] > 0 || j.ends.opened["ready"] != 4 || p.Verified || p.Drive != "uuid" {
-			t.Errorf("opened %v, verified %v, drive %q", j.ends.opened, p.Verified, p.Drive)
+		if j.opener.opened["source"]+j.opener.opened["sink"] > 0 || j.opener.opened["ready"] != 4 || p.Verified || p.Drive != "uuid" {
+			t.Errorf("opened %v, verified %v, drive %q", j.opener.opened, p.Verified, p.Drive)
 		}
 	})
 }
 
-// TestCloneFails ends with what the endpoint says of the clone, and compares nothing.
-func TestCloneFails(t *testing.T) {
+// TestFailedCloneComparesNothing ends with what the endpoint says of the clone, and compares nothing.
+func TestFailedCloneComparesNothing(t *testing.T) {
 	for _, call := range []string{"provision", "ready"} {
 		synctest.Test(t, func(t *testing.T) {
-			j := newClone(t, noise(10), newChunked(nil))
-			j.ends.open = func(what string, _ int) error {
+			j := newClone(t, randomBytes(10), newMemImage(nil))
+			j.opener.open = func(what string, _ int) error {
 				if what == call {
 					return failure(transfer.CodeRefused)
 				}
 				return nil
 			}
 			j.mustFail(transfer.CodeRefused)
-			if made := j.store.saved.Plan.Drive != ""; made != (call == "ready") || j.ends.opened["sink"] > 0 || j.ends.opened[call] != 1 {
-				t.Errorf("%s: opened %v, remembered %+v", call, j.ends.opened, j.store.saved.Plan)
+			if made := j.store.saved.Plan.Drive != ""; made != (call == "ready") || j.opener.opened["sink"] > 0 || j.opener.opened[call] != 1 {
+				t.Errorf("%s: opened %v, remembered %+v", call, j.opener.opened, j.store.saved.Plan)
 			}
 		})
 	}
 }
 
-// TestCloneTakesHours asks about it now and then, and saves meanwhile that the job is alive.
-func TestCloneTakesHours(t *testing.T) {
+// TestLongCloneIsPolledAndSaved asks about it now and then, and saves meanwhile that the job is alive.
+func TestLongCloneIsPolledAndSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		image := noise(3 * chunkSize)
-		j := newClone(t, image, newChunked(image))
-		j.ends.ready = 600
+		image := randomBytes(3 * chunkSize)
+		j := newClone(t, image, newMemImage(image))
+		j.opener.ready = 600
 		started := time.Now()
 		if p := j.mustRun(); !p.Verified {
 			t.Errorf("%+v", p)
@@ -64,13 +64,13 @@ func TestCloneTakesHours(t *testing.T) {
 	})
 }
 
-// TestCloneDrained hands the job back while the endpoint copies, and the next attempt waits on for
+// TestDrainedCloneContinuesWithTheSameDrive hands the job back while the endpoint copies, and the next attempt waits on for
 // the same drive.
-func TestCloneDrained(t *testing.T) {
+func TestDrainedCloneContinuesWithTheSameDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		image := noise(3 * chunkSize)
-		j := newClone(t, image, newChunked(image))
-		j.ends.ready = 100
+		image := randomBytes(3 * chunkSize)
+		j := newClone(t, image, newMemImage(image))
+		j.opener.ready = 100
 		drain := make(chan struct{})
 		time.AfterFunc(time.Minute, func() { close(drain) })
 		started := time.Now()
@@ -81,20 +81,20 @@ func TestCloneDrained(t *testing.T) {
 			t.Errorf("after %s, remembered %+v", took, j.store.saved.Plan)
 		}
 		j.mustRun()
-		if j.ends.opened["provision"] != 1 || j.ends.opened["ready"] != 101 {
-			t.Errorf("called %v", j.ends.opened)
+		if j.opener.opened["provision"] != 1 || j.opener.opened["ready"] != 101 {
+			t.Errorf("called %v", j.opener.opened)
 		}
 	})
 }
 
-// TestCloneYoung is a clone that parts of the endpoint do not know yet, when it is asked for and
+// TestCloneMayNotBeVisibleAtOnce is a clone that parts of the endpoint do not know yet, when it is asked for and
 // when it is opened.
-func TestCloneYoung(t *testing.T) {
+func TestCloneMayNotBeVisibleAtOnce(t *testing.T) {
 	for _, call := range []string{"ready", "sink"} {
 		synctest.Test(t, func(t *testing.T) {
-			image, started := noise(3*chunkSize), time.Now()
-			j := newClone(t, image, newChunked(image))
-			j.ends.open = func(what string, _ int) error {
+			image, started := randomBytes(3*chunkSize), time.Now()
+			j := newClone(t, image, newMemImage(image))
+			j.opener.open = func(what string, _ int) error {
 				if what == call && time.Since(started) < time.Minute {
 					return failure(transfer.CodeNotFound)
 				}
@@ -107,9 +107,9 @@ func TestCloneYoung(t *testing.T) {
 	}
 }
 
-// TestTail looks beyond the image at what a larger drive holds: a clone's is sampled, or read as a
+// TestTailMustBeZeros looks beyond the image at what a larger drive holds: a clone's is sampled, or read as a
 // whole if that was asked for; a verify job's always as a whole.
-func TestTail(t *testing.T) {
+func TestTailMustBeZeros(t *testing.T) {
 	const size, capacity = 5*chunkSize + 100, 9*chunkSize + 7
 	for name, tc := range map[string]struct {
 		kind  transfer.Kind
@@ -127,15 +127,15 @@ func TestTail(t *testing.T) {
 		"verify, byte in a middle": {kind: transfer.Verify, mode: transfer.VerifyWritten, at: 7*chunkSize + 1, off: 7 * chunkSize},
 		"verify, last byte":        {kind: transfer.Verify, mode: transfer.VerifyWritten, at: capacity - 1, off: 9 * chunkSize},
 	} {
-		image := noise(size)
+		image := randomBytes(size)
 		drive := append(append([]byte(nil), image...), make([]byte, capacity-size)...)
 		if tc.noise {
-			copy(drive[size:], noise(capacity-size))
+			copy(drive[size:], randomBytes(capacity-size))
 		}
 		if tc.at > 0 {
 			drive[tc.at] = 1
 		}
-		made := newChunked(drive)
+		made := newMemImage(drive)
 		j := newClone(t, image, made)
 		j.spec.Kind, j.spec.Verify, made.capacity = tc.kind, tc.mode, capacity
 		if tc.off == 0 {
@@ -154,11 +154,11 @@ func TestTail(t *testing.T) {
 	}
 }
 
-// TestTailAtOnce looks at a long tail with as many calls at once as a copy would make.
-func TestTailAtOnce(t *testing.T) {
+// TestTailIsReadInParallel looks at a long tail with as many calls at once as a copy would make.
+func TestTailIsReadInParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		image := noise(chunkSize)
-		made := newChunked(append(append([]byte(nil), image...), make([]byte, 400*chunkSize)...))
+		image := randomBytes(chunkSize)
+		made := newMemImage(append(append([]byte(nil), image...), make([]byte, 400*chunkSize)...))
 		made.onRead = func(ctx context.Context, _ transfer.Chunk, _ int) error {
 			if err := sleep(ctx, time.Second); err != nil {
 				return err

@@ -13,34 +13,34 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestSizes copies images of all boundary sizes to a target that is blank, one that is not, and one
+// TestCopiesOfAllBoundarySizes copies images of all boundary sizes to a target that is blank, one that is not, and one
 // that only takes chunks in order, from a source with a size and from one without.
-func TestSizes(t *testing.T) {
+func TestCopiesOfAllBoundarySizes(t *testing.T) {
 	const c = chunkSize
 	for _, size := range []int{1, c - 1, c, c + 1, 2 * c, 9*c + 5} {
-		image := noise(size)
+		image := randomBytes(size)
 		sources := map[string]func() transfer.Source{
-			"file":   func() transfer.Source { return newChunked(image) },
+			"file":   func() transfer.Source { return newMemImage(image) },
 			"stream": func() transfer.Source { return newStream(image) },
 		}
-		sinks := map[string]func(m *chunked) transfer.Sink{
-			"blank":    func(m *chunked) transfer.Sink { m.blank = true; return m },
-			"dirty":    func(m *chunked) transfer.Sink { return m },
-			"in order": func(m *chunked) transfer.Sink { return onlyForward{m} },
+		sinks := map[string]func(m *memImage) transfer.Sink{
+			"blank":    func(m *memImage) transfer.Sink { m.blank = true; return m },
+			"dirty":    func(m *memImage) transfer.Sink { return m },
+			"in order": func(m *memImage) transfer.Sink { return orderedSink{m} },
 		}
 		for from, source := range sources {
 			for to, sink := range sinks {
 				t.Run(fmt.Sprintf("%d bytes %s %s", size, from, to), func(t *testing.T) {
-					m := newChunked(nil)
+					m := newMemImage(nil)
 					j := newJob(t, source(), sink(m))
 					j.spec.ImageDigest = true
 					p := j.mustRun()
-					equal(t, m, image)
+					checkContent(t, m, image)
 					count := transfer.ChunkCount(int64(size), c)
 					if p.Size != int64(size) || p.Chunks.Total != count || p.Chunks.Done != count || p.Chunks.Sent != count || m.commits != 1 {
 						t.Errorf("progress is %+v, size %d, %d commits", p.Chunks, p.Size, m.commits)
 					}
-					if inOrder := !j.ends.sink.Traits().Rewritable; inOrder == p.Verified || inOrder && !slices.IsSorted(m.order) {
+					if inOrder := !j.opener.sink.Traits().Rewritable; inOrder == p.Verified || inOrder && !slices.IsSorted(m.order) {
 						t.Errorf("verified: %v, order %v", p.Verified, m.order)
 					}
 					sum := sha256.Sum256(image)
@@ -53,14 +53,14 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestEmpty refuses an image of no bytes, before a target is opened if that can be known.
-func TestEmpty(t *testing.T) {
-	j := newJob(t, newChunked(nil), newChunked(nil))
+// TestEmptyImageIsRejected refuses an image of no bytes, before a target is opened if that can be known.
+func TestEmptyImageIsRejected(t *testing.T) {
+	j := newJob(t, newMemImage(nil), newMemImage(nil))
 	j.mustFail(transfer.CodeInvalid)
-	if j.ends.opened["sink"] > 0 {
+	if j.opener.opened["sink"] > 0 {
 		t.Error("a target was opened")
 	}
-	m := newChunked(nil)
+	m := newMemImage(nil)
 	j = newJob(t, newStream(nil), m)
 	j.mustFail(transfer.CodeInvalid)
 	if m.discards != 1 || m.commits != 0 {
@@ -68,21 +68,21 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
-// TestHoles leaves holes and zeros out on a blank target, and writes them on any other.
-func TestHoles(t *testing.T) {
+// TestZerosAreLeftOutOnBlankTargets leaves holes and zeros out on a blank target, and writes them on any other.
+func TestZerosAreLeftOutOnBlankTargets(t *testing.T) {
 	const count = 40
 	image := make([]byte, count*chunkSize)
-	copy(image[3*chunkSize:], noise(2*chunkSize))
-	copy(image[20*chunkSize+7:], noise(10))
+	copy(image[3*chunkSize:], randomBytes(2*chunkSize))
+	copy(image[20*chunkSize+7:], randomBytes(10))
 	extents := []transfer.Extent{{Off: 3 * chunkSize, Len: 2 * chunkSize}, {Off: 20 * chunkSize, Len: 2 * chunkSize}}
 	for _, blank := range []bool{true, false} {
-		source, sink := newChunked(image), newChunked(bytes.Repeat([]byte{0xee}, len(image)))
+		source, sink := newMemImage(image), newMemImage(bytes.Repeat([]byte{0xee}, len(image)))
 		if source.extents = extents; blank {
 			clear(sink.data)
 		}
 		sink.blank = blank
 		p := newJob(t, source, sink).mustRun()
-		equal(t, sink, image)
+		checkContent(t, sink, image)
 		if n := source.total(source.reads); n != 4 {
 			t.Errorf("blank %v: the source was read %d times, not only where it may hold data", blank, n)
 		}
@@ -100,22 +100,22 @@ func TestHoles(t *testing.T) {
 	}
 }
 
-// TestNotBlank is a target that calls itself blank and holds something where nothing was written:
+// TestTargetThatIsNotBlankIsCleared is a target that calls itself blank and holds something where nothing was written:
 // all of it becomes zeros, not only what was sampled.
-func TestNotBlank(t *testing.T) {
+func TestTargetThatIsNotBlankIsCleared(t *testing.T) {
 	image := make([]byte, 200*chunkSize)
-	sink := newChunked(bytes.Repeat([]byte{0xee}, len(image)))
+	sink := newMemImage(bytes.Repeat([]byte{0xee}, len(image)))
 	sink.blank = true
-	if p := newJob(t, newChunked(image), sink).mustRun(); !p.Verified || p.Chunks.Sent != 200 {
+	if p := newJob(t, newMemImage(image), sink).mustRun(); !p.Verified || p.Chunks.Sent != 200 {
 		t.Errorf("verified %v, counted %+v", p.Verified, p.Chunks)
 	}
-	equal(t, sink, image)
+	checkContent(t, sink, image)
 }
 
-// TestVerifyModes reads back as much as was asked for.
-func TestVerifyModes(t *testing.T) {
+// TestVerifyModesReadBackAsMuchAsRequested reads back as much as was asked for.
+func TestVerifyModesReadBackAsMuchAsRequested(t *testing.T) {
 	image := make([]byte, 10*chunkSize)
-	copy(image, noise(2*chunkSize))
+	copy(image, randomBytes(2*chunkSize))
 	for mode, want := range map[transfer.VerifyMode]struct {
 		reads    func(n int) bool
 		verified int64
@@ -124,9 +124,9 @@ func TestVerifyModes(t *testing.T) {
 		transfer.VerifyWritten: {func(n int) bool { return n > 2 }, 2},
 		transfer.VerifyFull:    {func(n int) bool { return n == 12 }, 10},
 	} {
-		sink := newChunked(make([]byte, len(image)))
+		sink := newMemImage(make([]byte, len(image)))
 		sink.blank = true
-		j := newJob(t, newChunked(image), sink)
+		j := newJob(t, newMemImage(image), sink)
 		j.spec.Verify = mode
 		p := j.mustRun()
 		if n := sink.total(sink.reads); !want.reads(n) || p.Chunks.Verified != want.verified || p.Verified != (mode != transfer.VerifyNone) {
@@ -135,11 +135,11 @@ func TestVerifyModes(t *testing.T) {
 	}
 }
 
-// TestWrongImage is an image with another SHA-256 than the one that was meant.
-func TestWrongImage(t *testing.T) {
-	sink := newChunked(nil)
-	j := newJob(t, newChunked(noise(3*chunkSize)), sink)
-	j.ends.drive = "uuid"
+// TestWrongImageIsDiscarded is an image with another SHA-256 than the one that was meant.
+func TestWrongImageIsDiscarded(t *testing.T) {
+	sink := newMemImage(nil)
+	j := newJob(t, newMemImage(randomBytes(3*chunkSize)), sink)
+	j.opener.drive = "uuid"
 	j.spec.SHA256 = hex.EncodeToString(make([]byte, sha256.Size))
 	j.mustFail(transfer.CodeMismatch)
 	if sink.discards != 1 || sink.commits != 0 || j.store.saved.Plan.Drive != "" || len(j.store.saved.Entries) > 0 {
@@ -173,21 +173,21 @@ func manifestOf(image []byte) manifest {
 		list = append(list, transfer.Entry{Index: i, Digest: verify.Sum(image[c.Off : c.Off+int64(c.Len)])})
 	}
 	chunks := verify.NonZero(list, int64(len(image)), chunkSize)
-	return manifest{newChunked(image), verify.NewManifest(int64(len(image)), chunkSize, chunks, "")}
+	return manifest{newMemImage(image), verify.NewManifest(int64(len(image)), chunkSize, chunks, "")}
 }
 
-// TestCompare compares a drive with an image and with a manifest: equal, different, and larger.
-func TestCompare(t *testing.T) {
-	image := noise(5*chunkSize + 100)
+// TestComparisonFindsEqualDifferentAndLargerDrives compares a drive with an image and with a manifest: equal, different, and larger.
+func TestComparisonFindsEqualDifferentAndLargerDrives(t *testing.T) {
+	image := randomBytes(5*chunkSize + 100)
 	clear(image[chunkSize : 2*chunkSize])
 	references := map[string]func() transfer.Source{
-		"image":    func() transfer.Source { return newChunked(image) },
+		"image":    func() transfer.Source { return newMemImage(image) },
 		"stream":   func() transfer.Source { return newStream(image) },
 		"manifest": func() transfer.Source { return manifestOf(image) },
 	}
 	for name, reference := range references {
-		compare := func(drive []byte) (*job, *chunked) {
-			m := newChunked(drive)
+		compare := func(drive []byte) (*job, *memImage) {
+			m := newMemImage(drive)
 			j := newJob(t, reference(), m)
 			j.spec.Kind, m.capacity = transfer.Verify, int64(len(drive))
 			return j, m
@@ -213,23 +213,23 @@ func TestCompare(t *testing.T) {
 		}
 		// Mended, and retried: everything is compared again.
 		copy(m.data, image)
-		j.ends.source = reference()
+		j.opener.source = reference()
 		if p := j.mustRun(); p.Chunks.Verified != 6 {
 			t.Errorf("%s: retried, %+v", name, p.Chunks)
 		}
 	}
 }
 
-// TestContextEnds stops at once, with the cause.
-func TestContextEnds(t *testing.T) {
+// TestEndedContextStopsWithItsCause stops at once, with the cause.
+func TestEndedContextStopsWithItsCause(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	sink := newChunked(nil)
+	sink := newMemImage(nil)
 	sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
 		cancel(failure(transfer.CodeWaitTimeout))
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	j := newJob(t, newChunked(noise(5*chunkSize)), sink)
+	j := newJob(t, newMemImage(randomBytes(5*chunkSize)), sink)
 	if err := j.run(ctx, nil); transfer.CodeOf(err) != transfer.CodeWaitTimeout {
 		t.Errorf("it ended with %v", err)
 	}

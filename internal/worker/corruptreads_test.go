@@ -8,8 +8,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// tenth flips a bit in one read of ten. An end calls it under its lock.
-func tenth(seed uint64) func(transfer.Chunk, int, []byte) {
+// corruptOneInTen flips a bit in one read of ten. An end calls it under its lock.
+func corruptOneInTen(seed uint64) func(transfer.Chunk, int, []byte) {
 	rng := rand.New(rand.NewPCG(seed, 10))
 	return func(_ transfer.Chunk, _ int, p []byte) {
 		if rng.IntN(10) == 0 {
@@ -18,17 +18,17 @@ func tenth(seed uint64) func(transfer.Chunk, int, []byte) {
 	}
 }
 
-// TestCorruptReads has one read in ten of each drive wrong, which fails no sound drive, whatever is
+// TestOneWrongReadInTenFailsNoIntactDrive has one read in ten of each drive wrong, which fails no sound drive, whatever is
 // read there: chunks, places that were left out, what an earlier attempt stored, or the rest of a
 // drive.
-func TestCorruptReads(t *testing.T) {
+func TestOneWrongReadInTenFailsNoIntactDrive(t *testing.T) {
 	const count = 400
-	image := noise(count * chunkSize)
+	image := randomBytes(count * chunkSize)
 	for _, hole := range []int{10, 120, 300} {
 		clear(image[hole*chunkSize : (hole+60)*chunkSize])
 	}
-	larger := func() *chunked {
-		sink := newChunked(append(append([]byte(nil), image...), make([]byte, 50*chunkSize)...))
+	larger := func() *memImage {
+		sink := newMemImage(append(append([]byte(nil), image...), make([]byte, 50*chunkSize)...))
 		sink.capacity = int64(len(sink.data))
 		return sink
 	}
@@ -36,12 +36,12 @@ func TestCorruptReads(t *testing.T) {
 		kind   transfer.Kind
 		mode   transfer.VerifyMode
 		source func(uint64) transfer.Source
-		sink   func() *chunked
+		sink   func() *memImage
 	}{
 		"upload with zeros": {transfer.Upload, transfer.VerifyWritten,
-			func(uint64) transfer.Source { return newChunked(image) },
-			func() *chunked {
-				return &chunked{
+			func(uint64) transfer.Source { return newMemImage(image) },
+			func() *memImage {
+				return &memImage{
 					data: make([]byte, len(image)), blank: true, reads: map[int64]int{}, writes: map[int64]int{},
 				}
 			}},
@@ -54,17 +54,17 @@ func TestCorruptReads(t *testing.T) {
 			for seed := range uint64(20) {
 				synctest.Test(t, func(t *testing.T) {
 					sink := tc.sink()
-					sink.lieRead = tenth(seed)
+					sink.corruptRead = corruptOneInTen(seed)
 					j := newJob(t, tc.source(seed), sink)
 					j.spec.Kind, j.spec.Verify = tc.kind, tc.mode
 					if j.spec.Kind != transfer.Verify {
-						j.ends.drive = "uuid"
+						j.opener.drive = "uuid"
 					}
 					if p := j.mustRun(); !p.Verified || p.Retries.Mismatch == 0 {
 						t.Errorf("verified %v, counted %+v", p.Verified, p.Retries)
 					}
 					sink.data = sink.data[:len(image)]
-					equal(t, sink, image)
+					checkContent(t, sink, image)
 				})
 			}
 		})
@@ -73,8 +73,8 @@ func TestCorruptReads(t *testing.T) {
 
 func lying(image []byte) func(uint64) transfer.Source {
 	return func(seed uint64) transfer.Source {
-		source := newChunked(image)
-		source.lieRead = tenth(seed + 1000)
+		source := newMemImage(image)
+		source.corruptRead = corruptOneInTen(seed + 1000)
 		return source
 	}
 }
@@ -84,13 +84,13 @@ func lying(image []byte) func(uint64) transfer.Source {
 func TestCorruptReadsRaiseNoDoubt(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
-			image := noise(200 * chunkSize)
-			j, sink, s := halfOf(t, image)
-			sink.lieRead = tenth(seed)
-			if err := runClaiming(t, j, s); err != nil {
+			image := randomBytes(200 * chunkSize)
+			j, sink, s := newInterrupted(t, image)
+			sink.corruptRead = corruptOneInTen(seed)
+			if err := runWithClaims(t, j, s); err != nil {
 				t.Fatal(err)
 			}
-			equal(t, sink, image)
+			checkContent(t, sink, image)
 			if !j.store.saved.Plan.Blank || j.store.saved.Plan.Doubted {
 				t.Errorf("the plan is %+v", j.store.saved.Plan)
 			}

@@ -21,7 +21,7 @@ func entriesOf(image []byte) map[int64]transfer.Digest {
 	return chunks
 }
 
-func sum(image []byte) string {
+func sha256Hex(image []byte) string {
 	d := sha256.Sum256(image)
 	return hex.EncodeToString(d[:])
 }
@@ -31,25 +31,25 @@ func sparse() (image []byte, data []transfer.Extent) {
 	image = make([]byte, 30*chunkSize+5)
 	data = []transfer.Extent{{Len: 10 * chunkSize}, {Off: 20*chunkSize + 100, Len: 3 * chunkSize}}
 	for _, e := range data {
-		copy(image[e.Off:e.Off+e.Len], noise(int(e.Len)))
+		copy(image[e.Off:e.Off+e.Len], randomBytes(int(e.Len)))
 	}
 	return image, data
 }
 
-// TestRightImage computes the SHA-256 of the whole, holes and all, however the chunks went.
-func TestRightImage(t *testing.T) {
+// TestImageDigestCoversHoles computes the SHA-256 of the whole, holes and all, however the chunks went.
+func TestImageDigestCoversHoles(t *testing.T) {
 	image, data := sparse()
-	for name, prepare := range map[string]func(m *chunked) transfer.Sink{
-		"blank":    func(m *chunked) transfer.Sink { m.blank, m.data = true, make([]byte, len(image)); return m },
-		"dirty":    func(m *chunked) transfer.Sink { return m },
-		"in order": func(m *chunked) transfer.Sink { return onlyForward{m} },
+	for name, prepare := range map[string]func(m *memImage) transfer.Sink{
+		"blank":    func(m *memImage) transfer.Sink { m.blank, m.data = true, make([]byte, len(image)); return m },
+		"dirty":    func(m *memImage) transfer.Sink { return m },
+		"in order": func(m *memImage) transfer.Sink { return orderedSink{m} },
 	} {
-		source, sink := newChunked(image), newChunked(nil)
+		source, sink := newMemImage(image), newMemImage(nil)
 		source.extents = data
 		j := newJob(t, source, prepare(sink))
-		j.spec.SHA256 = strings.ToUpper(sum(image))
+		j.spec.SHA256 = strings.ToUpper(sha256Hex(image))
 		p := j.mustRun()
-		if equal(t, sink, image); p.Digest.Image != sum(image) || sink.commits != 1 || sink.discards != 0 {
+		if checkContent(t, sink, image); p.Digest.Image != sha256Hex(image) || sink.commits != 1 || sink.discards != 0 {
 			t.Errorf("%s: SHA-256 is %s, %d commits, %d discards", name, p.Digest.Image, sink.commits, sink.discards)
 		}
 		chunks := entriesOf(image)
@@ -59,35 +59,35 @@ func TestRightImage(t *testing.T) {
 	}
 }
 
-// TestResumedDigest reads all of the source again for its SHA-256, and sends only what is missing.
-func TestResumedDigest(t *testing.T) {
-	image := noise(20 * chunkSize)
-	sink := newChunked(nil)
-	j := half(t, newChunked(image), sink)
-	j.spec.SHA256 = sum(image)
+// TestResumedDigestReadsTheWholeSource reads all of the source again for its SHA-256, and sends only what is missing.
+func TestResumedDigestReadsTheWholeSource(t *testing.T) {
+	image := randomBytes(20 * chunkSize)
+	sink := newMemImage(nil)
+	j := newHalfDone(t, newMemImage(image), sink)
+	j.spec.SHA256 = sha256Hex(image)
 	p := j.mustRun()
-	if equal(t, sink, image); p.Chunks.Sent != 20 || p.Chunks.Done != 20 || p.Digest.Image != sum(image) {
+	if checkContent(t, sink, image); p.Chunks.Sent != 20 || p.Chunks.Done != 20 || p.Digest.Image != sha256Hex(image) {
 		t.Errorf("%+v, SHA-256 %s", p.Chunks, p.Digest.Image)
 	}
 }
 
-// TestWrongImageOnOldDrive remembers a drive that was there before the job.
-func TestWrongImageOnOldDrive(t *testing.T) {
-	sink := newChunked(nil)
-	j := newJob(t, newChunked(noise(3*chunkSize)), sink)
+// TestWrongImageKeepsAnOldDrive remembers a drive that was there before the job.
+func TestWrongImageKeepsAnOldDrive(t *testing.T) {
+	sink := newMemImage(nil)
+	j := newJob(t, newMemImage(randomBytes(3*chunkSize)), sink)
 	j.store.saved.Plan.Drive = "old"
-	j.spec.SHA256 = sum(nil)
+	j.spec.SHA256 = sha256Hex(nil)
 	f := j.mustFail(transfer.CodeMismatch)
 	if sink.commits != 0 || j.store.saved.Plan.Drive != "old" || f.Hint == "" {
 		t.Errorf("%d commits, remembered %+v, failed with %+v", sink.commits, j.store.saved.Plan, f)
 	}
 }
 
-// TestNotDiscarded keeps what was stored when a later attempt can go on with it.
-func TestNotDiscarded(t *testing.T) {
+// TestResumableTargetIsKept keeps what was stored when a later attempt can go on with it.
+func TestResumableTargetIsKept(t *testing.T) {
 	for _, code := range []transfer.Code{transfer.CodeRefused, transfer.CodeUnauthorized, transfer.CodeNoSpace, transfer.CodeFenced} {
-		sink := newChunked(nil)
-		j := half(t, newChunked(noise(20*chunkSize)), sink)
+		sink := newMemImage(nil)
+		j := newHalfDone(t, newMemImage(randomBytes(20*chunkSize)), sink)
 		sink.onWrite = times(1, code)
 		j.store.saved.Plan.Drive, j.store.saved.Plan.Created = "uuid", time.Now()
 		sink.writes = make(map[int64]int)
@@ -98,33 +98,33 @@ func TestNotDiscarded(t *testing.T) {
 	}
 }
 
-// TestMendedHole is a hole that does not read as zeros: --verify full finds it, mends it and counts
+// TestFullVerificationRepairsHoles is a hole that does not read as zeros: --verify full finds it, mends it and counts
 // it as verified.
-func TestMendedHole(t *testing.T) {
+func TestFullVerificationRepairsHoles(t *testing.T) {
 	image, data := sparse()
-	source, sink := newChunked(image), newChunked(make([]byte, len(image)))
+	source, sink := newMemImage(image), newMemImage(make([]byte, len(image)))
 	source.extents, sink.blank = data, true
 	sink.data[15*chunkSize+3] = 1
 	j := newJob(t, source, sink)
 	j.spec.Verify = transfer.VerifyFull
 	p := j.mustRun()
-	equal(t, sink, image)
+	checkContent(t, sink, image)
 	if p.Chunks.Verified != p.Chunks.Total || p.Chunks.Sent != 10+4+1 || p.Retries.Mismatch == 0 {
 		t.Errorf("%+v, %+v", p.Chunks, p.Retries)
 	}
 }
 
-// TestLyingLedgerOfBlank is a target that was blank, and is not what was written: what it holds now
+// TestZerosAreWrittenToAChangedBlankTarget is a target that was blank, and is not what was written: what it holds now
 // is not known, so zeros are written to it as well.
-func TestLyingLedgerOfBlank(t *testing.T) {
-	image := noise(60 * chunkSize)
+func TestZerosAreWrittenToAChangedBlankTarget(t *testing.T) {
+	image := randomBytes(60 * chunkSize)
 	clear(image[50*chunkSize : 51*chunkSize])
-	sink := newChunked(nil)
+	sink := newMemImage(nil)
 	sink.blank = true
-	j := half(t, newChunked(image), sink)
-	sink.data = noise(len(image) + 1)[:len(image)]
+	j := newHalfDone(t, newMemImage(image), sink)
+	sink.data = randomBytes(len(image) + 1)[:len(image)]
 	p := j.mustRun()
-	equal(t, sink, image)
+	checkContent(t, sink, image)
 	if p.Chunks.Done != 60 || p.Chunks.Zero != 0 {
 		t.Errorf("%+v", p.Chunks)
 	}

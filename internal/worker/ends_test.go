@@ -14,16 +14,16 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// flaky is a chunked whose other calls fail too.
+// flaky is a memImage whose other calls fail too.
 type flaky struct {
-	*chunked
+	*memImage
 	fail   func(call string, n int) error
 	calls  map[string]int
 	closed int
 }
 
-func newFlaky(m *chunked, fail func(call string, n int) error) *flaky {
-	return &flaky{chunked: m, fail: fail, calls: make(map[string]int)}
+func newFlaky(m *memImage, fail func(call string, n int) error) *flaky {
+	return &flaky{memImage: m, fail: fail, calls: make(map[string]int)}
 }
 
 func (f *flaky) called(call string) error {
@@ -35,14 +35,14 @@ func (f *flaky) Blank(ctx context.Context) (bool, error) {
 	if err := f.called("blank"); err != nil {
 		return false, err
 	}
-	return f.chunked.Blank(ctx)
+	return f.memImage.Blank(ctx)
 }
 
 func (f *flaky) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
 	if err := f.called("commit"); err != nil {
 		return err
 	}
-	return f.chunked.Commit(ctx, m, owned)
+	return f.memImage.Commit(ctx, m, owned)
 }
 
 func (f *flaky) Unchanged(context.Context) error { return f.called("unchanged") }
@@ -54,11 +54,11 @@ func (f *flaky) Close() error {
 
 func never(string, int) error { return nil }
 
-// TestOtherCalls retries all that goes to the target, not only chunks.
-func TestOtherCalls(t *testing.T) {
+// TestControlCallsAreRetried retries all that goes to the target, not only chunks.
+func TestControlCallsAreRetried(t *testing.T) {
 	for _, code := range []transfer.Code{transfer.CodeServer, transfer.CodeConflict} {
 		synctest.Test(t, func(t *testing.T) {
-			image, m := noise(3*chunkSize), newChunked(nil)
+			image, m := randomBytes(3*chunkSize), newMemImage(nil)
 			m.blank = true
 			sink := newFlaky(m, func(_ string, n int) error {
 				if n < 3 {
@@ -66,10 +66,10 @@ func TestOtherCalls(t *testing.T) {
 				}
 				return nil
 			})
-			j := newJob(t, newChunked(image), sink)
-			j.ends.open = sink.fail
+			j := newJob(t, newMemImage(image), sink)
+			j.opener.open = sink.fail
 			p := j.mustRun()
-			equal(t, m, image)
+			checkContent(t, m, image)
 			if m.commits != 1 || sink.calls["blank"] != 3 || sink.calls["commit"] != 3 || p.Retries.Sum() != 14 {
 				t.Errorf("%s: %d commits, called %v, counted %+v", code, m.commits, sink.calls, p.Retries)
 			}
@@ -77,20 +77,20 @@ func TestOtherCalls(t *testing.T) {
 	}
 }
 
-// TestYoungElsewhere is a new drive that is known where it is written and not yet where it is
+// TestNewDriveMayNotBeVisibleToControlCalls is a new drive that is known where it is written and not yet where it is
 // completed or looked at.
-func TestYoungElsewhere(t *testing.T) {
+func TestNewDriveMayNotBeVisibleToControlCalls(t *testing.T) {
 	for _, call := range []string{"blank", "commit"} {
 		synctest.Test(t, func(t *testing.T) {
 			started := time.Now()
-			sink := newFlaky(newChunked(nil), func(what string, _ int) error {
+			sink := newFlaky(newMemImage(nil), func(what string, _ int) error {
 				if what == call && time.Since(started) < time.Minute {
 					return failure(transfer.CodeNotFound)
 				}
 				return nil
 			})
-			j := newJob(t, newChunked(noise(10)), sink)
-			j.ends.drive = "uuid"
+			j := newJob(t, newMemImage(randomBytes(10)), sink)
+			j.opener.drive = "uuid"
 			if err := j.run(t.Context(), nil); err != nil || time.Since(started) < time.Minute {
 				t.Errorf("%s: ended after %s with %v", call, time.Since(started), err)
 			}
@@ -98,10 +98,10 @@ func TestYoungElsewhere(t *testing.T) {
 	}
 }
 
-// TestChangedMeanwhile discards a copy of a source that was changed while it was read.
-func TestChangedMeanwhile(t *testing.T) {
-	sink := newChunked(nil)
-	source := newFlaky(newChunked(noise(3*chunkSize)), func(call string, _ int) error {
+// TestCopyOfAChangedSourceIsDiscarded discards a copy of a source that was changed while it was read.
+func TestCopyOfAChangedSourceIsDiscarded(t *testing.T) {
+	sink := newMemImage(nil)
+	source := newFlaky(newMemImage(randomBytes(3*chunkSize)), func(call string, _ int) error {
 		if call == "unchanged" {
 			return failure(transfer.CodeSourceChanged)
 		}
@@ -114,26 +114,26 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestClosed closes both ends once, however the attempt ends.
-func TestClosed(t *testing.T) {
+// TestBothEndsAreClosedOnce closes both ends once, however the attempt ends.
+func TestBothEndsAreClosedOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
-		prepare func(j *job, source *chunked, sink *chunked)
+		prepare func(j *job, source *memImage, sink *memImage)
 		code    transfer.Code
 		sinks   int
 	}{
-		"done":           {func(*job, *chunked, *chunked) {}, "", 1},
-		"write refused":  {func(_ *job, _, sink *chunked) { sink.onWrite = times(1, transfer.CodeRefused) }, transfer.CodeRefused, 1},
-		"read refused":   {func(_ *job, source, _ *chunked) { source.onRead = times(1, transfer.CodeRefused) }, transfer.CodeRefused, 1},
-		"source changed": {func(j *job, _, _ *chunked) { j.store.saved.Plan.Source = "zero" }, transfer.CodeSourceChanged, 0},
-		"empty":          {func(_ *job, source, _ *chunked) { source.data = nil }, transfer.CodeInvalid, 0},
-		"bad extents": {func(_ *job, source, _ *chunked) {
+		"done":           {func(*job, *memImage, *memImage) {}, "", 1},
+		"write refused":  {func(_ *job, _, sink *memImage) { sink.onWrite = times(1, transfer.CodeRefused) }, transfer.CodeRefused, 1},
+		"read refused":   {func(_ *job, source, _ *memImage) { source.onRead = times(1, transfer.CodeRefused) }, transfer.CodeRefused, 1},
+		"source changed": {func(j *job, _, _ *memImage) { j.store.saved.Plan.Source = "zero" }, transfer.CodeSourceChanged, 0},
+		"empty":          {func(_ *job, source, _ *memImage) { source.data = nil }, transfer.CodeInvalid, 0},
+		"bad extents": {func(_ *job, source, _ *memImage) {
 			source.extents = []transfer.Extent{{Off: 5, Len: 10}, {Off: 7, Len: 10}}
 		}, transfer.CodeInvalid, 1},
-		"bad extents, blank": {func(_ *job, source, sink *chunked) {
+		"bad extents, blank": {func(_ *job, source, sink *memImage) {
 			source.extents, sink.blank = []transfer.Extent{{Len: 1 << 40}}, true
 		}, transfer.CodeInvalid, 1},
-		"fenced": {func(j *job, _, _ *chunked) {
-			j.ends.drive, j.store.onSave = "uuid", func(n int) error {
+		"fenced": {func(j *job, _, _ *memImage) {
+			j.opener.drive, j.store.onSave = "uuid", func(n int) error {
 				if n <= 2 {
 					return nil // the first proof of the lease, and that a drive may be made
 				}
@@ -141,7 +141,7 @@ func TestClosed(t *testing.T) {
 			}
 		}, transfer.CodeFenced, 0},
 	} {
-		a, b := newChunked(noise(5*chunkSize)), newChunked(nil)
+		a, b := newMemImage(randomBytes(5*chunkSize)), newMemImage(nil)
 		source, sink := newFlaky(a, never), newFlaky(b, never)
 		j := newJob(t, source, sink)
 		tc.prepare(j, a, b)
@@ -157,10 +157,10 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// TestWhere says in an error which chunk it was, in reading and in writing.
-func TestWhere(t *testing.T) {
+// TestErrorsNameTheChunk says in an error which chunk it was, in reading and in writing.
+func TestErrorsNameTheChunk(t *testing.T) {
 	for _, op := range []string{"read", "write", "read back"} {
-		source, sink := newChunked(noise(5*chunkSize)), newChunked(nil)
+		source, sink := newMemImage(randomBytes(5*chunkSize)), newMemImage(nil)
 		fail := func(_ context.Context, c transfer.Chunk, _ int) error {
 			if c.Index != 2 {
 				return nil
@@ -182,27 +182,27 @@ func TestWhere(t *testing.T) {
 	}
 }
 
-// TestGaveUpHint keeps the endpoint's hint, and says how long it was tried.
-func TestGaveUpHint(t *testing.T) {
+// TestGivingUpKeepsTheHint keeps the endpoint's hint, and says how long it was tried.
+func TestGivingUpKeepsTheHint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := newChunked(nil)
+		sink := newMemImage(nil)
 		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 			return transfer.Errorf(transfer.CodeServer, "ask the provider", "injected")
 		}
-		f := newJob(t, newChunked(noise(10)), sink).mustFail(transfer.CodeServer)
+		f := newJob(t, newMemImage(randomBytes(10)), sink).mustFail(transfer.CodeServer)
 		if f.Hint != "ask the provider" || !strings.Contains(f.Message, "gave up after ") || !strings.HasSuffix(f.Message, "injected") {
 			t.Errorf("%+v", f)
 		}
 	})
 }
 
-// TestProvisionLooksForAnEarlierDrive once a call may have made one, in this attempt or an earlier
+// TestProvisionSearchesForAnEarlierDrive once a call may have made one, in this attempt or an earlier
 // one.
-func TestProvisionLooksForAnEarlierDrive(t *testing.T) {
+func TestProvisionSearchesForAnEarlierDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := newJob(t, newChunked(noise(3*chunkSize)), newChunked(nil))
-		j.ends.drive = "uuid"
-		j.ends.open = func(what string, n int) error {
+		j := newJob(t, newMemImage(randomBytes(3*chunkSize)), newMemImage(nil))
+		j.opener.drive = "uuid"
+		j.opener.open = func(what string, n int) error {
 			if what == "provision" && n == 1 {
 				return failure(transfer.CodeTimeout)
 			}
@@ -213,38 +213,38 @@ func TestProvisionLooksForAnEarlierDrive(t *testing.T) {
 		}
 		j.mustFail(transfer.CodeUnauthorized)
 		j.mustRun()
-		if want := []bool{false, true, true}; !slices.Equal(j.ends.finds, want) {
-			t.Errorf("got %v, want %v", j.ends.finds, want)
+		if want := []bool{false, true, true}; !slices.Equal(j.opener.finds, want) {
+			t.Errorf("got %v, want %v", j.opener.finds, want)
 		}
 	})
 }
 
-// TestSinkIsResumed once chunks have been stored. Observe is given the progress, at the end all of
+// TestSinkIsOpenedToResume once chunks have been stored. Observe is given the progress, at the end all of
 // it.
-func TestSinkIsResumed(t *testing.T) {
-	j := half(t, newChunked(noise(20*chunkSize)), newChunked(nil))
-	j.ends.requests = nil
+func TestSinkIsOpenedToResume(t *testing.T) {
+	j := newHalfDone(t, newMemImage(randomBytes(20*chunkSize)), newMemImage(nil))
+	j.opener.requests = nil
 	var seen transfer.Progress
-	w := New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { seen = p }})
+	w := New(Config{Opener: j.opener, Policy: j.policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { seen = p }})
 	j.spec.Target.Drive = "old"
 	for attempt, store := range []*memoryStore{{}, j.store} {
-		j.ends.tags.Incomplete = true
+		j.opener.tags.Incomplete = true
 		if err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, store); err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(seen, store.saved.Progress) || seen.Chunks.Done != 20 || !seen.Verified {
 			t.Errorf("attempt %d: last seen was %+v", attempt+1, seen)
 		}
-		if got, want := j.ends.requests[attempt], (SinkRequest{Drive: "old", Size: 20 * chunkSize, Resume: attempt == 1}); got != want {
+		if got, want := j.opener.requests[attempt], (SinkRequest{Drive: "old", Size: 20 * chunkSize, Resume: attempt == 1}); got != want {
 			t.Errorf("attempt %d: got %+v, want %+v", attempt+1, got, want)
 		}
 	}
 }
 
-// TestEndsLackNothing fails a job before its first chunk if an end has not what its kind and traits
+// TestMissingAbilityFailsTheJob fails a job before its first chunk if an end has not what its kind and traits
 // promise, instead of leaving a check out.
-func TestEndsLackNothing(t *testing.T) {
-	plain := struct{ transfer.Sink }{newChunked(nil)}
+func TestMissingAbilityFailsTheJob(t *testing.T) {
+	plain := struct{ transfer.Sink }{newMemImage(nil)}
 	for _, traits := range []transfer.Traits{
 		{ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosWritten},
 		{ReadBack: transfer.ReadBackAfterFlush, Zeros: transfer.ZerosWritten},
@@ -252,15 +252,15 @@ func TestEndsLackNothing(t *testing.T) {
 		{ReadBack: transfer.ReadBackNever, Zeros: transfer.ZerosCleared},
 		{ReadBack: transfer.ReadBackNever, Zeros: transfer.ZerosSkipped},
 	} {
-		sink := promising{plain, traits}
+		sink := bareSink{plain, traits}
 		if err := new(ends).setSink(sink); transfer.CodeOf(err) != transfer.CodeFailed {
 			t.Errorf("%+v: got %v, want %s", traits, err, transfer.CodeFailed)
 		}
-		newJob(t, newChunked(noise(chunkSize)), sink).mustFail(transfer.CodeFailed)
+		newJob(t, newMemImage(randomBytes(chunkSize)), sink).mustFail(transfer.CodeFailed)
 	}
 	for _, source := range []transfer.Source{
-		struct{ transfer.Source }{newChunked(nil)},
-		readable{manifestOf(noise(chunkSize))},
+		struct{ transfer.Source }{newMemImage(nil)},
+		twoKinds{manifestOf(randomBytes(chunkSize))},
 	} {
 		if err := new(ends).setSource(source); err == nil {
 			t.Errorf("%T is taken for a source", source)
@@ -268,15 +268,15 @@ func TestEndsLackNothing(t *testing.T) {
 	}
 }
 
-// promising is a sink with traits and without abilities.
-type promising struct {
+// bareSink is a sink with traits and without abilities.
+type bareSink struct {
 	transfer.Sink
 	traits transfer.Traits
 }
 
-func (p promising) Traits() transfer.Traits { return p.traits }
+func (p bareSink) Traits() transfer.Traits { return p.traits }
 
-// readable is a source of two kinds.
-type readable struct{ manifest }
+// twoKinds is a source of two kinds.
+type twoKinds struct{ manifest }
 
-func (readable) ReadChunk(context.Context, transfer.Chunk, []byte) error { return nil }
+func (twoKinds) ReadChunk(context.Context, transfer.Chunk, []byte) error { return nil }

@@ -20,9 +20,9 @@ import (
 
 const chunkSize = transfer.MinChunkSize
 
-// chunked is bytes in memory that are read and written by chunk, as both ends of a job, with
+// memImage is bytes in memory that are read and written by chunk, as both ends of a job, with
 // faults.
-type chunked struct {
+type memImage struct {
 	mu       sync.Mutex
 	data     []byte
 	extents  []transfer.Extent // nil: all
@@ -37,18 +37,18 @@ type chunked struct {
 	// The faults: each is asked before a call; n counts the calls for that chunk, from 1.
 	onRead, onWrite func(ctx context.Context, c transfer.Chunk, n int) error
 	// lie changes what is stored by a write, or told by a read.
-	lieWrite, lieRead func(c transfer.Chunk, n int, p []byte)
+	corruptWrite, corruptRead func(c transfer.Chunk, n int, p []byte)
 }
 
-func newChunked(data []byte) *chunked {
-	return &chunked{data: data, identity: "one", reads: make(map[int64]int), writes: make(map[int64]int)}
+func newMemImage(data []byte) *memImage {
+	return &memImage{data: data, identity: "one", reads: make(map[int64]int), writes: make(map[int64]int)}
 }
 
-func (m *chunked) Size() int64      { return int64(len(m.data)) }
-func (m *chunked) Identity() string { return m.identity }
-func (m *chunked) Close() error     { return nil }
+func (m *memImage) Size() int64      { return int64(len(m.data)) }
+func (m *memImage) Identity() string { return m.identity }
+func (m *memImage) Close() error     { return nil }
 
-func (m *chunked) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
+func (m *memImage) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
 		if m.extents == nil {
 			yield(transfer.Extent{Len: m.Size()}, nil)
@@ -62,14 +62,14 @@ func (m *chunked) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	}
 }
 
-func (m *chunked) count(calls map[int64]int, c transfer.Chunk) int {
+func (m *memImage) count(calls map[int64]int, c transfer.Chunk) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	calls[c.Index]++
 	return calls[c.Index]
 }
 
-func (m *chunked) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+func (m *memImage) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	n := m.count(m.reads, c)
 	if m.onRead != nil {
 		if err := m.onRead(ctx, c, n); err != nil {
@@ -79,13 +79,13 @@ func (m *chunked) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) err
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	copy(p, m.data[c.Off:c.Off+int64(c.Len)])
-	if m.lieRead != nil {
-		m.lieRead(c, n, p)
+	if m.corruptRead != nil {
+		m.corruptRead(c, n, p)
 	}
 	return nil
 }
 
-func (m *chunked) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) error {
+func (m *memImage) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) error {
 	p := make([]byte, c.Len)
 	if err := m.ReadChunk(ctx, c, p); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (m *chunked) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) e
 	return err
 }
 
-func (m *chunked) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+func (m *memImage) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	n := m.count(m.writes, c)
 	if m.onWrite != nil {
 		if err := m.onWrite(ctx, c, n); err != nil {
@@ -108,29 +108,29 @@ func (m *chunked) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) er
 		m.data = append(m.data, make([]byte, grow)...)
 	}
 	stored := m.data[c.Off : c.Off+int64(c.Len)]
-	if copy(stored, p); m.lieWrite != nil {
-		m.lieWrite(c, n, stored)
+	if copy(stored, p); m.corruptWrite != nil {
+		m.corruptWrite(c, n, stored)
 	}
 	return nil
 }
 
-func (m *chunked) Blank(context.Context) (bool, error) { return m.blank, nil }
+func (m *memImage) Blank(context.Context) (bool, error) { return m.blank, nil }
 
-func (m *chunked) Traits() transfer.Traits {
+func (m *memImage) Traits() transfer.Traits {
 	return transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosSkipped, Capacity: m.capacity}
 }
 
-func (m *chunked) Commit(context.Context, *transfer.Manifest, func(context.Context) error) error {
+func (m *memImage) Commit(context.Context, *transfer.Manifest, func(context.Context) error) error {
 	m.commits++
 	return nil
 }
 
-func (m *chunked) Discard(context.Context) error {
+func (m *memImage) Discard(context.Context) error {
 	m.discards++
 	return nil
 }
 
-func (m *chunked) total(calls map[int64]int) (n int) {
+func (m *memImage) total(calls map[int64]int) (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, k := range calls {
@@ -139,29 +139,29 @@ func (m *chunked) total(calls map[int64]int) (n int) {
 	return n
 }
 
-// atOnce is a chunked that writes and reads back in one call.
-type atOnce struct{ *chunked }
+// writeBackSink is a memImage that writes and reads back in one call.
+type writeBackSink struct{ *memImage }
 
-func (a atOnce) WriteBack(ctx context.Context, c transfer.Chunk, p []byte, w io.Writer) error {
+func (a writeBackSink) WriteBack(ctx context.Context, c transfer.Chunk, p []byte, w io.Writer) error {
 	if err := a.WriteChunk(ctx, c, p); err != nil {
 		return err
 	}
 	return a.ReadBack(ctx, c, w)
 }
 
-// onlyForward is a chunked that must be written in order and cannot be read back.
-type onlyForward struct{ m *chunked }
+// orderedSink is a memImage that must be written in order and cannot be read back.
+type orderedSink struct{ m *memImage }
 
-func (f onlyForward) Traits() transfer.Traits {
+func (f orderedSink) Traits() transfer.Traits {
 	return transfer.Traits{ReadBack: transfer.ReadBackNever}
 }
-func (f onlyForward) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+func (f orderedSink) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	return f.m.WriteChunk(ctx, c, p)
 }
-func (f onlyForward) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
+func (f orderedSink) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
 	return f.m.Commit(ctx, m, owned)
 }
-func (f onlyForward) Close() error { return nil }
+func (f orderedSink) Close() error { return nil }
 
 // stream is a source without a size.
 type stream struct{ r *bytes.Reader }
@@ -180,8 +180,8 @@ func (s *stream) Next(_ context.Context, p []byte) (int, error) {
 	return n, err
 }
 
-// twoEnds is an Opener of two fakes.
-type twoEnds struct {
+// fakeOpener is an Opener of two fakes.
+type fakeOpener struct {
 	source   transfer.Source
 	sink     transfer.Sink
 	drive    string // the sink is a drive that the job makes; "": one that was there before
@@ -196,7 +196,7 @@ type twoEnds struct {
 	untagged bool                // drives have no tags
 }
 
-func (e *twoEnds) opening(what string) error {
+func (e *fakeOpener) opening(what string) error {
 	if e.opened == nil {
 		e.opened = make(map[string]int)
 	}
@@ -206,14 +206,14 @@ func (e *twoEnds) opening(what string) error {
 	return e.open(what, e.opened[what])
 }
 
-func (e *twoEnds) Source(context.Context, *Session) (transfer.Source, error) {
+func (e *fakeOpener) Source(context.Context, *Session) (transfer.Source, error) {
 	if err := e.opening("source"); err != nil {
 		return nil, err
 	}
 	return e.source, nil
 }
 
-func (e *twoEnds) Provision(_ context.Context, _ *Session, _ int64, find bool) (string, error) {
+func (e *fakeOpener) Provision(_ context.Context, _ *Session, _ int64, find bool) (string, error) {
 	e.finds = append(e.finds, find)
 	if err := e.opening("provision"); err != nil {
 		return "", err
@@ -224,19 +224,19 @@ func (e *twoEnds) Provision(_ context.Context, _ *Session, _ int64, find bool) (
 	return e.drive, nil
 }
 
-func (e *twoEnds) Claim(endpoint, drive string) transfer.Claim {
+func (e *fakeOpener) Claim(endpoint, drive string) transfer.Claim {
 	return transfer.Claim{Endpoint: endpoint, Drive: drive}
 }
 
-func (e *twoEnds) UsedBy(_ context.Context, _ *Session, drive transfer.Ref) ([]string, error) {
+func (e *fakeOpener) UsedBy(_ context.Context, _ *Session, drive transfer.Ref) ([]string, error) {
 	return e.users[drive], nil
 }
 
-func (e *twoEnds) TargetTags(context.Context, *Session, string) (transfer.TargetTags, error) {
+func (e *fakeOpener) TargetTags(context.Context, *Session, string) (transfer.TargetTags, error) {
 	return e.tags, e.opening("tags")
 }
 
-func (e *twoEnds) TagIncomplete(context.Context, *Session, string) (transfer.TargetTags, error) {
+func (e *fakeOpener) TagIncomplete(context.Context, *Session, string) (transfer.TargetTags, error) {
 	err := e.opening("tag incomplete")
 	if err == nil && !e.untagged {
 		e.tags.Incomplete = true
@@ -244,7 +244,7 @@ func (e *twoEnds) TagIncomplete(context.Context, *Session, string) (transfer.Tar
 	return e.tags, err
 }
 
-func (e *twoEnds) TagComplete(context.Context, *Session, string) error {
+func (e *fakeOpener) TagComplete(context.Context, *Session, string) error {
 	err := e.opening("tag complete")
 	if err == nil {
 		e.tags = transfer.TargetTags{Job: e.tags.Incomplete}
@@ -252,12 +252,12 @@ func (e *twoEnds) TagComplete(context.Context, *Session, string) error {
 	return err
 }
 
-func (e *twoEnds) Ready(context.Context, *Session, string) (bool, error) {
+func (e *fakeOpener) Ready(context.Context, *Session, string) (bool, error) {
 	err := e.opening("ready")
 	return e.opened["ready"] > e.ready, err
 }
 
-func (e *twoEnds) Sink(_ context.Context, _ *Session, r SinkRequest) (transfer.Sink, error) {
+func (e *fakeOpener) Sink(_ context.Context, _ *Session, r SinkRequest) (transfer.Sink, error) {
 	e.requests = append(e.requests, r)
 	if err := e.opening("sink"); err != nil {
 		return nil, err
@@ -317,7 +317,7 @@ func (s *memoryStore) Save(_ context.Context, c *transfer.Checkpoint) error {
 type job struct {
 	t      *testing.T
 	spec   transfer.Spec
-	ends   *twoEnds
+	opener *fakeOpener
 	store  *memoryStore
 	policy flow.Policy
 	log    *zap.Logger
@@ -326,17 +326,17 @@ type job struct {
 func newJob(t *testing.T, source transfer.Source, sink transfer.Sink) *job {
 	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/x.img"}, anyDrive)
 	spec.ChunkSize = chunkSize
-	return &job{t: t, spec: spec, ends: &twoEnds{source: source, sink: sink}, store: &memoryStore{}, policy: flow.DefaultPolicy, log: zap.NewNop()}
+	return &job{t: t, spec: spec, opener: &fakeOpener{source: source, sink: sink}, store: &memoryStore{}, policy: flow.DefaultPolicy, log: zap.NewNop()}
 }
 
 func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
-	return j.runWith(ctx, drain, j.ends, j.store)
+	return j.runWith(ctx, drain, j.opener, j.store)
 }
 
 // runWith runs an attempt with another opener or store.
 func (j *job) runWith(ctx context.Context, drain <-chan struct{}, ends Opener, store transfer.Store) error {
 	spec := j.spec
-	if spec.Target == anyDrive && j.ends.drive == "" {
+	if spec.Target == anyDrive && j.opener.drive == "" {
 		spec.Target.Drive = "old"
 	}
 	return New(Config{Opener: ends, Policy: j.policy, Log: j.log}).Run(ctx, drain, Job{ID: "job", Spec: spec}, store)
@@ -363,15 +363,15 @@ func (j *job) mustFail(code transfer.Code) *transfer.Failure {
 	return transfer.FailureOf(err)
 }
 
-func equal(t *testing.T, sink *chunked, want []byte) {
+func checkContent(t *testing.T, sink *memImage, want []byte) {
 	t.Helper()
 	if !bytes.Equal(sink.data, want) {
 		t.Errorf("the target has %d bytes that differ from the source's %d", len(sink.data), len(want))
 	}
 }
 
-// noise is size random bytes, the same each time.
-func noise(size int) []byte {
+// randomBytes returns size random bytes, the same each time.
+func randomBytes(size int) []byte {
 	p, rng := make([]byte, size), rand.New(rand.NewPCG(1, uint64(size)))
 	for i := range p {
 		p[i] = byte(rng.Uint32() | 1) // no zeros

@@ -12,19 +12,19 @@ import (
 
 // The ways in which a job has its target drive.
 var driveJobs = map[string]func(j *job){
-	"made":        func(j *job) { j.ends.drive = "uuid" },
+	"made":        func(j *job) { j.opener.drive = "uuid" },
 	"overwritten": func(*job) {},
 	"cloned": func(j *job) {
-		j.ends.drive, j.spec.Kind, j.spec.Source = "uuid", transfer.Clone, transfer.Ref{Endpoint: "e2", Drive: "origin"}
+		j.opener.drive, j.spec.Kind, j.spec.Source = "uuid", transfer.Clone, transfer.Ref{Endpoint: "e2", Drive: "origin"}
 	},
 }
 
 // finished runs a job to its end in two attempts, and restores what was saved to the state between
 // the two: as by a store that was restored from an older copy.
-func finished(t *testing.T, image []byte, change func(j *job)) (*job, *chunked) {
+func finished(t *testing.T, image []byte, change func(j *job)) (*job, *memImage) {
 	t.Helper()
-	sink := newChunked(make([]byte, len(image)))
-	j := newJob(t, newChunked(image), sink)
+	sink := newMemImage(make([]byte, len(image)))
+	j := newJob(t, newMemImage(image), sink)
 	change(j)
 	j.takeOver(sink)
 	older := j.store.saved
@@ -44,7 +44,7 @@ func TestFinishedDriveIsOnlyCompared(t *testing.T) {
 		for _, mode := range []transfer.VerifyMode{transfer.VerifyWritten, transfer.VerifyFull, transfer.VerifyNone} {
 			for _, changed := range []bool{false, true} {
 				synctest.Test(t, func(t *testing.T) {
-					image := noise(6 * chunkSize)
+					image := randomBytes(6 * chunkSize)
 					clear(image[4*chunkSize:])
 					j, sink := finished(t, image, func(j *job) {
 						change(j)
@@ -61,7 +61,7 @@ func TestFinishedDriveIsOnlyCompared(t *testing.T) {
 					} else if p := j.mustRun(); !p.Verified || p.Chunks.Done != 6 {
 						t.Errorf("%s: %+v", name, p)
 					}
-					equal(t, sink, want)
+					checkContent(t, sink, want)
 					if w, d := sink.total(sink.writes), sink.discards; w > 0 || d > 0 || sink.total(sink.reads) < 6 {
 						t.Errorf("%s: %d writes, %d discards, %d reads", name, w, d, sink.total(sink.reads))
 					}
@@ -83,10 +83,10 @@ func TestFinishedDriveIsFoundByTags(t *testing.T) {
 		"overwritten, no write": {Drive: "old"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			image := noise(6 * chunkSize)
+			image := randomBytes(6 * chunkSize)
 			j, sink := finished(t, image, func(j *job) {
 				if restored.DriveRequested {
-					j.ends.drive = "uuid"
+					j.opener.drive = "uuid"
 				}
 			})
 			j.store.saved = transfer.Checkpoint{Plan: restored}
@@ -99,20 +99,20 @@ func TestFinishedDriveIsFoundByTags(t *testing.T) {
 	}
 }
 
-// TestTagTakenOffByUser: a user who removes the tag takes the drive into use. Where an endpoint
+// TestDriveWithoutItsTagIsNotWritten: a user who removes the tag takes the drive into use. Where an endpoint
 // keeps no tags, that there is none says nothing.
-func TestTagTakenOffByUser(t *testing.T) {
+func TestDriveWithoutItsTagIsNotWritten(t *testing.T) {
 	for _, untagged := range []bool{false, true} {
 		for name, change := range driveJobs {
 			synctest.Test(t, func(t *testing.T) {
-				image, sink := noise(6*chunkSize), newChunked(make([]byte, 6*chunkSize))
-				j := newJob(t, newChunked(image), sink)
+				image, sink := randomBytes(6*chunkSize), newMemImage(make([]byte, 6*chunkSize))
+				j := newJob(t, newMemImage(image), sink)
 				change(j)
-				j.ends.untagged = untagged
+				j.opener.untagged = untagged
 				j.takeOver(sink)
-				if j.ends.tags = (transfer.TargetTags{}); untagged {
+				if j.opener.tags = (transfer.TargetTags{}); untagged {
 					j.mustRun()
-					equal(t, sink, image)
+					checkContent(t, sink, image)
 					return
 				}
 				j.mustFail(transfer.CodeExists)
@@ -127,10 +127,10 @@ func TestTagTakenOffByUser(t *testing.T) {
 // TestFinishedDriveIsNotDiscarded when its source has changed since.
 func TestFinishedDriveIsNotDiscarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j, sink := finished(t, noise(6*chunkSize), driveJobs["made"])
-		source := newChunked(noise(5 * chunkSize))
+		j, sink := finished(t, randomBytes(6*chunkSize), driveJobs["made"])
+		source := newMemImage(randomBytes(5 * chunkSize))
 		source.identity = "another"
-		j.ends.source = source
+		j.opener.source = source
 		j.mustFail(transfer.CodeSourceChanged)
 		if sink.discards > 0 || j.store.saved.Plan.Drive != "uuid" {
 			t.Errorf("%d discards, plan %+v", sink.discards, j.store.saved.Plan)
@@ -141,7 +141,7 @@ func TestFinishedDriveIsNotDiscarded(t *testing.T) {
 // TestFinishedDriveIsComparedAfterTheWait: bytes of a lost worker may arrive until then.
 func TestFinishedDriveIsComparedAfterTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j, sink := finished(t, noise(6*chunkSize), driveJobs["made"])
+		j, sink := finished(t, randomBytes(6*chunkSize), driveJobs["made"])
 		j.store.Lease().TookOver(late)
 		time.AfterFunc(late-1, func() {
 			sink.mu.Lock()
@@ -152,13 +152,13 @@ func TestFinishedDriveIsComparedAfterTheWait(t *testing.T) {
 	})
 }
 
-// TestOverwrittenDriveIsMarkedBeforeItIsWritten, once, and not where the endpoint cannot do that.
-func TestOverwrittenDriveIsMarkedBeforeItIsWritten(t *testing.T) {
+// TestOverwrittenDriveIsTaggedBeforeItIsWritten, once, and not where the endpoint cannot do that.
+func TestOverwrittenDriveIsTaggedBeforeItIsWritten(t *testing.T) {
 	for _, code := range []transfer.Code{"", transfer.CodeRefused, transfer.CodeNotFound} {
 		synctest.Test(t, func(t *testing.T) {
-			image, sink := noise(6*chunkSize), newChunked(make([]byte, 6*chunkSize))
-			j := newJob(t, newChunked(image), sink)
-			j.ends.open = func(what string, _ int) error {
+			image, sink := randomBytes(6*chunkSize), newMemImage(make([]byte, 6*chunkSize))
+			j := newJob(t, newMemImage(image), sink)
+			j.opener.open = func(what string, _ int) error {
 				if what != "tag incomplete" {
 					return nil
 				}
@@ -175,7 +175,7 @@ func TestOverwrittenDriveIsMarkedBeforeItIsWritten(t *testing.T) {
 				t.Errorf("%q: the plan has seen the tag: %v", code, tagged)
 			}
 			j.mustRun()
-			equal(t, sink, image)
+			checkContent(t, sink, image)
 		})
 	}
 }

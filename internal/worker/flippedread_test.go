@@ -6,10 +6,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestFlippedOnTheWay flips a bit in the first read of each of the source's chunks, which nothing
+// TestFlippedReadIsFoundByASecondRead flips a bit in the first read of each of the source's chunks, which nothing
 // but a second read shows.
-func TestFlippedOnTheWay(t *testing.T) {
-	image := noise(5*chunkSize + 7)
+func TestFlippedReadIsFoundByASecondRead(t *testing.T) {
+	image := randomBytes(5*chunkSize + 7)
 	for name, tc := range map[string]struct {
 		kind    transfer.Kind
 		verify  transfer.VerifyMode
@@ -22,40 +22,40 @@ func TestFlippedOnTheWay(t *testing.T) {
 		"verify":            {transfer.Verify, transfer.VerifyWritten, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			source, sink := newChunked(image), newChunked(make([]byte, len(image)))
+			source, sink := newMemImage(image), newMemImage(make([]byte, len(image)))
 			if tc.kind == transfer.Verify {
 				copy(sink.data, image)
 			}
-			source.lieRead = func(_ transfer.Chunk, n int, p []byte) {
+			source.corruptRead = func(_ transfer.Chunk, n int, p []byte) {
 				if n == 1 {
 					p[len(p)/2] ^= 4
 				}
 			}
 			j := newJob(t, source, sink)
 			if tc.ordered {
-				j = newJob(t, source, onlyForward{sink})
+				j = newJob(t, source, orderedSink{sink})
 			}
-			j.spec.Kind, j.spec.Verify, j.ends.drive = tc.kind, tc.verify, tc.drive
+			j.spec.Kind, j.spec.Verify, j.opener.drive = tc.kind, tc.verify, tc.drive
 			if p := j.mustRun(); p.Retries.Mismatch == 0 {
 				t.Error("no difference is counted")
 			}
-			equal(t, sink, image)
+			checkContent(t, sink, image)
 		})
 	}
 }
 
-// TestWrongReadsDoNotFailASoundDrive when both ends are read wrong several times in a row.
-func TestWrongReadsDoNotFailASoundDrive(t *testing.T) {
-	image := noise(5 * chunkSize)
-	source, sink := newChunked(image), newChunked(append([]byte(nil), image...))
-	source.lieRead = flip(maxComparisons - 1)
+// TestWrongReadsDoNotFailAnIntactDrive when both ends are read wrong several times in a row.
+func TestWrongReadsDoNotFailAnIntactDrive(t *testing.T) {
+	image := randomBytes(5 * chunkSize)
+	source, sink := newMemImage(image), newMemImage(append([]byte(nil), image...))
+	source.corruptRead = flip(maxComparisons - 1)
 	j := newJob(t, source, sink)
 	j.spec.Kind = transfer.Verify
 	if p := j.mustRun(); !p.Verified || p.Retries.Mismatch == 0 {
 		t.Errorf("verified %v, counted %+v", p.Verified, p.Retries)
 	}
 	sink.data[2*chunkSize] ^= 1
-	j = newJob(t, newChunked(image), sink)
+	j = newJob(t, newMemImage(image), sink)
 	j.spec.Kind = transfer.Verify
 	j.mustFail(transfer.CodeMismatch)
 }

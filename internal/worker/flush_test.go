@@ -16,9 +16,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// cached is a file whose host holds in memory what was written, and stores it with a flush.
-type cached struct {
-	*chunked
+// cachedSink is a file whose host holds in memory what was written, and stores it with a flush.
+type cachedSink struct {
+	*memImage
 	mu        sync.Mutex
 	disk      []byte
 	flushes   int
@@ -28,31 +28,31 @@ type cached struct {
 }
 
 var (
-	_ transfer.Flusher    = (*cached)(nil)
-	_ transfer.DiskReader = (*cached)(nil)
-	_ transfer.Local      = (*cached)(nil)
+	_ transfer.Flusher    = (*cachedSink)(nil)
+	_ transfer.DiskReader = (*cachedSink)(nil)
+	_ transfer.Local      = (*cachedSink)(nil)
 )
 
-func newCached() *cached {
-	return &cached{
-		chunked: newChunked(nil), onFlush: func(int) error { return nil }, onClose: func() error { return nil },
+func newCachedSink() *cachedSink {
+	return &cachedSink{
+		memImage: newMemImage(nil), onFlush: func(int) error { return nil }, onClose: func() error { return nil },
 	}
 }
 
-func (c *cached) Flush(context.Context) error {
+func (c *cachedSink) Flush(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flushes++
 	if err := c.onFlush(c.flushes); err != nil {
 		return err // a kernel takes what it could not write for written
 	}
-	c.chunked.mu.Lock()
-	defer c.chunked.mu.Unlock()
+	c.memImage.mu.Lock()
+	defer c.memImage.mu.Unlock()
 	c.disk = bytes.Clone(c.data)
 	return nil
 }
 
-func (c *cached) ReadDisk(_ context.Context, ch transfer.Chunk, w io.Writer) error {
+func (c *cachedSink) ReadDisk(_ context.Context, ch transfer.Chunk, w io.Writer) error {
 	c.mu.Lock()
 	c.diskReads++
 	p := make([]byte, ch.Len)
@@ -64,7 +64,7 @@ func (c *cached) ReadDisk(_ context.Context, ch transfer.Chunk, w io.Writer) err
 	return err
 }
 
-func (c *cached) ReadVia() transfer.ReadVia {
+func (c *cachedSink) ReadVia() transfer.ReadVia {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.diskReads > 0 {
@@ -73,17 +73,17 @@ func (c *cached) ReadVia() transfer.ReadVia {
 	return transfer.ReadCached
 }
 
-func (c *cached) Close() error { return c.onClose() }
+func (c *cachedSink) Close() error { return c.onClose() }
 
 // Discard leaves nothing, as the removal of a file does.
-func (c *cached) Discard(ctx context.Context) error {
+func (c *cachedSink) Discard(ctx context.Context) error {
 	c.mu.Lock()
 	c.disk = nil
 	c.mu.Unlock()
-	c.chunked.mu.Lock()
+	c.memImage.mu.Lock()
 	c.data = nil
-	c.chunked.mu.Unlock()
-	return c.chunked.Discard(ctx)
+	c.memImage.mu.Unlock()
+	return c.memImage.Discard(ctx)
 }
 
 // newDownload is a job from a drive into a file.
@@ -99,17 +99,17 @@ var errDisk = fmt.Errorf("%w: %w", transfer.ErrLost, unix.EIO)
 // TestLostFlushStartsOver: after a flush that failed nothing counts that was written, though the
 // next flush succeeds and every read from memory is right.
 func TestLostFlushStartsOver(t *testing.T) {
-	image := noise(200 * chunkSize)
+	image := randomBytes(200 * chunkSize)
 	for _, nth := range []int{1, 2, 3} {
 		t.Run(fmt.Sprintf("flush %d", nth), func(t *testing.T) {
-			sink := newCached()
+			sink := newCachedSink()
 			sink.onFlush = func(n int) error {
 				if n == nth {
 					return errDisk
 				}
 				return nil
 			}
-			j := newDownload(t, newChunked(image), sink)
+			j := newDownload(t, newMemImage(image), sink)
 			if err := j.run(t.Context(), nil); !errors.Is(err, transfer.ErrLost) {
 				t.Fatalf("got %v, want what was lost", err)
 			}
@@ -121,7 +121,7 @@ func TestLostFlushStartsOver(t *testing.T) {
 			if p := j.mustRun(); !p.Verified || sink.total(sink.writes)-before != 200 {
 				t.Errorf("verified %v after %d more writes, want 200", p.Verified, sink.total(sink.writes)-before)
 			}
-			if requests := j.ends.requests; requests[len(requests)-1].Resume {
+			if requests := j.opener.requests; requests[len(requests)-1].Resume {
 				t.Error("the second attempt goes on with what the first one left")
 			}
 			if !bytes.Equal(sink.disk, image) {
@@ -133,8 +133,8 @@ func TestLostFlushStartsOver(t *testing.T) {
 
 // TestLostCloseStartsOver is a file system that reports only at the end what it could not store.
 func TestLostCloseStartsOver(t *testing.T) {
-	sink := newCached()
-	j := newDownload(t, newChunked(noise(60*chunkSize)), sink)
+	sink := newCachedSink()
+	j := newDownload(t, newMemImage(randomBytes(60*chunkSize)), sink)
 	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
 		if c.Index == 50 {
 			return failure(transfer.CodeRefused)
@@ -153,10 +153,10 @@ func TestLostCloseStartsOver(t *testing.T) {
 // TestSavesDoNotWaitForADisk, for they renew the lease.
 func TestSavesDoNotWaitForADisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := newCached()
+		sink := newCachedSink()
 		slow := make(chan struct{})
 		sink.onFlush = func(int) error { <-slow; return nil }
-		j := newDownload(t, newChunked(noise(100*chunkSize)), sink)
+		j := newDownload(t, newMemImage(randomBytes(100*chunkSize)), sink)
 		time.AfterFunc(time.Minute, func() { close(slow) })
 		var last, longest time.Duration
 		began := time.Now()
@@ -175,10 +175,10 @@ func TestSavesDoNotWaitForADisk(t *testing.T) {
 // TestUnflushedIsBounded: a crash costs what is in flight and a bounded number of chunks.
 func TestUnflushedIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := newCached()
+		sink := newCachedSink()
 		slow := make(chan struct{})
 		sink.onFlush = func(int) error { <-slow; return nil }
-		j := newDownload(t, newChunked(noise(300*chunkSize)), sink)
+		j := newDownload(t, newMemImage(randomBytes(300*chunkSize)), sink)
 		j.spec.Concurrency = 8
 		time.AfterFunc(time.Minute, func() {
 			if n := sink.total(sink.writes); n > maxUnflushed+8 {
@@ -193,9 +193,9 @@ func TestUnflushedIsBounded(t *testing.T) {
 // TestResumeReadsTheDisk: what the host holds in memory of what an earlier attempt stored need not
 // be on the disk.
 func TestResumeReadsTheDisk(t *testing.T) {
-	image := noise(60 * chunkSize)
-	sink := newCached()
-	j := newDownload(t, newChunked(image), sink)
+	image := randomBytes(60 * chunkSize)
+	sink := newCachedSink()
+	j := newDownload(t, newMemImage(image), sink)
 	j.spec.Concurrency = 1
 	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
 		if c.Index == 50 {
@@ -217,10 +217,10 @@ func TestResumeReadsTheDisk(t *testing.T) {
 	}
 }
 
-// TestFullReadsTheDisk finds and mends what the disk stored wrongly, and fails where it does so
+// TestFullVerificationReadsTheDisk finds and mends what the disk stored wrongly, and fails where it does so
 // again and again. What is written otherwise is not read from the disk.
-func TestFullReadsTheDisk(t *testing.T) {
-	image := noise(20*chunkSize + 7)
+func TestFullVerificationReadsTheDisk(t *testing.T) {
+	image := randomBytes(20*chunkSize + 7)
 	for _, tc := range []struct {
 		mode  transfer.VerifyMode
 		wrong int // flushes
@@ -233,8 +233,8 @@ func TestFullReadsTheDisk(t *testing.T) {
 		{transfer.VerifyNone, 0, "", ""},
 	} {
 		t.Run(fmt.Sprintf("%s, %d times wrong", tc.mode, tc.wrong), func(t *testing.T) {
-			sink := &rotten{cached: newCached(), wrong: tc.wrong}
-			j := newDownload(t, newChunked(image), sink)
+			sink := &rottenDisk{cachedSink: newCachedSink(), wrong: tc.wrong}
+			j := newDownload(t, newMemImage(image), sink)
 			j.spec.Verify = tc.mode
 			err := j.run(t.Context(), nil)
 			if transfer.CodeOf(err) != tc.code {
@@ -250,15 +250,15 @@ func TestFullReadsTheDisk(t *testing.T) {
 	}
 }
 
-// rotten is a disk that stores one chunk wrongly.
-type rotten struct {
-	*cached
+// rottenDisk is a disk that stores one chunk wrongly.
+type rottenDisk struct {
+	*cachedSink
 	wrong int
 }
 
-func (r *rotten) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Writer) error {
+func (r *rottenDisk) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Writer) error {
 	var p bytes.Buffer
-	if err := r.cached.ReadDisk(ctx, ch, &p); err != nil {
+	if err := r.cachedSink.ReadDisk(ctx, ch, &p); err != nil {
 		return err
 	}
 	if ch.Index == 5 && r.flushes <= r.wrong {
@@ -268,20 +268,20 @@ func (r *rotten) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Writer) e
 	return err
 }
 
-// TestMendedIsReadFromTheDisk: a chunk that full verification stores again is read from the disk
+// TestRewrittenChunkIsReadFromTheDisk: a chunk that full verification stores again is read from the disk
 // again.
-func TestMendedIsReadFromTheDisk(t *testing.T) {
-	image := noise(20 * chunkSize)
-	sink := newCached()
+func TestRewrittenChunkIsReadFromTheDisk(t *testing.T) {
+	image := randomBytes(20 * chunkSize)
+	sink := newCachedSink()
 	sink.onFlush = func(n int) error {
 		if n == 1 {
-			sink.chunked.mu.Lock()
-			defer sink.chunked.mu.Unlock()
+			sink.memImage.mu.Lock()
+			defer sink.memImage.mu.Unlock()
 			sink.data[3*chunkSize] ^= 1 // as the disk has it
 		}
 		return nil
 	}
-	j := newDownload(t, newChunked(image), flushedReads{sink})
+	j := newDownload(t, newMemImage(image), flushedReads{sink})
 	j.spec.Verify = transfer.VerifyFull
 	p := j.mustRun()
 	if !bytes.Equal(sink.disk, image) || p.Chunks.Sent != 21 {
@@ -293,26 +293,26 @@ func TestMendedIsReadFromTheDisk(t *testing.T) {
 }
 
 // flushedReads writes to the disk what is read from it, as O_DIRECT does.
-type flushedReads struct{ *cached }
+type flushedReads struct{ *cachedSink }
 
 func (f flushedReads) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Writer) error {
 	if err := f.Flush(ctx); err != nil {
 		return err
 	}
-	return f.cached.ReadDisk(ctx, ch, w)
+	return f.cachedSink.ReadDisk(ctx, ch, w)
 }
 
 // TestUselessFileIsRemoved: a file without any chunk that is done would block other jobs.
 func TestUselessFileIsRemoved(t *testing.T) {
 	for _, written := range []int64{0, 1} {
-		sink := newCached()
+		sink := newCachedSink()
 		sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
 			if c.Index >= written {
 				return failure(transfer.CodeRefused)
 			}
 			return nil
 		}
-		j := newDownload(t, newChunked(noise(20*chunkSize)), sink)
+		j := newDownload(t, newMemImage(randomBytes(20*chunkSize)), sink)
 		j.spec.Concurrency = 1
 		j.mustFail(transfer.CodeRefused)
 		if kept := sink.discards == 0; kept != (written > 0) {

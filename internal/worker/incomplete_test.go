@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -9,51 +8,51 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestMarkedCompleteAtTheEnd takes the mark of an incomplete drive off when all else is done, and
+// TestDriveIsTaggedCompleteAtTheEnd takes the mark of an incomplete drive off when all else is done, and
 // not of one that failed.
-func TestMarkedCompleteAtTheEnd(t *testing.T) {
+func TestDriveIsTaggedCompleteAtTheEnd(t *testing.T) {
 	for _, kind := range []transfer.Kind{transfer.Upload, transfer.Clone} {
 		synctest.Test(t, func(t *testing.T) {
-			image := noise(3 * chunkSize)
-			made := newChunked(image)
-			j := newJob(t, newChunked(image), made)
-			j.ends.drive = "uuid"
+			image := randomBytes(3 * chunkSize)
+			made := newMemImage(image)
+			j := newJob(t, newMemImage(image), made)
+			j.opener.drive = "uuid"
 			if kind == transfer.Clone {
 				j = newClone(t, image, made)
 			}
-			j.ends.open = func(what string, _ int) error {
+			j.opener.open = func(what string, _ int) error {
 				if what == "tag complete" && !j.store.saved.Progress.Verified {
 					t.Errorf("%s: marked as complete before it was verified", kind)
 				}
 				return nil
 			}
 			j.mustRun()
-			if j.ends.opened["tag complete"] != 1 {
-				t.Errorf("%s: marked as complete %d times", kind, j.ends.opened["tag complete"])
+			if j.opener.opened["tag complete"] != 1 {
+				t.Errorf("%s: marked as complete %d times", kind, j.opener.opened["tag complete"])
 			}
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		differs := noise(3 * chunkSize)
+		differs := randomBytes(3 * chunkSize)
 		differs[chunkSize]++
-		j := newClone(t, noise(3*chunkSize), newChunked(differs))
+		j := newClone(t, randomBytes(3*chunkSize), newMemImage(differs))
 		j.mustFail(transfer.CodeMismatch)
-		if j.ends.opened["tag complete"] != 0 {
+		if j.opener.opened["tag complete"] != 0 {
 			t.Error("a drive that differs is marked as complete")
 		}
 	})
 }
 
-// TestMarkStays is no failure on an endpoint that cannot change what it says of a drive.
-func TestMarkStays(t *testing.T) {
+// TestTagsThatCannotChangeAreNoFailure is no failure on an endpoint that cannot change what it says of a drive.
+func TestTagsThatCannotChangeAreNoFailure(t *testing.T) {
 	for code, want := range map[transfer.Code]transfer.Code{
 		transfer.CodeRefused: "", transfer.CodeNotFound: "", transfer.CodeUnauthorized: transfer.CodeUnauthorized,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			image := noise(3 * chunkSize)
-			j := newJob(t, newChunked(image), newChunked(nil))
-			j.ends.drive = "uuid"
-			j.ends.open = func(what string, _ int) error {
+			image := randomBytes(3 * chunkSize)
+			j := newJob(t, newMemImage(image), newMemImage(nil))
+			j.opener.drive = "uuid"
+			j.opener.open = func(what string, _ int) error {
 				if what == "tag complete" {
 					return failure(code)
 				}
@@ -66,13 +65,13 @@ func TestMarkStays(t *testing.T) {
 	}
 }
 
-// TestNothingLeft is a job whose drive was removed again: nothing that it asked for may still be
+// TestRemovedDriveIsNoLeftover is a job whose drive was removed again: nothing that it asked for may still be
 // there.
-func TestNothingLeft(t *testing.T) {
+func TestRemovedDriveIsNoLeftover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source := newChunked(noise(3 * chunkSize))
-		j := newJob(t, &changesLater{source}, newChunked(nil))
-		j.ends.drive = "uuid"
+		source := newMemImage(randomBytes(3 * chunkSize))
+		j := newJob(t, changing{source}, newMemImage(nil))
+		j.opener.drive = "uuid"
 		j.mustFail(transfer.CodeSourceChanged)
 		plan := j.store.saved.Plan
 		if left := plan.Leftover("job", j.spec.Target); left != "" {
@@ -81,14 +80,9 @@ func TestNothingLeft(t *testing.T) {
 	})
 }
 
-// changesLater is a source that has changed when all of it was read.
-type changesLater struct{ *chunked }
-
-func (c *changesLater) Unchanged(context.Context) error { return failure(transfer.CodeSourceChanged) }
-
-// TestMayHaveMade keeps looking for a drive only where a call may have made one: not where the
+// TestDriveIsSearchedOnlyIfACallMayHaveMadeIt keeps looking for a drive only where a call may have made one: not where the
 // endpoint refused it.
-func TestMayHaveMade(t *testing.T) {
+func TestDriveIsSearchedOnlyIfACallMayHaveMadeIt(t *testing.T) {
 	for code, want := range map[transfer.Code]bool{
 		transfer.CodeInvalid: false, transfer.CodeRefused: false,
 		transfer.CodeUnauthorized: false, transfer.CodeUnreachable: false,
@@ -96,9 +90,9 @@ func TestMayHaveMade(t *testing.T) {
 		transfer.CodeNetwork: true, transfer.CodeProtocol: true,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			j := newJob(t, newChunked(noise(chunkSize)), newChunked(nil))
-			j.ends.drive = "uuid"
-			j.ends.open = func(what string, n int) error {
+			j := newJob(t, newMemImage(randomBytes(chunkSize)), newMemImage(nil))
+			j.opener.drive = "uuid"
+			j.opener.open = func(what string, n int) error {
 				if what != "provision" {
 					return nil
 				}
@@ -117,12 +111,12 @@ func TestMayHaveMade(t *testing.T) {
 	}
 }
 
-// TestRefusedCallMadeNothing whatever its code is: a page of a proxy with status 403, for example.
-func TestRefusedCallMadeNothing(t *testing.T) {
+// TestRejectedCallMadeNothing whatever its code is: a page of a proxy with status 403, for example.
+func TestRejectedCallMadeNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := newJob(t, newChunked(noise(chunkSize)), newChunked(nil))
-		j.ends.drive = "uuid"
-		j.ends.open = func(what string, _ int) error {
+		j := newJob(t, newMemImage(randomBytes(chunkSize)), newMemImage(nil))
+		j.opener.drive = "uuid"
+		j.opener.open = func(what string, _ int) error {
 			if what != "provision" {
 				return nil
 			}

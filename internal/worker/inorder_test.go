@@ -10,14 +10,14 @@ import (
 
 // failingRanges opens its source as a stream once it cannot be read by offset.
 type failingRanges struct {
-	*twoEnds
+	*fakeOpener
 	stream  func() transfer.Source
 	inOrder int
 }
 
 func (e *failingRanges) Source(ctx context.Context, s *Session) (transfer.Source, error) {
 	if !s.InOrder {
-		return e.twoEnds.Source(ctx, s)
+		return e.fakeOpener.Source(ctx, s)
 	}
 	e.inOrder++
 	return e.stream(), nil
@@ -29,9 +29,9 @@ func (e *failingRanges) Source(ctx context.Context, s *Session) (transfer.Source
 func TestRangesFailInTheMiddle(t *testing.T) {
 	for _, changed := range []bool{false, true} {
 		for _, hash := range []bool{false, true} {
-			image := noise(40 * chunkSize)
+			image := randomBytes(40 * chunkSize)
 			clear(image[20*chunkSize : 30*chunkSize])
-			source, sink := newChunked(image), newChunked(nil)
+			source, sink := newMemImage(image), newMemImage(nil)
 			source.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
 				if c.Index >= 10 {
 					return transfer.Errorf(transfer.CodeProtocol, "", "read: %w", transfer.ErrInOrder)
@@ -40,17 +40,17 @@ func TestRangesFailInTheMiddle(t *testing.T) {
 			}
 			now := image
 			if changed {
-				now = noise(40 * chunkSize)
+				now = randomBytes(40 * chunkSize)
 				clear(now[:5*chunkSize])
 			}
 			sink.blank = true
 			j := newJob(t, source, sink)
 			j.spec.Concurrency, j.spec.ImageDigest = 4, hash
-			ends := &failingRanges{twoEnds: j.ends, stream: func() transfer.Source { return newStream(now) }}
+			ends := &failingRanges{fakeOpener: j.opener, stream: func() transfer.Source { return newStream(now) }}
 			if err := j.runWith(t.Context(), nil, ends, j.store); err != nil {
 				t.Fatal(err)
 			}
-			equal(t, sink, now)
+			checkContent(t, sink, now)
 			if writes := sink.total(sink.writes); !changed && writes > 30+4 {
 				t.Errorf("hash %t: %d chunks were written, of 30 that are not zeros", hash, writes)
 			}
@@ -61,12 +61,12 @@ func TestRangesFailInTheMiddle(t *testing.T) {
 	}
 }
 
-// TestReadsOfAStreamAreMadeAgain has the session's Retry make what a stream does again, as calls
+// TestCallsOfAStreamAreRetried has the session's Retry make what a stream does again, as calls
 // are.
-func TestReadsOfAStreamAreMadeAgain(t *testing.T) {
-	j := newJob(t, newStream(noise(chunkSize)), newChunked(nil))
+func TestCallsOfAStreamAreRetried(t *testing.T) {
+	j := newJob(t, newStream(randomBytes(chunkSize)), newMemImage(nil))
 	tries := 0
-	ends := &onSource{twoEnds: j.ends, do: func(s *Session) error {
+	ends := &onSource{fakeOpener: j.opener, do: func(s *Session) error {
 		return s.Retry(t.Context(), func(context.Context) error {
 			if tries++; tries < 3 {
 				return failure(transfer.CodeNetwork)
@@ -84,7 +84,7 @@ func TestReadsOfAStreamAreMadeAgain(t *testing.T) {
 
 // onSource does something when the source is opened.
 type onSource struct {
-	*twoEnds
+	*fakeOpener
 	do func(s *Session) error
 }
 
@@ -92,5 +92,5 @@ func (e *onSource) Source(ctx context.Context, s *Session) (transfer.Source, err
 	if err := e.do(s); err != nil {
 		return nil, fmt.Errorf("open: %w", err)
 	}
-	return e.twoEnds.Source(ctx, s)
+	return e.fakeOpener.Source(ctx, s)
 }

@@ -14,9 +14,9 @@ func TestDifferenceOnADriveInUse(t *testing.T) {
 	old, origin := transfer.Ref{Endpoint: "e", Drive: "old"}, transfer.Ref{Endpoint: "e", Drive: "origin"}
 	for name, used := range map[string]transfer.Ref{"target": old, "source": origin, "none": {}} {
 		synctest.Test(t, func(t *testing.T) {
-			j := newJob(t, newChunked(noise(3*chunkSize)), newChunked(make([]byte, 3*chunkSize)))
+			j := newJob(t, newMemImage(randomBytes(3*chunkSize)), newMemImage(make([]byte, 3*chunkSize)))
 			j.spec.Kind, j.spec.Source = transfer.Verify, origin
-			j.ends.users = map[transfer.Ref][]string{used: {"server-1"}}
+			j.opener.users = map[transfer.Ref][]string{used: {"server-1"}}
 			f := j.mustFail(transfer.CodeMismatch)
 			said := strings.Contains(f.Message, "drive "+used.Drive+" is in use by server-1: ")
 			stored := strings.Contains(f.Hint, "do not use the target")

@@ -11,16 +11,16 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// lapsing is a store that is away from some time on, and after that says that another worker has
+// lapsingStore is a store that is away from some time on, and after that says that another worker has
 // the job.
-type lapsing struct {
+type lapsingStore struct {
 	*memoryStore
 	mu           sync.Mutex
 	away, fenced time.Time
 	last         time.Time // when the last save that succeeded began
 }
 
-func (s *lapsing) Save(ctx context.Context, c *transfer.Checkpoint) error {
+func (s *lapsingStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -34,8 +34,8 @@ func (s *lapsing) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	return s.memoryStore.Save(ctx, c)
 }
 
-// touch fails the test if a call that changes the target begins when the lease may have lapsed.
-func (s *lapsing) touch(t *testing.T, what string) {
+// requireLease fails the test if a call that changes the target begins when the lease may have lapsed.
+func (s *lapsingStore) requireLease(t *testing.T, what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if since := time.Since(s.last); since >= provenFor {
@@ -45,35 +45,35 @@ func (s *lapsing) touch(t *testing.T, what string) {
 
 // guarded is a sink that notes each call that changes something.
 type guarded struct {
-	*chunked
+	*memImage
 	t      *testing.T
-	store  *lapsing
+	store  *lapsingStore
 	commit func(ctx context.Context, owned func(context.Context) error) error
 }
 
 func (g *guarded) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
-	g.store.touch(g.t, "written")
-	return g.chunked.WriteChunk(ctx, c, p)
+	g.store.requireLease(g.t, "written")
+	return g.memImage.WriteChunk(ctx, c, p)
 }
 
 func (g *guarded) Commit(ctx context.Context, m *transfer.Manifest, owned func(context.Context) error) error {
-	g.store.touch(g.t, "committed")
+	g.store.requireLease(g.t, "committed")
 	if g.commit != nil {
 		if err := g.commit(ctx, owned); err != nil {
 			return err
 		}
 	}
-	return g.chunked.Commit(ctx, m, owned)
+	return g.memImage.Commit(ctx, m, owned)
 }
 
 func (g *guarded) Discard(ctx context.Context) error {
-	g.store.touch(g.t, "discarded")
-	return g.chunked.Discard(ctx)
+	g.store.requireLease(g.t, "discarded")
+	return g.memImage.Discard(ctx)
 }
 
-// TestLostWorkerTouchesNothing loses the store, and then the job, while calls to the target fail:
+// TestLostWorkerChangesNothing loses the store, and then the job, while calls to the target fail:
 // none is made again once another worker may own the job, whatever the reason to make it again.
-func TestLostWorkerTouchesNothing(t *testing.T) {
+func TestLostWorkerChangesNothing(t *testing.T) {
 	slow := func(code transfer.Code) func(context.Context, transfer.Chunk, int) error {
 		return func(ctx context.Context, _ transfer.Chunk, _ int) error {
 			if err := sleep(ctx, 3*time.Second); err != nil {
@@ -87,7 +87,7 @@ func TestLostWorkerTouchesNothing(t *testing.T) {
 		"busy":  func(_ *job, _ *flaky, sink *guarded) { sink.onWrite = slow(transfer.CodeConflict) },
 		"rewrite": func(_ *job, _ *flaky, sink *guarded) {
 			sink.onRead = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, 4*time.Second) }
-			sink.lieWrite = flip(1 << 30)
+			sink.corruptWrite = flip(1 << 30)
 		},
 		"commit again": func(_ *job, _ *flaky, sink *guarded) {
 			sink.commit = func(ctx context.Context, _ func(context.Context) error) error {
@@ -114,12 +114,12 @@ func TestLostWorkerTouchesNothing(t *testing.T) {
 			}
 		},
 		"provision again": func(j *job, _ *flaky, sink *guarded) {
-			j.ends.drive = "uuid"
-			j.ends.open = func(what string, _ int) error {
+			j.opener.drive = "uuid"
+			j.opener.open = func(what string, _ int) error {
 				if what != "provision" {
 					return nil
 				}
-				sink.store.touch(t, "provisioned")
+				sink.store.requireLease(t, "provisioned")
 				_ = sleep(context.Background(), 3*time.Second)
 				return failure(transfer.CodeTimeout)
 			}
@@ -128,12 +128,12 @@ func TestLostWorkerTouchesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				started := time.Now()
-				store := &lapsing{memoryStore: new(memoryStore), away: started.Add(time.Second / 2), fenced: started.Add(25 * time.Second)}
-				m := newChunked(nil)
-				source, sink := newFlaky(newChunked(noise(20*chunkSize)), never), &guarded{chunked: m, t: t, store: store}
+				store := &lapsingStore{memoryStore: new(memoryStore), away: started.Add(time.Second / 2), fenced: started.Add(25 * time.Second)}
+				m := newMemImage(nil)
+				source, sink := newFlaky(newMemImage(randomBytes(20*chunkSize)), never), &guarded{memImage: m, t: t, store: store}
 				j := newJob(t, source, sink)
 				prepare(j, source, sink)
-				err := j.runWith(t.Context(), nil, j.ends, store)
+				err := j.runWith(t.Context(), nil, j.opener, store)
 				if code := transfer.CodeOf(err); code != transfer.CodeFenced && code != transfer.CodeSourceChanged {
 					t.Errorf("it ended with %v", err)
 				}
@@ -145,13 +145,13 @@ func TestLostWorkerTouchesNothing(t *testing.T) {
 	}
 }
 
-// TestCallInFlightIsCutAndMadeAgain loses the store for longer than a save proves the lease, while
+// TestCallInFlightIsCutAndRepeated loses the store for longer than a save proves the lease, while
 // calls are under way: they are cut when the proof lapses, none begins until there is a new one,
 // and that counts as no retry.
-func TestCallInFlightIsCutAndMadeAgain(t *testing.T) {
+func TestCallInFlightIsCutAndRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		image, sink := noise(4*chunkSize), newChunked(nil)
-		j := newJob(t, newChunked(image), sink)
+		image, sink := randomBytes(4*chunkSize), newMemImage(nil)
+		j := newJob(t, newMemImage(image), sink)
 		began := time.Now()
 		const away = time.Hour
 		j.store.onSave = func(int) error {
@@ -173,7 +173,7 @@ func TestCallInFlightIsCutAndMadeAgain(t *testing.T) {
 			return err
 		}
 		p := j.mustRun()
-		equal(t, sink, image)
+		checkContent(t, sink, image)
 		if got := time.Duration(cut.Load()); got != provenFor || p.Retries.Sum() != 0 {
 			t.Errorf("calls were cut after %s, and %d retries counted", got, p.Retries.Sum())
 		}

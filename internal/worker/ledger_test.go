@@ -7,8 +7,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestLedgerFull asks for a save once enough is pending, and does not block when there is no saver.
-func TestLedgerFull(t *testing.T) {
+// TestSaveIsDueWithEnoughChunks asks for a save once enough is pending, and does not block when there is no saver.
+func TestSaveIsDueWithEnoughChunks(t *testing.T) {
 	l := newLedger(nil)
 	for i := range int64(fastBatch - 1) {
 		l.setDone(i, transfer.Digest{1})
@@ -39,8 +39,8 @@ func TestLedgerFull(t *testing.T) {
 	}
 }
 
-// TestLedgerReset keeps the order to forget until a save has carried it out.
-func TestLedgerReset(t *testing.T) {
+// TestResetIsKeptUntilASaveSucceeds keeps the order to forget until a save has carried it out.
+func TestResetIsKeptUntilASaveSucceeds(t *testing.T) {
 	l := newLedger([]transfer.Entry{{Index: 7}})
 	l.setDone(8, transfer.Digest{1})
 	l.clear()
@@ -58,8 +58,8 @@ func TestLedgerReset(t *testing.T) {
 	}
 }
 
-// TestClearWhileSaving forgets entries that were on their way to the store, too, if the save fails.
-func TestClearWhileSaving(t *testing.T) {
+// TestClearDuringASaveDropsItsEntries forgets entries that were on their way to the store, too, if the save fails.
+func TestClearDuringASaveDropsItsEntries(t *testing.T) {
 	l := newLedger(nil)
 	l.setDone(1, transfer.Digest{1})
 	list, reset := l.takeUnsaved()
@@ -70,9 +70,9 @@ func TestClearWhileSaving(t *testing.T) {
 	}
 }
 
-// TestNonZero knows zeros by the length of the chunk, which for the last one may be short.
-func TestNonZero(t *testing.T) {
-	image := noise(3*chunkSize + 10)
+// TestNonZeroUsesTheLengthOfTheChunk knows zeros by the length of the chunk, which for the last one may be short.
+func TestNonZeroUsesTheLengthOfTheChunk(t *testing.T) {
+	image := randomBytes(3*chunkSize + 10)
 	clear(image[chunkSize : 2*chunkSize])
 	clear(image[3*chunkSize:])
 	l := newLedger(nil)
@@ -90,9 +90,9 @@ func TestNonZero(t *testing.T) {
 	}
 }
 
-// TestSample picks as many chunks as it was asked for, or all there are, each once, and in the long
+// TestSamplePicksDistinctChunks picks as many chunks as it was asked for, or all there are, each once, and in the long
 // run every one.
-func TestSample(t *testing.T) {
+func TestSamplePicksDistinctChunks(t *testing.T) {
 	chunks := make(map[int64]transfer.Digest)
 	for i := range int64(100) {
 		chunks[i] = transfer.Digest{byte(i), 1}
@@ -121,8 +121,8 @@ func TestSample(t *testing.T) {
 	}
 }
 
-// TestMeter adds up from many goroutines.
-func TestMeter(t *testing.T) {
+// TestMeterCountsConcurrently adds up from many goroutines.
+func TestMeterCountsConcurrently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(counters)
 		for i := range 100 {

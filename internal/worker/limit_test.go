@@ -13,7 +13,7 @@ import (
 
 // limited is an end that takes a number of calls at once.
 type limited struct {
-	*chunked
+	*memImage
 	most int
 }
 
@@ -47,15 +47,15 @@ func TestInFlightIsTheLowestLimitOfTheEnds(t *testing.T) {
 		t.Run(fmt.Sprintf("source %d, sink %d", tc.source, tc.sink), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				calls := new(mostAtOnce)
-				image := newChunked(noise(1000 * chunkSize))
+				image := newMemImage(randomBytes(1000 * chunkSize))
 				image.onRead = calls.call // reads are not held back to keep a link's directions busy
 				var source transfer.Source = image
-				var sink transfer.Sink = newChunked(nil)
+				var sink transfer.Sink = newMemImage(nil)
 				if tc.source > 0 {
 					source = limited{image, tc.source}
 				}
 				if tc.sink > 0 {
-					sink = limited{newChunked(nil), tc.sink}
+					sink = limited{newMemImage(nil), tc.sink}
 				}
 				j := newJob(t, source, sink)
 				j.spec.Verify = transfer.VerifyNone

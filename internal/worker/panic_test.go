@@ -14,7 +14,7 @@ import (
 func explode() { panic("a mistake") }
 
 // brokenMap is a source that panics while it tells where its data lies.
-type brokenMap struct{ *chunked }
+type brokenMap struct{ *memImage }
 
 func (brokenMap) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
@@ -39,9 +39,9 @@ func mustPanic(t *testing.T, j *job, mend func(), stack string) {
 	j.mustRun()
 }
 
-// TestPanics panics in each goroutine that an attempt starts, and in what these call.
-func TestPanics(t *testing.T) {
-	image := noise(20 * chunkSize)
+// TestPanicFailsOnlyItsJob panics in each goroutine that an attempt starts, and in what these call.
+func TestPanicFailsOnlyItsJob(t *testing.T) {
+	image := randomBytes(20 * chunkSize)
 	at := func(index int64) func(context.Context, transfer.Chunk, int) error {
 		return func(_ context.Context, c transfer.Chunk, _ int) error {
 			if c.Index == index {
@@ -51,26 +51,26 @@ func TestPanics(t *testing.T) {
 		}
 	}
 	for name, tc := range map[string]struct {
-		fault func(j *job, source, sink *chunked) (mend func())
+		fault func(j *job, source, sink *memImage) (mend func())
 		stack string
 	}{
-		"a lane that reads": {func(_ *job, source, _ *chunked) func() {
+		"a lane that reads": {func(_ *job, source, _ *memImage) func() {
 			source.onRead = at(7)
 			return func() { source.onRead = nil }
 		}, "(*lanes).runLane"},
-		"a lane that writes": {func(_ *job, _, sink *chunked) func() {
+		"a lane that writes": {func(_ *job, _, sink *memImage) func() {
 			sink.onWrite = at(7)
 			return func() { sink.onWrite = nil }
 		}, "(*lanes).runLane"},
-		"a lane that reads back": {func(_ *job, _, sink *chunked) func() {
+		"a lane that reads back": {func(_ *job, _, sink *memImage) func() {
 			sink.onRead = at(7)
 			return func() { sink.onRead = nil }
 		}, "(*lanes).runLane"},
-		"the plan": {func(j *job, source, _ *chunked) func() {
-			j.ends.source = brokenMap{source}
-			return func() { j.ends.source = source }
+		"the plan": {func(j *job, source, _ *memImage) func() {
+			j.opener.source = brokenMap{source}
+			return func() { j.opener.source = source }
 		}, "brokenMap"},
-		"the saver": {func(j *job, _, sink *chunked) func() {
+		"the saver": {func(j *job, _, sink *memImage) func() {
 			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, saveEvery) }
 			j.store.onSave = func(n int) error {
 				if n == 4 {
@@ -80,12 +80,12 @@ func TestPanics(t *testing.T) {
 			}
 			return func() { sink.onWrite, j.store.onSave = nil, nil }
 		}, "saveLoop"},
-		"the opener": {func(j *job, _, _ *chunked) func() {
-			j.ends.open = func(string, int) error { explode(); return nil }
-			return func() { j.ends.open = nil }
+		"the opener": {func(j *job, _, _ *memImage) func() {
+			j.opener.open = func(string, int) error { explode(); return nil }
+			return func() { j.opener.open = nil }
 		}, "openSource"},
-		"the samples of zeros": {func(j *job, source, sink *chunked) func() {
-			source.extents, sink.blank, j.ends.drive = []transfer.Extent{{Len: chunkSize}}, true, "new"
+		"the samples of zeros": {func(j *job, source, sink *memImage) func() {
+			source.extents, sink.blank, j.opener.drive = []transfer.Extent{{Len: chunkSize}}, true, "new"
 			clear(source.data[chunkSize:])
 			sink.data = make([]byte, len(image))
 			sink.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
@@ -99,11 +99,11 @@ func TestPanics(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				source, sink := newChunked(bytes.Clone(image)), newChunked(nil)
+				source, sink := newMemImage(bytes.Clone(image)), newMemImage(nil)
 				j := newJob(t, source, sink)
 				mend := tc.fault(j, source, sink)
 				mustPanic(t, j, mend, tc.stack)
-				equal(t, sink, source.data)
+				checkContent(t, sink, source.data)
 			})
 		})
 	}
@@ -128,14 +128,14 @@ func TestPanicInPieces(t *testing.T) {
 				sink.onRead = fault
 			}
 			mustPanic(t, j, func() { sink.onRead, sink.onWrite = onRead, onWrite }, "writeInPieces")
-			equal(t, sink, image)
+			checkContent(t, sink, image)
 		}
 	})
 }
 
 // TestPanicKeepsTheLedger has what was done before the panic saved.
 func TestPanicKeepsTheLedger(t *testing.T) {
-	source, sink := newChunked(noise(20*chunkSize)), newChunked(nil)
+	source, sink := newMemImage(randomBytes(20*chunkSize)), newMemImage(nil)
 	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
 		if c.Index == 19 {
 			explode()

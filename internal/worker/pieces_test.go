@@ -33,15 +33,15 @@ func (l *slowLink) move(ctx context.Context, dir, n int) error {
 }
 
 // newSlow is a job of large chunks over a slow link.
-func newSlow(t *testing.T, chunks int, rate float64) (*job, *chunked, []byte) {
+func newSlow(t *testing.T, chunks int, rate float64) (*job, *memImage, []byte) {
 	image := make([]byte, chunks<<22)
 	for i := 0; i < len(image); i += 4096 {
 		image[i] = byte(i>>12) | 1
 	}
-	link, sink := &slowLink{rate: rate}, newChunked(make([]byte, len(image)))
+	link, sink := &slowLink{rate: rate}, newMemImage(make([]byte, len(image)))
 	sink.onWrite = func(ctx context.Context, c transfer.Chunk, _ int) error { return link.move(ctx, 0, c.Len) }
 	sink.onRead = func(ctx context.Context, c transfer.Chunk, _ int) error { return link.move(ctx, 1, c.Len) }
-	j := newJob(t, newChunked(image), sink)
+	j := newJob(t, newMemImage(image), sink)
 	j.spec.ChunkSize = 4 << 20
 	return j, sink, image
 }
@@ -55,7 +55,7 @@ func TestPiecesFillASlowLink(t *testing.T) {
 			j, sink, image := newSlow(t, 40, rate)
 			started := time.Now()
 			p := j.mustRun()
-			equal(t, sink, image)
+			checkContent(t, sink, image)
 			best := time.Duration(float64(len(image)) / rate * float64(time.Second))
 			if took := time.Since(started); took > best+best/100+300*time.Millisecond {
 				t.Errorf("at %.0f bytes a second: took %s, the link needs %s", rate, took, best)
@@ -67,27 +67,27 @@ func TestPiecesFillASlowLink(t *testing.T) {
 	}
 }
 
-// TestPiecesAreMended one chunk at a time, whichever piece is wrong.
-func TestPiecesAreMended(t *testing.T) {
+// TestWrongPieceIsRewritten one chunk at a time, whichever piece is wrong.
+func TestWrongPieceIsRewritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, sink, image := newSlow(t, 6, 10<<20)
 		var once sync.Once
-		sink.lieWrite = func(c transfer.Chunk, _ int, p []byte) {
+		sink.corruptWrite = func(c transfer.Chunk, _ int, p []byte) {
 			if c.Index == 2 && c.Off%(4<<20) == 2<<20 {
 				once.Do(func() { p[17] ^= 4 })
 			}
 		}
 		p := j.mustRun()
-		equal(t, sink, image)
+		checkContent(t, sink, image)
 		if p.Retries.Mismatch == 0 || p.Chunks.Verified != 6 {
 			t.Errorf("counted %+v, %+v", p.Retries, p.Chunks)
 		}
 	})
 }
 
-// TestPieceFails ends the attempt with the chunk and the offset of the piece, and leaves nothing
+// TestFailedPieceNamesItsOffset ends the attempt with the chunk and the offset of the piece, and leaves nothing
 // running.
-func TestPieceFails(t *testing.T) {
+func TestFailedPieceNamesItsOffset(t *testing.T) {
 	for _, op := range []string{"write", "read back"} {
 		synctest.Test(t, func(t *testing.T) {
 			j, sink, _ := newSlow(t, 6, 10<<20)

@@ -9,8 +9,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestSpeed is that of the last seconds, and 0 when nothing moves.
-func TestSpeed(t *testing.T) {
+// TestRateIsThatOfTheLastSeconds is that of the last seconds, and 0 when nothing moves.
+func TestRateIsThatOfTheLastSeconds(t *testing.T) {
 	start := time.Now()
 	var m rateMeter
 	var b transfer.Bytes
@@ -44,9 +44,9 @@ func TestSpeed(t *testing.T) {
 	}
 }
 
-// TestBytesDone begin at 0 whatever is zeros, and end at their total, whatever is read again or
+// TestBytesDoneEndAtTheirTotal begin at 0 whatever is zeros, and end at their total, whatever is read again or
 // cleared.
-func TestBytesDone(t *testing.T) {
+func TestBytesDoneEndAtTheirTotal(t *testing.T) {
 	image, extents := sparse()
 	const data, tail = 14 * chunkSize, 9 * chunkSize
 	size := int64(len(image))
@@ -66,9 +66,9 @@ func TestBytesDone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				source, sink := newChunked(image), newChunked(make([]byte, len(image)))
+				source, sink := newMemImage(image), newMemImage(make([]byte, len(image)))
 				if source.extents, sink.blank = extents, !tc.old; tc.old {
-					sink = newChunked(append(append([]byte(nil), image...), make([]byte, tail)...))
+					sink = newMemImage(append(append([]byte(nil), image...), make([]byte, tail)...))
 					sink.capacity = int64(len(sink.data))
 				}
 				sink.onRead = func(ctx context.Context, _ transfer.Chunk, _ int) error {
@@ -80,7 +80,7 @@ func TestBytesDone(t *testing.T) {
 				}
 				j.spec.Kind, j.spec.Verify, j.spec.Concurrency = tc.kind, tc.mode, 1
 				var first, last transfer.Bytes
-				store := noting{j.store, func(b transfer.Bytes) {
+				store := observedStore{j.store, func(b transfer.Bytes) {
 					if first.Total == 0 {
 						first = b
 					}
@@ -89,7 +89,7 @@ func TestBytesDone(t *testing.T) {
 					}
 					last = b
 				}}
-				if err := j.runWith(t.Context(), nil, j.ends, store); err != nil {
+				if err := j.runWith(t.Context(), nil, j.opener, store); err != nil {
 					t.Fatal(err)
 				}
 				if !tc.stream && (first.Done != 0 || first.Total != tc.total) {
@@ -103,13 +103,13 @@ func TestBytesDone(t *testing.T) {
 	}
 }
 
-// noting is a store that shows the bytes of each save.
-type noting struct {
+// observedStore is a store that shows the bytes of each save.
+type observedStore struct {
 	*memoryStore
 	see func(transfer.Bytes)
 }
 
-func (s noting) Save(ctx context.Context, c *transfer.Checkpoint) error {
+func (s observedStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	s.see(c.Progress.Bytes)
 	return s.memoryStore.Save(ctx, c)
 }

@@ -12,21 +12,21 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestDrain ends the chunks in flight, saves them, and takes up no more; the next attempt does only
+// TestDrainFinishesChunksInFlight ends the chunks in flight, saves them, and takes up no more; the next attempt does only
 // the rest.
-func TestDrain(t *testing.T) {
-	image := noise(30 * chunkSize)
+func TestDrainFinishesChunksInFlight(t *testing.T) {
+	image := randomBytes(30 * chunkSize)
 	drain := make(chan struct{})
 	stop := sync.OnceFunc(func() { close(drain) })
-	sink := newChunked(nil)
+	sink := newMemImage(nil)
 	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
 		if c.Index >= 10 {
 			stop()
 		}
 		return nil
 	}
-	j := newJob(t, newChunked(image), sink)
-	j.spec.Concurrency, j.ends.drive = 4, "uuid"
+	j := newJob(t, newMemImage(image), sink)
+	j.spec.Concurrency, j.opener.drive = 4, "uuid"
 	if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
 		t.Fatalf("it ended with %v", err)
 	}
@@ -36,14 +36,14 @@ func TestDrain(t *testing.T) {
 	}
 	sink.onWrite = nil
 	p := j.mustRun()
-	equal(t, sink, image)
+	checkContent(t, sink, image)
 	if n := sink.total(sink.writes); n != 30 || p.Chunks.Sent != 30 || p.Chunks.Done != 30 || p.Chunks.Verified != 30 {
 		t.Errorf("%d writes in all, %+v", n, p.Chunks)
 	}
 }
 
-// half runs a first attempt that the network ends after about half of the chunks.
-func half(t *testing.T, source transfer.Source, sink *chunked) *job {
+// newHalfDone runs a first attempt that the network ends after about half of the chunks.
+func newHalfDone(t *testing.T, source transfer.Source, sink *memImage) *job {
 	t.Helper()
 	j := newJob(t, source, sink)
 	j.spec.Concurrency = 1
@@ -61,23 +61,23 @@ func half(t *testing.T, source transfer.Source, sink *chunked) *job {
 	return j
 }
 
-// TestLyingLedger is a target that lost what was stored: everything is stored again.
-func TestLyingLedger(t *testing.T) {
-	image := noise(20 * chunkSize)
-	sink := newChunked(nil)
-	j := half(t, newChunked(image), sink)
+// TestLostChunksAreStoredAgain is a target that lost what was stored: everything is stored again.
+func TestLostChunksAreStoredAgain(t *testing.T) {
+	image := randomBytes(20 * chunkSize)
+	sink := newMemImage(nil)
+	j := newHalfDone(t, newMemImage(image), sink)
 	clear(sink.data)
 	p := j.mustRun()
-	equal(t, sink, image)
+	checkContent(t, sink, image)
 	if p.Chunks.Sent != 30 || p.Chunks.Done != 20 || p.Chunks.Verified != 20 {
 		t.Errorf("%+v", p.Chunks)
 	}
 }
 
-// TestChangedSource refuses to put two images into one target.
-func TestChangedSource(t *testing.T) {
-	source, sink := newChunked(noise(20*chunkSize)), newChunked(nil)
-	j := half(t, source, sink)
+// TestChangedSourceIsNotResumed refuses to put two images into one target.
+func TestChangedSourceIsNotResumed(t *testing.T) {
+	source, sink := newMemImage(randomBytes(20*chunkSize)), newMemImage(nil)
+	j := newHalfDone(t, source, sink)
 	source.identity = "another"
 	j.mustFail(transfer.CodeSourceChanged)
 	if sink.commits != 0 || sink.total(sink.writes) != 11 {
@@ -85,12 +85,12 @@ func TestChangedSource(t *testing.T) {
 	}
 }
 
-// TestChangedBeforeTheFirstChunk: a drive that was made for another image is removed, too.
-func TestChangedBeforeTheFirstChunk(t *testing.T) {
-	source, sink := newChunked(noise(20*chunkSize)), newChunked(nil)
+// TestDriveForAChangedSourceIsRemoved: a drive that was made for another image is removed, too.
+func TestDriveForAChangedSourceIsRemoved(t *testing.T) {
+	source, sink := newMemImage(randomBytes(20*chunkSize)), newMemImage(nil)
 	j := newJob(t, source, sink)
-	j.ends.drive = "uuid"
-	j.ends.open = func(what string, n int) error {
+	j.opener.drive = "uuid"
+	j.opener.open = func(what string, n int) error {
 		if what == "sink" && n == 1 {
 			return failure(transfer.CodeRefused)
 		}
@@ -104,50 +104,50 @@ func TestChangedBeforeTheFirstChunk(t *testing.T) {
 	}
 }
 
-// TestResumedStream reads a stream from its beginning, and sends only what the target does not
+// TestResumedStreamWritesOnlyWhatIsMissing reads a stream from its beginning, and sends only what the target does not
 // have.
-func TestResumedStream(t *testing.T) {
-	image := noise(20*chunkSize + 7)
-	sink := newChunked(nil)
+func TestResumedStreamWritesOnlyWhatIsMissing(t *testing.T) {
+	image := randomBytes(20*chunkSize + 7)
+	sink := newMemImage(nil)
 	sink.blank = true
-	j := half(t, newStream(image), sink)
+	j := newHalfDone(t, newStream(image), sink)
 	// What comes the second time need not be what came the first time, nor need all that was
 	// written have been saved.
 	image[3*chunkSize] ^= 1
 	clear(image[4*chunkSize : 6*chunkSize])
 	j.store.saved.Entries = slices.Delete(j.store.saved.Entries, 5, 6)
-	j.ends.source = newStream(image)
+	j.opener.source = newStream(image)
 	p := j.mustRun()
-	equal(t, sink, image)
+	checkContent(t, sink, image)
 	if p.Chunks.Sent != 10+3+11 || p.Chunks.Done != 21 || p.Size != int64(len(image)) {
 		t.Errorf("%+v, size %d", p.Chunks, p.Size)
 	}
 }
 
-// TestOrderedAgain writes a target that takes chunks in order from the first one again.
-func TestOrderedAgain(t *testing.T) {
-	image := noise(20 * chunkSize)
-	m := newChunked(nil)
-	j := half(t, newChunked(image), m)
-	j.ends.sink, m.order = onlyForward{m}, nil
+// TestOrderedTargetStartsOver writes a target that takes chunks in order from the first one again.
+func TestOrderedTargetStartsOver(t *testing.T) {
+	image := randomBytes(20 * chunkSize)
+	m := newMemImage(nil)
+	j := newHalfDone(t, newMemImage(image), m)
+	j.opener.sink, m.order = orderedSink{m}, nil
 	j.mustRun()
-	if equal(t, m, image); len(m.order) != 20 || !slices.IsSorted(m.order) {
+	if checkContent(t, m, image); len(m.order) != 20 || !slices.IsSorted(m.order) {
 		t.Errorf("the chunks came as %v", m.order)
 	}
 }
 
-// TestStoreAway goes on while the store is away, and saves all when it is back.
-func TestStoreAway(t *testing.T) {
+// TestCopyContinuesWithoutTheStore goes on while the store is away, and saves all when it is back.
+func TestCopyContinuesWithoutTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		image := noise(100 * chunkSize)
-		sink := newChunked(nil)
+		image := randomBytes(100 * chunkSize)
+		sink := newMemImage(nil)
 		sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
 			if err := sleep(ctx, time.Second); err != nil {
 				return err
 			}
 			return nil
 		}
-		j := newJob(t, newChunked(image), sink)
+		j := newJob(t, newMemImage(image), sink)
 		away := time.Now().Add(3 * time.Second)
 		j.store.onSave = func(int) error {
 			if now := time.Now(); now.After(away) && now.Before(away.Add(time.Minute)) {
@@ -157,20 +157,20 @@ func TestStoreAway(t *testing.T) {
 		}
 		started := time.Now()
 		j.mustRun()
-		equal(t, sink, image)
+		checkContent(t, sink, image)
 		if took := time.Since(started); len(j.store.saved.Entries) != 100 || took < time.Minute || took > 70*time.Second {
 			t.Errorf("%d entries, after %s", len(j.store.saved.Entries), took)
 		}
 	})
 }
 
-// TestFenced stops as soon as the store says that the job is another's.
-func TestFenced(t *testing.T) {
+// TestFencedAttemptStopsAtOnce stops as soon as the store says that the job is another's.
+func TestFencedAttemptStopsAtOnce(t *testing.T) {
 	for _, code := range []transfer.Code{transfer.CodeFenced, transfer.CodeCanceled} {
 		synctest.Test(t, func(t *testing.T) {
-			sink := newChunked(nil)
+			sink := newMemImage(nil)
 			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, time.Minute) }
-			j := newJob(t, newChunked(noise(100*chunkSize)), sink)
+			j := newJob(t, newMemImage(randomBytes(100*chunkSize)), sink)
 			j.store.onSave = func(n int) error {
 				if n > 2 {
 					return failure(code)
@@ -186,12 +186,12 @@ func TestFenced(t *testing.T) {
 	}
 }
 
-// TestDriveSavedFirst never writes to a drive before it is known whose it is.
-func TestDriveSavedFirst(t *testing.T) {
+// TestDriveIsSavedBeforeItIsWritten never writes to a drive before it is known whose it is.
+func TestDriveIsSavedBeforeItIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := newChunked(nil)
-		j := newJob(t, newChunked(noise(10)), sink)
-		j.ends.drive = "uuid"
+		sink := newMemImage(nil)
+		j := newJob(t, newMemImage(randomBytes(10)), sink)
+		j.opener.drive = "uuid"
 		back := time.Now().Add(time.Hour)
 		j.store.onSave = func(int) error {
 			if time.Now().Before(back) {
@@ -209,8 +209,8 @@ func TestDriveSavedFirst(t *testing.T) {
 	})
 }
 
-// TestLedger gives back what could not be saved, in order and once.
-func TestLedger(t *testing.T) {
+// TestUnsavedEntriesAreReturnedInOrder gives back what could not be saved, in order and once.
+func TestUnsavedEntriesAreReturnedInOrder(t *testing.T) {
 	zero := verify.ZeroDigest(chunkSize)
 	l := newLedger([]transfer.Entry{{Index: 1, Digest: transfer.Digest{1}}})
 	l.setDone(2, transfer.Digest{2})
@@ -242,20 +242,20 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// TestDamagedRecord is a plan or a ledger that was edited, or damaged by a disk: the job
+// TestDamagedRecordFailsTheJob is a plan or a ledger that was edited, or damaged by a disk: the job
 // fails before its ends are opened.
-func TestDamagedRecord(t *testing.T) {
+func TestDamagedRecordFailsTheJob(t *testing.T) {
 	for name, at := range map[string]transfer.Checkpoint{
 		"chunk size":    {Plan: transfer.Plan{ChunkSize: -1}},
 		"size":          {Plan: transfer.Plan{ChunkSize: chunkSize, Size: -1}},
 		"ledger":        {Plan: transfer.Plan{ChunkSize: chunkSize}, Entries: []transfer.Entry{{Index: -7}}},
 		"ledger beyond": {Plan: transfer.Plan{ChunkSize: chunkSize}, Entries: []transfer.Entry{{Index: 1 << 62}}},
 	} {
-		j := newJob(t, newChunked(noise(3*chunkSize)), newChunked(nil))
+		j := newJob(t, newMemImage(randomBytes(3*chunkSize)), newMemImage(nil))
 		j.store.saved = at
 		j.mustFail(transfer.CodeInvalid)
-		if len(j.ends.opened) > 0 || j.store.saves > 0 {
-			t.Errorf("%s: opened %v, saved %d times", name, j.ends.opened, j.store.saves)
+		if len(j.opener.opened) > 0 || j.store.saves > 0 {
+			t.Errorf("%s: opened %v, saved %d times", name, j.opener.opened, j.store.saves)
 		}
 	}
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestRetries fails each chunk a few times, in reading and in writing, with everything that may
+// TestTemporaryFailuresAreRetried fails each chunk a few times, in reading and in writing, with everything that may
 // pass.
-func TestRetries(t *testing.T) {
+func TestTemporaryFailuresAreRetried(t *testing.T) {
 	for code, count := range map[transfer.Code]func(transfer.Retries) int64{
 		transfer.CodeTimeout:     func(r transfer.Retries) int64 { return r.Timeout },
 		transfer.CodeServer:      func(r transfer.Retries) int64 { return r.Server },
@@ -24,11 +24,11 @@ func TestRetries(t *testing.T) {
 		transfer.CodeUnreachable: func(r transfer.Retries) int64 { return r.Network },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			image := noise(5 * chunkSize)
-			source, sink := newChunked(image), newChunked(nil)
+			image := randomBytes(5 * chunkSize)
+			source, sink := newMemImage(image), newMemImage(nil)
 			source.onRead, sink.onWrite, sink.onRead = times(1, code), times(2, code), times(1, code)
 			p := newJob(t, source, sink).mustRun()
-			equal(t, sink, image)
+			checkContent(t, sink, image)
 			if got := count(p.Retries); got != 4*5 || p.Retries.Sum() != got || p.Chunks.Sent != 5 {
 				t.Errorf("%s: counted %+v, %+v", code, p.Retries, p.Chunks)
 			}
@@ -36,17 +36,17 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// TestPatience gives up when the same thing has failed for as long as the policy says, and not
+// TestRetriesEndWithThePolicy gives up when the same thing has failed for as long as the policy says, and not
 // before.
-func TestPatience(t *testing.T) {
+func TestRetriesEndWithThePolicy(t *testing.T) {
 	for code, patience := range map[transfer.Code]time.Duration{
 		transfer.CodeServer: flow.DefaultPolicy.Call, transfer.CodeConflict: flow.DefaultPolicy.Busy,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			sink := newChunked(nil)
+			sink := newMemImage(nil)
 			sink.onWrite = times(1<<30, code)
 			started := time.Now()
-			newJob(t, newChunked(noise(10)), sink).mustFail(code)
+			newJob(t, newMemImage(randomBytes(10)), sink).mustFail(code)
 			if took := time.Since(started); took > patience || took < patience-2*flow.DefaultPolicy.Cap {
 				t.Errorf("%s: gave up after %s of %s", code, took, patience)
 			}
@@ -54,12 +54,12 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// TestFirstContact says sooner that an endpoint was never there.
-func TestFirstContact(t *testing.T) {
+// TestUnreachableEndpointFailsSoonAtFirst says sooner that an endpoint was never there.
+func TestUnreachableEndpointFailsSoonAtFirst(t *testing.T) {
 	for _, end := range []string{"source", "sink"} {
 		synctest.Test(t, func(t *testing.T) {
-			j := newJob(t, newChunked(noise(10)), newChunked(nil))
-			j.ends.open = func(what string, n int) error {
+			j := newJob(t, newMemImage(randomBytes(10)), newMemImage(nil))
+			j.opener.open = func(what string, n int) error {
 				if what == end {
 					return failure(transfer.CodeUnreachable)
 				}
@@ -74,15 +74,15 @@ func TestFirstContact(t *testing.T) {
 	}
 }
 
-// TestAwayForMinutes rides out an endpoint that is away for minutes: in the middle of a copy, when
+// TestEndpointMayBeUnreachableForMinutes rides out an endpoint that is away for minutes: in the middle of a copy, when
 // a later attempt begins, and, if it answers at all, when a first one does.
-func TestAwayForMinutes(t *testing.T) {
+func TestEndpointMayBeUnreachableForMinutes(t *testing.T) {
 	const minutes = 5 * time.Minute
 	synctest.Test(t, func(t *testing.T) {
-		image := noise(20 * chunkSize)
-		sink := newChunked(nil)
-		j := newJob(t, newChunked(image), sink)
-		j.ends.drive = "uuid"
+		image := randomBytes(20 * chunkSize)
+		sink := newMemImage(nil)
+		j := newJob(t, newMemImage(image), sink)
+		j.opener.drive = "uuid"
 		var back atomic.Pointer[time.Time] // chunks are written at the same time
 		leave := func() {
 			at := time.Now().Add(minutes)
@@ -95,7 +95,7 @@ func TestAwayForMinutes(t *testing.T) {
 			return nil
 		}
 		throttled := &transfer.Error{Code: transfer.CodeThrottled, RetryAfter: 20 * time.Second, Err: errors.New("too many")}
-		j.ends.open = func(string, int) error {
+		j.opener.open = func(string, int) error {
 			if until(transfer.CodeThrottled) != nil {
 				return throttled
 			}
@@ -119,21 +119,21 @@ func TestAwayForMinutes(t *testing.T) {
 		j.mustFail(transfer.CodeRefused)
 		leave()
 		sink.onWrite = nil
-		j.ends.open = func(string, int) error { return until(transfer.CodeUnreachable) }
+		j.opener.open = func(string, int) error { return until(transfer.CodeUnreachable) }
 		j.mustRun()
-		equal(t, sink, image)
+		checkContent(t, sink, image)
 	})
 }
 
-// TestNoRetry ends the job with what cannot pass, after one try.
-func TestNoRetry(t *testing.T) {
+// TestPermanentFailuresAreNotRetried ends the job with what cannot pass, after one try.
+func TestPermanentFailuresAreNotRetried(t *testing.T) {
 	for _, code := range []transfer.Code{
 		transfer.CodeUnauthorized, transfer.CodeRefused, transfer.CodeNotFound, transfer.CodeProtocol, transfer.CodeUntrusted,
 		transfer.CodeNoSpace, transfer.CodeSourceChanged,
 	} {
-		sink := newChunked(nil)
+		sink := newMemImage(nil)
 		sink.onWrite = times(1<<30, code)
-		j := newJob(t, newChunked(noise(10)), sink)
+		j := newJob(t, newMemImage(randomBytes(10)), sink)
 		j.mustFail(code)
 		if n := sink.total(sink.writes); n != 1 || sink.commits != 0 {
 			t.Errorf("%s: %d writes, %d commits", code, n, sink.commits)
@@ -141,10 +141,10 @@ func TestNoRetry(t *testing.T) {
 	}
 }
 
-// TestRetryAfter waits as long as the endpoint asked for.
-func TestRetryAfter(t *testing.T) {
+// TestRetryAfterIsWaited waits as long as the endpoint asked for.
+func TestRetryAfterIsWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := newChunked(nil)
+		sink := newMemImage(nil)
 		sink.onWrite = func(_ context.Context, _ transfer.Chunk, n int) error {
 			if n > 1 {
 				return nil
@@ -152,19 +152,19 @@ func TestRetryAfter(t *testing.T) {
 			return &transfer.Error{Code: transfer.CodeThrottled, RetryAfter: time.Minute, Err: errors.New("slow down")}
 		}
 		started := time.Now()
-		newJob(t, newChunked(noise(10)), sink).mustRun()
+		newJob(t, newMemImage(randomBytes(10)), sink).mustRun()
 		if took := time.Since(started); took < time.Minute || took > time.Minute+5*time.Second {
 			t.Errorf("it waited %s", took)
 		}
 	})
 }
 
-// TestGate makes a drive busy for a minute under many chunks in flight: meanwhile one call at a
+// TestBusyDriveGetsOneCallAtATime makes a drive busy for a minute under many chunks in flight: meanwhile one call at a
 // time asks for it.
-func TestGate(t *testing.T) {
+func TestBusyDriveGetsOneCallAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		image := noise(64 * chunkSize)
-		sink := newChunked(nil)
+		image := randomBytes(64 * chunkSize)
+		sink := newMemImage(nil)
 		busyFrom := time.Now().Add(150 * time.Millisecond)
 		busyTo := busyFrom.Add(time.Minute)
 		var mu sync.Mutex
@@ -193,10 +193,10 @@ func TestGate(t *testing.T) {
 			}
 			return failure(transfer.CodeConflict)
 		}
-		j := newJob(t, newChunked(image), sink)
+		j := newJob(t, newMemImage(image), sink)
 		j.spec.Concurrency = 16
 		p := j.mustRun()
-		equal(t, sink, image)
+		checkContent(t, sink, image)
 		if most != 1 || asked == 0 || p.Retries.Conflict == 0 {
 			t.Errorf("%d calls at once asked for a busy drive, %d in all; counted %+v", most, asked, p.Retries)
 		}
@@ -206,9 +206,9 @@ func TestGate(t *testing.T) {
 	})
 }
 
-// TestYoungDrive is unknown to parts of the endpoint for a while after it was made. One that was
+// TestNotFoundIsRetriedOnlyForANewDrive is unknown to parts of the endpoint for a while after it was made. One that was
 // there before, or stays unknown, is not found.
-func TestYoungDrive(t *testing.T) {
+func TestNotFoundIsRetriedOnlyForANewDrive(t *testing.T) {
 	for _, tc := range []struct {
 		made    bool
 		unknown time.Duration
@@ -216,16 +216,16 @@ func TestYoungDrive(t *testing.T) {
 	}{{true, time.Minute, ""}, {true, time.Hour, transfer.CodeNotFound}, {false, time.Minute, transfer.CodeNotFound}} {
 		synctest.Test(t, func(t *testing.T) {
 			started := time.Now()
-			sink := newChunked(nil)
+			sink := newMemImage(nil)
 			sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 				if time.Since(started) < tc.unknown {
 					return failure(transfer.CodeNotFound)
 				}
 				return nil
 			}
-			j := newJob(t, newChunked(noise(10)), sink)
+			j := newJob(t, newMemImage(randomBytes(10)), sink)
 			if tc.made {
-				j.ends.drive = "uuid"
+				j.opener.drive = "uuid"
 			}
 			err := j.run(t.Context(), nil)
 			if transfer.CodeOf(err) != tc.code {
@@ -244,9 +244,9 @@ func flip(first int) func(transfer.Chunk, int, []byte) {
 	}
 }
 
-// TestFlippedBits finds every bit that was flipped, and mends it if it can be mended.
-func TestFlippedBits(t *testing.T) {
-	image := noise(5 * chunkSize)
+// TestFlippedBitsAreFoundAndRewritten finds every bit that was flipped, and mends it if it can be mended.
+func TestFlippedBitsAreFoundAndRewritten(t *testing.T) {
+	image := randomBytes(5 * chunkSize)
 	for name, tc := range map[string]struct {
 		write, read int // how many of chunk 2's are wrong
 		mode        transfer.VerifyMode
@@ -259,14 +259,14 @@ func TestFlippedBits(t *testing.T) {
 		"always written wrong": {write: 1 << 30, mode: transfer.VerifyWritten, code: transfer.CodeMismatch},
 		"always read wrong":    {read: 1 << 30, mode: transfer.VerifyWritten, code: transfer.CodeMismatch},
 	} {
-		for kind, wrap := range map[string]func(*chunked) transfer.Sink{
-			"one after the other": func(m *chunked) transfer.Sink { return m },
-			"at once":             func(m *chunked) transfer.Sink { return atOnce{m} },
+		for kind, wrap := range map[string]func(*memImage) transfer.Sink{
+			"one after the other": func(m *memImage) transfer.Sink { return m },
+			"at once":             func(m *memImage) transfer.Sink { return writeBackSink{m} },
 		} {
 			t.Run(name+", "+kind, func(t *testing.T) {
-				sink := newChunked(nil)
-				sink.lieWrite, sink.lieRead = flip(tc.write), flip(tc.read)
-				j := newJob(t, newChunked(image), wrap(sink))
+				sink := newMemImage(nil)
+				sink.corruptWrite, sink.corruptRead = flip(tc.write), flip(tc.read)
+				j := newJob(t, newMemImage(image), wrap(sink))
 				j.spec.Verify = tc.mode
 				if tc.code != "" {
 					f := j.mustFail(tc.code)
@@ -276,7 +276,7 @@ func TestFlippedBits(t *testing.T) {
 					return
 				}
 				p := j.mustRun()
-				equal(t, sink, image)
+				checkContent(t, sink, image)
 				if p.Chunks.Sent != tc.sent || p.Retries.Mismatch == 0 || !p.Verified {
 					t.Errorf("counted %+v, %+v", p.Chunks, p.Retries)
 				}
@@ -285,10 +285,10 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
-// TestDecayed changes a chunk after it was read back: --verify full finds and mends it.
-func TestDecayed(t *testing.T) {
-	image := noise(20 * chunkSize)
-	sink := newChunked(nil)
+// TestFullVerificationRewritesAChangedChunk changes a chunk after it was read back: --verify full finds and mends it.
+func TestFullVerificationRewritesAChangedChunk(t *testing.T) {
+	image := randomBytes(20 * chunkSize)
+	sink := newMemImage(nil)
 	var once sync.Once
 	sink.onRead = func(_ context.Context, c transfer.Chunk, n int) error {
 		if n == 2 { // the second reading has begun
@@ -296,22 +296,22 @@ func TestDecayed(t *testing.T) {
 		}
 		return nil
 	}
-	j := newJob(t, newChunked(image), sink)
+	j := newJob(t, newMemImage(image), sink)
 	j.spec.Verify, j.spec.Concurrency = transfer.VerifyFull, 1
 	j.mustRun()
-	equal(t, sink, image)
+	checkContent(t, sink, image)
 }
 
-// TestDownloadTwice reads a drive again that was read wrong: the copy becomes what two reads agree
+// TestFullDownloadReadsUntilTwoReadsAgree reads a drive again that was read wrong: the copy becomes what two reads agree
 // on.
-func TestDownloadTwice(t *testing.T) {
-	image := noise(5 * chunkSize)
+func TestFullDownloadReadsUntilTwoReadsAgree(t *testing.T) {
+	image := randomBytes(5 * chunkSize)
 	for name, wrong := range map[string]func(n int) bool{
 		"first": func(n int) bool { return n == 1 }, "second": func(n int) bool { return n == 2 },
 		"first and third": func(n int) bool { return n == 1 || n == 3 },
 	} {
-		source, sink := newChunked(image), newChunked(nil)
-		source.lieRead = func(c transfer.Chunk, n int, p []byte) {
+		source, sink := newMemImage(image), newMemImage(nil)
+		source.corruptRead = func(c transfer.Chunk, n int, p []byte) {
 			if wrong(n) {
 				p[n] ^= byte(n)
 			}
@@ -319,32 +319,32 @@ func TestDownloadTwice(t *testing.T) {
 		j := newJob(t, source, sink)
 		j.spec.Kind, j.spec.Verify = transfer.Download, transfer.VerifyFull
 		p := j.mustRun()
-		if equal(t, sink, image); p.Retries.Mismatch == 0 {
+		if checkContent(t, sink, image); p.Retries.Mismatch == 0 {
 			t.Errorf("%s: counted %+v", name, p.Retries)
 		}
 	}
-	source := newChunked(image)
-	source.lieRead = func(_ transfer.Chunk, n int, p []byte) { p[0] = byte(n) }
-	j := newJob(t, source, newChunked(nil))
+	source := newMemImage(image)
+	source.corruptRead = func(_ transfer.Chunk, n int, p []byte) { p[0] = byte(n) }
+	j := newJob(t, source, newMemImage(nil))
 	j.spec.Kind, j.spec.Verify = transfer.Download, transfer.VerifyFull
 	j.mustFail(transfer.CodeMismatch)
 }
 
-// TestClone waits for the endpoint to finish, makes one drive whatever happens, and compares it
+// TestCloneMakesOneDriveAndComparesIt waits for the endpoint to finish, makes one drive whatever happens, and compares it
 // with its origin.
-func TestClone(t *testing.T) {
+func TestCloneMakesOneDriveAndComparesIt(t *testing.T) {
 	for _, differs := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			image := noise(5 * chunkSize)
-			made := newChunked(append([]byte(nil), image...))
+			image := randomBytes(5 * chunkSize)
+			made := newMemImage(append([]byte(nil), image...))
 			if differs {
 				made.data[4*chunkSize] ^= 1
 			}
-			j := newJob(t, newChunked(image), made)
+			j := newJob(t, newMemImage(image), made)
 			j.spec.Kind, j.spec.Source = transfer.Clone, transfer.Ref{Endpoint: "e", Drive: "origin"}
-			j.ends.drive, j.ends.ready = "uuid", 5
+			j.opener.drive, j.opener.ready = "uuid", 5
 			var refused atomic.Int64
-			j.ends.open = func(what string, n int) error {
+			j.opener.open = func(what string, n int) error {
 				if n <= 2 && (what == "provision" || what == "ready") {
 					refused.Add(1)
 					return failure(transfer.CodeConflict)
@@ -360,10 +360,10 @@ func TestClone(t *testing.T) {
 				t.Errorf("it ended with %v, verified %v", err, p.Verified)
 			}
 			// Retried, it does not clone again.
-			j.ends.source = newChunked(image)
+			j.opener.source = newMemImage(image)
 			_ = j.run(t.Context(), nil)
-			if j.ends.opened["provision"] != 3 {
-				t.Errorf("cloned %d times", j.ends.opened["provision"]-2)
+			if j.opener.opened["provision"] != 3 {
+				t.Errorf("cloned %d times", j.opener.opened["provision"]-2)
 			}
 		})
 	}

@@ -10,7 +10,7 @@ import (
 
 // watched is a source that is touched now and then, or that others may change undetected.
 type watched struct {
-	*chunked
+	*memImage
 	touches
 	undetected string
 	dropped    int
@@ -34,14 +34,14 @@ func (s *watched) Resembles(string) bool     { return true }
 
 // sparseImage has holes and data, and what a source says of them.
 func sparseImage() ([]byte, []transfer.Extent) {
-	image := noise(20 * chunkSize)
+	image := randomBytes(20 * chunkSize)
 	clear(image[5*chunkSize : 15*chunkSize])
 	return image, []transfer.Extent{{Len: 5 * chunkSize}, {Off: 15 * chunkSize, Len: 5 * chunkSize}}
 }
 
-// TestTouchedSource reads an image again that was touched, as by chmod, and goes on if its bytes
+// TestTouchedSourceIsReadAgain reads an image again that was touched, as by chmod, and goes on if its bytes
 // are equal; if they are not, be it in what was a hole, the image has changed.
-func TestTouchedSource(t *testing.T) {
+func TestTouchedSourceIsReadAgain(t *testing.T) {
 	for name, tc := range map[string]struct {
 		touches int
 		change  int64 // the chunk that is another one at the second reading; 0: none
@@ -56,9 +56,9 @@ func TestTouchedSource(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			image, extents := sparseImage()
-			source := &watched{chunked: newChunked(image), touches: touches(tc.touches)}
+			source := &watched{memImage: newMemImage(image), touches: touches(tc.touches)}
 			source.extents = extents
-			sink := newChunked(make([]byte, len(image)))
+			sink := newMemImage(make([]byte, len(image)))
 			sink.blank = true
 			if tc.change > 0 {
 				sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
@@ -84,14 +84,14 @@ func TestTouchedSource(t *testing.T) {
 	}
 }
 
-// TestResumeOfATouchedSource compares what an earlier attempt read with a source that may be
+// TestResumeComparesATouchedSource compares what an earlier attempt read with a source that may be
 // another one, in this attempt and, if that does not end, in the next.
-func TestResumeOfATouchedSource(t *testing.T) {
+func TestResumeComparesATouchedSource(t *testing.T) {
 	for _, changed := range []bool{false, true} {
 		image, extents := sparseImage()
-		source := &watched{chunked: newChunked(image)}
+		source := &watched{memImage: newMemImage(image)}
 		source.extents = extents
-		sink := newChunked(make([]byte, len(image)))
+		sink := newMemImage(make([]byte, len(image)))
 		sink.blank = true
 		refused := true
 		sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
@@ -116,14 +116,14 @@ func TestResumeOfATouchedSource(t *testing.T) {
 			t.Errorf("changed %t: it ended with %v", changed, err)
 		}
 		if !changed {
-			equal(t, sink, image)
+			checkContent(t, sink, image)
 		}
 	}
 }
 
-// TestUnseenChanges are said in the result; with full verification the source is read a second
+// TestUndetectedChangesAreReported are said in the result; with full verification the source is read a second
 // time, past the cache, and a difference ends the job.
-func TestUnseenChanges(t *testing.T) {
+func TestUndetectedChangesAreReported(t *testing.T) {
 	for name, tc := range map[string]struct {
 		verify  transfer.VerifyMode
 		differs bool
@@ -140,16 +140,16 @@ func TestUnseenChanges(t *testing.T) {
 		},
 		"differs": {transfer.VerifyFull, true, transfer.CodeSourceChanged, ""},
 	} {
-		image := noise(5 * chunkSize)
-		source := &watched{chunked: newChunked(image), undetected: "it may have been written"}
+		image := randomBytes(5 * chunkSize)
+		source := &watched{memImage: newMemImage(image), undetected: "it may have been written"}
 		if tc.differs {
-			source.lieRead = func(c transfer.Chunk, n int, p []byte) {
+			source.corruptRead = func(c transfer.Chunk, n int, p []byte) {
 				if c.Index == 3 && n > 1 {
 					p[7] ^= 1
 				}
 			}
 		}
-		j := newJob(t, source, newChunked(nil))
+		j := newJob(t, source, newMemImage(nil))
 		j.spec.Verify = tc.verify
 		if err := j.run(t.Context(), nil); transfer.CodeOf(err) != tc.code {
 			t.Fatalf("%s: %v", name, err)
@@ -163,21 +163,21 @@ func TestUnseenChanges(t *testing.T) {
 	}
 }
 
-// TestTouchedStream is unpacked a second time.
-func TestTouchedStream(t *testing.T) {
+// TestTouchedStreamIsReadAgain is unpacked a second time.
+func TestTouchedStreamIsReadAgain(t *testing.T) {
 	for _, changed := range []bool{false, true} {
-		image := noise(20*chunkSize + 5)
+		image := randomBytes(20*chunkSize + 5)
 		again := append([]byte(nil), image...)
 		if changed {
 			again[len(again)-1] ^= 1
 		}
 		opened := 0
-		j := newJob(t, nil, newChunked(nil))
-		ends := &onSource{twoEnds: j.ends, do: func(*Session) error {
+		j := newJob(t, nil, newMemImage(nil))
+		ends := &onSource{fakeOpener: j.opener, do: func(*Session) error {
 			if opened++; opened == 1 {
-				j.ends.source = &touchedStream{stream: newStream(image), touches: 1}
+				j.opener.source = &touchedStream{stream: newStream(image), touches: 1}
 			} else {
-				j.ends.source = &touchedStream{stream: newStream(again)}
+				j.opener.source = &touchedStream{stream: newStream(again)}
 			}
 			return nil
 		}}

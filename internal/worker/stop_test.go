@@ -12,13 +12,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestCanceledWaiting stops at once while the job waits for a busy drive or for the next try, and
+// TestCancelEndsWaits stops at once while the job waits for a busy drive or for the next try, and
 // saves what is done.
-func TestCanceledWaiting(t *testing.T) {
+func TestCancelEndsWaits(t *testing.T) {
 	for _, code := range []transfer.Code{transfer.CodeConflict, transfer.CodeServer} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
-			sink := newChunked(nil)
+			sink := newMemImage(nil)
 			sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
 				if c.Index < 10 {
 					return nil
@@ -26,7 +26,7 @@ func TestCanceledWaiting(t *testing.T) {
 				return failure(code)
 			}
 			const lanes = 4
-			j := newJob(t, newChunked(noise(40*chunkSize)), sink)
+			j := newJob(t, newMemImage(randomBytes(40*chunkSize)), sink)
 			j.spec.Concurrency = lanes
 			var ended time.Time
 			time.AfterFunc(5*time.Minute, func() {
@@ -47,12 +47,12 @@ func TestCanceledWaiting(t *testing.T) {
 	}
 }
 
-// TestDrainBeforeStart takes up no chunk at all when the worker is stopping already.
-func TestDrainBeforeStart(t *testing.T) {
+// TestDrainedWorkerBeginsNoChunk takes up no chunk at all when the worker is stopping already.
+func TestDrainedWorkerBeginsNoChunk(t *testing.T) {
 	drain := make(chan struct{})
 	close(drain)
-	for _, source := range []transfer.Source{newChunked(noise(9 * chunkSize)), newStream(noise(9 * chunkSize))} {
-		sink := newChunked(nil)
+	for _, source := range []transfer.Source{newMemImage(randomBytes(9 * chunkSize)), newStream(randomBytes(9 * chunkSize))} {
+		sink := newMemImage(nil)
 		err := newJob(t, source, sink).run(t.Context(), drain)
 		if transfer.CodeOf(err) != transfer.CodeDrained || sink.total(sink.writes) != 0 || sink.commits != 0 || sink.discards != 0 {
 			t.Errorf("%v, %d writes", err, sink.total(sink.writes))
@@ -60,13 +60,13 @@ func TestDrainBeforeStart(t *testing.T) {
 	}
 }
 
-// TestDrainInFlight lets every chunk in flight end, however long it takes and whatever it meets, on
+// TestDrainFinishesSlowChunks lets every chunk in flight end, however long it takes and whatever it meets, on
 // a target that takes them in any order and on one that takes them in order.
-func TestDrainInFlight(t *testing.T) {
+func TestDrainFinishesSlowChunks(t *testing.T) {
 	for _, ordered := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			const lanes = 6
-			m := newChunked(nil)
+			m := newMemImage(nil)
 			m.onWrite = func(ctx context.Context, c transfer.Chunk, n int) error {
 				if err := sleep(ctx, time.Duration(c.Index+1)*time.Minute); err != nil {
 					return err
@@ -78,10 +78,10 @@ func TestDrainInFlight(t *testing.T) {
 			}
 			var sink transfer.Sink = m
 			if ordered {
-				sink = onlyForward{m}
+				sink = orderedSink{m}
 			}
-			image := noise(40 * chunkSize)
-			j := newJob(t, newChunked(image), sink)
+			image := randomBytes(40 * chunkSize)
+			j := newJob(t, newMemImage(image), sink)
 			j.spec.Concurrency, j.spec.ImageDigest = lanes, true
 			drain := make(chan struct{})
 			time.AfterFunc(time.Second, func() { close(drain) })
@@ -93,24 +93,24 @@ func TestDrainInFlight(t *testing.T) {
 			}
 			m.onWrite, m.order = nil, nil
 			p := j.mustRun()
-			equal(t, m, image)
-			if want := map[bool]int{false: 40 - lanes, true: 40}[ordered]; len(m.order) != want || p.Digest.Image != sum(image) {
+			checkContent(t, m, image)
+			if want := map[bool]int{false: 40 - lanes, true: 40}[ordered]; len(m.order) != want || p.Digest.Image != sha256Hex(image) {
 				t.Errorf("the second attempt wrote %d chunks, not %d", len(m.order), want)
 			}
 		})
 	}
 }
 
-// TestCrashCost saves often enough that a crash costs no more than maxUnsaved chunks and what is
+// TestCrashCostIsBounded saves often enough that a crash costs no more than maxUnsaved chunks and what is
 // in flight, however long a chunk or a save takes; and where a save is quick, half as many at the
 // median.
-func TestCrashCost(t *testing.T) {
+func TestCrashCostIsBounded(t *testing.T) {
 	for _, chunk := range []time.Duration{100 * time.Microsecond, 10 * time.Millisecond, time.Second} {
 		for _, save := range []time.Duration{0, 200 * time.Microsecond, 20 * time.Millisecond, 3 * time.Second} {
 			synctest.Test(t, func(t *testing.T) {
 				const lanes = 4
-				sink := newChunked(nil)
-				j := newJob(t, newChunked(noise(1000*chunkSize)), sink)
+				sink := newMemImage(nil)
+				j := newJob(t, newMemImage(randomBytes(1000*chunkSize)), sink)
 				var costs []int
 				sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
 					if err := sleep(ctx, chunk); err != nil {
@@ -124,7 +124,7 @@ func TestCrashCost(t *testing.T) {
 					return nil
 				}
 				j.spec.Concurrency = lanes
-				if err := j.runWith(t.Context(), nil, j.ends, slow{j.store, save}); err != nil {
+				if err := j.runWith(t.Context(), nil, j.opener, slowStore{j.store, save}); err != nil {
 					t.Fatal(err)
 				}
 				slices.Sort(costs)
@@ -140,29 +140,29 @@ func TestCrashCost(t *testing.T) {
 	}
 }
 
-// slow is a store whose saves take their time.
-type slow struct {
+// slowStore is a store whose saves take their time.
+type slowStore struct {
 	*memoryStore
 	took time.Duration
 }
 
-func (s slow) Save(ctx context.Context, c *transfer.Checkpoint) error {
+func (s slowStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	if err := sleep(ctx, s.took); err != nil {
 		return err
 	}
 	return s.memoryStore.Save(ctx, c)
 }
 
-// TestStoreAwayCost does no more without the store than it may lose: as many chunks as a crash may
+// TestChunksWithoutTheStoreAreBounded does no more without the store than it may lose: as many chunks as a crash may
 // cost, and none at all once another worker may have the job.
-func TestStoreAwayCost(t *testing.T) {
+func TestChunksWithoutTheStoreAreBounded(t *testing.T) {
 	for took, most := range map[time.Duration]int{
 		time.Millisecond: maxUnsaved, time.Second: int(provenFor/time.Second) * 4,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			const lanes = 4
-			sink := newChunked(nil)
-			j := newJob(t, newChunked(noise(1000*chunkSize)), sink)
+			sink := newMemImage(nil)
+			j := newJob(t, newMemImage(randomBytes(1000*chunkSize)), sink)
 			j.spec.Concurrency = lanes
 			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, took) }
 			var away time.Time
@@ -190,12 +190,12 @@ func TestStoreAwayCost(t *testing.T) {
 	}
 }
 
-// TestFencedAtEnd does not complete a target of a job that another worker has taken over, though
+// TestFencedAttemptCompletesNothing does not complete a target of a job that another worker has taken over, though
 // all is copied.
-func TestFencedAtEnd(t *testing.T) {
+func TestFencedAttemptCompletesNothing(t *testing.T) {
 	for last := 3; last <= 4; last++ { // before the first chunk, then before the target is completed
-		sink := newChunked(nil)
-		j := newJob(t, newChunked(noise(3*chunkSize)), sink)
+		sink := newMemImage(nil)
+		j := newJob(t, newMemImage(randomBytes(3*chunkSize)), sink)
 		j.store.onSave = func(n int) error {
 			if n >= last {
 				return failure(transfer.CodeFenced)
@@ -209,50 +209,50 @@ func TestFencedAtEnd(t *testing.T) {
 	}
 }
 
-// TestStoreEnds ends with what a store says for good, before the first write.
-func TestStoreEnds(t *testing.T) {
+// TestFinalStoreErrorEndsTheAttempt ends with what a store says for good, before the first write.
+func TestFinalStoreErrorEndsTheAttempt(t *testing.T) {
 	for _, code := range []transfer.Code{transfer.CodeCanceled, transfer.CodeFenced, transfer.CodeNotFound, transfer.CodeNoSpace} {
-		sink := newChunked(nil)
-		j := newJob(t, newChunked(noise(3*chunkSize)), sink)
+		sink := newMemImage(nil)
+		j := newJob(t, newMemImage(randomBytes(3*chunkSize)), sink)
 		j.store.onSave = func(int) error { return failure(code) }
 		j.mustFail(code)
-		if sink.total(sink.writes) != 0 || len(j.ends.opened) != 0 {
-			t.Errorf("%s: %d chunks were written, opened %v", code, sink.total(sink.writes), j.ends.opened)
+		if sink.total(sink.writes) != 0 || len(j.opener.opened) != 0 {
+			t.Errorf("%s: %d chunks were written, opened %v", code, sink.total(sink.writes), j.opener.opened)
 		}
 	}
 }
 
-// unknown is a store that cannot be asked at first.
-type unknown struct {
+// unloadableStore is a store that cannot be asked at first.
+type unloadableStore struct {
 	memoryStore
 	loads int
 	fail  func(n int) error
 }
 
-func (s *unknown) Load(ctx context.Context) (transfer.Checkpoint, error) {
+func (s *unloadableStore) Load(ctx context.Context) (transfer.Checkpoint, error) {
 	if s.loads++; s.fail(s.loads) != nil {
 		return transfer.Checkpoint{}, s.fail(s.loads)
 	}
 	return s.memoryStore.Load(ctx)
 }
 
-// TestLoad waits for a store that is away, for longer than for an endpoint, and opens nothing for a
+// TestLoadWaitsForTheStore waits for a store that is away, for longer than for an endpoint, and opens nothing for a
 // job that is another's.
-func TestLoad(t *testing.T) {
+func TestLoadWaitsForTheStore(t *testing.T) {
 	for code, want := range map[transfer.Code]transfer.Code{transfer.CodeUnreachable: "", transfer.CodeFenced: transfer.CodeFenced} {
 		synctest.Test(t, func(t *testing.T) {
-			j := newJob(t, newChunked(noise(10)), newChunked(nil))
+			j := newJob(t, newMemImage(randomBytes(10)), newMemImage(nil))
 			began := time.Now()
-			store := &unknown{fail: func(int) error {
+			store := &unloadableStore{fail: func(int) error {
 				if time.Since(began) < time.Hour {
 					return failure(code)
 				}
 				return nil
 			}}
-			w := New(Config{Opener: j.ends, Policy: j.policy, Log: zap.NewNop()})
+			w := New(Config{Opener: j.opener, Policy: j.policy, Log: zap.NewNop()})
 			err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, store)
-			if transfer.CodeOf(err) != want || (want != "") != (j.ends.opened["source"] == 0) {
-				t.Errorf("%s: %v, opened %v", code, err, j.ends.opened)
+			if transfer.CodeOf(err) != want || (want != "") != (j.opener.opened["source"] == 0) {
+				t.Errorf("%s: %v, opened %v", code, err, j.opener.opened)
 			}
 		})
 	}

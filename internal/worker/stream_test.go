@@ -26,15 +26,15 @@ func (s *cutStream) Next(ctx context.Context, p []byte) (int, error) {
 	return s.stream.Next(ctx, p)
 }
 
-// TestStreamCut does not take a cut connection for the end, not even one whose error is made from
+// TestCutStreamIsNotComplete does not take a cut connection for the end, not even one whose error is made from
 // io.EOF.
-func TestStreamCut(t *testing.T) {
+func TestCutStreamIsNotComplete(t *testing.T) {
 	for code, err := range map[transfer.Code]error{
 		transfer.CodeNetwork: &transfer.Error{Code: transfer.CodeNetwork, Err: fmt.Errorf("cut: %w", io.EOF)},
 		transfer.CodeFailed:  fmt.Errorf("cut: %w", io.EOF),
 	} {
-		sink := newChunked(nil)
-		newJob(t, &cutStream{newStream(noise(9 * chunkSize)), 4, err}, sink).mustFail(code)
+		sink := newMemImage(nil)
+		newJob(t, &cutStream{newStream(randomBytes(9 * chunkSize)), 4, err}, sink).mustFail(code)
 		if sink.commits != 0 || sink.discards != 0 {
 			t.Errorf("%s: %d commits, %d discards", code, sink.commits, sink.discards)
 		}
@@ -53,29 +53,29 @@ func (s lateEnd) Next(ctx context.Context, p []byte) (int, error) {
 	return s.stream.Next(ctx, p)
 }
 
-// TestStreamEndWhileSaving must not change the plan while a save reads it: -race finds that.
-func TestStreamEndWhileSaving(t *testing.T) {
+// TestStreamEndDoesNotRaceWithASave must not change the plan while a save reads it: -race finds that.
+func TestStreamEndDoesNotRaceWithASave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		image := noise(4 * chunkSize)
-		sink := newChunked(nil)
+		image := randomBytes(4 * chunkSize)
+		sink := newMemImage(nil)
 		j := newJob(t, lateEnd{newStream(image)}, sink)
 		j.spec.Concurrency = 1 // virtual time does not pass while a chunk waits for the stream's lock
 		j.mustRun()
-		equal(t, sink, image)
+		checkContent(t, sink, image)
 		if j.store.saved.Plan.Size != int64(len(image)) {
 			t.Errorf("the plan has size %d, want %d", j.store.saved.Plan.Size, len(image))
 		}
 	})
 }
 
-// TestStreamTooLarge ends with a stream that the target cannot hold, and removes what was made for
+// TestTooLargeStreamIsDiscarded ends with a stream that the target cannot hold, and removes what was made for
 // it.
-func TestStreamTooLarge(t *testing.T) {
+func TestTooLargeStreamIsDiscarded(t *testing.T) {
 	for size, code := range map[int]transfer.Code{
 		3 * chunkSize: "", 3*chunkSize - 1: "", 3*chunkSize + 1: transfer.CodeInvalid, 9 * chunkSize: transfer.CodeInvalid,
 	} {
-		sink := newChunked(make([]byte, 3*chunkSize))
-		j := newJob(t, newStream(noise(size)), sink)
+		sink := newMemImage(make([]byte, 3*chunkSize))
+		j := newJob(t, newStream(randomBytes(size)), sink)
 		sink.capacity = 3 * chunkSize
 		err := j.run(t.Context(), nil)
 		if discarded := sink.discards > 0; transfer.CodeOf(err) != code || discarded != (code != "") || discarded == (sink.commits > 0) {
@@ -87,29 +87,29 @@ func TestStreamTooLarge(t *testing.T) {
 	}
 }
 
-// TestStreamZeros leaves the zeros of a stream out on a blank target, though it has to read them.
-func TestStreamZeros(t *testing.T) {
+// TestZerosOfAStreamAreLeftOut leaves the zeros of a stream out on a blank target, though it has to read them.
+func TestZerosOfAStreamAreLeftOut(t *testing.T) {
 	image, _ := sparse()
-	sink := newChunked(make([]byte, len(image)))
+	sink := newMemImage(make([]byte, len(image)))
 	sink.blank = true
 	p := newJob(t, newStream(image), sink).mustRun()
-	equal(t, sink, image)
+	checkContent(t, sink, image)
 	if want := (transfer.Chunks{Total: 31, Done: 31, Zero: 17, Sent: 14, Verified: 14}); p.Chunks != want || p.Bytes.Read != int64(len(image)) {
 		t.Errorf("counted %+v, not %+v; read %d bytes", p.Chunks, want, p.Bytes.Read)
 	}
 }
 
-// TestStreamDecayed cannot mend what has changed since, for a stream is gone once it was read, and
+// TestChangedChunkOfAStreamFails cannot mend what has changed since, for a stream is gone once it was read, and
 // says so.
-func TestStreamDecayed(t *testing.T) {
-	sink := newChunked(nil)
+func TestChangedChunkOfAStreamFails(t *testing.T) {
+	sink := newMemImage(nil)
 	var read atomic.Int64
-	sink.lieRead = func(c transfer.Chunk, n int, p []byte) {
+	sink.corruptRead = func(c transfer.Chunk, n int, p []byte) {
 		if read.Add(1); n > 1 && c.Index == 7 {
 			p[3] ^= 1
 		}
 	}
-	j := newJob(t, newStream(noise(20*chunkSize)), sink)
+	j := newJob(t, newStream(randomBytes(20*chunkSize)), sink)
 	j.spec.Verify = transfer.VerifyFull
 	f := j.mustFail(transfer.CodeMismatch)
 	if f.Offset == nil || *f.Offset != 7*chunkSize || sink.commits != 0 || sink.total(sink.writes) != 20 || read.Load() < 20 {
@@ -117,12 +117,12 @@ func TestStreamDecayed(t *testing.T) {
 	}
 }
 
-// TestOrderedRetries keeps the order on a target that takes chunks in order when chunks have to be
+// TestRetriesKeepTheOrder keeps the order on a target that takes chunks in order when chunks have to be
 // tried again and come from the source out of order.
-func TestOrderedRetries(t *testing.T) {
+func TestRetriesKeepTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		image, m := noise(40*chunkSize), newChunked(nil)
-		source := newChunked(image)
+		image, m := randomBytes(40*chunkSize), newMemImage(nil)
+		source := newMemImage(image)
 		source.onRead = func(ctx context.Context, c transfer.Chunk, n int) error {
 			if err := sleep(ctx, time.Duration(c.Index*7%5)*time.Second); err != nil {
 				return err
@@ -133,8 +133,8 @@ func TestOrderedRetries(t *testing.T) {
 			return nil
 		}
 		m.onWrite = times(1, transfer.CodeConflict)
-		p := newJob(t, source, onlyForward{m}).mustRun()
-		equal(t, m, image)
+		p := newJob(t, source, orderedSink{m}).mustRun()
+		checkContent(t, m, image)
 		for i, index := range m.order {
 			if int64(i) != index {
 				t.Fatalf("the chunks came as %v", m.order)
@@ -146,17 +146,17 @@ func TestOrderedRetries(t *testing.T) {
 	})
 }
 
-// provenLater is a target that cannot be read back, but that proves itself as it is completed.
-type provenLater struct{ onlyForward }
+// verifyingSink is a target that cannot be read back, but that proves itself as it is completed.
+type verifyingSink struct{ orderedSink }
 
-func (provenLater) Traits() transfer.Traits {
+func (verifyingSink) Traits() transfer.Traits {
 	return transfer.Traits{ReadBack: transfer.ReadBackInCommit}
 }
 
-// TestProvenAtCommit believes a target that says so, when it has been completed.
-func TestProvenAtCommit(t *testing.T) {
-	m := newChunked(nil)
-	p := newJob(t, newChunked(noise(3*chunkSize+1)), provenLater{onlyForward{m}}).mustRun()
+// TestCommitMayVerify believes a target that says so, when it has been completed.
+func TestCommitMayVerify(t *testing.T) {
+	m := newMemImage(nil)
+	p := newJob(t, newMemImage(randomBytes(3*chunkSize+1)), verifyingSink{orderedSink{m}}).mustRun()
 	if !p.Verified || p.Chunks.Verified != 4 {
 		t.Errorf("verified: %v, %+v", p.Verified, p.Chunks)
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // oldDrive is a drive that was there before and holds data everywhere but in chunk 20.
-func oldDrive(capacity int) *chunked {
-	sink := newChunked(noise(capacity))
+func oldDrive(capacity int) *memImage {
+	sink := newMemImage(randomBytes(capacity))
 	if capacity > 21*chunkSize {
 		clear(sink.data[20*chunkSize : 21*chunkSize])
 	}
@@ -25,23 +25,23 @@ func withTail(image []byte, capacity int) []byte {
 	return append(bytes.Clone(image), make([]byte, capacity-len(image))...)
 }
 
-// TestOldBytesBehindTheImage become zeros, whatever is asked to be verified, and a verify job
+// TestOldTailBecomesZeros become zeros, whatever is asked to be verified, and a verify job
 // agrees.
-func TestOldBytesBehindTheImage(t *testing.T) {
+func TestOldTailBecomesZeros(t *testing.T) {
 	const capacity = 30*chunkSize + 512
 	for _, size := range []int{
 		1, chunkSize - 512, chunkSize, chunkSize + 512, 10*chunkSize + 1024, capacity - 512, capacity,
 	} {
 		for _, mode := range []transfer.VerifyMode{transfer.VerifyNone, transfer.VerifyWritten, transfer.VerifyFull} {
 			for name, source := range map[string]func([]byte) transfer.Source{
-				"file":   func(p []byte) transfer.Source { return newChunked(p) },
+				"file":   func(p []byte) transfer.Source { return newMemImage(p) },
 				"stream": func(p []byte) transfer.Source { return newStream(p) },
 			} {
-				image, sink := noise(size), oldDrive(capacity)
+				image, sink := randomBytes(size), oldDrive(capacity)
 				j := newJob(t, source(image), sink)
 				j.spec.Verify = mode
 				p := j.mustRun()
-				equal(t, sink, withTail(image, capacity))
+				checkContent(t, sink, withTail(image, capacity))
 				if c := p.Chunks; c.Done != c.Total || mode != transfer.VerifyNone && c.Verified != c.Total {
 					t.Errorf("%s of %d bytes, %s: counted %+v", name, size, mode, c)
 				}
@@ -49,7 +49,7 @@ func TestOldBytesBehindTheImage(t *testing.T) {
 					t.Errorf("%s of %d bytes, %s: tail %+v, zeros written %d times",
 						name, size, mode, p.Tail, sink.writes[20])
 				}
-				check := newJob(t, newChunked(image), sink)
+				check := newJob(t, newMemImage(image), sink)
 				check.spec.Kind = transfer.Verify
 				check.mustRun()
 			}
@@ -57,32 +57,32 @@ func TestOldBytesBehindTheImage(t *testing.T) {
 	}
 }
 
-// TestTailKept leaves what --keep-tail names, and says so.
-func TestTailKept(t *testing.T) {
-	image, sink := noise(5*chunkSize+512), oldDrive(30*chunkSize)
+// TestKeepTailLeavesTheTail leaves what --keep-tail names, and says so.
+func TestKeepTailLeavesTheTail(t *testing.T) {
+	image, sink := randomBytes(5*chunkSize+512), oldDrive(30*chunkSize)
 	old := bytes.Clone(sink.data)
-	j := newJob(t, newChunked(image), sink)
+	j := newJob(t, newMemImage(image), sink)
 	j.spec.KeepTail, j.spec.Verify = true, transfer.VerifyFull
 	p := j.mustRun()
-	equal(t, sink, append(bytes.Clone(image), old[len(image):]...))
+	checkContent(t, sink, append(bytes.Clone(image), old[len(image):]...))
 	if p.Tail.Bytes != 25*chunkSize-512 || !p.Tail.Kept || p.Tail.Cleared != 0 || p.Chunks.Total != 6 {
 		t.Errorf("tail %+v, counted %+v", p.Tail, p.Chunks)
 	}
 }
 
-// TestTailOfANewDrive is sampled and not written, unless it does not read as zeros.
-func TestTailOfANewDrive(t *testing.T) {
+// TestTailOfANewDriveIsSampled is sampled and not written, unless it does not read as zeros.
+func TestTailOfANewDriveIsSampled(t *testing.T) {
 	const capacity = 400 * chunkSize
 	for _, mode := range []transfer.VerifyMode{transfer.VerifyWritten, transfer.VerifyFull} {
 		for name, blank := range map[string]bool{"blank": true, "noise": false, "blank by mistake": true} {
-			image, sink := noise(5*chunkSize+512), newChunked(make([]byte, capacity))
+			image, sink := randomBytes(5*chunkSize+512), newMemImage(make([]byte, capacity))
 			if sink.blank, sink.capacity = blank, capacity; name != "blank" {
-				copy(sink.data, noise(capacity))
+				copy(sink.data, randomBytes(capacity))
 			}
-			j := newJob(t, newChunked(image), sink)
-			j.spec.Verify, j.ends.drive = mode, "uuid"
+			j := newJob(t, newMemImage(image), sink)
+			j.spec.Verify, j.opener.drive = mode, "uuid"
 			p := j.mustRun()
-			equal(t, sink, withTail(image, capacity))
+			checkContent(t, sink, withTail(image, capacity))
 			read, written := sink.total(sink.reads), sink.total(sink.writes)
 			sampled := mode != transfer.VerifyWritten || read >= 7 && read <= 6+2*zeroSamples
 			if name == "blank" && (written != 6 || !sampled) {
@@ -100,17 +100,17 @@ func TestTailOfANewDrive(t *testing.T) {
 func TestTailIsResumed(t *testing.T) {
 	const capacity = 150 * chunkSize
 	for _, doubted := range []bool{false, true} {
-		image, sink := noise(20*chunkSize+512), oldDrive(capacity)
-		j := newJob(t, newChunked(image), sink)
+		image, sink := randomBytes(20*chunkSize+512), oldDrive(capacity)
+		j := newJob(t, newMemImage(image), sink)
 		j.spec.Concurrency = 1
-		s := &claiming{fail: func(int) error { return nil }}
+		s := &claimStore{fail: func(int) error { return nil }}
 		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 			if sink.total(sink.writes) > 100 {
 				return failure(transfer.CodeRefused)
 			}
 			return nil
 		}
-		if err := runClaiming(t, j, s); transfer.CodeOf(err) != transfer.CodeRefused {
+		if err := runWithClaims(t, j, s); transfer.CodeOf(err) != transfer.CodeRefused {
 			t.Fatal(err)
 		}
 		done := j.store.saved.Progress.Chunks.Done
@@ -121,10 +121,10 @@ func TestTailIsResumed(t *testing.T) {
 			s.marks["old"] = "another"
 			sink.data[70*chunkSize] = 1
 		}
-		if err := runClaiming(t, j, s); err != nil {
+		if err := runWithClaims(t, j, s); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, sink, withTail(image, capacity))
+		checkContent(t, sink, withTail(image, capacity))
 		p := j.store.saved.Progress
 		if p.Chunks.Done != p.Chunks.Total || p.Chunks.Total != 151 || done < 90 {
 			t.Errorf("doubted %v: counted %+v after %d", doubted, p.Chunks, done)
@@ -135,46 +135,46 @@ func TestTailIsResumed(t *testing.T) {
 	}
 }
 
-// TestTailOfAShorterStream clears what an earlier attempt wrote when its stream was longer.
-func TestTailOfAShorterStream(t *testing.T) {
+// TestTailOfAShorterStreamIsCleared clears what an earlier attempt wrote when its stream was longer.
+func TestTailOfAShorterStreamIsCleared(t *testing.T) {
 	const capacity = 30 * chunkSize
 	for _, blank := range []bool{false, true} {
-		sink := newChunked(make([]byte, capacity))
+		sink := newMemImage(make([]byte, capacity))
 		sink.capacity, sink.blank = capacity, blank
-		j := newJob(t, newStream(noise(20*chunkSize+512)), sink)
+		j := newJob(t, newStream(randomBytes(20*chunkSize+512)), sink)
 		sink.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
 			if c.Index == 25 { // the image is written
 				return failure(transfer.CodeRefused)
 			}
 			return nil
 		}
-		j.ends.open = func(what string, _ int) error { // a blank one may not be read there
+		j.opener.open = func(what string, _ int) error { // a blank one may not be read there
 			if what == "tag complete" {
 				return failure(transfer.CodeUnauthorized)
 			}
 			return nil
 		}
-		s := &claiming{fail: func(int) error { return nil }}
-		if err := runClaiming(t, j, s); err == nil {
+		s := &claimStore{fail: func(int) error { return nil }}
+		if err := runWithClaims(t, j, s); err == nil {
 			t.Fatal("the first attempt succeeded")
 		}
-		sink.onRead, j.ends.open = nil, nil
-		image := noise(10*chunkSize + 512)
-		j.ends.source = newStream(image)
-		if err := runClaiming(t, j, s); err != nil {
+		sink.onRead, j.opener.open = nil, nil
+		image := randomBytes(10*chunkSize + 512)
+		j.opener.source = newStream(image)
+		if err := runWithClaims(t, j, s); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, sink, withTail(image, capacity))
+		checkContent(t, sink, withTail(image, capacity))
 	}
 }
 
-// TestTailIsAnnounced before the first write: its size, and what the drive held.
-func TestTailIsAnnounced(t *testing.T) {
-	image, sink := noise(5*chunkSize), oldDrive(2<<20)
+// TestTailIsReportedBeforeTheFirstWrite before the first write: its size, and what the drive held.
+func TestTailIsReportedBeforeTheFirstWrite(t *testing.T) {
+	image, sink := randomBytes(5*chunkSize), oldDrive(2<<20)
 	copy(sink.data, mbr())
 	copy(sink.data[1<<20+0x438:], "\x53\xef")
 	copy(sink.data[2<<20-512:], "EFI PART")
-	j := newJob(t, newChunked(image), sink)
+	j := newJob(t, newMemImage(image), sink)
 	var before transfer.Tail
 	sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 		if before.IsZero() {

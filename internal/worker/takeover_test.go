@@ -13,7 +13,7 @@ import (
 const late = 15 * time.Second
 
 // takeOver has an earlier attempt, whose worker was lost just now, store three chunks.
-func (j *job) takeOver(sink *chunked) {
+func (j *job) takeOver(sink *memImage) {
 	const stored = 3
 	j.t.Helper()
 	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
@@ -33,16 +33,16 @@ func (j *job) takeOver(sink *chunked) {
 	}
 }
 
-// TestLateBytesAreFoundAndMended has the endpoint store what the lost worker sent while the next
+// TestLateBytesAreFoundAndRewritten has the endpoint store what the lost worker sent while the next
 // one works: over what the first has stored, and over what the second has.
-func TestLateBytesAreFoundAndMended(t *testing.T) {
+func TestLateBytesAreFoundAndRewritten(t *testing.T) {
 	for name, mode := range map[string]transfer.VerifyMode{
 		"written": transfer.VerifyWritten, "full": transfer.VerifyFull, "none": transfer.VerifyNone,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				image, sink := noise(6*chunkSize), newChunked(nil)
-				j := newJob(t, newChunked(image), sink)
+				image, sink := randomBytes(6*chunkSize), newMemImage(nil)
+				j := newJob(t, newMemImage(image), sink)
 				j.takeOver(sink)
 				j.spec.Verify = mode
 				began := time.Now()
@@ -52,7 +52,7 @@ func TestLateBytesAreFoundAndMended(t *testing.T) {
 					sink.data[1], sink.data[4*chunkSize+7] = 0, 0
 				})
 				j.mustRun()
-				equal(t, sink, image)
+				checkContent(t, sink, image)
 				if took := time.Since(began); took < late || took > late+time.Second {
 					t.Errorf("the job succeeded after %s, want the wait of %s to be over, and no more", took, late)
 				}
@@ -66,8 +66,8 @@ func TestLateBytesAreFoundAndMended(t *testing.T) {
 func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const chunks, each = 20, 2 * time.Second
-		image, sink := noise(chunks*chunkSize), newChunked(nil)
-		j := newJob(t, newChunked(image), sink)
+		image, sink := randomBytes(chunks*chunkSize), newMemImage(nil)
+		j := newJob(t, newMemImage(image), sink)
 		j.takeOver(sink)
 		began, writes := time.Now(), make(map[int64]time.Duration)
 		sink.onWrite = func(ctx context.Context, c transfer.Chunk, _ int) error {
@@ -75,7 +75,7 @@ func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
 			return sleep(ctx, each)
 		}
 		j.mustRun()
-		equal(t, sink, image)
+		checkContent(t, sink, image)
 		if took := time.Since(began); took >= chunks*each {
 			t.Errorf("it took %s, more than the copying", took)
 		}
@@ -97,8 +97,8 @@ func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
 func TestCleanTakeoverWaitsForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		sink := newChunked(nil)
-		newJob(t, newChunked(noise(6*chunkSize)), sink).mustRun()
+		sink := newMemImage(nil)
+		newJob(t, newMemImage(randomBytes(6*chunkSize)), sink).mustRun()
 		if took := time.Since(began); took > 0 || sink.total(sink.reads) != 6 {
 			t.Errorf("it took %s and %d reads", took, sink.total(sink.reads))
 		}
@@ -109,8 +109,8 @@ func TestCleanTakeoverWaitsForNothing(t *testing.T) {
 // time.
 func TestDrainWhileBytesMayArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		image, sink := noise(6*chunkSize), newChunked(nil)
-		j := newJob(t, newChunked(image), sink)
+		image, sink := randomBytes(6*chunkSize), newMemImage(nil)
+		j := newJob(t, newMemImage(image), sink)
 		j.takeOver(sink)
 		drain := make(chan struct{})
 		const after = 5 * time.Second
@@ -125,7 +125,7 @@ func TestDrainWhileBytesMayArrive(t *testing.T) {
 		}
 		sink.data[0] = 0
 		j.mustRun()
-		equal(t, sink, image)
+		checkContent(t, sink, image)
 	})
 }
 
@@ -133,8 +133,8 @@ func TestDrainWhileBytesMayArrive(t *testing.T) {
 // late.
 func TestComparisonWaitsForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		image := noise(6 * chunkSize)
-		j := newJob(t, newChunked(image), newChunked(append([]byte(nil), image...)))
+		image := randomBytes(6 * chunkSize)
+		j := newJob(t, newMemImage(image), newMemImage(append([]byte(nil), image...)))
 		j.spec.Kind = transfer.Verify
 		j.store.Lease().TookOver(late)
 		began := time.Now()

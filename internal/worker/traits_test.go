@@ -11,9 +11,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// trait is a sink with traits of its own, as kinds of place have that are neither files nor drives.
-type trait struct {
-	*chunked
+// traitSink is a sink with traits of its own, as kinds of place have that are neither files nor drives.
+type traitSink struct {
+	*memImage
 	traits transfer.Traits
 
 	mu      sync.Mutex
@@ -22,36 +22,36 @@ type trait struct {
 	cleared []int64
 }
 
-func (s *trait) Traits() transfer.Traits { return s.traits }
+func (s *traitSink) Traits() transfer.Traits { return s.traits }
 
 // Flush shows what was written before it.
-func (s *trait) Flush(context.Context) error {
+func (s *traitSink) Flush(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.chunked.mu.Lock()
-	defer s.chunked.mu.Unlock()
+	s.memImage.mu.Lock()
+	defer s.memImage.mu.Unlock()
 	s.flushed = bytes.Clone(s.data)
 	s.flushes++
 	return nil
 }
 
-func (s *trait) ClearChunk(_ context.Context, c transfer.Chunk) error {
+func (s *traitSink) ClearChunk(_ context.Context, c transfer.Chunk) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.chunked.mu.Lock()
-	defer s.chunked.mu.Unlock()
+	s.memImage.mu.Lock()
+	defer s.memImage.mu.Unlock()
 	s.cleared = append(s.cleared, c.Index)
 	clear(s.data[c.Off : c.Off+int64(c.Len)])
 	return nil
 }
 
-// TestReadBackAfterFlush writes all chunks, flushes and reads them back, and mends what differs.
-func TestReadBackAfterFlush(t *testing.T) {
+// TestFlushedTargetIsReadBackAndRepaired writes all chunks, flushes and reads them back, and mends what differs.
+func TestFlushedTargetIsReadBackAndRepaired(t *testing.T) {
 	for _, wrong := range []int{0, 1, 2} {
 		t.Run(fmt.Sprintf("written wrong %d times", wrong), func(t *testing.T) {
-			image, m := noise(20*chunkSize+7), newChunked(nil)
-			m.lieWrite = flip(wrong)
-			sink := &trait{chunked: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
+			image, m := randomBytes(20*chunkSize+7), newMemImage(nil)
+			m.corruptWrite = flip(wrong)
+			sink := &traitSink{memImage: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
 			m.onRead = func(context.Context, transfer.Chunk, int) error {
 				sink.mu.Lock()
 				defer sink.mu.Unlock()
@@ -60,16 +60,16 @@ func TestReadBackAfterFlush(t *testing.T) {
 				}
 				return nil
 			}
-			p := newJob(t, newChunked(image), sink).mustRun()
-			equal(t, m, image)
+			p := newJob(t, newMemImage(image), sink).mustRun()
+			checkContent(t, m, image)
 			if !p.Verified || p.Chunks.Verified != p.Chunks.Total || sink.flushes == 0 {
 				t.Errorf("verified %v, %+v, %d flushes", p.Verified, p.Chunks, sink.flushes)
 			}
 		})
 	}
-	sink := &trait{chunked: newChunked(nil), traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
-	sink.lieWrite = flip(1 << 30)
-	newJob(t, newChunked(noise(5*chunkSize)), sink).mustFail(transfer.CodeMismatch)
+	sink := &traitSink{memImage: newMemImage(nil), traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
+	sink.corruptWrite = flip(1 << 30)
+	newJob(t, newMemImage(randomBytes(5*chunkSize)), sink).mustFail(transfer.CodeMismatch)
 	if sink.commits > 0 {
 		t.Error("a target that always differs was committed")
 	}
@@ -78,9 +78,9 @@ func TestReadBackAfterFlush(t *testing.T) {
 // TestLedgerHasOnlyWhatIsFlushed, so that a later attempt does not trust chunks that a target has
 // lost.
 func TestLedgerHasOnlyWhatIsFlushed(t *testing.T) {
-	m := newChunked(nil)
-	sink := &trait{chunked: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
-	j := newJob(t, newChunked(noise(60*chunkSize)), sink)
+	m := newMemImage(nil)
+	sink := &traitSink{memImage: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
+	j := newJob(t, newMemImage(randomBytes(60*chunkSize)), sink)
 	m.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
 		if c.Index == 50 {
 			return failure(transfer.CodeRefused)
@@ -102,22 +102,22 @@ func TestLedgerHasOnlyWhatIsFlushed(t *testing.T) {
 	}
 	m.onWrite = nil
 	j.mustRun()
-	equal(t, m, j.ends.source.(*chunked).data)
+	checkContent(t, m, j.opener.source.(*memImage).data)
 }
 
-// TestReadBackAfterCommit reads a target back that shows what it stores only when it is complete.
-func TestReadBackAfterCommit(t *testing.T) {
+// TestCompletedTargetIsReadBack reads a target back that shows what it stores only when it is complete.
+func TestCompletedTargetIsReadBack(t *testing.T) {
 	for _, wrong := range []int{0, 1 << 30} {
-		m := newChunked(nil)
-		m.lieWrite = flip(wrong)
+		m := newMemImage(nil)
+		m.corruptWrite = flip(wrong)
 		m.onRead = func(context.Context, transfer.Chunk, int) error {
 			if m.commits == 0 {
 				t.Error("read back before the commit")
 			}
 			return nil
 		}
-		sink := &trait{chunked: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterCommit}}
-		j := newJob(t, newChunked(noise(20*chunkSize+7)), sink)
+		sink := &traitSink{memImage: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterCommit}}
+		j := newJob(t, newMemImage(randomBytes(20*chunkSize+7)), sink)
 		if wrong > 0 {
 			j.mustFail(transfer.CodeMismatch)
 			continue
@@ -130,24 +130,24 @@ func TestReadBackAfterCommit(t *testing.T) {
 
 // TestZerosAreCleared where they cannot be left out, and read back like any chunk.
 func TestZerosAreCleared(t *testing.T) {
-	image := noise(6 * chunkSize)
+	image := randomBytes(6 * chunkSize)
 	clear(image[2*chunkSize : 4*chunkSize])
 	for _, blank := range []bool{false, true} {
-		m := newChunked(bytes.Repeat([]byte{0xee}, len(image)))
+		m := newMemImage(bytes.Repeat([]byte{0xee}, len(image)))
 		if m.blank = blank; blank {
 			clear(m.data)
 		}
-		sink := &trait{chunked: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosCleared}}
-		newJob(t, newChunked(image), sink).mustRun()
-		equal(t, m, image)
+		sink := &traitSink{memImage: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosCleared}}
+		newJob(t, newMemImage(image), sink).mustRun()
+		checkContent(t, m, image)
 		if want := map[bool]int{false: 2, true: 0}[blank]; len(sink.cleared) != want || m.total(m.writes) != 4 {
 			t.Errorf("blank %v: %d chunks cleared, want %d; %d written, want 4", blank, len(sink.cleared), want, m.total(m.writes))
 		}
 	}
 }
 
-// TestGeometry has the target decide which chunks there are, or refuse those that it cannot take.
-func TestGeometry(t *testing.T) {
+// TestTargetDecidesTheChunkSize has the target decide which chunks there are, or refuse those that it cannot take.
+func TestTargetDecidesTheChunkSize(t *testing.T) {
 	for name, tc := range map[string]struct {
 		geometry transfer.Geometry
 		want     int // 0: refused
@@ -160,8 +160,8 @@ func TestGeometry(t *testing.T) {
 		"aligned to too much": {transfer.Geometry{Align: 2 * chunkSize}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sink := &trait{chunked: newChunked(nil), traits: transfer.Traits{Rewritable: true, Geometry: tc.geometry}}
-			j := newJob(t, newChunked(noise(9*chunkSize)), sink)
+			sink := &traitSink{memImage: newMemImage(nil), traits: transfer.Traits{Rewritable: true, Geometry: tc.geometry}}
+			j := newJob(t, newMemImage(randomBytes(9*chunkSize)), sink)
 			if tc.want == 0 {
 				j.mustFail(transfer.CodeInvalid)
 				return
@@ -173,14 +173,14 @@ func TestGeometry(t *testing.T) {
 	}
 }
 
-// TestCopyOfARange carries its chunks and no others.
-func TestCopyOfARange(t *testing.T) {
-	image, sink := noise(20*chunkSize+7), newChunked(nil)
-	j := newJob(t, newChunked(image), sink)
+// TestCopyOfARangeCarriesNoOtherChunk carries its chunks and no others.
+func TestCopyOfARangeCarriesNoOtherChunk(t *testing.T) {
+	image, sink := randomBytes(20*chunkSize+7), newMemImage(nil)
+	j := newJob(t, newMemImage(image), sink)
 	for _, r := range []chunkRange{{3, 7}, {0, 1}, {20, 21}, {7, 7}, {19, 100}, wholeImage} {
 		sink.order = nil
-		a := newAttempt(New(Config{Opener: j.ends, Policy: j.policy, Log: j.log}), nil, Job{ID: "job", Spec: j.spec}, &memoryStore{})
-		if err := errors.Join(a.ends.setSource(j.ends.source), a.ends.setSink(sink)); err != nil {
+		a := newAttempt(New(Config{Opener: j.opener, Policy: j.policy, Log: j.log}), nil, Job{ID: "job", Spec: j.spec}, &memoryStore{})
+		if err := errors.Join(a.ends.setSource(j.opener.source), a.ends.setSink(sink)); err != nil {
 			t.Fatal(err)
 		}
 		a.state.updatePlan(func(p *transfer.Plan) { p.ChunkSize = chunkSize })
@@ -201,5 +201,5 @@ func TestCopyOfARange(t *testing.T) {
 			t.Errorf("%v: got %d chunks, want %d", r, len(sink.order), want)
 		}
 	}
-	equal(t, sink, image)
+	checkContent(t, sink, image)
 }

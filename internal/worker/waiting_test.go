@@ -36,17 +36,17 @@ func (s *waitsSeen) observe(p transfer.Progress) {
 func (j *job) runObserved(ctx context.Context, drain <-chan struct{}, s *waitsSeen) error {
 	spec := j.spec
 	spec.Target.Drive = "old"
-	return New(Config{Opener: j.ends, Policy: j.policy, Log: j.log, Observe: s.observe}).
+	return New(Config{Opener: j.opener, Policy: j.policy, Log: j.log, Observe: s.observe}).
 		Run(ctx, drain, Job{ID: "job", Spec: spec}, j.store)
 }
 
-// TestAskedWaitIsWaitedAndShown has all lanes asked to come back in a quarter of an hour, longer
+// TestRequestedWaitIsWaitedAndShown has all lanes asked to come back in a quarter of an hour, longer
 // than any call may fail: the job waits that long and no longer, shows it, and counts it once.
-func TestAskedWaitIsWaitedAndShown(t *testing.T) {
+func TestRequestedWaitIsWaitedAndShown(t *testing.T) {
 	const asked = 15 * time.Minute
 	for _, code := range []transfer.Code{transfer.CodeServer, transfer.CodeThrottled, transfer.CodeConflict} {
 		synctest.Test(t, func(t *testing.T) {
-			image, sink, source := noise(20*chunkSize), newChunked(nil), newChunked(noise(20*chunkSize))
+			image, sink, source := randomBytes(20*chunkSize), newMemImage(nil), newMemImage(randomBytes(20*chunkSize))
 			began := time.Now()
 			open := began.Add(asked + time.Minute)
 			source.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
@@ -60,7 +60,7 @@ func TestAskedWaitIsWaitedAndShown(t *testing.T) {
 			if err := j.runObserved(t.Context(), nil, &seen); err != nil {
 				t.Fatal(err)
 			}
-			equal(t, sink, image)
+			checkContent(t, sink, image)
 			if took := time.Since(began); took < asked || took > asked+3*time.Minute {
 				t.Errorf("%s: it took %s", code, took)
 			}
@@ -80,10 +80,10 @@ func TestAskedWaitIsWaitedAndShown(t *testing.T) {
 	}
 }
 
-// TestShortWaitsAreShownInTheEnd says that a drive is busy, though each wait for it is short.
-func TestShortWaitsAreShownInTheEnd(t *testing.T) {
+// TestRepeatedShortWaitsAreShown says that a drive is busy, though each wait for it is short.
+func TestRepeatedShortWaitsAreShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := newChunked(nil)
+		sink := newMemImage(nil)
 		free := time.Now().Add(time.Minute)
 		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 			if time.Now().Before(free) {
@@ -92,7 +92,7 @@ func TestShortWaitsAreShownInTheEnd(t *testing.T) {
 			return nil
 		}
 		var seen waitsSeen
-		if err := newJob(t, newChunked(noise(chunkSize)), sink).runObserved(t.Context(), nil, &seen); err != nil {
+		if err := newJob(t, newMemImage(randomBytes(chunkSize)), sink).runObserved(t.Context(), nil, &seen); err != nil {
 			t.Fatal(err)
 		}
 		if len(seen.seen) == 0 || seen.seen[0].GivesUp.Sub(seen.seen[0].Since) != flow.DefaultPolicy.Busy {
@@ -101,15 +101,15 @@ func TestShortWaitsAreShownInTheEnd(t *testing.T) {
 	})
 }
 
-// TestAskedWaitsEnd after a day in all, over attempts and calls, unless the job has a deadline.
-func TestAskedWaitsEnd(t *testing.T) {
+// TestRequestedWaitsAreBounded after a day in all, over attempts and calls, unless the job has a deadline.
+func TestRequestedWaitsAreBounded(t *testing.T) {
 	for _, deadline := range []time.Duration{0, 48 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			sink := newChunked(nil)
+			sink := newMemImage(nil)
 			sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 				return comeBack(transfer.CodeServer, time.Hour)
 			}
-			j := newJob(t, newChunked(noise(8*chunkSize)), sink)
+			j := newJob(t, newMemImage(randomBytes(8*chunkSize)), sink)
 			j.store.saved.Progress.Waited = transfer.Seconds(10 * time.Hour)
 			j.spec.Deadline = transfer.Seconds(deadline)
 			ctx, cancel := context.WithCancelCause(t.Context())
@@ -130,12 +130,12 @@ func TestAskedWaitsEnd(t *testing.T) {
 	}
 }
 
-// TestStopInALongWait does not wait for an endpoint that asks for an hour, though a chunk is in
+// TestDrainEndsALongWait does not wait for an endpoint that asks for an hour, though a chunk is in
 // flight: on a target that is written in order, too.
-func TestStopInALongWait(t *testing.T) {
+func TestDrainEndsALongWait(t *testing.T) {
 	for _, ordered := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			m := newChunked(nil)
+			m := newMemImage(nil)
 			m.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
 				if c.Index == 5 {
 					return comeBack(transfer.CodeThrottled, time.Hour)
@@ -144,9 +144,9 @@ func TestStopInALongWait(t *testing.T) {
 			}
 			var sink transfer.Sink = m
 			if ordered {
-				sink = onlyForward{m}
+				sink = orderedSink{m}
 			}
-			j, drain := newJob(t, newChunked(noise(20*chunkSize)), sink), make(chan struct{})
+			j, drain := newJob(t, newMemImage(randomBytes(20*chunkSize)), sink), make(chan struct{})
 			began := time.Now()
 			time.AfterFunc(time.Minute, func() { close(drain) })
 			err := j.run(t.Context(), drain)

@@ -19,7 +19,7 @@ import (
 func TestSilentEndpointIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
-		sink, silent := newChunked(nil), true
+		sink, silent := newMemImage(nil), true
 		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 			if silent {
 				silent = false
@@ -27,7 +27,7 @@ func TestSilentEndpointIsShown(t *testing.T) {
 			}
 			return nil
 		}
-		j := newJob(t, newChunked(noise(chunkSize)), sink)
+		j := newJob(t, newMemImage(randomBytes(chunkSize)), sink)
 		j.log = zap.New(core)
 		var seen waitsSeen
 		began := time.Now()
@@ -50,11 +50,11 @@ func TestSilentEndpointIsShown(t *testing.T) {
 	})
 }
 
-// TestBusyIsLogged says of a drive that is busy since when, and until when it is tried.
-func TestBusyIsLogged(t *testing.T) {
+// TestBusyDriveIsLogged says of a drive that is busy since when, and until when it is tried.
+func TestBusyDriveIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
-		sink := newChunked(nil)
+		sink := newMemImage(nil)
 		free := time.Now().Add(2 * time.Minute)
 		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 			if time.Now().Before(free) {
@@ -62,7 +62,7 @@ func TestBusyIsLogged(t *testing.T) {
 			}
 			return nil
 		}
-		j := newJob(t, newChunked(noise(chunkSize)), sink)
+		j := newJob(t, newMemImage(randomBytes(chunkSize)), sink)
 		j.log = zap.New(core)
 		j.mustRun()
 		all := logs.FilterMessage("job waiting").All()

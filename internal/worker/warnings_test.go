@@ -11,50 +11,50 @@ import (
 	"github.com/transferd/transferd/internal/volume"
 )
 
-// packed is a stream that is stored in another form, and has something to tell.
-type packed struct {
+// compressedStream is a stream that is stored in another form, and has something to tell.
+type compressedStream struct {
 	*stream
 	stored string
 	notes  []string
 }
 
-func (p packed) StoredSHA256() string                 { return p.stored }
-func (p packed) Warnings(*transfer.Manifest) []string { return p.notes }
+func (p compressedStream) StoredSHA256() string                 { return p.stored }
+func (p compressedStream) Warnings(*transfer.Manifest) []string { return p.notes }
 
-// TestStoredDigest takes --sha256 for that of the image or, told apart, that of the file it came
+// TestDigestOfTheCompressedFileIsAccepted takes --sha256 for that of the image or, told apart, that of the file it came
 // in.
-func TestStoredDigest(t *testing.T) {
-	image, stored := noise(3*chunkSize), strings.Repeat("ab", 32)
+func TestDigestOfTheCompressedFileIsAccepted(t *testing.T) {
+	image, stored := randomBytes(3*chunkSize), strings.Repeat("ab", 32)
 	for want, warning := range map[string]string{
-		sum(image): "", stored: "the image in it has SHA-256 " + sum(image), strings.ToUpper(stored): sum(image),
+		sha256Hex(image): "", stored: "the image in it has SHA-256 " + sha256Hex(image), strings.ToUpper(stored): sha256Hex(image),
 	} {
-		sink := newChunked(nil)
-		j := newJob(t, packed{stream: newStream(image), stored: stored}, sink)
+		sink := newMemImage(nil)
+		j := newJob(t, compressedStream{stream: newStream(image), stored: stored}, sink)
 		j.spec.SHA256 = want
 		p := j.mustRun()
-		equal(t, sink, image)
-		if p.Digest.Image != sum(image) {
-			t.Errorf("SHA-256 is %s, want %s", p.Digest.Image, sum(image))
+		checkContent(t, sink, image)
+		if p.Digest.Image != sha256Hex(image) {
+			t.Errorf("SHA-256 is %s, want %s", p.Digest.Image, sha256Hex(image))
 		}
 		if got := strings.Join(p.Warnings, "\n"); (got == "") != (warning == "") || !strings.Contains(got, warning) {
 			t.Errorf("%s: warnings %q, want %q", want, got, warning)
 		}
 	}
-	j := newJob(t, packed{stream: newStream(image), stored: stored}, newChunked(nil))
+	j := newJob(t, compressedStream{stream: newStream(image), stored: stored}, newMemImage(nil))
 	j.spec.SHA256 = strings.Repeat("0", 64)
 	f := j.mustFail(transfer.CodeMismatch)
-	for _, word := range []string{sum(image), "compressed file " + stored, j.spec.SHA256} {
+	for _, word := range []string{sha256Hex(image), "compressed file " + stored, j.spec.SHA256} {
 		if !strings.Contains(f.Message, word) {
 			t.Errorf("%q does not say %s", f.Message, word)
 		}
 	}
 }
 
-// TestWarnings has those of the source and of the target in the result of the attempt that
+// TestWarningsOfBothEndsAreReported has those of the source and of the target in the result of the attempt that
 // succeeded.
-func TestWarnings(t *testing.T) {
+func TestWarningsOfBothEndsAreReported(t *testing.T) {
 	const size = 5 * chunkSize
-	image := append(transfertest.GPT(512, size), noise(size-1024)...)
+	image := append(transfertest.GPT(512, size), randomBytes(size-1024)...)
 	for name, tc := range map[string]struct {
 		capacity int64
 		clone    bool
@@ -68,15 +68,15 @@ func TestWarnings(t *testing.T) {
 		"nothing is written there": {size + 512, false, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sink := newChunked(make([]byte, max(size, tc.capacity)))
+			sink := newMemImage(make([]byte, max(size, tc.capacity)))
 			if tc.clone || tc.want == nil {
 				copy(sink.data, image)
 			}
 			sink.capacity = tc.capacity
-			j := newJob(t, packed{stream: newStream(image), notes: []string{"note"}}, sink)
+			j := newJob(t, compressedStream{stream: newStream(image), notes: []string{"note"}}, sink)
 			if tc.clone {
 				j = newClone(t, image, sink)
-				j.ends.source = noted{newChunked(image)}
+				j.opener.source = noted{newMemImage(image)}
 			}
 			if tc.want == nil {
 				j.spec.Kind, tc.want = transfer.Verify, []string{"note"}
@@ -95,13 +95,13 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-type noted struct{ *chunked }
+type noted struct{ *memImage }
 
 func (noted) Warnings(*transfer.Manifest) []string { return []string{"note"} }
 
-// tableless is a chunked whose first bytes cannot be read back by themselves.
+// tableless is a memImage whose first bytes cannot be read back by themselves.
 type tableless struct {
-	*chunked
+	*memImage
 	calls *int
 }
 
@@ -110,16 +110,16 @@ func (s tableless) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) 
 		*s.calls++
 		return failure(transfer.CodeNotFound)
 	}
-	return s.chunked.ReadBack(ctx, c, w)
+	return s.memImage.ReadBack(ctx, c, w)
 }
 
-// TestPartitionTableUnread lets a job succeed whose target cannot be read once more.
-func TestPartitionTableUnread(t *testing.T) {
-	image := noise(2 * volume.HeadSize)
-	sink := newChunked(nil)
+// TestUnreadablePartitionTableIsNoFailure lets a job succeed whose target cannot be read once more.
+func TestUnreadablePartitionTableIsNoFailure(t *testing.T) {
+	image := randomBytes(2 * volume.HeadSize)
+	sink := newMemImage(nil)
 	sink.capacity = int64(len(image))
 	calls := 0
-	j := newJob(t, newChunked(image), tableless{sink, &calls})
+	j := newJob(t, newMemImage(image), tableless{sink, &calls})
 	if p := j.mustRun(); len(p.Warnings) > 0 || calls == 0 {
 		t.Errorf("warnings %q after %d calls", p.Warnings, calls)
 	}

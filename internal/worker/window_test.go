@@ -19,14 +19,14 @@ const (
 	slowChunk     = 2 * time.Second
 )
 
-// TestPace finds how many in flight an endpoint is worth, over all latencies.
-func TestPace(t *testing.T) {
+// TestThroughputIsNearTheBestAtAnyLatency finds how many in flight an endpoint is worth, over all latencies.
+func TestThroughputIsNearTheBestAtAnyLatency(t *testing.T) {
 	const perChunk = 10 * time.Millisecond // what the link takes for a chunk
 	for latency, want := range map[time.Duration][2]int{
 		0: {1, 8}, 20 * time.Millisecond: {3, 8}, 100 * time.Millisecond: {8, 16}, time.Second: {16, 16},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			sink := newChunked(nil)
+			sink := newMemImage(nil)
 			var inFlight, most atomic.Int64
 			link := make(chan struct{}, 1)
 			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
@@ -42,7 +42,7 @@ func TestPace(t *testing.T) {
 			}
 			const count = 1000
 			started := time.Now()
-			j := newJob(t, newChunked(noise(count*chunkSize)), sink)
+			j := newJob(t, newMemImage(randomBytes(count*chunkSize)), sink)
 			j.mustRun()
 			if m := int(most.Load()); m < want[0] || m > 16 {
 				t.Errorf("latency %s: %d at the most", latency, m)
@@ -72,19 +72,19 @@ func oneWay(perChunk time.Duration) func(context.Context, transfer.Chunk, int) e
 	}
 }
 
-// TestBothDirections keeps both directions of a slow link busy. Lanes without an order take a tenth
+// TestBothDirectionsAreBusy keeps both directions of a slow link busy. Lanes without an order take a tenth
 // longer, however large the image is: chunks that are written together are read back together.
-func TestBothDirections(t *testing.T) {
+func TestBothDirectionsAreBusy(t *testing.T) {
 	const (
 		perChunk = 640 * time.Millisecond // what the link takes for a chunk, each way
 		count    = 200
 	)
 	for concurrency, atMost := range map[int]float64{0: 1.02, 2: 1.02, 3: 1.04, 7: 1.04, 16: 1.06} {
 		synctest.Test(t, func(t *testing.T) {
-			sink := newChunked(nil)
+			sink := newMemImage(nil)
 			sink.onWrite, sink.onRead = oneWay(perChunk), oneWay(perChunk)
 			started := time.Now()
-			j := newJob(t, newChunked(noise(count*chunkSize)), sink)
+			j := newJob(t, newMemImage(randomBytes(count*chunkSize)), sink)
 			j.spec.Concurrency = concurrency
 			j.mustRun()
 			took, best := time.Since(started), count*perChunk
@@ -95,20 +95,20 @@ func TestBothDirections(t *testing.T) {
 	}
 }
 
-// TestSlowDrive takes long to write and not to read: then nearly all that is in flight is written.
+// TestSlowDriveGetsMostCallsForWriting takes long to write and not to read: then nearly all that is in flight is written.
 // With half of it in each direction the job would take twice as long.
-func TestSlowDrive(t *testing.T) {
+func TestSlowDriveGetsMostCallsForWriting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const (
 			perWrite = time.Second
 			inFlight = 16
 			count    = 320
 		)
-		sink := newChunked(nil)
+		sink := newMemImage(nil)
 		sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, perWrite) }
 		sink.onRead = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, perWrite/100) }
 		started := time.Now()
-		j := newJob(t, newChunked(noise(count*chunkSize)), sink)
+		j := newJob(t, newMemImage(randomBytes(count*chunkSize)), sink)
 		j.spec.Concurrency = inFlight
 		j.mustRun()
 		if took, best := time.Since(started), count/inFlight*perWrite; took > best*115/100 {
@@ -117,8 +117,8 @@ func TestSlowDrive(t *testing.T) {
 	})
 }
 
-// TestSlowChunks does not put more in flight where each chunk takes long already.
-func TestSlowChunks(t *testing.T) {
+// TestSlowChunksDoNotGrowTheWindow does not put more in flight where each chunk takes long already.
+func TestSlowChunksDoNotGrowTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var underWay, most atomic.Int64
 		counted := func(call func(context.Context, transfer.Chunk, int) error) func(context.Context, transfer.Chunk, int) error {
@@ -128,9 +128,9 @@ func TestSlowChunks(t *testing.T) {
 				return call(ctx, c, n)
 			}
 		}
-		sink := newChunked(nil)
+		sink := newMemImage(nil)
 		sink.onWrite, sink.onRead = counted(oneWay(slowChunk/2)), counted(oneWay(slowChunk/2))
-		newJob(t, newChunked(noise(100*chunkSize)), sink).mustRun()
+		newJob(t, newMemImage(randomBytes(100*chunkSize)), sink).mustRun()
 		if m := most.Load(); m != firstInFlight {
 			t.Errorf("%d in flight", m)
 		}
@@ -138,28 +138,28 @@ func TestSlowChunks(t *testing.T) {
 }
 
 // far is an end of which the way there is most of what a call takes.
-type far struct{ *chunked }
+type far struct{ *memImage }
 
 func (far) MaxInFlight() int   { return defaultInFlight }
 func (far) RTT() time.Duration { return farFrom }
 
-// TestFar does not wait for the first chunk where that takes a few long round trips.
-func TestFar(t *testing.T) {
-	for want, end := range map[int64]func(*chunked) transfer.Sink{
-		firstInFlight:     func(c *chunked) transfer.Sink { return c },
-		2 * firstInFlight: func(c *chunked) transfer.Sink { return far{c} },
+// TestFarEndpointGetsMoreChunksAtOnce does not wait for the first chunk where that takes a few long round trips.
+func TestFarEndpointGetsMoreChunksAtOnce(t *testing.T) {
+	for want, end := range map[int64]func(*memImage) transfer.Sink{
+		firstInFlight:     func(c *memImage) transfer.Sink { return c },
+		2 * firstInFlight: func(c *memImage) transfer.Sink { return far{c} },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var writes atomic.Int64 // that begin before the first one has ended
 			started := time.Now()
-			sink := newChunked(nil)
+			sink := newMemImage(nil)
 			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
 				if time.Since(started) < farFrom {
 					writes.Add(1)
 				}
 				return sleep(ctx, farFrom)
 			}
-			newJob(t, newChunked(noise(100*chunkSize)), end(sink)).mustRun()
+			newJob(t, newMemImage(randomBytes(100*chunkSize)), end(sink)).mustRun()
 			if n := writes.Load(); n != want/2 {
 				t.Errorf("%d chunks were begun at first, not %d", n, want/2)
 			}
