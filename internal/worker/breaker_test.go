@@ -43,7 +43,8 @@ func TestEachBusyResponseIsCounted(t *testing.T) {
 		p := j.mustRun()
 		checkContent(t, sink, image)
 		if p.Retries != (transfer.Retries{Conflict: lanes}) || p.Chunks.Sent != 3*lanes {
-			t.Errorf("counted %+v, %+v", p.Retries, p.Chunks)
+			t.Errorf("got retries %+v, chunks %+v; want %d conflicts and %d chunks sent",
+				p.Retries, p.Chunks, lanes, 3*lanes)
 		}
 	})
 }
@@ -53,14 +54,14 @@ func TestCallsBehindABreakerEndWithTheirContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newBreaking()
 		if !g.breaker.Trip() || g.breaker.Trip() {
-			t.Fatal("one call trips the breaker")
+			t.Fatal("want the first Trip to return true, and a second one false")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 10)
 		for range cap(done) {
 			go func() {
 				done <- control(ctx, g, func(context.Context) error {
-					t.Error("called while the breaker was tripped")
+					t.Error("a call was made while the breaker was open, want none")
 					return nil
 				})
 			}()
@@ -69,11 +70,11 @@ func TestCallsBehindABreakerEndWithTheirContext(t *testing.T) {
 		cancel()
 		for range cap(done) {
 			if err := <-done; transfer.CodeOf(err) != transfer.CodeCanceled {
-				t.Errorf("it ended with %v", err)
+				t.Errorf("got %v, want code %s", err, transfer.CodeCanceled)
 			}
 		}
 		if g.breaker.Trip() {
-			t.Error("the breaker was reset")
+			t.Error("the breaker is closed, want it open")
 		}
 	})
 }
@@ -99,14 +100,14 @@ func TestNextCallRetriesAfterOneGaveUp(t *testing.T) {
 		failed := 0
 		for _, err := range errs {
 			if failed += len(transfer.CodeOf(err)); err != nil && transfer.CodeOf(err) != transfer.CodeConflict {
-				t.Errorf("it ended with %v", err)
+				t.Errorf("got %v, want nil or code %s", err, transfer.CodeConflict)
 			}
 		}
 		if failed != len(transfer.CodeConflict) {
-			t.Errorf("not one alone gave up: %v", errs)
+			t.Errorf("got errors %v, want exactly one", errs)
 		}
 		if took := time.Until(free); took > 0 || took < -2*flow.DefaultPolicy.Cap {
-			t.Errorf("they ended %s after the drive was free", -took)
+			t.Errorf("the calls ended %s after the drive was free, want at most %s", -took, 2*flow.DefaultPolicy.Cap)
 		}
 	})
 }
@@ -123,10 +124,10 @@ func TestOtherFailureResetsTheBreaker(t *testing.T) {
 			return failure(transfer.CodeConflict)
 		})
 		if transfer.CodeOf(err) != transfer.CodeTimeout || calls != 3 {
-			t.Errorf("after %d calls: %v", calls, err)
+			t.Errorf("after %d calls: got %v; want 3 calls and code %s", calls, err, transfer.CodeTimeout)
 		}
 		if err := g.breaker.Wait(t.Context(), nil); err != nil {
-			t.Error(err)
+			t.Errorf("the breaker after another failure: got %v, want it closed", err)
 		}
 	})
 }
@@ -150,7 +151,7 @@ func TestBusySourceDoesNotHoldBackTheTarget(t *testing.T) {
 				return err
 			}
 			if took := time.Since(started); c.Index < 3 && took > 5*time.Second {
-				t.Errorf("chunk %d was held back for %s", c.Index, took)
+				t.Errorf("chunk %d waited %s while the source was busy, want at most 5s", c.Index, took)
 			}
 			return nil
 		}
@@ -184,7 +185,7 @@ func TestConcurrencyLimitsChunksInFlight(t *testing.T) {
 			j.spec.Concurrency = lanes
 			j.mustRun()
 			if most != lanes {
-				t.Errorf("%d chunks were in flight, not %d", most, lanes)
+				t.Errorf("got %d chunks in flight, want %d", most, lanes)
 			}
 		})
 	}

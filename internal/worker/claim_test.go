@@ -68,12 +68,12 @@ func TestDrivesAreClaimedBeforeTheyAreUsed(t *testing.T) {
 			s := &claimStore{fail: func(int) error { return nil }}
 			sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 				if !reflect.DeepEqual(s.claims, tc.want) {
-					t.Errorf("written with %v claimed", s.claims)
+					t.Errorf("at the first write: got claims %v, want %v", s.claims, tc.want)
 				}
 				return nil
 			}
 			if err := runWithClaims(t, j, s); err != nil || !reflect.DeepEqual(s.claims, tc.want) {
-				t.Errorf("claimed %v, %v", s.claims, err)
+				t.Errorf("got claims %v and error %v, want claims %v", s.claims, err, tc.want)
 			}
 		})
 	}
@@ -92,11 +92,11 @@ func TestClaimWaitsForAnotherJob(t *testing.T) {
 			return nil
 		}
 		if err := runWithClaims(t, j, &claimStore{fail: busy}); err != nil {
-			t.Error(err)
+			t.Errorf("busy for 5m: got %v, want no error", err)
 		}
 		free = time.Now().Add(time.Hour)
 		if err := runWithClaims(t, j, &claimStore{fail: busy}); transfer.CodeOf(err) != transfer.CodeConflict {
-			t.Error(err)
+			t.Errorf("busy for 1h: got %v, want code %s", err, transfer.CodeConflict)
 		}
 	})
 }

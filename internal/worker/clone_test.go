@@ -24,7 +24,8 @@ func TestUnverifiedCloneOpensNoEnd(t *testing.T) {
 		j.spec.Verify, j.opener.ready = transfer.VerifyNone, 3
 		p := j.mustRun()
 		if j.opener.opened["source"]+j.opener.opened["sink"] > 0 || j.opener.opened["ready"] != 4 || p.Verified || p.Drive != "uuid" {
-			t.Errorf("opened %v, verified %v, drive %q", j.opener.opened, p.Verified, p.Drive)
+			t.Errorf("got calls %v, verified %v, drive %q; want 4 ready calls, nothing opened, false, \"uuid\"",
+				j.opener.opened, p.Verified, p.Drive)
 		}
 	})
 }
@@ -42,7 +43,8 @@ func TestFailedCloneComparesNothing(t *testing.T) {
 			}
 			j.mustFail(transfer.CodeRefused)
 			if made := j.store.saved.Plan.Drive != ""; made != (call == "ready") || j.opener.opened["sink"] > 0 || j.opener.opened[call] != 1 {
-				t.Errorf("%s: opened %v, remembered %+v", call, j.opener.opened, j.store.saved.Plan)
+				t.Errorf("%s: got calls %v and plan %+v; want one such call, no sink, a drive only after provision",
+					call, j.opener.opened, j.store.saved.Plan)
 			}
 		})
 	}
@@ -56,10 +58,10 @@ func TestLongCloneIsPolledAndSaved(t *testing.T) {
 		j.opener.ready = 600
 		started := time.Now()
 		if p := j.mustRun(); !p.Verified {
-			t.Errorf("%+v", p)
+			t.Errorf("got progress %+v, want it verified", p)
 		}
 		if took := time.Since(started); took < 2*time.Hour || took > 600*copyPollMax || j.store.saves < 7000 {
-			t.Errorf("it took %s and %d saves", took, j.store.saves)
+			t.Errorf("got %s and %d saves, want about %s and 7000 saves", took, j.store.saves, 600*copyPollMax)
 		}
 	})
 }
@@ -75,14 +77,14 @@ func TestDrainedCloneContinuesWithTheSameDrive(t *testing.T) {
 		time.AfterFunc(time.Minute, func() { close(drain) })
 		started := time.Now()
 		if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
-			t.Errorf("it ended with %v", err)
+			t.Errorf("got %v, want code %s", err, transfer.CodeDrained)
 		}
 		if took := time.Since(started); took > time.Minute+copyPollMax || j.store.saved.Plan.Drive != "uuid" {
-			t.Errorf("after %s, remembered %+v", took, j.store.saved.Plan)
+			t.Errorf("ended after %s with plan %+v, want a minute and drive \"uuid\"", took, j.store.saved.Plan)
 		}
 		j.mustRun()
 		if j.opener.opened["provision"] != 1 || j.opener.opened["ready"] != 101 {
-			t.Errorf("called %v", j.opener.opened)
+			t.Errorf("got calls %v, want 1 provision and 101 ready", j.opener.opened)
 		}
 	})
 }
@@ -101,7 +103,7 @@ func TestCloneMayNotBeVisibleAtOnce(t *testing.T) {
 				return nil
 			}
 			if err := j.run(t.Context(), nil); err != nil || time.Since(started) < time.Minute {
-				t.Errorf("%s: ended after %s with %v", call, time.Since(started), err)
+				t.Errorf("%s: ended after %s with %v, want no error after a minute", call, time.Since(started), err)
 			}
 		})
 	}
@@ -140,16 +142,16 @@ func TestTailMustBeZeros(t *testing.T) {
 		j.spec.Kind, j.spec.Verify, made.capacity = tc.kind, tc.mode, capacity
 		if tc.off == 0 {
 			if p := j.mustRun(); !p.Verified {
-				t.Errorf("%s: not verified", name)
+				t.Errorf("%s: got verified false, want true", name)
 			}
 			continue
 		}
 		f := j.mustFail(transfer.CodeMismatch)
 		if f.Offset == nil || *f.Offset < size || (tc.off > 0 && *f.Offset != tc.off) {
-			t.Errorf("%s: failed with %+v", name, f)
+			t.Errorf("%s: got %+v, want the offset %d", name, f, tc.off)
 		}
 		if made.total(made.writes)+made.commits+made.discards > 0 {
-			t.Errorf("%s: the drive was touched", name)
+			t.Errorf("%s: got writes, commits or discards, want none", name)
 		}
 	}
 }
@@ -170,7 +172,7 @@ func TestTailIsReadInParallel(t *testing.T) {
 		started := time.Now()
 		j.mustRun()
 		if took := time.Since(started); took > 400/defaultInFlight*2*time.Second {
-			t.Errorf("it took %s", took)
+			t.Errorf("took %s, want at most %s", took, 400/defaultInFlight*2*time.Second)
 		}
 	})
 }

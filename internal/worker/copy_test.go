@@ -38,14 +38,16 @@ func TestCopiesOfAllBoundarySizes(t *testing.T) {
 					checkContent(t, m, image)
 					count := transfer.ChunkCount(int64(size), c)
 					if p.Size != int64(size) || p.Chunks.Total != count || p.Chunks.Done != count || p.Chunks.Sent != count || m.commits != 1 {
-						t.Errorf("progress is %+v, size %d, %d commits", p.Chunks, p.Size, m.commits)
+						t.Errorf("got %+v, size %d, %d commits; want %d chunks done and sent, size %d, 1 commit",
+							p.Chunks, p.Size, m.commits, count, size)
 					}
 					if inOrder := !j.opener.sink.Traits().Rewritable; inOrder == p.Verified || inOrder && !slices.IsSorted(m.order) {
-						t.Errorf("verified: %v, order %v", p.Verified, m.order)
+						t.Errorf("got verified %v and write order %v; want an ordered target in order and not verified",
+							p.Verified, m.order)
 					}
 					sum := sha256.Sum256(image)
 					if p.Digest.Image != hex.EncodeToString(sum[:]) {
-						t.Errorf("SHA-256 is %s", p.Digest.Image)
+						t.Errorf("got SHA-256 %s, want %x", p.Digest.Image, sum)
 					}
 				})
 			}
@@ -58,13 +60,13 @@ func TestEmptyImageIsRejected(t *testing.T) {
 	j := newJob(t, newMemImage(nil), newMemImage(nil))
 	j.mustFail(transfer.CodeInvalid)
 	if j.opener.opened["sink"] > 0 {
-		t.Error("a target was opened")
+		t.Error("the target was opened, want only the source")
 	}
 	m := newMemImage(nil)
 	j = newJob(t, newStream(nil), m)
 	j.mustFail(transfer.CodeInvalid)
 	if m.discards != 1 || m.commits != 0 {
-		t.Errorf("%d discards, %d commits", m.discards, m.commits)
+		t.Errorf("got %d discards and %d commits, want 1 and 0", m.discards, m.commits)
 	}
 }
 
@@ -84,7 +86,7 @@ func TestZerosAreLeftOutOnBlankTargets(t *testing.T) {
 		p := newJob(t, source, sink).mustRun()
 		checkContent(t, sink, image)
 		if n := source.total(source.reads); n != 4 {
-			t.Errorf("blank %v: the source was read %d times, not only where it may hold data", blank, n)
+			t.Errorf("blank %v: got %d reads of the source, want 4 where it may hold data", blank, n)
 		}
 		want := transfer.Chunks{Total: count, Done: count, Zero: 37, Sent: 3, Verified: 3}
 		if !blank {
@@ -95,7 +97,7 @@ func TestZerosAreLeftOutOnBlankTargets(t *testing.T) {
 		}
 		// Places that were left out are sampled.
 		if n := sink.total(sink.reads); blank != (n > 3 && n < count) {
-			t.Errorf("blank %v: %d chunks were read back", blank, n)
+			t.Errorf("blank %v: got %d chunks read back, want more than those written only on a blank target", blank, n)
 		}
 	}
 }
@@ -107,7 +109,7 @@ func TestTargetThatIsNotBlankIsCleared(t *testing.T) {
 	sink := newMemImage(bytes.Repeat([]byte{0xee}, len(image)))
 	sink.blank = true
 	if p := newJob(t, newMemImage(image), sink).mustRun(); !p.Verified || p.Chunks.Sent != 200 {
-		t.Errorf("verified %v, counted %+v", p.Verified, p.Chunks)
+		t.Errorf("got verified %v and %+v, want true and 200 sent", p.Verified, p.Chunks)
 	}
 	checkContent(t, sink, image)
 }
@@ -130,7 +132,8 @@ func TestVerifyModesReadBackAsMuchAsRequested(t *testing.T) {
 		j.spec.Verify = mode
 		p := j.mustRun()
 		if n := sink.total(sink.reads); !want.reads(n) || p.Chunks.Verified != want.verified || p.Verified != (mode != transfer.VerifyNone) {
-			t.Errorf("%s: %d reads, %+v, verified %v", mode, n, p.Chunks, p.Verified)
+			t.Errorf("%s: got %d reads, %+v, verified %v; want %d chunks verified",
+				mode, n, p.Chunks, p.Verified, want.verified)
 		}
 	}
 }
@@ -143,7 +146,8 @@ func TestWrongImageIsDiscarded(t *testing.T) {
 	j.spec.SHA256 = hex.EncodeToString(make([]byte, sha256.Size))
 	j.mustFail(transfer.CodeMismatch)
 	if sink.discards != 1 || sink.commits != 0 || j.store.saved.Plan.Drive != "" || len(j.store.saved.Entries) > 0 {
-		t.Errorf("%d discards, %d commits, remembered %+v", sink.discards, sink.commits, j.store.saved.Plan)
+		t.Errorf("got %d discards, %d commits, plan %+v; want 1, 0 and no drive",
+			sink.discards, sink.commits, j.store.saved.Plan)
 	}
 }
 
@@ -194,7 +198,8 @@ func TestComparisonFindsEqualDifferentAndLargerDrives(t *testing.T) {
 		}
 		j, m := compare(bytes.Clone(image))
 		if p := j.mustRun(); !p.Verified || p.Chunks.Verified != 6 || p.Chunks.Sent != 0 || m.commits+m.total(m.writes) != 0 {
-			t.Errorf("%s: %+v, %d commits", name, p.Chunks, m.commits)
+			t.Errorf("%s: got %+v and %d commits, want 6 chunks verified, none sent, 0 commits",
+				name, p.Chunks, m.commits)
 		}
 		j, _ = compare(append(bytes.Clone(image), make([]byte, 3*chunkSize)...))
 		j.mustRun()
@@ -215,7 +220,7 @@ func TestComparisonFindsEqualDifferentAndLargerDrives(t *testing.T) {
 		copy(m.data, image)
 		j.opener.source = reference()
 		if p := j.mustRun(); p.Chunks.Verified != 6 {
-			t.Errorf("%s: retried, %+v", name, p.Chunks)
+			t.Errorf("%s, retried: got %+v, want 6 chunks verified", name, p.Chunks)
 		}
 	}
 }
@@ -231,6 +236,6 @@ func TestEndedContextStopsWithItsCause(t *testing.T) {
 	}
 	j := newJob(t, newMemImage(randomBytes(5*chunkSize)), sink)
 	if err := j.run(ctx, nil); transfer.CodeOf(err) != transfer.CodeWaitTimeout {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("got %v, want code %s", err, transfer.CodeWaitTimeout)
 	}
 }

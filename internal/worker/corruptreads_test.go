@@ -61,7 +61,7 @@ func TestOneWrongReadInTenFailsNoIntactDrive(t *testing.T) {
 						j.opener.drive = "uuid"
 					}
 					if p := j.mustRun(); !p.Verified || p.Retries.Mismatch == 0 {
-						t.Errorf("verified %v, counted %+v", p.Verified, p.Retries)
+						t.Errorf("got verified %v and retries %+v, want true and mismatches", p.Verified, p.Retries)
 					}
 					sink.data = sink.data[:len(image)]
 					checkContent(t, sink, image)
@@ -92,7 +92,7 @@ func TestCorruptReadsRaiseNoDoubt(t *testing.T) {
 			}
 			checkContent(t, sink, image)
 			if !j.store.saved.Plan.Blank || j.store.saved.Plan.Doubted {
-				t.Errorf("the plan is %+v", j.store.saved.Plan)
+				t.Errorf("got plan %+v, want it blank and not doubted", j.store.saved.Plan)
 			}
 		})
 	}

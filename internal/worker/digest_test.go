@@ -50,11 +50,12 @@ func TestImageDigestCoversHoles(t *testing.T) {
 		j.spec.SHA256 = strings.ToUpper(sha256Hex(image))
 		p := j.mustRun()
 		if checkContent(t, sink, image); p.Digest.Image != sha256Hex(image) || sink.commits != 1 || sink.discards != 0 {
-			t.Errorf("%s: SHA-256 is %s, %d commits, %d discards", name, p.Digest.Image, sink.commits, sink.discards)
+			t.Errorf("%s: got SHA-256 %s, %d commits, %d discards; want %s, 1, 0",
+				name, p.Digest.Image, sink.commits, sink.discards, sha256Hex(image))
 		}
 		chunks := entriesOf(image)
 		if root := verify.Root(int64(len(image)), chunkSize, verify.Ascending(chunks)); p.Digest.ChunksRoot != root {
-			t.Errorf("%s: root is %s, not %s", name, p.Digest.ChunksRoot, root)
+			t.Errorf("%s: got root %s, want %s", name, p.Digest.ChunksRoot, root)
 		}
 	}
 }
@@ -67,7 +68,8 @@ func TestResumedDigestReadsTheWholeSource(t *testing.T) {
 	j.spec.SHA256 = sha256Hex(image)
 	p := j.mustRun()
 	if checkContent(t, sink, image); p.Chunks.Sent != 20 || p.Chunks.Done != 20 || p.Digest.Image != sha256Hex(image) {
-		t.Errorf("%+v, SHA-256 %s", p.Chunks, p.Digest.Image)
+		t.Errorf("got %+v and SHA-256 %s; want 20 chunks sent and done, and %s",
+			p.Chunks, p.Digest.Image, sha256Hex(image))
 	}
 }
 
@@ -79,7 +81,8 @@ func TestWrongImageKeepsAnOldDrive(t *testing.T) {
 	j.spec.SHA256 = sha256Hex(nil)
 	f := j.mustFail(transfer.CodeMismatch)
 	if sink.commits != 0 || j.store.saved.Plan.Drive != "old" || f.Hint == "" {
-		t.Errorf("%d commits, remembered %+v, failed with %+v", sink.commits, j.store.saved.Plan, f)
+		t.Errorf("got %d commits, plan %+v, error %+v; want 0, drive \"old\" and a hint",
+			sink.commits, j.store.saved.Plan, f)
 	}
 }
 
@@ -93,7 +96,8 @@ func TestResumableTargetIsKept(t *testing.T) {
 		sink.writes = make(map[int64]int)
 		j.mustFail(code)
 		if sink.discards != 0 || len(j.store.saved.Entries) != 10 || j.store.saved.Plan.Drive != "uuid" {
-			t.Errorf("%s: %d discards, %d entries, %+v", code, sink.discards, len(j.store.saved.Entries), j.store.saved.Plan)
+			t.Errorf("%s: got %d discards, %d entries, plan %+v; want 0, 10 and drive \"uuid\"",
+				code, sink.discards, len(j.store.saved.Entries), j.store.saved.Plan)
 		}
 	}
 }
@@ -110,7 +114,7 @@ func TestFullVerificationRepairsHoles(t *testing.T) {
 	p := j.mustRun()
 	checkContent(t, sink, image)
 	if p.Chunks.Verified != p.Chunks.Total || p.Chunks.Sent != 10+4+1 || p.Retries.Mismatch == 0 {
-		t.Errorf("%+v, %+v", p.Chunks, p.Retries)
+		t.Errorf("got %+v and retries %+v; want all chunks verified, 15 sent, a mismatch", p.Chunks, p.Retries)
 	}
 }
 
@@ -126,6 +130,6 @@ func TestZerosAreWrittenToAChangedBlankTarget(t *testing.T) {
 	p := j.mustRun()
 	checkContent(t, sink, image)
 	if p.Chunks.Done != 60 || p.Chunks.Zero != 0 {
-		t.Errorf("%+v", p.Chunks)
+		t.Errorf("got %+v, want 60 chunks done and none skipped", p.Chunks)
 	}
 }

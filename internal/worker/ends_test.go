@@ -71,7 +71,8 @@ func TestControlCallsAreRetried(t *testing.T) {
 			p := j.mustRun()
 			checkContent(t, m, image)
 			if m.commits != 1 || sink.calls["blank"] != 3 || sink.calls["commit"] != 3 || p.Retries.Sum() != 14 {
-				t.Errorf("%s: %d commits, called %v, counted %+v", code, m.commits, sink.calls, p.Retries)
+				t.Errorf("%s: got %d commits, calls %v, retries %+v; want 1, 3 of each kind, 14",
+					code, m.commits, sink.calls, p.Retries)
 			}
 		})
 	}
@@ -92,7 +93,7 @@ func TestNewDriveMayNotBeVisibleToControlCalls(t *testing.T) {
 			j := newJob(t, newMemImage(randomBytes(10)), sink)
 			j.opener.drive = "uuid"
 			if err := j.run(t.Context(), nil); err != nil || time.Since(started) < time.Minute {
-				t.Errorf("%s: ended after %s with %v", call, time.Since(started), err)
+				t.Errorf("%s: ended after %s with %v, want no error after a minute", call, time.Since(started), err)
 			}
 		})
 	}
@@ -110,7 +111,7 @@ func TestCopyOfAChangedSourceIsDiscarded(t *testing.T) {
 	j := newJob(t, source, sink)
 	j.mustFail(transfer.CodeSourceChanged)
 	if sink.commits != 0 || sink.discards != 1 {
-		t.Errorf("%d commits, %d discards", sink.commits, sink.discards)
+		t.Errorf("got %d commits and %d discards, want 0 and 1", sink.commits, sink.discards)
 	}
 }
 
@@ -146,13 +147,14 @@ func TestBothEndsAreClosedOnce(t *testing.T) {
 		j := newJob(t, source, sink)
 		tc.prepare(j, a, b)
 		if err := j.run(t.Context(), nil); transfer.CodeOf(err) != tc.code {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want code %q", name, err, tc.code)
 		}
 		if source.closed != 1 || sink.closed != tc.sinks {
-			t.Errorf("%s: the source was closed %d times, the target %d times", name, source.closed, sink.closed)
+			t.Errorf("%s: got %d closes of the source and %d of the target, want 1 and %d",
+				name, source.closed, sink.closed, tc.sinks)
 		}
 		if tc.code == transfer.CodeFenced && b.total(b.writes) > 0 {
-			t.Errorf("%s: it was written to", name)
+			t.Errorf("%s: got writes, want none", name)
 		}
 	}
 }
@@ -177,7 +179,7 @@ func TestErrorsNameTheChunk(t *testing.T) {
 		}
 		f := newJob(t, source, sink).mustFail(transfer.CodeRefused)
 		if f.Offset == nil || *f.Offset != 2*chunkSize || f.Hint != "ask the provider" || !strings.HasPrefix(f.Message, op+" chunk 2: ") {
-			t.Errorf("%s: %+v", op, f)
+			t.Errorf("%s: got %+v, want the chunk's offset, the cause's hint and \"%s chunk 2: \"", op, f, op)
 		}
 	}
 }
@@ -191,7 +193,7 @@ func TestGivingUpKeepsTheHint(t *testing.T) {
 		}
 		f := newJob(t, newMemImage(randomBytes(10)), sink).mustFail(transfer.CodeServer)
 		if f.Hint != "ask the provider" || !strings.Contains(f.Message, "gave up after ") || !strings.HasSuffix(f.Message, "injected") {
-			t.Errorf("%+v", f)
+			t.Errorf("got %+v, want the cause and its hint, and \"gave up after\"", f)
 		}
 	})
 }
@@ -233,7 +235,7 @@ func TestSinkIsOpenedToResume(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(seen, store.saved.Progress) || seen.Chunks.Done != 20 || !seen.Verified {
-			t.Errorf("attempt %d: last seen was %+v", attempt+1, seen)
+			t.Errorf("attempt %d: got last progress %+v, want the saved one, with 20 chunks, verified", attempt+1, seen)
 		}
 		if got, want := j.opener.requests[attempt], (SinkRequest{Drive: "old", Size: 20 * chunkSize, Resume: attempt == 1}); got != want {
 			t.Errorf("attempt %d: got %+v, want %+v", attempt+1, got, want)
@@ -263,7 +265,7 @@ func TestMissingAbilityFailsTheJob(t *testing.T) {
 		twoKinds{manifestOf(randomBytes(chunkSize))},
 	} {
 		if err := new(ends).setSource(source); err == nil {
-			t.Errorf("%T is taken for a source", source)
+			t.Errorf("%T: got no error, want one", source)
 		}
 	}
 }

@@ -56,17 +56,19 @@ func TestFinishedDriveIsOnlyCompared(t *testing.T) {
 						f := j.mustFail(transfer.CodeExists)
 						stays := !strings.Contains(f.Message, "incomplete") && strings.Contains(f.Message, "changed since")
 						if !stays || f.Hint == "" || f.Offset == nil || *f.Offset != 5*chunkSize+7 {
-							t.Errorf("%s: %+v", name, f)
+							t.Errorf("%s: got %+v, want \"changed since\" with hint and offset, and no leftover",
+								name, f)
 						}
 					} else if p := j.mustRun(); !p.Verified || p.Chunks.Done != 6 {
-						t.Errorf("%s: %+v", name, p)
+						t.Errorf("%s: got %+v, want 6 chunks done and verified", name, p)
 					}
 					checkContent(t, sink, want)
 					if w, d := sink.total(sink.writes), sink.discards; w > 0 || d > 0 || sink.total(sink.reads) < 6 {
-						t.Errorf("%s: %d writes, %d discards, %d reads", name, w, d, sink.total(sink.reads))
+						t.Errorf("%s: got %d writes, %d discards, %d reads; want 0, 0 and at least 6",
+							name, w, d, sink.total(sink.reads))
 					}
 					if left := j.store.saved.Plan.Leftover("job", j.spec.Target); left != "" {
-						t.Errorf("%s: left: %s", name, left)
+						t.Errorf("%s: got leftover %q, want none", name, left)
 					}
 				})
 			}
@@ -93,7 +95,7 @@ func TestFinishedDriveIsFoundByTags(t *testing.T) {
 			sink.data[0]++
 			j.mustFail(transfer.CodeExists)
 			if n := sink.total(sink.writes); n > 0 {
-				t.Errorf("%s: %d writes", name, n)
+				t.Errorf("%s: got %d writes, want none", name, n)
 			}
 		})
 	}
@@ -117,7 +119,7 @@ func TestDriveWithoutItsTagIsNotWritten(t *testing.T) {
 				}
 				j.mustFail(transfer.CodeExists)
 				if n := sink.total(sink.writes); n > 0 {
-					t.Errorf("%s: %d writes", name, n)
+					t.Errorf("%s: got %d writes, want none", name, n)
 				}
 			})
 		}
@@ -133,7 +135,7 @@ func TestFinishedDriveIsNotDiscarded(t *testing.T) {
 		j.opener.source = source
 		j.mustFail(transfer.CodeSourceChanged)
 		if sink.discards > 0 || j.store.saved.Plan.Drive != "uuid" {
-			t.Errorf("%d discards, plan %+v", sink.discards, j.store.saved.Plan)
+			t.Errorf("got %d discards and plan %+v, want 0 and drive \"uuid\"", sink.discards, j.store.saved.Plan)
 		}
 	})
 }
@@ -163,7 +165,7 @@ func TestOverwrittenDriveIsTaggedBeforeItIsWritten(t *testing.T) {
 					return nil
 				}
 				if sink.total(sink.writes) > 0 {
-					t.Error("marked after a write")
+					t.Error("tagged after a write, want before")
 				}
 				if code != "" {
 					return failure(code)
@@ -172,7 +174,7 @@ func TestOverwrittenDriveIsTaggedBeforeItIsWritten(t *testing.T) {
 			}
 			j.takeOver(sink)
 			if tagged := j.store.saved.Plan.Tagged; tagged != (code == "") {
-				t.Errorf("%q: the plan has seen the tag: %v", code, tagged)
+				t.Errorf("%q: got Tagged %v in the plan, want %v", code, tagged, code == "")
 			}
 			j.mustRun()
 			checkContent(t, sink, image)

@@ -37,7 +37,7 @@ func TestFlippedReadIsFoundByASecondRead(t *testing.T) {
 			}
 			j.spec.Kind, j.spec.Verify, j.opener.drive = tc.kind, tc.verify, tc.drive
 			if p := j.mustRun(); p.Retries.Mismatch == 0 {
-				t.Error("no difference is counted")
+				t.Error("got no mismatch in the retries, want some")
 			}
 			checkContent(t, sink, image)
 		})
@@ -52,7 +52,7 @@ func TestWrongReadsDoNotFailAnIntactDrive(t *testing.T) {
 	j := newJob(t, source, sink)
 	j.spec.Kind = transfer.Verify
 	if p := j.mustRun(); !p.Verified || p.Retries.Mismatch == 0 {
-		t.Errorf("verified %v, counted %+v", p.Verified, p.Retries)
+		t.Errorf("got verified %v and retries %+v, want true and mismatches", p.Verified, p.Retries)
 	}
 	sink.data[2*chunkSize] ^= 1
 	j = newJob(t, newMemImage(image), sink)

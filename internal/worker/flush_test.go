@@ -114,7 +114,7 @@ func TestLostFlushStartsOver(t *testing.T) {
 				t.Fatalf("got %v, want what was lost", err)
 			}
 			if n := len(j.store.saved.Entries); n > 0 || sink.discards != 1 || sink.commits > 0 || sink.flushes != nth {
-				t.Errorf("%d entries in the ledger, %d discards, %d commits, %d flushes",
+				t.Errorf("got %d entries, %d discards, %d commits, %d flushes; want 0, 1, 0 and the failed flush",
 					n, sink.discards, sink.commits, sink.flushes)
 			}
 			before := sink.total(sink.writes)
@@ -122,10 +122,10 @@ func TestLostFlushStartsOver(t *testing.T) {
 				t.Errorf("verified %v after %d more writes, want 200", p.Verified, sink.total(sink.writes)-before)
 			}
 			if requests := j.opener.requests; requests[len(requests)-1].Resume {
-				t.Error("the second attempt goes on with what the first one left")
+				t.Error("the second attempt resumes, want it to start over")
 			}
 			if !bytes.Equal(sink.disk, image) {
-				t.Error("the disk differs from the source")
+				t.Error("the disk differs from the source, want them equal")
 			}
 		})
 	}
@@ -146,7 +146,7 @@ func TestLostCloseStartsOver(t *testing.T) {
 		t.Errorf("got %v, want what was lost too", err)
 	}
 	if n := len(j.store.saved.Entries); n > 0 {
-		t.Errorf("%d entries are in the ledger", n)
+		t.Errorf("got %d entries in the ledger, want none", n)
 	}
 }
 
@@ -167,7 +167,8 @@ func TestSavesDoNotWaitForADisk(t *testing.T) {
 		}
 		j.mustRun()
 		if longest > 2*saveEvery || last < time.Minute {
-			t.Errorf("%s between two saves, the last after %s", longest, last)
+			t.Errorf("got %s between two saves and the last one after %s, want at most %s and a minute",
+				longest, last, 2*saveEvery)
 		}
 	})
 }
@@ -182,7 +183,7 @@ func TestUnflushedIsBounded(t *testing.T) {
 		j.spec.Concurrency = 8
 		time.AfterFunc(time.Minute, func() {
 			if n := sink.total(sink.writes); n > maxUnflushed+8 {
-				t.Errorf("%d chunks are written and not flushed", n)
+				t.Errorf("got %d written chunks without a flush, want at most %d", n, maxUnflushed+8)
 			}
 			close(slow)
 		})
@@ -205,15 +206,15 @@ func TestResumeReadsTheDisk(t *testing.T) {
 	}
 	j.mustFail(transfer.CodeRefused)
 	if n := len(j.store.saved.Entries); n != 50 || sink.diskReads > 0 {
-		t.Fatalf("%d chunks are saved, after %d reads of the disk", n, sink.diskReads)
+		t.Fatalf("got %d saved chunks and %d reads of the disk, want 50 and 0", n, sink.diskReads)
 	}
 	sink.onWrite = nil
 	sink.disk[7*chunkSize] ^= 1
 	if p := j.mustRun(); p.ReadVia != transfer.ReadDirect || p.Chunks.Sent != 61 || p.Chunks.Verified != 60 {
-		t.Errorf("read via %q, %+v", p.ReadVia, p.Chunks)
+		t.Errorf("got read via %q and %+v, want direct, 61 sent, 60 verified", p.ReadVia, p.Chunks)
 	}
 	if !bytes.Equal(sink.disk, image) {
-		t.Error("the disk differs from the source")
+		t.Error("the disk differs from the source, want them equal")
 	}
 }
 
@@ -241,7 +242,7 @@ func TestFullVerificationReadsTheDisk(t *testing.T) {
 				t.Fatalf("got %v, want %q", err, tc.code)
 			}
 			if err != nil && sink.commits > 0 {
-				t.Error("a target that differs was committed")
+				t.Error("a target that differs was committed, want no commit")
 			}
 			if p := j.store.saved.Progress; err == nil && p.ReadVia != tc.want {
 				t.Errorf("read via %q, want %q", p.ReadVia, tc.want)
@@ -285,7 +286,7 @@ func TestRewrittenChunkIsReadFromTheDisk(t *testing.T) {
 	j.spec.Verify = transfer.VerifyFull
 	p := j.mustRun()
 	if !bytes.Equal(sink.disk, image) || p.Chunks.Sent != 21 {
-		t.Errorf("%+v, or the disk differs from the source", p.Chunks)
+		t.Errorf("got %+v, or a disk that differs from the source; want 21 chunks sent", p.Chunks)
 	}
 	if sink.diskReads < 22 {
 		t.Errorf("%d reads of the disk, want one more of what was stored again", sink.diskReads)
@@ -316,7 +317,7 @@ func TestUselessFileIsRemoved(t *testing.T) {
 		j.spec.Concurrency = 1
 		j.mustFail(transfer.CodeRefused)
 		if kept := sink.discards == 0; kept != (written > 0) {
-			t.Errorf("%d chunks were written, and the file is kept: %v", written, kept)
+			t.Errorf("with %d done chunks: kept %v, want %v", written, kept, written > 0)
 		}
 	}
 }

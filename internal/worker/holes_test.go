@@ -32,7 +32,7 @@ func TestHolesAreReadWhereTheyAreNotTrusted(t *testing.T) {
 				checkContent(t, sink, image)
 			}
 			if p.Chunks.Done != 20 || p.Chunks.Zero+p.Chunks.Sent != 20 && blank {
-				t.Errorf("%s, blank %t: %+v", name, blank, p.Chunks)
+				t.Errorf("%s, blank %t: got %+v, want all 20 chunks done", name, blank, p.Chunks)
 			}
 		}
 	}

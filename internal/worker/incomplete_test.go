@@ -22,13 +22,13 @@ func TestDriveIsTaggedCompleteAtTheEnd(t *testing.T) {
 			}
 			j.opener.open = func(what string, _ int) error {
 				if what == "tag complete" && !j.store.saved.Progress.Verified {
-					t.Errorf("%s: marked as complete before it was verified", kind)
+					t.Errorf("%s: tagged as complete before it was verified, want after", kind)
 				}
 				return nil
 			}
 			j.mustRun()
 			if j.opener.opened["tag complete"] != 1 {
-				t.Errorf("%s: marked as complete %d times", kind, j.opener.opened["tag complete"])
+				t.Errorf("%s: tagged as complete %d times, want once", kind, j.opener.opened["tag complete"])
 			}
 		})
 	}
@@ -38,7 +38,7 @@ func TestDriveIsTaggedCompleteAtTheEnd(t *testing.T) {
 		j := newClone(t, randomBytes(3*chunkSize), newMemImage(differs))
 		j.mustFail(transfer.CodeMismatch)
 		if j.opener.opened["tag complete"] != 0 {
-			t.Error("a drive that differs is marked as complete")
+			t.Error("a drive that differs was tagged as complete, want that it is not")
 		}
 	})
 }
@@ -59,7 +59,7 @@ func TestTagsThatCannotChangeAreNoFailure(t *testing.T) {
 				return nil
 			}
 			if err := j.run(t.Context(), nil); transfer.CodeOf(err) != want {
-				t.Errorf("%s: %v", code, err)
+				t.Errorf("%s: got %v, want code %q", code, err, want)
 			}
 		})
 	}
@@ -75,7 +75,7 @@ func TestRemovedDriveIsNoLeftover(t *testing.T) {
 		j.mustFail(transfer.CodeSourceChanged)
 		plan := j.store.saved.Plan
 		if left := plan.Leftover("job", j.spec.Target); left != "" {
-			t.Errorf("left: %s", left)
+			t.Errorf("got leftover %q, want none", left)
 		}
 	})
 }
@@ -102,10 +102,10 @@ func TestDriveIsSearchedOnlyIfACallMayHaveMadeIt(t *testing.T) {
 				return failure(code)
 			}
 			if err := j.run(t.Context(), nil); err == nil {
-				t.Fatalf("%s: no error", code)
+				t.Fatalf("%s: got no error, want one", code)
 			}
 			if requested := j.store.saved.Plan.DriveRequested; requested != want {
-				t.Errorf("%s: may have made a drive: %v", code, requested)
+				t.Errorf("%s: got DriveRequested %v, want %v", code, requested, want)
 			}
 		})
 	}
@@ -125,7 +125,7 @@ func TestRejectedCallMadeNothing(t *testing.T) {
 		j.mustFail(transfer.CodeProtocol)
 		plan := j.store.saved.Plan
 		if left := plan.Leftover("job", j.spec.Target); left != "" {
-			t.Errorf("left: %s", left)
+			t.Errorf("got leftover %q, want none", left)
 		}
 	})
 }

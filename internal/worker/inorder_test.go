@@ -52,10 +52,10 @@ func TestRangesFailInTheMiddle(t *testing.T) {
 			}
 			checkContent(t, sink, now)
 			if writes := sink.total(sink.writes); !changed && writes > 30+4 {
-				t.Errorf("hash %t: %d chunks were written, of 30 that are not zeros", hash, writes)
+				t.Errorf("hash %t: got %d writes, want at most 34 for 30 chunks that are not zeros", hash, writes)
 			}
 			if plan := j.store.saved.Plan; !plan.InOrder || plan.Source != "" || ends.inOrder != 1 {
-				t.Errorf("%+v, opened in order %d times", plan, ends.inOrder)
+				t.Errorf("got plan %+v, opened in order %d times; want InOrder, no identity, once", plan, ends.inOrder)
 			}
 		}
 	}
@@ -75,10 +75,10 @@ func TestCallsOfAStreamAreRetried(t *testing.T) {
 		})
 	}}
 	if err := j.runWith(t.Context(), nil, ends, j.store); err != nil || tries != 3 {
-		t.Errorf("%v after %d tries", err, tries)
+		t.Errorf("got %v after %d tries, want nil after 3", err, tries)
 	}
 	if n := j.store.saved.Progress.Retries.Network; n != 2 {
-		t.Errorf("%d retries were counted", n)
+		t.Errorf("got %d retries, want 2", n)
 	}
 }
 

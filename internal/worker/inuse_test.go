@@ -21,7 +21,7 @@ func TestDifferenceOnADriveInUse(t *testing.T) {
 			said := strings.Contains(f.Message, "drive "+used.Drive+" is in use by server-1: ")
 			stored := strings.Contains(f.Hint, "do not use the target")
 			if said != (name != "none") || said == stored || f.Offset == nil {
-				t.Errorf("%s: %+v", name, f)
+				t.Errorf("%s: got %+v, want the server only for a drive in use, and an offset", name, f)
 			}
 		})
 	}

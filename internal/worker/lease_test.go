@@ -39,7 +39,7 @@ func (s *lapsingStore) requireLease(t *testing.T, what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if since := time.Since(s.last); since >= provenFor {
-		t.Errorf("%s %s after the last save", what, since)
+		t.Errorf("%s %s after the last save, want less than the time of a proof", what, since)
 	}
 }
 
@@ -135,10 +135,11 @@ func TestLostWorkerChangesNothing(t *testing.T) {
 				prepare(j, source, sink)
 				err := j.runWith(t.Context(), nil, j.opener, store)
 				if code := transfer.CodeOf(err); code != transfer.CodeFenced && code != transfer.CodeSourceChanged {
-					t.Errorf("it ended with %v", err)
+					t.Errorf("got %v, want code fenced or source_changed", err)
 				}
 				if m.commits+m.discards > 0 {
-					t.Errorf("%d commits, %d discards of a job that another worker may have", m.commits, m.discards)
+					t.Errorf("got %d commits and %d discards of a job that another worker may have, want none",
+						m.commits, m.discards)
 				}
 			})
 		})
@@ -166,7 +167,7 @@ func TestCallInFlightIsCutAndRepeated(t *testing.T) {
 			case since >= away:
 				return nil
 			case since >= provenFor || n > 1:
-				t.Errorf("write %d began after %s", n, since)
+				t.Errorf("write %d began after %s, want none while there is no proof", n, since)
 			}
 			err := sleep(ctx, 2*away)
 			cut.Store(int64(time.Since(began)))
@@ -175,7 +176,7 @@ func TestCallInFlightIsCutAndRepeated(t *testing.T) {
 		p := j.mustRun()
 		checkContent(t, sink, image)
 		if got := time.Duration(cut.Load()); got != provenFor || p.Retries.Sum() != 0 {
-			t.Errorf("calls were cut after %s, and %d retries counted", got, p.Retries.Sum())
+			t.Errorf("calls were cut after %s with %d retries, want %s and none", got, p.Retries.Sum(), provenFor)
 		}
 	})
 }

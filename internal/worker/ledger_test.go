@@ -15,27 +15,27 @@ func TestSaveIsDueWithEnoughChunks(t *testing.T) {
 	}
 	select {
 	case <-l.saveDue:
-		t.Error("a save was asked for early")
+		t.Error("got a save due with few chunks, want none")
 	default:
 	}
 	for i := range int64(fastBatch) {
 		if first := l.setDone(fastBatch-1+i, transfer.Digest{1}); !first {
-			t.Errorf("chunk %d was marked before", fastBatch-1+i)
+			t.Errorf("chunk %d: got done before, want not", fastBatch-1+i)
 		}
 	}
 	select {
 	case <-l.saveDue:
 	default:
-		t.Error("no save was asked for")
+		t.Error("got no save due, want one")
 	}
 	if l.setDone(3, transfer.Digest{2}) {
-		t.Error("chunk 3 was not marked before")
+		t.Error("chunk 3: got not done before, want done")
 	}
 	if d, ok := l.get(3); !ok || d != (transfer.Digest{2}) || l.len() != 2*fastBatch-1 {
-		t.Errorf("chunk 3 is %s, of %d", d, l.len())
+		t.Errorf("chunk 3: got digest %s, of %d chunks; want 02… of %d", d, l.len(), 2*fastBatch-1)
 	}
 	if _, ok := l.get(1 << 40); ok {
-		t.Error("a chunk that was never marked is done")
+		t.Error("a chunk that was never done: got done, want not")
 	}
 }
 
@@ -48,13 +48,13 @@ func TestResetIsKeptUntilASaveSucceeds(t *testing.T) {
 	for range 3 {
 		list, reset := l.takeUnsaved()
 		if len(list) != 1 || list[0].Index != 9 || !reset {
-			t.Fatalf("took %v, %v", list, reset)
+			t.Fatalf("got entries %v, reset %v; want chunk 9 alone, and a reset", list, reset)
 		}
 		l.returnUnsaved(list, reset)
 	}
 	l.takeUnsaved()
 	if list, reset := l.takeUnsaved(); len(list) > 0 || reset {
-		t.Errorf("took %v, %v twice", list, reset)
+		t.Errorf("got entries %v, reset %v a second time; want none", list, reset)
 	}
 }
 
@@ -80,13 +80,13 @@ func TestNonZeroUsesTheLengthOfTheChunk(t *testing.T) {
 		l.setDone(i, d)
 	}
 	if m := l.nonZero(int64(len(image)), chunkSize); len(m) != 2 {
-		t.Errorf("not zero are %v", m)
+		t.Errorf("got %v, want 2 chunks", m)
 	}
 	if m := l.nonZero(chunkSize, chunkSize); len(m) != 1 {
-		t.Errorf("of the first chunk alone, not zero are %v", m)
+		t.Errorf("of the first chunk alone: got %v, want 1 chunk", m)
 	}
 	if m := newLedger(nil).nonZero(-1, chunkSize); len(m) != 0 {
-		t.Errorf("of nothing, not zero are %v", m)
+		t.Errorf("of an empty ledger: got %v, want none", m)
 	}
 }
 
@@ -102,22 +102,22 @@ func TestSamplePicksDistinctChunks(t *testing.T) {
 		once := make(map[int64]bool)
 		for _, e := range sample(chunks, 8) {
 			if e.Digest != chunks[e.Index] {
-				t.Fatalf("chunk %d has digest %s", e.Index, e.Digest)
+				t.Fatalf("chunk %d: got digest %s, want %s", e.Index, e.Digest, chunks[e.Index])
 			}
 			once[e.Index], seen[e.Index] = true, true
 		}
 		if len(once) != 8 {
-			t.Fatalf("picked %v", once)
+			t.Fatalf("got %v, want 8 distinct chunks", once)
 		}
 	}
 	if len(seen) != len(chunks) {
-		t.Errorf("only %d chunks were ever picked", len(seen))
+		t.Errorf("got %d chunks in all samples, want all 100", len(seen))
 	}
 	if n := len(sample(chunks, 200)); n != 100 {
-		t.Errorf("picked %d of 100", n)
+		t.Errorf("got %d chunks, want all 100", n)
 	}
 	if n := len(sample(nil, 8)); n != 0 {
-		t.Errorf("picked %d of none", n)
+		t.Errorf("got %d chunks of none, want 0", n)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestMeterCountsConcurrently(t *testing.T) {
 		synctest.Wait()
 		p := c.snapshot()
 		if p.Bytes.WireOut != 300 || p.Bytes.WireIn != 500 || p.Encoding != (transfer.Encoding{Raw: 75, Gzip: 25}) {
-			t.Errorf("counted %+v, %+v", p.Bytes, p.Encoding)
+			t.Errorf("got %+v and %+v, want 300 out, 500 in, 75 raw, 25 gzip", p.Bytes, p.Encoding)
 		}
 	})
 }

@@ -47,10 +47,10 @@ func TestTargetWrittenByAnotherJobIsReadBack(t *testing.T) {
 	}
 	checkContent(t, sink, image)
 	if c := j.store.saved.Progress.Chunks; c.Done != 120 || c.Verified != 120 || c.Zero != 0 {
-		t.Errorf("%+v", c)
+		t.Errorf("got %+v, want 120 done and verified, none skipped", c)
 	}
 	if n := sink.writes[5]; n != 1 {
-		t.Errorf("a chunk that was there was written %d times", n)
+		t.Errorf("an intact chunk: got %d writes, want 1", n)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestTrustedLedgerIsOnlySampled(t *testing.T) {
 	}
 	checkContent(t, sink, image)
 	if n := sink.total(sink.reads); n > 100+ledgerSample+zeroSamples {
-		t.Errorf("%d chunks were read back", n)
+		t.Errorf("got %d chunks read back, want at most %d", n, 100+ledgerSample+zeroSamples)
 	}
 }
 
@@ -112,7 +112,7 @@ func TestOneWrongBitInASampleRaisesNoDoubt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if checkContent(t, sink, image); j.store.saved.Plan.Doubted || !j.store.saved.Plan.Blank {
-		t.Errorf("%+v", j.store.saved.Plan)
+		t.Errorf("got plan %+v, want it blank and not doubted", j.store.saved.Plan)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestSourceWrittenByAnotherJobIsNotResumed(t *testing.T) {
 	}
 	sink.onWrite, s.marks["from"] = nil, "since"
 	if err := runWithClaims(t, j, s); transfer.CodeOf(err) != transfer.CodeSourceChanged || sink.commits != 0 || sink.discards != 1 {
-		t.Errorf("%v, %d commits, %d discards", err, sink.commits, sink.discards)
+		t.Errorf("got %v, %d commits, %d discards; want source_changed, 0, 1", err, sink.commits, sink.discards)
 	}
 }
 
@@ -208,7 +208,8 @@ func TestNewDriveOfAnotherHostMayNotBeVisible(t *testing.T) {
 				}}
 				err := j.runWith(t.Context(), nil, o, store)
 				if made := store.saved.Plan.Drive != "uuid"; err != nil || made != (makes > 0) {
-					t.Errorf("clock off by %s, drive made %s ago: %v, another one made: %t", shift, age, err, made)
+					t.Errorf("clock off by %s, drive made %s ago: got %v, another drive %t; want no error, %t",
+						shift, age, err, made, makes > 0)
 				}
 			})
 		}
@@ -225,12 +226,12 @@ func TestRequestedDriveIsFoundAgain(t *testing.T) {
 		away := func() error { return failure(transfer.CodeUnauthorized) }
 		o := &newDriveOpener{fakeOpener: j.opener, err: away}
 		if err := o.run(t, j); transfer.CodeOf(err) != transfer.CodeUnauthorized || j.store.saved.Plan.Drive != "uuid" {
-			t.Errorf("%v, the plan has drive %q", err, j.store.saved.Plan.Drive)
+			t.Errorf("got %v and drive %q, want code unauthorized and \"uuid\"", err, j.store.saved.Plan.Drive)
 		}
 		j.store.saved.Plan = transfer.Plan{DriveRequested: true} // as a crash would leave it
 		o.err = func() error { return nil }
 		if err := o.run(t, j); err != nil || !slices.Equal(o.finds, []bool{false, true}) {
-			t.Errorf("%v; an earlier call may have made it: %v", err, o.finds)
+			t.Errorf("got %v, find %v; want no error, false and then true", err, o.finds)
 		}
 	})
 }
@@ -253,7 +254,7 @@ func TestDestroyedDriveIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if checkContent(t, sink, image); j.store.saved.Progress.Chunks.Done != 120 {
-		t.Errorf("%+v", j.store.saved.Progress.Chunks)
+		t.Errorf("got %+v, want 120 chunks done", j.store.saved.Progress.Chunks)
 	}
 }
 

@@ -33,7 +33,7 @@ func mustPanic(t *testing.T, j *job, mend func(), stack string) {
 		t.Fatalf("got %v, want a panic", err)
 	}
 	if !bytes.Contains(p.Stack, []byte(stack)) {
-		t.Errorf("the stack has no %s:\n%s", stack, p.Stack)
+		t.Errorf("want %s in the stack, got:\n%s", stack, p.Stack)
 	}
 	mend()
 	j.mustRun()

@@ -58,10 +58,11 @@ func TestPiecesFillASlowLink(t *testing.T) {
 			checkContent(t, sink, image)
 			best := time.Duration(float64(len(image)) / rate * float64(time.Second))
 			if took := time.Since(started); took > best+best/100+300*time.Millisecond {
-				t.Errorf("at %.0f bytes a second: took %s, the link needs %s", rate, took, best)
+				t.Errorf("at %.0f bytes a second: took %s, want at most 1%% and 300 ms more than %s", rate, took, best)
 			}
 			if p.Chunks.Sent != 40 || p.Chunks.Verified != 40 || len(j.store.saved.Entries) != 40 {
-				t.Errorf("counted %+v, %d entries", p.Chunks, len(j.store.saved.Entries))
+				t.Errorf("got %+v and %d entries, want 40 sent, verified and saved",
+					p.Chunks, len(j.store.saved.Entries))
 			}
 		})
 	}
@@ -80,7 +81,7 @@ func TestWrongPieceIsRewritten(t *testing.T) {
 		p := j.mustRun()
 		checkContent(t, sink, image)
 		if p.Retries.Mismatch == 0 || p.Chunks.Verified != 6 {
-			t.Errorf("counted %+v, %+v", p.Retries, p.Chunks)
+			t.Errorf("got %+v and %+v, want a mismatch and 6 chunks verified", p.Retries, p.Chunks)
 		}
 	})
 }
@@ -103,7 +104,7 @@ func TestFailedPieceNamesItsOffset(t *testing.T) {
 				sink.onRead = fail
 			}
 			if f := j.mustFail(transfer.CodeRefused); f.Offset == nil || *f.Offset != 6<<20 {
-				t.Errorf("%s: failed with %+v", op, f)
+				t.Errorf("%s: got %+v, want the offset of the piece", op, f)
 			}
 		})
 	}

@@ -23,16 +23,16 @@ func TestRateIsThatOfTheLastSeconds(t *testing.T) {
 	}
 	b.Done -= 100
 	if got := at(62); got <= 0 || got >= 100 {
-		t.Errorf("3 s into an outage: got %v B/s", got)
+		t.Errorf("3 s into an outage: got %v B/s, want between 0 and 100", got)
 	}
 	if got := at(65); got != 0 {
-		t.Errorf("6 s into an outage: got %v B/s", got)
+		t.Errorf("6 s into an outage: got %v B/s, want 0", got)
 	}
 	// Bytes cross a slow link, and no chunk is done for a while.
 	b.Done += 1500
 	for second := 66; second < 86; second++ {
 		if b.WireOut++; at(second) <= 0 {
-			t.Errorf("after %d s: 0 B/s while bytes move", second)
+			t.Errorf("after %d s: got 0 B/s while bytes move, want more", second)
 		}
 	}
 	for second := 86; second < 110; second++ {
@@ -40,7 +40,7 @@ func TestRateIsThatOfTheLastSeconds(t *testing.T) {
 		at(second)
 	}
 	if got := at(110); got != 0 {
-		t.Errorf("nothing was done for half a minute: got %v B/s", got)
+		t.Errorf("no chunk done for half a minute: got %v B/s, want 0", got)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestBytesDoneEndAtTheirTotal(t *testing.T) {
 						first = b
 					}
 					if b.Done < last.Done {
-						t.Errorf("done went from %d to %d", last.Done, b.Done)
+						t.Errorf("done went from %d to %d, want that it never falls", last.Done, b.Done)
 					}
 					last = b
 				}}

@@ -28,17 +28,17 @@ func TestDrainFinishesChunksInFlight(t *testing.T) {
 	j := newJob(t, newMemImage(image), sink)
 	j.spec.Concurrency, j.opener.drive = 4, "uuid"
 	if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
-		t.Fatalf("it ended with %v", err)
+		t.Fatalf("got %v, want code %s", err, transfer.CodeDrained)
 	}
 	first := sink.total(sink.writes)
 	if len(j.store.saved.Entries) != first || first < 11 || first > 15 || j.store.saved.Plan.Drive != "uuid" {
-		t.Errorf("%d chunks were written, %d saved", first, len(j.store.saved.Entries))
+		t.Errorf("got %d chunks written, %d saved; want 11 to 15, all saved", first, len(j.store.saved.Entries))
 	}
 	sink.onWrite = nil
 	p := j.mustRun()
 	checkContent(t, sink, image)
 	if n := sink.total(sink.writes); n != 30 || p.Chunks.Sent != 30 || p.Chunks.Done != 30 || p.Chunks.Verified != 30 {
-		t.Errorf("%d writes in all, %+v", n, p.Chunks)
+		t.Errorf("got %d writes and %+v, want 30 chunks written once and verified", n, p.Chunks)
 	}
 }
 
@@ -55,7 +55,7 @@ func newHalfDone(t *testing.T, source transfer.Source, sink *memImage) *job {
 	}
 	j.mustFail(transfer.CodeRefused)
 	if len(j.store.saved.Entries) != 10 {
-		t.Fatalf("%d chunks were saved", len(j.store.saved.Entries))
+		t.Fatalf("got %d chunks saved, want 10", len(j.store.saved.Entries))
 	}
 	sink.onWrite = nil
 	return j
@@ -70,7 +70,7 @@ func TestLostChunksAreStoredAgain(t *testing.T) {
 	p := j.mustRun()
 	checkContent(t, sink, image)
 	if p.Chunks.Sent != 30 || p.Chunks.Done != 20 || p.Chunks.Verified != 20 {
-		t.Errorf("%+v", p.Chunks)
+		t.Errorf("got %+v, want 30 sent, 20 done and verified", p.Chunks)
 	}
 }
 
@@ -81,7 +81,7 @@ func TestChangedSourceIsNotResumed(t *testing.T) {
 	source.identity = "another"
 	j.mustFail(transfer.CodeSourceChanged)
 	if sink.commits != 0 || sink.total(sink.writes) != 11 {
-		t.Errorf("%d commits, %d writes", sink.commits, sink.total(sink.writes))
+		t.Errorf("got %d commits and %d writes, want 0 and 11", sink.commits, sink.total(sink.writes))
 	}
 }
 
@@ -100,7 +100,8 @@ func TestDriveForAChangedSourceIsRemoved(t *testing.T) {
 	source.identity = "another"
 	j.mustFail(transfer.CodeSourceChanged)
 	if sink.discards != 1 || sink.total(sink.writes) > 0 || j.store.saved.Plan.Drive != "" {
-		t.Errorf("%d discards, %d writes, drive %q", sink.discards, sink.total(sink.writes), j.store.saved.Plan.Drive)
+		t.Errorf("got %d discards, %d writes, drive %q; want 1, 0 and none",
+			sink.discards, sink.total(sink.writes), j.store.saved.Plan.Drive)
 	}
 }
 
@@ -120,7 +121,7 @@ func TestResumedStreamWritesOnlyWhatIsMissing(t *testing.T) {
 	p := j.mustRun()
 	checkContent(t, sink, image)
 	if p.Chunks.Sent != 10+3+11 || p.Chunks.Done != 21 || p.Size != int64(len(image)) {
-		t.Errorf("%+v, size %d", p.Chunks, p.Size)
+		t.Errorf("got %+v and size %d; want 24 sent, 21 done and the stream's size", p.Chunks, p.Size)
 	}
 }
 
@@ -132,7 +133,7 @@ func TestOrderedTargetStartsOver(t *testing.T) {
 	j.opener.sink, m.order = orderedSink{m}, nil
 	j.mustRun()
 	if checkContent(t, m, image); len(m.order) != 20 || !slices.IsSorted(m.order) {
-		t.Errorf("the chunks came as %v", m.order)
+		t.Errorf("got write order %v, want 0 to 19", m.order)
 	}
 }
 
@@ -159,7 +160,7 @@ func TestCopyContinuesWithoutTheStore(t *testing.T) {
 		j.mustRun()
 		checkContent(t, sink, image)
 		if took := time.Since(started); len(j.store.saved.Entries) != 100 || took < time.Minute || took > 70*time.Second {
-			t.Errorf("%d entries, after %s", len(j.store.saved.Entries), took)
+			t.Errorf("got %d entries after %s, want 100 after about a minute", len(j.store.saved.Entries), took)
 		}
 	})
 }
@@ -180,7 +181,7 @@ func TestFencedAttemptStopsAtOnce(t *testing.T) {
 			started := time.Now()
 			j.mustFail(code)
 			if took := time.Since(started); took > 5*time.Second {
-				t.Errorf("%s: it went on for %s", code, took)
+				t.Errorf("%s: ended after %s, want at most 5s", code, took)
 			}
 		})
 	}
@@ -201,7 +202,7 @@ func TestDriveIsSavedBeforeItIsWritten(t *testing.T) {
 		}
 		sink.onWrite = func(context.Context, transfer.Chunk, int) error {
 			if j.store.saved.Plan.Drive != "uuid" {
-				t.Error("written before the drive was saved")
+				t.Error("written before the drive was saved, want after")
 			}
 			return nil
 		}
@@ -217,28 +218,28 @@ func TestUnsavedEntriesAreReturnedInOrder(t *testing.T) {
 	l.setDone(3, zero)
 	list, reset := l.takeUnsaved()
 	if len(list) != 2 || reset {
-		t.Fatalf("took %v, %v", list, reset)
+		t.Fatalf("got entries %v, reset %v; want 2 and no reset", list, reset)
 	}
 	l.setDone(4, transfer.Digest{4})
 	l.returnUnsaved(list, reset)
 	if list, _ = l.takeUnsaved(); len(list) != 3 || list[0].Index != 2 || list[2].Index != 4 {
-		t.Errorf("took %v", list)
+		t.Errorf("got entries %v, want chunks 2, 3 and 4", list)
 	}
 	if list, _ = l.takeUnsaved(); len(list) != 0 {
-		t.Errorf("took %v twice", list)
+		t.Errorf("got entries %v again, want none", list)
 	}
 	if m := l.nonZero(5*chunkSize, chunkSize); len(m) != 3 || l.len() != 4 {
-		t.Errorf("not zero are %v", m)
+		t.Errorf("got %v, want 3 chunks of 4", m)
 	}
 	if m := l.nonZero(-1, chunkSize); len(m) != 2 {
-		t.Errorf("without the last chunk, which may be short: %v", m)
+		t.Errorf("with an unknown size: got %v, want 2 chunks", m)
 	}
 	if picked := sample(l.nonZero(5*chunkSize, chunkSize), 2); len(picked) != 2 || picked[0].Index == picked[1].Index {
-		t.Errorf("picked %v", picked)
+		t.Errorf("got %v, want 2 distinct chunks", picked)
 	}
 	l.clear()
 	if list, reset := l.takeUnsaved(); len(list) != 0 || !reset || l.len() != 0 {
-		t.Errorf("after clear: %v, %v", list, reset)
+		t.Errorf("after clear: got entries %v, reset %v; want none and a reset", list, reset)
 	}
 }
 
@@ -255,7 +256,7 @@ func TestDamagedRecordFailsTheJob(t *testing.T) {
 		j.store.saved = at
 		j.mustFail(transfer.CodeInvalid)
 		if len(j.opener.opened) > 0 || j.store.saves > 0 {
-			t.Errorf("%s: opened %v, saved %d times", name, j.opener.opened, j.store.saves)
+			t.Errorf("%s: got calls %v and %d saves, want none", name, j.opener.opened, j.store.saves)
 		}
 	}
 }

@@ -30,7 +30,8 @@ func TestTemporaryFailuresAreRetried(t *testing.T) {
 			p := newJob(t, source, sink).mustRun()
 			checkContent(t, sink, image)
 			if got := count(p.Retries); got != 4*5 || p.Retries.Sum() != got || p.Chunks.Sent != 5 {
-				t.Errorf("%s: counted %+v, %+v", code, p.Retries, p.Chunks)
+				t.Errorf("%s: got retries %+v and %+v, want 20 of one kind and 5 chunks sent",
+					code, p.Retries, p.Chunks)
 			}
 		})
 	}
@@ -48,7 +49,7 @@ func TestRetriesEndWithThePolicy(t *testing.T) {
 			started := time.Now()
 			newJob(t, newMemImage(randomBytes(10)), sink).mustFail(code)
 			if took := time.Since(started); took > patience || took < patience-2*flow.DefaultPolicy.Cap {
-				t.Errorf("%s: gave up after %s of %s", code, took, patience)
+				t.Errorf("%s: gave up after %s, want about %s", code, took, patience)
 			}
 		})
 	}
@@ -68,7 +69,7 @@ func TestUnreachableEndpointFailsSoonAtFirst(t *testing.T) {
 			started := time.Now()
 			j.mustFail(transfer.CodeUnreachable)
 			if took := time.Since(started); took > flow.DefaultPolicy.Connect {
-				t.Errorf("%s: it took %s", end, took)
+				t.Errorf("%s: gave up after %s, want at most %s", end, took, flow.DefaultPolicy.Connect)
 			}
 		})
 	}
@@ -136,7 +137,7 @@ func TestPermanentFailuresAreNotRetried(t *testing.T) {
 		j := newJob(t, newMemImage(randomBytes(10)), sink)
 		j.mustFail(code)
 		if n := sink.total(sink.writes); n != 1 || sink.commits != 0 {
-			t.Errorf("%s: %d writes, %d commits", code, n, sink.commits)
+			t.Errorf("%s: got %d writes and %d commits, want 1 and 0", code, n, sink.commits)
 		}
 	}
 }
@@ -154,7 +155,7 @@ func TestRetryAfterIsWaited(t *testing.T) {
 		started := time.Now()
 		newJob(t, newMemImage(randomBytes(10)), sink).mustRun()
 		if took := time.Since(started); took < time.Minute || took > time.Minute+5*time.Second {
-			t.Errorf("it waited %s", took)
+			t.Errorf("waited %s, want about a minute", took)
 		}
 	})
 }
@@ -198,10 +199,11 @@ func TestBusyDriveGetsOneCallAtATime(t *testing.T) {
 		p := j.mustRun()
 		checkContent(t, sink, image)
 		if most != 1 || asked == 0 || p.Retries.Conflict == 0 {
-			t.Errorf("%d calls at once asked for a busy drive, %d in all; counted %+v", most, asked, p.Retries)
+			t.Errorf("got %d calls at once to a busy drive, %d in all, retries %+v; want one at once",
+				most, asked, p.Retries)
 		}
 		if took := time.Since(busyFrom); took > time.Minute+flow.DefaultPolicy.Cap*2+5*time.Second {
-			t.Errorf("it took %s", took)
+			t.Errorf("took %s, want about a minute", took)
 		}
 	})
 }
@@ -229,7 +231,7 @@ func TestNotFoundIsRetriedOnlyForANewDrive(t *testing.T) {
 			}
 			err := j.run(t.Context(), nil)
 			if transfer.CodeOf(err) != tc.code {
-				t.Errorf("%+v: %v", tc, err)
+				t.Errorf("%+v: got %v, want code %q", tc, err, tc.code)
 			}
 		})
 	}
@@ -271,14 +273,14 @@ func TestFlippedBitsAreFoundAndRewritten(t *testing.T) {
 				if tc.code != "" {
 					f := j.mustFail(tc.code)
 					if f.Offset == nil || *f.Offset != 2*chunkSize+17 || f.Hint == "" || sink.commits != 0 {
-						t.Errorf("failed with %+v", f)
+						t.Errorf("got %+v, want the offset of the bit, a hint and no commit", f)
 					}
 					return
 				}
 				p := j.mustRun()
 				checkContent(t, sink, image)
 				if p.Chunks.Sent != tc.sent || p.Retries.Mismatch == 0 || !p.Verified {
-					t.Errorf("counted %+v, %+v", p.Chunks, p.Retries)
+					t.Errorf("got %+v and %+v, want %d sent, a mismatch, verified", p.Chunks, p.Retries, tc.sent)
 				}
 			})
 		}
@@ -320,7 +322,7 @@ func TestFullDownloadReadsUntilTwoReadsAgree(t *testing.T) {
 		j.spec.Kind, j.spec.Verify = transfer.Download, transfer.VerifyFull
 		p := j.mustRun()
 		if checkContent(t, sink, image); p.Retries.Mismatch == 0 {
-			t.Errorf("%s: counted %+v", name, p.Retries)
+			t.Errorf("%s: got retries %+v, want a mismatch", name, p.Retries)
 		}
 	}
 	source := newMemImage(image)
@@ -354,16 +356,17 @@ func TestCloneMakesOneDriveAndComparesIt(t *testing.T) {
 			err := j.run(t.Context(), nil)
 			p := j.store.saved.Progress
 			if made.total(made.writes) > 0 || p.Drive != "uuid" || refused.Load() != 4 || p.Retries.Conflict != 4 {
-				t.Errorf("%d writes, drive %q, %+v", made.total(made.writes), p.Drive, p.Retries)
+				t.Errorf("got %d writes, drive %q, retries %+v; want 0, \"uuid\", 4 conflicts",
+					made.total(made.writes), p.Drive, p.Retries)
 			}
 			if want := map[bool]transfer.Code{true: transfer.CodeMismatch}[differs]; transfer.CodeOf(err) != want || p.Verified == differs {
-				t.Errorf("it ended with %v, verified %v", err, p.Verified)
+				t.Errorf("got %v, verified %v; want code %q, %v", err, p.Verified, want, !differs)
 			}
 			// Retried, it does not clone again.
 			j.opener.source = newMemImage(image)
 			_ = j.run(t.Context(), nil)
 			if j.opener.opened["provision"] != 3 {
-				t.Errorf("cloned %d times", j.opener.opened["provision"]-2)
+				t.Errorf("got %d clones, want 1", j.opener.opened["provision"]-2)
 			}
 		})
 	}

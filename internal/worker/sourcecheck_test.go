@@ -75,10 +75,10 @@ func TestTouchedSourceIsReadAgain(t *testing.T) {
 			j.spec.Concurrency = 1
 			err := j.run(t.Context(), nil)
 			if transfer.CodeOf(err) != tc.code {
-				t.Fatalf("it ended with %v", err)
+				t.Fatalf("got %v, want code %q", err, tc.code)
 			}
 			if reads := source.total(source.reads); tc.code == "" && reads != 10*(1+tc.touches) {
-				t.Errorf("%d chunks were read", reads)
+				t.Errorf("got %d reads of chunks, want %d", reads, 10*(1+tc.touches))
 			}
 		})
 	}
@@ -113,7 +113,7 @@ func TestResumeComparesATouchedSource(t *testing.T) {
 			code = transfer.CodeSourceChanged
 		}
 		if err := j.run(t.Context(), nil); transfer.CodeOf(err) != code {
-			t.Errorf("changed %t: it ended with %v", changed, err)
+			t.Errorf("changed %t: got %v, want code %q", changed, err, code)
 		}
 		if !changed {
 			checkContent(t, sink, image)
@@ -152,13 +152,13 @@ func TestUndetectedChangesAreReported(t *testing.T) {
 		j := newJob(t, source, newMemImage(nil))
 		j.spec.Verify = tc.verify
 		if err := j.run(t.Context(), nil); transfer.CodeOf(err) != tc.code {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: got %v, want code %q", name, err, tc.code)
 		}
 		if got := strings.Join(j.store.saved.Progress.Warnings, "\n"); got != tc.words {
-			t.Errorf("%s: it says %q", name, got)
+			t.Errorf("%s: got warnings %q, want %q", name, got, tc.words)
 		}
 		if want := tc.verify == transfer.VerifyFull; (source.dropped == 1) != want {
-			t.Errorf("%s: the cache was dropped %d times", name, source.dropped)
+			t.Errorf("%s: got %d drops of the cache, want one only with full verification", name, source.dropped)
 		}
 	}
 }

@@ -35,13 +35,15 @@ func TestCancelEndsWaits(t *testing.T) {
 			})
 			err := j.run(ctx, nil)
 			if transfer.CodeOf(err) != transfer.CodeWaitTimeout || time.Since(ended) > 0 {
-				t.Errorf("%s: %v, after %s", code, err, time.Since(ended))
+				t.Errorf("%s: got %v, %s after the cancel; want code %s at once",
+					code, err, time.Since(ended), transfer.CodeWaitTimeout)
 			}
 			// Some of those that the drive took may still have had to be read back when it became
 			// busy.
 			p, saved := j.store.saved.Progress, len(j.store.saved.Entries)
 			if saved > 10 || saved <= 10-lanes || p.Chunks.Done != int64(saved) || p.Retries.Sum() == 0 {
-				t.Errorf("%s: %d chunks were saved, %+v, %+v", code, saved, p.Chunks, p.Retries)
+				t.Errorf("%s: got %d chunks saved, %+v, %+v; want those done, at most 10",
+					code, saved, p.Chunks, p.Retries)
 			}
 		})
 	}
@@ -55,7 +57,7 @@ func TestDrainedWorkerBeginsNoChunk(t *testing.T) {
 		sink := newMemImage(nil)
 		err := newJob(t, source, sink).run(t.Context(), drain)
 		if transfer.CodeOf(err) != transfer.CodeDrained || sink.total(sink.writes) != 0 || sink.commits != 0 || sink.discards != 0 {
-			t.Errorf("%v, %d writes", err, sink.total(sink.writes))
+			t.Errorf("got %v and %d writes, want code drained and none", err, sink.total(sink.writes))
 		}
 	}
 }
@@ -86,10 +88,11 @@ func TestDrainFinishesSlowChunks(t *testing.T) {
 			drain := make(chan struct{})
 			time.AfterFunc(time.Second, func() { close(drain) })
 			if err := j.run(t.Context(), drain); transfer.CodeOf(err) != transfer.CodeDrained {
-				t.Errorf("it ended with %v", err)
+				t.Errorf("got %v, want code %s", err, transfer.CodeDrained)
 			}
 			if len(m.order) != lanes || len(j.store.saved.Entries) != lanes || m.commits != 0 {
-				t.Errorf("%d chunks were written, %d saved", len(m.order), len(j.store.saved.Entries))
+				t.Errorf("got %d chunks written and %d saved, want %d of each",
+					len(m.order), len(j.store.saved.Entries), lanes)
 			}
 			m.onWrite, m.order = nil, nil
 			p := j.mustRun()
@@ -129,11 +132,12 @@ func TestCrashCostIsBounded(t *testing.T) {
 				}
 				slices.Sort(costs)
 				if most := costs[len(costs)-1]; most > maxUnsaved+lanes || len(j.store.saved.Entries) != 1000 {
-					t.Errorf("%s a chunk, %s a save: %d chunks were not saved at one time; in the end %d were",
-						chunk, save, most, len(j.store.saved.Entries))
+					t.Errorf("%s a chunk, %s a save: got %d chunks unsaved at once and %d saved, want at most %d and 1000",
+						chunk, save, most, len(j.store.saved.Entries), maxUnsaved+lanes)
 				}
 				if median := costs[len(costs)/2]; save < chunk && median >= maxUnsaved/2 {
-					t.Errorf("%s a chunk, %s a save: %d chunks are not saved at the median", chunk, save, median)
+					t.Errorf("%s a chunk, %s a save: got a median of %d unsaved chunks, want less than %d",
+						chunk, save, median, maxUnsaved/2)
 				}
 			})
 		}
@@ -184,7 +188,7 @@ func TestChunksWithoutTheStoreAreBounded(t *testing.T) {
 			}
 			j.mustRun()
 			if during > most+2*lanes {
-				t.Errorf("%d chunks were done in an hour without the store, not %d", during, most)
+				t.Errorf("got %d chunks in an hour without the store, want about %d", during, most)
 			}
 		})
 	}
@@ -204,7 +208,7 @@ func TestFencedAttemptCompletesNothing(t *testing.T) {
 		}
 		j.mustFail(transfer.CodeFenced)
 		if sink.commits != 0 || sink.discards != 0 {
-			t.Errorf("save %d: %d commits, %d discards", last, sink.commits, sink.discards)
+			t.Errorf("save %d: got %d commits and %d discards, want none", last, sink.commits, sink.discards)
 		}
 	}
 }
@@ -217,7 +221,7 @@ func TestFinalStoreErrorEndsTheAttempt(t *testing.T) {
 		j.store.onSave = func(int) error { return failure(code) }
 		j.mustFail(code)
 		if sink.total(sink.writes) != 0 || len(j.opener.opened) != 0 {
-			t.Errorf("%s: %d chunks were written, opened %v", code, sink.total(sink.writes), j.opener.opened)
+			t.Errorf("%s: got %d writes and calls %v, want none", code, sink.total(sink.writes), j.opener.opened)
 		}
 	}
 }
@@ -252,7 +256,7 @@ func TestLoadWaitsForTheStore(t *testing.T) {
 			w := New(Config{Opener: j.opener, Policy: j.policy, Log: zap.NewNop()})
 			err := w.Run(t.Context(), nil, Job{ID: "job", Spec: j.spec}, store)
 			if transfer.CodeOf(err) != want || (want != "") != (j.opener.opened["source"] == 0) {
-				t.Errorf("%s: %v, opened %v", code, err, j.opener.opened)
+				t.Errorf("%s: got %v and calls %v, want code %q", code, err, j.opener.opened, want)
 			}
 		})
 	}

@@ -36,7 +36,7 @@ func TestCutStreamIsNotComplete(t *testing.T) {
 		sink := newMemImage(nil)
 		newJob(t, &cutStream{newStream(randomBytes(9 * chunkSize)), 4, err}, sink).mustFail(code)
 		if sink.commits != 0 || sink.discards != 0 {
-			t.Errorf("%s: %d commits, %d discards", code, sink.commits, sink.discards)
+			t.Errorf("%s: got %d commits and %d discards, want none", code, sink.commits, sink.discards)
 		}
 	}
 }
@@ -79,10 +79,11 @@ func TestTooLargeStreamIsDiscarded(t *testing.T) {
 		sink.capacity = 3 * chunkSize
 		err := j.run(t.Context(), nil)
 		if discarded := sink.discards > 0; transfer.CodeOf(err) != code || discarded != (code != "") || discarded == (sink.commits > 0) {
-			t.Errorf("%d bytes: %v, %d discards, %d commits", size, err, sink.discards, sink.commits)
+			t.Errorf("%d bytes: got %v, %d discards, %d commits; want code %q",
+				size, err, sink.discards, sink.commits, code)
 		}
 		if len(sink.data) > 3*chunkSize {
-			t.Errorf("%d bytes were written", len(sink.data))
+			t.Errorf("got %d bytes written, want at most %d", len(sink.data), 3*chunkSize)
 		}
 	}
 }
@@ -113,7 +114,8 @@ func TestChangedChunkOfAStreamFails(t *testing.T) {
 	j.spec.Verify = transfer.VerifyFull
 	f := j.mustFail(transfer.CodeMismatch)
 	if f.Offset == nil || *f.Offset != 7*chunkSize || sink.commits != 0 || sink.total(sink.writes) != 20 || read.Load() < 20 {
-		t.Errorf("failed with %+v, %d commits, %d writes", f, sink.commits, sink.total(sink.writes))
+		t.Errorf("got %+v, %d commits, %d writes; want the chunk's offset, 0 and 20",
+			f, sink.commits, sink.total(sink.writes))
 	}
 }
 
@@ -137,11 +139,11 @@ func TestRetriesKeepTheOrder(t *testing.T) {
 		checkContent(t, m, image)
 		for i, index := range m.order {
 			if int64(i) != index {
-				t.Fatalf("the chunks came as %v", m.order)
+				t.Fatalf("got write order %v, want ascending", m.order)
 			}
 		}
 		if p.Retries != (transfer.Retries{Conflict: 40, Network: 14}) || p.Verified {
-			t.Errorf("counted %+v", p.Retries)
+			t.Errorf("got retries %+v, want 40 conflicts and 14 of the network", p.Retries)
 		}
 	})
 }
@@ -158,6 +160,6 @@ func TestCommitMayVerify(t *testing.T) {
 	m := newMemImage(nil)
 	p := newJob(t, newMemImage(randomBytes(3*chunkSize+1)), verifyingSink{orderedSink{m}}).mustRun()
 	if !p.Verified || p.Chunks.Verified != 4 {
-		t.Errorf("verified: %v, %+v", p.Verified, p.Chunks)
+		t.Errorf("got verified %v and %+v, want true and 4 chunks verified", p.Verified, p.Chunks)
 	}
 }

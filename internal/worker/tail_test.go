@@ -43,7 +43,7 @@ func TestOldTailBecomesZeros(t *testing.T) {
 				p := j.mustRun()
 				checkContent(t, sink, withTail(image, capacity))
 				if c := p.Chunks; c.Done != c.Total || mode != transfer.VerifyNone && c.Verified != c.Total {
-					t.Errorf("%s of %d bytes, %s: counted %+v", name, size, mode, c)
+					t.Errorf("%s of %d bytes, %s: got %+v, want all chunks done and verified", name, size, mode, c)
 				}
 				if p.Tail.Bytes != int64(capacity-size) || p.Tail.Kept || size < 10*chunkSize && sink.writes[20] != 0 {
 					t.Errorf("%s of %d bytes, %s: tail %+v, zeros written %d times",
@@ -66,7 +66,7 @@ func TestKeepTailLeavesTheTail(t *testing.T) {
 	p := j.mustRun()
 	checkContent(t, sink, append(bytes.Clone(image), old[len(image):]...))
 	if p.Tail.Bytes != 25*chunkSize-512 || !p.Tail.Kept || p.Tail.Cleared != 0 || p.Chunks.Total != 6 {
-		t.Errorf("tail %+v, counted %+v", p.Tail, p.Chunks)
+		t.Errorf("got tail %+v and %+v, want it kept and 6 chunks", p.Tail, p.Chunks)
 	}
 }
 
@@ -86,10 +86,10 @@ func TestTailOfANewDriveIsSampled(t *testing.T) {
 			read, written := sink.total(sink.reads), sink.total(sink.writes)
 			sampled := mode != transfer.VerifyWritten || read >= 7 && read <= 6+2*zeroSamples
 			if name == "blank" && (written != 6 || !sampled) {
-				t.Errorf("%s, %s: %d reads, %d writes", name, mode, read, written)
+				t.Errorf("%s, %s: got %d reads and %d writes, want a sample and 6 writes", name, mode, read, written)
 			}
 			if !p.Tail.IsZero() || !p.Verified {
-				t.Errorf("%s, %s: tail %+v, verified %v", name, mode, p.Tail, p.Verified)
+				t.Errorf("%s, %s: got tail %+v, verified %v; want no tail, true", name, mode, p.Tail, p.Verified)
 			}
 		}
 	}
@@ -127,10 +127,10 @@ func TestTailIsResumed(t *testing.T) {
 		checkContent(t, sink, withTail(image, capacity))
 		p := j.store.saved.Progress
 		if p.Chunks.Done != p.Chunks.Total || p.Chunks.Total != 151 || done < 90 {
-			t.Errorf("doubted %v: counted %+v after %d", doubted, p.Chunks, done)
+			t.Errorf("doubted %v: got %+v after %d, want all 151 chunks done after 90 or more", doubted, p.Chunks, done)
 		}
 		if n := sink.reads[70]; (n > 0) != doubted {
-			t.Errorf("doubted %v: a chunk of the tail that is done was read %d times", doubted, n)
+			t.Errorf("doubted %v: got %d reads of a done chunk of the tail, want some only in doubt", doubted, n)
 		}
 	}
 }
@@ -156,7 +156,7 @@ func TestTailOfAShorterStreamIsCleared(t *testing.T) {
 		}
 		s := &claimStore{fail: func(int) error { return nil }}
 		if err := runWithClaims(t, j, s); err == nil {
-			t.Fatal("the first attempt succeeded")
+			t.Fatal("the first attempt succeeded, want an error")
 		}
 		sink.onRead, j.opener.open = nil, nil
 		image := randomBytes(10*chunkSize + 512)
@@ -186,7 +186,8 @@ func TestTailIsReportedBeforeTheFirstWrite(t *testing.T) {
 	}
 	p := j.mustRun()
 	if before.Bytes != 2<<20-5*chunkSize || p.Tail.Cleared == 0 || !slices.Equal(before.Found, p.Tail.Found) {
-		t.Errorf("announced %+v, then %+v", before, p.Tail)
+		t.Errorf("got tail %+v at the first write and %+v at the end, want the same content and cleared bytes",
+			before, p.Tail)
 	}
 	for _, want := range []string{
 		"MBR partition table", "partition 1 of 512k at 1048576 (ext2/3/4)", "backup of a GPT partition table",

@@ -77,7 +77,7 @@ func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
 		j.mustRun()
 		checkContent(t, sink, image)
 		if took := time.Since(began); took >= chunks*each {
-			t.Errorf("it took %s, more than the copying", took)
+			t.Errorf("took %s, want less than the copy's %s", took, chunks*each)
 		}
 		for i := range int64(chunks) {
 			wrote, written := writes[i]
@@ -100,7 +100,7 @@ func TestCleanTakeoverWaitsForNothing(t *testing.T) {
 		sink := newMemImage(nil)
 		newJob(t, newMemImage(randomBytes(6*chunkSize)), sink).mustRun()
 		if took := time.Since(began); took > 0 || sink.total(sink.reads) != 6 {
-			t.Errorf("it took %s and %d reads", took, sink.total(sink.reads))
+			t.Errorf("got %s and %d reads, want no wait and 6 reads", took, sink.total(sink.reads))
 		}
 	})
 }
@@ -118,10 +118,10 @@ func TestDrainWhileBytesMayArrive(t *testing.T) {
 		began := time.Now()
 		err := j.run(t.Context(), drain)
 		if transfer.CodeOf(err) != transfer.CodeDrained || time.Since(began) != after {
-			t.Errorf("after %s: %v", time.Since(began), err)
+			t.Errorf("after %s: got %v; want code %s after %s", time.Since(began), err, transfer.CodeDrained, after)
 		}
 		if sink.commits > 0 {
-			t.Error("the target was completed before the wait was over")
+			t.Error("the target was completed before the wait was over, want no commit")
 		}
 		sink.data[0] = 0
 		j.mustRun()
@@ -140,7 +140,7 @@ func TestComparisonWaitsForNothing(t *testing.T) {
 		began := time.Now()
 		j.mustRun()
 		if took := time.Since(began); took > 0 {
-			t.Errorf("it took %s", took)
+			t.Errorf("took %s, want no wait", took)
 		}
 	})
 }

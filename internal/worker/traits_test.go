@@ -56,14 +56,15 @@ func TestFlushedTargetIsReadBackAndRepaired(t *testing.T) {
 				sink.mu.Lock()
 				defer sink.mu.Unlock()
 				if sink.flushes == 0 {
-					t.Error("read back before a flush")
+					t.Error("read back before a flush, want after")
 				}
 				return nil
 			}
 			p := newJob(t, newMemImage(image), sink).mustRun()
 			checkContent(t, m, image)
 			if !p.Verified || p.Chunks.Verified != p.Chunks.Total || sink.flushes == 0 {
-				t.Errorf("verified %v, %+v, %d flushes", p.Verified, p.Chunks, sink.flushes)
+				t.Errorf("got verified %v, %+v, %d flushes; want true, all chunks verified, at least 1",
+					p.Verified, p.Chunks, sink.flushes)
 			}
 		})
 	}
@@ -71,7 +72,7 @@ func TestFlushedTargetIsReadBackAndRepaired(t *testing.T) {
 	sink.corruptWrite = flip(1 << 30)
 	newJob(t, newMemImage(randomBytes(5*chunkSize)), sink).mustFail(transfer.CodeMismatch)
 	if sink.commits > 0 {
-		t.Error("a target that always differs was committed")
+		t.Error("a target that always differs was committed, want no commit")
 	}
 }
 
@@ -92,13 +93,13 @@ func TestLedgerHasOnlyWhatIsFlushed(t *testing.T) {
 		stored := int64(len(sink.flushed)) / chunkSize
 		sink.mu.Unlock()
 		if n := int64(len(j.store.saved.Entries)); n > stored {
-			t.Errorf("%d chunks in the ledger, %d are flushed", n, stored)
+			t.Errorf("got %d chunks in the ledger, want at most the %d that are flushed", n, stored)
 		}
 		return nil
 	}
 	j.mustFail(transfer.CodeRefused)
 	if len(j.store.saved.Entries) == 0 {
-		t.Error("nothing was saved of what was flushed as the target was closed")
+		t.Error("got no saved chunks, want those that were flushed on closing")
 	}
 	m.onWrite = nil
 	j.mustRun()
@@ -112,7 +113,7 @@ func TestCompletedTargetIsReadBack(t *testing.T) {
 		m.corruptWrite = flip(wrong)
 		m.onRead = func(context.Context, transfer.Chunk, int) error {
 			if m.commits == 0 {
-				t.Error("read back before the commit")
+				t.Error("read back before the commit, want after")
 			}
 			return nil
 		}
@@ -123,7 +124,7 @@ func TestCompletedTargetIsReadBack(t *testing.T) {
 			continue
 		}
 		if p := j.mustRun(); !p.Verified || p.Chunks.Verified != 21 {
-			t.Errorf("verified %v, %+v", p.Verified, p.Chunks)
+			t.Errorf("got verified %v and %+v, want true and 21 chunks verified", p.Verified, p.Chunks)
 		}
 	}
 }
@@ -194,7 +195,7 @@ func TestCopyOfARangeCarriesNoOtherChunk(t *testing.T) {
 		want := int(min(r.end, 21) - r.first)
 		for _, i := range sink.order {
 			if i < r.first || i >= r.end {
-				t.Errorf("%v: chunk %d was written", r, i)
+				t.Errorf("%v: chunk %d was written, want only chunks of the range", r, i)
 			}
 		}
 		if len(sink.order) != want {

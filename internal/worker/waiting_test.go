@@ -62,19 +62,20 @@ func TestRequestedWaitIsWaitedAndShown(t *testing.T) {
 			}
 			checkContent(t, sink, image)
 			if took := time.Since(began); took < asked || took > asked+3*time.Minute {
-				t.Errorf("%s: it took %s", code, took)
+				t.Errorf("%s: took %s, want about %s", code, took, asked)
 			}
 			if len(seen.seen) == 0 || !strings.Contains(seen.seen[0].Cause, "closed for maintenance") {
-				t.Fatalf("%s: shown was %+v", code, seen.seen)
+				t.Fatalf("%s: got waits %+v, want the endpoint's cause", code, seen.seen)
 			}
 			w := seen.seen[0]
 			if w.Since.Before(began.Truncate(time.Second)) || w.Until.Before(open.Add(-time.Second)) ||
 				!w.GivesUp.After(w.Until) {
-				t.Errorf("%s: shown was %+v, while the endpoint was closed until %s", code, w, open)
+				t.Errorf("%s: got %+v, want a wait until %s", code, w, open)
 			}
 			p := j.store.saved.Progress
 			if waited := time.Duration(p.Waited); p.Waiting != nil || waited < asked || waited > asked+2*time.Minute {
-				t.Errorf("%s: at the end it waits for %+v, and has waited %s", code, p.Waiting, waited)
+				t.Errorf("%s: at the end got %+v and %s waited, want no wait and about %s",
+					code, p.Waiting, waited, asked)
 			}
 		})
 	}
@@ -96,7 +97,7 @@ func TestRepeatedShortWaitsAreShown(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(seen.seen) == 0 || seen.seen[0].GivesUp.Sub(seen.seen[0].Since) != flow.DefaultPolicy.Busy {
-			t.Errorf("shown was %+v", seen.seen)
+			t.Errorf("got waits %+v, want one with the limit for a busy drive", seen.seen)
 		}
 	})
 }
@@ -124,7 +125,8 @@ func TestRequestedWaitsAreBounded(t *testing.T) {
 				code, least, most = transfer.CodeDeadline, deadline, deadline
 			}
 			if took := time.Since(began); transfer.CodeOf(err) != code || took < least || took > most {
-				t.Errorf("with a deadline of %s: %v after %s", deadline, err, took)
+				t.Errorf("deadline %s: got %v after %s, want code %s after %s to %s",
+					deadline, err, took, code, least, most)
 			}
 		})
 	}
@@ -151,7 +153,7 @@ func TestDrainEndsALongWait(t *testing.T) {
 			time.AfterFunc(time.Minute, func() { close(drain) })
 			err := j.run(t.Context(), drain)
 			if took := time.Since(began); transfer.CodeOf(err) != transfer.CodeDrained || took > 2*time.Minute {
-				t.Errorf("ordered %t: %v after %s", ordered, err, took)
+				t.Errorf("ordered %t: got %v after %s, want code drained within 2m", ordered, err, took)
 			}
 		})
 	}

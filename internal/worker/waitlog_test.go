@@ -36,16 +36,16 @@ func TestSilentEndpointIsShown(t *testing.T) {
 		}
 		if len(seen.seen) != 1 || seen.seen[0].Word() != "silent" ||
 			!strings.Contains(seen.seen[0].Cause, "no byte moves to or from e") {
-			t.Fatalf("shown was %+v", seen.seen)
+			t.Fatalf("got waits %+v, want one for a silent endpoint", seen.seen)
 		}
 		if since := seen.seen[0].Since.Sub(began); since < -time.Millisecond || since > time.Second {
-			t.Errorf("silent since %s after the beginning", since)
+			t.Errorf("silent since %s after the beginning, want less than 1s", since)
 		}
 		if n, m := logs.FilterMessage("job waiting").Len(), logs.FilterMessage("job wait ended").Len(); n != 1 || m != 1 {
-			t.Errorf("logged %d times that it waits, %d that it goes on", n, m)
+			t.Errorf("got %d lines for the wait and %d for its end, want 1 and 1", n, m)
 		}
 		if w := j.store.saved.Progress.Waiting; w != nil {
-			t.Errorf("at the end it waits for %+v", w)
+			t.Errorf("at the end got wait %+v, want none", w)
 		}
 	})
 }
@@ -67,13 +67,13 @@ func TestBusyDriveIsLogged(t *testing.T) {
 		j.mustRun()
 		all := logs.FilterMessage("job waiting").All()
 		if len(all) != 1 {
-			t.Fatalf("logged %d times", len(all))
+			t.Fatalf("got %d lines, want 1", len(all))
 		}
 		fields := all[0].ContextMap()
 		since, _ := fields["since"].(time.Time)
 		end, _ := fields["gives_up"].(time.Time)
 		if fields["for"] != "busy" || end.Sub(since) != flow.DefaultPolicy.Busy {
-			t.Errorf("logged %v", fields)
+			t.Errorf("got fields %v, want busy until the policy's limit", fields)
 		}
 	})
 }

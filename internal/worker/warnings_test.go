@@ -45,7 +45,7 @@ func TestDigestOfTheCompressedFileIsAccepted(t *testing.T) {
 	f := j.mustFail(transfer.CodeMismatch)
 	for _, word := range []string{sha256Hex(image), "compressed file " + stored, j.spec.SHA256} {
 		if !strings.Contains(f.Message, word) {
-			t.Errorf("%q does not say %s", f.Message, word)
+			t.Errorf("got %q, want %s in it", f.Message, word)
 		}
 	}
 }
@@ -121,6 +121,6 @@ func TestUnreadablePartitionTableIsNoFailure(t *testing.T) {
 	calls := 0
 	j := newJob(t, newMemImage(image), tableless{sink, &calls})
 	if p := j.mustRun(); len(p.Warnings) > 0 || calls == 0 {
-		t.Errorf("warnings %q after %d calls", p.Warnings, calls)
+		t.Errorf("got warnings %q after %d calls, want none after at least 1", p.Warnings, calls)
 	}
 }

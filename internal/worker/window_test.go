@@ -45,12 +45,12 @@ func TestThroughputIsNearTheBestAtAnyLatency(t *testing.T) {
 			j := newJob(t, newMemImage(randomBytes(count*chunkSize)), sink)
 			j.mustRun()
 			if m := int(most.Load()); m < want[0] || m > 16 {
-				t.Errorf("latency %s: %d at the most", latency, m)
+				t.Errorf("latency %s: got %d in flight, want %d to 16", latency, m, want[0])
 			}
 			took := time.Since(started)
 			best := max(perChunk, (perChunk+latency)/16) * count
 			if took > best*115/100 {
-				t.Errorf("latency %s: it took %s, the best is %s", latency, took, best)
+				t.Errorf("latency %s: took %s, want at most 15%% more than %s", latency, took, best)
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func TestBothDirectionsAreBusy(t *testing.T) {
 			j.mustRun()
 			took, best := time.Since(started), count*perChunk
 			if took.Seconds() > best.Seconds()*atMost {
-				t.Errorf("with %d in flight it took %s, the best is %s", concurrency, took, best)
+				t.Errorf("%d in flight: took %s, want about %s", concurrency, took, best)
 			}
 		})
 	}
@@ -112,7 +112,7 @@ func TestSlowDriveGetsMostCallsForWriting(t *testing.T) {
 		j.spec.Concurrency = inFlight
 		j.mustRun()
 		if took, best := time.Since(started), count/inFlight*perWrite; took > best*115/100 {
-			t.Errorf("it took %s, the best is %s", took, best)
+			t.Errorf("took %s, want about %s", took, best)
 		}
 	})
 }
@@ -132,7 +132,7 @@ func TestSlowChunksDoNotGrowTheWindow(t *testing.T) {
 		sink.onWrite, sink.onRead = counted(oneWay(slowChunk/2)), counted(oneWay(slowChunk/2))
 		newJob(t, newMemImage(randomBytes(100*chunkSize)), sink).mustRun()
 		if m := most.Load(); m != firstInFlight {
-			t.Errorf("%d in flight", m)
+			t.Errorf("got %d in flight, want %d", m, firstInFlight)
 		}
 	})
 }
