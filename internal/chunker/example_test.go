@@ -30,7 +30,8 @@ func ExampleChunks() {
 	// chunk 2: 2M at 8M, hole true
 }
 
-// A file system may store zeros in an extent. A chunk of zeros need not be written to a blank drive.
+// A file system may store zeros in an extent. A chunk of zeros need not be written to a blank
+// drive.
 func ExampleIsZero() {
 	chunk := make([]byte, 4<<20)
 	fmt.Println(chunker.IsZero(chunk))

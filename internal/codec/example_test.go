@@ -34,8 +34,8 @@ func Example() {
 	// equal: true error: <nil>
 }
 
-// With CompressionAuto a first part of the chunk is sent plain, to measure the link. The rest of the
-// chunk is encoded as that measurement suggests.
+// With CompressionAuto the first part of a chunk is sent plain, to measure the link. The rest of
+// the chunk is encoded as that measurement suggests.
 func ExampleCodec_Probe() {
 	chunk := bytes.Repeat([]byte("boot sector "), 1<<18)
 	encoder := codec.NewCodec(transfer.CompressionAuto)

@@ -143,7 +143,8 @@ func TestExploreIntervalGrows(t *testing.T) {
 			s.explore.every = 2 * tuning.exploreEvery
 			repeated(17, arrives(true, 4*mib, took))(s)
 			if s.explore.every != want {
-				t.Errorf("after a trial with %s a chunk: got one exploration in %d, want one in %d", took, s.explore.every, want)
+				t.Errorf("after a trial with %s a chunk: got one exploration in %d, want one in %d", took,
+					s.explore.every, want)
 			}
 		})
 	}

@@ -29,8 +29,8 @@ func ExampleWindow() {
 	// after a response of 429: 4
 }
 
-// A call has failed with a server error. Retry repeats it until it succeeds, fails in another way, or
-// has failed for longer than the policy allows.
+// A call has failed with a server error. Retry repeats it until it succeeds, fails in another way,
+// or has failed for longer than the policy allows.
 func ExampleRetry() {
 	policy := flow.DefaultPolicy
 	policy.Base = time.Millisecond

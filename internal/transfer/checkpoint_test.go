@@ -5,15 +5,15 @@ import (
 	"testing"
 )
 
-// TestCheckpointIsValidated takes what attempts save, and no sizes and chunks that cannot be.
-func TestCheckpointIsValidated(t *testing.T) {
+// TestValidateAcceptsWhatAttemptsSave, and rejects impossible sizes and chunks.
+func TestValidateAcceptsWhatAttemptsSave(t *testing.T) {
 	for name, tc := range map[string]struct {
 		at Checkpoint
 		ok bool
 	}{
 		"of a new job":         {Checkpoint{}, true},
-		"of a drive asked for": {Checkpoint{Plan: Plan{DriveRequested: true}}, true},
-		"settled": {
+		"of a requested drive": {Checkpoint{Plan: Plan{DriveRequested: true}}, true},
+		"after the first chunks": {
 			Checkpoint{Plan: Plan{ChunkSize: 4 << 20, Size: 10 << 40}, Entries: []Entry{{Index: 0}, {Index: 9}}},
 			true,
 		},
@@ -35,7 +35,7 @@ func TestCheckpointIsValidated(t *testing.T) {
 		"huge index, no plan": {Checkpoint{Entries: []Entry{{Index: math.MaxInt64}}}, false},
 	} {
 		if err := tc.at.Validate(); (err == nil) != tc.ok || !tc.ok && CodeOf(err) != CodeInvalid {
-			t.Errorf("%s: got %v", name, err)
+			t.Errorf("%s: got %v, want valid %t", name, err, tc.ok)
 		}
 	}
 }

@@ -11,45 +11,49 @@ import (
 	"time"
 )
 
-// TestExitStatus holds the codes against the table of exit codes that users rely on.
-func TestExitStatus(t *testing.T) {
+// TestExitStatusesAreStable: users rely on them.
+func TestExitStatusesAreStable(t *testing.T) {
 	want := map[Code]int{
-		"": 0, CodeInvalid: 2, CodeExists: 2, CodeForbidden: 2, CodeUnreachable: 3, CodeUntrusted: 3, CodeUnauthorized: 4, CodeMismatch: 5,
-		CodeNotFound: 6, CodeCanceled: 7, CodeWaitTimeout: 8, CodeConflict: 1, CodeTimeout: 1, CodeThrottled: 1, CodeServer: 1,
-		CodeNetwork: 1, CodeProtocol: 1, CodeRefused: 1, CodeSourceChanged: 1, CodeNoSpace: 1, CodeWorkerLost: 1, CodeFenced: 1,
-		CodeDrained: 1, CodeDeadline: 1, CodeInternal: 1, CodeFailed: 1, "of a later version": 1,
+		"": 0, CodeInvalid: 2, CodeExists: 2, CodeForbidden: 2, CodeUnreachable: 3, CodeUntrusted: 3,
+		CodeUnauthorized: 4, CodeMismatch: 5, CodeNotFound: 6, CodeCanceled: 7, CodeWaitTimeout: 8,
+		CodeConflict: 1, CodeTimeout: 1, CodeThrottled: 1, CodeServer: 1, CodeNetwork: 1, CodeProtocol: 1,
+		CodeRefused: 1, CodeSourceChanged: 1, CodeNoSpace: 1, CodeWorkerLost: 1, CodeFenced: 1, CodeDrained: 1,
+		CodeDeadline: 1, CodeInternal: 1, CodeFailed: 1, "of a later version": 1,
 	}
 	for code, status := range want {
 		if got := code.ExitStatus(); got != status {
-			t.Errorf("%q exits with %d, want %d", code, got, status)
+			t.Errorf("%q: got exit status %d, want %d", code, got, status)
 		}
 	}
 	for code := range codes {
 		if _, ok := want[code]; !ok {
-			t.Errorf("%q is not in this test", code)
+			t.Errorf("%q is not in this table, want every code", code)
 		}
 		if s := code.HTTPStatus(); s < 400 || s > 599 {
-			t.Errorf("%q is answered with %d", code, s)
+			t.Errorf("%q: got HTTP status %d, want 400 to 599", code, s)
 		}
 	}
 }
 
-func TestRetryVerdicts(t *testing.T) {
+// TestOnlyTemporaryFailuresAreRetried: all others, and unknown codes, are final.
+func TestOnlyTemporaryFailuresAreRetried(t *testing.T) {
 	want := map[Code]Retry{
 		CodeConflict: RetryDrive,
-		CodeTimeout:  RetryCall, CodeThrottled: RetryCall, CodeServer: RetryCall, CodeNetwork: RetryCall, CodeUnreachable: RetryCall,
+		CodeTimeout:  RetryCall, CodeThrottled: RetryCall, CodeServer: RetryCall, CodeNetwork: RetryCall,
+		CodeUnreachable: RetryCall,
 	}
 	for code := range codes {
 		if got := code.Retry(); got != want[code] {
-			t.Errorf("%q is retried as %d, want %d", code, got, want[code])
+			t.Errorf("%q: got verdict %d, want %d", code, got, want[code])
 		}
 	}
 	if Code("").Retry() != RetryNever || Code("of a later version").Retry() != RetryNever {
-		t.Error("what is unknown is retried")
+		t.Error("no code or an unknown one: got another verdict than RetryNever")
 	}
 }
 
-func TestCodeOf(t *testing.T) {
+// TestCodeOfIsThatOfTheOutermostError, even if a context was canceled below it.
+func TestCodeOfIsThatOfTheOutermostError(t *testing.T) {
 	inner := Errorf(CodeServer, "", "500")
 	for _, tc := range []struct {
 		err  error
@@ -71,45 +75,54 @@ func TestCodeOf(t *testing.T) {
 	}
 }
 
-func TestErrorText(t *testing.T) {
+// TestErrorTextHasOperationAndCause, and errors.Is finds the cause.
+func TestErrorTextHasOperationAndCause(t *testing.T) {
 	e := &Error{Op: "write chunk 7", Code: CodeServer, Err: Errorf(CodeNetwork, "", "cut after %d bytes", 3)}
-	if got := e.Error(); got != "write chunk 7: cut after 3 bytes" {
-		t.Error(got)
+	if got, want := e.Error(), "write chunk 7: cut after 3 bytes"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 	if !errors.Is(&Error{Code: CodeFailed, Err: io.ErrUnexpectedEOF}, io.ErrUnexpectedEOF) {
-		t.Error("the cause is hidden")
+		t.Error("errors.Is does not find the cause, want that it does")
 	}
 }
 
-func TestFailure(t *testing.T) {
+// TestFailureKeepsTheError: code, message, hint and offset, 0 included.
+func TestFailureKeepsTheError(t *testing.T) {
 	if FailureOf(nil) != nil || (*Failure)(nil).Err() != nil {
-		t.Error("no error became one")
+		t.Error("nil: got a failure or an error, want nil")
 	}
 	off := int64(4096)
-	f := FailureOf(fmt.Errorf("run: %w", &Error{Op: "verify chunk 1", Code: CodeMismatch, Hint: "look", Offset: &off, Err: io.EOF}))
+	f := FailureOf(fmt.Errorf("run: %w", &Error{
+		Op: "verify chunk 1", Code: CodeMismatch, Hint: "look", Offset: &off, Err: io.EOF,
+	}))
+	want := `{"code":"mismatch","message":"run: verify chunk 1: EOF","hint":"look","offset":4096}`
 	b, err := json.Marshal(f)
-	if err != nil || string(b) != `{"code":"mismatch","message":"run: verify chunk 1: EOF","hint":"look","offset":4096}` {
-		t.Errorf("%s, %v", b, err)
+	if err != nil || string(b) != want {
+		t.Errorf("got %s, %v; want %s", b, err, want)
 	}
 	back := FailureOf(f.Err())
 	if back.Code != f.Code || back.Message != f.Message || back.Hint != f.Hint || *back.Offset != off {
-		t.Errorf("%+v became %+v", f, back)
+		t.Errorf("back from an error: got %+v, want %+v", back, f)
 	}
 	zero := int64(0)
-	if b, err = json.Marshal(FailureOf(&Error{Code: CodeMismatch, Offset: &zero, Err: io.EOF})); err != nil || string(b) != `{"code":"mismatch","message":"EOF","offset":0}` {
-		t.Errorf("offset 0: %s, %v", b, err)
+	want = `{"code":"mismatch","message":"EOF","offset":0}`
+	b, err = json.Marshal(FailureOf(&Error{Code: CodeMismatch, Offset: &zero, Err: io.EOF}))
+	if err != nil || string(b) != want {
+		t.Errorf("offset 0: got %s, %v; want %s", b, err, want)
 	}
 }
 
-func TestParseRetryAfter(t *testing.T) {
+// TestRetryAfterIsAtMostAnHour: in seconds or as a date, and 0 for any other text.
+func TestRetryAfterIsAtMostAnHour(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for header, want := range map[string]time.Duration{
 		"": 0, "7": 7 * time.Second, "0": 0, "-5": 0, "soon": 0, "1.5": 0,
 		"999999999999": time.Hour, "99999999999999999999": time.Hour, "86400": time.Hour,
-		now.Add(30 * time.Second).Format(http.TimeFormat): 30 * time.Second, now.Add(-time.Minute).Format(http.TimeFormat): 0,
+		now.Add(30 * time.Second).Format(http.TimeFormat): 30 * time.Second,
+		now.Add(-time.Minute).Format(http.TimeFormat):     0,
 	} {
 		if got := ParseRetryAfter(header, now); got != want {
-			t.Errorf("Retry-After: %s is %s, not %s", header, got, want)
+			t.Errorf("Retry-After: %s: got %s, want %s", header, got, want)
 		}
 	}
 }

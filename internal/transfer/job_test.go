@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-func TestSetTimes(t *testing.T) {
+// TestSetTimesSetsSecondsAndRate: a worker's rate stays only while the job runs.
+func TestSetTimesSetsSecondsAndRate(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	end := start.Add(4 * time.Second)
 	for name, tc := range map[string]struct {
@@ -23,14 +24,15 @@ func TestSetTimes(t *testing.T) {
 		"finished":     {Job{StartedAt: &start, FinishedAt: &end}, end.Add(time.Hour), 4, 200},
 	} {
 		j := tc.job
-		j.Bytes.Read, j.Rate = 800, 7 // as its worker measured it
+		j.Bytes.Read, j.Rate = 800, 7 // as measured by the worker
 		if j.SetTimes(tc.now); j.Seconds != tc.seconds || j.Rate != tc.rate {
-			t.Errorf("%s: %v s, %v B/s", name, j.Seconds, j.Rate)
+			t.Errorf("%s: got %v s and %v B/s, want %v and %v", name, j.Seconds, j.Rate, tc.seconds, tc.rate)
 		}
 	}
 }
 
-func TestNewJob(t *testing.T) {
+// TestNewJobIsQueuedAndShowsNoSecret: it has the target's endpoint, or else the source's.
+func TestNewJobIsQueuedAndShowsNoSecret(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.FixedZone("", 3600))
 	for _, tc := range []struct {
 		spec            Spec
@@ -43,28 +45,32 @@ func TestNewJob(t *testing.T) {
 		{NewSpec(Verify, drive, image), "zrh", uuidA},
 	} {
 		j := NewJob("id", &tc.spec, now)
-		if j.ID != "id" || j.Kind != tc.spec.Kind || j.State != Queued || j.Endpoint != tc.endpoint || j.Drive != tc.drive || j.Queue != DefaultQueue || j.Priority != PriorityDefault {
-			t.Errorf("%+v", j)
+		if j.ID != "id" || j.Kind != tc.spec.Kind || j.State != Queued || j.Endpoint != tc.endpoint ||
+			j.Drive != tc.drive || j.Queue != DefaultQueue || j.Priority != PriorityDefault {
+			t.Errorf("got %+v, want a queued %s of drive %q on %s", j, tc.spec.Kind, tc.drive, tc.endpoint)
 		}
 		if strings.Contains(j.Source+j.Target, "secret") {
-			t.Errorf("%s → %s", j.Source, j.Target)
+			t.Errorf("got %s → %s, want no secret", j.Source, j.Target)
 		}
 		if got, _ := j.CreatedAt.MarshalText(); string(got) != "2026-01-02T02:04:05.678Z" {
-			t.Errorf("created at %s", got)
+			t.Errorf("created at %s, want 2026-01-02T02:04:05.678Z", got)
 		}
 	}
 }
 
-func TestStateTerminal(t *testing.T) {
-	for state, want := range map[State]bool{Queued: false, Running: false, Succeeded: true, Failed: true, Canceled: true, "": false} {
+// TestEndedJobsAreTerminal, and no others.
+func TestEndedJobsAreTerminal(t *testing.T) {
+	for state, want := range map[State]bool{
+		Queued: false, Running: false, Succeeded: true, Failed: true, Canceled: true, "": false,
+	} {
 		if state.Terminal() != want {
-			t.Errorf("%q", state)
+			t.Errorf("%q: got %t, want %t", state, !want, want)
 		}
 	}
 }
 
-// TestJobJSON holds a job's JSON against the fields that scripts rely on.
-func TestJobJSON(t *testing.T) {
+// TestJobJSONHasItsFields: scripts rely on them.
+func TestJobJSONHasItsFields(t *testing.T) {
 	at := time.Unix(0, 0).UTC()
 	off := int64(1)
 	full := Job{
@@ -83,8 +89,8 @@ func TestJobJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for at, fields := range map[string]string{
-		"": "id kind state source target endpoint drive size chunks bytes retries digest verified attempts worker created_at started_at " +
-			"finished_at seconds rate error warnings",
+		"": "id kind state source target endpoint drive size chunks bytes retries digest verified attempts worker " +
+			"created_at started_at finished_at seconds rate error warnings",
 		"chunks":  "total done zero sent verified",
 		"bytes":   "read wire_out wire_in",
 		"retries": "conflict timeout server network mismatch",
@@ -97,17 +103,17 @@ func TestJobJSON(t *testing.T) {
 		}
 		for _, f := range strings.Fields(fields) {
 			if _, ok := object[f]; !ok {
-				t.Errorf("%s: no field %q among %v", at, f, slices.Sorted(maps.Keys(object)))
+				t.Errorf("%s: got fields %v, want %q too", at, slices.Sorted(maps.Keys(object)), f)
 			}
 		}
 	}
 	if s, ok := got["created_at"].(string); !ok || !strings.HasSuffix(s, "Z") {
-		t.Errorf("created_at is %v", got["created_at"])
+		t.Errorf("got created_at %v, want it in UTC", got["created_at"])
 	}
 }
 
-func TestRetriesSum(t *testing.T) {
+func TestRetriesSumHasAllCauses(t *testing.T) {
 	if n := (Retries{Conflict: 1, Timeout: 20, Server: 300, Network: 4000, Mismatch: 50000}).Sum(); n != 54321 {
-		t.Error(n)
+		t.Errorf("got %d, want 54321", n)
 	}
 }

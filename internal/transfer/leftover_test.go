@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// TestNoteLeftover names the drive that a job leaves, whatever ended it, and no drive that was
-// there before.
-func TestNoteLeftover(t *testing.T) {
+// TestFailedJobNamesItsLeftover: the drive that it made or began to overwrite, and no other.
+func TestFailedJobNamesItsLeftover(t *testing.T) {
 	fresh, old := Ref{Endpoint: "zrh"}, Ref{Endpoint: "zrh", Drive: "u"}
 	made := Plan{DriveRequested: true, Drive: "u", Created: time.Now()}
 	for name, tc := range map[string]struct {
@@ -28,23 +27,24 @@ func TestNoteLeftover(t *testing.T) {
 			Failed, old, Plan{Drive: "u", ChunkSize: 4096},
 			"why; drive zrh:u may be overwritten in part",
 		},
-		"a file":              {Failed, Ref{Path: "/a"}, Plan{}, "why"},
-		"will be tried again": {Running, fresh, made, "why"},
+		"a file":        {Failed, Ref{Path: "/a"}, Plan{}, "why"},
+		"still running": {Running, fresh, made, "why"},
 	} {
 		failure := &Failure{Message: "why", Hint: "hint"}
 		j := Job{ID: "job", State: tc.state, Error: failure}
 		j.NoteLeftover(&Spec{Target: tc.target}, &tc.plan, "remedy")
 		left := tc.want != "why" && tc.target == fresh
 		if j.Error.Message != tc.want || j.DriveLeft != left || (j.Error.Hint == "hint; remedy") != left {
-			t.Errorf("%s: %+v, left %v", name, j.Error, j.DriveLeft)
+			t.Errorf("%s: got %+v, drive left %v; want %q, %v", name, j.Error, j.DriveLeft, tc.want, left)
 		}
 		if failure.Message != "why" {
-			t.Errorf("%s: the record's own error became %q", name, failure.Message)
+			t.Errorf("%s: the given error became %q, want it unchanged", name, failure.Message)
 		}
 	}
 }
 
-func TestMakerOf(t *testing.T) {
+// TestMakerOfReadsTheJobTag and no other tag of a job.
+func TestMakerOfReadsTheJobTag(t *testing.T) {
 	for _, tc := range []struct {
 		tags []string
 		want string
@@ -56,7 +56,7 @@ func TestMakerOf(t *testing.T) {
 		{[]string{"transferd:"}, ""},
 	} {
 		if got := MakerOf(tc.tags); got != tc.want {
-			t.Errorf("%q: %q", tc.tags, got)
+			t.Errorf("%q: got %q, want %q", tc.tags, got, tc.want)
 		}
 	}
 }

@@ -2,7 +2,8 @@ package transfer
 
 import "testing"
 
-func TestResembles(t *testing.T) {
+// TestMistypedNamesResemble: prefixes of three bytes, and names that are two edits away.
+func TestMistypedNamesResemble(t *testing.T) {
 	for _, c := range []struct {
 		known, name string
 		want        bool
@@ -12,7 +13,7 @@ func TestResembles(t *testing.T) {
 		{"upload", "download", false}, {"", "", true},
 	} {
 		if got := Resembles(c.known, c.name); got != c.want {
-			t.Errorf("%q for %q: %v, want %v", c.name, c.known, got, c.want)
+			t.Errorf("%q for %q: got %v, want %v", c.name, c.known, got, c.want)
 		}
 	}
 }

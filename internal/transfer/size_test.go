@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-func TestParseSize(t *testing.T) {
+// TestSizesHaveSuffixesOf1024, up to the largest int64.
+func TestSizesHaveSuffixesOf1024(t *testing.T) {
 	for _, tc := range []struct {
 		in   string
 		want int64
@@ -24,7 +25,8 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
-func TestParseSizeRefuses(t *testing.T) {
+// TestSizesHaveNoOtherForm: no sign, fraction, blank or overflow.
+func TestSizesHaveNoOtherForm(t *testing.T) {
 	for _, in := range []string{
 		"", " ", "k", "T", "-1", "+1", "1 ", " 1", "1kk", "1kB", "1P", "1.5G", "0x10", "1e3", "1_000", "１", "k1",
 		"KiB", "iB", "1iB", "1kib", "1KiBiB", "1 KiB", "1MB", "1Ki", "1B", "1.5GiB", "8388608TiB",
@@ -36,13 +38,15 @@ func TestParseSizeRefuses(t *testing.T) {
 	}
 }
 
-func TestFormatSize(t *testing.T) {
+// TestFormatSizeIsExact: it has the largest suffix that loses nothing.
+func TestFormatSizeIsExact(t *testing.T) {
 	for _, tc := range []struct {
 		in   int64
 		want string
 	}{
-		{0, "0"}, {1, "1"}, {1023, "1023"}, {1024, "1k"}, {1025, "1025"}, {1536, "1536"}, {2048, "2k"}, {1<<20 - 1, "1048575"},
-		{1 << 20, "1M"}, {3 << 29, "1536M"}, {1 << 30, "1G"}, {1 << 40, "1T"}, {1 << 50, "1024T"}, {math.MaxInt64, "9223372036854775807"},
+		{0, "0"}, {1, "1"}, {1023, "1023"}, {1024, "1k"}, {1025, "1025"}, {1536, "1536"}, {2048, "2k"},
+		{1<<20 - 1, "1048575"}, {1 << 20, "1M"}, {3 << 29, "1536M"}, {1 << 30, "1G"}, {1 << 40, "1T"},
+		{1 << 50, "1024T"}, {math.MaxInt64, "9223372036854775807"},
 	} {
 		if got := FormatSize(tc.in); got != tc.want {
 			t.Errorf("FormatSize(%d) = %q, want %q", tc.in, got, tc.want)
@@ -50,6 +54,7 @@ func TestFormatSize(t *testing.T) {
 	}
 }
 
+// FuzzSize formats each valid size and parses it again.
 func FuzzSize(f *testing.F) {
 	for _, s := range []string{"0", "1", "4M", "10G", "8388607T", "9223372036854775807", "1536k", "", "k", "-1", "512KiB", "4MiB", "10GiB", "8388607TiB", "1iB", "KiB"} {
 		f.Add(s)
@@ -60,10 +65,10 @@ func FuzzSize(f *testing.F) {
 			return
 		}
 		if n < 0 {
-			t.Fatalf("ParseSize(%q) = %d", s, n)
+			t.Fatalf("ParseSize(%q) = %d, want no negative size", s, n)
 		}
 		if back, err := ParseSize(FormatSize(n)); err != nil || back != n {
-			t.Fatalf("%q is %d, written %q, read again %d, %v", s, n, FormatSize(n), back, err)
+			t.Fatalf("%q, formatted as %q: got %d, %v; want %d", s, FormatSize(n), back, err, n)
 		}
 	})
 }

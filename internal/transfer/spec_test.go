@@ -8,16 +8,19 @@ import (
 	"testing"
 )
 
-func TestCompression(t *testing.T) {
-	for in, want := range map[string]Compression{"auto": CompressionAuto, "none": CompressionNone, "1": 1, "6": 6, "9": 9} {
+// TestCompressionIsAutoNoneOrALevel from 1 to 9.
+func TestCompressionIsAutoNoneOrALevel(t *testing.T) {
+	for in, want := range map[string]Compression{
+		"auto": CompressionAuto, "none": CompressionNone, "1": 1, "6": 6, "9": 9,
+	} {
 		got, err := ParseCompression(in)
 		if err != nil || got != want || got.String() != in {
-			t.Errorf("ParseCompression(%q) = %v, %v", in, got, err)
+			t.Errorf("ParseCompression(%q) = %v, %v; want %v", in, got, err, want)
 		}
 	}
 	for _, in := range []string{"", "0", "10", "-1", "Auto", "gzip", "1 ", "+1"} {
 		if got, err := ParseCompression(in); CodeOf(err) != CodeInvalid {
-			t.Errorf("ParseCompression(%q) = %v, %v", in, got, err)
+			t.Errorf("ParseCompression(%q) = %v, %v; want %s", in, got, err, CodeInvalid)
 		}
 	}
 }
@@ -29,7 +32,8 @@ var (
 	newDrive = Ref{Endpoint: "zrh"}
 )
 
-func TestValidateEnds(t *testing.T) {
+// TestEachKindHasItsEnds: other sources and targets are invalid, and the error shows no password.
+func TestEachKindHasItsEnds(t *testing.T) {
 	for _, tc := range []struct {
 		kind     Kind
 		src, dst Ref
@@ -68,16 +72,15 @@ func TestValidateEnds(t *testing.T) {
 		s.Overwrite = true
 		err := s.Validate()
 		if (err == nil) != tc.ok || (err != nil && CodeOf(err) != CodeInvalid) {
-			t.Errorf("%s %s → %s: %v", tc.kind, tc.src, tc.dst, err)
+			t.Errorf("%s %s → %s: got %v, want valid %t", tc.kind, tc.src, tc.dst, err, tc.ok)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s %s → %s: the error tells a password: %v", tc.kind, tc.src, tc.dst, err)
+			t.Errorf("%s %s → %s: got %v, want no password in it", tc.kind, tc.src, tc.dst, err)
 		}
 	}
 }
 
-// TestUploadToAnExistingDriveNeedsOverwrite, for what the drive holds may be all that there is of
-// it.
+// TestUploadToAnExistingDriveNeedsOverwrite, because it destroys the drive's data.
 func TestUploadToAnExistingDriveNeedsOverwrite(t *testing.T) {
 	s := NewSpec(Upload, image, drive)
 	if err := s.Validate(); CodeOf(err) != CodeExists {
@@ -85,12 +88,12 @@ func TestUploadToAnExistingDriveNeedsOverwrite(t *testing.T) {
 	}
 	s.Overwrite = true
 	if err := s.Validate(); err != nil {
-		t.Errorf("with Overwrite: %v", err)
+		t.Errorf("with Overwrite: got %v, want no error", err)
 	}
 }
 
-// TestActions is what each kind of job does.
-func TestActions(t *testing.T) {
+// TestActionFollowsFromTheKind, and for a clone from the endpoints.
+func TestActionFollowsFromTheKind(t *testing.T) {
 	elsewhere := Ref{Endpoint: "lvs"}
 	for name, tc := range map[string]struct {
 		spec Spec
@@ -100,7 +103,9 @@ func TestActions(t *testing.T) {
 		"download": {
 			NewSpec(Download, drive, image), Action{Writes: true, RereadsSource: true, RereadsTarget: true},
 		},
-		"clone":          {NewSpec(Clone, drive, elsewhere), Action{Writes: true, RereadsSource: true, RereadsTarget: true}},
+		"clone": {
+			NewSpec(Clone, drive, elsewhere), Action{Writes: true, RereadsSource: true, RereadsTarget: true},
+		},
 		"clone in place": {NewSpec(Clone, drive, newDrive), Action{EndpointCopies: true}},
 		"verify":         {NewSpec(Verify, image, drive), Action{}},
 	} {
@@ -110,13 +115,16 @@ func TestActions(t *testing.T) {
 	}
 }
 
-func TestValidateFields(t *testing.T) {
+// TestInvalidFieldsHaveAHint: each field of a spec has its range.
+func TestInvalidFieldsHaveAHint(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(s *Spec)
 		ok     bool
 	}{
-		"defaults":             {func(*Spec) {}, true},
-		"all of a new drive":   {func(s *Spec) { s.Name, s.Size, s.Tags, s.Readers = "n", 512, []string{"a:b"}, []string{uuidB} }, true},
+		"defaults": {func(*Spec) {}, true},
+		"all of a new drive": {func(s *Spec) {
+			s.Name, s.Size, s.Tags, s.Readers = "n", 512, []string{"a:b"}, []string{uuidB}
+		}, true},
 		"name of old drive":    {func(s *Spec) { s.Target, s.Name = drive, "n" }, false},
 		"size of old drive":    {func(s *Spec) { s.Target, s.Size = drive, 512 }, false},
 		"tags of old drive":    {func(s *Spec) { s.Target, s.Tags = drive, []string{"t"} }, false},
@@ -155,16 +163,17 @@ func TestValidateFields(t *testing.T) {
 		s := NewSpec(Upload, image, newDrive)
 		tc.change(&s)
 		if err := s.Validate(); (err == nil) != tc.ok || (err != nil && CodeOf(err) != CodeInvalid) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want valid %t", name, err, tc.ok)
 		}
 		var e *Error
 		if err := s.Validate(); err != nil && (!errors.As(err, &e) || e.Hint == "") {
-			t.Errorf("%s: no hint with %v", name, err)
+			t.Errorf("%s: got %v without a hint, want one", name, err)
 		}
 	}
 }
 
-func TestSpecJSON(t *testing.T) {
+// TestSpecSurvivesJSON with each compression.
+func TestSpecSurvivesJSON(t *testing.T) {
 	s := NewSpec(Upload, web, newDrive)
 	s.Name, s.Size, s.Tags, s.Readers, s.SHA256 = "n", 1024, []string{"t"}, []string{uuidB}, strings.Repeat("ab", 32)
 	s.Concurrency, s.LimitRate, s.Format = 4, 1<<20, FormatGzip
@@ -177,28 +186,29 @@ func TestSpecJSON(t *testing.T) {
 		}
 		var back Spec
 		if err := json.Unmarshal(b, &back); err != nil || !reflect.DeepEqual(back, s) {
-			t.Errorf("%s\nis read as %+v, %v", b, back, err)
+			t.Errorf("%s:\ngot  %+v, %v\nwant %+v", b, back, err, s)
 		}
 	}
 	if err := json.Unmarshal([]byte(`{"compression":"11"}`), new(Spec)); CodeOf(err) != CodeInvalid {
-		t.Errorf("a level of 11: %v", err)
+		t.Errorf("level 11: got %v, want %s", err, CodeInvalid)
 	}
 }
 
-func TestWantsImageDigest(t *testing.T) {
+// TestSHA256NeedsTheImageDigest, and so does ImageDigest.
+func TestSHA256NeedsTheImageDigest(t *testing.T) {
 	for _, tc := range []struct {
-		asked bool
-		sha   string
-		want  bool
-	}{{}, {asked: true, want: true}, {sha: "ab", want: true}} {
-		if s := (Spec{ImageDigest: tc.asked, SHA256: tc.sha}); s.WantsImageDigest() != tc.want {
-			t.Errorf("%+v", tc)
+		requested bool
+		sha       string
+		want      bool
+	}{{}, {requested: true, want: true}, {sha: "ab", want: true}} {
+		if s := (Spec{ImageDigest: tc.requested, SHA256: tc.sha}); s.WantsImageDigest() != tc.want {
+			t.Errorf("%+v: got %t, want %t", tc, !tc.want, tc.want)
 		}
 	}
 }
 
-// TestValidateText refuses what JSON would make something else of, and shows no password.
-func TestValidateText(t *testing.T) {
+// TestTextMustBeUTF8, because JSON would change other bytes. The error shows no password.
+func TestTextMustBeUTF8(t *testing.T) {
 	for name, change := range map[string]func(s *Spec){
 		"source":   func(s *Spec) { s.Source.Path = "/a\xff.img" },
 		"URL":      func(s *Spec) { s.Source.Path = "https://u:s3cret@h/\xff?s3cret" },
@@ -212,9 +222,9 @@ func TestValidateText(t *testing.T) {
 		change(&s)
 		err := s.Validate()
 		if CodeOf(err) != CodeInvalid || !strings.Contains(err.Error(), "UTF-8") {
-			t.Errorf("%s: got %v", name, err)
+			t.Errorf("%s: got %v, want %s about UTF-8", name, err, CodeInvalid)
 		} else if strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%s: the error has the password: %v", name, err)
+			t.Errorf("%s: got %v, want no password in it", name, err)
 		}
 	}
 }

@@ -15,38 +15,39 @@ func randomBytes(seed byte, n int) []byte {
 	return p
 }
 
-// feed writes p in pieces of size n, with empty ones in between.
-func feed(t testing.TB, c *Comparer, p []byte, n int) {
+// writeIn writes p in blocks of n bytes, with empty writes in between.
+func writeIn(t testing.TB, c *Comparer, p []byte, n int) {
 	t.Helper()
 	for len(p) > 0 {
-		piece := p[:min(n, len(p))]
-		for _, w := range [][]byte{piece, nil} {
+		block := p[:min(n, len(p))]
+		for _, w := range [][]byte{block, nil} {
 			if got, err := c.Write(w); got != len(w) || err != nil {
-				t.Fatal(got, err)
+				t.Fatalf("Write: got %d, %v; want %d", got, err, len(w))
 			}
 		}
-		p = p[len(piece):]
+		p = p[len(block):]
 	}
 }
 
-func TestComparer(t *testing.T) {
+// TestComparerFindsTheFirstDifference, in blocks of any size, and hashes what was written.
+func TestComparerFindsTheFirstDifference(t *testing.T) {
 	const n = 1000
 	want := randomBytes(1, n)
 	c := NewComparer()
-	for _, piece := range []int{1, 3, 7, 333, n - 1, n, n + 1, 2 * n} {
+	for _, block := range []int{1, 3, 7, 333, n - 1, n, n + 1, 2 * n} {
 		check := func(got []byte, diff int, equal bool) {
 			t.Helper()
 			c.Reset(want)
-			feed(t, c, got, piece)
+			writeIn(t, c, got, block)
 			if d, ok := c.Equal(); d != diff || ok != equal {
-				t.Errorf("pieces of %d, %d bytes: %d, %t; want %d, %t", piece, len(got), d, ok, diff, equal)
+				t.Errorf("blocks of %d, %d bytes: got %d, %t; want %d, %t", block, len(got), d, ok, diff, equal)
 			}
 			if c.Digest() != Sum(got) {
-				t.Errorf("pieces of %d, %d bytes: the digest is not of what came", piece, len(got))
+				t.Errorf("blocks of %d, %d bytes: got digest %s, want %s", block, len(got), c.Digest(), Sum(got))
 			}
 		}
 		check(want, 0, true)
-		for _, at := range []int{0, 1, piece - 1, piece, piece + 1, n/2 - 1, n - 2, n - 1} {
+		for _, at := range []int{0, 1, block - 1, block, block + 1, n/2 - 1, n - 2, n - 1} {
 			if at < n {
 				bad := bytes.Clone(want)
 				bad[at] ^= 0x01
@@ -64,29 +65,31 @@ func TestComparer(t *testing.T) {
 	}
 }
 
-func TestComparerWithoutBytes(t *testing.T) {
+// TestComparerWithoutExpectedBytesHashes and finds no difference.
+func TestComparerWithoutExpectedBytesHashes(t *testing.T) {
 	c := NewComparer()
 	c.Reset([]byte("something else"))
-	feed(t, c, []byte("x"), 1)
+	writeIn(t, c, []byte("x"), 1)
 	p := randomBytes(2, 5000)
 	for range 2 {
 		c.Reset(nil)
-		feed(t, c, p, 999)
+		writeIn(t, c, p, 999)
 		if _, ok := c.Equal(); !ok || c.Digest() != Sum(p) || c.Digest() != Sum(p) {
-			t.Error("with nothing to compare with there is a difference, or a wrong digest")
+			t.Errorf("got equal %t, digest %s; want true, %s", ok, c.Digest(), Sum(p))
 		}
 	}
 }
 
-func TestComparerOfNothing(t *testing.T) {
+// TestComparerOfAnEmptyChunk: any byte is a difference.
+func TestComparerOfAnEmptyChunk(t *testing.T) {
 	c := NewComparer()
 	c.Reset([]byte{})
 	if d, ok := c.Equal(); d != 0 || !ok {
-		t.Errorf("nothing against nothing: %d, %t", d, ok)
+		t.Errorf("no bytes: got %d, %t; want 0, true", d, ok)
 	}
-	feed(t, c, []byte{0}, 1)
+	writeIn(t, c, []byte{0}, 1)
 	if d, ok := c.Equal(); d != 0 || ok {
-		t.Errorf("a byte against nothing: %d, %t", d, ok)
+		t.Errorf("one byte: got %d, %t; want 0, false", d, ok)
 	}
 }
 
@@ -97,8 +100,8 @@ func TestComparerAllocatesNothing(t *testing.T) {
 		_, _ = c.Write(p)
 		_, _ = c.Equal()
 		_ = c.Digest()
-	}); n > 1 { // the sum's own state
-		t.Errorf("%v allocations a chunk", n)
+	}); n > 1 { // the hash's copy of its state
+		t.Errorf("got %v allocations a chunk, want at most 1", n)
 	}
 }
 

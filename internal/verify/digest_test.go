@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/zeebo/blake3"
@@ -15,7 +16,8 @@ const c = transfer.MinChunkSize
 
 var sizes = []int{0, 1, c - 1, c, c + 1, 7*c + 5, 40 * c}
 
-// sparseImage has about two of three chunks of zeros, and the digests of the others.
+// sparseImage returns an image whose chunks are zeros in two cases of three, and the digests of the
+// others.
 func sparseImage(size int) (image []byte, chunks map[int64]transfer.Digest) {
 	image, chunks = randomBytes(5, size), make(map[int64]transfer.Digest)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -42,20 +44,21 @@ func naiveRoot(image []byte) string {
 	return hex.EncodeToString(root[:])
 }
 
-func TestRoot(t *testing.T) {
+// TestRootCoversLeftOutZeros: it equals the root over all chunks.
+func TestRootCoversLeftOutZeros(t *testing.T) {
 	for _, size := range sizes {
 		image, chunks := sparseImage(size)
 		if got, want := Root(int64(size), c, Ascending(chunks)), naiveRoot(image); got != want {
-			t.Errorf("%d bytes: root %s, want %s", size, got, want)
+			t.Errorf("%d bytes: got root %s, want %s", size, got, want)
 		}
 		if got, want := Root(int64(size), c, Ascending(nil)), naiveRoot(make([]byte, size)); got != want {
-			t.Errorf("%d zeros: root %s, want %s", size, got, want)
+			t.Errorf("%d zeros: got root %s, want %s", size, got, want)
 		}
 	}
 }
 
-// TestVectors are of the reference implementation: bytes 0, 1, 2, … 250, 0, 1, …
-func TestVectors(t *testing.T) {
+// TestSumMatchesTheReferenceVectors of BLAKE3: bytes 0, 1, 2, … 250, 0, 1, …
+func TestSumMatchesTheReferenceVectors(t *testing.T) {
 	for n, want := range map[int]string{
 		0:     "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
 		31744: "62b6960e1a44bcc1eb1a611a8d6235b6b4b78f32e7abc4fb4c6cdcce94895c47",
@@ -65,22 +68,24 @@ func TestVectors(t *testing.T) {
 			p[i] = byte(i % 251)
 		}
 		if got := Sum(p); hex.EncodeToString(got[:]) != want {
-			t.Errorf("of %d bytes: %x, want %s", n, got, want)
+			t.Errorf("%d bytes: got %x, want %s", n, got, want)
 		}
 	}
 }
 
-func TestZeroDigest(t *testing.T) {
+// TestZeroDigestIsThatOfZeros, also when it is computed already.
+func TestZeroDigestIsThatOfZeros(t *testing.T) {
 	for _, n := range []int{0, 1, c, transfer.DefaultChunkSize} {
 		for range 2 {
-			if ZeroDigest(n) != Sum(make([]byte, n)) {
-				t.Errorf("of %d zeros", n)
+			if got, want := ZeroDigest(n), Sum(make([]byte, n)); got != want {
+				t.Errorf("%d zeros: got %s, want %s", n, got, want)
 			}
 		}
 	}
 }
 
-func TestAscendingStops(t *testing.T) {
+// TestAscendingYieldsInOrder, and stops with its consumer.
+func TestAscendingYieldsInOrder(t *testing.T) {
 	chunks := map[int64]transfer.Digest{3: {}, 1: {}, 2: {}, -1: {}}
 	var got []int64
 	for i := range Ascending(chunks) {
@@ -88,12 +93,13 @@ func TestAscendingStops(t *testing.T) {
 			break
 		}
 	}
-	if len(got) != 3 || got[0] != -1 || got[1] != 1 || got[2] != 2 {
-		t.Error(got)
+	if want := []int64{-1, 1, 2}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
-func TestImageHash(t *testing.T) {
+// TestImageHashCoversLeftOutZeros: it equals the SHA-256 of the whole image.
+func TestImageHashCoversLeftOutZeros(t *testing.T) {
 	for _, size := range append(sizes, 3*len(zeros)+1) {
 		image, chunks := sparseImage(size)
 		want := sha256.Sum256(image)
@@ -107,7 +113,7 @@ func TestImageHash(t *testing.T) {
 			}
 			for range 2 {
 				if got := h.Sum(int64(size)); got != hex.EncodeToString(want[:]) {
-					t.Errorf("%d bytes, sparse %t: %s, want %x", size, sparse, got, want)
+					t.Errorf("%d bytes, sparse %t: got %s, want %x", size, sparse, got, want)
 				}
 			}
 		}

@@ -21,7 +21,8 @@ func testManifest(size int) *transfer.Manifest {
 	return NewManifest(int64(size), c, chunks, strings.Repeat("ab", 32))
 }
 
-func TestWriteManifest(t *testing.T) {
+// TestManifestSurvivesItsFile, and a full device is an error.
+func TestManifestSurvivesItsFile(t *testing.T) {
 	for _, size := range sizes[1:] {
 		m := testManifest(size)
 		var b bytes.Buffer
@@ -29,7 +30,7 @@ func TestWriteManifest(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := ParseManifest(b.Bytes()); err != nil || !reflect.DeepEqual(got, m) {
-			t.Errorf("%d bytes: %+v, %v; want %+v", size, got, err, m)
+			t.Errorf("%d bytes: got %+v, %v; want %+v", size, got, err, m)
 		}
 	}
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -42,7 +43,8 @@ func TestWriteManifest(t *testing.T) {
 	}
 }
 
-func TestCheckManifest(t *testing.T) {
+// TestDamagedManifestIsInvalid, whichever field is damaged.
+func TestDamagedManifestIsInvalid(t *testing.T) {
 	if err := CheckManifest(testManifest(7*c + 5)); err != nil {
 		t.Fatal(err)
 	}
@@ -74,16 +76,17 @@ func TestCheckManifest(t *testing.T) {
 		m.Chunks = maps.Clone(m.Chunks)
 		damage(m)
 		if err := CheckManifest(m); transfer.CodeOf(err) != transfer.CodeInvalid {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %s", name, err, transfer.CodeInvalid)
 		}
 	}
 	m := testManifest(7*c + 5)
 	m.Image = ""
 	if err := CheckManifest(m); err != nil {
-		t.Errorf("without the image's digest: %v", err)
+		t.Errorf("without the image's digest: got %v, want no error", err)
 	}
 }
 
+// FuzzManifest parses any bytes, and each valid manifest again from its own JSON.
 func FuzzManifest(f *testing.F) {
 	for _, size := range []int{1, c, 7*c + 5} {
 		b, err := json.Marshal(testManifest(size))
@@ -96,14 +99,14 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte(`null`))
 	f.Add([]byte(`{"version":1,"algorithm":"blake3","size":9223372036854775807,"chunk_size":4096}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var claims transfer.Manifest
-		if json.Unmarshal(b, &claims) == nil && claims.ChunkSize > 0 && transfer.ChunkCount(claims.Size, claims.ChunkSize) > 1<<16 {
-			return // allowed, but seconds of hashing zeros
+		var raw transfer.Manifest
+		if json.Unmarshal(b, &raw) == nil && raw.ChunkSize > 0 && transfer.ChunkCount(raw.Size, raw.ChunkSize) > 1<<16 {
+			return // valid, but takes seconds to hash the zeros
 		}
 		m, err := ParseManifest(b)
 		if err != nil {
 			if transfer.CodeOf(err) != transfer.CodeInvalid {
-				t.Fatal(err)
+				t.Fatalf("got %v, want %s", err, transfer.CodeInvalid)
 			}
 			return
 		}
@@ -112,7 +115,7 @@ func FuzzManifest(f *testing.F) {
 			t.Fatal(err)
 		}
 		if back, err := ParseManifest(again); err != nil || !reflect.DeepEqual(back, m) {
-			t.Fatalf("%s became %s, %v", b, again, err)
+			t.Fatalf("%s, written as %s: got %+v, %v; want %+v", b, again, back, err, m)
 		}
 	})
 }

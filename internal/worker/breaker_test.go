@@ -13,7 +13,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// controlOnly is an end of which nothing but control calls are made.
+// controlOnly is a caller that makes only control calls.
 type controlOnly struct{}
 
 func (controlOnly) do(ctx context.Context, c *call) error { return c.run(ctx) }
@@ -23,8 +23,8 @@ func newBreaking() *breaking {
 	return &breaking{p, new(flow.Breaker), controlOnly{}}
 }
 
-// TestEachBusyResponseIsCounted counts each 409 that a chunk was answered, not only those of the one that goes
-// on asking.
+// TestEachBusyResponseIsCounted: every 409 counts as a retry, not only those of the call that keeps
+// retrying.
 func TestEachBusyResponseIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lanes = 8
@@ -49,7 +49,7 @@ func TestEachBusyResponseIsCounted(t *testing.T) {
 	})
 }
 
-// TestCallsBehindABreakerEndWithTheirContext lets those who wait go when their context ends, and stays shut.
+// TestCallsBehindABreakerEndWithTheirContext: and leave the breaker open.
 func TestCallsBehindABreakerEndWithTheirContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newBreaking()
@@ -79,8 +79,8 @@ func TestCallsBehindABreakerEndWithTheirContext(t *testing.T) {
 	})
 }
 
-// TestNextCallRetriesAfterOneGaveUp hands the question on: when the one that asks has lost patience, the next asks
-// for itself.
+// TestNextCallRetriesAfterOneGaveUp: when the retrying call gives up, the next waiting call
+// retries.
 func TestNextCallRetriesAfterOneGaveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newBreaking()
@@ -112,8 +112,8 @@ func TestNextCallRetriesAfterOneGaveUp(t *testing.T) {
 	})
 }
 
-// TestOtherFailureResetsTheBreaker opens for all when the one that asks meets a failure that has nothing to
-// do with the drive.
+// TestOtherFailureResetsTheBreaker: a failure of the retrying call that does not concern the drive
+// closes the breaker.
 func TestOtherFailureResetsTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, calls := newBreaking(), 0
@@ -132,7 +132,8 @@ func TestOtherFailureResetsTheBreaker(t *testing.T) {
 	})
 }
 
-// TestBusySourceDoesNotHoldBackTheTarget goes on writing what was read while the source is busy.
+// TestBusySourceDoesNotHoldBackTheTarget: chunks that have been read are written while the source
+// is busy.
 func TestBusySourceDoesNotHoldBackTheTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
@@ -162,7 +163,7 @@ func TestBusySourceDoesNotHoldBackTheTarget(t *testing.T) {
 	})
 }
 
-// TestConcurrencyLimitsChunksInFlight keeps to the chunks in flight that were asked for, which is what bounds memory.
+// TestConcurrencyLimitsChunksInFlight: exactly, since the chunks in flight bound the memory.
 func TestConcurrencyLimitsChunksInFlight(t *testing.T) {
 	for _, lanes := range []int{1, 3, 40} {
 		synctest.Test(t, func(t *testing.T) {

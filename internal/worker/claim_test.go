@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// claimStore is a store that answers claims; fail is asked with the number of the call, from 1.
+// claimStore is a Claimer. It calls fail with the number of the claim, from 1.
 type claimStore struct {
 	*memoryStore
 	claims []transfer.Claim
@@ -41,21 +41,25 @@ func runWithClaims(t *testing.T, j *job, s *claimStore) error {
 	return j.runWith(t.Context(), nil, j.opener, s)
 }
 
-// TestDrivesAreClaimedBeforeTheyAreUsed claims each drive before it is opened, a new one before it is written.
+// TestDrivesAreClaimedBeforeTheyAreUsed: an existing drive before it is opened, a new one before it
+// is written.
 func TestDrivesAreClaimedBeforeTheyAreUsed(t *testing.T) {
 	from, to := transfer.Ref{Endpoint: "a", Drive: "one"}, transfer.Ref{Endpoint: "b", Drive: "two"}
-	read, write := transfer.Claim{Endpoint: "a", Drive: "one"}, transfer.Claim{Endpoint: "b", Drive: "two", Mark: "mark"}
+	read, write := transfer.Claim{Endpoint: "a", Drive: "one"},
+		transfer.Claim{Endpoint: "b", Drive: "two", Mark: "mark"}
 	for name, tc := range map[string]struct {
 		kind           transfer.Kind
 		source, target transfer.Ref
 		want           []transfer.Claim
 	}{
-		"upload":         {transfer.Upload, transfer.Ref{Path: "/x"}, to, []transfer.Claim{write}},
-		"upload to new":  {transfer.Upload, transfer.Ref{Path: "/x"}, transfer.Ref{Endpoint: "b"}, []transfer.Claim{write}},
-		"download":       {transfer.Download, from, transfer.Ref{Path: "/x"}, []transfer.Claim{read}},
-		"verify":         {transfer.Verify, transfer.Ref{Path: "/x"}, from, []transfer.Claim{read}},
-		"clone":          {transfer.Clone, from, transfer.Ref{Endpoint: "b"}, []transfer.Claim{read, write}},
-		"clone in place": {transfer.Clone, transfer.Ref{Endpoint: "b", Drive: "one"}, transfer.Ref{Endpoint: "b"}, []transfer.Claim{{Endpoint: "b", Drive: "one"}, write}},
+		"upload": {transfer.Upload, transfer.Ref{Path: "/x"}, to, []transfer.Claim{write}},
+		"upload to new": {transfer.Upload, transfer.Ref{Path: "/x"}, transfer.Ref{Endpoint: "b"},
+			[]transfer.Claim{write}},
+		"download": {transfer.Download, from, transfer.Ref{Path: "/x"}, []transfer.Claim{read}},
+		"verify":   {transfer.Verify, transfer.Ref{Path: "/x"}, from, []transfer.Claim{read}},
+		"clone":    {transfer.Clone, from, transfer.Ref{Endpoint: "b"}, []transfer.Claim{read, write}},
+		"clone in place": {transfer.Clone, transfer.Ref{Endpoint: "b", Drive: "one"}, transfer.Ref{Endpoint: "b"},
+			[]transfer.Claim{{Endpoint: "b", Drive: "one"}, write}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := randomBytes(10)
@@ -79,7 +83,7 @@ func TestDrivesAreClaimedBeforeTheyAreUsed(t *testing.T) {
 	}
 }
 
-// TestClaimWaitsForAnotherJob waits for another job, but not for ever.
+// TestClaimWaitsForAnotherJob: as long as the policy allows for a busy drive.
 func TestClaimWaitsForAnotherJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJob(t, newMemImage(randomBytes(10)), newMemImage(make([]byte, 10)))

@@ -9,7 +9,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// newClone is a job that has the endpoint copy a drive; made is what the endpoint makes of it.
+// newClone returns a job whose endpoint copies a drive; made is the copy.
 func newClone(t *testing.T, image []byte, made *memImage) *job {
 	j := newJob(t, newMemImage(image), made)
 	j.spec.Kind, j.spec.Source = transfer.Clone, transfer.Ref{Endpoint: "e", Drive: "origin"}
@@ -17,20 +17,21 @@ func newClone(t *testing.T, image []byte, made *memImage) *job {
 	return j
 }
 
-// TestUnverifiedCloneOpensNoEnd opens neither end when nothing is to be compared.
+// TestUnverifiedCloneOpensNoEnd: without verification neither drive is opened.
 func TestUnverifiedCloneOpensNoEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newClone(t, randomBytes(10), newMemImage(nil))
 		j.spec.Verify, j.opener.ready = transfer.VerifyNone, 3
 		p := j.mustRun()
-		if j.opener.opened["source"]+j.opener.opened["sink"] > 0 || j.opener.opened["ready"] != 4 || p.Verified || p.Drive != "uuid" {
+		if j.opener.opened["source"]+j.opener.opened["sink"] > 0 || j.opener.opened["ready"] != 4 || p.Verified ||
+			p.Drive != "uuid" {
 			t.Errorf("got calls %v, verified %v, drive %q; want 4 ready calls, nothing opened, false, \"uuid\"",
 				j.opener.opened, p.Verified, p.Drive)
 		}
 	})
 }
 
-// TestFailedCloneComparesNothing ends with what the endpoint says of the clone, and compares nothing.
+// TestFailedCloneComparesNothing: the job ends with the endpoint's error.
 func TestFailedCloneComparesNothing(t *testing.T) {
 	for _, call := range []string{"provision", "ready"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -42,7 +43,8 @@ func TestFailedCloneComparesNothing(t *testing.T) {
 				return nil
 			}
 			j.mustFail(transfer.CodeRefused)
-			if made := j.store.saved.Plan.Drive != ""; made != (call == "ready") || j.opener.opened["sink"] > 0 || j.opener.opened[call] != 1 {
+			if made := j.store.saved.Plan.Drive != ""; made != (call == "ready") || j.opener.opened["sink"] > 0 ||
+				j.opener.opened[call] != 1 {
 				t.Errorf("%s: got calls %v and plan %+v; want one such call, no sink, a drive only after provision",
 					call, j.opener.opened, j.store.saved.Plan)
 			}
@@ -50,7 +52,7 @@ func TestFailedCloneComparesNothing(t *testing.T) {
 	}
 }
 
-// TestLongCloneIsPolledAndSaved asks about it now and then, and saves meanwhile that the job is alive.
+// TestLongCloneIsPolledAndSaved: the polls become rare, but the saves go on and renew the lease.
 func TestLongCloneIsPolledAndSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := randomBytes(3 * chunkSize)
@@ -66,8 +68,8 @@ func TestLongCloneIsPolledAndSaved(t *testing.T) {
 	})
 }
 
-// TestDrainedCloneContinuesWithTheSameDrive hands the job back while the endpoint copies, and the next attempt waits on for
-// the same drive.
+// TestDrainedCloneContinuesWithTheSameDrive: the job ends at once during the copy, and its next
+// attempt waits for the same drive.
 func TestDrainedCloneContinuesWithTheSameDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := randomBytes(3 * chunkSize)
@@ -89,8 +91,8 @@ func TestDrainedCloneContinuesWithTheSameDrive(t *testing.T) {
 	})
 }
 
-// TestCloneMayNotBeVisibleAtOnce is a clone that parts of the endpoint do not know yet, when it is asked for and
-// when it is opened.
+// TestCloneMayNotBeVisibleAtOnce: parts of the endpoint do not know the copy yet when it is polled
+// or opened.
 func TestCloneMayNotBeVisibleAtOnce(t *testing.T) {
 	for _, call := range []string{"ready", "sink"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -109,8 +111,8 @@ func TestCloneMayNotBeVisibleAtOnce(t *testing.T) {
 	}
 }
 
-// TestTailMustBeZeros looks beyond the image at what a larger drive holds: a clone's is sampled, or read as a
-// whole if that was asked for; a verify job's always as a whole.
+// TestTailMustBeZeros: the tail of a clone is sampled, or read as a whole with full verification; a
+// verify job always reads all of it.
 func TestTailMustBeZeros(t *testing.T) {
 	const size, capacity = 5*chunkSize + 100, 9*chunkSize + 7
 	for name, tc := range map[string]struct {
@@ -120,14 +122,17 @@ func TestTailMustBeZeros(t *testing.T) {
 		at    int  // else this byte, if it is not 0
 		off   int64
 	}{
-		"clone, zeros":             {kind: transfer.Clone, mode: transfer.VerifyWritten},
-		"clone, noise":             {kind: transfer.Clone, mode: transfer.VerifyWritten, noise: true, off: -1},
-		"clone, first byte, full":  {kind: transfer.Clone, mode: transfer.VerifyFull, at: size, off: size},
-		"clone, last byte, full":   {kind: transfer.Clone, mode: transfer.VerifyFull, at: capacity - 1, off: 9 * chunkSize},
-		"verify, zeros":            {kind: transfer.Verify, mode: transfer.VerifyWritten},
-		"verify, first byte":       {kind: transfer.Verify, mode: transfer.VerifyWritten, at: size, off: size},
-		"verify, byte in a middle": {kind: transfer.Verify, mode: transfer.VerifyWritten, at: 7*chunkSize + 1, off: 7 * chunkSize},
-		"verify, last byte":        {kind: transfer.Verify, mode: transfer.VerifyWritten, at: capacity - 1, off: 9 * chunkSize},
+		"clone, zeros":            {kind: transfer.Clone, mode: transfer.VerifyWritten},
+		"clone, noise":            {kind: transfer.Clone, mode: transfer.VerifyWritten, noise: true, off: -1},
+		"clone, first byte, full": {kind: transfer.Clone, mode: transfer.VerifyFull, at: size, off: size},
+		"clone, last byte, full": {kind: transfer.Clone, mode: transfer.VerifyFull, at: capacity - 1,
+			off: 9 * chunkSize},
+		"verify, zeros":      {kind: transfer.Verify, mode: transfer.VerifyWritten},
+		"verify, first byte": {kind: transfer.Verify, mode: transfer.VerifyWritten, at: size, off: size},
+		"verify, byte in a middle": {kind: transfer.Verify, mode: transfer.VerifyWritten, at: 7*chunkSize + 1,
+			off: 7 * chunkSize},
+		"verify, last byte": {kind: transfer.Verify, mode: transfer.VerifyWritten, at: capacity - 1,
+			off: 9 * chunkSize},
 	} {
 		image := randomBytes(size)
 		drive := append(append([]byte(nil), image...), make([]byte, capacity-size)...)
@@ -156,7 +161,7 @@ func TestTailMustBeZeros(t *testing.T) {
 	}
 }
 
-// TestTailIsReadInParallel looks at a long tail with as many calls at once as a copy would make.
+// TestTailIsReadInParallel: with as many calls in flight as in a copy.
 func TestTailIsReadInParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := randomBytes(chunkSize)

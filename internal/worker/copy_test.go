@@ -13,8 +13,8 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestCopiesOfAllBoundarySizes copies images of all boundary sizes to a target that is blank, one that is not, and one
-// that only takes chunks in order, from a source with a size and from one without.
+// TestCopiesOfAllBoundarySizes: from sources with and without a size, to targets that are blank,
+// not blank, and written in order.
 func TestCopiesOfAllBoundarySizes(t *testing.T) {
 	const c = chunkSize
 	for _, size := range []int{1, c - 1, c, c + 1, 2 * c, 9*c + 5} {
@@ -37,11 +37,13 @@ func TestCopiesOfAllBoundarySizes(t *testing.T) {
 					p := j.mustRun()
 					checkContent(t, m, image)
 					count := transfer.ChunkCount(int64(size), c)
-					if p.Size != int64(size) || p.Chunks.Total != count || p.Chunks.Done != count || p.Chunks.Sent != count || m.commits != 1 {
+					if p.Size != int64(size) || p.Chunks.Total != count || p.Chunks.Done != count ||
+						p.Chunks.Sent != count || m.commits != 1 {
 						t.Errorf("got %+v, size %d, %d commits; want %d chunks done and sent, size %d, 1 commit",
 							p.Chunks, p.Size, m.commits, count, size)
 					}
-					if inOrder := !j.opener.sink.Traits().Rewritable; inOrder == p.Verified || inOrder && !slices.IsSorted(m.order) {
+					if inOrder := !j.opener.sink.Traits().Rewritable; inOrder == p.Verified || inOrder &&
+						!slices.IsSorted(m.order) {
 						t.Errorf("got verified %v and write order %v; want an ordered target in order and not verified",
 							p.Verified, m.order)
 					}
@@ -55,7 +57,7 @@ func TestCopiesOfAllBoundarySizes(t *testing.T) {
 	}
 }
 
-// TestEmptyImageIsRejected refuses an image of no bytes, before a target is opened if that can be known.
+// TestEmptyImageIsRejected: before the target is opened, if the size is known.
 func TestEmptyImageIsRejected(t *testing.T) {
 	j := newJob(t, newMemImage(nil), newMemImage(nil))
 	j.mustFail(transfer.CodeInvalid)
@@ -70,7 +72,7 @@ func TestEmptyImageIsRejected(t *testing.T) {
 	}
 }
 
-// TestZerosAreLeftOutOnBlankTargets leaves holes and zeros out on a blank target, and writes them on any other.
+// TestZerosAreLeftOutOnBlankTargets: holes and zeros are written only to other targets.
 func TestZerosAreLeftOutOnBlankTargets(t *testing.T) {
 	const count = 40
 	image := make([]byte, count*chunkSize)
@@ -102,8 +104,8 @@ func TestZerosAreLeftOutOnBlankTargets(t *testing.T) {
 	}
 }
 
-// TestTargetThatIsNotBlankIsCleared is a target that calls itself blank and holds something where nothing was written:
-// all of it becomes zeros, not only what was sampled.
+// TestTargetThatIsNotBlankIsCleared: if a target that reports blank has other bytes, all of it is
+// read back and cleared, not only the samples.
 func TestTargetThatIsNotBlankIsCleared(t *testing.T) {
 	image := make([]byte, 200*chunkSize)
 	sink := newMemImage(bytes.Repeat([]byte{0xee}, len(image)))
@@ -114,7 +116,7 @@ func TestTargetThatIsNotBlankIsCleared(t *testing.T) {
 	checkContent(t, sink, image)
 }
 
-// TestVerifyModesReadBackAsMuchAsRequested reads back as much as was asked for.
+// TestVerifyModesReadBackAsMuchAsRequested: none, the written chunks, or everything.
 func TestVerifyModesReadBackAsMuchAsRequested(t *testing.T) {
 	image := make([]byte, 10*chunkSize)
 	copy(image, randomBytes(2*chunkSize))
@@ -131,14 +133,15 @@ func TestVerifyModesReadBackAsMuchAsRequested(t *testing.T) {
 		j := newJob(t, newMemImage(image), sink)
 		j.spec.Verify = mode
 		p := j.mustRun()
-		if n := sink.total(sink.reads); !want.reads(n) || p.Chunks.Verified != want.verified || p.Verified != (mode != transfer.VerifyNone) {
+		if n := sink.total(sink.reads); !want.reads(n) || p.Chunks.Verified != want.verified ||
+			p.Verified != (mode != transfer.VerifyNone) {
 			t.Errorf("%s: got %d reads, %+v, verified %v; want %d chunks verified",
 				mode, n, p.Chunks, p.Verified, want.verified)
 		}
 	}
 }
 
-// TestWrongImageIsDiscarded is an image with another SHA-256 than the one that was meant.
+// TestWrongImageIsDiscarded: an image with another SHA-256 than requested leaves no drive.
 func TestWrongImageIsDiscarded(t *testing.T) {
 	sink := newMemImage(nil)
 	j := newJob(t, newMemImage(randomBytes(3*chunkSize)), sink)
@@ -151,7 +154,7 @@ func TestWrongImageIsDiscarded(t *testing.T) {
 	}
 }
 
-// manifest is a source that knows only digests.
+// manifest is a source that has only digests.
 type manifest struct {
 	imageMap
 	m *transfer.Manifest
@@ -180,7 +183,8 @@ func manifestOf(image []byte) manifest {
 	return manifest{newMemImage(image), verify.NewManifest(int64(len(image)), chunkSize, chunks, "")}
 }
 
-// TestComparisonFindsEqualDifferentAndLargerDrives compares a drive with an image and with a manifest: equal, different, and larger.
+// TestComparisonFindsEqualDifferentAndLargerDrives: with an image, a stream and a manifest as the
+// source.
 func TestComparisonFindsEqualDifferentAndLargerDrives(t *testing.T) {
 	image := randomBytes(5*chunkSize + 100)
 	clear(image[chunkSize : 2*chunkSize])
@@ -197,7 +201,8 @@ func TestComparisonFindsEqualDifferentAndLargerDrives(t *testing.T) {
 			return j, m
 		}
 		j, m := compare(bytes.Clone(image))
-		if p := j.mustRun(); !p.Verified || p.Chunks.Verified != 6 || p.Chunks.Sent != 0 || m.commits+m.total(m.writes) != 0 {
+		if p := j.mustRun(); !p.Verified || p.Chunks.Verified != 6 || p.Chunks.Sent != 0 ||
+			m.commits+m.total(m.writes) != 0 {
 			t.Errorf("%s: got %+v and %d commits, want 6 chunks verified, none sent, 0 commits",
 				name, p.Chunks, m.commits)
 		}
@@ -225,7 +230,7 @@ func TestComparisonFindsEqualDifferentAndLargerDrives(t *testing.T) {
 	}
 }
 
-// TestEndedContextStopsWithItsCause stops at once, with the cause.
+// TestEndedContextStopsWithItsCause: at once.
 func TestEndedContextStopsWithItsCause(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	sink := newMemImage(nil)

@@ -8,7 +8,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// corruptOneInTen flips a bit in one read of ten. An end calls it under its lock.
+// corruptOneInTen flips a bit in one read of ten. The fakes call it under their lock.
 func corruptOneInTen(seed uint64) func(transfer.Chunk, int, []byte) {
 	rng := rand.New(rand.NewPCG(seed, 10))
 	return func(_ transfer.Chunk, _ int, p []byte) {
@@ -18,9 +18,8 @@ func corruptOneInTen(seed uint64) func(transfer.Chunk, int, []byte) {
 	}
 }
 
-// TestOneWrongReadInTenFailsNoIntactDrive has one read in ten of each drive wrong, which fails no sound drive, whatever is
-// read there: chunks, places that were left out, what an earlier attempt stored, or the rest of a
-// drive.
+// TestOneWrongReadInTenFailsNoIntactDrive: whatever is read: chunks, ranges that were left out,
+// chunks of an earlier attempt, or the tail.
 func TestOneWrongReadInTenFailsNoIntactDrive(t *testing.T) {
 	const count = 400
 	image := randomBytes(count * chunkSize)
@@ -79,7 +78,7 @@ func lying(image []byte) func(uint64) transfer.Source {
 	}
 }
 
-// TestCorruptReadsRaiseNoDoubt lets a resumed job trust its ledger, and leave zeros out, though one
+// TestCorruptReadsRaiseNoDoubt: a resumed job trusts its ledger, and leaves zeros out, although one
 // read in ten is wrong.
 func TestCorruptReadsRaiseNoDoubt(t *testing.T) {
 	for seed := range uint64(20) {

@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// entriesOf is the digests of an image's chunks.
+// entriesOf returns the digests of an image's chunks.
 func entriesOf(image []byte) map[int64]transfer.Digest {
 	chunks := make(map[int64]transfer.Digest)
 	for i := range transfer.ChunkCount(int64(len(image)), chunkSize) {
@@ -26,7 +26,7 @@ func sha256Hex(image []byte) string {
 	return hex.EncodeToString(d[:])
 }
 
-// sparse is an image of 30 chunks and a bit with two holes, one of them at the end.
+// sparse returns an image of a little more than 30 chunks with two holes, one of them at its end.
 func sparse() (image []byte, data []transfer.Extent) {
 	image = make([]byte, 30*chunkSize+5)
 	data = []transfer.Extent{{Len: 10 * chunkSize}, {Off: 20*chunkSize + 100, Len: 3 * chunkSize}}
@@ -36,7 +36,7 @@ func sparse() (image []byte, data []transfer.Extent) {
 	return image, data
 }
 
-// TestImageDigestCoversHoles computes the SHA-256 of the whole, holes and all, however the chunks went.
+// TestImageDigestCoversHoles: the SHA-256 is that of the whole image, on every kind of target.
 func TestImageDigestCoversHoles(t *testing.T) {
 	image, data := sparse()
 	for name, prepare := range map[string]func(m *memImage) transfer.Sink{
@@ -60,7 +60,7 @@ func TestImageDigestCoversHoles(t *testing.T) {
 	}
 }
 
-// TestResumedDigestReadsTheWholeSource reads all of the source again for its SHA-256, and sends only what is missing.
+// TestResumedDigestReadsTheWholeSource: but only the missing chunks are written.
 func TestResumedDigestReadsTheWholeSource(t *testing.T) {
 	image := randomBytes(20 * chunkSize)
 	sink := newMemImage(nil)
@@ -73,7 +73,7 @@ func TestResumedDigestReadsTheWholeSource(t *testing.T) {
 	}
 }
 
-// TestWrongImageKeepsAnOldDrive remembers a drive that was there before the job.
+// TestWrongImageKeepsAnOldDrive: a drive that existed before the job stays in the plan.
 func TestWrongImageKeepsAnOldDrive(t *testing.T) {
 	sink := newMemImage(nil)
 	j := newJob(t, newMemImage(randomBytes(3*chunkSize)), sink)
@@ -86,9 +86,11 @@ func TestWrongImageKeepsAnOldDrive(t *testing.T) {
 	}
 }
 
-// TestResumableTargetIsKept keeps what was stored when a later attempt can go on with it.
+// TestResumableTargetIsKept: after an error that a later attempt may not meet, the stored chunks
+// stay.
 func TestResumableTargetIsKept(t *testing.T) {
-	for _, code := range []transfer.Code{transfer.CodeRefused, transfer.CodeUnauthorized, transfer.CodeNoSpace, transfer.CodeFenced} {
+	for _, code := range []transfer.Code{transfer.CodeRefused, transfer.CodeUnauthorized, transfer.CodeNoSpace,
+		transfer.CodeFenced} {
 		sink := newMemImage(nil)
 		j := newHalfDone(t, newMemImage(randomBytes(20*chunkSize)), sink)
 		sink.onWrite = times(1, code)
@@ -102,8 +104,8 @@ func TestResumableTargetIsKept(t *testing.T) {
 	}
 }
 
-// TestFullVerificationRepairsHoles is a hole that does not read as zeros: --verify full finds it, mends it and counts
-// it as verified.
+// TestFullVerificationRepairsHoles: a hole that does not read as zeros on the target is rewritten,
+// and counts as verified.
 func TestFullVerificationRepairsHoles(t *testing.T) {
 	image, data := sparse()
 	source, sink := newMemImage(image), newMemImage(make([]byte, len(image)))
@@ -118,8 +120,8 @@ func TestFullVerificationRepairsHoles(t *testing.T) {
 	}
 }
 
-// TestZerosAreWrittenToAChangedBlankTarget is a target that was blank, and is not what was written: what it holds now
-// is not known, so zeros are written to it as well.
+// TestZerosAreWrittenToAChangedBlankTarget: if the target differs from the ledger, its unwritten
+// ranges may not be zeros either.
 func TestZerosAreWrittenToAChangedBlankTarget(t *testing.T) {
 	image := randomBytes(60 * chunkSize)
 	clear(image[50*chunkSize : 51*chunkSize])

@@ -14,7 +14,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// flaky is a memImage whose other calls fail too.
+// flaky is a memImage whose control calls may fail.
 type flaky struct {
 	*memImage
 	fail   func(call string, n int) error
@@ -54,7 +54,7 @@ func (f *flaky) Close() error {
 
 func never(string, int) error { return nil }
 
-// TestControlCallsAreRetried retries all that goes to the target, not only chunks.
+// TestControlCallsAreRetried: like those that move chunks.
 func TestControlCallsAreRetried(t *testing.T) {
 	for _, code := range []transfer.Code{transfer.CodeServer, transfer.CodeConflict} {
 		synctest.Test(t, func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestControlCallsAreRetried(t *testing.T) {
 	}
 }
 
-// TestNewDriveMayNotBeVisibleToControlCalls is a new drive that is known where it is written and not yet where it is
-// completed or looked at.
+// TestNewDriveMayNotBeVisibleToControlCalls: a new drive is already visible where it is written,
+// but not where it is checked or completed.
 func TestNewDriveMayNotBeVisibleToControlCalls(t *testing.T) {
 	for _, call := range []string{"blank", "commit"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -99,7 +99,8 @@ func TestNewDriveMayNotBeVisibleToControlCalls(t *testing.T) {
 	}
 }
 
-// TestCopyOfAChangedSourceIsDiscarded discards a copy of a source that was changed while it was read.
+// TestCopyOfAChangedSourceIsDiscarded: if the source changes while it is read, the copy is
+// worthless.
 func TestCopyOfAChangedSourceIsDiscarded(t *testing.T) {
 	sink := newMemImage(nil)
 	source := newFlaky(newMemImage(randomBytes(3*chunkSize)), func(call string, _ int) error {
@@ -115,18 +116,21 @@ func TestCopyOfAChangedSourceIsDiscarded(t *testing.T) {
 	}
 }
 
-// TestBothEndsAreClosedOnce closes both ends once, however the attempt ends.
+// TestBothEndsAreClosedOnce: however the attempt ends.
 func TestBothEndsAreClosedOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
 		prepare func(j *job, source *memImage, sink *memImage)
 		code    transfer.Code
 		sinks   int
 	}{
-		"done":           {func(*job, *memImage, *memImage) {}, "", 1},
-		"write refused":  {func(_ *job, _, sink *memImage) { sink.onWrite = times(1, transfer.CodeRefused) }, transfer.CodeRefused, 1},
-		"read refused":   {func(_ *job, source, _ *memImage) { source.onRead = times(1, transfer.CodeRefused) }, transfer.CodeRefused, 1},
-		"source changed": {func(j *job, _, _ *memImage) { j.store.saved.Plan.Source = "zero" }, transfer.CodeSourceChanged, 0},
-		"empty":          {func(_ *job, source, _ *memImage) { source.data = nil }, transfer.CodeInvalid, 0},
+		"done": {func(*job, *memImage, *memImage) {}, "", 1},
+		"write refused": {func(_ *job, _, sink *memImage) { sink.onWrite = times(1, transfer.CodeRefused) },
+			transfer.CodeRefused, 1},
+		"read refused": {func(_ *job, source, _ *memImage) { source.onRead = times(1, transfer.CodeRefused) },
+			transfer.CodeRefused, 1},
+		"source changed": {func(j *job, _, _ *memImage) { j.store.saved.Plan.Source = "zero" },
+			transfer.CodeSourceChanged, 0},
+		"empty": {func(_ *job, source, _ *memImage) { source.data = nil }, transfer.CodeInvalid, 0},
 		"bad extents": {func(_ *job, source, _ *memImage) {
 			source.extents = []transfer.Extent{{Off: 5, Len: 10}, {Off: 7, Len: 10}}
 		}, transfer.CodeInvalid, 1},
@@ -159,7 +163,7 @@ func TestBothEndsAreClosedOnce(t *testing.T) {
 	}
 }
 
-// TestErrorsNameTheChunk says in an error which chunk it was, in reading and in writing.
+// TestErrorsNameTheChunk: and its offset, for reads and writes.
 func TestErrorsNameTheChunk(t *testing.T) {
 	for _, op := range []string{"read", "write", "read back"} {
 		source, sink := newMemImage(randomBytes(5*chunkSize)), newMemImage(nil)
@@ -178,13 +182,14 @@ func TestErrorsNameTheChunk(t *testing.T) {
 			sink.onRead = fail
 		}
 		f := newJob(t, source, sink).mustFail(transfer.CodeRefused)
-		if f.Offset == nil || *f.Offset != 2*chunkSize || f.Hint != "ask the provider" || !strings.HasPrefix(f.Message, op+" chunk 2: ") {
+		if f.Offset == nil || *f.Offset != 2*chunkSize || f.Hint != "ask the provider" ||
+			!strings.HasPrefix(f.Message, op+" chunk 2: ") {
 			t.Errorf("%s: got %+v, want the chunk's offset, the cause's hint and \"%s chunk 2: \"", op, f, op)
 		}
 	}
 }
 
-// TestGivingUpKeepsTheHint keeps the endpoint's hint, and says how long it was tried.
+// TestGivingUpKeepsTheHint: and says how long the call was retried.
 func TestGivingUpKeepsTheHint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := newMemImage(nil)
@@ -192,14 +197,15 @@ func TestGivingUpKeepsTheHint(t *testing.T) {
 			return transfer.Errorf(transfer.CodeServer, "ask the provider", "injected")
 		}
 		f := newJob(t, newMemImage(randomBytes(10)), sink).mustFail(transfer.CodeServer)
-		if f.Hint != "ask the provider" || !strings.Contains(f.Message, "gave up after ") || !strings.HasSuffix(f.Message, "injected") {
+		if f.Hint != "ask the provider" || !strings.Contains(f.Message, "gave up after ") ||
+			!strings.HasSuffix(f.Message, "injected") {
 			t.Errorf("got %+v, want the cause and its hint, and \"gave up after\"", f)
 		}
 	})
 }
 
-// TestProvisionSearchesForAnEarlierDrive once a call may have made one, in this attempt or an earlier
-// one.
+// TestProvisionSearchesForAnEarlierDrive: once a call may have made one, in this attempt or an
+// earlier one.
 func TestProvisionSearchesForAnEarlierDrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJob(t, newMemImage(randomBytes(3*chunkSize)), newMemImage(nil))
@@ -221,13 +227,13 @@ func TestProvisionSearchesForAnEarlierDrive(t *testing.T) {
 	})
 }
 
-// TestSinkIsOpenedToResume once chunks have been stored. Observe is given the progress, at the end all of
-// it.
+// TestSinkIsOpenedToResume: once chunks have been stored. Observe gets the final progress.
 func TestSinkIsOpenedToResume(t *testing.T) {
 	j := newHalfDone(t, newMemImage(randomBytes(20*chunkSize)), newMemImage(nil))
 	j.opener.requests = nil
 	var seen transfer.Progress
-	w := New(Config{Opener: j.opener, Policy: j.policy, Log: zap.NewNop(), Observe: func(p transfer.Progress) { seen = p }})
+	w := New(Config{Opener: j.opener, Policy: j.policy, Log: zap.NewNop(),
+		Observe: func(p transfer.Progress) { seen = p }})
 	j.spec.Target.Drive = "old"
 	for attempt, store := range []*memoryStore{{}, j.store} {
 		j.opener.tags.Incomplete = true
@@ -237,14 +243,15 @@ func TestSinkIsOpenedToResume(t *testing.T) {
 		if !reflect.DeepEqual(seen, store.saved.Progress) || seen.Chunks.Done != 20 || !seen.Verified {
 			t.Errorf("attempt %d: got last progress %+v, want the saved one, with 20 chunks, verified", attempt+1, seen)
 		}
-		if got, want := j.opener.requests[attempt], (SinkRequest{Drive: "old", Size: 20 * chunkSize, Resume: attempt == 1}); got != want {
+		if got, want := j.opener.requests[attempt],
+			(SinkRequest{Drive: "old", Size: 20 * chunkSize, Resume: attempt == 1}); got != want {
 			t.Errorf("attempt %d: got %+v, want %+v", attempt+1, got, want)
 		}
 	}
 }
 
-// TestMissingAbilityFailsTheJob fails a job before its first chunk if an end has not what its kind and traits
-// promise, instead of leaving a check out.
+// TestMissingAbilityFailsTheJob: before its first chunk, if a source or sink lacks what its kind or
+// its traits promise.
 func TestMissingAbilityFailsTheJob(t *testing.T) {
 	plain := struct{ transfer.Sink }{newMemImage(nil)}
 	for _, traits := range []transfer.Traits{
@@ -270,7 +277,7 @@ func TestMissingAbilityFailsTheJob(t *testing.T) {
 	}
 }
 
-// bareSink is a sink with traits and without abilities.
+// bareSink is a sink with traits but without abilities.
 type bareSink struct {
 	transfer.Sink
 	traits transfer.Traits
@@ -278,7 +285,7 @@ type bareSink struct {
 
 func (p bareSink) Traits() transfer.Traits { return p.traits }
 
-// twoKinds is a source of two kinds.
+// twoKinds is a source of two kinds at once.
 type twoKinds struct{ manifest }
 
 func (twoKinds) ReadChunk(context.Context, transfer.Chunk, []byte) error { return nil }

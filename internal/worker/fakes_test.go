@@ -20,23 +20,23 @@ import (
 
 const chunkSize = transfer.MinChunkSize
 
-// memImage is bytes in memory that are read and written by chunk, as both ends of a job, with
-// faults.
+// memImage is an image in memory. It is a source and a sink, and injects faults.
 type memImage struct {
 	mu       sync.Mutex
 	data     []byte
-	extents  []transfer.Extent // nil: all
+	extents  []transfer.Extent // nil: the whole image
 	identity string
 	blank    bool
 	capacity int64
 	reads    map[int64]int // by chunk; for a sink, those of ReadBack
 	writes   map[int64]int
-	order    []int64 // chunks as they were written
+	order    []int64 // of the writes, by chunk
 	commits  int
 	discards int
-	// The faults: each is asked before a call; n counts the calls for that chunk, from 1.
+	// onRead and onWrite are called before a call for a chunk; n counts these calls, from 1. If they
+	// return an error, so does the call.
 	onRead, onWrite func(ctx context.Context, c transfer.Chunk, n int) error
-	// lie changes what is stored by a write, or told by a read.
+	// corruptRead and corruptWrite change the bytes that a call returns or stores.
 	corruptWrite, corruptRead func(c transfer.Chunk, n int, p []byte)
 }
 
@@ -70,6 +70,9 @@ func (m *memImage) count(calls map[int64]int, c transfer.Chunk) int {
 }
 
 func (m *memImage) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	n := m.count(m.reads, c)
 	if m.onRead != nil {
 		if err := m.onRead(ctx, c, n); err != nil {
@@ -95,6 +98,9 @@ func (m *memImage) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) 
 }
 
 func (m *memImage) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	n := m.count(m.writes, c)
 	if m.onWrite != nil {
 		if err := m.onWrite(ctx, c, n); err != nil {
@@ -117,7 +123,8 @@ func (m *memImage) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) e
 func (m *memImage) Blank(context.Context) (bool, error) { return m.blank, nil }
 
 func (m *memImage) Traits() transfer.Traits {
-	return transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosSkipped, Capacity: m.capacity}
+	return transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosSkipped,
+		Capacity: m.capacity}
 }
 
 func (m *memImage) Commit(context.Context, *transfer.Manifest, func(context.Context) error) error {
@@ -163,20 +170,33 @@ func (f orderedSink) Commit(ctx context.Context, m *transfer.Manifest, owned fun
 }
 func (f orderedSink) Close() error { return nil }
 
-// stream is a source without a size.
-type stream struct{ r *bytes.Reader }
+// stream is a source whose size is known at its end.
+type stream struct {
+	r     *bytes.Reader
+	ended bool
+}
 
-func newStream(data []byte) *stream { return &stream{bytes.NewReader(data)} }
+func newStream(data []byte) *stream { return &stream{r: bytes.NewReader(data)} }
 
-func (s *stream) Size() int64    { return -1 }
+func (s *stream) Size() int64 {
+	if s.ended {
+		return s.r.Size()
+	}
+	return -1
+}
+
 func (*stream) Identity() string { return "" }
 func (*stream) Close() error     { return nil }
 
-func (s *stream) Next(_ context.Context, p []byte) (int, error) {
+func (s *stream) Next(ctx context.Context, p []byte) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := io.ReadFull(s.r, p)
 	if err == io.ErrUnexpectedEOF {
 		err = io.EOF
 	}
+	s.ended = err == io.EOF
 	return n, err
 }
 
@@ -184,12 +204,12 @@ func (s *stream) Next(_ context.Context, p []byte) (int, error) {
 type fakeOpener struct {
 	source   transfer.Source
 	sink     transfer.Sink
-	drive    string // the sink is a drive that the job makes; "": one that was there before
+	drive    string // UUID of the drive that the job makes; "": the target is an old drive
 	open     func(what string, n int) error
 	opened   map[string]int
-	ready    int           // how often the copy is asked for until it is ready
-	finds    []bool        // what each Provision was told
-	requests []SinkRequest // what each Sink was told
+	ready    int           // number of Ready calls until the copy is complete
+	finds    []bool        // find of each Provision
+	requests []SinkRequest // of each Sink
 	users    map[transfer.Ref][]string
 
 	tags     transfer.TargetTags // of the drive
@@ -265,7 +285,7 @@ func (e *fakeOpener) Sink(_ context.Context, _ *Session, r SinkRequest) (transfe
 	return e.sink, nil
 }
 
-// memoryStore is a Store in memory whose job has a lease of 15 s, by Go's clock.
+// memoryStore is a Store in memory. Its job has a lease of 15 s.
 type memoryStore struct {
 	mu     sync.Mutex
 	saved  transfer.Checkpoint
@@ -313,7 +333,7 @@ func (s *memoryStore) Save(_ context.Context, c *transfer.Checkpoint) error {
 	return nil
 }
 
-// job is a run that can be repeated, as attempts of one job.
+// job is a job whose attempts a test runs one after another.
 type job struct {
 	t      *testing.T
 	spec   transfer.Spec
@@ -326,7 +346,8 @@ type job struct {
 func newJob(t *testing.T, source transfer.Source, sink transfer.Sink) *job {
 	spec := transfer.NewSpec(transfer.Upload, transfer.Ref{Path: "/x.img"}, anyDrive)
 	spec.ChunkSize = chunkSize
-	return &job{t: t, spec: spec, opener: &fakeOpener{source: source, sink: sink}, store: &memoryStore{}, policy: flow.DefaultPolicy, log: zap.NewNop()}
+	return &job{t: t, spec: spec, opener: &fakeOpener{source: source, sink: sink}, store: &memoryStore{},
+		policy: flow.DefaultPolicy, log: zap.NewNop()}
 }
 
 func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
@@ -342,8 +363,7 @@ func (j *job) runWith(ctx context.Context, drain <-chan struct{}, ends Opener, s
 	return New(Config{Opener: ends, Policy: j.policy, Log: j.log}).Run(ctx, drain, Job{ID: "job", Spec: spec}, store)
 }
 
-// anyDrive is the target of a job that says nothing else: a new drive if the ends have one, or an
-// old one.
+// anyDrive is the default target: the opener's new drive, or else an old one.
 var anyDrive = transfer.Ref{Endpoint: "e"}
 
 func (j *job) mustRun() transfer.Progress {
@@ -370,7 +390,7 @@ func checkContent(t *testing.T, sink *memImage, want []byte) {
 	}
 }
 
-// randomBytes returns size random bytes, the same each time.
+// randomBytes returns size random bytes without zeros, the same each time.
 func randomBytes(size int) []byte {
 	p, rng := make([]byte, size), rand.New(rand.NewPCG(1, uint64(size)))
 	for i := range p {

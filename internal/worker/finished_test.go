@@ -15,12 +15,13 @@ var driveJobs = map[string]func(j *job){
 	"made":        func(j *job) { j.opener.drive = "uuid" },
 	"overwritten": func(*job) {},
 	"cloned": func(j *job) {
-		j.opener.drive, j.spec.Kind, j.spec.Source = "uuid", transfer.Clone, transfer.Ref{Endpoint: "e2", Drive: "origin"}
+		j.opener.drive, j.spec.Kind, j.spec.Source = "uuid", transfer.Clone,
+			transfer.Ref{Endpoint: "e2", Drive: "origin"}
 	},
 }
 
-// finished runs a job to its end in two attempts, and restores what was saved to the state between
-// the two: as by a store that was restored from an older copy.
+// finished returns a job that has ended after two attempts, with its record as it was between them,
+// like after a restore from an older copy.
 func finished(t *testing.T, image []byte, change func(j *job)) (*job, *memImage) {
 	t.Helper()
 	sink := newMemImage(make([]byte, len(image)))
@@ -37,8 +38,8 @@ func finished(t *testing.T, image []byte, change func(j *job)) (*job, *memImage)
 	return j, sink
 }
 
-// TestFinishedDriveIsOnlyCompared takes a job up once more whose drive was finished: it writes
-// nothing, whatever a server has written since.
+// TestFinishedDriveIsOnlyCompared: an attempt that finds its drive completed writes nothing,
+// whatever a server has written since.
 func TestFinishedDriveIsOnlyCompared(t *testing.T) {
 	for name, change := range driveJobs {
 		for _, mode := range []transfer.VerifyMode{transfer.VerifyWritten, transfer.VerifyFull, transfer.VerifyNone} {
@@ -54,7 +55,8 @@ func TestFinishedDriveIsOnlyCompared(t *testing.T) {
 					if changed { // where the image has zeros
 						sink.data[5*chunkSize+7], want[5*chunkSize+7] = 1, 1
 						f := j.mustFail(transfer.CodeExists)
-						stays := !strings.Contains(f.Message, "incomplete") && strings.Contains(f.Message, "changed since")
+						stays := !strings.Contains(f.Message, "incomplete") &&
+							strings.Contains(f.Message, "changed since")
 						if !stays || f.Hint == "" || f.Offset == nil || *f.Offset != 5*chunkSize+7 {
 							t.Errorf("%s: got %+v, want \"changed since\" with hint and offset, and no leftover",
 								name, f)
@@ -76,7 +78,7 @@ func TestFinishedDriveIsOnlyCompared(t *testing.T) {
 	}
 }
 
-// TestFinishedDriveIsFoundByTags is a job whose record knows nothing of the drive, or of its tags.
+// TestFinishedDriveIsFoundByTags: although the job's record knows neither the drive nor its tags.
 func TestFinishedDriveIsFoundByTags(t *testing.T) {
 	for name, restored := range map[string]transfer.Plan{
 		"asked for":             {DriveRequested: true},
@@ -101,8 +103,8 @@ func TestFinishedDriveIsFoundByTags(t *testing.T) {
 	}
 }
 
-// TestDriveWithoutItsTagIsNotWritten: a user who removes the tag takes the drive into use. Where an endpoint
-// keeps no tags, that there is none says nothing.
+// TestDriveWithoutItsTagIsNotWritten: a user removes the tag to use the drive. On an endpoint
+// without tags its absence means nothing.
 func TestDriveWithoutItsTagIsNotWritten(t *testing.T) {
 	for _, untagged := range []bool{false, true} {
 		for name, change := range driveJobs {
@@ -126,7 +128,7 @@ func TestDriveWithoutItsTagIsNotWritten(t *testing.T) {
 	}
 }
 
-// TestFinishedDriveIsNotDiscarded when its source has changed since.
+// TestFinishedDriveIsNotDiscarded: when its source has changed since.
 func TestFinishedDriveIsNotDiscarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, sink := finished(t, randomBytes(6*chunkSize), driveJobs["made"])
@@ -154,7 +156,7 @@ func TestFinishedDriveIsComparedAfterTheWait(t *testing.T) {
 	})
 }
 
-// TestOverwrittenDriveIsTaggedBeforeItIsWritten, once, and not where the endpoint cannot do that.
+// TestOverwrittenDriveIsTaggedBeforeItIsWritten: once, unless the endpoint cannot change tags.
 func TestOverwrittenDriveIsTaggedBeforeItIsWritten(t *testing.T) {
 	for _, code := range []transfer.Code{"", transfer.CodeRefused, transfer.CodeNotFound} {
 		synctest.Test(t, func(t *testing.T) {

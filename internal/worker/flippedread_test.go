@@ -6,8 +6,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestFlippedReadIsFoundByASecondRead flips a bit in the first read of each of the source's chunks, which nothing
-// but a second read shows.
+// TestFlippedReadIsFoundByASecondRead: the first read of each chunk of the source has a flipped
+// bit, which only a second read shows.
 func TestFlippedReadIsFoundByASecondRead(t *testing.T) {
 	image := randomBytes(5*chunkSize + 7)
 	for name, tc := range map[string]struct {
@@ -44,7 +44,7 @@ func TestFlippedReadIsFoundByASecondRead(t *testing.T) {
 	}
 }
 
-// TestWrongReadsDoNotFailAnIntactDrive when both ends are read wrong several times in a row.
+// TestWrongReadsDoNotFailAnIntactDrive: even if both ends are read wrong several times in a row.
 func TestWrongReadsDoNotFailAnIntactDrive(t *testing.T) {
 	image := randomBytes(5 * chunkSize)
 	source, sink := newMemImage(image), newMemImage(append([]byte(nil), image...))

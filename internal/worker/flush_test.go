@@ -16,7 +16,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// cachedSink is a file whose host holds in memory what was written, and stores it with a flush.
+// cachedSink is a file on a host with a page cache, which a flush writes to the disk.
 type cachedSink struct {
 	*memImage
 	mu        sync.Mutex
@@ -86,7 +86,7 @@ func (c *cachedSink) Discard(ctx context.Context) error {
 	return c.memImage.Discard(ctx)
 }
 
-// newDownload is a job from a drive into a file.
+// newDownload returns a job from a drive to a file.
 func newDownload(t *testing.T, source transfer.Source, sink transfer.Sink) *job {
 	j := newJob(t, source, sink)
 	j.spec = transfer.NewSpec(transfer.Download, transfer.Ref{Endpoint: "e", Drive: "d"}, transfer.Ref{Path: "/x.img"})
@@ -96,8 +96,8 @@ func newDownload(t *testing.T, source transfer.Source, sink transfer.Sink) *job 
 
 var errDisk = fmt.Errorf("%w: %w", transfer.ErrLost, unix.EIO)
 
-// TestLostFlushStartsOver: after a flush that failed nothing counts that was written, though the
-// next flush succeeds and every read from memory is right.
+// TestLostFlushStartsOver: after a failed flush no earlier write counts, although the next flush
+// succeeds and every read from the page cache is right.
 func TestLostFlushStartsOver(t *testing.T) {
 	image := randomBytes(200 * chunkSize)
 	for _, nth := range []int{1, 2, 3} {
@@ -131,7 +131,7 @@ func TestLostFlushStartsOver(t *testing.T) {
 	}
 }
 
-// TestLostCloseStartsOver is a file system that reports only at the end what it could not store.
+// TestLostCloseStartsOver: a file system may report a lost write only on close.
 func TestLostCloseStartsOver(t *testing.T) {
 	sink := newCachedSink()
 	j := newDownload(t, newMemImage(randomBytes(60*chunkSize)), sink)
@@ -150,7 +150,7 @@ func TestLostCloseStartsOver(t *testing.T) {
 	}
 }
 
-// TestSavesDoNotWaitForADisk, for they renew the lease.
+// TestSavesDoNotWaitForADisk: because they renew the lease.
 func TestSavesDoNotWaitForADisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := newCachedSink()
@@ -173,7 +173,7 @@ func TestSavesDoNotWaitForADisk(t *testing.T) {
 	})
 }
 
-// TestUnflushedIsBounded: a crash costs what is in flight and a bounded number of chunks.
+// TestUnflushedIsBounded: a crash costs the chunks in flight and a bounded number of others.
 func TestUnflushedIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := newCachedSink()
@@ -191,8 +191,8 @@ func TestUnflushedIsBounded(t *testing.T) {
 	})
 }
 
-// TestResumeReadsTheDisk: what the host holds in memory of what an earlier attempt stored need not
-// be on the disk.
+// TestResumeReadsTheDisk: chunks of an earlier attempt that are in the page cache may not be on the
+// disk.
 func TestResumeReadsTheDisk(t *testing.T) {
 	image := randomBytes(60 * chunkSize)
 	sink := newCachedSink()
@@ -218,8 +218,8 @@ func TestResumeReadsTheDisk(t *testing.T) {
 	}
 }
 
-// TestFullVerificationReadsTheDisk finds and mends what the disk stored wrongly, and fails where it does so
-// again and again. What is written otherwise is not read from the disk.
+// TestFullVerificationReadsTheDisk: it repairs what the disk stored wrongly, and fails if the disk
+// keeps doing so. Other modes read the page cache.
 func TestFullVerificationReadsTheDisk(t *testing.T) {
 	image := randomBytes(20*chunkSize + 7)
 	for _, tc := range []struct {
@@ -269,7 +269,7 @@ func (r *rottenDisk) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Write
 	return err
 }
 
-// TestRewrittenChunkIsReadFromTheDisk: a chunk that full verification stores again is read from the disk
+// TestRewrittenChunkIsReadFromTheDisk: a chunk that full verification has rewritten is verified
 // again.
 func TestRewrittenChunkIsReadFromTheDisk(t *testing.T) {
 	image := randomBytes(20 * chunkSize)
@@ -293,7 +293,7 @@ func TestRewrittenChunkIsReadFromTheDisk(t *testing.T) {
 	}
 }
 
-// flushedReads writes to the disk what is read from it, as O_DIRECT does.
+// flushedReads flushes before it reads the disk, like O_DIRECT.
 type flushedReads struct{ *cachedSink }
 
 func (f flushedReads) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Writer) error {
@@ -303,7 +303,7 @@ func (f flushedReads) ReadDisk(ctx context.Context, ch transfer.Chunk, w io.Writ
 	return f.cachedSink.ReadDisk(ctx, ch, w)
 }
 
-// TestUselessFileIsRemoved: a file without any chunk that is done would block other jobs.
+// TestUselessFileIsRemoved: a file without a done chunk would only be in the way of other jobs.
 func TestUselessFileIsRemoved(t *testing.T) {
 	for _, written := range []int64{0, 1} {
 		sink := newCachedSink()

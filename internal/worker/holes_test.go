@@ -6,8 +6,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestHolesAreReadWhereTheyAreNotTrusted has a source that calls everything a hole: what compares,
-// and what verifies in full or is told to, reads it all the same.
+// TestHolesAreReadWhereTheyAreNotTrusted: a source claims to be one hole. Comparisons, full
+// verification and NoHoles read it all the same.
 func TestHolesAreReadWhereTheyAreNotTrusted(t *testing.T) {
 	image := randomBytes(20 * chunkSize)
 	hidden := func() *memImage {

@@ -8,8 +8,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestDriveIsTaggedCompleteAtTheEnd takes the mark of an incomplete drive off when all else is done, and
-// not of one that failed.
+// TestDriveIsTaggedCompleteAtTheEnd: when everything else is done, and never after a failure.
 func TestDriveIsTaggedCompleteAtTheEnd(t *testing.T) {
 	for _, kind := range []transfer.Kind{transfer.Upload, transfer.Clone} {
 		synctest.Test(t, func(t *testing.T) {
@@ -43,7 +42,7 @@ func TestDriveIsTaggedCompleteAtTheEnd(t *testing.T) {
 	})
 }
 
-// TestTagsThatCannotChangeAreNoFailure is no failure on an endpoint that cannot change what it says of a drive.
+// TestTagsThatCannotChangeAreNoFailure: on an endpoint that rejects the change.
 func TestTagsThatCannotChangeAreNoFailure(t *testing.T) {
 	for code, want := range map[transfer.Code]transfer.Code{
 		transfer.CodeRefused: "", transfer.CodeNotFound: "", transfer.CodeUnauthorized: transfer.CodeUnauthorized,
@@ -65,8 +64,7 @@ func TestTagsThatCannotChangeAreNoFailure(t *testing.T) {
 	}
 }
 
-// TestRemovedDriveIsNoLeftover is a job whose drive was removed again: nothing that it asked for may still be
-// there.
+// TestRemovedDriveIsNoLeftover: a job whose drive was removed leaves nothing.
 func TestRemovedDriveIsNoLeftover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := newMemImage(randomBytes(3 * chunkSize))
@@ -80,8 +78,7 @@ func TestRemovedDriveIsNoLeftover(t *testing.T) {
 	})
 }
 
-// TestDriveIsSearchedOnlyIfACallMayHaveMadeIt keeps looking for a drive only where a call may have made one: not where the
-// endpoint refused it.
+// TestDriveIsSearchedOnlyIfACallMayHaveMadeIt: not after a call that the endpoint rejected.
 func TestDriveIsSearchedOnlyIfACallMayHaveMadeIt(t *testing.T) {
 	for code, want := range map[transfer.Code]bool{
 		transfer.CodeInvalid: false, transfer.CodeRefused: false,
@@ -111,7 +108,7 @@ func TestDriveIsSearchedOnlyIfACallMayHaveMadeIt(t *testing.T) {
 	}
 }
 
-// TestRejectedCallMadeNothing whatever its code is: a page of a proxy with status 403, for example.
+// TestRejectedCallMadeNothing: whatever its code, such as that of a proxy's page with status 403.
 func TestRejectedCallMadeNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJob(t, newMemImage(randomBytes(chunkSize)), newMemImage(nil))

@@ -23,9 +23,9 @@ func (e *failingRanges) Source(ctx context.Context, s *Session) (transfer.Source
 	return e.stream(), nil
 }
 
-// TestRangesFailInTheMiddle reads the source again from its start, and writes only what it has not
-// written: or all that is another image now, also where a chunk was written in part and is zeros by
-// now.
+// TestRangesFailInTheMiddle: the source is read again from its start. Only chunks that are missing
+// are written, or all that differ if the image is another one, including zeros over a chunk that
+// was written in part.
 func TestRangesFailInTheMiddle(t *testing.T) {
 	for _, changed := range []bool{false, true} {
 		for _, hash := range []bool{false, true} {
@@ -61,8 +61,7 @@ func TestRangesFailInTheMiddle(t *testing.T) {
 	}
 }
 
-// TestCallsOfAStreamAreRetried has the session's Retry make what a stream does again, as calls
-// are.
+// TestCallsOfAStreamAreRetried: Session.Retry retries like the worker's own calls, and counts.
 func TestCallsOfAStreamAreRetried(t *testing.T) {
 	j := newJob(t, newStream(randomBytes(chunkSize)), newMemImage(nil))
 	tries := 0
@@ -82,7 +81,7 @@ func TestCallsOfAStreamAreRetried(t *testing.T) {
 	}
 }
 
-// onSource does something when the source is opened.
+// onSource calls do before it opens the source.
 type onSource struct {
 	*fakeOpener
 	do func(s *Session) error

@@ -8,8 +8,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestDifferenceOnADriveInUse says that a server has the drive that differs, and not that it was
-// stored wrong.
+// TestDifferenceOnADriveInUse: the error says that a server uses the drive, and not that the data
+// was stored wrong.
 func TestDifferenceOnADriveInUse(t *testing.T) {
 	old, origin := transfer.Ref{Endpoint: "e", Drive: "old"}, transfer.Ref{Endpoint: "e", Drive: "origin"}
 	for name, used := range map[string]transfer.Ref{"target": old, "source": origin, "none": {}} {

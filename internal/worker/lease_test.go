@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// lapsingStore is a store that is away from some time on, and after that says that another worker has
+// lapsingStore is a store that is unreachable after a while, and later says that another worker has
 // the job.
 type lapsingStore struct {
 	*memoryStore
@@ -34,7 +34,8 @@ func (s *lapsingStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	return s.memoryStore.Save(ctx, c)
 }
 
-// requireLease fails the test if a call that changes the target begins when the lease may have lapsed.
+// requireLease fails the test if a call that changes the target begins when the lease may have
+// lapsed.
 func (s *lapsingStore) requireLease(t *testing.T, what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,7 +44,7 @@ func (s *lapsingStore) requireLease(t *testing.T, what string) {
 	}
 }
 
-// guarded is a sink that notes each call that changes something.
+// guarded is a sink that requires the lease for each call that changes something.
 type guarded struct {
 	*memImage
 	t      *testing.T
@@ -71,8 +72,8 @@ func (g *guarded) Discard(ctx context.Context) error {
 	return g.memImage.Discard(ctx)
 }
 
-// TestLostWorkerChangesNothing loses the store, and then the job, while calls to the target fail:
-// none is made again once another worker may own the job, whatever the reason to make it again.
+// TestLostWorkerChangesNothing: while the store is unreachable and the job is lost, no failing call
+// to the target is repeated once another worker may own the job.
 func TestLostWorkerChangesNothing(t *testing.T) {
 	slow := func(code transfer.Code) func(context.Context, transfer.Chunk, int) error {
 		return func(ctx context.Context, _ transfer.Chunk, _ int) error {
@@ -128,9 +129,11 @@ func TestLostWorkerChangesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				started := time.Now()
-				store := &lapsingStore{memoryStore: new(memoryStore), away: started.Add(time.Second / 2), fenced: started.Add(25 * time.Second)}
+				store := &lapsingStore{memoryStore: new(memoryStore), away: started.Add(time.Second / 2),
+					fenced: started.Add(25 * time.Second)}
 				m := newMemImage(nil)
-				source, sink := newFlaky(newMemImage(randomBytes(20*chunkSize)), never), &guarded{memImage: m, t: t, store: store}
+				source, sink := newFlaky(newMemImage(randomBytes(20*chunkSize)), never),
+					&guarded{memImage: m, t: t, store: store}
 				j := newJob(t, source, sink)
 				prepare(j, source, sink)
 				err := j.runWith(t.Context(), nil, j.opener, store)
@@ -146,9 +149,9 @@ func TestLostWorkerChangesNothing(t *testing.T) {
 	}
 }
 
-// TestCallInFlightIsCutAndRepeated loses the store for longer than a save proves the lease, while
-// calls are under way: they are cut when the proof lapses, none begins until there is a new one,
-// and that counts as no retry.
+// TestCallInFlightIsCutAndRepeated: if the store is unreachable for longer than a proof lasts,
+// calls in flight are cut when the proof lapses. None begins before the next renewal, and none
+// counts as a retry.
 func TestCallInFlightIsCutAndRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image, sink := randomBytes(4*chunkSize), newMemImage(nil)

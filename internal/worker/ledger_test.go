@@ -7,7 +7,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestSaveIsDueWithEnoughChunks asks for a save once enough is pending, and does not block when there is no saver.
+// TestSaveIsDueWithEnoughChunks: and the ledger does not block without a saver.
 func TestSaveIsDueWithEnoughChunks(t *testing.T) {
 	l := newLedger(nil)
 	for i := range int64(fastBatch - 1) {
@@ -39,7 +39,7 @@ func TestSaveIsDueWithEnoughChunks(t *testing.T) {
 	}
 }
 
-// TestResetIsKeptUntilASaveSucceeds keeps the order to forget until a save has carried it out.
+// TestResetIsKeptUntilASaveSucceeds: a failed save does not lose the reset.
 func TestResetIsKeptUntilASaveSucceeds(t *testing.T) {
 	l := newLedger([]transfer.Entry{{Index: 7}})
 	l.setDone(8, transfer.Digest{1})
@@ -58,7 +58,7 @@ func TestResetIsKeptUntilASaveSucceeds(t *testing.T) {
 	}
 }
 
-// TestClearDuringASaveDropsItsEntries forgets entries that were on their way to the store, too, if the save fails.
+// TestClearDuringASaveDropsItsEntries: even if that save fails.
 func TestClearDuringASaveDropsItsEntries(t *testing.T) {
 	l := newLedger(nil)
 	l.setDone(1, transfer.Digest{1})
@@ -70,7 +70,8 @@ func TestClearDuringASaveDropsItsEntries(t *testing.T) {
 	}
 }
 
-// TestNonZeroUsesTheLengthOfTheChunk knows zeros by the length of the chunk, which for the last one may be short.
+// TestNonZeroUsesTheLengthOfTheChunk: the last chunk may be shorter, and so has another digest of
+// zeros.
 func TestNonZeroUsesTheLengthOfTheChunk(t *testing.T) {
 	image := randomBytes(3*chunkSize + 10)
 	clear(image[chunkSize : 2*chunkSize])
@@ -90,8 +91,7 @@ func TestNonZeroUsesTheLengthOfTheChunk(t *testing.T) {
 	}
 }
 
-// TestSamplePicksDistinctChunks picks as many chunks as it was asked for, or all there are, each once, and in the long
-// run every one.
+// TestSamplePicksDistinctChunks: as many as requested, or all, and every one in the long run.
 func TestSamplePicksDistinctChunks(t *testing.T) {
 	chunks := make(map[int64]transfer.Digest)
 	for i := range int64(100) {
@@ -121,7 +121,7 @@ func TestSamplePicksDistinctChunks(t *testing.T) {
 	}
 }
 
-// TestMeterCountsConcurrently adds up from many goroutines.
+// TestMeterCountsConcurrently: from many goroutines.
 func TestMeterCountsConcurrently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(counters)

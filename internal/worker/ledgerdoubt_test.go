@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// newInterrupted runs a first attempt that the endpoint ends after a hundred chunks, on a target with zeros
-// left out.
+// newInterrupted returns a job after a first attempt that failed after a hundred chunks, on a blank
+// target.
 func newInterrupted(t *testing.T, image []byte) (j *job, sink *memImage, s *claimStore) {
 	t.Helper()
 	sink = newMemImage(make([]byte, len(image)))
@@ -33,8 +33,8 @@ func newInterrupted(t *testing.T, image []byte) (j *job, sink *memImage, s *clai
 	return j, sink, s
 }
 
-// TestTargetWrittenByAnotherJobIsReadBack has another job write to the drive between two attempts, even if only one
-// chunk, which no sample need find, and a place that was left out because it is zeros.
+// TestTargetWrittenByAnotherJobIsReadBack: completely, because a sample may miss a single changed
+// chunk, or a range that was left out.
 func TestTargetWrittenByAnotherJobIsReadBack(t *testing.T) {
 	image := randomBytes(120 * chunkSize)
 	clear(image[2*chunkSize : 4*chunkSize])
@@ -54,9 +54,8 @@ func TestTargetWrittenByAnotherJobIsReadBack(t *testing.T) {
 	}
 }
 
-// TestDoubtSurvivesACrash over a crash right after the other's mark was replaced by ours, and before the
-// plan with it was saved; and over one after it was. The first save of an attempt is before its
-// claims.
+// TestDoubtSurvivesACrash: right before and right after the save of the plan with the job's new
+// mark. The first save of an attempt comes before its claims.
 func TestDoubtSurvivesACrash(t *testing.T) {
 	for crash := 2; crash <= 3; crash++ {
 		image := randomBytes(120 * chunkSize)
@@ -81,8 +80,7 @@ func TestDoubtSurvivesACrash(t *testing.T) {
 	}
 }
 
-// TestTrustedLedgerIsOnlySampled believes the ledger of a target that no other job has claimed: only a sample is
-// read back.
+// TestTrustedLedgerIsOnlySampled: if no other job has claimed the target.
 func TestTrustedLedgerIsOnlySampled(t *testing.T) {
 	image := randomBytes(200 * chunkSize)
 	j, sink, s := newInterrupted(t, image)
@@ -96,7 +94,7 @@ func TestTrustedLedgerIsOnlySampled(t *testing.T) {
 	}
 }
 
-// TestOneWrongBitInASampleRaisesNoDoubt does not doubt a ledger because of one bit that was wrong on the way back.
+// TestOneWrongBitInASampleRaisesNoDoubt: since the transmission may have flipped it.
 func TestOneWrongBitInASampleRaisesNoDoubt(t *testing.T) {
 	image := randomBytes(120 * chunkSize)
 	j, sink, s := newInterrupted(t, image)
@@ -116,12 +114,14 @@ func TestOneWrongBitInASampleRaisesNoDoubt(t *testing.T) {
 	}
 }
 
-// TestSourceWrittenByAnotherJobIsNotResumed does not go on with a drive of which one half is older than the other.
+// TestSourceWrittenByAnotherJobIsNotResumed: the two parts of the copy would be of different
+// images.
 func TestSourceWrittenByAnotherJobIsNotResumed(t *testing.T) {
 	image := randomBytes(120 * chunkSize)
 	source, sink := newMemImage(image), newMemImage(nil)
 	j := newJob(t, source, sink)
-	j.spec.Kind, j.spec.Source, j.spec.Target = transfer.Download, transfer.Ref{Endpoint: "e", Drive: "from"}, transfer.Ref{Path: "/x"}
+	j.spec.Kind, j.spec.Source, j.spec.Target = transfer.Download, transfer.Ref{Endpoint: "e", Drive: "from"},
+		transfer.Ref{Path: "/x"}
 	j.spec.Concurrency = 1
 	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {
 		if c.Index == 10 {
@@ -134,12 +134,14 @@ func TestSourceWrittenByAnotherJobIsNotResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink.onWrite, s.marks["from"] = nil, "since"
-	if err := runWithClaims(t, j, s); transfer.CodeOf(err) != transfer.CodeSourceChanged || sink.commits != 0 || sink.discards != 1 {
+	if err := runWithClaims(t, j, s); transfer.CodeOf(err) != transfer.CodeSourceChanged || sink.commits != 0 ||
+		sink.discards != 1 {
 		t.Errorf("got %v, %d commits, %d discards; want source_changed, 0, 1", err, sink.commits, sink.discards)
 	}
 }
 
-// newDriveOpener is an opener whose new drive is there, but cannot be opened for a while.
+// newDriveOpener is an opener whose new drive exists but cannot be opened while err returns an
+// error.
 type newDriveOpener struct {
 	*fakeOpener
 	err func() error
@@ -158,8 +160,7 @@ func (o *newDriveOpener) run(t *testing.T, j *job) error {
 	return j.runWith(t.Context(), nil, o, j.store)
 }
 
-// TestNewDriveMayNotBeVisibleAtOnce waits for a drive that parts of the endpoint have not heard of when it is opened
-// for the first time.
+// TestNewDriveMayNotBeVisibleAtOnce: when it is opened for the first time.
 func TestNewDriveMayNotBeVisibleAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := randomBytes(5 * chunkSize)
@@ -180,7 +181,7 @@ func TestNewDriveMayNotBeVisibleAtOnce(t *testing.T) {
 	})
 }
 
-// skewedStore is a store whose clock is off from this host's.
+// skewedStore is a store whose clock differs from this host's.
 type skewedStore struct {
 	*memoryStore
 	shift time.Duration
@@ -188,9 +189,8 @@ type skewedStore struct {
 
 func (s *skewedStore) Now() time.Time { return time.Now().Add(s.shift) }
 
-// TestNewDriveOfAnotherHostMayNotBeVisible goes on with a drive that another host has made a moment ago, and that
-// parts of the endpoint do not know yet, whatever the clocks of the two say; and does not wait for
-// one that was made an hour ago.
+// TestNewDriveOfAnotherHostMayNotBeVisible: a drive that another host has just made is waited for,
+// whatever the clocks of the two hosts say. One that was made an hour ago is not.
 func TestNewDriveOfAnotherHostMayNotBeVisible(t *testing.T) {
 	for _, shift := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour} {
 		for age, makes := range map[time.Duration]int{time.Second: 0, time.Hour: 1} {
@@ -216,8 +216,8 @@ func TestNewDriveOfAnotherHostMayNotBeVisible(t *testing.T) {
 	}
 }
 
-// TestRequestedDriveIsFoundAgain remembers a drive that was made by an endpoint which was away a moment later, and
-// looks for one that it may have made without a word.
+// TestRequestedDriveIsFoundAgain: after a failure right after the drive was made, and after a crash
+// before the response.
 func TestRequestedDriveIsFoundAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := newMemImage(nil)
@@ -236,7 +236,7 @@ func TestRequestedDriveIsFoundAgain(t *testing.T) {
 	})
 }
 
-// TestDestroyedDriveIsMadeAgain makes another drive when the one that the job made was destroyed.
+// TestDestroyedDriveIsMadeAgain: the job starts over with a new drive.
 func TestDestroyedDriveIsMadeAgain(t *testing.T) {
 	image := randomBytes(120 * chunkSize)
 	j, sink, _ := newInterrupted(t, image)
@@ -258,12 +258,12 @@ func TestDestroyedDriveIsMadeAgain(t *testing.T) {
 	}
 }
 
-// changing is a source that was changed while it was read.
+// changing is a source that changes while it is read.
 type changing struct{ *memImage }
 
 func (changing) Unchanged(context.Context) error { return failure(transfer.CodeSourceChanged) }
 
-// TestChangedImageIsNoMismatch says that an image changed, not that the drive is wrong.
+// TestChangedImageIsNoMismatch: the error says that the image changed, not that the drive is wrong.
 func TestChangedImageIsNoMismatch(t *testing.T) {
 	image := randomBytes(5 * chunkSize)
 	sink := newMemImage(append([]byte(nil), image...))
@@ -273,8 +273,8 @@ func TestChangedImageIsNoMismatch(t *testing.T) {
 	j.mustFail(transfer.CodeSourceChanged)
 }
 
-// TestDoubtSurvivesAnAttemptThatOpensNothing: its last save has the new mark, and must have the
-// doubt.
+// TestDoubtSurvivesAnAttemptThatOpensNothing: the last save of such an attempt has the new mark,
+// and so must have the doubt.
 func TestDoubtSurvivesAnAttemptThatOpensNothing(t *testing.T) {
 	image := randomBytes(120 * chunkSize)
 	j, sink, s := newInterrupted(t, image)

@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// limited is an end that takes a number of calls at once.
+// limited is a source or sink that takes a number of calls at once.
 type limited struct {
 	*memImage
 	most int
@@ -20,7 +20,7 @@ type limited struct {
 func (l limited) MaxInFlight() int   { return l.most }
 func (l limited) RTT() time.Duration { return 0 }
 
-// mostAtOnce counts how many calls run at once.
+// mostAtOnce records the maximum of concurrent calls.
 type mostAtOnce struct {
 	mu            sync.Mutex
 	running, most int
@@ -38,7 +38,7 @@ func (m *mostAtOnce) call(ctx context.Context, _ transfer.Chunk, _ int) error {
 	return err
 }
 
-// TestInFlightIsTheLowestLimitOfTheEnds holds for either end, above and below the default for ends
+// TestInFlightIsTheLowestLimitOfTheEnds: for source and sink, above and below the default for those
 // without a limit.
 func TestInFlightIsTheLowestLimitOfTheEnds(t *testing.T) {
 	for _, tc := range []struct{ source, sink, want int }{

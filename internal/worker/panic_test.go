@@ -13,7 +13,7 @@ import (
 
 func explode() { panic("a mistake") }
 
-// brokenMap is a source that panics while it tells where its data lies.
+// brokenMap is a source that panics while it yields its extents.
 type brokenMap struct{ *memImage }
 
 func (brokenMap) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
@@ -23,8 +23,8 @@ func (brokenMap) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	}
 }
 
-// mustPanic runs a job that panics at one place. It fails, and that alone: what was done is saved,
-// and without the fault the next attempt goes on from there.
+// mustPanic runs a job that panics. Only that job fails, its state is saved, and without the fault
+// the next attempt succeeds.
 func mustPanic(t *testing.T, j *job, mend func(), stack string) {
 	t.Helper()
 	err := j.run(t.Context(), nil)
@@ -39,7 +39,7 @@ func mustPanic(t *testing.T, j *job, mend func(), stack string) {
 	j.mustRun()
 }
 
-// TestPanicFailsOnlyItsJob panics in each goroutine that an attempt starts, and in what these call.
+// TestPanicFailsOnlyItsJob: in each goroutine of an attempt, and in what they call.
 func TestPanicFailsOnlyItsJob(t *testing.T) {
 	image := randomBytes(20 * chunkSize)
 	at := func(index int64) func(context.Context, transfer.Chunk, int) error {
@@ -109,8 +109,7 @@ func TestPanicFailsOnlyItsJob(t *testing.T) {
 	}
 }
 
-// TestPanicInPieces panics in the two goroutines that write a chunk and read it back piece by
-// piece.
+// TestPanicInPieces: in the two goroutines that write and read back the pieces of a chunk.
 func TestPanicInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, side := range []string{"write", "read back"} {
@@ -133,7 +132,7 @@ func TestPanicInPieces(t *testing.T) {
 	})
 }
 
-// TestPanicKeepsTheLedger has what was done before the panic saved.
+// TestPanicKeepsTheLedger: the chunks done before the panic are saved.
 func TestPanicKeepsTheLedger(t *testing.T) {
 	source, sink := newMemImage(randomBytes(20*chunkSize)), newMemImage(nil)
 	sink.onWrite = func(_ context.Context, c transfer.Chunk, _ int) error {

@@ -12,8 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// slowLink is a link that takes a time for each byte, in both directions, as long as nothing else
-// uses that direction.
+// slowLink is a full-duplex link with a rate for each direction.
 type slowLink struct {
 	mu   [2]sync.Mutex
 	free [2]time.Time
@@ -32,7 +31,7 @@ func (l *slowLink) move(ctx context.Context, dir, n int) error {
 	return sleep(ctx, wait)
 }
 
-// newSlow is a job of large chunks over a slow link.
+// newSlow returns a job of large chunks over a slow link.
 func newSlow(t *testing.T, chunks int, rate float64) (*job, *memImage, []byte) {
 	image := make([]byte, chunks<<22)
 	for i := 0; i < len(image); i += 4096 {
@@ -46,8 +45,8 @@ func newSlow(t *testing.T, chunks int, rate float64) (*job, *memImage, []byte) {
 	return j, sink, image
 }
 
-// TestPiecesFillASlowLink in both directions from nearly the first byte to nearly the last: the
-// slower the link, the smaller the pieces, so that little is lost.
+// TestPiecesFillASlowLink: in both directions, from nearly the first byte to nearly the last. The
+// slower the link, the smaller are the pieces.
 func TestPiecesFillASlowLink(t *testing.T) {
 	const mbit = 1e6 / 8
 	for _, rate := range []float64{10 * mbit, 50 * mbit, 100 * mbit, 200 * mbit} {
@@ -68,7 +67,7 @@ func TestPiecesFillASlowLink(t *testing.T) {
 	}
 }
 
-// TestWrongPieceIsRewritten one chunk at a time, whichever piece is wrong.
+// TestWrongPieceIsRewritten: with its chunk.
 func TestWrongPieceIsRewritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, sink, image := newSlow(t, 6, 10<<20)
@@ -86,8 +85,7 @@ func TestWrongPieceIsRewritten(t *testing.T) {
 	})
 }
 
-// TestFailedPieceNamesItsOffset ends the attempt with the chunk and the offset of the piece, and leaves nothing
-// running.
+// TestFailedPieceNamesItsOffset: and its chunk, and no goroutine is left.
 func TestFailedPieceNamesItsOffset(t *testing.T) {
 	for _, op := range []string{"write", "read back"} {
 		synctest.Test(t, func(t *testing.T) {

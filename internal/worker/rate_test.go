@@ -9,7 +9,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestRateIsThatOfTheLastSeconds is that of the last seconds, and 0 when nothing moves.
+// TestRateIsThatOfTheLastSeconds: and 0 when no byte moves.
 func TestRateIsThatOfTheLastSeconds(t *testing.T) {
 	start := time.Now()
 	var m rateMeter
@@ -44,8 +44,8 @@ func TestRateIsThatOfTheLastSeconds(t *testing.T) {
 	}
 }
 
-// TestBytesDoneEndAtTheirTotal begin at 0 whatever is zeros, and end at their total, whatever is read again or
-// cleared.
+// TestBytesDoneEndAtTheirTotal: they start at 0 with any zeros in the image, and include everything
+// that is read again or cleared.
 func TestBytesDoneEndAtTheirTotal(t *testing.T) {
 	image, extents := sparse()
 	const data, tail = 14 * chunkSize, 9 * chunkSize
@@ -103,7 +103,7 @@ func TestBytesDoneEndAtTheirTotal(t *testing.T) {
 	}
 }
 
-// observedStore is a store that shows the bytes of each save.
+// observedStore calls see with the bytes of each save.
 type observedStore struct {
 	*memoryStore
 	see func(transfer.Bytes)

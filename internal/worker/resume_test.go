@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// TestDrainFinishesChunksInFlight ends the chunks in flight, saves them, and takes up no more; the next attempt does only
-// the rest.
+// TestDrainFinishesChunksInFlight: saves them, and begins no other. The next attempt does only the
+// rest.
 func TestDrainFinishesChunksInFlight(t *testing.T) {
 	image := randomBytes(30 * chunkSize)
 	drain := make(chan struct{})
@@ -42,7 +42,7 @@ func TestDrainFinishesChunksInFlight(t *testing.T) {
 	}
 }
 
-// newHalfDone runs a first attempt that the network ends after about half of the chunks.
+// newHalfDone returns a job after a first attempt that failed after ten chunks.
 func newHalfDone(t *testing.T, source transfer.Source, sink *memImage) *job {
 	t.Helper()
 	j := newJob(t, source, sink)
@@ -61,7 +61,7 @@ func newHalfDone(t *testing.T, source transfer.Source, sink *memImage) *job {
 	return j
 }
 
-// TestLostChunksAreStoredAgain is a target that lost what was stored: everything is stored again.
+// TestLostChunksAreStoredAgain: if a target has lost its content, the whole image is stored again.
 func TestLostChunksAreStoredAgain(t *testing.T) {
 	image := randomBytes(20 * chunkSize)
 	sink := newMemImage(nil)
@@ -74,7 +74,7 @@ func TestLostChunksAreStoredAgain(t *testing.T) {
 	}
 }
 
-// TestChangedSourceIsNotResumed refuses to put two images into one target.
+// TestChangedSourceIsNotResumed: two images must not be mixed in one target.
 func TestChangedSourceIsNotResumed(t *testing.T) {
 	source, sink := newMemImage(randomBytes(20*chunkSize)), newMemImage(nil)
 	j := newHalfDone(t, source, sink)
@@ -85,7 +85,7 @@ func TestChangedSourceIsNotResumed(t *testing.T) {
 	}
 }
 
-// TestDriveForAChangedSourceIsRemoved: a drive that was made for another image is removed, too.
+// TestDriveForAChangedSourceIsRemoved: even before its first chunk.
 func TestDriveForAChangedSourceIsRemoved(t *testing.T) {
 	source, sink := newMemImage(randomBytes(20*chunkSize)), newMemImage(nil)
 	j := newJob(t, source, sink)
@@ -105,8 +105,7 @@ func TestDriveForAChangedSourceIsRemoved(t *testing.T) {
 	}
 }
 
-// TestResumedStreamWritesOnlyWhatIsMissing reads a stream from its beginning, and sends only what the target does not
-// have.
+// TestResumedStreamWritesOnlyWhatIsMissing: although it reads the stream from its start.
 func TestResumedStreamWritesOnlyWhatIsMissing(t *testing.T) {
 	image := randomBytes(20*chunkSize + 7)
 	sink := newMemImage(nil)
@@ -125,7 +124,8 @@ func TestResumedStreamWritesOnlyWhatIsMissing(t *testing.T) {
 	}
 }
 
-// TestOrderedTargetStartsOver writes a target that takes chunks in order from the first one again.
+// TestOrderedTargetStartsOver: a target that is written in order is written from its first chunk
+// again.
 func TestOrderedTargetStartsOver(t *testing.T) {
 	image := randomBytes(20 * chunkSize)
 	m := newMemImage(nil)
@@ -137,7 +137,7 @@ func TestOrderedTargetStartsOver(t *testing.T) {
 	}
 }
 
-// TestCopyContinuesWithoutTheStore goes on while the store is away, and saves all when it is back.
+// TestCopyContinuesWithoutTheStore: and saves everything when the store is reachable again.
 func TestCopyContinuesWithoutTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := randomBytes(100 * chunkSize)
@@ -159,13 +159,14 @@ func TestCopyContinuesWithoutTheStore(t *testing.T) {
 		started := time.Now()
 		j.mustRun()
 		checkContent(t, sink, image)
-		if took := time.Since(started); len(j.store.saved.Entries) != 100 || took < time.Minute || took > 70*time.Second {
+		if took := time.Since(started); len(j.store.saved.Entries) != 100 || took < time.Minute ||
+			took > 70*time.Second {
 			t.Errorf("got %d entries after %s, want 100 after about a minute", len(j.store.saved.Entries), took)
 		}
 	})
 }
 
-// TestFencedAttemptStopsAtOnce stops as soon as the store says that the job is another's.
+// TestFencedAttemptStopsAtOnce: as soon as a save says that another worker has the job.
 func TestFencedAttemptStopsAtOnce(t *testing.T) {
 	for _, code := range []transfer.Code{transfer.CodeFenced, transfer.CodeCanceled} {
 		synctest.Test(t, func(t *testing.T) {
@@ -187,7 +188,7 @@ func TestFencedAttemptStopsAtOnce(t *testing.T) {
 	}
 }
 
-// TestDriveIsSavedBeforeItIsWritten never writes to a drive before it is known whose it is.
+// TestDriveIsSavedBeforeItIsWritten: so that no drive is lost in a crash.
 func TestDriveIsSavedBeforeItIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := newMemImage(nil)
@@ -210,7 +211,7 @@ func TestDriveIsSavedBeforeItIsWritten(t *testing.T) {
 	})
 }
 
-// TestUnsavedEntriesAreReturnedInOrder gives back what could not be saved, in order and once.
+// TestUnsavedEntriesAreReturnedInOrder: after a failed save, and each entry is saved once.
 func TestUnsavedEntriesAreReturnedInOrder(t *testing.T) {
 	zero := verify.ZeroDigest(chunkSize)
 	l := newLedger([]transfer.Entry{{Index: 1, Digest: transfer.Digest{1}}})
@@ -243,8 +244,7 @@ func TestUnsavedEntriesAreReturnedInOrder(t *testing.T) {
 	}
 }
 
-// TestDamagedRecordFailsTheJob is a plan or a ledger that was edited, or damaged by a disk: the job
-// fails before its ends are opened.
+// TestDamagedRecordFailsTheJob: before source and target are opened.
 func TestDamagedRecordFailsTheJob(t *testing.T) {
 	for name, at := range map[string]transfer.Checkpoint{
 		"chunk size":    {Plan: transfer.Plan{ChunkSize: -1}},

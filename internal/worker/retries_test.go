@@ -13,8 +13,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestTemporaryFailuresAreRetried fails each chunk a few times, in reading and in writing, with everything that may
-// pass.
+// TestTemporaryFailuresAreRetried: of reads and writes, with every code that may be temporary.
 func TestTemporaryFailuresAreRetried(t *testing.T) {
 	for code, count := range map[transfer.Code]func(transfer.Retries) int64{
 		transfer.CodeTimeout:     func(r transfer.Retries) int64 { return r.Timeout },
@@ -37,8 +36,8 @@ func TestTemporaryFailuresAreRetried(t *testing.T) {
 	}
 }
 
-// TestRetriesEndWithThePolicy gives up when the same thing has failed for as long as the policy says, and not
-// before.
+// TestRetriesEndWithThePolicy: when an operation has failed for as long as the policy allows, and
+// not before.
 func TestRetriesEndWithThePolicy(t *testing.T) {
 	for code, patience := range map[transfer.Code]time.Duration{
 		transfer.CodeServer: flow.DefaultPolicy.Call, transfer.CodeConflict: flow.DefaultPolicy.Busy,
@@ -55,7 +54,8 @@ func TestRetriesEndWithThePolicy(t *testing.T) {
 	}
 }
 
-// TestUnreachableEndpointFailsSoonAtFirst says sooner that an endpoint was never there.
+// TestUnreachableEndpointFailsSoonAtFirst: an endpoint that has never responded is probably
+// configured wrong.
 func TestUnreachableEndpointFailsSoonAtFirst(t *testing.T) {
 	for _, end := range []string{"source", "sink"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -75,8 +75,8 @@ func TestUnreachableEndpointFailsSoonAtFirst(t *testing.T) {
 	}
 }
 
-// TestEndpointMayBeUnreachableForMinutes rides out an endpoint that is away for minutes: in the middle of a copy, when
-// a later attempt begins, and, if it answers at all, when a first one does.
+// TestEndpointMayBeUnreachableForMinutes: during a copy, at the start of a later attempt, and, if
+// it responds at all, at the start of the first one.
 func TestEndpointMayBeUnreachableForMinutes(t *testing.T) {
 	const minutes = 5 * time.Minute
 	synctest.Test(t, func(t *testing.T) {
@@ -95,7 +95,8 @@ func TestEndpointMayBeUnreachableForMinutes(t *testing.T) {
 			}
 			return nil
 		}
-		throttled := &transfer.Error{Code: transfer.CodeThrottled, RetryAfter: 20 * time.Second, Err: errors.New("too many")}
+		throttled := &transfer.Error{Code: transfer.CodeThrottled, RetryAfter: 20 * time.Second,
+			Err: errors.New("too many")}
 		j.opener.open = func(string, int) error {
 			if until(transfer.CodeThrottled) != nil {
 				return throttled
@@ -126,10 +127,11 @@ func TestEndpointMayBeUnreachableForMinutes(t *testing.T) {
 	})
 }
 
-// TestPermanentFailuresAreNotRetried ends the job with what cannot pass, after one try.
+// TestPermanentFailuresAreNotRetried: the job ends after one try.
 func TestPermanentFailuresAreNotRetried(t *testing.T) {
 	for _, code := range []transfer.Code{
-		transfer.CodeUnauthorized, transfer.CodeRefused, transfer.CodeNotFound, transfer.CodeProtocol, transfer.CodeUntrusted,
+		transfer.CodeUnauthorized, transfer.CodeRefused, transfer.CodeNotFound, transfer.CodeProtocol,
+		transfer.CodeUntrusted,
 		transfer.CodeNoSpace, transfer.CodeSourceChanged,
 	} {
 		sink := newMemImage(nil)
@@ -142,7 +144,7 @@ func TestPermanentFailuresAreNotRetried(t *testing.T) {
 	}
 }
 
-// TestRetryAfterIsWaited waits as long as the endpoint asked for.
+// TestRetryAfterIsWaited: as long as the endpoint asks for.
 func TestRetryAfterIsWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := newMemImage(nil)
@@ -160,8 +162,7 @@ func TestRetryAfterIsWaited(t *testing.T) {
 	})
 }
 
-// TestBusyDriveGetsOneCallAtATime makes a drive busy for a minute under many chunks in flight: meanwhile one call at a
-// time asks for it.
+// TestBusyDriveGetsOneCallAtATime: while a drive is busy for a minute with many chunks in flight.
 func TestBusyDriveGetsOneCallAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := randomBytes(64 * chunkSize)
@@ -208,8 +209,7 @@ func TestBusyDriveGetsOneCallAtATime(t *testing.T) {
 	})
 }
 
-// TestNotFoundIsRetriedOnlyForANewDrive is unknown to parts of the endpoint for a while after it was made. One that was
-// there before, or stays unknown, is not found.
+// TestNotFoundIsRetriedOnlyForANewDrive: and only for a while.
 func TestNotFoundIsRetriedOnlyForANewDrive(t *testing.T) {
 	for _, tc := range []struct {
 		made    bool
@@ -237,7 +237,7 @@ func TestNotFoundIsRetriedOnlyForANewDrive(t *testing.T) {
 	}
 }
 
-// flip changes a bit of chunk 2 in the first n calls.
+// flip returns a fault that flips a bit of chunk 2 in the first calls.
 func flip(first int) func(transfer.Chunk, int, []byte) {
 	return func(c transfer.Chunk, n int, p []byte) {
 		if c.Index == 2 && n <= first {
@@ -246,7 +246,7 @@ func flip(first int) func(transfer.Chunk, int, []byte) {
 	}
 }
 
-// TestFlippedBitsAreFoundAndRewritten finds every bit that was flipped, and mends it if it can be mended.
+// TestFlippedBitsAreFoundAndRewritten: unless the fault is permanent.
 func TestFlippedBitsAreFoundAndRewritten(t *testing.T) {
 	image := randomBytes(5 * chunkSize)
 	for name, tc := range map[string]struct {
@@ -287,7 +287,7 @@ func TestFlippedBitsAreFoundAndRewritten(t *testing.T) {
 	}
 }
 
-// TestFullVerificationRewritesAChangedChunk changes a chunk after it was read back: --verify full finds and mends it.
+// TestFullVerificationRewritesAChangedChunk: one that changes after it was read back.
 func TestFullVerificationRewritesAChangedChunk(t *testing.T) {
 	image := randomBytes(20 * chunkSize)
 	sink := newMemImage(nil)
@@ -304,8 +304,7 @@ func TestFullVerificationRewritesAChangedChunk(t *testing.T) {
 	checkContent(t, sink, image)
 }
 
-// TestFullDownloadReadsUntilTwoReadsAgree reads a drive again that was read wrong: the copy becomes what two reads agree
-// on.
+// TestFullDownloadReadsUntilTwoReadsAgree: the copy is what two reads agree on.
 func TestFullDownloadReadsUntilTwoReadsAgree(t *testing.T) {
 	image := randomBytes(5 * chunkSize)
 	for name, wrong := range map[string]func(n int) bool{
@@ -332,8 +331,8 @@ func TestFullDownloadReadsUntilTwoReadsAgree(t *testing.T) {
 	j.mustFail(transfer.CodeMismatch)
 }
 
-// TestCloneMakesOneDriveAndComparesIt waits for the endpoint to finish, makes one drive whatever happens, and compares it
-// with its origin.
+// TestCloneMakesOneDriveAndComparesIt: after the endpoint has completed the copy, whatever fails on
+// the way.
 func TestCloneMakesOneDriveAndComparesIt(t *testing.T) {
 	for _, differs := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -359,7 +358,8 @@ func TestCloneMakesOneDriveAndComparesIt(t *testing.T) {
 				t.Errorf("got %d writes, drive %q, retries %+v; want 0, \"uuid\", 4 conflicts",
 					made.total(made.writes), p.Drive, p.Retries)
 			}
-			if want := map[bool]transfer.Code{true: transfer.CodeMismatch}[differs]; transfer.CodeOf(err) != want || p.Verified == differs {
+			if want := map[bool]transfer.Code{true: transfer.CodeMismatch}[differs]; transfer.CodeOf(err) != want ||
+				p.Verified == differs {
 				t.Errorf("got %v, verified %v; want code %q, %v", err, p.Verified, want, !differs)
 			}
 			// Retried, it does not clone again.

@@ -8,7 +8,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// watched is a source that is touched now and then, or that others may change undetected.
+// watched is a source that is touched, or whose changes cannot all be detected.
 type watched struct {
 	*memImage
 	touches
@@ -16,7 +16,7 @@ type watched struct {
 	dropped    int
 }
 
-// touches is how often a source will have been touched when it is asked.
+// touches is how many calls of Unchanged will report that the source was touched.
 type touches int
 
 // Unchanged implements transfer.ChangeDetector.
@@ -32,15 +32,15 @@ func (s *watched) UndetectedChanges() string { return s.undetected }
 func (s *watched) DropCache() error          { s.dropped++; return nil }
 func (s *watched) Resembles(string) bool     { return true }
 
-// sparseImage has holes and data, and what a source says of them.
+// sparseImage returns an image with a hole, and its extents.
 func sparseImage() ([]byte, []transfer.Extent) {
 	image := randomBytes(20 * chunkSize)
 	clear(image[5*chunkSize : 15*chunkSize])
 	return image, []transfer.Extent{{Len: 5 * chunkSize}, {Off: 15 * chunkSize, Len: 5 * chunkSize}}
 }
 
-// TestTouchedSourceIsReadAgain reads an image again that was touched, as by chmod, and goes on if its bytes
-// are equal; if they are not, be it in what was a hole, the image has changed.
+// TestTouchedSourceIsReadAgain: after a chmod, for example. The job succeeds if the bytes are
+// equal, and otherwise the image has changed, even if only a hole did.
 func TestTouchedSourceIsReadAgain(t *testing.T) {
 	for name, tc := range map[string]struct {
 		touches int
@@ -84,8 +84,8 @@ func TestTouchedSourceIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestResumeComparesATouchedSource compares what an earlier attempt read with a source that may be
-// another one, in this attempt and, if that does not end, in the next.
+// TestResumeComparesATouchedSource: with the ledger, in this attempt or, if that fails, in the
+// next.
 func TestResumeComparesATouchedSource(t *testing.T) {
 	for _, changed := range []bool{false, true} {
 		image, extents := sparseImage()
@@ -121,8 +121,8 @@ func TestResumeComparesATouchedSource(t *testing.T) {
 	}
 }
 
-// TestUndetectedChangesAreReported are said in the result; with full verification the source is read a second
-// time, past the cache, and a difference ends the job.
+// TestUndetectedChangesAreReported: in the warnings. Full verification reads the source again, past
+// the cache, and a difference ends the job.
 func TestUndetectedChangesAreReported(t *testing.T) {
 	for name, tc := range map[string]struct {
 		verify  transfer.VerifyMode
@@ -163,7 +163,7 @@ func TestUndetectedChangesAreReported(t *testing.T) {
 	}
 }
 
-// TestTouchedStreamIsReadAgain is unpacked a second time.
+// TestTouchedStreamIsReadAgain: from its start.
 func TestTouchedStreamIsReadAgain(t *testing.T) {
 	for _, changed := range []bool{false, true} {
 		image := randomBytes(20*chunkSize + 5)

@@ -12,8 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestCancelEndsWaits stops at once while the job waits for a busy drive or for the next try, and
-// saves what is done.
+// TestCancelEndsWaits: for a busy drive or the next retry, at once, and the done chunks are saved.
 func TestCancelEndsWaits(t *testing.T) {
 	for _, code := range []transfer.Code{transfer.CodeConflict, transfer.CodeServer} {
 		synctest.Test(t, func(t *testing.T) {
@@ -49,21 +48,23 @@ func TestCancelEndsWaits(t *testing.T) {
 	}
 }
 
-// TestDrainedWorkerBeginsNoChunk takes up no chunk at all when the worker is stopping already.
+// TestDrainedWorkerBeginsNoChunk: if it is stopping before the attempt begins.
 func TestDrainedWorkerBeginsNoChunk(t *testing.T) {
 	drain := make(chan struct{})
 	close(drain)
-	for _, source := range []transfer.Source{newMemImage(randomBytes(9 * chunkSize)), newStream(randomBytes(9 * chunkSize))} {
+	for _, source := range []transfer.Source{newMemImage(randomBytes(9 * chunkSize)),
+		newStream(randomBytes(9 * chunkSize))} {
 		sink := newMemImage(nil)
 		err := newJob(t, source, sink).run(t.Context(), drain)
-		if transfer.CodeOf(err) != transfer.CodeDrained || sink.total(sink.writes) != 0 || sink.commits != 0 || sink.discards != 0 {
+		if transfer.CodeOf(err) != transfer.CodeDrained || sink.total(sink.writes) != 0 || sink.commits != 0 ||
+			sink.discards != 0 {
 			t.Errorf("got %v and %d writes, want code drained and none", err, sink.total(sink.writes))
 		}
 	}
 }
 
-// TestDrainFinishesSlowChunks lets every chunk in flight end, however long it takes and whatever it meets, on
-// a target that takes them in any order and on one that takes them in order.
+// TestDrainFinishesSlowChunks: however long they take and whatever fails, on targets with and
+// without an order.
 func TestDrainFinishesSlowChunks(t *testing.T) {
 	for _, ordered := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -97,16 +98,16 @@ func TestDrainFinishesSlowChunks(t *testing.T) {
 			m.onWrite, m.order = nil, nil
 			p := j.mustRun()
 			checkContent(t, m, image)
-			if want := map[bool]int{false: 40 - lanes, true: 40}[ordered]; len(m.order) != want || p.Digest.Image != sha256Hex(image) {
+			if want := map[bool]int{false: 40 - lanes, true: 40}[ordered]; len(m.order) != want ||
+				p.Digest.Image != sha256Hex(image) {
 				t.Errorf("the second attempt wrote %d chunks, not %d", len(m.order), want)
 			}
 		})
 	}
 }
 
-// TestCrashCostIsBounded saves often enough that a crash costs no more than maxUnsaved chunks and what is
-// in flight, however long a chunk or a save takes; and where a save is quick, half as many at the
-// median.
+// TestCrashCostIsBounded: to maxUnsaved chunks and those in flight, however long a chunk or a save
+// takes. Where saves are quick, the median is half of that.
 func TestCrashCostIsBounded(t *testing.T) {
 	for _, chunk := range []time.Duration{100 * time.Microsecond, 10 * time.Millisecond, time.Second} {
 		for _, save := range []time.Duration{0, 200 * time.Microsecond, 20 * time.Millisecond, 3 * time.Second} {
@@ -132,7 +133,7 @@ func TestCrashCostIsBounded(t *testing.T) {
 				}
 				slices.Sort(costs)
 				if most := costs[len(costs)-1]; most > maxUnsaved+lanes || len(j.store.saved.Entries) != 1000 {
-					t.Errorf("%s a chunk, %s a save: got %d chunks unsaved at once and %d saved, want at most %d and 1000",
+					t.Errorf("%s a chunk, %s a save: got %d unsaved at once, %d saved; want at most %d, 1000",
 						chunk, save, most, len(j.store.saved.Entries), maxUnsaved+lanes)
 				}
 				if median := costs[len(costs)/2]; save < chunk && median >= maxUnsaved/2 {
@@ -144,7 +145,7 @@ func TestCrashCostIsBounded(t *testing.T) {
 	}
 }
 
-// slowStore is a store whose saves take their time.
+// slowStore is a store whose saves take a while.
 type slowStore struct {
 	*memoryStore
 	took time.Duration
@@ -157,8 +158,8 @@ func (s slowStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	return s.memoryStore.Save(ctx, c)
 }
 
-// TestChunksWithoutTheStoreAreBounded does no more without the store than it may lose: as many chunks as a crash may
-// cost, and none at all once another worker may have the job.
+// TestChunksWithoutTheStoreAreBounded: to those that a crash may cost, and none begins once another
+// worker may have the job.
 func TestChunksWithoutTheStoreAreBounded(t *testing.T) {
 	for took, most := range map[time.Duration]int{
 		time.Millisecond: maxUnsaved, time.Second: int(provenFor/time.Second) * 4,
@@ -194,8 +195,7 @@ func TestChunksWithoutTheStoreAreBounded(t *testing.T) {
 	}
 }
 
-// TestFencedAttemptCompletesNothing does not complete a target of a job that another worker has taken over, though
-// all is copied.
+// TestFencedAttemptCompletesNothing: although all chunks are copied.
 func TestFencedAttemptCompletesNothing(t *testing.T) {
 	for last := 3; last <= 4; last++ { // before the first chunk, then before the target is completed
 		sink := newMemImage(nil)
@@ -213,9 +213,10 @@ func TestFencedAttemptCompletesNothing(t *testing.T) {
 	}
 }
 
-// TestFinalStoreErrorEndsTheAttempt ends with what a store says for good, before the first write.
+// TestFinalStoreErrorEndsTheAttempt: before the first write.
 func TestFinalStoreErrorEndsTheAttempt(t *testing.T) {
-	for _, code := range []transfer.Code{transfer.CodeCanceled, transfer.CodeFenced, transfer.CodeNotFound, transfer.CodeNoSpace} {
+	for _, code := range []transfer.Code{transfer.CodeCanceled, transfer.CodeFenced, transfer.CodeNotFound,
+		transfer.CodeNoSpace} {
 		sink := newMemImage(nil)
 		j := newJob(t, newMemImage(randomBytes(3*chunkSize)), sink)
 		j.store.onSave = func(int) error { return failure(code) }
@@ -226,7 +227,7 @@ func TestFinalStoreErrorEndsTheAttempt(t *testing.T) {
 	}
 }
 
-// unloadableStore is a store that cannot be asked at first.
+// unloadableStore is a store whose Load fails at first.
 type unloadableStore struct {
 	memoryStore
 	loads int
@@ -240,10 +241,10 @@ func (s *unloadableStore) Load(ctx context.Context) (transfer.Checkpoint, error)
 	return s.memoryStore.Load(ctx)
 }
 
-// TestLoadWaitsForTheStore waits for a store that is away, for longer than for an endpoint, and opens nothing for a
-// job that is another's.
+// TestLoadWaitsForTheStore: longer than for an endpoint. A lost job opens nothing.
 func TestLoadWaitsForTheStore(t *testing.T) {
-	for code, want := range map[transfer.Code]transfer.Code{transfer.CodeUnreachable: "", transfer.CodeFenced: transfer.CodeFenced} {
+	for code, want := range map[transfer.Code]transfer.Code{transfer.CodeUnreachable: "",
+		transfer.CodeFenced: transfer.CodeFenced} {
 		synctest.Test(t, func(t *testing.T) {
 			j := newJob(t, newMemImage(randomBytes(10)), newMemImage(nil))
 			began := time.Now()

@@ -26,8 +26,7 @@ func (s *cutStream) Next(ctx context.Context, p []byte) (int, error) {
 	return s.stream.Next(ctx, p)
 }
 
-// TestCutStreamIsNotComplete does not take a cut connection for the end, not even one whose error is made from
-// io.EOF.
+// TestCutStreamIsNotComplete: even if the error wraps io.EOF.
 func TestCutStreamIsNotComplete(t *testing.T) {
 	for code, err := range map[transfer.Code]error{
 		transfer.CodeNetwork: &transfer.Error{Code: transfer.CodeNetwork, Err: fmt.Errorf("cut: %w", io.EOF)},
@@ -53,7 +52,7 @@ func (s lateEnd) Next(ctx context.Context, p []byte) (int, error) {
 	return s.stream.Next(ctx, p)
 }
 
-// TestStreamEndDoesNotRaceWithASave must not change the plan while a save reads it: -race finds that.
+// TestStreamEndDoesNotRaceWithASave: the plan changes while a save reads it; -race finds a mistake.
 func TestStreamEndDoesNotRaceWithASave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := randomBytes(4 * chunkSize)
@@ -68,17 +67,18 @@ func TestStreamEndDoesNotRaceWithASave(t *testing.T) {
 	})
 }
 
-// TestTooLargeStreamIsDiscarded ends with a stream that the target cannot hold, and removes what was made for
-// it.
+// TestTooLargeStreamIsDiscarded: when it exceeds the target's capacity.
 func TestTooLargeStreamIsDiscarded(t *testing.T) {
 	for size, code := range map[int]transfer.Code{
-		3 * chunkSize: "", 3*chunkSize - 1: "", 3*chunkSize + 1: transfer.CodeInvalid, 9 * chunkSize: transfer.CodeInvalid,
+		3 * chunkSize: "", 3*chunkSize - 1: "", 3*chunkSize + 1: transfer.CodeInvalid,
+		9 * chunkSize: transfer.CodeInvalid,
 	} {
 		sink := newMemImage(make([]byte, 3*chunkSize))
 		j := newJob(t, newStream(randomBytes(size)), sink)
 		sink.capacity = 3 * chunkSize
 		err := j.run(t.Context(), nil)
-		if discarded := sink.discards > 0; transfer.CodeOf(err) != code || discarded != (code != "") || discarded == (sink.commits > 0) {
+		if discarded := sink.discards > 0; transfer.CodeOf(err) != code || discarded != (code != "") ||
+			discarded == (sink.commits > 0) {
 			t.Errorf("%d bytes: got %v, %d discards, %d commits; want code %q",
 				size, err, sink.discards, sink.commits, code)
 		}
@@ -88,20 +88,20 @@ func TestTooLargeStreamIsDiscarded(t *testing.T) {
 	}
 }
 
-// TestZerosOfAStreamAreLeftOut leaves the zeros of a stream out on a blank target, though it has to read them.
+// TestZerosOfAStreamAreLeftOut: on a blank target, although they are read.
 func TestZerosOfAStreamAreLeftOut(t *testing.T) {
 	image, _ := sparse()
 	sink := newMemImage(make([]byte, len(image)))
 	sink.blank = true
 	p := newJob(t, newStream(image), sink).mustRun()
 	checkContent(t, sink, image)
-	if want := (transfer.Chunks{Total: 31, Done: 31, Zero: 17, Sent: 14, Verified: 14}); p.Chunks != want || p.Bytes.Read != int64(len(image)) {
+	if want := (transfer.Chunks{Total: 31, Done: 31, Zero: 17, Sent: 14, Verified: 14}); p.Chunks != want ||
+		p.Bytes.Read != int64(len(image)) {
 		t.Errorf("counted %+v, not %+v; read %d bytes", p.Chunks, want, p.Bytes.Read)
 	}
 }
 
-// TestChangedChunkOfAStreamFails cannot mend what has changed since, for a stream is gone once it was read, and
-// says so.
+// TestChangedChunkOfAStreamFails: it cannot be rewritten, since a stream is read only once.
 func TestChangedChunkOfAStreamFails(t *testing.T) {
 	sink := newMemImage(nil)
 	var read atomic.Int64
@@ -113,14 +113,15 @@ func TestChangedChunkOfAStreamFails(t *testing.T) {
 	j := newJob(t, newStream(randomBytes(20*chunkSize)), sink)
 	j.spec.Verify = transfer.VerifyFull
 	f := j.mustFail(transfer.CodeMismatch)
-	if f.Offset == nil || *f.Offset != 7*chunkSize || sink.commits != 0 || sink.total(sink.writes) != 20 || read.Load() < 20 {
+	if f.Offset == nil || *f.Offset != 7*chunkSize || sink.commits != 0 || sink.total(sink.writes) != 20 ||
+		read.Load() < 20 {
 		t.Errorf("got %+v, %d commits, %d writes; want the chunk's offset, 0 and 20",
 			f, sink.commits, sink.total(sink.writes))
 	}
 }
 
-// TestRetriesKeepTheOrder keeps the order on a target that takes chunks in order when chunks have to be
-// tried again and come from the source out of order.
+// TestRetriesKeepTheOrder: of a target that is written in order, although chunks arrive from the
+// source out of order.
 func TestRetriesKeepTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image, m := randomBytes(40*chunkSize), newMemImage(nil)
@@ -148,14 +149,14 @@ func TestRetriesKeepTheOrder(t *testing.T) {
 	})
 }
 
-// verifyingSink is a target that cannot be read back, but that proves itself as it is completed.
+// verifyingSink is a target that cannot be read back but verifies itself in Commit.
 type verifyingSink struct{ orderedSink }
 
 func (verifyingSink) Traits() transfer.Traits {
 	return transfer.Traits{ReadBack: transfer.ReadBackInCommit}
 }
 
-// TestCommitMayVerify believes a target that says so, when it has been completed.
+// TestCommitMayVerify: the job then counts as verified.
 func TestCommitMayVerify(t *testing.T) {
 	m := newMemImage(nil)
 	p := newJob(t, newMemImage(randomBytes(3*chunkSize+1)), verifyingSink{orderedSink{m}}).mustRun()

@@ -10,7 +10,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// oldDrive is a drive that was there before and holds data everywhere but in chunk 20.
+// oldDrive returns a drive that existed before the job, with data everywhere except in chunk 20.
 func oldDrive(capacity int) *memImage {
 	sink := newMemImage(randomBytes(capacity))
 	if capacity > 21*chunkSize {
@@ -20,13 +20,12 @@ func oldDrive(capacity int) *memImage {
 	return sink
 }
 
-// withTail is the image, and zeros up to the capacity.
+// withTail returns the image followed by zeros up to the capacity.
 func withTail(image []byte, capacity int) []byte {
 	return append(bytes.Clone(image), make([]byte, capacity-len(image))...)
 }
 
-// TestOldTailBecomesZeros become zeros, whatever is asked to be verified, and a verify job
-// agrees.
+// TestOldTailBecomesZeros: in every verify mode, and a verify job succeeds afterwards.
 func TestOldTailBecomesZeros(t *testing.T) {
 	const capacity = 30*chunkSize + 512
 	for _, size := range []int{
@@ -57,7 +56,7 @@ func TestOldTailBecomesZeros(t *testing.T) {
 	}
 }
 
-// TestKeepTailLeavesTheTail leaves what --keep-tail names, and says so.
+// TestKeepTailLeavesTheTail: and the progress says so.
 func TestKeepTailLeavesTheTail(t *testing.T) {
 	image, sink := randomBytes(5*chunkSize+512), oldDrive(30*chunkSize)
 	old := bytes.Clone(sink.data)
@@ -70,7 +69,7 @@ func TestKeepTailLeavesTheTail(t *testing.T) {
 	}
 }
 
-// TestTailOfANewDriveIsSampled is sampled and not written, unless it does not read as zeros.
+// TestTailOfANewDriveIsSampled: and written only if it does not read as zeros.
 func TestTailOfANewDriveIsSampled(t *testing.T) {
 	const capacity = 400 * chunkSize
 	for _, mode := range []transfer.VerifyMode{transfer.VerifyWritten, transfer.VerifyFull} {
@@ -95,8 +94,7 @@ func TestTailOfANewDriveIsSampled(t *testing.T) {
 	}
 }
 
-// TestTailIsResumed where the ledger ends, and read again if another job may have written the
-// drive.
+// TestTailIsResumed: with the ledger, and read again if another job may have written the drive.
 func TestTailIsResumed(t *testing.T) {
 	const capacity = 150 * chunkSize
 	for _, doubted := range []bool{false, true} {
@@ -135,7 +133,7 @@ func TestTailIsResumed(t *testing.T) {
 	}
 }
 
-// TestTailOfAShorterStreamIsCleared clears what an earlier attempt wrote when its stream was longer.
+// TestTailOfAShorterStreamIsCleared: where an earlier attempt wrote the end of a longer stream.
 func TestTailOfAShorterStreamIsCleared(t *testing.T) {
 	const capacity = 30 * chunkSize
 	for _, blank := range []bool{false, true} {
@@ -168,7 +166,7 @@ func TestTailOfAShorterStreamIsCleared(t *testing.T) {
 	}
 }
 
-// TestTailIsReportedBeforeTheFirstWrite before the first write: its size, and what the drive held.
+// TestTailIsReportedBeforeTheFirstWrite: its size, and the former content of the drive.
 func TestTailIsReportedBeforeTheFirstWrite(t *testing.T) {
 	image, sink := randomBytes(5*chunkSize), oldDrive(2<<20)
 	copy(sink.data, mbr())

@@ -9,10 +9,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// late is for how long bytes of a lost worker may arrive in these tests.
+// late is how long bytes of a lost worker may arrive in these tests.
 const late = 15 * time.Second
 
-// takeOver has an earlier attempt, whose worker was lost just now, store three chunks.
+// takeOver runs a first attempt whose worker is lost after three chunks.
 func (j *job) takeOver(sink *memImage) {
 	const stored = 3
 	j.t.Helper()
@@ -33,8 +33,8 @@ func (j *job) takeOver(sink *memImage) {
 	}
 }
 
-// TestLateBytesAreFoundAndRewritten has the endpoint store what the lost worker sent while the next
-// one works: over what the first has stored, and over what the second has.
+// TestLateBytesAreFoundAndRewritten: bytes of the lost worker arrive over chunks of the first and
+// of the second attempt.
 func TestLateBytesAreFoundAndRewritten(t *testing.T) {
 	for name, mode := range map[string]transfer.VerifyMode{
 		"written": transfer.VerifyWritten, "full": transfer.VerifyFull, "none": transfer.VerifyNone,
@@ -61,8 +61,8 @@ func TestLateBytesAreFoundAndRewritten(t *testing.T) {
 	}
 }
 
-// TestWhatIsWrittenAfterTheWaitIsReadOnce: the wait overlaps with the copying, and costs nothing
-// once it is over.
+// TestWhatIsWrittenAfterTheWaitIsReadOnce: the wait overlaps with the copy, and chunks after it
+// cost nothing extra.
 func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const chunks, each = 20, 2 * time.Second
@@ -93,7 +93,7 @@ func TestWhatIsWrittenAfterTheWaitIsReadOnce(t *testing.T) {
 	})
 }
 
-// TestCleanTakeoverWaitsForNothing, whether it is the first attempt of a job or a later one.
+// TestCleanTakeoverWaitsForNothing: in a first attempt and in a later one.
 func TestCleanTakeoverWaitsForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -105,8 +105,7 @@ func TestCleanTakeoverWaitsForNothing(t *testing.T) {
 	})
 }
 
-// TestDrainWhileBytesMayArrive hands the job back at once. The next attempt still reads a second
-// time.
+// TestDrainWhileBytesMayArrive: the job is handed back at once. The next attempt still reads back.
 func TestDrainWhileBytesMayArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image, sink := randomBytes(6*chunkSize), newMemImage(nil)

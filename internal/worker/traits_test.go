@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// traitSink is a sink with traits of its own, as kinds of place have that are neither files nor drives.
+// traitSink is a sink with any traits, such as those of neither files nor drives.
 type traitSink struct {
 	*memImage
 	traits transfer.Traits
@@ -45,13 +45,14 @@ func (s *traitSink) ClearChunk(_ context.Context, c transfer.Chunk) error {
 	return nil
 }
 
-// TestFlushedTargetIsReadBackAndRepaired writes all chunks, flushes and reads them back, and mends what differs.
+// TestFlushedTargetIsReadBackAndRepaired: if a target returns what it stored only after a flush.
 func TestFlushedTargetIsReadBackAndRepaired(t *testing.T) {
 	for _, wrong := range []int{0, 1, 2} {
 		t.Run(fmt.Sprintf("written wrong %d times", wrong), func(t *testing.T) {
 			image, m := randomBytes(20*chunkSize+7), newMemImage(nil)
 			m.corruptWrite = flip(wrong)
-			sink := &traitSink{memImage: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
+			sink := &traitSink{memImage: m,
+				traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
 			m.onRead = func(context.Context, transfer.Chunk, int) error {
 				sink.mu.Lock()
 				defer sink.mu.Unlock()
@@ -68,7 +69,8 @@ func TestFlushedTargetIsReadBackAndRepaired(t *testing.T) {
 			}
 		})
 	}
-	sink := &traitSink{memImage: newMemImage(nil), traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
+	sink := &traitSink{memImage: newMemImage(nil),
+		traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterFlush}}
 	sink.corruptWrite = flip(1 << 30)
 	newJob(t, newMemImage(randomBytes(5*chunkSize)), sink).mustFail(transfer.CodeMismatch)
 	if sink.commits > 0 {
@@ -76,7 +78,7 @@ func TestFlushedTargetIsReadBackAndRepaired(t *testing.T) {
 	}
 }
 
-// TestLedgerHasOnlyWhatIsFlushed, so that a later attempt does not trust chunks that a target has
+// TestLedgerHasOnlyWhatIsFlushed: so that a later attempt does not trust chunks that the target has
 // lost.
 func TestLedgerHasOnlyWhatIsFlushed(t *testing.T) {
 	m := newMemImage(nil)
@@ -106,7 +108,7 @@ func TestLedgerHasOnlyWhatIsFlushed(t *testing.T) {
 	checkContent(t, m, j.opener.source.(*memImage).data)
 }
 
-// TestCompletedTargetIsReadBack reads a target back that shows what it stores only when it is complete.
+// TestCompletedTargetIsReadBack: if a target returns what it stored only when it is complete.
 func TestCompletedTargetIsReadBack(t *testing.T) {
 	for _, wrong := range []int{0, 1 << 30} {
 		m := newMemImage(nil)
@@ -117,7 +119,8 @@ func TestCompletedTargetIsReadBack(t *testing.T) {
 			}
 			return nil
 		}
-		sink := &traitSink{memImage: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterCommit}}
+		sink := &traitSink{memImage: m,
+			traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAfterCommit}}
 		j := newJob(t, newMemImage(randomBytes(20*chunkSize+7)), sink)
 		if wrong > 0 {
 			j.mustFail(transfer.CodeMismatch)
@@ -129,7 +132,7 @@ func TestCompletedTargetIsReadBack(t *testing.T) {
 	}
 }
 
-// TestZerosAreCleared where they cannot be left out, and read back like any chunk.
+// TestZerosAreCleared: where they cannot be left out, and read back like other chunks.
 func TestZerosAreCleared(t *testing.T) {
 	image := randomBytes(6 * chunkSize)
 	clear(image[2*chunkSize : 4*chunkSize])
@@ -138,16 +141,18 @@ func TestZerosAreCleared(t *testing.T) {
 		if m.blank = blank; blank {
 			clear(m.data)
 		}
-		sink := &traitSink{memImage: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce, Zeros: transfer.ZerosCleared}}
+		sink := &traitSink{memImage: m, traits: transfer.Traits{Rewritable: true, ReadBack: transfer.ReadBackAtOnce,
+			Zeros: transfer.ZerosCleared}}
 		newJob(t, newMemImage(image), sink).mustRun()
 		checkContent(t, m, image)
 		if want := map[bool]int{false: 2, true: 0}[blank]; len(sink.cleared) != want || m.total(m.writes) != 4 {
-			t.Errorf("blank %v: %d chunks cleared, want %d; %d written, want 4", blank, len(sink.cleared), want, m.total(m.writes))
+			t.Errorf("blank %v: %d chunks cleared, want %d; %d written, want 4", blank, len(sink.cleared), want,
+				m.total(m.writes))
 		}
 	}
 }
 
-// TestTargetDecidesTheChunkSize has the target decide which chunks there are, or refuse those that it cannot take.
+// TestTargetDecidesTheChunkSize: or rejects the requested one.
 func TestTargetDecidesTheChunkSize(t *testing.T) {
 	for name, tc := range map[string]struct {
 		geometry transfer.Geometry
@@ -161,7 +166,8 @@ func TestTargetDecidesTheChunkSize(t *testing.T) {
 		"aligned to too much": {transfer.Geometry{Align: 2 * chunkSize}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sink := &traitSink{memImage: newMemImage(nil), traits: transfer.Traits{Rewritable: true, Geometry: tc.geometry}}
+			sink := &traitSink{memImage: newMemImage(nil),
+				traits: transfer.Traits{Rewritable: true, Geometry: tc.geometry}}
 			j := newJob(t, newMemImage(randomBytes(9*chunkSize)), sink)
 			if tc.want == 0 {
 				j.mustFail(transfer.CodeInvalid)
@@ -174,13 +180,14 @@ func TestTargetDecidesTheChunkSize(t *testing.T) {
 	}
 }
 
-// TestCopyOfARangeCarriesNoOtherChunk carries its chunks and no others.
+// TestCopyOfARangeCarriesNoOtherChunk: and all of its own.
 func TestCopyOfARangeCarriesNoOtherChunk(t *testing.T) {
 	image, sink := randomBytes(20*chunkSize+7), newMemImage(nil)
 	j := newJob(t, newMemImage(image), sink)
 	for _, r := range []chunkRange{{3, 7}, {0, 1}, {20, 21}, {7, 7}, {19, 100}, wholeImage} {
 		sink.order = nil
-		a := newAttempt(New(Config{Opener: j.opener, Policy: j.policy, Log: j.log}), nil, Job{ID: "job", Spec: j.spec}, &memoryStore{})
+		a := newAttempt(New(Config{Opener: j.opener, Policy: j.policy, Log: j.log}), nil,
+			Job{ID: "job", Spec: j.spec}, &memoryStore{})
 		if err := errors.Join(a.ends.setSource(j.opener.source), a.ends.setSink(sink)); err != nil {
 			t.Fatal(err)
 		}

@@ -13,12 +13,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// comeBack is the error of an endpoint that asks to be left alone for d.
+// comeBack returns the error of an endpoint that asks for a wait of d.
 func comeBack(code transfer.Code, d time.Duration) error {
 	return &transfer.Error{Code: code, RetryAfter: d, Err: errors.New("closed for maintenance")}
 }
 
-// waitsSeen records what a job shows that it waits for.
+// waitsSeen records the waits that a job shows.
 type waitsSeen struct {
 	mu   sync.Mutex
 	last transfer.Progress
@@ -40,8 +40,8 @@ func (j *job) runObserved(ctx context.Context, drain <-chan struct{}, s *waitsSe
 		Run(ctx, drain, Job{ID: "job", Spec: spec}, j.store)
 }
 
-// TestRequestedWaitIsWaitedAndShown has all lanes asked to come back in a quarter of an hour, longer
-// than any call may fail: the job waits that long and no longer, shows it, and counts it once.
+// TestRequestedWaitIsWaitedAndShown: all lanes are asked for the same wait of a quarter of an hour,
+// which is longer than any call may fail. The job waits that long, shows it, and counts it once.
 func TestRequestedWaitIsWaitedAndShown(t *testing.T) {
 	const asked = 15 * time.Minute
 	for _, code := range []transfer.Code{transfer.CodeServer, transfer.CodeThrottled, transfer.CodeConflict} {
@@ -81,7 +81,7 @@ func TestRequestedWaitIsWaitedAndShown(t *testing.T) {
 	}
 }
 
-// TestRepeatedShortWaitsAreShown says that a drive is busy, though each wait for it is short.
+// TestRepeatedShortWaitsAreShown: a busy drive is shown although each wait is short.
 func TestRepeatedShortWaitsAreShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := newMemImage(nil)
@@ -93,7 +93,8 @@ func TestRepeatedShortWaitsAreShown(t *testing.T) {
 			return nil
 		}
 		var seen waitsSeen
-		if err := newJob(t, newMemImage(randomBytes(chunkSize)), sink).runObserved(t.Context(), nil, &seen); err != nil {
+		if err := newJob(t, newMemImage(randomBytes(chunkSize)), sink).runObserved(t.Context(), nil,
+			&seen); err != nil {
 			t.Fatal(err)
 		}
 		if len(seen.seen) == 0 || seen.seen[0].GivesUp.Sub(seen.seen[0].Since) != flow.DefaultPolicy.Busy {
@@ -102,7 +103,8 @@ func TestRepeatedShortWaitsAreShown(t *testing.T) {
 	})
 }
 
-// TestRequestedWaitsAreBounded after a day in all, over attempts and calls, unless the job has a deadline.
+// TestRequestedWaitsAreBounded: by a day in all, over attempts and calls, unless the job has a
+// deadline.
 func TestRequestedWaitsAreBounded(t *testing.T) {
 	for _, deadline := range []time.Duration{0, 48 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -132,8 +134,7 @@ func TestRequestedWaitsAreBounded(t *testing.T) {
 	}
 }
 
-// TestDrainEndsALongWait does not wait for an endpoint that asks for an hour, though a chunk is in
-// flight: on a target that is written in order, too.
+// TestDrainEndsALongWait: even of a chunk in flight, on targets with and without an order.
 func TestDrainEndsALongWait(t *testing.T) {
 	for _, ordered := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -14,8 +14,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestSilentEndpointIsShown says that nothing comes from an endpoint while a call is under way, in
-// the progress and once in the log, and that it is over.
+// TestSilentEndpointIsShown: in the progress, and once in the log, with its end.
 func TestSilentEndpointIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
@@ -41,7 +40,8 @@ func TestSilentEndpointIsShown(t *testing.T) {
 		if since := seen.seen[0].Since.Sub(began); since < -time.Millisecond || since > time.Second {
 			t.Errorf("silent since %s after the beginning, want less than 1s", since)
 		}
-		if n, m := logs.FilterMessage("job waiting").Len(), logs.FilterMessage("job wait ended").Len(); n != 1 || m != 1 {
+		if n, m := logs.FilterMessage("job waiting").Len(), logs.FilterMessage("job wait ended").Len(); n != 1 ||
+			m != 1 {
 			t.Errorf("got %d lines for the wait and %d for its end, want 1 and 1", n, m)
 		}
 		if w := j.store.saved.Progress.Waiting; w != nil {
@@ -50,7 +50,7 @@ func TestSilentEndpointIsShown(t *testing.T) {
 	})
 }
 
-// TestBusyDriveIsLogged says of a drive that is busy since when, and until when it is tried.
+// TestBusyDriveIsLogged: with the beginning of the wait and the end of the retries.
 func TestBusyDriveIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)

@@ -11,7 +11,7 @@ import (
 	"github.com/transferd/transferd/internal/volume"
 )
 
-// compressedStream is a stream that is stored in another form, and has something to tell.
+// compressedStream is a stream with a stored form and warnings.
 type compressedStream struct {
 	*stream
 	stored string
@@ -21,12 +21,13 @@ type compressedStream struct {
 func (p compressedStream) StoredSHA256() string                 { return p.stored }
 func (p compressedStream) Warnings(*transfer.Manifest) []string { return p.notes }
 
-// TestDigestOfTheCompressedFileIsAccepted takes --sha256 for that of the image or, told apart, that of the file it came
-// in.
+// TestDigestOfTheCompressedFileIsAccepted: --sha256 may be that of the image or that of the
+// compressed file.
 func TestDigestOfTheCompressedFileIsAccepted(t *testing.T) {
 	image, stored := randomBytes(3*chunkSize), strings.Repeat("ab", 32)
 	for want, warning := range map[string]string{
-		sha256Hex(image): "", stored: "the image in it has SHA-256 " + sha256Hex(image), strings.ToUpper(stored): sha256Hex(image),
+		sha256Hex(image): "", stored: "the image in it has SHA-256 " + sha256Hex(image),
+		strings.ToUpper(stored): sha256Hex(image),
 	} {
 		sink := newMemImage(nil)
 		j := newJob(t, compressedStream{stream: newStream(image), stored: stored}, sink)
@@ -50,8 +51,7 @@ func TestDigestOfTheCompressedFileIsAccepted(t *testing.T) {
 	}
 }
 
-// TestWarningsOfBothEndsAreReported has those of the source and of the target in the result of the attempt that
-// succeeded.
+// TestWarningsOfBothEndsAreReported: in the result of the attempt that succeeded.
 func TestWarningsOfBothEndsAreReported(t *testing.T) {
 	const size = 5 * chunkSize
 	image := append(transfertest.GPT(512, size), randomBytes(size-1024)...)
@@ -99,7 +99,7 @@ type noted struct{ *memImage }
 
 func (noted) Warnings(*transfer.Manifest) []string { return []string{"note"} }
 
-// tableless is a memImage whose first bytes cannot be read back by themselves.
+// tableless is a memImage whose first bytes cannot be read back on their own.
 type tableless struct {
 	*memImage
 	calls *int
@@ -113,7 +113,7 @@ func (s tableless) ReadBack(ctx context.Context, c transfer.Chunk, w io.Writer) 
 	return s.memImage.ReadBack(ctx, c, w)
 }
 
-// TestUnreadablePartitionTableIsNoFailure lets a job succeed whose target cannot be read once more.
+// TestUnreadablePartitionTableIsNoFailure: the job succeeds without its warning.
 func TestUnreadablePartitionTableIsNoFailure(t *testing.T) {
 	image := randomBytes(2 * volume.HeadSize)
 	sink := newMemImage(nil)

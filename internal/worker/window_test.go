@@ -19,7 +19,8 @@ const (
 	slowChunk     = 2 * time.Second
 )
 
-// TestThroughputIsNearTheBestAtAnyLatency finds how many in flight an endpoint is worth, over all latencies.
+// TestThroughputIsNearTheBestAtAnyLatency: the window finds how many chunks in flight the endpoint
+// needs.
 func TestThroughputIsNearTheBestAtAnyLatency(t *testing.T) {
 	const perChunk = 10 * time.Millisecond // what the link takes for a chunk
 	for latency, want := range map[time.Duration][2]int{
@@ -56,7 +57,7 @@ func TestThroughputIsNearTheBestAtAnyLatency(t *testing.T) {
 	}
 }
 
-// oneWay is a direction of a link, which all that is under way in it shares.
+// oneWay is one direction of a link, which all calls in flight share.
 func oneWay(perChunk time.Duration) func(context.Context, transfer.Chunk, int) error {
 	const pieces = 64
 	var underWay atomic.Int64
@@ -72,8 +73,8 @@ func oneWay(perChunk time.Duration) func(context.Context, transfer.Chunk, int) e
 	}
 }
 
-// TestBothDirectionsAreBusy keeps both directions of a slow link busy. Lanes without an order take a tenth
-// longer, however large the image is: chunks that are written together are read back together.
+// TestBothDirectionsAreBusy: on a slow link. Without Duplex the job takes a tenth longer, whatever
+// the image's size, because chunks that are written together are read back together.
 func TestBothDirectionsAreBusy(t *testing.T) {
 	const (
 		perChunk = 640 * time.Millisecond // what the link takes for a chunk, each way
@@ -95,8 +96,8 @@ func TestBothDirectionsAreBusy(t *testing.T) {
 	}
 }
 
-// TestSlowDriveGetsMostCallsForWriting takes long to write and not to read: then nearly all that is in flight is written.
-// With half of it in each direction the job would take twice as long.
+// TestSlowDriveGetsMostCallsForWriting: with half of the calls in each direction the job would take
+// twice as long.
 func TestSlowDriveGetsMostCallsForWriting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const (
@@ -117,11 +118,12 @@ func TestSlowDriveGetsMostCallsForWriting(t *testing.T) {
 	})
 }
 
-// TestSlowChunksDoNotGrowTheWindow does not put more in flight where each chunk takes long already.
+// TestSlowChunksDoNotGrowTheWindow: where each chunk takes long already.
 func TestSlowChunksDoNotGrowTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var underWay, most atomic.Int64
-		counted := func(call func(context.Context, transfer.Chunk, int) error) func(context.Context, transfer.Chunk, int) error {
+		counted := func(call func(context.Context, transfer.Chunk, int) error) func(context.Context, transfer.Chunk,
+			int) error {
 			return func(ctx context.Context, c transfer.Chunk, n int) error {
 				most.Store(max(most.Load(), underWay.Add(1)))
 				defer underWay.Add(-1)
@@ -137,13 +139,14 @@ func TestSlowChunksDoNotGrowTheWindow(t *testing.T) {
 	})
 }
 
-// far is an end of which the way there is most of what a call takes.
+// far is a sink with a long round-trip time.
 type far struct{ *memImage }
 
 func (far) MaxInFlight() int   { return defaultInFlight }
 func (far) RTT() time.Duration { return farFrom }
 
-// TestFarEndpointGetsMoreChunksAtOnce does not wait for the first chunk where that takes a few long round trips.
+// TestFarEndpointGetsMoreChunksAtOnce: slow start is skipped, because its first chunk would take
+// long round trips.
 func TestFarEndpointGetsMoreChunksAtOnce(t *testing.T) {
 	for want, end := range map[int64]func(*memImage) transfer.Sink{
 		firstInFlight:     func(c *memImage) transfer.Sink { return c },
