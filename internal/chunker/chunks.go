@@ -7,7 +7,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// MappedChunk is a chunk and what the extents of the image say of it.
+// MappedChunk is a chunk with its mapping: data or hole.
 type MappedChunk struct {
 	transfer.Chunk
 	Hole bool // no extent touches the chunk: it is zeros and need not be read

@@ -20,7 +20,7 @@ func TestSplitFollowsItsTable(t *testing.T) {
 	const chunk = 4 * maxPiece
 	for name, tc := range map[string]struct {
 		rtt        time.Duration
-		half, full time.Duration // of a call that writes halfPiece and maxPiece, with 4 running; 0: none is observed
+		half, full time.Duration // of calls that write halfPiece and maxPiece, with 4 running; 0: none
 		wantPiece  int
 		wantCalls  int
 		wantPhase  splitPhase

@@ -68,7 +68,7 @@ func TestWindowFollowsItsTable(t *testing.T) {
 		chunk = 1 << 20
 		quick = 100 * time.Millisecond
 	)
-	baseline := func(limit int, gain float64) float64 { // that a round of quick chunks exceeds by gain
+	baseline := func(limit int, gain float64) float64 { // a round of quick chunks exceeds it by gain
 		return chunk / quick.Seconds() * float64(limit) / gain
 	}
 	for name, tc := range map[string]struct {
@@ -202,7 +202,7 @@ func TestOnlyChunksOfTheRoundCount(t *testing.T) {
 		}
 		w.ChunkDone(1, began)
 		if !w.Enter() || !w.round.began.After(began) {
-			t.Error("the round goes on when the limit is reached, want a new one")
+			t.Error("the limit is reached: got the same round, want a new one")
 		}
 		if w.ChunkDone(1, time.Now()); w.round.chunks != 1 {
 			t.Errorf("got %d chunks in the round, want 1", w.round.chunks)

@@ -24,7 +24,7 @@ const (
 	CodeMismatch      Code = "mismatch"       // the stored bytes differ from the expected ones
 	CodeNotFound      Code = "not_found"      // no such job, drive or file
 	CodeCanceled      Code = "canceled"       // the user canceled the job
-	CodeWaitTimeout   Code = "wait_timeout"   // the wait ended, the job goes on
+	CodeWaitTimeout   Code = "wait_timeout"   // the wait ended, the job continues
 	CodeConflict      Code = "conflict"       // 409: the drive is busy
 	CodeTimeout       Code = "timeout"        // 504, or no progress
 	CodeThrottled     Code = "throttled"      // 429

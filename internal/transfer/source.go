@@ -47,7 +47,7 @@ type RandomAccess interface {
 	ReadChunk(ctx context.Context, c Chunk, p []byte) error
 }
 
-// Stream is a Source that is read once and in order, and may not know its size before its end.
+// Stream is a Source that is read once and in order, and may have no known size before its end.
 type Stream interface {
 	Source
 	// Next fills p with the bytes that follow. n is less than len(p) only at the end of the image

@@ -30,7 +30,7 @@ func TestEachBusyResponseIsCounted(t *testing.T) {
 		const lanes = 8
 		image, sink := randomBytes(3*lanes*chunkSize), newMemImage(nil)
 		sink.onWrite = func(ctx context.Context, c transfer.Chunk, n int) error {
-			if err := sleep(ctx, time.Second); err != nil { // all lanes ask before the first is answered
+			if err := sleep(ctx, time.Second); err != nil { // all lanes call before the first response
 				return err
 			}
 			if c.Index < lanes && n == 1 {
@@ -92,11 +92,11 @@ func TestNextCallRetriesAfterOneGaveUp(t *testing.T) {
 			return nil
 		}
 		errs := make([]error, 5)
-		var asking sync.WaitGroup
+		var group sync.WaitGroup
 		for i := range errs {
-			asking.Go(func() { errs[i] = control(t.Context(), g, busy) })
+			group.Go(func() { errs[i] = control(t.Context(), g, busy) })
 		}
-		asking.Wait()
+		group.Wait()
 		failed := 0
 		for _, err := range errs {
 			if failed += len(transfer.CodeOf(err)); err != nil && transfer.CodeOf(err) != transfer.CodeConflict {

@@ -50,10 +50,10 @@ type expected struct {
 // carryChunk carries one chunk: it reads it, adds it to the image's hash, skips, writes or compares
 // it, and records it in the ledger.
 func (c *copier) carryChunk(ctx context.Context, w work, l *lane) error {
-	known, done := c.state.ledger.get(w.Index)
+	inLedger, done := c.state.ledger.get(w.Index)
 	if done && c.doubted {
 		var err error
-		if done, err = c.stillStored(ctx, w, known, l); err != nil {
+		if done, err = c.stillStored(ctx, w, inLedger, l); err != nil {
 			return err
 		}
 	}
@@ -71,7 +71,7 @@ func (c *copier) carryChunk(ctx context.Context, w work, l *lane) error {
 		return err
 	}
 	// A source without an identity may have changed since the attempt that read the chunk first.
-	if done && (p == nil || verify.Sum(p) == known) {
+	if done && (p == nil || verify.Sum(p) == inLedger) {
 		return nil
 	}
 	if !done && c.canSkip(w, p) {
@@ -293,129 +293,6 @@ func (c *copier) writeOp(w work, p []byte) operation {
 		return opWriteBack
 	}
 	return opWrite
-}
-
-// compare reads a chunk of the target and returns CodeMismatch if it differs from the source.
-// Before that it reads the source again, too, since the transmission from the source may have
-// changed the chunk.
-func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transfer.Digest, error) {
-	want := expected{bytes: p}
-	if c.ends.digests != nil {
-		var ok bool
-		if want.digest, ok = c.ends.digests.ChunkDigest(w.Index); !ok {
-			want.digest = verify.ZeroDigest(w.Len)
-		}
-	}
-	for try := 1; ; try++ {
-		got, err := c.readBack(ctx, w.Chunk, want, l)
-		if transfer.CodeOf(err) != transfer.CodeMismatch || try == maxComparisons {
-			return got, err
-		}
-		if err := pauseBeforeTry(ctx, try); err != nil {
-			return got, err
-		}
-		if c.ends.random == nil {
-			continue // the source has only digests, or is a stream
-		}
-		if want.bytes, err = c.read(ctx, w, l); err != nil {
-			return got, err
-		}
-	}
-}
-
-// readBackPatiently is readStored for a chunk that is not written again if it differs. It reads as
-// often as writeVerified does, with the same pauses.
-func (c *copier) readBackPatiently(ctx context.Context, ch transfer.Chunk, want expected, l *lane) (err error) {
-	for try := range maxWrites {
-		if err := pauseBeforeTry(ctx, try); err != nil {
-			return err
-		}
-		_, err = c.readStored(ctx, ch, want, l)
-		if transfer.CodeOf(err) != transfer.CodeMismatch {
-			break
-		}
-	}
-	return err
-}
-
-// readBack reads the stored chunk up to maxReadBacks times, until it is as expected. If it never
-// is, the error has CodeMismatch.
-func (c *copier) readBack(
-	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
-) (got transfer.Digest, err error) {
-	return c.readBackWith(ctx, opReadBack, ch, want, l)
-}
-
-// readStored is readBack for a chunk that was written some time ago. On a target with a page cache
-// it reads from the disk.
-func (c *copier) readStored(
-	ctx context.Context, ch transfer.Chunk, want expected, l *lane,
-) (got transfer.Digest, err error) {
-	if c.ends.disk == nil {
-		return c.readBack(ctx, ch, want, l)
-	}
-	return c.readBackWith(ctx, opReadDisk, ch, want, l)
-}
-
-func (c *copier) readBackWith(
-	ctx context.Context, op operation, ch transfer.Chunk, want expected, l *lane,
-) (got transfer.Digest, err error) {
-	for range maxReadBacks {
-		read := &call{op: op, chunk: ch, want: want.bytes, cmp: l.cmp, limits: l.limits}
-		if err := c.target.do(ctx, read); err != nil {
-			return got, chunkError("read back", ch, err)
-		}
-		got = l.cmp.Digest()
-		if err = mismatch(ch, want, got, l.cmp); err == nil {
-			l.bytesMoved = ch.Len
-			return got, nil
-		}
-		c.state.countRetry(transfer.CodeMismatch)
-	}
-	return got, err
-}
-
-// stillStored reports whether the target still has a chunk that an earlier attempt stored. If not,
-// it removes the chunk from the ledger and the progress.
-func (c *copier) stillStored(ctx context.Context, w work, known transfer.Digest, l *lane) (bool, error) {
-	_, err := c.readStored(ctx, w.Chunk, expected{digest: known}, l)
-	if transfer.CodeOf(err) != transfer.CodeMismatch {
-		return err == nil, err
-	}
-	c.state.ledger.remove(w.Index)
-	blank := c.state.Plan().Blank
-	c.state.update(func(n *transfer.Progress) {
-		n.Bytes.Done -= int64(w.Len)
-		switch n.Chunks.Done--; {
-		case blank && known == verify.ZeroDigest(w.Len): // as countDone counts it
-			n.Chunks.Zero--
-		case c.verifyEach:
-			n.Chunks.Verified--
-		}
-	})
-	return false, nil
-}
-
-// mismatch returns the error for a chunk that is not as expected; nil if it is.
-func mismatch(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify.Comparer) error {
-	off := ch.Off
-	if want.bytes == nil {
-		if got == want.digest {
-			return nil
-		}
-	} else {
-		diff, ok := cmp.Equal()
-		if ok {
-			return nil
-		}
-		off += int64(diff)
-		want.digest = verify.Sum(want.bytes)
-	}
-	return &transfer.Error{
-		Op: fmt.Sprintf("verify chunk %d", ch.Index), Code: transfer.CodeMismatch, Offset: &off,
-		Hint: "the stored data differs from the source: do not use the target",
-		Err:  fmt.Errorf("the digest of %d bytes at %d is %s, want %s", ch.Len, ch.Off, got, want.digest),
-	}
 }
 
 // chunkError wraps the error of an operation on a chunk.

@@ -29,7 +29,7 @@ func (s *claimStore) Claim(_ context.Context, c transfer.Claim) (last string, er
 		return "", err
 	}
 	if c.Writes() {
-		s.marks[c.Drive], c.Mark = c.Mark, "mark" // each has its own
+		s.marks[c.Drive], c.Mark = c.Mark, "mark" // the real one is random
 	}
 	s.claims = append(s.claims, c)
 	return last, nil

@@ -52,7 +52,7 @@ func TestFailedCloneComparesNothing(t *testing.T) {
 	}
 }
 
-// TestLongCloneIsPolledAndSaved: the polls become rare, but the saves go on and renew the lease.
+// TestLongCloneIsPolledAndSaved: the polls become rare, but the saves continue and renew the lease.
 func TestLongCloneIsPolledAndSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		image := randomBytes(3 * chunkSize)
@@ -118,8 +118,8 @@ func TestTailMustBeZeros(t *testing.T) {
 	for name, tc := range map[string]struct {
 		kind  transfer.Kind
 		mode  transfer.VerifyMode
-		noise bool // all of the tail differs
-		at    int  // else this byte, if it is not 0
+		noise bool // the whole tail differs
+		at    int  // otherwise this byte differs; 0: none
 		off   int64
 	}{
 		"clone, zeros":            {kind: transfer.Clone, mode: transfer.VerifyWritten},

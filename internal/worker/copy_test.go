@@ -97,7 +97,7 @@ func TestZerosAreLeftOutOnBlankTargets(t *testing.T) {
 		if p.Chunks != want {
 			t.Errorf("blank %v: counted %+v, not %+v", blank, p.Chunks, want)
 		}
-		// Places that were left out are sampled.
+		// Ranges that were left out are sampled.
 		if n := sink.total(sink.reads); blank != (n > 3 && n < count) {
 			t.Errorf("blank %v: got %d chunks read back, want more than those written only on a blank target", blank, n)
 		}
@@ -216,12 +216,12 @@ func TestComparisonFindsEqualDifferentAndLargerDrives(t *testing.T) {
 		f := j.mustFail(transfer.CodeMismatch)
 		want := int64(3*chunkSize + 17)
 		if name == "manifest" {
-			want = 3 * chunkSize // a digest says of a chunk, not where in it
+			want = 3 * chunkSize // a digest covers the whole chunk
 		}
 		if f.Offset == nil || *f.Offset != want || m.discards != 0 {
 			t.Errorf("%s: the difference is at %v, not %d", name, f.Offset, want)
 		}
-		// Mended, and retried: everything is compared again.
+		// The drive is repaired and the job retried: everything is compared again.
 		copy(m.data, image)
 		j.opener.source = reference()
 		if p := j.mustRun(); p.Chunks.Verified != 6 {

@@ -140,7 +140,7 @@ func TestBothEndsAreClosedOnce(t *testing.T) {
 		"fenced": {func(j *job, _, _ *memImage) {
 			j.opener.drive, j.store.onSave = "uuid", func(n int) error {
 				if n <= 2 {
-					return nil // the first proof of the lease, and that a drive may be made
+					return nil // the first save, and that of DriveRequested
 				}
 				return failure(transfer.CodeFenced)
 			}

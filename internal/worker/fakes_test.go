@@ -33,8 +33,8 @@ type memImage struct {
 	order    []int64 // of the writes, by chunk
 	commits  int
 	discards int
-	// onRead and onWrite are called before a call for a chunk; n counts these calls, from 1. If they
-	// return an error, so does the call.
+	// onRead and onWrite are called before a call for a chunk; n counts these calls, from 1. If
+	// they return an error, so does the call.
 	onRead, onWrite func(ctx context.Context, c transfer.Chunk, n int) error
 	// corruptRead and corruptWrite change the bytes that a call returns or stores.
 	corruptWrite, corruptRead func(c transfer.Chunk, n int, p []byte)

@@ -78,11 +78,11 @@ func TestFinishedDriveIsOnlyCompared(t *testing.T) {
 	}
 }
 
-// TestFinishedDriveIsFoundByTags: although the job's record knows neither the drive nor its tags.
+// TestFinishedDriveIsFoundByTags: although the job's record has neither the drive nor its tags.
 func TestFinishedDriveIsFoundByTags(t *testing.T) {
 	for name, restored := range map[string]transfer.Plan{
-		"asked for":             {DriveRequested: true},
-		"noted":                 {DriveRequested: true, Drive: "uuid", Created: time.Now()},
+		"requested":             {DriveRequested: true},
+		"saved":                 {DriveRequested: true, Drive: "uuid", Created: time.Now()},
 		"overwritten, no plan":  {},
 		"overwritten, no write": {Drive: "old"},
 	} {

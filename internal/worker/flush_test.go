@@ -44,7 +44,7 @@ func (c *cachedSink) Flush(context.Context) error {
 	defer c.mu.Unlock()
 	c.flushes++
 	if err := c.onFlush(c.flushes); err != nil {
-		return err // a kernel takes what it could not write for written
+		return err // a kernel treats failed writes as written
 	}
 	c.memImage.mu.Lock()
 	defer c.memImage.mu.Unlock()
@@ -224,7 +224,7 @@ func TestFullVerificationReadsTheDisk(t *testing.T) {
 	image := randomBytes(20*chunkSize + 7)
 	for _, tc := range []struct {
 		mode  transfer.VerifyMode
-		wrong int // flushes
+		wrong int // so many flushes store wrongly
 		want  transfer.ReadVia
 		code  transfer.Code
 	}{
@@ -278,7 +278,7 @@ func TestRewrittenChunkIsReadFromTheDisk(t *testing.T) {
 		if n == 1 {
 			sink.memImage.mu.Lock()
 			defer sink.memImage.mu.Unlock()
-			sink.data[3*chunkSize] ^= 1 // as the disk has it
+			sink.data[3*chunkSize] ^= 1 // what the disk stores
 		}
 		return nil
 	}

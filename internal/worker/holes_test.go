@@ -15,18 +15,18 @@ func TestHolesAreReadWhereTheyAreNotTrusted(t *testing.T) {
 		s.extents = []transfer.Extent{}
 		return s
 	}
-	for name, ask := range map[string]func(s *transfer.Spec){
-		"full":         func(s *transfer.Spec) { s.Verify = transfer.VerifyFull },
-		"no holes":     func(s *transfer.Spec) { s.NoHoles = true },
-		"none of both": func(*transfer.Spec) {},
+	for name, change := range map[string]func(s *transfer.Spec){
+		"full":     func(s *transfer.Spec) { s.Verify = transfer.VerifyFull },
+		"no holes": func(s *transfer.Spec) { s.NoHoles = true },
+		"neither":  func(*transfer.Spec) {},
 	} {
 		for _, blank := range []bool{true, false} {
 			sink := newMemImage(make([]byte, len(image)))
 			sink.blank = blank
 			j := newJob(t, hidden(), sink)
-			ask(&j.spec)
+			change(&j.spec)
 			p := j.mustRun()
-			if name == "none of both" {
+			if name == "neither" {
 				checkContent(t, sink, make([]byte, len(image)))
 			} else {
 				checkContent(t, sink, image)

@@ -94,7 +94,8 @@ func TestDriveIsSearchedOnlyIfACallMayHaveMadeIt(t *testing.T) {
 					return nil
 				}
 				if n > 1 && want {
-					return failure(transfer.CodeRefused) // that the last call was refused says nothing of the first one
+					// The last call was rejected, but the first one may have made a drive.
+					return failure(transfer.CodeRefused)
 				}
 				return failure(code)
 			}

@@ -18,9 +18,9 @@ func TestDifferenceOnADriveInUse(t *testing.T) {
 			j.spec.Kind, j.spec.Source = transfer.Verify, origin
 			j.opener.users = map[transfer.Ref][]string{used: {"server-1"}}
 			f := j.mustFail(transfer.CodeMismatch)
-			said := strings.Contains(f.Message, "drive "+used.Drive+" is in use by server-1: ")
+			named := strings.Contains(f.Message, "drive "+used.Drive+" is in use by server-1: ")
 			stored := strings.Contains(f.Hint, "do not use the target")
-			if said != (name != "none") || said == stored || f.Offset == nil {
+			if named != (name != "none") || named == stored || f.Offset == nil {
 				t.Errorf("%s: got %+v, want the server only for a drive in use, and an offset", name, f)
 			}
 		})

@@ -15,9 +15,9 @@ import (
 // the job.
 type lapsingStore struct {
 	*memoryStore
-	mu           sync.Mutex
-	away, fenced time.Time
-	last         time.Time // when the last save that succeeded began
+	mu             sync.Mutex
+	outage, fenced time.Time
+	last           time.Time // when the last save that succeeded began
 }
 
 func (s *lapsingStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
@@ -27,7 +27,7 @@ func (s *lapsingStore) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	switch {
 	case now.After(s.fenced):
 		return failure(transfer.CodeFenced)
-	case now.After(s.away):
+	case now.After(s.outage):
 		return failure(transfer.CodeUnreachable)
 	}
 	s.last = now
@@ -95,7 +95,7 @@ func TestLostWorkerChangesNothing(t *testing.T) {
 				return slow(transfer.CodeServer)(ctx, transfer.Chunk{}, 0)
 			}
 		},
-		"rename": func(_ *job, _ *flaky, sink *guarded) { // what must be done before it takes long
+		"rename": func(_ *job, _ *flaky, sink *guarded) { // after a long time in Commit
 			sink.commit = func(ctx context.Context, owned func(context.Context) error) error {
 				_ = sleep(context.WithoutCancel(ctx), time.Minute)
 				return owned(ctx)
@@ -129,7 +129,7 @@ func TestLostWorkerChangesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				started := time.Now()
-				store := &lapsingStore{memoryStore: new(memoryStore), away: started.Add(time.Second / 2),
+				store := &lapsingStore{memoryStore: new(memoryStore), outage: started.Add(time.Second / 2),
 					fenced: started.Add(25 * time.Second)}
 				m := newMemImage(nil)
 				source, sink := newFlaky(newMemImage(randomBytes(20*chunkSize)), never),
@@ -157,9 +157,9 @@ func TestCallInFlightIsCutAndRepeated(t *testing.T) {
 		image, sink := randomBytes(4*chunkSize), newMemImage(nil)
 		j := newJob(t, newMemImage(image), sink)
 		began := time.Now()
-		const away = time.Hour
+		const outage = time.Hour
 		j.store.onSave = func(int) error {
-			if since := time.Since(began); since > time.Second/2 && since < away {
+			if since := time.Since(began); since > time.Second/2 && since < outage {
 				return failure(transfer.CodeUnreachable)
 			}
 			return nil
@@ -167,12 +167,12 @@ func TestCallInFlightIsCutAndRepeated(t *testing.T) {
 		var cut atomic.Int64
 		sink.onWrite = func(ctx context.Context, _ transfer.Chunk, n int) error {
 			switch since := time.Since(began); {
-			case since >= away:
+			case since >= outage:
 				return nil
 			case since >= provenFor || n > 1:
 				t.Errorf("write %d began after %s, want none while there is no proof", n, since)
 			}
-			err := sleep(ctx, 2*away)
+			err := sleep(ctx, 2*outage)
 			cut.Store(int64(time.Since(began)))
 			return err
 		}

@@ -98,7 +98,7 @@ func TestSamplePicksDistinctChunks(t *testing.T) {
 		chunks[i] = transfer.Digest{byte(i), 1}
 	}
 	seen := make(map[int64]bool)
-	for range 600 { // a chunk stays out with a probability of 2e-22
+	for range 600 { // the probability that a chunk is never picked is 2e-22
 		once := make(map[int64]bool)
 		for _, e := range sample(chunks, 8) {
 			if e.Digest != chunks[e.Index] {

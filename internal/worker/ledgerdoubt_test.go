@@ -167,9 +167,9 @@ func TestNewDriveMayNotBeVisibleAtOnce(t *testing.T) {
 		sink := newMemImage(nil)
 		j := newJob(t, newMemImage(image), sink)
 		j.opener.drive = "uuid"
-		known := time.Now().Add(flow.DefaultPolicy.NotYetVisible - time.Second)
+		visible := time.Now().Add(flow.DefaultPolicy.NotYetVisible - time.Second)
 		o := &newDriveOpener{fakeOpener: j.opener, err: func() error {
-			if time.Now().Before(known) {
+			if time.Now().Before(visible) {
 				return failure(transfer.CodeNotFound)
 			}
 			return nil
@@ -190,7 +190,7 @@ type skewedStore struct {
 func (s *skewedStore) Now() time.Time { return time.Now().Add(s.shift) }
 
 // TestNewDriveOfAnotherHostMayNotBeVisible: a drive that another host has just made is waited for,
-// whatever the clocks of the two hosts say. One that was made an hour ago is not.
+// whatever the clocks of the two hosts show. One that was made an hour ago is not.
 func TestNewDriveOfAnotherHostMayNotBeVisible(t *testing.T) {
 	for _, shift := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour} {
 		for age, makes := range map[time.Duration]int{time.Second: 0, time.Hour: 1} {
@@ -223,8 +223,8 @@ func TestRequestedDriveIsFoundAgain(t *testing.T) {
 		sink := newMemImage(nil)
 		j := newJob(t, newMemImage(randomBytes(5*chunkSize)), sink)
 		j.opener.drive = "uuid"
-		away := func() error { return failure(transfer.CodeUnauthorized) }
-		o := &newDriveOpener{fakeOpener: j.opener, err: away}
+		unauthorized := func() error { return failure(transfer.CodeUnauthorized) }
+		o := &newDriveOpener{fakeOpener: j.opener, err: unauthorized}
 		if err := o.run(t, j); transfer.CodeOf(err) != transfer.CodeUnauthorized || j.store.saved.Plan.Drive != "uuid" {
 			t.Errorf("got %v and drive %q, want code unauthorized and \"uuid\"", err, j.store.saved.Plan.Drive)
 		}

@@ -25,7 +25,7 @@ func (brokenMap) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 
 // mustPanic runs a job that panics. Only that job fails, its state is saved, and without the fault
 // the next attempt succeeds.
-func mustPanic(t *testing.T, j *job, mend func(), stack string) {
+func mustPanic(t *testing.T, j *job, repair func(), stack string) {
 	t.Helper()
 	err := j.run(t.Context(), nil)
 	p := panics.Of(err)
@@ -35,7 +35,7 @@ func mustPanic(t *testing.T, j *job, mend func(), stack string) {
 	if !bytes.Contains(p.Stack, []byte(stack)) {
 		t.Errorf("want %s in the stack, got:\n%s", stack, p.Stack)
 	}
-	mend()
+	repair()
 	j.mustRun()
 }
 
@@ -51,7 +51,7 @@ func TestPanicFailsOnlyItsJob(t *testing.T) {
 		}
 	}
 	for name, tc := range map[string]struct {
-		fault func(j *job, source, sink *memImage) (mend func())
+		fault func(j *job, source, sink *memImage) (repair func())
 		stack string
 	}{
 		"a lane that reads": {func(_ *job, source, _ *memImage) func() {
@@ -101,8 +101,8 @@ func TestPanicFailsOnlyItsJob(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				source, sink := newMemImage(bytes.Clone(image)), newMemImage(nil)
 				j := newJob(t, source, sink)
-				mend := tc.fault(j, source, sink)
-				mustPanic(t, j, mend, tc.stack)
+				repair := tc.fault(j, source, sink)
+				mustPanic(t, j, repair, tc.stack)
 				checkContent(t, sink, source.data)
 			})
 		})

@@ -108,13 +108,13 @@ func TestFailedPieceNamesItsOffset(t *testing.T) {
 	}
 }
 
-// TestFirstPieceHoldsAProbe: the codec observes the link by a part of the first write, so the pieces
-// that a job begins with are large enough for that. With smaller ones gzip was first observed where
-// the connections were cold, and not selected on a link of 200 Mbit/s.
+// TestFirstPieceHoldsAProbe: the codec measures the link with a part of the first write, so the
+// first pieces must be large enough. With smaller ones gzip was first measured on cold connections,
+// and not selected at 200 Mbit/s.
 func TestFirstPieceHoldsAProbe(t *testing.T) {
 	const chunk = 4 << 20
 	piece := flow.NewSplit(chunk, 20*time.Millisecond).Piece(chunk)
 	if n := codec.NewCodec(transfer.CompressionAuto).Probe(piece, 20*time.Millisecond); n == 0 {
-		t.Errorf("a piece of %d bytes holds no probe", piece)
+		t.Errorf("a piece of %d bytes: got no probe, want one", piece)
 	}
 }

@@ -53,8 +53,8 @@ func TestBytesDoneEndAtTheirTotal(t *testing.T) {
 	for name, tc := range map[string]struct {
 		kind   transfer.Kind
 		mode   transfer.VerifyMode
-		old    bool // the drive was there before, and is larger
-		stream bool // its total is known at its end
+		old    bool // the drive existed before and is larger
+		stream bool // the total is known only at its end
 		total  int64
 	}{
 		"holes":          {kind: transfer.Upload, mode: transfer.VerifyWritten, total: data},

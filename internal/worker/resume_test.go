@@ -111,8 +111,7 @@ func TestResumedStreamWritesOnlyWhatIsMissing(t *testing.T) {
 	sink := newMemImage(nil)
 	sink.blank = true
 	j := newHalfDone(t, newStream(image), sink)
-	// What comes the second time need not be what came the first time, nor need all that was
-	// written have been saved.
+	// The second reading may differ from the first one, and not every written chunk was saved.
 	image[3*chunkSize] ^= 1
 	clear(image[4*chunkSize : 6*chunkSize])
 	j.store.saved.Entries = slices.Delete(j.store.saved.Entries, 5, 6)
@@ -149,9 +148,9 @@ func TestCopyContinuesWithoutTheStore(t *testing.T) {
 			return nil
 		}
 		j := newJob(t, newMemImage(image), sink)
-		away := time.Now().Add(3 * time.Second)
+		outage := time.Now().Add(3 * time.Second)
 		j.store.onSave = func(int) error {
-			if now := time.Now(); now.After(away) && now.Before(away.Add(time.Minute)) {
+			if now := time.Now(); now.After(outage) && now.Before(outage.Add(time.Minute)) {
 				return failure(transfer.CodeUnreachable)
 			}
 			return nil

@@ -39,7 +39,7 @@ func TestTemporaryFailuresAreRetried(t *testing.T) {
 // TestRetriesEndWithThePolicy: when an operation has failed for as long as the policy allows, and
 // not before.
 func TestRetriesEndWithThePolicy(t *testing.T) {
-	for code, patience := range map[transfer.Code]time.Duration{
+	for code, limit := range map[transfer.Code]time.Duration{
 		transfer.CodeServer: flow.DefaultPolicy.Call, transfer.CodeConflict: flow.DefaultPolicy.Busy,
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -47,8 +47,8 @@ func TestRetriesEndWithThePolicy(t *testing.T) {
 			sink.onWrite = times(1<<30, code)
 			started := time.Now()
 			newJob(t, newMemImage(randomBytes(10)), sink).mustFail(code)
-			if took := time.Since(started); took > patience || took < patience-2*flow.DefaultPolicy.Cap {
-				t.Errorf("%s: gave up after %s, want about %s", code, took, patience)
+			if took := time.Since(started); took > limit || took < limit-2*flow.DefaultPolicy.Cap {
+				t.Errorf("%s: gave up after %s, want about %s", code, took, limit)
 			}
 		})
 	}
@@ -84,7 +84,7 @@ func TestEndpointMayBeUnreachableForMinutes(t *testing.T) {
 		sink := newMemImage(nil)
 		j := newJob(t, newMemImage(image), sink)
 		j.opener.drive = "uuid"
-		var back atomic.Pointer[time.Time] // chunks are written at the same time
+		var back atomic.Pointer[time.Time] // lanes share it
 		leave := func() {
 			at := time.Now().Add(minutes)
 			back.Store(&at)
@@ -170,7 +170,7 @@ func TestBusyDriveGetsOneCallAtATime(t *testing.T) {
 		busyFrom := time.Now().Add(150 * time.Millisecond)
 		busyTo := busyFrom.Add(time.Minute)
 		var mu sync.Mutex
-		asking, most, asked := 0, 0, 0
+		running, most, calls := 0, 0, 0
 		sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
 			if err := sleep(ctx, 100*time.Millisecond); err != nil { // a call takes time, so that calls overlap
 				return err
@@ -180,15 +180,15 @@ func TestBusyDriveGetsOneCallAtATime(t *testing.T) {
 				return nil
 			}
 			mu.Lock()
-			// Those in flight when the drive became busy are answered within one call's time.
-			if settled := now.Sub(busyFrom) > 100*time.Millisecond; settled {
-				asking, asked = asking+1, asked+1
-				most = max(most, asking)
+			// Calls in flight when the drive became busy end within one call's time.
+			if inFlightEnded := now.Sub(busyFrom) > 100*time.Millisecond; inFlightEnded {
+				running, calls = running+1, calls+1
+				most = max(most, running)
 			}
 			mu.Unlock()
 			err := sleep(ctx, 100*time.Millisecond)
 			mu.Lock()
-			asking = max(0, asking-1)
+			running = max(0, running-1)
 			mu.Unlock()
 			if err != nil {
 				return err
@@ -199,9 +199,9 @@ func TestBusyDriveGetsOneCallAtATime(t *testing.T) {
 		j.spec.Concurrency = 16
 		p := j.mustRun()
 		checkContent(t, sink, image)
-		if most != 1 || asked == 0 || p.Retries.Conflict == 0 {
+		if most != 1 || calls == 0 || p.Retries.Conflict == 0 {
 			t.Errorf("got %d calls at once to a busy drive, %d in all, retries %+v; want one at once",
-				most, asked, p.Retries)
+				most, calls, p.Retries)
 		}
 		if took := time.Since(busyFrom); took > time.Minute+flow.DefaultPolicy.Cap*2+5*time.Second {
 			t.Errorf("took %s, want about a minute", took)
@@ -250,7 +250,7 @@ func flip(first int) func(transfer.Chunk, int, []byte) {
 func TestFlippedBitsAreFoundAndRewritten(t *testing.T) {
 	image := randomBytes(5 * chunkSize)
 	for name, tc := range map[string]struct {
-		write, read int // how many of chunk 2's are wrong
+		write, read int // so many writes and reads of chunk 2 are wrong
 		mode        transfer.VerifyMode
 		sent        int64
 		code        transfer.Code
@@ -262,8 +262,8 @@ func TestFlippedBitsAreFoundAndRewritten(t *testing.T) {
 		"always read wrong":    {read: 1 << 30, mode: transfer.VerifyWritten, code: transfer.CodeMismatch},
 	} {
 		for kind, wrap := range map[string]func(*memImage) transfer.Sink{
-			"one after the other": func(m *memImage) transfer.Sink { return m },
-			"at once":             func(m *memImage) transfer.Sink { return writeBackSink{m} },
+			"two calls": func(m *memImage) transfer.Sink { return m },
+			"one call":  func(m *memImage) transfer.Sink { return writeBackSink{m} },
 		} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				sink := newMemImage(nil)
@@ -293,7 +293,7 @@ func TestFullVerificationRewritesAChangedChunk(t *testing.T) {
 	sink := newMemImage(nil)
 	var once sync.Once
 	sink.onRead = func(_ context.Context, c transfer.Chunk, n int) error {
-		if n == 2 { // the second reading has begun
+		if n == 2 { // the second pass has begun
 			once.Do(func() { sink.data[15*chunkSize] ^= 1 })
 		}
 		return nil
@@ -362,7 +362,7 @@ func TestCloneMakesOneDriveAndComparesIt(t *testing.T) {
 				p.Verified == differs {
 				t.Errorf("got %v, verified %v; want code %q, %v", err, p.Verified, want, !differs)
 			}
-			// Retried, it does not clone again.
+			// The retried job does not request another copy.
 			j.opener.source = newMemImage(image)
 			_ = j.run(t.Context(), nil)
 			if j.opener.opened["provision"] != 3 {

@@ -44,7 +44,7 @@ func sparseImage() ([]byte, []transfer.Extent) {
 func TestTouchedSourceIsReadAgain(t *testing.T) {
 	for name, tc := range map[string]struct {
 		touches int
-		change  int64 // the chunk that is another one at the second reading; 0: none
+		change  int64 // the chunk that differs at the second reading; 0: none
 		code    transfer.Code
 	}{
 		"untouched":            {},

@@ -37,8 +37,7 @@ func TestCancelEndsWaits(t *testing.T) {
 				t.Errorf("%s: got %v, %s after the cancel; want code %s at once",
 					code, err, time.Since(ended), transfer.CodeWaitTimeout)
 			}
-			// Some of those that the drive took may still have had to be read back when it became
-			// busy.
+			// Some written chunks may not have been read back when the drive became busy.
 			p, saved := j.store.saved.Progress, len(j.store.saved.Entries)
 			if saved > 10 || saved <= 10-lanes || p.Chunks.Done != int64(saved) || p.Retries.Sum() == 0 {
 				t.Errorf("%s: got %d chunks saved, %+v, %+v; want those done, at most 10",
@@ -170,16 +169,16 @@ func TestChunksWithoutTheStoreAreBounded(t *testing.T) {
 			j := newJob(t, newMemImage(randomBytes(1000*chunkSize)), sink)
 			j.spec.Concurrency = lanes
 			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error { return sleep(ctx, took) }
-			var away time.Time
+			var outage time.Time
 			before, during := 0, 0
 			j.store.onSave = func(int) error {
 				n := sink.total(sink.writes)
 				switch {
-				case away.IsZero() && n < 100:
+				case outage.IsZero() && n < 100:
 					return nil
-				case away.IsZero():
-					away, before = time.Now(), n
-				case time.Since(away) > time.Hour:
+				case outage.IsZero():
+					outage, before = time.Now(), n
+				case time.Since(outage) > time.Hour:
 					if during == 0 {
 						during = n - before
 					}

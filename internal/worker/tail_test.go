@@ -146,7 +146,7 @@ func TestTailOfAShorterStreamIsCleared(t *testing.T) {
 			}
 			return nil
 		}
-		j.opener.open = func(what string, _ int) error { // a blank one may not be read there
+		j.opener.open = func(what string, _ int) error { // a blank tail may not be read there
 			if what == "tag complete" {
 				return failure(transfer.CodeUnauthorized)
 			}

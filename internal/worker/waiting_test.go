@@ -40,15 +40,16 @@ func (j *job) runObserved(ctx context.Context, drain <-chan struct{}, s *waitsSe
 		Run(ctx, drain, Job{ID: "job", Spec: spec}, j.store)
 }
 
-// TestRequestedWaitIsWaitedAndShown: all lanes are asked for the same wait of a quarter of an hour,
-// which is longer than any call may fail. The job waits that long, shows it, and counts it once.
+// TestRequestedWaitIsWaitedAndShown: all lanes are requested for the same wait of a quarter of an
+// hour, which is longer than any call may fail. The job waits that long, shows it, and counts it
+// once.
 func TestRequestedWaitIsWaitedAndShown(t *testing.T) {
-	const asked = 15 * time.Minute
+	const requested = 15 * time.Minute
 	for _, code := range []transfer.Code{transfer.CodeServer, transfer.CodeThrottled, transfer.CodeConflict} {
 		synctest.Test(t, func(t *testing.T) {
 			image, sink, source := randomBytes(20*chunkSize), newMemImage(nil), newMemImage(randomBytes(20*chunkSize))
 			began := time.Now()
-			open := began.Add(asked + time.Minute)
+			open := began.Add(requested + time.Minute)
 			source.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
 				if now := time.Now(); c.Index >= 5 && now.Before(open) {
 					return comeBack(code, open.Sub(now))
@@ -61,8 +62,8 @@ func TestRequestedWaitIsWaitedAndShown(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkContent(t, sink, image)
-			if took := time.Since(began); took < asked || took > asked+3*time.Minute {
-				t.Errorf("%s: took %s, want about %s", code, took, asked)
+			if took := time.Since(began); took < requested || took > requested+3*time.Minute {
+				t.Errorf("%s: took %s, want about %s", code, took, requested)
 			}
 			if len(seen.seen) == 0 || !strings.Contains(seen.seen[0].Cause, "closed for maintenance") {
 				t.Fatalf("%s: got waits %+v, want the endpoint's cause", code, seen.seen)
@@ -73,9 +74,10 @@ func TestRequestedWaitIsWaitedAndShown(t *testing.T) {
 				t.Errorf("%s: got %+v, want a wait until %s", code, w, open)
 			}
 			p := j.store.saved.Progress
-			if waited := time.Duration(p.Waited); p.Waiting != nil || waited < asked || waited > asked+2*time.Minute {
+			if waited := time.Duration(p.Waited); p.Waiting != nil ||
+				waited < requested || waited > requested+2*time.Minute {
 				t.Errorf("%s: at the end got %+v and %s waited, want no wait and about %s",
-					code, p.Waiting, waited, asked)
+					code, p.Waiting, waited, requested)
 			}
 		})
 	}

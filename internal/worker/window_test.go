@@ -22,7 +22,7 @@ const (
 // TestThroughputIsNearTheBestAtAnyLatency: the window finds how many chunks in flight the endpoint
 // needs.
 func TestThroughputIsNearTheBestAtAnyLatency(t *testing.T) {
-	const perChunk = 10 * time.Millisecond // what the link takes for a chunk
+	const perChunk = 10 * time.Millisecond // of the link for a chunk
 	for latency, want := range map[time.Duration][2]int{
 		0: {1, 8}, 20 * time.Millisecond: {3, 8}, 100 * time.Millisecond: {8, 16}, time.Second: {16, 16},
 	} {
@@ -77,7 +77,7 @@ func oneWay(perChunk time.Duration) func(context.Context, transfer.Chunk, int) e
 // the image's size, because chunks that are written together are read back together.
 func TestBothDirectionsAreBusy(t *testing.T) {
 	const (
-		perChunk = 640 * time.Millisecond // what the link takes for a chunk, each way
+		perChunk = 640 * time.Millisecond // of the link for a chunk, in each direction
 		count    = 200
 	)
 	for concurrency, atMost := range map[int]float64{0: 1.02, 2: 1.02, 3: 1.04, 7: 1.04, 16: 1.06} {
@@ -153,7 +153,7 @@ func TestFarEndpointGetsMoreChunksAtOnce(t *testing.T) {
 		2 * firstInFlight: func(c *memImage) transfer.Sink { return far{c} },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var writes atomic.Int64 // that begin before the first one has ended
+			var writes atomic.Int64 // begun before the first one has ended
 			started := time.Now()
 			sink := newMemImage(nil)
 			sink.onWrite = func(ctx context.Context, _ transfer.Chunk, _ int) error {
