@@ -167,26 +167,14 @@ func TestBusySourceDoesNotHoldBackTheTarget(t *testing.T) {
 func TestConcurrencyLimitsChunksInFlight(t *testing.T) {
 	for _, lanes := range []int{1, 3, 40} {
 		synctest.Test(t, func(t *testing.T) {
-			var mu sync.Mutex
-			now, most := 0, 0
-			call := func(ctx context.Context, c transfer.Chunk, _ int) error {
-				mu.Lock()
-				now++
-				most = max(most, now)
-				mu.Unlock()
-				err := sleep(ctx, time.Second)
-				mu.Lock()
-				now--
-				mu.Unlock()
-				return err
-			}
+			calls := new(mostAtOnce)
 			source, sink := newMemImage(randomBytes(100*chunkSize)), newMemImage(nil)
-			source.onRead, sink.onWrite, sink.onRead = call, call, call
+			source.onRead, sink.onWrite, sink.onRead = calls.call, calls.call, calls.call
 			j := newJob(t, source, sink)
 			j.spec.Concurrency = lanes
 			j.mustRun()
-			if most != lanes {
-				t.Errorf("got %d chunks in flight, want %d", most, lanes)
+			if calls.most != lanes {
+				t.Errorf("got %d chunks in flight, want %d", calls.most, lanes)
 			}
 		})
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
-	"github.com/transferd/transferd/internal/verify"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // TestCopiesOfAllBoundarySizes: from sources with and without a size, to targets that are blank,
@@ -174,13 +174,7 @@ func (m manifest) ChunkDigest(i int64) (transfer.Digest, bool) {
 }
 
 func manifestOf(image []byte) manifest {
-	var list []transfer.Entry
-	for i := range transfer.ChunkCount(int64(len(image)), chunkSize) {
-		c := transfer.ChunkAt(i, int64(len(image)), chunkSize)
-		list = append(list, transfer.Entry{Index: i, Digest: verify.Sum(image[c.Off : c.Off+int64(c.Len)])})
-	}
-	chunks := verify.NonZero(list, int64(len(image)), chunkSize)
-	return manifest{newMemImage(image), verify.NewManifest(int64(len(image)), chunkSize, chunks, "")}
+	return manifest{newMemImage(image), transfertest.Manifest(image, chunkSize)}
 }
 
 // TestComparisonFindsEqualDifferentAndLargerDrives: with an image, a stream and a manifest as the

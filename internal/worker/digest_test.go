@@ -8,18 +8,8 @@ import (
 	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
-	"github.com/transferd/transferd/internal/verify"
+	"github.com/transferd/transferd/internal/transfertest"
 )
-
-// entriesOf returns the digests of an image's chunks.
-func entriesOf(image []byte) map[int64]transfer.Digest {
-	chunks := make(map[int64]transfer.Digest)
-	for i := range transfer.ChunkCount(int64(len(image)), chunkSize) {
-		c := transfer.ChunkAt(i, int64(len(image)), chunkSize)
-		chunks[i] = verify.Sum(image[c.Off : c.Off+int64(c.Len)])
-	}
-	return chunks
-}
 
 func sha256Hex(image []byte) string {
 	d := sha256.Sum256(image)
@@ -53,8 +43,7 @@ func TestImageDigestCoversHoles(t *testing.T) {
 			t.Errorf("%s: got SHA-256 %s, %d commits, %d discards; want %s, 1, 0",
 				name, p.Digest.Image, sink.commits, sink.discards, sha256Hex(image))
 		}
-		chunks := entriesOf(image)
-		if root := verify.Root(int64(len(image)), chunkSize, verify.Ascending(chunks)); p.Digest.ChunksRoot != root {
+		if root := transfertest.Manifest(image, chunkSize).ChunksRoot; p.Digest.ChunksRoot != root {
 			t.Errorf("%s: got root %s, want %s", name, p.Digest.ChunksRoot, root)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/verify"
 )
 
 // TestSaveIsDueWithEnoughChunks: and the ledger does not block without a saver.
@@ -77,8 +78,9 @@ func TestNonZeroUsesTheLengthOfTheChunk(t *testing.T) {
 	clear(image[chunkSize : 2*chunkSize])
 	clear(image[3*chunkSize:])
 	l := newLedger(nil)
-	for i, d := range entriesOf(image) {
-		l.setDone(i, d)
+	for i := range transfer.ChunkCount(int64(len(image)), chunkSize) {
+		c := transfer.ChunkAt(i, int64(len(image)), chunkSize)
+		l.setDone(i, verify.Sum(image[c.Off:c.Off+int64(c.Len)]))
 	}
 	if m := l.nonZero(int64(len(image)), chunkSize); len(m) != 2 {
 		t.Errorf("got %v, want 2 chunks", m)
