@@ -175,9 +175,9 @@ func TestTailIsReportedBeforeTheFirstWrite(t *testing.T) {
 	j := newJob(t, newMemImage(image), sink)
 	var before transfer.Tail
 	sink.onWrite = func(context.Context, transfer.Chunk, int) error {
+		j.store.mu.Lock()
+		defer j.store.mu.Unlock()
 		if before.IsZero() {
-			j.store.mu.Lock()
-			defer j.store.mu.Unlock()
 			before = j.store.saved.Progress.Tail
 		}
 		return nil
