@@ -89,18 +89,18 @@ type caller interface {
 
 // newSourceCalls returns the stack of calls to the source. endpoint is empty if that is not a
 // drive.
-func newSourceCalls(e *ends, p *retrier, endpoint string) caller {
-	return &retrying{p, &breaking{p, new(flow.Breaker), &tracking{p.count, endpoint, &sourceCalls{e}}}}
+func newSourceCalls(e *ends, r *retrier, endpoint string) caller {
+	return &retrying{r, &breaking{r, new(flow.Breaker), &tracking{r.count, endpoint, &sourceCalls{e}}}}
 }
 
 // newTargetCalls returns the stack of calls to the target, under the job's lease. endpoint is empty
 // if that is not a drive. made returns when the job made the drive; zero: it did not.
-func newTargetCalls(e *ends, p *retrier, endpoint string, l *lease.Lease, made func() time.Time) caller {
-	var c caller = &tracking{p.count, endpoint, &timed{&targetCalls{e}}}
-	c = &awaitingVisibility{made, p.policy.NotYetVisible, c}
+func newTargetCalls(e *ends, r *retrier, endpoint string, l *lease.Lease, made func() time.Time) caller {
+	var c caller = &tracking{r.count, endpoint, &timed{&targetCalls{e}}}
+	c = &awaitingVisibility{made, r.policy.NotYetVisible, c}
 	c = &leased{l, e, c}
-	c = &breaking{p, new(flow.Breaker), c}
-	return &ordered{e, flow.NewSequencer(), &retrying{p, &duplexed{c}}}
+	c = &breaking{r, new(flow.Breaker), c}
+	return &ordered{e, flow.NewSequencer(), &retrying{r, &duplexed{c}}}
 }
 
 // control makes a call that concerns the source or target as a whole.
@@ -119,39 +119,39 @@ type retrier struct {
 
 // drainOf returns the channel that ends the waits of a call; nil for a chunk in flight, which a
 // stopping worker finishes.
-func (p *retrier) drainOf(c *call) <-chan struct{} {
+func (r *retrier) drainOf(c *call) <-chan struct{} {
 	if c.limits != nil {
 		return nil
 	}
-	return p.drain
+	return r.drain
 }
 
 // retry repeats a call that has failed with err until it succeeds, fails with another verdict or
 // has failed for too long. The job's progress shows a long wait.
-func (p *retrier) retry(ctx context.Context, c *call, verdict transfer.Retry, err error, next caller) error {
-	defer p.count.endWait(c)
-	r := flow.Retry{
-		Policy: &p.policy, Verdict: verdict, Reached: p.reached,
-		Drain: p.drain, InFlight: c.limits != nil, RequestedWait: &p.count.requested,
+func (r *retrier) retry(ctx context.Context, c *call, verdict transfer.Retry, err error, next caller) error {
+	defer r.count.endWait(c)
+	loop := flow.Retry{
+		Policy: &r.policy, Verdict: verdict, Reached: r.reached,
+		Drain: r.drain, InFlight: c.limits != nil, RequestedWait: &r.count.requested,
 		OnFailure: func(err error, pause flow.Pause) {
-			p.count.countRetry(transfer.CodeOf(err))
+			r.count.countRetry(transfer.CodeOf(err))
 			if c.limits != nil {
 				c.limits.window.Failed(transfer.CodeOf(err))
 			}
-			p.noteWait(c, err, pause)
+			r.noteWait(c, err, pause)
 		},
 	}
-	return r.Run(ctx, err, func() error { return next.do(ctx, c) })
+	return loop.Run(ctx, err, func() error { return next.do(ctx, c) })
 }
 
 // noteWait records a wait for the job's progress if the wait is long, or if the call has failed for
 // long.
-func (p *retrier) noteWait(c *call, err error, pause flow.Pause) {
-	p.log.Debug("call failed, retrying", zap.Time("until", pause.Until), zap.Error(err))
+func (r *retrier) noteWait(c *call, err error, pause flow.Pause) {
+	r.log.Debug("call failed, retrying", zap.Time("until", pause.Until), zap.Error(err))
 	if pause.Until.Sub(pause.Since) < flow.LongWait {
 		return
 	}
-	p.count.beginWait(c, transfer.Waiting{
+	r.count.beginWait(c, transfer.Waiting{
 		Code: transfer.CodeOf(err), Cause: err.Error(),
 		Since: jsonTime(pause.Since), Until: jsonTime(pause.Until), GivesUp: jsonTime(pause.GivesUp),
 	})
