@@ -59,7 +59,7 @@ func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 // UnmarshalText parses 64 hexadecimal digits of either case.
 func (d *Digest) UnmarshalText(text []byte) error {
 	if hex.DecodedLen(len(text)) != DigestSize {
-		return fmt.Errorf("digest has %d characters, want %d", len(text), 2*DigestSize)
+		return fmt.Errorf("digest has %d characters, not %d", len(text), 2*DigestSize)
 	}
 	_, err := hex.Decode(d[:], text)
 	return err

@@ -67,7 +67,7 @@ func (a *attempt) checkDigest(m *transfer.Manifest) (warnings []string, err erro
 	return nil, &transfer.Error{
 		Op: "check --sha256", Code: transfer.CodeMismatch,
 		Hint: "check that the source is the intended image, and that --sha256 is right",
-		Err:  fmt.Errorf("%s, want %s", found, want),
+		Err:  fmt.Errorf("%s, not %s", found, want),
 	}
 }
 

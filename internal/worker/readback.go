@@ -127,6 +127,6 @@ func mismatch(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify
 	return &transfer.Error{
 		Op: fmt.Sprintf("verify chunk %d", ch.Index), Code: transfer.CodeMismatch, Offset: &off,
 		Hint: "the stored data differs from the source: do not use the target",
-		Err:  fmt.Errorf("the digest of %d bytes at %d is %s, want %s", ch.Len, ch.Off, got, want.digest),
+		Err:  fmt.Errorf("the digest of %d bytes at %d is %s, not %s", ch.Len, ch.Off, got, want.digest),
 	}
 }

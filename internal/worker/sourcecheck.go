@@ -103,7 +103,7 @@ func (c *copier) rereadChunk(ctx context.Context, w work, l *lane) error {
 	}
 	l.bytesMoved = w.Len
 	if got := verify.Sum(p); got != want {
-		return errReread(w.Off, fmt.Errorf("the digest of %d bytes at %d is %s, want %s", w.Len, w.Off, got, want))
+		return errReread(w.Off, fmt.Errorf("the digest of %d bytes at %d is %s, not %s", w.Len, w.Off, got, want))
 	}
 	return nil
 }
