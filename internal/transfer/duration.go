@@ -30,7 +30,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	return days + d, nil
 }
 
-// FormatDuration writes d, which is not negative, in the form that ParseDuration reads: 7d, 1d12h,
+// FormatDuration returns d, which is not negative, in the form that ParseDuration reads: 7d, 1d12h,
 // 5m, 1m30s. It omits units that are zero; 0 is 0s.
 func FormatDuration(d time.Duration) string {
 	const day = 24 * time.Hour

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestDurationsHaveDays and the units of time.ParseDuration, and no sign.
+// TestDurationsHaveDays, the units of time.ParseDuration, and no sign.
 func TestDurationsHaveDays(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"0s": 0, "0": 0, "0d": 0, "90s": 90 * time.Second, "1h30m": 90 * time.Minute,
@@ -23,7 +23,8 @@ func TestDurationsHaveDays(t *testing.T) {
 	}
 }
 
-func TestFormatDuration(t *testing.T) {
+// TestFormatDurationOmitsZeroUnits: as in 7d, 1d12h or 5m.
+func TestFormatDurationOmitsZeroUnits(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", time.Millisecond: "1ms", 34 * time.Second: "34s", 90 * time.Second: "1m30s", 5 * time.Minute: "5m",
 		10 * time.Second: "10s", 10 * time.Minute: "10m", time.Hour: "1h", 10 * time.Hour: "10h",
@@ -36,7 +37,7 @@ func TestFormatDuration(t *testing.T) {
 	}
 }
 
-// FuzzDuration: what FormatDuration writes is what ParseDuration reads, up to a century.
+// FuzzDuration formats each valid duration, up to the largest number of days, and parses it again.
 func FuzzDuration(f *testing.F) {
 	for _, s := range []string{"0s", "90s", "7d", "1d12h", "1h0m1s", "1.5d", "300ms", "d", "-1s"} {
 		f.Add(s)
@@ -47,7 +48,7 @@ func FuzzDuration(f *testing.F) {
 			return
 		}
 		if back, err := ParseDuration(FormatDuration(d)); err != nil || back != d {
-			t.Fatalf("%q is %s, written %q, read again %s, %v", s, d, FormatDuration(d), back, err)
+			t.Fatalf("%q, formatted as %q: got %s, %v; want %s", s, FormatDuration(d), back, err, d)
 		}
 	})
 }

@@ -56,7 +56,10 @@ func TestFormatSizeIsExact(t *testing.T) {
 
 // FuzzSize formats each valid size and parses it again.
 func FuzzSize(f *testing.F) {
-	for _, s := range []string{"0", "1", "4M", "10G", "8388607T", "9223372036854775807", "1536k", "", "k", "-1", "512KiB", "4MiB", "10GiB", "8388607TiB", "1iB", "KiB"} {
+	for _, s := range []string{
+		"0", "1", "4M", "10G", "8388607T", "9223372036854775807", "1536k", "", "k", "-1", "512KiB", "4MiB", "10GiB",
+		"8388607TiB", "1iB", "KiB",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
