@@ -1,10 +1,6 @@
 package transfertest
 
-import (
-	"net/http"
-	"testing"
-	"time"
-)
+import "net/http"
 
 // CutWriter aborts a response, and with it the connection, after Left bytes of its body.
 type CutWriter struct {
@@ -21,16 +17,4 @@ func (c *CutWriter) Write(p []byte) (int, error) {
 	}
 	c.Left -= int64(len(p))
 	return c.ResponseWriter.Write(p)
-}
-
-// Receive is the next value of a channel. It fails the test if none arrives within a minute; what
-// names the value in the message.
-func Receive[T any](t testing.TB, c <-chan T, what string) (value T) {
-	t.Helper()
-	select {
-	case value = <-c:
-	case <-time.After(time.Minute):
-		t.Fatalf("got no %s within a minute", what)
-	}
-	return value
 }
