@@ -24,13 +24,13 @@ import (
 // It is safe for concurrent use. A nil Guard watches nothing.
 type Guard struct {
 	child *exec.Cmd
-	conn  *net.UnixConn // one message for each heartbeat, with or without a connection
+	conn  *net.UnixConn // each message is a heartbeat, with or without a connection
 	over  chan struct{} // closed by Close
-	wait  func()        // until no more heartbeats are sent
+	wait  func()        // waits for sendHeartbeats
 }
 
-// beatsPerPatience is how many heartbeats are sent within patience. Without one for as long, the
-// guard resets the connections.
+// beatsPerPatience is how many heartbeats are sent within patience. The guard resets the
+// connections if none arrives within patience.
 const beatsPerPatience = 5
 
 // guardFile is the descriptor of the guard's end of the connection.
@@ -60,11 +60,11 @@ func StartGuard(command *exec.Cmd, patience time.Duration, life *Life) (*Guard, 
 	}
 	g := &Guard{child: command, conn: conn.(*net.UnixConn), over: make(chan struct{})}
 	// Without heartbeats the guard resets connections, which costs only retries.
-	g.wait = panics.Go(func() { g.beat(patience / beatsPerPatience) }, func(error) {})
+	g.wait = panics.Go(func() { g.sendHeartbeats(patience / beatsPerPatience) }, func(error) {})
 	return g, nil
 }
 
-func (g *Guard) beat(every time.Duration) {
+func (g *Guard) sendHeartbeats(every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -82,7 +82,7 @@ func (g *Guard) send(rights []byte) error {
 	return err
 }
 
-// Watch has the guard watch a connection until it is reset.
+// Watch shares a connection with the guard, until the connection ends.
 func (g *Guard) Watch(raw syscall.RawConn) (err error) {
 	if g == nil {
 		return nil
@@ -91,9 +91,9 @@ func (g *Guard) Watch(raw syscall.RawConn) (err error) {
 	return errors.Join(controlErr, err)
 }
 
-// Close ends the guard, which resets what is still connected, and waits for that. A guard that a
+// Close ends the guard, which resets the open connections, and waits for that. A guard that a
 // signal has ended is no error: a service manager sends its signal to all processes, and the guard
-// does not ignore it from its first instant.
+// does not ignore it in its first moments.
 func (g *Guard) Close() error {
 	if g == nil {
 		return nil
@@ -123,7 +123,7 @@ func RunGuard(patience time.Duration) error {
 	}
 	w := &watched{conn: unixConn, patience: patience, alive: Boottime()}
 	defer w.reset()
-	for w.look() {
+	for w.receive() {
 	}
 	return nil
 }
@@ -136,9 +136,9 @@ type watched struct {
 	fds      []int
 }
 
-// look waits for one heartbeat, resets the connections if it is overdue, and reports whether there
-// may be more.
-func (w *watched) look() bool {
+// receive waits for one heartbeat, and resets the connections if it is overdue. It returns false
+// after the last one.
+func (w *watched) receive() bool {
 	message, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
 	if err := w.conn.SetReadDeadline(time.Now().Add(w.patience / beatsPerPatience)); err != nil {
 		return false
@@ -153,13 +153,14 @@ func (w *watched) look() bool {
 		return false
 	default:
 		w.alive = Boottime()
-		w.take(rights[:k])
+		w.add(rights[:k])
 	}
-	w.drop()
+	w.closeEnded()
 	return true
 }
 
-func (w *watched) take(rights []byte) {
+// add adds the connections of a message.
+func (w *watched) add(rights []byte) {
 	messages, err := unix.ParseSocketControlMessage(rights)
 	if err != nil {
 		return
@@ -171,18 +172,18 @@ func (w *watched) take(rights []byte) {
 	}
 }
 
-// drop closes the descriptors of connections that have ended.
-func (w *watched) drop() {
-	kept := w.fds[:0]
+// closeEnded closes the descriptors of connections that have ended.
+func (w *watched) closeEnded() {
+	open := w.fds[:0]
 	for _, fd := range w.fds {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err == nil && info.State != tcpClose {
-			kept = append(kept, fd)
+			open = append(open, fd)
 			continue
 		}
 		_ = unix.Close(fd)
 	}
-	w.fds = kept
+	w.fds = open
 }
 
 // tcpClose is the state of a connection that has ended (TCP_CLOSE, linux/tcp.h).

@@ -13,7 +13,10 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-const guardPatience = 500 * time.Millisecond
+const (
+	guardPatience = 500 * time.Millisecond
+	readTimeout   = time.Minute // of each read of a test
+)
 
 // guarded makes a connection that a guard watches, and returns both of its ends.
 func guarded(t *testing.T, g *Guard) (near *net.TCPConn, far net.Conn) {
@@ -31,6 +34,11 @@ func guarded(t *testing.T, g *Guard) (near *net.TCPConn, far net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = c.Close(), far.Close() })
+	for _, end := range []net.Conn{c, far} {
+		if err := end.SetDeadline(time.Now().Add(readTimeout)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	near = c.(*net.TCPConn)
 	raw, err := near.SyscallConn()
 	if err != nil {
@@ -49,9 +57,9 @@ func staysOpen(t *testing.T, c net.Conn, atLeast time.Duration) {
 		t.Fatal(err)
 	}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("the connection ended within %s: %v", atLeast, err)
+		t.Fatalf("got %v within %s, want an open connection", err, atLeast)
 	}
-	if err := c.SetReadDeadline(time.Time{}); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(readTimeout)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -67,46 +75,45 @@ func startGuard(t *testing.T) *Guard {
 	return g
 }
 
-// exchange fails unless a byte goes each way.
-func exchange(t *testing.T, near, far net.Conn) {
+// exchangeBytes fails unless a byte arrives in each direction.
+func exchangeBytes(t *testing.T, near, far net.Conn) {
 	t.Helper()
-	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
-		_, err := way[0].Write([]byte{1})
-		if _, readErr := way[1].Read(make([]byte, 1)); err != nil || readErr != nil {
-			t.Fatal(err, readErr)
+	for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
+		_, err := pair[0].Write([]byte{1})
+		if _, readErr := pair[1].Read(make([]byte, 1)); err != nil || readErr != nil {
+			t.Fatalf("write: %v, read: %v; want no errors", err, readErr)
 		}
 	}
 }
 
-// TestGuardResetsConnectionsOfASilentProcess stops the heartbeats, as SIGSTOP does, when all bytes
-// sent before have been read: the other end sees a reset. Then the process continues with another
-// connection, which stays open.
+// TestGuardResetsConnectionsOfASilentProcess: the guard resets the connections when no heartbeats
+// arrive, as after SIGSTOP. When the process continues, its next connection stays open.
 func TestGuardResetsConnectionsOfASilentProcess(t *testing.T) {
 	g := startGuard(t)
 	near, far := guarded(t, g)
-	exchange(t, near, far)
+	exchangeBytes(t, near, far)
 	close(g.over)
 	g.wait()
 	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the other end got %v, want a reset", err)
 	}
 	if _, err := near.Write([]byte{1}); err == nil {
-		t.Error("the process still writes")
+		t.Error("write after the reset: got no error")
 	}
 	g.over = make(chan struct{})
-	g.wait = panics.Go(func() { g.beat(guardPatience / beatsPerPatience) }, func(err error) { t.Error(err) })
+	g.wait = panics.Go(func() { g.sendHeartbeats(guardPatience / beatsPerPatience) }, func(err error) { t.Error(err) })
 	near, far = guarded(t, g)
 	staysOpen(t, far, 2*guardPatience)
-	exchange(t, near, far)
+	exchangeBytes(t, near, far)
 	if err := g.Close(); err != nil {
-		t.Error(err)
+		t.Errorf("Close: got %v, want no error", err)
 	}
 	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("when the guard ends the other end gets %v, want a reset", err)
+		t.Errorf("after the end of the guard, the other end got %v, want a reset", err)
 	}
 }
 
-// TestResetEndsASharedConnection resets a connection that the guard shares.
+// TestResetEndsASharedConnection: Reset ends a connection that another process shares.
 func TestResetEndsASharedConnection(t *testing.T) {
 	g := startGuard(t)
 	defer g.Close()

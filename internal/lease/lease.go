@@ -18,7 +18,7 @@ import (
 // proof had lapsed. The worker may still have the job; the next renewal shows it.
 var ErrLapsed = transfer.Errorf(transfer.CodeFenced, "", "it is not proven that the job is still this worker's")
 
-// Clock is the time since some fixed moment.
+// Clock returns the time since some fixed moment.
 type Clock func() time.Duration
 
 // Boottime is the time since the host was started, during which it may have been suspended
@@ -41,18 +41,19 @@ type Holder interface {
 // Lease is one attempt's hold on a job. It is safe for concurrent use. A nil Lease always holds. It
 // stands for a job that no other process can take, because a lock of the kernel protects it.
 type Lease struct {
-	clock  Clock
-	proves time.Duration // how long a renewal proves, from when it was sent
-	until  atomic.Int64  // when the proof lapses, by clock
+	clock     Clock
+	proofTime time.Duration // how long the proof of a renewal lasts, from when it was sent
+	until     atomic.Int64  // when the proof lapses, by clock
 
 	mu      sync.Mutex
 	renewed chan struct{} // closed and replaced with each renewal
 	late    time.Duration // by clock: until when bytes of a lost worker may arrive; 0: no worker was lost
 }
 
-// New makes a lease without a proof. lasts is how long the queue grants it with each renewal.
+// New makes a lease without a proof. lasts is how long the lease of each renewal lasts, by the
+// queue's clock.
 func New(clock Clock, lasts time.Duration) *Lease {
-	return &Lease{clock: clock, proves: lasts / 3 * 2, renewed: make(chan struct{})}
+	return &Lease{clock: clock, proofTime: lasts / 3 * 2, renewed: make(chan struct{})}
 }
 
 // Now reads the lease's clock. Call it before the renewal is sent, and pass the result to Renewed.
@@ -62,7 +63,7 @@ func (l *Lease) Now() time.Duration { return l.clock() }
 func (l *Lease) Renewed(sent time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.until.Store(max(l.until.Load(), int64(sent+l.proves)))
+	l.until.Store(max(l.until.Load(), int64(sent+l.proofTime)))
 	close(l.renewed)
 	l.renewed = make(chan struct{})
 }
@@ -78,7 +79,7 @@ func (l *Lease) Check() error {
 	return ErrLapsed
 }
 
-// Await waits until the proof holds. It ends with ctx's error when ctx does.
+// Await waits until the proof holds. If ctx ends, it returns ctx's error.
 func (l *Lease) Await(ctx context.Context) error {
 	for {
 		renewed := l.Renewal()
@@ -111,9 +112,9 @@ func (l *Lease) Bind(ctx context.Context) (bound context.Context, release contex
 	}
 	b := &binding{lease: l}
 	bound, b.cancel = context.WithCancelCause(ctx)
-	b.mu.Lock() // look reads timer
+	b.mu.Lock() // check reads timer
 	defer b.mu.Unlock()
-	b.timer = time.AfterFunc(l.left(), panics.Func(b.look, func(err error) { b.cancel(err) }))
+	b.timer = time.AfterFunc(l.left(), panics.Func(b.check, func(err error) { b.cancel(err) }))
 	return bound, b.release
 }
 
@@ -128,7 +129,7 @@ type binding struct {
 	released bool
 }
 
-func (b *binding) look() {
+func (b *binding) check() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch left := b.lease.left(); {
@@ -154,16 +155,15 @@ func Cut(bound context.Context, err error) bool {
 }
 
 // TookOver records that bytes of other workers may arrive for the given time from now. Either the
-// job was taken from a worker that did not hand it over, or the queue may not know all workers that
-// had it.
+// previous worker did not release the job, or the queue may have lost the records of later workers.
 func (l *Lease) TookOver(late time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.late = max(l.late, l.clock()+late)
 }
 
-// Late is for how long bytes of a lost worker may still arrive; 0: that time has passed. unclean is
-// false if no worker was lost: then nothing needs to be read back.
+// Late returns for how long bytes of a lost worker may still arrive; 0: that time has passed.
+// unclean is false if no worker was lost: then nothing needs to be read back.
 func (l *Lease) Late() (left time.Duration, unclean bool) {
 	if l == nil {
 		return 0, false

@@ -11,8 +11,8 @@ import (
 
 const lasts = 15 * time.Second // so that a renewal proves for 10
 
-// virtual is a lease on the virtual clock of a synctest bubble. suspended is how far the lease's
-// clock is ahead of the bubble's, in ns: the time for which the host was suspended.
+// virtual makes a lease with the clock of a synctest bubble. suspended is how long the host was
+// suspended, in ns: by that the lease's clock is ahead of the bubble's.
 func virtual() (l *Lease, suspended *atomic.Int64) {
 	began := time.Now()
 	suspended = new(atomic.Int64)
@@ -23,18 +23,18 @@ func TestProofLapsesBeforeTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := virtual()
 		if !errors.Is(l.Check(), ErrLapsed) {
-			t.Error("a lease that was never renewed holds")
+			t.Error("before the first renewal: got a proof")
 		}
 		sent := l.Now()
-		time.Sleep(4 * time.Second) // the answer takes long
+		time.Sleep(4 * time.Second) // until the answer
 		l.Renewed(sent)
 		time.Sleep(6*time.Second - time.Nanosecond)
 		if err := l.Check(); err != nil {
-			t.Errorf("10 s less 1 ns after the renewal was sent: %v", err)
+			t.Errorf("1 ns before the end of the proof: got %v, want no error", err)
 		}
 		time.Sleep(time.Nanosecond)
 		if !errors.Is(l.Check(), ErrLapsed) {
-			t.Error("it holds 10 s after the renewal was sent")
+			t.Error("10 s after the renewal was sent: got a proof")
 		}
 	})
 }
@@ -48,7 +48,7 @@ func TestLateAnswerDoesNotShortenTheProof(t *testing.T) {
 		l.Renewed(early)
 		time.Sleep(9 * time.Second)
 		if err := l.Check(); err != nil {
-			t.Error(err)
+			t.Errorf("9 s after the newer renewal: got %v, want no error", err)
 		}
 	})
 }
@@ -59,7 +59,7 @@ func TestProofLapsesWhileTheHostIsSuspended(t *testing.T) {
 		l.Renewed(l.Now())
 		suspended.Store(int64(time.Hour))
 		if !errors.Is(l.Check(), ErrLapsed) {
-			t.Error("it holds after an hour of suspension")
+			t.Error("after an hour of suspension: got a proof")
 		}
 	})
 }
@@ -67,7 +67,7 @@ func TestProofLapsesWhileTheHostIsSuspended(t *testing.T) {
 func TestBoottimeRuns(t *testing.T) {
 	before := Boottime()
 	if after := Boottime(); before <= 0 || after < before {
-		t.Errorf("%s, then %s", before, after)
+		t.Errorf("got %s and then %s, want positive times in order", before, after)
 	}
 }
 
@@ -82,7 +82,7 @@ func TestBoundCallIsCutWhenTheProofLapses(t *testing.T) {
 		l.Renewed(l.Now())
 		<-ctx.Done()
 		if took := time.Since(began); took != 18*time.Second || !Cut(ctx, ctx.Err()) {
-			t.Errorf("it ended after %s with %v", took, context.Cause(ctx))
+			t.Errorf("got an end after %s with the cause %v, want 18 s and %v", took, context.Cause(ctx), ErrLapsed)
 		}
 	})
 }
@@ -95,7 +95,7 @@ func TestReleasedCallIsNotCut(t *testing.T) {
 		release()
 		time.Sleep(time.Minute)
 		if Cut(ctx, context.Canceled) {
-			t.Error("a call that was over was cut")
+			t.Error("got a cut after the call was released")
 		}
 	})
 }
@@ -106,13 +106,13 @@ func TestAwaitWaitsForARenewal(t *testing.T) {
 		began := time.Now()
 		time.AfterFunc(time.Hour, func() { l.Renewed(l.Now()) })
 		if err := l.Await(t.Context()); err != nil || time.Since(began) != time.Hour {
-			t.Errorf("after %s: %v", time.Since(began), err)
+			t.Errorf("got %v after %s, want no error after an hour", err, time.Since(began))
 		}
 		time.Sleep(time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := l.Await(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("without a renewal: %v", err)
+			t.Errorf("without a renewal: got %v, want %v", err, context.DeadlineExceeded)
 		}
 	})
 }
@@ -121,16 +121,16 @@ func TestLateCountsDownAndStaysUnclean(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := virtual()
 		if left, unclean := l.Late(); left != 0 || unclean {
-			t.Errorf("of a job that was not taken over: %s, %v", left, unclean)
+			t.Errorf("without a takeover: got %s, %v; want 0s, false", left, unclean)
 		}
 		l.TookOver(20 * time.Second)
 		time.Sleep(5 * time.Second)
 		if left, unclean := l.Late(); left != 15*time.Second || !unclean {
-			t.Errorf("after 5 of 20 s: %s, %v", left, unclean)
+			t.Errorf("after 5 of 20 s: got %s, %v; want 15s, true", left, unclean)
 		}
 		time.Sleep(time.Hour)
 		if left, unclean := l.Late(); left != 0 || !unclean {
-			t.Errorf("after an hour: %s, %v", left, unclean)
+			t.Errorf("after an hour: got %s, %v; want 0s, true", left, unclean)
 		}
 	})
 }
@@ -140,9 +140,9 @@ func TestNilLeaseHolds(t *testing.T) {
 	ctx, release := l.Bind(t.Context())
 	release()
 	if err := errors.Join(l.Check(), l.Await(ctx)); err != nil || ctx.Err() != nil {
-		t.Error(err)
+		t.Errorf("got %v and the context's error %v, want none", err, ctx.Err())
 	}
 	if _, unclean := l.Late(); unclean {
-		t.Error("it was taken over")
+		t.Error("got an unclean takeover, want none")
 	}
 }

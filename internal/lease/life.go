@@ -17,8 +17,8 @@ import (
 // bootIDFile is the kernel's name for this boot of this host (random(4)).
 const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
-// kept is how long the file of an ended process is kept: longer than jobs stay unfinished.
-const kept = 90 * 24 * time.Hour
+// fileTTL is how long the file of an ended process is kept: longer than jobs stay unfinished.
+const fileTTL = 90 * 24 * time.Hour
 
 // Life proves to other processes on this host that a process has ended: the process locks a file
 // (flock(2)) until it ends. It opens the file before its first connection. When a process ends, the
@@ -30,7 +30,7 @@ type Life struct {
 }
 
 // OpenLife creates and locks the file of this process. name must be unique among all processes,
-// also past ones. The processes that prove their end to each other share dir.
+// past ones included. The processes that prove their end to each other share dir.
 func OpenLife(dir, name string) (*Life, error) {
 	boot, err := os.ReadFile(bootIDFile)
 	if err != nil {
@@ -46,7 +46,7 @@ func OpenLife(dir, name string) (*Life, error) {
 	if err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", l.file.Name(), err), l.file.Close())
 	}
-	return l, l.tidy()
+	return l, l.removeOldFiles()
 }
 
 // path is the file of a process. The name may come from a queue, so it is hashed and not used as a
@@ -56,15 +56,15 @@ func (l *Life) path(name string) string {
 	return filepath.Join(l.dir, hex.EncodeToString(sum[:16])+".lock")
 }
 
-// tidy removes the files of processes that ended long ago.
-func (l *Life) tidy() error {
+// removeOldFiles removes the files of processes that ended long ago.
+func (l *Life) removeOldFiles() error {
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err == nil && time.Since(info.ModTime()) > kept && free(filepath.Join(l.dir, e.Name())) {
+		if err == nil && time.Since(info.ModTime()) > fileTTL && free(filepath.Join(l.dir, e.Name())) {
 			err = os.Remove(filepath.Join(l.dir, e.Name()))
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -82,8 +82,8 @@ func (l *Life) Boot() string {
 	return l.boot
 }
 
-// Ended reports whether the process of that name, which ran in the given boot, has provably ended.
-// False proves nothing. For a nil Life it is always false.
+// Ended reports whether it is proven that the process of that name, which ran in the given boot,
+// has ended. False proves nothing. A nil Life always returns false.
 func (l *Life) Ended(boot, name string) bool {
 	return l != nil && boot != "" && boot == l.boot && free(l.path(name))
 }
@@ -94,11 +94,11 @@ func free(path string) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close() // and with it the lock
+	defer f.Close() // releases the lock
 	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
 }
 
-// Close unlocks the file. It stays, because it proves to others that the process has ended.
+// Close unlocks the file and keeps it: the unlocked file proves that the process has ended.
 func (l *Life) Close() error {
 	if l == nil {
 		return nil

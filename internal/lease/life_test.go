@@ -55,20 +55,20 @@ func TestKilledProcessHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "locked\n" {
-		t.Fatalf("the child says %q, %v", line, err)
+		t.Fatalf("got the output %q (%v), want locked", line, err)
 	}
 	if l.Ended(l.Boot(), "child") {
-		t.Error("a process that lives is said to have ended")
+		t.Error("a running process: got ended")
 	}
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = child.Wait()
 	if !l.Ended(l.Boot(), "child") {
-		t.Error("a process that was killed is not said to have ended")
+		t.Error("a killed process: got not ended")
 	}
 	if l.Ended("another boot", "child") || l.Ended("", "child") {
-		t.Error("a process of another boot or host is said to have ended")
+		t.Error("a process of another boot: got ended")
 	}
 }
 
@@ -76,7 +76,7 @@ func TestUnknownProcessIsNotProvenToHaveEnded(t *testing.T) {
 	l := life(t, t.TempDir(), "own")
 	var none *Life
 	if l.Ended(l.Boot(), "never seen") || l.Ended(l.Boot(), "own") || none.Ended(none.Boot(), "own") {
-		t.Error("it is said to have ended")
+		t.Error("got ended without a proof")
 	}
 }
 
@@ -87,7 +87,7 @@ func TestOldLocksAreRemoved(t *testing.T) {
 	if err := old.Close(); err != nil {
 		t.Fatal(err)
 	}
-	ago := time.Now().Add(-2 * kept)
+	ago := time.Now().Add(-2 * fileTTL)
 	for _, name := range []string{"old", "held"} {
 		if err := os.Chtimes(old.path(name), ago, ago); err != nil {
 			t.Fatal(err)
@@ -96,6 +96,6 @@ func TestOldLocksAreRemoved(t *testing.T) {
 	life(t, dir, "new")
 	left, err := filepath.Glob(filepath.Join(dir, "*.lock"))
 	if err != nil || len(left) != 2 || held.Ended(held.Boot(), "held") {
-		t.Errorf("left are %v, %v", left, err)
+		t.Errorf("got the files %v (%v), want those of held and new", left, err)
 	}
 }
