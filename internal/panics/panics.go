@@ -1,10 +1,16 @@
-// Package panics keeps a panic from ending the process: one in a job must not end all other jobs.
+// Package panics converts panics to errors: a panic in one job must not end all other jobs.
 //
 // A panic ends the process unless its own goroutine recovers it. So this package starts all
-// goroutines and callbacks of the project, and converts a panic to an error with CodeInternal.
-// TestNoOtherGoroutines refuses any other go statement. This package cannot recover a panic of a
-// library in a goroutine of that library. Where such a goroutine calls our code, as when net/http
-// reads a request's body, Catch guards our code.
+// goroutines and callbacks of the project, and converts a panic to an error with CodeInternal. The
+// error names the line that panicked; the log of the goroutine's owner has the value and the stack:
+//
+//	wait := panics.Go(work, failed)              // instead of go work()
+//	time.AfterFunc(d, panics.Func(work, failed)) // instead of time.AfterFunc(d, work)
+//	group, ctx := panics.WithContext(ctx)        // instead of errgroup.WithContext
+//
+// TestNoOtherGoroutines refuses all other ways to start a goroutine. The package cannot recover a
+// panic of a library in a goroutine of that library. If such a goroutine calls our code, as
+// net/http does when it reads the body of a request, Catch, Writer or ReadCloser guards our code.
 package panics
 
 import (
@@ -22,15 +28,15 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Panic is a recovered panic. Its error text holds only the place of the panic, because the value
-// may hold anything and the stack belongs in a log.
+// Panic is a recovered panic. Its error text holds only the location of the panic, because the
+// value may hold anything and the stack belongs in a log.
 type Panic struct {
-	Value any
-	Stack []byte // of the goroutine, as debug.Stack formats it
-	place string // file and line of the panic
+	Value    any
+	Stack    []byte // of the goroutine, as debug.Stack formats it
+	location string // file and line of the panic
 }
 
-func (p *Panic) Error() string { return "internal error at " + p.place }
+func (p *Panic) Error() string { return "internal error at " + p.location }
 
 // Of returns the panic in err's chain; nil if there is none.
 func Of(err error) *Panic {
@@ -39,8 +45,8 @@ func Of(err error) *Panic {
 	return p
 }
 
-const hint = "this is a fault in transferd: report it with what the log says; " +
-	"a job that is retried goes on where it stopped"
+const hint = "this is a fault in transferd: report it with the log; " +
+	"a job that is retried continues where it stopped"
 
 // Catch calls f and returns its error. If f panics, it returns an error with CodeInternal whose
 // chain has a *Panic.
@@ -49,15 +55,15 @@ func Catch(f func() error) (err error) {
 		if v := recover(); v != nil {
 			err = &transfer.Error{
 				Code: transfer.CodeInternal, Hint: hint,
-				Err: &Panic{Value: v, Stack: debug.Stack(), place: place()},
+				Err: &Panic{Value: v, Stack: debug.Stack(), location: location()},
 			}
 		}
 	}()
 	return f()
 }
 
-// place is the folder, file and line of the panic that is being recovered.
-func place() string {
+// location is the folder, file and line of the panic that is being recovered.
+func location() string {
 	pcs := make([]uintptr, 64)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(0, pcs)])
 	panicking := false
@@ -70,7 +76,7 @@ func place() string {
 			return fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(f.File)), filepath.Base(f.File), f.Line)
 		}
 		if !more {
-			return "an unknown place"
+			return "an unknown location"
 		}
 	}
 }
@@ -99,7 +105,7 @@ func Go(f func(), failed func(error)) (wait func()) {
 // Group is an errgroup.Group in which a panic is an error like any other.
 type Group struct{ group *errgroup.Group }
 
-// NewGroup is a group without a context.
+// NewGroup makes a group without a context.
 func NewGroup() *Group { return &Group{new(errgroup.Group)} }
 
 // WithContext is errgroup.WithContext.

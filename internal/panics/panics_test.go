@@ -25,7 +25,7 @@ func wantPanic(t *testing.T, err error) {
 		t.Fatalf("got %v, want a panic", err)
 	}
 	if !bytes.Contains(p.Stack, []byte("panics.raise")) || !strings.Contains(err.Error(), "panics/panics_test.go:17") {
-		t.Errorf("got %v with the stack\n%s", err, p.Stack)
+		t.Errorf("got %v, want the line of raise, and raise in the stack\n%s", err, p.Stack)
 	}
 	if f := transfer.FailureOf(err); strings.Contains(f.Message+f.Hint, "goroutine") || f.Hint == "" {
 		t.Errorf("got the failure %+v, want one with a hint and without the stack", f)
@@ -40,7 +40,7 @@ func TestCatchReturnsPanicsAsErrors(t *testing.T) {
 	}
 	wantPanic(t, Catch(raise))
 	if err := Catch(func() error { panic(context.Canceled) }); errors.Is(err, context.Canceled) || Of(err) == nil {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want a panic that does not unwrap to its value", err)
 	}
 }
 
@@ -49,7 +49,7 @@ func TestGoReportsThePanic(t *testing.T) {
 	var got error
 	Go(func() { _ = raise() }, func(err error) { got = err })()
 	wantPanic(t, got)
-	Go(func() {}, func(err error) { t.Error(err) })()
+	Go(func() {}, func(err error) { t.Errorf("without a panic: got %v", err) })()
 }
 
 // TestGroupEndsWithAPanic: a panic ends the group's context, as an error does.
