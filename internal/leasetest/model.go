@@ -1,20 +1,24 @@
 // Package leasetest is a model of lease, fencing and takeover, small enough to visit every
 // reachable state. It has two workers, and one job that writes one drive. A user writes the drive
-// once the job has ended. Redis may be restored once, to its state before the job was last taken.
-// Processes are stopped, continued and killed, and writes arrive late. Every step of a worker is
-// optional, so the model includes workers that are cut off from Redis or from the endpoint.
+// once the job has ended. Redis may be restored once, to its state before a worker last took the
+// job. Processes are stopped, continued and killed, and writes arrive late. Every step of a worker
+// is optional, so the model includes workers that are cut off from Redis or from the endpoint.
 //
-// What must hold in every state:
+// These two invariants must hold in every state:
 //
-//   - nothing of the job reaches the drive after the user has written it;
+//   - no write of the job reaches the drive after the user has written it;
 //   - the drive equals the job's image when the job has succeeded.
 //
-// Each rule of the code that this depends on is a [Guard]. Without any one of them the model
-// reaches a state that violates one of the two, so each rule is needed. The tests of package queue
-// compare its scripts with the model.
+// Each rule of the code on which the invariants depend is a [Guard]. Without any one of them the
+// model reaches a state that violates an invariant, so each rule is needed. The tests of package
+// queue compare its scripts with the model:
 //
-// Time is counted in ticks. States hold the ticks that are left until an event, so the number of
-// states is finite.
+//	states, history := leasetest.New().Explore()                     // history is nil
+//	_, history = leasetest.New(leasetest.ProvePieces).Explore()      // the shortest violation
+//	record := leasetest.New().Take(before, owner, processHasEnded)   // what a takeover must record
+//
+// Time is counted in ticks. States hold the ticks until an event, so the number of states is
+// finite.
 package leasetest
 
 import (
@@ -48,7 +52,7 @@ const (
 	FreshForDestroy Guard = "destroy with a fresh proof"        // a worker destroys what it made whenever it fails
 )
 
-// Guards is all rules.
+// Guards lists all rules.
 var Guards = []Guard{
 	ProvePieces, ProofFromSent, ProofIsShorter, ResetStopped, WaitWhenLost, ReadBackAfter, HoldDrive, CompareToken,
 	DistrustCopies, FreshForDestroy,
@@ -68,9 +72,9 @@ const (
 // Record is what Redis has of the job.
 type Record struct {
 	Status Status
-	Owner  int8 // the worker whose current attempt has the job, or had it last; -1: none, -2: an attempt before
+	Owner  int8 // whose current attempt has the job, or had it last; -1: none, -2: an earlier attempt
 	Epoch  int8
-	Lapse  int8 // ticks until the lease lapses; -1: there is none, or it was handed over
+	Lapse  int8 // ticks until the lease lapses; -1: there is none, or the job was released
 	Late   int8 // ticks until nothing of lost owners can arrive
 	Copy   bool // it was in Redis before Redis was restored
 }
@@ -78,10 +82,10 @@ type Record struct {
 // worker is a process with at most one attempt.
 type worker struct {
 	dead     bool
-	has      bool // an attempt
+	has      bool // it has an attempt
 	epoch    int8 // of it
 	proof    int8 // ticks that the proof lasts
-	asked    int8 // ticks since the grant of a renewal whose answer has yet to arrive; -1: there is none
+	pending  int8 // ticks since the grant of a renewal whose answer has yet to arrive; -1: there is none
 	sending  sending
 	verified verified
 }
@@ -90,10 +94,10 @@ type worker struct {
 type sending int8
 
 const (
-	idle    sending = iota
-	proven          // it has passed the proof and is sent at once
-	stopped         // the process was stopped between the proof and the send
-	still           // it has been stopped for a tick: its connections are reset before the next one
+	idle        sending = iota
+	proven              // it has passed the proof and is sent at once
+	stopped             // the process was stopped between the proof and the send
+	stoppedLong         // it has been stopped for a tick: its connections are reset before the next one
 )
 
 // verified is what a worker has read back of the drive.
@@ -135,7 +139,7 @@ type State struct {
 func initial() State {
 	s := State{Record: Record{Owner: -1, Lapse: -1}}
 	for i := range s.workers {
-		s.workers[i].asked = -1
+		s.workers[i].pending = -1
 	}
 	return s
 }
@@ -214,7 +218,7 @@ func (m *Model) Next(s State) (steps []Step) {
 	return steps
 }
 
-// free reports whether the user may write the drive: the job and its claim have ended.
+// free reports whether the user may write the drive: whether the job and its claim have ended.
 func (m *Model) free(s State) bool {
 	switch s.Record.Status {
 	case Succeeded:
@@ -244,29 +248,29 @@ func urgent(s State) bool {
 
 func (m *Model) tick(s *State) {
 	for _, r := range []*Record{&s.Record, &s.snapshot} {
-		r.Lapse, r.Late = less(r.Lapse), less(r.Late)
+		r.Lapse, r.Late = nextTick(r.Lapse), nextTick(r.Late)
 	}
 	for i := range s.workers {
 		w := &s.workers[i]
-		w.proof = less(w.proof)
-		if w.asked >= 0 {
-			w.asked++
+		w.proof = nextTick(w.proof)
+		if w.pending >= 0 {
+			w.pending++
 		}
-		if w.asked > lease {
-			w.asked = -1 // the answer was lost
+		if w.pending > lease {
+			w.pending = -1 // the answer was lost
 		}
 		switch {
 		case w.sending == stopped:
-			w.sending = still
-		case w.sending == still && m.has(ResetStopped):
+			w.sending = stoppedLong
+		case w.sending == stoppedLong && m.has(ResetStopped):
 			w.sending = idle
 		}
-		s.writes[i].left = less(s.writes[i].left)
+		s.writes[i].left = nextTick(s.writes[i].left)
 	}
 }
 
-// less is the ticks that are left after one more tick.
-func less(n int8) int8 {
+// nextTick is the ticks that are left after one more tick.
+func nextTick(n int8) int8 {
 	if n > 0 {
 		return n - 1
 	}

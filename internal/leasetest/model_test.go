@@ -6,7 +6,7 @@ import "testing"
 func TestNoViolationWithAllGuards(t *testing.T) {
 	states, history := New().Explore()
 	if history != nil {
-		t.Fatalf("after %d states:\n%s", states, String(history))
+		t.Fatalf("got a violation after %d states, want none:\n%s", states, String(history))
 	}
 	t.Logf("%d states", states)
 }
@@ -18,7 +18,7 @@ func TestEachGuardIsNeeded(t *testing.T) {
 			t.Parallel()
 			states, history := New(g).Explore()
 			if history == nil {
-				t.Fatalf("%d states without it, and no violation", states)
+				t.Fatalf("got no violation in %d states without it", states)
 			}
 			t.Logf("after %d states:\n%s", states, String(history))
 		})

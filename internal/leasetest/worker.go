@@ -13,15 +13,15 @@ func (m *Model) workerSteps(s State, i int, add adder) {
 	distrusts := s.Record.Copy && m.has(DistrustCopies)
 
 	add("takes the job", !w.dead && !w.has && m.takes(s.Record), func(s *State) string { m.take(s, i); return "" })
-	add("learns that Redis is another", owns && distrusts, func(s *State) string { m.distrust(s, i); return "" })
+	add("finds another Redis", owns && distrusts, func(s *State) string { m.distrust(s, i); return "" })
 	owns = owns && !distrusts
-	add("renews the lease", owns && w.asked < 0, func(s *State) string {
-		s.Record.Lapse, s.workers[i].asked = lease, 0
+	add("renews the lease", owns && w.pending < 0, func(s *State) string {
+		s.Record.Lapse, s.workers[i].pending = lease, 0
 		return ""
 	})
-	add("has the proof", acts && w.asked >= 0, func(s *State) string { m.prove(s, i); return "" })
-	add("learns that it lost the job", acts && !m.owns(s, i), func(s *State) string {
-		s.workers[i] = worker{asked: -1}
+	add("has the proof", acts && w.pending >= 0, func(s *State) string { m.recordProof(s, i); return "" })
+	add("finds that it lost the job", acts && !m.owns(s, i), func(s *State) string {
+		s.workers[i] = worker{pending: -1}
 		return ""
 	})
 
@@ -37,9 +37,9 @@ func (m *Model) workerSteps(s State, i int, add adder) {
 
 	add("reads back", quiet && s.drive == image, func(s *State) string { readBack(s, i); return "" })
 	done := s.Record.Late == 0 && (w.verified == late || w.verified == early && !m.has(ReadBackAfter))
-	add("says succeeded", owns && quiet && done, func(s *State) string { return end(s, i, Succeeded) })
-	add("says failed", owns && quiet, func(s *State) string { return end(s, i, Failed) })
-	add("hands over", owns && quiet, func(s *State) string { return end(s, i, Queued) })
+	add("records success", owns && quiet && done, func(s *State) string { return end(s, i, Succeeded) })
+	add("records failure", owns && quiet, func(s *State) string { return end(s, i, Failed) })
+	add("releases the job", owns && quiet, func(s *State) string { return end(s, i, Queued) })
 
 	add("is stopped", w.sending == proven, func(s *State) string { s.workers[i].sending = stopped; return "" })
 	add("is killed, and what it sent is lost", !w.dead, func(s *State) string { return kill(s, i, false) })
@@ -76,10 +76,10 @@ func (m *Model) take(s *State, i int) {
 		s.snapshot.Owner = -2
 	}
 	w := &s.workers[i]
-	*w = worker{has: true, epoch: s.Record.Epoch, proof: m.proves(), asked: -1}
+	*w = worker{has: true, epoch: s.Record.Epoch, proof: m.proofTime(), pending: -1}
 }
 
-func (m *Model) proves() int8 {
+func (m *Model) proofTime() int8 {
 	if m.has(ProofIsShorter) {
 		return proof
 	}
@@ -100,14 +100,14 @@ func (m *Model) distrust(s *State, i int) {
 	}
 }
 
-// prove handles the answer to a renewal.
-func (m *Model) prove(s *State, i int) {
+// recordProof handles the answer to a renewal.
+func (m *Model) recordProof(s *State, i int) {
 	w := &s.workers[i]
-	lasts := m.proves()
+	left := m.proofTime()
 	if m.has(ProofFromSent) {
-		lasts -= w.asked
+		left -= w.pending
 	}
-	w.proof, w.asked = max(w.proof, lasts), -1
+	w.proof, w.pending = max(w.proof, left), -1
 }
 
 func send(s *State, i int, what content) {
@@ -139,7 +139,7 @@ func readBack(s *State, i int) {
 }
 
 func end(s *State, i int, to Status) (broken string) {
-	s.workers[i] = worker{asked: -1}
+	s.workers[i] = worker{pending: -1}
 	s.Record.Status, s.Record.Lapse = to, -1
 	if to == Succeeded && s.drive != image {
 		return "the job succeeded, and the drive is not the image"
@@ -153,6 +153,6 @@ func kill(s *State, i int, arrives bool) (broken string) {
 	if s.writes[i].from != 0 && arrives {
 		broken = arrive(s, i)
 	}
-	s.workers[i], s.writes[i] = worker{dead: true, asked: -1}, write{}
+	s.workers[i], s.writes[i] = worker{dead: true, pending: -1}, write{}
 	return broken
 }
