@@ -16,36 +16,37 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Claim implements transfer.Claimer, among the jobs that this user runs without a queue on this host. A drive is a byte of
-// one file, at its hash, which the open file locks (fcntl(2), open file description locks).
-func (j *Store) Claim(_ context.Context, c transfer.Claim) (last string, err error) {
-	if j.drives == nil {
-		f, err := os.OpenFile(filepath.Dir(j.dir)+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+// Claim implements transfer.Claimer for the jobs that this user runs without a queue on this host.
+// Each key of a claim is one byte of a shared file, at the key's hash. The claim locks that byte
+// (fcntl(2), open file description locks).
+func (s *Store) Claim(_ context.Context, c transfer.Claim) (last string, err error) {
+	if s.drives == nil {
+		f, err := os.OpenFile(filepath.Dir(s.dir)+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return "", failed("open drive locks", err)
 		}
-		j.drives, j.locked = f, make(map[string]bool)
+		s.drives, s.locked = f, make(map[string]bool)
 	}
 	how := int16(unix.F_RDLCK)
 	if c.Writes() {
 		how = unix.F_WRLCK
 	}
-	// Under all keys or under none: two jobs that use different keys must not wait for each other.
+	// All keys or none: two jobs that use different keys must not wait for each other.
 	for i, key := range c.Keys() {
-		if err := j.lockDrive(key, how); err != nil {
-			return "", errors.Join(notLocked(c.Drive, err), j.unlockDrives(c.Keys()[:i]))
+		if err := s.lockDrive(key, how); err != nil {
+			return "", errors.Join(notLocked(c.Drive, err), s.unlockDrives(c.Keys()[:i]))
 		}
 	}
 	for _, key := range c.Keys() {
-		j.locked[key] = true
+		s.locked[key] = true
 	}
-	return j.mark(c)
+	return s.mark(c)
 }
 
 // lockDrive locks or unlocks the byte of one of a claim's keys.
-func (j *Store) lockDrive(key string, how int16) error {
+func (s *Store) lockDrive(key string, how int16) error {
 	lock := lockOf(key, how)
-	return unix.FcntlFlock(j.drives.Fd(), unix.F_OFD_SETLK, &lock)
+	return unix.FcntlFlock(s.drives.Fd(), unix.F_OFD_SETLK, &lock)
 }
 
 func lockOf(key string, how int16) unix.Flock_t {
@@ -62,22 +63,22 @@ func notLocked(drive string, err error) error {
 }
 
 // unlockDrives undoes the locks of a claim that failed. Locks of earlier claims stay.
-func (j *Store) unlockDrives(keys []string) (err error) {
+func (s *Store) unlockDrives(keys []string) (err error) {
 	for _, key := range keys {
-		if !j.locked[key] {
-			err = errors.Join(err, failed("unlock drive", j.lockDrive(key, unix.F_UNLCK)))
+		if !s.locked[key] {
+			err = errors.Join(err, failed("unlock drive", s.lockDrive(key, unix.F_UNLCK)))
 		}
 	}
 	return err
 }
 
-// remembered is for how long it is known who wrote a drive last: longer than jobs are left unfinished.
-const remembered = 90 * 24 * time.Hour
+// markTTL is how long the mark of a drive's last writer is kept: longer than jobs stay unfinished.
+const markTTL = 90 * 24 * time.Hour
 
 // mark stores the mark of a drive that is written, in one file for each key, and returns the
 // previous one.
-func (j *Store) mark(c transfer.Claim) (last string, err error) {
-	dir := filepath.Dir(j.dir) + ".marks"
+func (s *Store) mark(c transfer.Claim) (last string, err error) {
+	dir := filepath.Dir(s.dir) + ".marks"
 	var files, marks []string
 	for _, key := range c.Keys() {
 		sum := sha256.Sum256([]byte(key))
@@ -95,7 +96,7 @@ func (j *Store) mark(c transfer.Claim) (last string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", failed("make folder of marks", err)
 	}
-	if err := forgetOld(dir); err != nil {
+	if err := removeOldMarks(dir); err != nil {
 		return "", failed("remove old marks", err)
 	}
 	for _, file := range files {
@@ -106,14 +107,14 @@ func (j *Store) mark(c transfer.Claim) (last string, err error) {
 	return last, nil
 }
 
-func forgetOld(dir string) error {
+func removeOldMarks(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err == nil && time.Since(info.ModTime()) > remembered {
+		if err == nil && time.Since(info.ModTime()) > markTTL {
 			err = os.Remove(filepath.Join(dir, e.Name()))
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

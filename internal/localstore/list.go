@@ -12,7 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Summary is the state of a job as its journal has it.
+// Summary is the state of a job in its folder.
 type Summary struct {
 	ID       string
 	Plan     transfer.Plan
@@ -20,7 +20,7 @@ type Summary struct {
 	Running  bool // a process runs the job
 }
 
-// List returns the jobs that have journals in dir: those that run, and those that stopped or failed
+// List returns the jobs that have folders in dir: those that run, and those that stopped or failed
 // and can be resumed.
 func List(dir string) ([]Summary, error) {
 	entries, err := os.ReadDir(dir)
@@ -28,7 +28,7 @@ func List(dir string) ([]Summary, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, failed("list journals", err)
+		return nil, failed("list job folders", err)
 	}
 	var list []Summary
 	for _, e := range entries {
@@ -40,7 +40,7 @@ func List(dir string) ([]Summary, error) {
 			continue // the job is starting or ending
 		}
 		if err != nil {
-			return nil, failed("read journal", err)
+			return nil, failed("read job folder", err)
 		}
 		var s state
 		if err := json.Unmarshal(text, &s); err != nil {
@@ -53,7 +53,7 @@ func List(dir string) ([]Summary, error) {
 	return list, nil
 }
 
-// isLocked reports whether a process holds the lock of a journal.
+// isLocked reports whether a process holds a lock of a file.
 func isLocked(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -77,7 +77,7 @@ func InUse(dir string, c transfer.Claim) (bool, error) {
 	for _, key := range c.Keys() {
 		lock := lockOf(key, unix.F_WRLCK) // conflicts with locks for reading and for writing
 		if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
-			return false, failed("look at drive locks", err)
+			return false, failed("read drive locks", err)
 		}
 		if lock.Type != unix.F_UNLCK {
 			return true, nil

@@ -1,8 +1,12 @@
-// Package localstore is the store of a job that runs without a queue: it keeps the job's checkpoint
+// Package localstore is the store of a job that runs without a queue. It keeps the job's checkpoint
 // on disk, so that the same command resumes after an interruption.
 //
-// A job's folder holds state.json, replaced as a whole, and ledger, which only grows: packed entries, synced before Save
-// returns unless another one follows soon.
+// Each job has a folder, named by the fingerprint of its spec. The folder has two files:
+// state.json, which each save replaces, and ledger, to which each save appends packed entries. Save
+// syncs the ledger before it returns, unless another save follows soon.
+//
+// Kernel locks protect a job and the drives it uses: a second process cannot open the same job, and
+// cannot claim a drive that a job writes.
 package localstore
 
 import (
@@ -31,7 +35,7 @@ type Store struct {
 	drives *os.File        // with the locks of drives; nil: none
 	locked map[string]bool // the keys of claims that drives has locks for
 	state  state
-	// unsynced says that the ledger has entries which a crash of the host may lose.
+	// unsynced: a crash of the host may lose entries of the ledger.
 	unsynced bool
 }
 
@@ -48,170 +52,180 @@ type state struct {
 	Reset    bool              `json:"reset,omitempty"` // the ledger is to be emptied
 }
 
-// Open takes up the journal of the job that spec describes, or begins it, in a folder of its own under dir. Two jobs are
-// the same if their specs are. It fails with CodeConflict while another process runs that job.
+// Open opens the folder of the job that spec describes, under dir, or makes it. Two jobs with equal
+// specs are the same job. CodeConflict: another process runs the job.
 func Open(dir string, spec *transfer.Spec) (*Store, error) {
 	key, err := spec.Fingerprint()
 	if err != nil {
 		return nil, err
 	}
-	// The same command once more, when this job has ended, is another job: it must not take this one's drive for its own.
-	j := &Store{dir: filepath.Join(dir, key), state: state{ID: newID()}}
+	// After this job has ended, the same command is another job with another ID, and so does not
+	// find the drive of this one by its tag.
+	s := &Store{dir: filepath.Join(dir, key), state: state{ID: newID()}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, failed("make journal folder", err)
+		return nil, failed("make folder of local jobs", err)
 	}
-	if err := j.takeLock(); err != nil {
+	if err := s.takeLock(); err != nil {
 		return nil, err
 	}
-	if err := j.begin(); err != nil {
-		return nil, errors.Join(err, j.Close())
+	if err := s.begin(); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	return j, nil
+	return s, nil
 }
 
 func newID() string { return "local-" + xid.New().String() }
 
-// takeLock locks a file beside the folder, not in it, so that Remove does not take the lock away.
-func (j *Store) takeLock() error {
+// takeLock locks a file next to the folder. A lock inside of it would end with Remove.
+func (s *Store) takeLock() error {
 	for {
-		f, err := os.OpenFile(j.dir+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+		f, err := os.OpenFile(s.dir+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
-			return fmt.Errorf("open journal lock: %w", err)
+			return fmt.Errorf("open job lock: %w", err)
 		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err != nil {
-			err = transfer.Errorf(transfer.CodeConflict, "wait for it to end, or stop it", "the same job is running in another process")
+			err = transfer.Errorf(transfer.CodeConflict,
+				"wait for it to end, or stop it", "the same job is running in another process")
 			return errors.Join(err, f.Close())
 		}
-		// The file may have been removed by its last holder between our opening and locking it.
+		// The last holder may have removed the file before this process locked it.
 		held, err := f.Stat()
 		if err != nil {
-			return errors.Join(fmt.Errorf("look at journal lock: %w", err), f.Close())
+			return errors.Join(fmt.Errorf("check job lock: %w", err), f.Close())
 		}
 		if named, err := os.Stat(f.Name()); err == nil && os.SameFile(held, named) {
-			j.lock = f
+			s.lock = f
 			return nil
 		}
 		if err := f.Close(); err != nil {
-			return fmt.Errorf("close journal lock: %w", err)
+			return fmt.Errorf("close job lock: %w", err)
 		}
 	}
 }
 
-func (j *Store) begin() error {
-	if err := os.MkdirAll(j.dir, 0o700); err != nil {
-		return failed("make journal folder", err)
+func (s *Store) begin() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return failed("make job folder", err)
 	}
-	if err := fsx.RemoveTemporary(j.dir); err != nil {
-		return failed("tidy journal folder", err)
+	if err := fsx.RemoveTemporary(s.dir); err != nil {
+		return failed("remove temporary files of the job folder", err)
 	}
-	text, err := os.ReadFile(j.path("state.json"))
+	text, err := os.ReadFile(s.path("state.json"))
 	if err == nil {
-		err = json.Unmarshal(text, &j.state)
+		err = json.Unmarshal(text, &s.state)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read journal (remove %s to start over): %w", j.dir, err)
+		return fmt.Errorf("read job folder (remove %s to start over): %w", s.dir, err)
 	}
-	j.ledger, err = os.OpenFile(j.path("ledger"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	s.ledger, err = os.OpenFile(s.path("ledger"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return failed("open ledger", err)
 	}
-	if err := j.trim(); err != nil {
+	if err := s.trim(); err != nil {
 		return err
 	}
-	j.state.Attempts++
-	return j.writeState()
+	s.state.Attempts++
+	return s.writeState()
 }
 
-// trim leaves whole entries in the ledger: what a crash or a full disk left of one would put all that follow out of step.
-func (j *Store) trim() error {
-	info, err := j.ledger.Stat()
+// trim removes an incomplete entry, which a crash or a full disk left, from the end of the ledger:
+// with it, all entries after it would be unreadable.
+func (s *Store) trim() error {
+	info, err := s.ledger.Stat()
 	if err != nil {
-		return failed("look at ledger", err)
+		return failed("check ledger", err)
 	}
 	size := info.Size() / transfer.EntrySize * transfer.EntrySize
-	if j.state.Reset {
+	if s.state.Reset {
 		size = 0
 	}
-	if err := j.ledger.Truncate(size); err != nil {
+	if err := s.ledger.Truncate(size); err != nil {
 		return failed("trim ledger", err)
 	}
-	j.state.Reset = false
+	s.state.Reset = false
 	return nil
 }
 
-// failed says what of the state folder does not work. Nothing of it passes by waiting.
+// failed adds a code and a hint to an error of the state folder. No such error passes with time, so
+// the code is one that is not retried.
 func failed(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &transfer.Error{Op: op, Code: transfer.CodeFailed, Hint: "the state folder (state: in the config) has to be there, and writable", Err: err}
+	e := &transfer.Error{
+		Op: op, Code: transfer.CodeFailed, Err: err,
+		Hint: "the state folder (state: in the config) must exist and be writable",
+	}
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		e.Code, e.Hint = transfer.CodeNoSpace, "make room where the state folder is (state: in the config)"
+		e.Code = transfer.CodeNoSpace
+		e.Hint = "free space on the file system of the state folder (state: in the config)"
 	}
 	return e
 }
 
-func (j *Store) path(name string) string { return filepath.Join(j.dir, name) }
+func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
-// ID names the job, and no other, also none of the same spec.
-func (j *Store) ID() string { return j.state.ID }
+// ID is the unique ID of the job. A later job of the same spec has another one.
+func (s *Store) ID() string { return s.state.ID }
 
-// Attempt is how often the job was taken up, this time included.
-func (j *Store) Attempt() int { return j.state.Attempts }
+// Attempt is the number of this attempt; the first is 1.
+func (s *Store) Attempt() int { return s.state.Attempts }
 
 // Load implements transfer.Store.
-func (j *Store) Load(context.Context) (transfer.Checkpoint, error) {
-	packed, err := os.ReadFile(j.path("ledger"))
+func (s *Store) Load(context.Context) (transfer.Checkpoint, error) {
+	packed, err := os.ReadFile(s.path("ledger"))
 	if err != nil {
 		return transfer.Checkpoint{}, failed("read ledger", err)
 	}
-	return transfer.Checkpoint{Plan: j.state.Plan, Progress: j.state.Progress, Entries: transfer.ParseEntries(packed)}, nil
+	return transfer.Checkpoint{
+		Plan: s.state.Plan, Progress: s.state.Progress, Entries: transfer.ParseEntries(packed),
+	}, nil
 }
 
 // Save implements transfer.Store. It writes the plan before it adds the entries that depend on the
 // plan, and before it removes entries of an earlier plan. If another Save follows soon, it does not
 // sync the entries.
-func (j *Store) Save(_ context.Context, c *transfer.Checkpoint) error {
-	if c.Interim && !c.Reset && c.Plan == j.state.Plan {
-		return j.append(c.Entries)
+func (s *Store) Save(_ context.Context, c *transfer.Checkpoint) error {
+	if c.Interim && !c.Reset && c.Plan == s.state.Plan {
+		return s.append(c.Entries)
 	}
-	j.state.Plan, j.state.Progress, j.state.Reset = c.Plan, c.Progress, c.Reset
-	if err := j.writeState(); err != nil {
+	s.state.Plan, s.state.Progress, s.state.Reset = c.Plan, c.Progress, c.Reset
+	if err := s.writeState(); err != nil {
 		return err
 	}
 	if c.Reset {
-		if err := errors.Join(j.trim(), j.writeState()); err != nil {
+		if err := errors.Join(s.trim(), s.writeState()); err != nil {
 			return err
 		}
 	}
-	if err := j.append(c.Entries); err != nil || !j.unsynced {
+	if err := s.append(c.Entries); err != nil || !s.unsynced {
 		return err
 	}
-	if err := j.ledger.Sync(); err != nil {
-		return errors.Join(failed("write ledger", err), j.trim())
+	if err := s.ledger.Sync(); err != nil {
+		return errors.Join(failed("write ledger", err), s.trim())
 	}
-	j.unsynced = false
+	s.unsynced = false
 	return nil
 }
 
-func (j *Store) append(entries []transfer.Entry) error {
+func (s *Store) append(entries []transfer.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	j.unsynced = true
-	if _, err := j.ledger.Write(transfer.AppendEntries(nil, entries)); err != nil {
-		return errors.Join(failed("write ledger", err), j.trim())
+	s.unsynced = true
+	if _, err := s.ledger.Write(transfer.AppendEntries(nil, entries)); err != nil {
+		return errors.Join(failed("write ledger", err), s.trim())
 	}
 	return nil
 }
 
-func (j *Store) writeState() error {
-	text, err := json.Marshal(j.state)
+func (s *Store) writeState() error {
+	text, err := json.Marshal(s.state)
 	if err != nil {
-		return fmt.Errorf("encode journal: %w", err)
+		return fmt.Errorf("encode state: %w", err)
 	}
-	return failed("write journal", replaceFile(j.path("state.json"), text))
+	return failed("write job folder", replaceFile(s.path("state.json"), text))
 }
 
 func replaceFile(path string, text []byte) error {
@@ -221,40 +235,40 @@ func replaceFile(path string, text []byte) error {
 	})
 }
 
-// Resumable reports whether anything was done that another attempt could build on.
-func (j *Store) Resumable() bool {
-	info, err := j.ledger.Stat()
-	return j.state.Plan.DriveRequested || j.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
+// Resumable reports whether this or an earlier attempt did anything that the next one can continue.
+func (s *Store) Resumable() bool {
+	info, err := s.ledger.Stat()
+	return s.state.Plan.DriveRequested || s.state.Plan.Drive != "" || (err == nil && info.Size() > 0)
 }
 
 // Finished reports whether an earlier attempt had completed the target.
-func (j *Store) Finished() bool { return j.state.Plan.Finished }
+func (s *Store) Finished() bool { return s.state.Plan.Finished }
 
-// Restart drops what earlier attempts did. This attempt becomes the first one: of the same job with
-// sameID, else of a new job.
-func (j *Store) Restart(sameID bool) error {
-	if j.state.Attempts = 1; !sameID {
-		j.state.ID = newID()
+// Restart drops the checkpoint of earlier attempts. This attempt becomes the first one: of the same
+// job with sameID, else of a new job.
+func (s *Store) Restart(sameID bool) error {
+	if s.state.Attempts = 1; !sameID {
+		s.state.ID = newID()
 	}
-	return j.Save(context.Background(), &transfer.Checkpoint{Reset: true})
+	return s.Save(context.Background(), &transfer.Checkpoint{Reset: true})
 }
 
-// Remove forgets the job.
-func (j *Store) Remove() error {
-	if err := os.RemoveAll(j.dir); err != nil {
-		return fmt.Errorf("remove journal: %w", err)
+// Remove removes the job's folder.
+func (s *Store) Remove() error {
+	if err := os.RemoveAll(s.dir); err != nil {
+		return fmt.Errorf("remove job folder: %w", err)
 	}
 	return nil
 }
 
-// Close gives the job free for other processes.
-func (j *Store) Close() error {
+// Close unlocks the job and its drives for other processes.
+func (s *Store) Close() error {
 	var err error
-	if j.ledger != nil {
-		err = j.ledger.Close()
+	if s.ledger != nil {
+		err = s.ledger.Close()
 	}
-	if j.drives != nil {
-		err = errors.Join(err, j.drives.Close())
+	if s.drives != nil {
+		err = errors.Join(err, s.drives.Close())
 	}
-	return errors.Join(err, os.Remove(j.lock.Name()), j.lock.Close())
+	return errors.Join(err, os.Remove(s.lock.Name()), s.lock.Close())
 }
