@@ -18,13 +18,13 @@ import (
 )
 
 // child is a redis-server that a keeper runs for this process. If redis-server dies, child starts
-// it again. If this process is killed, redis-server keeps running, and the next transferd takes it
-// over.
+// it again. If this process is killed, redis-server keeps running, and the next transferd adopts
+// it.
 type child struct {
-	cfg    *Config
-	socket string
-	stop   chan struct{}
-	kept   func() // waits for keep
+	cfg        *Config
+	socket     string
+	stop       chan struct{}
+	supervised func() // waits for supervise
 
 	mu      sync.Mutex
 	process *os.Process // redis-server
@@ -36,25 +36,26 @@ func startChild(ctx context.Context, cfg *Config, socket string) (engine, error)
 	if err != nil {
 		return nil, errors.Join(err, c.end())
 	}
-	c.kept = panics.Go(func() { c.keep(ended) }, cfg.Failed)
+	c.supervised = panics.Go(func() { c.supervise(ended) }, cfg.Failed)
 	return c, nil
 }
 
-// adoptOrSpawn takes over a redis-server that answers, or starts one. The channel closes when it has ended.
+// adoptOrSpawn adopts a redis-server that answers, or starts one. The channel closes when
+// redis-server has ended.
 func (c *child) adoptOrSpawn(ctx context.Context) (<-chan struct{}, error) {
 	adopted, err := c.adopt(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("take over the redis-server of an earlier transferd: %w", err)
+		return nil, fmt.Errorf("adopt the redis-server of an earlier transferd: %w", err)
 	}
 	if adopted {
-		c.cfg.Log.Info("embedded queue: a redis-server of an earlier transferd goes on")
+		c.cfg.Log.Info("embedded queue: adopted the redis-server of an earlier transferd")
 		return c.watchAdopted(), nil
 	}
 	ended, err := c.spawn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("start redis-server: %w", err)
 	}
-	c.cfg.Log.Info("embedded queue: redis-server", zap.String("folder", c.cfg.Dir))
+	c.cfg.Log.Info("embedded queue: redis-server started", zap.String("folder", c.cfg.Dir))
 	return ended, nil
 }
 
@@ -64,8 +65,7 @@ func (c *child) adopt(ctx context.Context) (bool, error) {
 	if !c.listening() {
 		return false, nil
 	}
-	gone := make(chan struct{})
-	err := await(ctx, c.socket, gone, func() bool { return !c.listening() })
+	err := await(ctx, c.socket, nil, func() bool { return !c.listening() })
 	if errors.Is(err, errEnded) {
 		return false, nil
 	}
@@ -99,7 +99,7 @@ func (c *child) identify() error {
 	return nil
 }
 
-// listener is the process that listens on a socket (unix(7), SO_PEERCRED).
+// listener returns the process that listens on a socket (unix(7), SO_PEERCRED).
 func listener(socket string) (pid int, err error) {
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
@@ -167,7 +167,7 @@ func (c *child) watchAdopted() <-chan struct{} {
 	return ended
 }
 
-// signal sends a signal to redis-server; os.ErrProcessDone: it has ended, or there was none.
+// signal sends a signal to redis-server. os.ErrProcessDone: it has ended, or was never started.
 func (c *child) signal(s syscall.Signal) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -181,8 +181,8 @@ func (c *child) running() bool { return !errors.Is(c.signal(0), os.ErrProcessDon
 
 const maxRespawnPause = 30 * time.Second
 
-// keep starts redis-server again whenever it has ended, until stop.
-func (c *child) keep(ended <-chan struct{}) {
+// supervise starts redis-server again whenever it has ended, until stop closes.
+func (c *child) supervise(ended <-chan struct{}) {
 	for pause := startPause; ; {
 		select {
 		case <-c.stop:
@@ -201,7 +201,7 @@ func (c *child) keep(ended <-chan struct{}) {
 		pause = min(2*pause, maxRespawnPause)
 		next, err := c.adoptOrSpawn(context.Background())
 		if err != nil {
-			c.cfg.Log.Error("redis-server does not start", zap.Error(err))
+			c.cfg.Log.Error("redis-server not started", zap.Error(err))
 			continue
 		}
 		ended = next
@@ -219,11 +219,11 @@ func (c *child) stopping() bool {
 
 func (c *child) close() error {
 	close(c.stop)
-	c.kept()
+	c.supervised()
 	return c.end()
 }
 
-// end ends redis-server. If redis-server does not end, end kills it: what it has acknowledged is on
+// end signals redis-server to end, and kills it if it does not: all acknowledged writes are on
 // disk.
 func (c *child) end() error {
 	c.kill()
@@ -235,5 +235,5 @@ func (c *child) end() error {
 	return nil
 }
 
-// kill signals redis-server to end, and does not wait for it.
+// kill signals redis-server to end, and does not wait.
 func (c *child) kill() { _ = c.signal(syscall.SIGTERM) }

@@ -25,13 +25,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Config is what Start needs.
+// Config configures a Redis.
 type Config struct {
-	// Dir is the folder that keeps the data. It is made if it is missing, and only its user can reach it.
+	// Dir is the folder of the data. Start makes it if it is missing, closed to other users.
 	Dir string
 	// Server is the path of redis-server; empty: the server runs in this process.
 	Server string
-	// Schema says what the journal of a server in this process keeps.
+	// Schema lists what the journal of a server in this process keeps.
 	Schema Schema
 	Log    *zap.Logger
 	// Failed, if set, is called by goroutines of the Redis when it cannot continue, for example
@@ -46,16 +46,16 @@ type Redis struct {
 	url     string
 	cfg     Config
 	lock    *flock.Flock
-	owner   *os.File // locked, which shows the keeper that this process runs
+	owner   *os.File // locked while this process runs; the keeper checks the lock
 	engine  engine
 	stop    chan struct{}
 	watched func() // waits for watchFolder
 }
 
-// engine is what serves: a child or this process.
+// engine is the server: a child or a memory.
 type engine interface {
-	close() error
-	kill() // signals child processes to end
+	close() error // ends the server and waits
+	kill()        // signals a child process to end, and does not wait
 }
 
 // The files in the folder of an embedded Redis.
@@ -84,7 +84,9 @@ func Start(ctx context.Context, cfg Config) (*Redis, error) {
 		return nil, fmt.Errorf("lock queue folder: %w", err)
 	}
 	if !ok {
-		return nil, transfer.Errorf(transfer.CodeConflict, "stop it first, or set another `state:` folder, or use a Redis for both", "another transferd runs the queue in %s", cfg.Dir)
+		return nil, transfer.Errorf(transfer.CodeConflict,
+			"stop it first, or set another `state:` folder, or use a Redis for both",
+			"another transferd runs the queue in %s", cfg.Dir)
 	}
 	if err := r.start(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
@@ -143,19 +145,20 @@ func startEngine(ctx context.Context, cfg *Config, socket string) (engine, error
 		return startChild(ctx, cfg, socket)
 	}
 	if _, err := os.Stat(filepath.Join(cfg.Dir, "appendonlydir")); err == nil && cfg.Server == "" {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "install redis-server again, or move the folder away to begin with an empty queue",
-			"the queue in %s was kept by redis-server, which is not there any more", cfg.Dir)
+		return nil, transfer.Errorf(transfer.CodeInvalid,
+			"install redis-server again, or move the folder away to begin with an empty queue",
+			"the queue in %s needs redis-server, which is no longer installed", cfg.Dir)
 	}
 	if hasJournal && cfg.Server != "" {
-		cfg.Log.Info("the queue was begun without redis-server and goes on so", zap.String("journal", journal))
+		cfg.Log.Info("embedded queue: redis-server not used, the queue has a journal", zap.String("journal", journal))
 	}
 	return startMemory(journal, socket, cfg)
 }
 
-// URL is how to reach it.
+// URL is the address of the Redis: unix:// and the path of its socket.
 func (r *Redis) URL() string { return r.url }
 
-// Close stops it; its data is on disk.
+// Close ends the Redis and waits for that. All data is on disk.
 func (r *Redis) Close() error {
 	close(r.stop)
 	if r.watched != nil {
@@ -187,14 +190,14 @@ func Find(dir string) (url string, err error) {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return "", transfer.Errorf(transfer.CodeForbidden, "become that user (sudo -u), or set another `state:` folder",
-			"%s belongs to %s, and is closed to others", dir, ownerOf(dir))
+			"%s belongs to %s and is closed to other users", dir, ownerOf(dir))
 	case err != nil:
 		return "", transfer.Errorf(transfer.CodeNotFound, "", "no queue runs in %s", dir)
 	}
 	return string(address), nil
 }
 
-// ownerOf is the user who owns dir, or the folder above it that is closed to this user.
+// ownerOf describes the user who owns dir, or the folder above it that is closed to this user.
 func ownerOf(dir string) string {
 	info, err := os.Stat(dir)
 	for ; errors.Is(err, fs.ErrPermission) && dir != filepath.Dir(dir); info, err = os.Stat(dir) {
@@ -213,9 +216,9 @@ func ownerOf(dir string) string {
 // maxSocketPath is the longest name of a Unix socket, in bytes (unix(7)).
 const maxSocketPath = 107
 
-// socketPath is where the queue in dir listens: in dir, or, if that is too long for a socket, in a folder of this user's
-// under the system's folder for temporary files, always the same one for dir, where the next transferd finds a
-// redis-server that goes on.
+// socketPath is the socket of the queue in dir. It is in dir, or, if that path is too long, in a
+// folder of this user under the system's folder for temporary files. The path depends only on dir,
+// so the next transferd finds a redis-server that still runs.
 func socketPath(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -232,10 +235,11 @@ func socketPath(dir string) (string, error) {
 	}
 	info, err := os.Lstat(short)
 	if err != nil {
-		return "", fmt.Errorf("look at the folder for the queue's socket: %w", err)
+		return "", fmt.Errorf("check the folder for the queue's socket: %w", err)
 	}
 	if st := info.Sys().(*syscall.Stat_t); info.Mode() != fs.ModeDir|0o700 || int(st.Uid) != os.Getuid() {
-		return "", transfer.Errorf(transfer.CodeForbidden, "remove it, or set a `state:` folder with a shorter path", "%s is not a folder of this user's alone", short)
+		return "", transfer.Errorf(transfer.CodeForbidden, "remove it, or set a `state:` folder with a shorter path",
+			"%s is not a folder that only this user can reach", short)
 	}
 	return filepath.Join(short, "redis.sock"), nil
 }
@@ -247,7 +251,7 @@ const (
 )
 
 var (
-	errEnded   = errors.New("redis-server ended at once; its log is redis.log in the queue's folder")
+	errEnded   = errors.New("redis-server has ended; its log is redis.log in the queue's folder")
 	errLoading = errors.New("redis-server is loading its data")
 )
 
@@ -278,8 +282,9 @@ func await(ctx context.Context, socket string, ended <-chan struct{}, gone func(
 	}
 }
 
-// ask sends an inline command to the server on the socket and returns the line that it answers.
-func ask(socket, command string, timeout time.Duration) (answer string, err error) {
+// sendCommand sends an inline command to the server on the socket and returns the line that it
+// answers.
+func sendCommand(socket, command string, timeout time.Duration) (answer string, err error) {
 	conn, err := net.DialTimeout("unix", socket, timeout)
 	if err != nil {
 		return "", err
@@ -295,9 +300,10 @@ func ask(socket, command string, timeout time.Duration) (answer string, err erro
 	return strings.TrimSpace(answer), err
 }
 
-// ping fails unless the server on the socket serves commands: one that loads its data answers -LOADING.
+// ping fails unless the server on the socket serves commands. A server that loads its data answers
+// -LOADING.
 func ping(socket string) error {
-	answer, err := ask(socket, "PING", pingTimeout)
+	answer, err := sendCommand(socket, "PING", pingTimeout)
 	switch {
 	case err != nil || answer == "+PONG":
 		return err

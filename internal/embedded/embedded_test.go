@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 func TestMain(m *testing.M) {
@@ -34,7 +35,7 @@ func (testSchema) Lease([]string) string   { return "" }
 
 var appendScript = redis.NewScript(appendSource)
 
-// redisServer is the path of the program, without which these tests show nothing.
+// redisServer is the path of redis-server, which these tests need.
 func redisServer(t testing.TB) string {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
@@ -98,7 +99,7 @@ func wantCode(t testing.TB, err error, code transfer.Code) {
 	}
 }
 
-// processID is that of the redis-server that rdb reaches.
+// processID is the process ID of the redis-server that rdb reaches.
 func processID(t *testing.T, rdb *redis.Client) int {
 	t.Helper()
 	info, err := rdb.InfoMap(t.Context(), "server").Result()
@@ -112,21 +113,21 @@ func processID(t *testing.T, rdb *redis.Client) int {
 	return n
 }
 
-// abandon leaves the redis-server and the folder as a process that was killed leaves them.
+// abandon leaves the redis-server and the folder as a killed process leaves them.
 func (r *Redis) abandon(t *testing.T) {
 	t.Helper()
 	close(r.stop)
 	r.watched()
 	close(r.engine.(*child).stop)
-	r.engine.(*child).kept()
+	r.engine.(*child).supervised()
 	if err := errors.Join(r.owner.Close(), r.lock.Unlock()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestBothDie kills the redis-server together with its transferd, in the middle of writes. All that were acknowledged are
-// there in the next transferd's.
-func TestBothDie(t *testing.T) {
+// TestAcknowledgedWritesSurviveAKill: a redis-server is killed together with its transferd during
+// writes. The redis-server of the next transferd has all writes that were acknowledged.
+func TestAcknowledgedWritesSurviveAKill(t *testing.T) {
 	dir := t.TempDir()
 	first := start(t, dir, redisServer(t))
 	rdb := dial(t, first.URL())
@@ -147,7 +148,7 @@ func TestBothDie(t *testing.T) {
 			close(enough)
 		}
 	}
-	if err := <-killed; err != nil {
+	if err := transfertest.Receive(t, killed, "kill"); err != nil {
 		t.Fatal(err)
 	}
 	second := start(t, dir, redisServer(t))
@@ -158,8 +159,9 @@ func TestBothDie(t *testing.T) {
 	}
 }
 
-// TestChildOutlives is a transferd that was killed: its redis-server lives on, and the next transferd takes it over.
-func TestChildOutlives(t *testing.T) {
+// TestNextStartAdoptsTheServer: the redis-server of a killed transferd keeps running, and the next
+// transferd adopts it.
+func TestNextStartAdoptsTheServer(t *testing.T) {
 	dir := t.TempDir()
 	first := start(t, dir, redisServer(t))
 	rdb := dial(t, first.URL())
@@ -172,7 +174,7 @@ func TestChildOutlives(t *testing.T) {
 	t.Cleanup(func() { stop(t, second) })
 	url, err := Find(dir)
 	if err != nil || url != second.URL() {
-		t.Fatalf("found %v, %v", url, err)
+		t.Fatalf("got %q (%v), want %q", url, err, second.URL())
 	}
 	rdb = dial(t, url)
 	want(t, rdb, "a", "1")
@@ -181,8 +183,8 @@ func TestChildOutlives(t *testing.T) {
 	}
 }
 
-// TestLongFolder is a state folder whose name is too long for a socket.
-func TestLongFolder(t *testing.T) {
+// TestLongFolderHasAShortSocket: a Redis runs in a folder whose path is too long for a socket.
+func TestLongFolderHasAShortSocket(t *testing.T) {
 	dir := t.TempDir() + "/" + strings.Repeat("long", 30)
 	for _, server := range []string{redisServer(t), ""} {
 		if server == "" {
@@ -192,7 +194,7 @@ func TestLongFolder(t *testing.T) {
 		write(t, dial(t, r.URL()), "a", "1")
 		stop(t, r)
 		if _, err := Find(dir); err == nil {
-			t.Error("a Redis that was stopped is found")
+			t.Error("Find after Close: got no error")
 		}
 		r = start(t, dir, server)
 		want(t, dial(t, r.URL()), "a", "1")
@@ -200,8 +202,9 @@ func TestLongFolder(t *testing.T) {
 	}
 }
 
-// TestDoesNotStart says why an embedded Redis does not start, and lets the next one try.
-func TestDoesNotStart(t *testing.T) {
+// TestFailedStartSaysWhy: the error of a failed start has a code or names the log, and the next
+// start can succeed.
+func TestFailedStartSaysWhy(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, dir, "")
 	for _, key := range []string{"a", "b", "c"} {
@@ -224,19 +227,20 @@ func TestDoesNotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, start(t, dir, ""))
-	// A program that is no redis-server, and one that is told to stop before it serves.
-	if _, err := Start(t.Context(), config(t.TempDir(), "/bin/true")); err == nil || !strings.Contains(err.Error(), "redis.log") {
-		t.Errorf("a redis-server that ends at once: %v", err)
+	_, err = Start(t.Context(), config(t.TempDir(), "/bin/true")) // ends at once
+	if err == nil || !strings.Contains(err.Error(), "redis.log") {
+		t.Errorf("a program that ends: got %v, want an error that names redis.log", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Start(ctx, config(t.TempDir(), redisServer(t))); err == nil {
-		t.Error("it started though it was told to stop")
+		t.Error("with a canceled context: got no error")
 	}
 }
 
-// TestServerGone refuses to begin an empty queue where redis-server kept one, and goes on in memory where memory did.
-func TestServerGone(t *testing.T) {
+// TestEngineOfAFolderDoesNotChange: without redis-server, Start fails in a folder that redis-server
+// has used. With redis-server, a folder with a journal still uses the journal.
+func TestEngineOfAFolderDoesNotChange(t *testing.T) {
 	dir := t.TempDir()
 	stop(t, start(t, dir, redisServer(t)))
 	_, err := Start(t.Context(), config(dir, ""))

@@ -19,14 +19,14 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// journal is a file of commands, each in a frame: the length of what follows the two numbers and its CRC-32C, 4 bytes
-// each, little-endian; then each word of the command after its length, 4 bytes. The last frame need not be whole: a crash
-// may have left it so, before it was acknowledged.
+// journal is a file of commands, each in a frame: the length of the body and its CRC-32C, 4 bytes
+// each, little-endian; then the body, which is the words of the command, each after its length of 4
+// bytes. The last frame may be incomplete: a crash left it before it was acknowledged.
 type journal struct {
 	file   *os.File
-	size   int64 // bytes; what follows is no acknowledged frame
-	begun  int64 // its size after it was last rewritten
-	broken error // why nothing can be appended
+	size   int64 // of the acknowledged frames, in bytes
+	base   int64 // the size after the last rewrite
+	broken error // why the journal accepts no more frames
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -44,7 +44,8 @@ func encodeFrame(command []string) []byte {
 	return b
 }
 
-// decodeFrame reads the command at the beginning of b; rest is what follows it. ok is false if there is no whole frame.
+// decodeFrame decodes the command at the beginning of b; rest is the bytes after it. ok is false if
+// b does not begin with a complete frame.
 func decodeFrame(b []byte) (command []string, rest []byte, ok bool) {
 	if len(b) < frameHeader {
 		return nil, nil, false
@@ -67,7 +68,8 @@ func decodeFrame(b []byte) (command []string, rest []byte, ok bool) {
 	return command, rest, len(body) == 0 && len(command) > 0
 }
 
-// append writes commands, empty ones left out, and returns when they are on disk. After an error none of them is there.
+// append writes the commands that are not empty, and returns when they are on disk. After an error
+// the journal has none of them.
 func (j *journal) append(commands ...[]string) error {
 	if j.broken != nil {
 		return j.broken
@@ -83,7 +85,7 @@ func (j *journal) append(commands ...[]string) error {
 		err = j.file.Sync()
 	}
 	if err != nil {
-		// Half a frame in the middle would make all frames after it unreadable.
+		// An incomplete frame would make all frames after it unreadable.
 		j.broken = j.file.Truncate(j.size)
 		return err
 	}
@@ -98,8 +100,9 @@ func (j *journal) close() error {
 	return j.file.Close()
 }
 
-// replayJournal carries out the commands of a journal. What a crash left of the last one is skipped; but if there are
-// whole commands behind what cannot be read, something else has changed the file, and it fails rather than lose them.
+// replayJournal sends the commands of a journal to rdb. It skips an incomplete frame at the end,
+// which a crash left. If complete frames follow an unreadable one, the file is damaged, and
+// replayJournal fails.
 func replayJournal(path string, rdb *redis.Client, log *zap.Logger) error {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -121,13 +124,14 @@ func replayJournal(path string, rdb *redis.Client, log *zap.Logger) error {
 	for i := range b {
 		if _, _, ok := decodeFrame(b[i:]); ok {
 			return &transfer.Error{
-				Op: "read " + path, Code: transfer.CodeFailed, Err: fmt.Errorf("it is damaged, %d bytes before its end", len(b)),
+				Op: "read " + path, Code: transfer.CodeFailed,
+				Err:  fmt.Errorf("it is damaged, %d bytes before its end", len(b)),
 				Hint: "check the disk; move the queue's folder away to begin with an empty queue",
 			}
 		}
 	}
 	if len(b) > 0 {
-		log.Warn("the queue's journal ends within a command that was not acknowledged", zap.Int("bytes", len(b)))
+		log.Warn("journal ends with an incomplete command, which was not acknowledged", zap.Int("bytes", len(b)))
 	}
 	return nil
 }
@@ -140,12 +144,13 @@ func replayCommand(rdb *redis.Client, command []string) error {
 	err := rdb.Do(context.Background(), words...).Err()
 	var answered redis.Error
 	if errors.As(err, &answered) {
-		return nil // it answered the same when it was given the first time
+		return nil // the first execution had the same answer
 	}
 	return err
 }
 
-// rewriteJournal replaces the journal by one of the given commands. After an error the old one is still there.
+// rewriteJournal replaces the journal by one of the given commands. If it returns no journal, the
+// old file is unchanged.
 func rewriteJournal(path string, commands [][]string) (*journal, error) {
 	var size int64
 	f, err := fsx.CreateFile(path, 0o600, true, func(file io.Writer) error {
@@ -159,11 +164,12 @@ func rewriteJournal(path string, commands [][]string) (*journal, error) {
 	if f == nil {
 		return nil, err
 	}
-	// With an error either journal may be there after a crash, so nothing more can be acknowledged.
-	return &journal{file: f, size: size, begun: size, broken: err}, nil
+	// After an error, a crash may leave either of the two files, so no more frames can be
+	// acknowledged.
+	return &journal{file: f, size: size, base: size, broken: err}, nil
 }
 
-// dialOnce hands out the one connection that there is to a server without a listener.
+// dialOnce returns a dialer for the single connection to a server without a listener.
 func dialOnce(conn net.Conn) func(context.Context, string, string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestJournalGrows has a journal written again each time that it has grown.
-func TestJournalGrows(t *testing.T) {
+// TestGrownJournalIsRewritten: the journal is rewritten when it has grown, so it stays small.
+func TestGrownJournalIsRewritten(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, dir, "")
 	m := r.engine.(*memory)
@@ -28,8 +28,12 @@ func TestJournalGrows(t *testing.T) {
 	for range n {
 		write(t, rdb, "ledger", word)
 	}
-	if info, err := os.Stat(filepath.Join(dir, journalFile)); err != nil || info.Size() > journalGrowth*n*int64(len(word))+m.least {
-		t.Errorf("the journal has %d bytes, %v", info.Size(), err)
+	info, err := os.Stat(filepath.Join(dir, journalFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit := journalGrowth*n*int64(len(word)) + m.least; info.Size() > limit {
+		t.Errorf("got a journal of %d bytes, want up to %d", info.Size(), limit)
 	}
 	stop(t, r)
 	r = start(t, dir, "")
@@ -37,8 +41,8 @@ func TestJournalGrows(t *testing.T) {
 	want(t, dial(t, r.URL()), "ledger", strings.Repeat(word, n))
 }
 
-// TestLeftoverIsRemoved is what a crash leaves in the middle of a rewrite.
-func TestLeftoverIsRemoved(t *testing.T) {
+// TestTemporaryJournalIsRemoved: a start removes the file that a crash during a rewrite leaves.
+func TestTemporaryJournalIsRemoved(t *testing.T) {
 	dir := t.TempDir()
 	leftover := filepath.Join(dir, ".transferd-LEFTOVER.tmp")
 	if err := os.WriteFile(leftover, []byte("half a journal"), 0o600); err != nil {
@@ -46,13 +50,13 @@ func TestLeftoverIsRemoved(t *testing.T) {
 	}
 	stop(t, start(t, dir, ""))
 	if _, err := os.Stat(leftover); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("it is still there (%v)", err)
+		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
 	}
 }
 
-// TestJournalEnds cuts a journal at every byte: what came before the cut is there. Then it flips every byte: what follows
-// is never lost without a word.
-func TestJournalEnds(t *testing.T) {
+// TestNoCommandIsLostSilently: a journal that is cut at any byte has all commands before the cut.
+// One with a flipped byte fails, unless only its last command is damaged, as by a crash.
+func TestNoCommandIsLostSilently(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	commands := [][]string{{"SET", "kept:a", "1"}, {"SET", "kept:b", ""}, {"SET", "kept:c", "three"}}
 	j, err := rewriteJournal(path, nil)
@@ -76,7 +80,7 @@ func TestJournalEnds(t *testing.T) {
 	for cut := range int64(len(whole)) + 1 {
 		want := slices.IndexFunc(append(ends, 1<<62), func(end int64) bool { return end > cut })
 		if n, err := replayed(t, whole[:cut]); n != want || err != nil {
-			t.Errorf("cut at %d: %d commands, not %d (%v)", cut, n, want, err)
+			t.Errorf("cut at %d: got %d commands (%v), want %d", cut, n, err, want)
 		}
 	}
 	for i := range whole {
@@ -84,13 +88,16 @@ func TestJournalEnds(t *testing.T) {
 		b[i] ^= 0x40
 		frame := slices.IndexFunc(ends, func(end int64) bool { return end > int64(i) })
 		n, err := replayed(t, b)
-		if last := frame == len(ends)-1; last && (n != frame || err != nil) || !last && transfer.CodeOf(err) != transfer.CodeFailed {
-			t.Errorf("byte %d of %d, in command %d, flipped: %d commands, %v", i, len(whole), frame, n, err)
+		switch last := frame == len(ends)-1; {
+		case last && (n != frame || err != nil):
+			t.Errorf("byte %d of %d flipped: got %d commands (%v), want %d", i, len(whole), n, err, frame)
+		case !last && transfer.CodeOf(err) != transfer.CodeFailed:
+			t.Errorf("byte %d of %d flipped: got %d commands (%v), want %s", i, len(whole), n, err, transfer.CodeFailed)
 		}
 	}
 }
 
-// replayed is how many commands of a journal a queue in memory carries out.
+// replayed returns how many commands of a journal a server in memory executes.
 func replayed(t *testing.T, content []byte) (int, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "journal")
@@ -109,8 +116,9 @@ func replayed(t *testing.T, content []byte) (int, error) {
 	return len(m.(*memory).redis.Keys()), nil
 }
 
-// TestJournalFull refuses what it cannot write down, and what it wrote before is whole.
-func TestJournalFull(t *testing.T) {
+// TestUnwrittenCommandIsNotAcknowledged: a command that cannot be written to the journal fails, and
+// the commands before it are kept.
+func TestUnwrittenCommandIsNotAcknowledged(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, dir, "")
 	rdb := dial(t, r.URL())
@@ -122,7 +130,7 @@ func TestJournalFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := appendScript.Run(t.Context(), rdb, []string{"kept:b"}, "lost").Err(); err == nil {
-		t.Error("a write was acknowledged that is not on disk")
+		t.Error("got no error for a write that is not on disk")
 	}
 	if err := j.file.Close(); err != nil {
 		t.Fatal(err)
@@ -142,9 +150,9 @@ func FuzzJournal(f *testing.F) {
 	f.Add("SET", "key", []byte{})
 	whole := encodeFrame([]string{"SET", "a", "b"})
 	f.Add("", "", whole)
-	f.Add("\x00", "\r\n", whole[:len(whole)-1])                   // cut in the last frame
-	f.Add("ZADD", "\xff", append(bytes.Clone(whole), whole...))   // more than one
-	f.Add("DEL", "asynq:{q}:t:1", bytes.Repeat([]byte{0xff}, 16)) // a length that is far too long
+	f.Add("\x00", "\r\n", whole[:len(whole)-1])                   // an incomplete frame
+	f.Add("ZADD", "\xff", append(bytes.Clone(whole), whole...))   // two frames
+	f.Add("DEL", "asynq:{q}:t:1", bytes.Repeat([]byte{0xff}, 16)) // a length beyond the end
 	flipped := bytes.Clone(whole)
 	flipped[len(flipped)/2] ^= 4
 	f.Add("HSET", "key", flipped)
@@ -152,7 +160,7 @@ func FuzzJournal(f *testing.F) {
 		command := []string{a, b}
 		got, rest, ok := decodeFrame(append(encodeFrame(command), raw...))
 		if !ok || !slices.Equal(got, command) || !bytes.Equal(rest, raw) {
-			t.Errorf("%q became %q, %v", command, got, ok)
+			t.Errorf("got %q (%v), want %q", got, ok, command)
 		}
 		for ok {
 			_, rest, ok = decodeFrame(rest)

@@ -17,9 +17,9 @@ import (
 )
 
 // The keeper is a process between transferd and its redis-server. A transferd that is killed cannot
-// end its redis-server, which the next transferd may take over, but which must not run forever. So
-// a second process of this program, the keeper, is the parent of redis-server. It ends redis-server
-// when no transferd has owned the folder for 5 minutes, or at once if the folder is gone.
+// end its redis-server, which the next transferd may adopt, but which must not run forever. So a
+// second process of this program, the keeper, is the parent of redis-server. It ends redis-server
+// when no transferd has owned the folder for 5 minutes, or at once if the folder was removed.
 //
 // The owner of the folder holds a shared lock of a file in it; the kernel releases the lock when
 // the owner ends. The keeper tries to take an exclusive lock of the same file.
@@ -53,7 +53,7 @@ func KeepIfAsked() {
 	}
 	wait, err := time.ParseDuration(os.Args[3])
 	if err == nil {
-		err = keep(os.Args[1], os.Args[2], wait)
+		err = runKeeper(os.Args[1], os.Args[2], wait)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", keeperName, err) // redis.log
@@ -62,8 +62,8 @@ func KeepIfAsked() {
 	os.Exit(0)
 }
 
-// keep runs redis-server in this process's folder until it ends.
-func keep(server, socket string, wait time.Duration) error {
+// runKeeper runs redis-server in this process's folder until it ends.
+func runKeeper(server, socket string, wait time.Duration) error {
 	_ = os.WriteFile("/proc/self/comm", []byte(keeperName), 0) // the default is "exe"
 	owner, err := os.Open(ownerFile)
 	if err != nil {
@@ -84,8 +84,8 @@ func keep(server, socket string, wait time.Duration) error {
 	return cmd.Wait()
 }
 
-// serverCommand runs redis-server in this process's folder. Only this process's user may reach the
-// socket. Every acknowledged write is on disk, and nothing is ever dropped.
+// serverCommand runs redis-server in this process's folder. Only this process's user can reach the
+// socket. redis-server syncs each write before it acknowledges it, and evicts no key.
 func serverCommand(server, socket string) *exec.Cmd {
 	return exec.Command(server, "--port", "0", //nolint:gosec // found on the PATH
 		"--unixsocket", socket, "--unixsocketperm", "700", "--dir", ".",
@@ -100,8 +100,8 @@ type keeper struct {
 	process   *os.Process // redis-server
 }
 
-// watch signals redis-server to end when it is time, and repeats the signal until redis-server has
-// ended: at the second signal it aborts what it is doing.
+// watch signals redis-server to end when the wait for an owner is over, and repeats the signal
+// until redis-server has ended: at the second signal redis-server stops loading or saving.
 func (k *keeper) watch() {
 	tick := time.NewTicker(ownerCheck)
 	defer tick.Stop()
@@ -135,8 +135,8 @@ func (k *keeper) folderGone() bool {
 	return err == nil && info.Sys().(*syscall.Stat_t).Nlink == 0
 }
 
-// own takes the lock that shows the keeper that the folder has an owner. It waits while a keeper
-// ends its redis-server.
+// own takes the owner's lock of the folder, which the keeper checks. It waits while a keeper ends
+// its redis-server.
 func own(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, ownerFile), os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {

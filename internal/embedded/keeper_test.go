@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // ends connects to the redis-server at url. wait fails unless the redis-server closes the
@@ -30,7 +31,7 @@ func ends(t *testing.T, url string) (wait func(patience time.Duration)) {
 			t.Fatal(err)
 		}
 		if _, err := conn.Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // net returns it bare
-			t.Errorf("redis-server has not ended after %s: %v", patience, err)
+			t.Errorf("got %v, want the end of redis-server within %s", err, patience)
 		}
 	}
 }
@@ -47,11 +48,11 @@ func staysUp(t *testing.T, url string, atLeast time.Duration) {
 		t.Fatal(err)
 	}
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("redis-server ended within %s: %v", atLeast, err)
+		t.Errorf("got %v within %s, want a redis-server that runs", err, atLeast)
 	}
 }
 
-// parent is the process that started another one.
+// parent returns the process that started another one.
 func parent(t *testing.T, pid int) (ppid int) {
 	t.Helper()
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
@@ -65,8 +66,8 @@ func parent(t *testing.T, pid int) (ppid int) {
 	return ppid
 }
 
-// TestAbandonedServerEndsAfterTheWait kills a transferd: its redis-server ends when no other
-// transferd comes.
+// TestAbandonedServerEndsAfterTheWait: the redis-server of a killed transferd ends if no other
+// transferd adopts it.
 func TestAbandonedServerEndsAfterTheWait(t *testing.T) {
 	cfg := config(t.TempDir(), redisServer(t))
 	cfg.adoption = 2 * ownerCheck
@@ -83,8 +84,8 @@ func TestAbandonedServerEndsAfterTheWait(t *testing.T) {
 	want(t, dial(t, next.URL()), "a", "1")
 }
 
-// TestAdoptedServerStays takes a redis-server over: it runs for longer than the wait, which begins
-// again when it is abandoned once more.
+// TestAdoptedServerStays: an adopted redis-server runs for longer than the wait. The wait begins
+// again when its next transferd is killed.
 func TestAdoptedServerStays(t *testing.T) {
 	cfg := config(t.TempDir(), redisServer(t))
 	cfg.adoption = 3 * ownerCheck
@@ -104,8 +105,8 @@ func TestAdoptedServerStays(t *testing.T) {
 	wait(30 * time.Second)
 }
 
-// TestFolderRemovedEndsTheServer removes the folder: Failed is called, and redis-server ends, both
-// when the Redis is closed and when its process is killed.
+// TestFolderRemovedEndsTheServer: if the folder is removed, Failed is called, and redis-server
+// ends, both when the Redis is closed and when its process is killed.
 func TestFolderRemovedEndsTheServer(t *testing.T) {
 	for _, closed := range []bool{true, false} {
 		failed := make(chan error, 1)
@@ -119,8 +120,8 @@ func TestFolderRemovedEndsTheServer(t *testing.T) {
 		if err := os.RemoveAll(cfg.Dir); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-failed; !strings.Contains(err.Error(), "removed") {
-			t.Errorf("Failed got %v", err)
+		if err := transfertest.Receive(t, failed, "call of Failed"); !strings.Contains(err.Error(), "removed") {
+			t.Errorf("got %v, want an error that says that the folder was removed", err)
 		}
 		if closed {
 			stop(t, r)
@@ -131,7 +132,8 @@ func TestFolderRemovedEndsTheServer(t *testing.T) {
 	}
 }
 
-// TestFolderRemovedFailsMemory removes the folder of a server in this process: Failed is called.
+// TestFolderRemovedFailsMemory: if the folder of a server in this process is removed, Failed is
+// called.
 func TestFolderRemovedFailsMemory(t *testing.T) {
 	failed := make(chan error, 1)
 	cfg := config(t.TempDir()+"/queue", "")
@@ -144,10 +146,10 @@ func TestFolderRemovedFailsMemory(t *testing.T) {
 	if err := os.RemoveAll(cfg.Dir); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, <-failed, transfer.CodeFailed)
+	wantCode(t, transfertest.Receive(t, failed, "call of Failed"), transfer.CodeFailed)
 }
 
-// TestKillEndsTheServer kills a Redis as a process does that is about to exit.
+// TestKillEndsTheServer: Kill ends redis-server.
 func TestKillEndsTheServer(t *testing.T) {
 	r := start(t, t.TempDir(), redisServer(t))
 	wait := ends(t, r.URL())
@@ -156,7 +158,7 @@ func TestKillEndsTheServer(t *testing.T) {
 	stop(t, r)
 }
 
-// TestKilledKeeperIsStartedAgain kills a keeper: its redis-server ends with it, and both are
+// TestKilledKeeperIsStartedAgain: the redis-server of a killed keeper ends with it, and both are
 // started again.
 func TestKilledKeeperIsStartedAgain(t *testing.T) {
 	r := start(t, t.TempDir(), redisServer(t))
@@ -167,7 +169,7 @@ func TestKilledKeeperIsStartedAgain(t *testing.T) {
 	keeper := parent(t, pid)
 	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(keeper), "comm"))
 	if string(name) != keeperName+"\n" || err != nil {
-		t.Fatalf("the parent of redis-server is %q, %v", name, err)
+		t.Fatalf("got a redis-server whose parent is %q (%v), want %q", name, err, keeperName)
 	}
 	wait := ends(t, r.URL())
 	if err := syscall.Kill(keeper, syscall.SIGKILL); err != nil {
@@ -181,6 +183,6 @@ func TestKilledKeeperIsStartedAgain(t *testing.T) {
 	rdb = dial(t, r.URL())
 	want(t, rdb, "a", "1")
 	if got := processID(t, rdb); got == pid {
-		t.Errorf("process %d is still there", got)
+		t.Errorf("got process %d again, want another one", got)
 	}
 }

@@ -23,34 +23,36 @@ import (
 	"github.com/transferd/transferd/internal/panics"
 )
 
-// Schema is what a server in this process must know of the keys that it holds.
+// Schema describes the keys of a server in this process.
 type Schema interface {
-	// Durable reports whether a key must survive a restart. All others are dropped by it.
+	// Durable reports whether a key must survive a restart. The others do not.
 	Durable(key string) bool
-	// Scripts is the sources of the scripts that change durable keys. What they do must follow from their arguments, the
-	// durable keys and the lease alone, and they must not add to or remove from durable sets: the journal keeps such commands
-	// only when they come from a client.
+	// Scripts returns the sources of the scripts that change durable keys. Their effect must depend
+	// only on their arguments, the durable keys and the lease. They must not add members to durable
+	// sets or remove any: the journal keeps such commands only if a client sends them.
 	Scripts() []string
-	// Lease is the key with a time to live on which the outcome of a script over keys depends; empty: there is none.
+	// Lease returns the key with a time to live on which the effect of a script over keys depends;
+	// empty: there is none.
 	Lease(keys []string) string
 }
 
-// memory is a Redis in this process. What clients write to durable keys is in its journal, synced, before it is
-// acknowledged, and replayed at the next start.
+// memory is a Redis in this process. It writes each change of a durable key to its journal, synced,
+// before it acknowledges the change, and replays the journal at the next start.
 type memory struct {
 	schema   Schema
 	scripts  map[string]string // the schema's scripts by their SHA-1
 	redis    *miniredis.Miniredis
-	server   *server.Server // of redis, which drops its own reference before the last command has ended
+	server   *server.Server // of redis, which sets its own reference to nil before the last command has ended
 	listener net.Listener
 	path     string // of the journal
 	journal  *journal
-	least    int64 // the size in bytes that a journal may have, however little it holds
+	least    int64 // a smaller journal, in bytes, is not rewritten
 	log      *zap.Logger
 	stopped  chan struct{}
-	others   []func()   // wait for accept and passTime
-	mu       sync.Mutex // orders the journal as the commands are carried out
-	inside   atomic.Pointer[server.Peer]
+	waits    []func()   // wait for accept and advanceTime
+	mu       sync.Mutex // keeps the journal in the order of execution
+	// executing is the client of the durable command that hook executes.
+	executing atomic.Pointer[server.Peer]
 }
 
 func startMemory(journalPath, socket string, cfg *Config) (engine, error) {
@@ -75,9 +77,9 @@ func startMemory(journalPath, socket string, cfg *Config) (engine, error) {
 		return nil, errors.Join(fmt.Errorf("listen for the queue: %w", err), m.stop())
 	}
 	m.listener, m.stopped = l, make(chan struct{})
-	m.others = []func(){panics.Go(m.accept, cfg.Failed), panics.Go(m.passTime, cfg.Failed)}
-	m.log.Warn("embedded queue: in this process, because redis-server is missing; "+
-		"fit for one host and some hundreds of jobs", zap.String("journal", journalPath))
+	m.waits = []func(){panics.Go(m.accept, cfg.Failed), panics.Go(m.advanceTime, cfg.Failed)}
+	m.log.Warn("embedded queue: redis-server is not installed, the queue runs in this process, "+
+		"for one host and some hundreds of jobs", zap.String("journal", journalPath))
 	return m, nil
 }
 
@@ -91,12 +93,12 @@ func (m *memory) accept() {
 	}
 }
 
-// timeStep is how exactly keys expire.
+// timeStep is the precision with which keys expire.
 const timeStep = 20 * time.Millisecond
 
-// passTime lets keys expire, but never while a durable command is carried out, for the journal says whether there was
-// a lease then. In a replay, which is faster than life, no time passes.
-func (m *memory) passTime() {
+// advanceTime lets keys expire, but never while a durable command is executed, because the journal
+// records whether the lease existed then. No time passes in a replay.
+func (m *memory) advanceTime() {
 	tick := time.NewTicker(timeStep)
 	defer tick.Stop()
 	for last := time.Now(); ; {
@@ -112,7 +114,7 @@ func (m *memory) passTime() {
 	}
 }
 
-// replay carries out what the journal holds, and begins a new one with what came of it.
+// replay executes the commands of the journal, and writes a new journal of the result.
 func (m *memory) replay() error {
 	conn, err := m.redis.Dial()
 	if err != nil {
@@ -123,19 +125,19 @@ func (m *memory) replay() error {
 	if err := replayJournal(m.path, rdb, m.log); err != nil {
 		return err
 	}
-	// With all of them loaded, each EVALSHA that comes is carried out, as the journal will say.
+	// With all scripts loaded, no EVALSHA that hook writes to the journal fails with NOSCRIPT.
 	for _, source := range m.scripts {
 		if err := rdb.ScriptLoad(context.Background(), source).Err(); err != nil {
 			return err
 		}
 	}
-	// Whoever held a lease ended with the process that served it.
+	// Leases and all other keys that are not durable end with the process.
 	for _, key := range m.redis.Keys() {
 		if !m.schema.Durable(key) {
 			m.redis.Del(key)
 		}
 	}
-	// A rewrite that a crash cut off may have left a file as large as the journal.
+	// A crash during a rewrite may have left a temporary file as large as the journal.
 	if err := fsx.RemoveTemporary(filepath.Dir(m.path)); err != nil {
 		return err
 	}
@@ -151,20 +153,20 @@ const (
 
 // compact rewrites a journal that has grown: each save of a job that runs for days is in it.
 func (m *memory) compact() {
-	if m.journal.size < max(m.least, journalGrowth*m.journal.begun) {
+	if m.journal.size < max(m.least, journalGrowth*m.journal.base) {
 		return
 	}
 	next, err := rewriteJournal(m.path, m.contents())
 	if err != nil {
-		m.log.Warn("the queue's journal is not rewritten", zap.Error(err))
-		m.journal.begun = m.journal.size // tried again when it has grown as much again
+		m.log.Warn("journal not rewritten", zap.Error(err))
+		m.journal.base = m.journal.size // tries again when it has grown as much again
 		return
 	}
 	_ = m.journal.close()
 	m.journal = next
 }
 
-// contents is the commands that make the durable keys what they are.
+// contents returns commands that restore the durable keys.
 func (m *memory) contents() [][]string {
 	var commands [][]string
 	for _, key := range m.redis.Keys() {
@@ -195,32 +197,32 @@ func (m *memory) contents() [][]string {
 	return commands
 }
 
-// hook sees each command before it is carried out. A durable one is written to the journal first, and carried out before the
-// next one is looked at, so that a replay does the same in the same order.
+// hook gets each command before it is executed. It writes a durable command to the journal, and
+// executes it before it handles the next durable one, so that a replay has the same order.
 func (m *memory) hook(p *server.Peer, cmd string, args ...string) bool {
-	if m.inside.Load() == p {
+	if m.executing.Load() == p {
 		return false
 	}
-	kept := m.toKeep(cmd, args)
-	if kept == nil {
+	durable := m.durableCommand(cmd, args)
+	if durable == nil {
 		return false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.compact()
-	if err := m.journal.append(m.lease(kept), kept); err != nil {
+	if err := m.journal.append(m.leaseCommand(durable), durable); err != nil {
 		p.WriteError("MISCONF the queue's journal cannot be written: " + err.Error())
 		return true
 	}
-	m.inside.Store(p)
-	defer m.inside.Store(nil)
+	m.executing.Store(p)
+	defer m.executing.Store(nil)
 	m.server.Dispatch(p, append([]string{cmd}, args...))
 	return true
 }
 
-// lease is the command that makes the lease on which a script depends what it is: some scripts do one thing with a lease
-// and another without, and a replay must do the same.
-func (m *memory) lease(command []string) []string {
+// leaseCommand returns the command that restores the lease on which a script depends: some scripts
+// do one thing with a lease and another without, and a replay must do the same.
+func (m *memory) leaseCommand(command []string) []string {
 	const firstKey = 3 // EVAL SCRIPT NUMKEYS KEY...
 	if command[0] != "EVAL" || len(command) < firstKey {
 		return nil
@@ -239,8 +241,8 @@ func (m *memory) lease(command []string) []string {
 	return []string{"DEL", lease}
 }
 
-// toKeep is the command as the journal keeps it; nil: it need not.
-func (m *memory) toKeep(cmd string, args []string) []string {
+// durableCommand returns a command as the journal keeps it; nil if it changes no durable key.
+func (m *memory) durableCommand(cmd string, args []string) []string {
 	if len(args) == 0 {
 		return nil
 	}
@@ -274,7 +276,7 @@ func (m *memory) stop() error {
 func (m *memory) close() error {
 	err := m.listener.Close()
 	close(m.stopped)
-	for _, wait := range m.others {
+	for _, wait := range m.waits {
 		wait()
 	}
 	return errors.Join(err, m.stop())
