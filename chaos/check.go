@@ -11,64 +11,64 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// clear is the codes with which a job may fail when everything around it does.
-var clearCodes = []transfer.Code{
+// allowedCodes is the codes with which a job may fail when its endpoints and Redis fail.
+var allowedCodes = []transfer.Code{
 	transfer.CodeTimeout, transfer.CodeServer, transfer.CodeNetwork, transfer.CodeUnreachable,
 }
 
-// checkAll looks at all jobs when nothing runs any more.
+// checkAll checks all jobs after the transferds have stopped.
 func (l *lab) checkAll(ctx context.Context) {
 	jobs, err := l.queue.Jobs(ctx, queue.Filter{})
 	if err != nil {
-		l.wrong("list jobs: %v", err)
+		l.errorf("list jobs: %v", err)
 		return
 	}
-	there := make(map[string]bool)
+	listed := make(map[string]bool)
 	for i := range jobs {
-		there[jobs[i].ID] = true
+		listed[jobs[i].ID] = true
 		l.checkJob(&jobs[i])
 	}
 	for _, id := range l.history.all() {
 		switch {
-		case there[id]:
+		case listed[id]:
 		case l.history.mayBeMissing(id):
-			l.happened("jobs that Redis had lost", 1)
+			l.count("jobs that Redis had lost", 1)
 		default:
-			l.wrong("job %s is missing", id)
+			l.errorf("job %s is missing", id)
 		}
 	}
-	l.happened("jobs taken from one that was cut off", l.runs.takenFromCutOff)
-	for _, w := range l.runs.verdict() {
-		l.wrong("%s", w)
+	l.count("jobs taken from a transferd that was cut off", l.runs.takeovers)
+	for _, text := range l.runs.verdict() {
+		l.errorf("%s", text)
 	}
 }
 
 func (l *lab) checkJob(j *transfer.Job) {
-	l.happened(fmt.Sprintf("jobs %s", j.State), 1)
+	l.count(fmt.Sprintf("jobs %s", j.State), 1)
 	switch {
 	case l.history.doubted(j.ID):
-		l.happened("jobs whose end Redis had lost", 1)
+		l.count("jobs whose end Redis had lost", 1)
 	case !j.State.Terminal():
-		l.wrong("job %s is %s", j.ID, j.State)
-	case j.State == transfer.Failed && (!slices.Contains(clearCodes, j.Error.Code) || j.Error.Message == ""):
-		l.wrong("job %s (%s %s → %s) failed: %+v", j.ID, j.Kind, j.Source, j.Target, *j.Error)
+		l.errorf("job %s is %s", j.ID, j.State)
+	case j.State == transfer.Failed && (!slices.Contains(allowedCodes, j.Error.Code) || j.Error.Message == ""):
+		l.errorf("job %s (%s %s → %s) failed: %+v", j.ID, j.Kind, j.Source, j.Target, *j.Error)
 	case j.State == transfer.Failed:
 		fmt.Printf("failed: job %s (%s): %s\n", j.ID, j.Kind, j.Error.Message)
 	case j.State == transfer.Succeeded && !j.Verified:
-		l.wrong("job %s succeeded and is not verified", j.ID)
+		l.errorf("job %s succeeded and is not verified", j.ID)
 	}
-	if n := l.runs.taken[j.ID]; n > 1 {
-		l.happened("jobs taken up again", 1)
-		l.happened("attempts beyond the first", n-1)
+	if n := l.runs.starts[j.ID]; n > 1 {
+		l.count("jobs started again", 1)
+		l.count("attempts beyond the first", n-1)
 	}
-	l.happened("chunks stored", int(j.Chunks.Sent))
-	l.happened("retries after 409", int(j.Retries.Conflict))
-	l.happened("retries after 504", int(j.Retries.Timeout))
-	l.happened("retries after 5xx", int(j.Retries.Server))
-	l.happened("retries after cuts", int(j.Retries.Network))
-	l.happened("differences found", int(j.Retries.Mismatch))
+	l.count("chunks stored", int(j.Chunks.Sent))
+	l.count("retries after 409", int(j.Retries.Conflict))
+	l.count("retries after 504", int(j.Retries.Timeout))
+	l.count("retries after 5xx", int(j.Retries.Server))
+	l.count("retries after cuts", int(j.Retries.Network))
+	l.count("differences found", int(j.Retries.Mismatch))
 	if j.Kind == transfer.Upload || (j.Kind == transfer.Clone && l.endpointOf(j.Endpoint) != l.endpointOf(j.Source)) {
-		l.happened("chunks to send to drives", int(j.Chunks.Done-j.Chunks.Zero))
+		l.count("chunks to send to drives", int(j.Chunks.Done-j.Chunks.Zero))
 	}
 }
 
@@ -83,20 +83,20 @@ func (l *lab) endpointOf(address string) *endpoint {
 	return nil
 }
 
-// report prints the figures, and fails if anything is wrong.
+// report prints the counts, and fails if there was an error.
 func (l *lab) report() error {
 	for _, e := range l.endpoints {
-		l.happened("writes that endpoints were asked for", e.writes)
+		l.count("write calls to endpoints", e.writes)
 		for kind, n := range e.server.FaultCounts() {
-			l.happened("fault "+kind, int(n))
+			l.count("fault "+kind, int(n))
 		}
 	}
 	for _, what := range slices.Sorted(maps.Keys(l.counts)) {
 		fmt.Printf("%-40s %8d\n", what, l.counts[what])
 	}
-	if n := len(l.faults); n > 0 {
-		return fmt.Errorf("%d things are wrong, the first: %s", n, l.faults[0])
+	if n := len(l.errors); n > 0 {
+		return fmt.Errorf("%d errors, the first: %s", n, l.errors[0])
 	}
-	fmt.Println("nothing is lost, and nothing is wrong")
+	fmt.Println("no errors")
 	return nil
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/transferd/transferd/internal/sandbox"
 )
 
-// endpoint is a sandbox that can be away.
+// endpoint is a sandbox that can be taken down.
 type endpoint struct {
-	names   []string // in configs: several names are several spellings of one URL
+	names   []string // in configs; each name has another spelling of the one URL
 	address string
 	server  *sandbox.Server
 	mu      sync.Mutex
@@ -23,7 +23,8 @@ type endpoint struct {
 	writes  int
 }
 
-// faultsOf is every kind of fault at a random rate, except that of corrupt reads, in percent.
+// faultsOf returns every kind of fault at a random rate. corruptReads is the rate of corrupt reads
+// in percent.
 func faultsOf(dice *rand.Rand, corruptReads float64) (faults []sandbox.Fault, err error) {
 	var specs []string
 	for _, kind := range []string{"409", "504", "500", "reset", "truncate", "corrupt-write"} {
@@ -58,18 +59,18 @@ func newEndpoint(names []string, dir string, dice *rand.Rand, corruptReads float
 
 func (e *endpoint) name() string { return e.names[0] }
 
-// host is the host name in its URLs. Relays map it to its address.
+// host is the host name in its URLs. Relays resolve it to its address.
 func (e *endpoint) host() string { return e.name() + hostSuffix }
 
 const hostSuffix = ".chaos.test"
 
-// urls is one spelling of its URL for each of its names.
+// urls returns one spelling of the URL for each name.
 func (e *endpoint) urls() []string {
 	return []string{"http://" + e.host(), "HTTP://" + strings.ToUpper(e.host()) + ":80/"}[:len(e.names)]
 }
 
-// freeAddress has a port below the ephemeral ones (ip(7)), so no outgoing connection takes it while
-// the endpoint is away.
+// freeAddress returns an address with a port below the ephemeral ones (ip(7)), so no outgoing
+// connection gets the port while the endpoint is down.
 func freeAddress(dice *rand.Rand) string {
 	for {
 		address := fmt.Sprintf("127.0.0.1:%d", 20_000+dice.IntN(10_000))
@@ -80,7 +81,7 @@ func freeAddress(dice *rand.Rand) string {
 	}
 }
 
-// count counts the writes that are asked for.
+// count counts the write calls.
 func (e *endpoint) count(_ http.ResponseWriter, r *http.Request) bool {
 	if strings.Contains(r.URL.Path, "/write") {
 		e.mu.Lock()
@@ -107,7 +108,7 @@ func (e *endpoint) up() error {
 	return nil
 }
 
-// down cuts all connections and takes no more.
+// down closes all connections and accepts no more.
 func (e *endpoint) down() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -8,44 +8,45 @@ import (
 	"time"
 )
 
-// longForm is the shortest run in which failures last longer than leases.
-const longForm = time.Minute
+// longRun is the shortest -time with which failures last longer than leases.
+const longRun = time.Minute
 
 // leaseTime is how long leases last.
 const leaseTime = 15 * time.Second
 
-// pauses are the mean times between two failures of one part. In the long form Redis fails so
-// seldom that transferds take jobs from those that are cut off: each restart of Redis puts that off.
+// pauses returns the mean times between two failures of one part. In a long run Redis fails less
+// often, because each restart of Redis delays takeovers from transferds that are cut off.
 func (l *lab) pauses() (daemon, redis time.Duration) {
-	if l.time >= longForm {
+	if l.time >= longRun {
 		return 10 * time.Second, 40 * time.Second
 	}
 	return 6 * time.Second, 10 * time.Second
 }
 
-// unleash has daemons, Redis and endpoints fail until over, and then brings back what is away.
-func (l *lab) unleash(killers *sync.WaitGroup, over <-chan struct{}) {
+// startFailures makes daemons, Redis and endpoints fail until over closes. Each failure ends with a
+// restart.
+func (l *lab) startFailures(failures *sync.WaitGroup, over <-chan struct{}) {
 	daemonPause, redisPause := l.pauses()
 	for i, d := range l.daemons {
 		dice := l.dice(uint64(200 + i))
-		trouble := func() { l.troubleDaemon(d, dice) }
+		failure := func() { l.failDaemon(d, dice) }
 		if i == 0 && l.embedded() { // it has the queue
-			trouble = func() { defer l.runs.queueFails()(); l.troubleDaemon(d, dice) }
+			failure = func() { defer l.runs.queueFails()(); l.failDaemon(d, dice) }
 		}
-		killers.Go(func() { repeatedly(over, dice, daemonPause, trouble) })
+		failures.Go(func() { repeatedly(over, dice, daemonPause, failure) })
 	}
 	if l.redis != nil {
 		dice := l.dice(300)
-		killers.Go(func() { repeatedly(over, dice, redisPause, func() { l.troubleRedis(dice) }) })
+		failures.Go(func() { repeatedly(over, dice, redisPause, func() { l.failRedis(dice) }) })
 	}
 	for i, e := range l.endpoints {
 		dice := l.dice(uint64(400 + i))
-		killers.Go(func() { repeatedly(over, dice, 10*time.Second, func() { l.troubleEndpoint(e, dice) }) })
+		failures.Go(func() { repeatedly(over, dice, 10*time.Second, func() { l.failEndpoint(e, dice) }) })
 	}
 }
 
-// troubleDaemon ends a transferd, stops it, or cuts it off.
-func (l *lab) troubleDaemon(d *daemon, dice *rand.Rand) {
+// failDaemon ends a transferd, stops it, or cuts it off.
+func (l *lab) failDaemon(d *daemon, dice *rand.Rand) {
 	switch n := dice.IntN(12); {
 	case n < 5:
 		l.outage(d.process, syscall.SIGKILL, dice, 3*time.Second)
@@ -65,24 +66,24 @@ func (l *lab) troubleDaemon(d *daemon, dice *rand.Rand) {
 	}
 }
 
-// cutOff cuts a transferd off in one way, in the long form for longer than its leases last.
+// cutOff cuts a transferd off, in a long run for longer than its leases last.
 func (l *lab) cutOff(d *daemon, dice *rand.Rand, how string, cut func() (heal func())) {
 	duration := atMost(dice, 4*time.Second)
-	if l.time >= longForm {
+	if l.time >= longRun {
 		duration = leaseTime + 5*time.Second + atMost(dice, 10*time.Second)
 	}
-	l.happened("transferd "+how, 1)
-	l.tell("%s is %s for %s", d.name, how, duration)
+	l.count("transferd "+how, 1)
+	l.logf("%s is %s for %s", d.name, how, duration)
 	l.runs.cutOff(d.name)
 	heal := cut()
 	time.Sleep(duration)
 	heal()
-	l.tell("%s is no longer %s", d.name, how)
-	l.runs.back(d.name)
+	l.logf("%s is no longer %s", d.name, how)
+	l.runs.reconnected(d.name)
 }
 
-// troubleRedis kills Redis, restores it from an older copy, or has it refuse.
-func (l *lab) troubleRedis(dice *rand.Rand) {
+// failRedis kills Redis, restores it from an older copy, or makes it refuse commands.
+func (l *lab) failRedis(dice *rand.Rand) {
 	defer l.runs.queueFails()()
 	switch n := dice.IntN(10); {
 	case n < 2:
@@ -96,24 +97,24 @@ func (l *lab) troubleRedis(dice *rand.Rand) {
 			[]string{"acl", "setuser", "default", "-@write"},
 			[]string{"acl", "setuser", "default", "+@all"})
 	case n < 5:
-		l.happened("Redis away for longer than leases last", 1)
+		l.count("Redis away for longer than leases last", 1)
 		l.outage(l.redis, syscall.SIGKILL, dice, 40*time.Second)
 	default:
 		l.outage(l.redis, syscall.SIGKILL, dice, 4*time.Second)
 	}
 }
 
-func (l *lab) troubleEndpoint(e *endpoint, dice *rand.Rand) {
-	l.happened("endpoint away", 1)
-	l.tell("endpoint %s is away", e.name())
+func (l *lab) failEndpoint(e *endpoint, dice *rand.Rand) {
+	l.count("endpoint away", 1)
+	l.logf("endpoint %s is away", e.name())
 	e.down()
 	time.Sleep(atMost(dice, 3*time.Second))
 	if err := e.up(); err != nil {
-		l.wrong("endpoint %s: %v", e.name(), err)
+		l.errorf("endpoint %s: %v", e.name(), err)
 	}
 }
 
-// repeatedly does something at random times, mean apart, until over.
+// repeatedly calls do at random intervals with the given mean, until over closes.
 func repeatedly(over <-chan struct{}, dice *rand.Rand, mean time.Duration, do func()) {
 	for {
 		select {
@@ -136,10 +137,10 @@ func signalName(s syscall.Signal) string {
 	return "SIGTERM"
 }
 
-// outage ends a process and starts it again after a while.
+// outage ends a process and starts it again after up to most.
 func (l *lab) outage(p *process, signal syscall.Signal, dice *rand.Rand, most time.Duration) {
-	l.happened(fmt.Sprintf("%s ended by %s", p.kind, signalName(signal)), 1)
-	l.tell("%s gets %s", p.name, signalName(signal))
+	l.count(fmt.Sprintf("%s ended by %s", p.kind, signalName(signal)), 1)
+	l.logf("%s gets %s", p.name, signalName(signal))
 	p.end(signal)
 	time.Sleep(atMost(dice, most))
 	l.startAgain(p)
@@ -152,7 +153,7 @@ func (l *lab) startAgain(p *process) {
 			return
 		}
 		if time.Since(began) > 10*time.Second {
-			l.wrong("%s does not start again: %v", p.name, err)
+			l.errorf("%s does not start again: %v", p.name, err)
 			return
 		}
 	}

@@ -52,8 +52,8 @@ func (l *lab) makeImages() error {
 	return nil
 }
 
-// fill makes a run noise, text or zeros; false: it is to be a hole.
-func fill(dice *rand.Rand, run []byte) bool {
+// fill fills a run with noise, text or zeros. stored is false if the run shall be a hole.
+func fill(dice *rand.Rand, run []byte) (stored bool) {
 	switch dice.IntN(4) {
 	case 0:
 		return false
@@ -71,7 +71,7 @@ func fill(dice *rand.Rand, run []byte) bool {
 	return true
 }
 
-// fileEquals compares an image with a file, unpacked if it is a .gz.
+// fileEquals compares an image with a file, which it decompresses if its name ends in .gz.
 func fileEquals(path string, im image) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -93,15 +93,15 @@ func readerEquals(r io.Reader, im image) error {
 		return err
 	}
 	if len(got) != len(im.data) {
-		return fmt.Errorf("it has %d bytes, and %s has %d", len(got), im.path, len(im.data))
+		return fmt.Errorf("got %d bytes, want the %d of %s", len(got), len(im.data), im.path)
 	}
 	if !bytes.Equal(got, im.data) {
-		return fmt.Errorf("of %d bytes %s", len(got), differences(got, im))
+		return fmt.Errorf("of %d bytes, %s", len(got), differences(got, im))
 	}
 	return nil
 }
 
-// differences says where bytes differ from an image, with the first bytes of both.
+// differences describes where bytes differ from an image, with the first bytes of both.
 func differences(got []byte, im image) string {
 	first, last, n := -1, 0, 0
 	for i := range got {
@@ -114,16 +114,16 @@ func differences(got []byte, im image) string {
 		}
 	}
 	end := min(first+8, len(got))
-	return fmt.Sprintf("%d differ from %s, at %d to %d: %x instead of %x",
+	return fmt.Sprintf("%d differ from %s, from %d to %d: got %x, want %x",
 		n, im.path, first, last, got[first:end], im.data[first:end])
 }
 
-// plain makes a call of the endpoint that no fault hits.
+// plain makes a call to the endpoint without faults.
 func (e *endpoint) plain(method, path string) (*httptest.ResponseRecorder, error) {
 	w := httptest.NewRecorder()
 	e.server.Plain().ServeHTTP(w, httptest.NewRequest(method, path, http.NoBody))
 	if w.Code >= 300 {
-		return w, fmt.Errorf("%s %s is answered %d: %s", method, path, w.Code, w.Body)
+		return w, fmt.Errorf("%s %s: got status %d: %s", method, path, w.Code, w.Body)
 	}
 	return w, nil
 }

@@ -22,11 +22,11 @@ const (
 	password = "ch4os-s3cret"
 )
 
-// lab is everything that runs, and what was seen of it.
+// lab has all processes and endpoints of a run, and what the run has observed.
 type lab struct {
 	options
 	dir       string
-	redis     *process // nil: the queue is embedded in the first transferd
+	redis     *process // nil: the first transferd has an embedded queue
 	socket    string   // of Redis
 	daemons   []*daemon
 	endpoints []*endpoint
@@ -36,8 +36,8 @@ type lab struct {
 	history   history
 
 	mu     sync.Mutex
-	faults []string       // what must not be
-	counts map[string]int // what happened
+	errors []string       // of the run
+	counts map[string]int // for the report
 }
 
 func newLab(o options, dir string) (l *lab, err error) {
@@ -84,7 +84,7 @@ func (l *lab) startEndpoints() error {
 
 func (l *lab) startRedis() (err error) {
 	l.socket = l.path("redis.sock")
-	l.redis = &process{kind: "Redis", name: "redis", make: func() *exec.Cmd {
+	l.redis = &process{kind: "Redis", name: "redis", errorf: l.errorf, make: func() *exec.Cmd {
 		return exec.Command("redis-server", "--port", "0", "--unixsocket", l.socket, "--dir", l.dir,
 			"--appendonly", "yes", "--appendfsync", "always", "--save", "",
 			"--maxmemory-policy", "noeviction", "--logfile", l.path("redis.log"))
@@ -92,14 +92,14 @@ func (l *lab) startRedis() (err error) {
 	if err := l.redis.start(); err != nil {
 		return err
 	}
-	l.queue, err = dialPatiently("unix://" + l.socket)
+	l.queue, err = dialQueue("unix://" + l.socket)
 	return err
 }
 
 func (l *lab) embedded() bool { return l.queueKind != queueRedis }
 
-// startEmbedded starts the first transferd with a queue of its own. The others reach it as they
-// reach Redis.
+// startEmbedded starts the first transferd with an embedded queue. The others connect to it as to
+// Redis.
 func (l *lab) startEmbedded() (err error) {
 	if err := l.startDaemon(0); err != nil {
 		return err
@@ -111,23 +111,23 @@ func (l *lab) startEmbedded() (err error) {
 			break
 		}
 		if time.Since(began) > 10*time.Second {
-			return fmt.Errorf("the first transferd brings no queue: %w", err)
+			return fmt.Errorf("the first transferd serves no queue: %w", err)
 		}
 	}
-	l.queue, err = dialPatiently("unix://" + l.socket)
+	l.queue, err = dialQueue("unix://" + l.socket)
 	return err
 }
 
-// daemon is a transferd, and its network.
+// daemon is a transferd with its network.
 type daemon struct {
 	*process
 	redis, endpoints *relay
 }
 
-// startDaemon starts a transferd. The first two share a state folder, as those of one host do, and
-// each other one has its own.
+// startDaemon starts a transferd. The first two share a state folder, as on one host, and each
+// other one has its own.
 func (l *lab) startDaemon(i int) (err error) {
-	d := &daemon{process: &process{kind: "transferd", name: fmt.Sprintf("transferd %d", i)}}
+	d := &daemon{process: &process{kind: "transferd", name: fmt.Sprintf("transferd %d", i), errorf: l.errorf}}
 	dialRedis := func(*bufio.Reader) (net.Conn, error) { return net.Dial("unix", l.socket) }
 	if d.redis, err = newRelay(dialRedis); err != nil {
 		return err
@@ -141,7 +141,7 @@ func (l *lab) startDaemon(i int) (err error) {
 	if i == 0 && l.embedded() {
 		queue = ""
 		if l.queueKind == queueMemory {
-			path = "" // where it finds no redis-server
+			path = "" // without redis-server
 		}
 	}
 	if err := os.WriteFile(config, []byte(l.config(queue)), 0o600); err != nil {
@@ -151,10 +151,10 @@ func (l *lab) startDaemon(i int) (err error) {
 		cmd := exec.Command(l.path("transferd"), "--listen", "127.0.0.1:0", "--jobs", strconv.Itoa(l.users))
 		cmd.Env = append(l.env(), "TRANSFERD_CONFIG="+config, "HTTP_PROXY=http://"+d.endpoints.address(),
 			"TRANSFERD_STATE="+l.state(i), "PATH="+path)
-		cmd.Stderr = l.runs.of(d.name)
+		cmd.Stderr = l.runs.logOf(d.name)
 		return cmd
 	}
-	d.ended = func() { l.runs.died(d.name) }
+	d.ended = func() { l.runs.exited(d.name) }
 	return d.start()
 }
 
@@ -170,14 +170,15 @@ func (l *lab) dialEndpoint(near *bufio.Reader) (net.Conn, error) {
 			return net.Dial("tcp", e.address)
 		}
 	}
-	l.wrong("a transferd calls the unknown host %q", host)
+	l.errorf("a transferd calls the unknown host %q", host)
 	return nil, errNoProxyRequest
 }
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
 
 func (l *lab) env() []string {
-	return append(os.Environ(), "TRANSFERD_CONFIG="+l.path("config.yaml"), "CHAOS_PASSWORD="+password, "TRANSFERD_STATE="+l.path("state"))
+	return append(os.Environ(), "TRANSFERD_CONFIG="+l.path("config.yaml"), "CHAOS_PASSWORD="+password,
+		"TRANSFERD_STATE="+l.path("state"))
 }
 
 func (l *lab) config(queue string) string {
@@ -192,7 +193,7 @@ func (l *lab) config(queue string) string {
 	return b.String()
 }
 
-func dialPatiently(url string) (*queue.Client, error) {
+func dialQueue(url string) (*queue.Client, error) {
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		c, err := queue.Dial(context.Background(), queue.Options{URL: url})
 		if err == nil || time.Since(began) > 10*time.Second {
@@ -201,28 +202,28 @@ func dialPatiently(url string) (*queue.Client, error) {
 	}
 }
 
-// happened counts something.
-func (l *lab) happened(what string, n int) {
+// count adds n to a count of the report.
+func (l *lab) count(what string, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.counts[what] += n
 }
 
-// wrong notes what must not be.
-func (l *lab) wrong(format string, args ...any) {
+// errorf records an error, which fails the run.
+func (l *lab) errorf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.faults = append(l.faults, fmt.Sprintf(format, args...))
-	fmt.Println("WRONG:", l.faults[len(l.faults)-1])
+	l.errors = append(l.errors, fmt.Sprintf(format, args...))
+	fmt.Println("ERROR:", l.errors[len(l.errors)-1])
 }
 
-func (l *lab) tell(format string, args ...any) {
+func (l *lab) logf(format string, args ...any) {
 	if l.verbose {
 		fmt.Printf(time.Now().UTC().Format("15:04:05.000 ")+format+"\n", args...)
 	}
 }
 
-// stopDaemons stops all but the one that brought the queue.
+// stopDaemons stops all transferds but the one with the embedded queue.
 func (l *lab) stopDaemons() {
 	for i, d := range l.daemons {
 		if i == 0 && l.embedded() {

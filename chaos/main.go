@@ -1,8 +1,8 @@
 // Command chaos runs many jobs on several transferds while everything that they depend on fails at
-// random: the endpoints in every way that the sandbox knows; Redis, which is killed, refuses, and
-// is restored from an older copy; and the transferds, which are killed, stopped, and cut off from
-// Redis and the endpoints. At the end each job must have succeeded with equal bytes, or failed with
-// a clear error; none may be missing, or have been run twice at once.
+// random. Endpoints have every fault of the sandbox. Redis is killed, refuses commands, and is
+// restored from an older copy. Transferds are killed, stopped, and cut off from Redis and the
+// endpoints. At the end each job must have succeeded with equal bytes, or failed with one of a few
+// codes. No job may be missing, and none may have run twice at once.
 //
 // All random choices follow from the seed; the timing does not.
 package main
@@ -33,32 +33,33 @@ type options struct {
 
 // The kinds of queues.
 const (
-	queueRedis    = "redis"    // one that runs by itself
-	queueEmbedded = "embedded" // the redis-server that a transferd brings
-	queueMemory   = "memory"   // the one in a transferd's own process
+	queueRedis    = "redis"    // a redis-server that chaos starts
+	queueEmbedded = "embedded" // the redis-server of a transferd
+	queueMemory   = "memory"   // the queue in a transferd's own process
 )
 
 func main() {
 	o := options{}
-	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "what all random choices follow from")
-	flag.DurationVar(&o.time, "time", time.Minute, "for how `long` jobs are made and things fail")
-	flag.IntVar(&o.daemons, "daemons", 0, "how `many` transferds (default 3, and 4 in runs of a minute and more)")
+	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "`number` that determines all random choices")
+	flag.DurationVar(&o.time, "time", time.Minute, "`duration` of new jobs and failures")
+	flag.IntVar(&o.daemons, "daemons", 0,
+		"`number` of transferds (default 3; 4 in runs of a minute and more)")
 	flag.IntVar(&o.users, "users", 0,
-		"how `many` jobs are wanted at once (default 6, and 40 in runs of a minute and more)")
-	flag.StringVar(&o.queueKind, "queue", queueRedis, "which `queue`: redis, embedded or memory")
-	flag.BoolVar(&o.verbose, "v", false, "tell of each job and each kill")
+		"`number` of users, each with one job at a time (default 6; 40 in runs of a minute and more)")
+	flag.StringVar(&o.queueKind, "queue", queueRedis, "`kind` of queue: redis, embedded or memory")
+	flag.BoolVar(&o.verbose, "v", false, "print each job and each failure")
 	flag.Parse()
 	daemons, users := 3, 6
-	if o.time >= longForm {
+	if o.time >= longRun {
 		daemons, users = 4, 40
 	}
 	o.daemons, o.users = cmp.Or(o.daemons, daemons), cmp.Or(o.users, users)
 	if !slices.Contains([]string{queueRedis, queueEmbedded, queueMemory}, o.queueKind) {
-		fmt.Fprintf(os.Stderr, "chaos: -queue %s is none of redis, embedded and memory\n", o.queueKind)
+		fmt.Fprintf(os.Stderr, "chaos: -queue %s is not redis, embedded or memory\n", o.queueKind)
 		os.Exit(2)
 	}
 	if o.queueKind == queueMemory {
-		o.daemons = 1 // claims are lost with it, so no other transferd may outlive it
+		o.daemons = 1 // its claims end with the process, so no other transferd may survive it
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	again := fmt.Sprintf("go run ./chaos -seed %d -time %s -daemons %d -users %d -queue %s",
@@ -72,12 +73,12 @@ func main() {
 	}
 }
 
-// dice are random choices that follow from the seed; each part of a run has its own, so that none depends on how the
-// others' turns fell.
+// dice is a random generator that depends on the seed. Each part of a run has its own, so its
+// choices do not depend on the timing of the others.
 func (o *options) dice(part uint64) *rand.Rand { return rand.New(rand.NewPCG(o.seed, part)) }
 
-// settleTime is how long the last jobs may take to end when nothing is killed any more.
-const settleTime = 4 * time.Minute
+// endTime is how long the last jobs may take to end after the last failure.
+const endTime = 4 * time.Minute
 
 func run(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "transferd-chaos")
@@ -98,26 +99,26 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	over := make(chan struct{})
-	var users, killers sync.WaitGroup
-	var all []*someone
+	var users, failures sync.WaitGroup
+	var all []*simUser
 	for i := range o.users {
 		u := newUser(l, i)
 		all = append(all, u)
 		users.Go(func() { u.live(ctx, over) })
 	}
-	l.unleash(&killers, over)
+	l.startFailures(&failures, over)
 	select {
 	case <-time.After(o.time):
 	case <-ctx.Done():
 	}
 	close(over)
-	killers.Wait() // all that was killed is there again
+	failures.Wait() // everything runs again
 	ended := make(chan struct{})
 	go func() { users.Wait(); close(ended) }()
 	select {
 	case <-ended:
-	case <-time.After(settleTime):
-		l.wrong("jobs have not ended %s after the last kill", settleTime)
+	case <-time.After(endTime):
+		l.errorf("jobs have not ended %s after the last failure", endTime)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -9,16 +9,18 @@ import (
 
 // process is a program that can be ended and started again.
 type process struct {
-	kind  string
-	name  string
-	make  func() *exec.Cmd
-	ended func() // called when it has
-	mu    sync.Mutex
-	cmd   *exec.Cmd
-	gone  chan struct{}
+	kind   string
+	name   string
+	make   func() *exec.Cmd
+	ended  func()                           // called when it has ended; may be nil
+	errorf func(format string, args ...any) // records an error
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	gone   chan struct{}
 }
 
-// start starts it again too if it ended by itself, as a transferd does that finds no Redis.
+// start starts the process. If the process ends by itself, as a transferd does without Redis, it is
+// started again.
 func (p *process) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,18 +55,29 @@ func (p *process) keep(cmd *exec.Cmd, gone chan struct{}) {
 	}
 }
 
+// endTimeout is how long a process may take to end after a signal: longer than transferd drains.
+const endTimeout = 2 * time.Minute
+
+// end signals the process to end and waits for it. It kills a process that does not end.
 func (p *process) end(signal syscall.Signal) {
 	p.mu.Lock()
 	cmd, gone := p.cmd, p.gone
 	p.cmd = nil
 	p.mu.Unlock()
-	if cmd != nil {
-		_ = cmd.Process.Signal(signal)
+	if cmd == nil {
+		return
+	}
+	_ = cmd.Process.Signal(signal)
+	select {
+	case <-gone:
+	case <-time.After(endTimeout):
+		p.errorf("%s has not ended %s after %s", p.name, endTimeout, signalName(signal))
+		_ = cmd.Process.Kill()
 		<-gone
 	}
 }
 
-// stop has a process stand still until heal.
+// stop stops the process with SIGSTOP until heal.
 func (p *process) stop() (heal func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// relay is the network between one transferd and a server. While it is cut it holds back all bytes:
-// connections are neither refused nor answered. Its buffers are small.
+// relay is the network between one transferd and a server. While it is cut, it holds back all
+// bytes: it neither refuses nor answers connections. Its buffers are small.
 type relay struct {
 	listener net.Listener
-	dial     func(near *bufio.Reader) (net.Conn, error) // near has what was sent so far
+	dial     func(near *bufio.Reader) (net.Conn, error) // near has the bytes sent so far
 	gate     sync.RWMutex                               // locked while it is cut
 
 	mu    sync.Mutex
@@ -22,10 +22,10 @@ type relay struct {
 }
 
 const (
-	// relayed is what a relay passes on at once, in bytes.
+	// relayed is how many bytes a relay passes on at once.
 	relayed = 16 << 10
-	// holdLimit is the longest that a network may hold back what it delivers in the end
-	// (docs/reliability.md, "The wait"). After a longer cut connections are reset.
+	// holdLimit is the longest time for which a network may hold back bytes that it then delivers
+	// (docs/reliability.md, "The wait"). After a longer cut, the relay resets its connections.
 	holdLimit = 20 * time.Second
 )
 
@@ -75,10 +75,10 @@ func (r *relay) serve(near net.Conn) {
 // open waits while the relay is cut.
 func (r *relay) open() {
 	r.gate.RLock()
-	r.gate.RUnlock() //nolint:staticcheck // waiting is all that is wanted
+	r.gate.RUnlock() //nolint:staticcheck // it only waits
 }
 
-// pass returns when one of the two has ended, and ends the other.
+// pass copies bytes until one of the two connections ends, and closes the other.
 func (r *relay) pass(to net.Conn, from interface{ Read([]byte) (int, error) }) {
 	defer to.Close()
 	b := make([]byte, relayed)
@@ -107,7 +107,7 @@ func (r *relay) drop(c net.Conn) {
 	_ = c.Close()
 }
 
-// cut cuts the relay. heal ends that.
+// cut cuts the relay until heal is called.
 func (r *relay) cut() (heal func()) {
 	r.gate.Lock()
 	began := time.Now()
@@ -119,7 +119,7 @@ func (r *relay) cut() (heal func()) {
 	}
 }
 
-// reset ends all connections; what they hold is dropped.
+// reset resets all connections, and drops the bytes that they hold.
 func (r *relay) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,11 +136,11 @@ func (r *relay) close() {
 	r.reset()
 }
 
-// errNoProxyRequest is what came where a request to a proxy was expected.
+// errNoProxyRequest: the first bytes of a connection are no request to a proxy.
 var errNoProxyRequest = errors.New("no request to a proxy")
 
-// proxiedHost is the host that the first request on a connection asks a proxy for. A client of
-// transferd uses a connection for one endpoint only.
+// proxiedHost reads the host of the first proxy request on a connection. transferd uses each
+// connection for one endpoint only.
 func proxiedHost(near *bufio.Reader) (string, error) {
 	for {
 		if _, err := near.Peek(near.Buffered() + 1); err != nil {

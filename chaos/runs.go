@@ -8,171 +8,179 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/transferd/transferd/internal/queue"
 )
 
-// runs is which transferd ran which job, as their logs say.
+// runs checks that no two transferds run one job at once. The log lines of the transferds are its
+// events.
 type runs struct {
-	mu      sync.Mutex
-	holders map[string]string // job → who runs it now
-	wrong   []string
-	taken   map[string]int // how often each job was taken up
-	doubted []overlap
-	away    map[string]time.Time // the transferds that are cut off, and since when
-	lost    map[string][]string  // daemon → jobs that another has taken up while it was cut off
-	noQueue time.Time            // since when the queue fails; zero: it works
+	mu       sync.Mutex
+	holders  map[string]string // job → the transferd that runs it now
+	errors   []string
+	starts   map[string]int // job → its attempts
+	overlaps []overlap
+	cutSince map[string]time.Time // the transferds that are cut off, and since when
+	taken    map[string][]string  // transferd → jobs that others started while it was cut off
+	// queueDownSince is when the queue began to fail; zero: it works.
+	queueDownSince time.Time
 
-	takenFromCutOff int // how many jobs were taken from one that was cut off
+	takeovers int // jobs that were started elsewhere while their transferd was cut off
 }
 
-// overlap is a job that one took up before another said that it had put it down. Who hands a job back says so a moment
-// after it has.
+// overlap is a job that started on one transferd before another had logged the end of its attempt,
+// which a transferd does shortly after it has released the job.
 type overlap struct {
 	job, by, other string
-	until          time.Time // the other must log it before this
+	until          time.Time // the other must log the end before this
 }
 
 const (
-	moment = time.Second
-	// learns is how long a transferd that was cut off may take to put down the jobs that it has
-	// lost.
-	learns = 5 * time.Second
-	// lapses is how long a transferd keeps its jobs at least when it is cut off: it renews a lease
-	// each third of it.
-	lapses = leaseTime / 3 * 2
+	logDelay = time.Second
+	// fenceTime is how long a transferd may take to end the attempts that it has lost, after it was
+	// cut off.
+	fenceTime = 5 * time.Second
+	// leastHold is how long a transferd keeps its jobs at least when it is cut off: it renews a
+	// lease in each third of it.
+	leastHold = leaseTime / 3 * 2
 )
 
-// logged is what of a log's line counts here.
-type logged struct {
+// logLine is the part of a log line that runs reads.
+type logLine struct {
 	Message string `json:"msg"`
 	Job     string `json:"job"`
 	Panic   any    `json:"panic"`
 }
 
-// of takes the log of one transferd, line by line.
-func (r *runs) of(daemon string) io.Writer {
-	return &logReader{line: func(text []byte) {
-		if isFarewell(text) {
+// logOf is where one transferd writes its log.
+func (r *runs) logOf(daemon string) io.Writer {
+	return &lineWriter{line: func(text []byte) {
+		if isStartError(text) {
 			return
 		}
-		var line logged
+		var line logLine
 		if err := json.Unmarshal(text, &line); err != nil {
 			r.mu.Lock()
-			r.wrong = append(r.wrong, fmt.Sprintf("%s logs what is no JSON: %s", daemon, text))
+			r.errors = append(r.errors, fmt.Sprintf("%s logs a line that is not JSON: %s", daemon, text))
 			r.mu.Unlock()
 			return
 		}
-		r.saw(daemon, line)
+		r.handle(daemon, line)
 	}}
 }
 
-// farewells begin the last lines of a transferd that starts while Redis is away or refuses.
-var farewells = []string{"transferd: connect to the queue: ", "transferd: announce this worker: ", "hint: "}
+// startErrors begin the last lines of a transferd that starts while Redis is away or refuses.
+var startErrors = []string{"transferd: connect to the queue: ", "transferd: announce this worker: ", "hint: "}
 
-func isFarewell(line []byte) bool {
-	return slices.ContainsFunc(farewells, func(begin string) bool { return bytes.HasPrefix(line, []byte(begin)) })
+func isStartError(line []byte) bool {
+	return slices.ContainsFunc(startErrors, func(begin string) bool { return bytes.HasPrefix(line, []byte(begin)) })
 }
 
-func (r *runs) saw(daemon string, line logged) {
+func (r *runs) handle(daemon string, line logLine) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.holders == nil {
-		r.holders, r.taken, r.lost = make(map[string]string), make(map[string]int), make(map[string][]string)
+		r.holders, r.starts, r.taken = make(map[string]string), make(map[string]int), make(map[string][]string)
 	}
 	switch {
 	case line.Panic != nil:
-		r.wrong = append(r.wrong, fmt.Sprintf("%s panics in job %s: %v", daemon, line.Job, line.Panic))
-	case line.Message == "job taken up":
-		r.takenUp(line.Job, daemon)
+		r.errors = append(r.errors, fmt.Sprintf("%s panics in job %s: %v", daemon, line.Job, line.Panic))
+	case line.Message == queue.LogStarted:
+		r.checkStart(line.Job, daemon)
 		r.holders[line.Job] = daemon
-		r.taken[line.Job]++
-	case line.Message == "job put down":
-		r.doubted = slices.DeleteFunc(r.doubted, func(o overlap) bool {
+		r.starts[line.Job]++
+	case line.Message == queue.LogEnded || line.Message == queue.LogReleased:
+		r.overlaps = slices.DeleteFunc(r.overlaps, func(o overlap) bool {
 			return o.job == line.Job && o.other == daemon && r.inTime(o)
 		})
-		r.lost[daemon] = slices.DeleteFunc(r.lost[daemon], func(job string) bool { return job == line.Job })
+		r.taken[daemon] = slices.DeleteFunc(r.taken[daemon], func(job string) bool { return job == line.Job })
 		if r.holders[line.Job] == daemon {
 			delete(r.holders, line.Job)
 		}
 	}
 }
 
-// takenUp notes that a transferd has taken up a job. Called with mu held.
-func (r *runs) takenUp(job, daemon string) {
+// checkStart records an overlap if a job starts while another transferd runs it. The caller holds
+// mu.
+func (r *runs) checkStart(job, daemon string) {
 	other := r.holders[job]
-	since, away := r.away[other]
+	since, cut := r.cutSince[other]
 	switch {
 	case other == "":
-	case away && time.Since(since) > lapses:
-		r.lost[other] = append(r.lost[other], job)
-		r.takenFromCutOff++
+	case cut && time.Since(since) > leastHold:
+		r.taken[other] = append(r.taken[other], job)
+		r.takeovers++
 	default:
-		r.doubted = append(r.doubted, overlap{job, daemon, other, time.Now().Add(moment)})
+		r.overlaps = append(r.overlaps, overlap{job, daemon, other, time.Now().Add(logDelay)})
 	}
 }
 
-// inTime reports whether an overlap may still end: transferds are not expected to learn anything
-// while the queue fails. Called with mu held.
-func (r *runs) inTime(o overlap) bool { return !r.noQueue.IsZero() || time.Now().Before(o.until) }
+// inTime reports whether an overlap may still end: no transferd can find out that it lost a job
+// while the queue fails. The caller holds mu.
+func (r *runs) inTime(o overlap) bool {
+	return !r.queueDownSince.IsZero() || time.Now().Before(o.until)
+}
 
-// queueFails says that the queue fails until works is called.
+// queueFails records that the queue fails until works is called.
 func (r *runs) queueFails() (works func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	began := time.Now()
-	r.noQueue = began
+	r.queueDownSince = began
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.noQueue = time.Time{}
-		for i, o := range r.doubted {
+		r.queueDownSince = time.Time{}
+		for i, o := range r.overlaps {
 			if o.until.After(began) {
-				r.doubted[i].until = o.until.Add(time.Since(began))
+				r.overlaps[i].until = o.until.Add(time.Since(began))
 			}
 		}
 	}
 }
 
-// cutOff says that a transferd is cut off from its jobs.
+// cutOff records that a transferd is cut off.
 func (r *runs) cutOff(daemon string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.away == nil {
-		r.away = make(map[string]time.Time)
+	if r.cutSince == nil {
+		r.cutSince = make(map[string]time.Time)
 	}
-	r.away[daemon] = time.Now()
-	r.doubted = slices.DeleteFunc(r.doubted, func(o overlap) bool {
+	r.cutSince[daemon] = time.Now()
+	r.overlaps = slices.DeleteFunc(r.overlaps, func(o overlap) bool {
 		again := o.other == daemon && r.inTime(o)
-		if again { // before it could learn
-			r.lost[daemon] = append(r.lost[daemon], o.job)
+		if again { // it was cut off before its next renewal
+			r.taken[daemon] = append(r.taken[daemon], o.job)
 		}
 		return again
 	})
 }
 
-// back says that a transferd is cut off no longer, and must learn which jobs it has lost.
-func (r *runs) back(daemon string) {
+// reconnected records that a transferd is no longer cut off: it must end the attempts of the jobs
+// that it has lost.
+func (r *runs) reconnected(daemon string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.away, daemon)
-	for _, job := range r.lost[daemon] {
-		r.doubted = append(r.doubted, overlap{job, r.holders[job], daemon, time.Now().Add(learns)})
+	delete(r.cutSince, daemon)
+	for _, job := range r.taken[daemon] {
+		r.overlaps = append(r.overlaps, overlap{job, r.holders[job], daemon, time.Now().Add(fenceTime)})
 	}
-	delete(r.lost, daemon)
+	delete(r.taken, daemon)
 }
 
-// verdict is all that must not be.
+// verdict returns all errors.
 func (r *runs) verdict() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	wrong := r.wrong
-	for _, o := range r.doubted {
-		wrong = append(wrong, fmt.Sprintf("job %s is run by %s and %s at once", o.job, o.other, o.by))
+	all := r.errors
+	for _, o := range r.overlaps {
+		all = append(all, fmt.Sprintf("job %s is run by %s and %s at once", o.job, o.other, o.by))
 	}
-	return wrong
+	return all
 }
 
-// died says that a transferd has ended, and runs nothing any more.
-func (r *runs) died(daemon string) {
+// exited records that the process of a transferd has ended, and runs no job.
+func (r *runs) exited(daemon string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for job, holder := range r.holders {
@@ -180,26 +188,27 @@ func (r *runs) died(daemon string) {
 			delete(r.holders, job)
 		}
 	}
-	delete(r.lost, daemon)
-	r.doubted = slices.DeleteFunc(r.doubted, func(o overlap) bool {
+	delete(r.taken, daemon)
+	r.overlaps = slices.DeleteFunc(r.overlaps, func(o overlap) bool {
 		return o.other == daemon && r.inTime(o)
 	})
 }
 
-// logReader hands out lines. What a killed process left of its last one is dropped.
-type logReader struct {
-	line func([]byte)
-	rest []byte
+// lineWriter calls line with each complete line that is written. It drops the unfinished last line
+// of a killed process.
+type lineWriter struct {
+	line    func([]byte)
+	pending []byte
 }
 
-func (w *logReader) Write(p []byte) (int, error) {
-	w.rest = append(w.rest, p...)
+func (w *lineWriter) Write(p []byte) (int, error) {
+	w.pending = append(w.pending, p...)
 	for {
-		i := bytes.IndexByte(w.rest, '\n')
+		i := bytes.IndexByte(w.pending, '\n')
 		if i < 0 {
 			return len(p), nil
 		}
-		w.line(w.rest[:i])
-		w.rest = w.rest[i+1:]
+		w.line(w.pending[:i])
+		w.pending = w.pending[i+1:]
 	}
 }

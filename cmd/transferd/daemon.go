@@ -100,8 +100,8 @@ type daemon struct {
 	statusAPI *guardedHandler
 }
 
-// serve runs until ctx ends, and then waits until running jobs have gone back to the queue. If ctx
-// ends during the start, that is a normal stop, not an error.
+// serve runs until ctx ends, and then releases the running jobs. A start that the end
+// of ctx interrupts is a stop like any other.
 func serve(ctx context.Context, f *daemonFlags, signals *cli.Signals, log *zap.Logger) (err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)

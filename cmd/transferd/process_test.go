@@ -260,7 +260,7 @@ func TestClosedTerminalDrains(t *testing.T) {
 	if err := master.Close(); err != nil {
 		t.Fatal(err)
 	}
-	p.await("stopping, jobs hand themselves back")
+	p.await("stopping, releasing jobs")
 	p.ends(0)
 }
 
@@ -272,7 +272,7 @@ func TestIgnoredHangupStaysIgnored(t *testing.T) {
 	})
 	p.signal(syscall.SIGHUP)
 	p.signal(syscall.SIGTERM)
-	p.await("stopping, jobs hand themselves back")
+	p.await("stopping, releasing jobs")
 	p.ends(0)
 }
 

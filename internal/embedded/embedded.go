@@ -258,13 +258,13 @@ var (
 // await waits until a server on the socket serves. It fails with errEnded when ended closes or gone
 // returns true. There is no time limit while the server loads its data.
 func await(ctx context.Context, socket string, ended <-chan struct{}, gone func() bool) error {
-	for silent := time.Now(); ; {
+	for since := time.Now(); ; {
 		err := ping(socket)
 		if err == nil && ctx.Err() == nil {
 			return nil
 		}
 		if errors.Is(err, errLoading) {
-			silent = time.Now()
+			since = time.Now()
 		}
 		select {
 		case <-ended:
@@ -276,7 +276,7 @@ func await(ctx context.Context, socket string, ended <-chan struct{}, gone func(
 		switch {
 		case gone():
 			return errEnded
-		case time.Since(silent) > startTimeout:
+		case time.Since(since) > startTimeout:
 			return err
 		}
 	}

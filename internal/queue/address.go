@@ -20,7 +20,8 @@ type address struct {
 	failover *redis.FailoverOptions
 }
 
-// parseAddress fails with CodeInvalid. The error does not have the URL, which may hold a password.
+// parseAddress fails with CodeInvalid. The error does not contain the URL, which may hold a
+// password.
 func parseAddress(text string) (a address, err error) {
 	u, err := url.Parse(text)
 	if err == nil {
@@ -35,7 +36,7 @@ func parseAddress(text string) (a address, err error) {
 	}
 	if err != nil {
 		return address{}, transfer.Errorf(transfer.CodeInvalid,
-			"write redis://HOST:6379/0, rediss:// or unix:///PATH", "the queue's address cannot be read")
+			"write redis://HOST:6379/0, rediss:// or unix:///PATH", "the address of Redis is not valid")
 	}
 	return a, nil
 }
@@ -50,7 +51,7 @@ func (a address) credentials() (user, password string) {
 	return a.single.Username, a.single.Password
 }
 
-// connect makes a client, which connects when it is used.
+// connect makes a client. The client connects with its first command.
 func (a address) connect(trust *certs.Trust, login *login) redis.UniversalClient {
 	switch {
 	case a.failover != nil:
@@ -71,19 +72,20 @@ func (a address) connect(trust *certs.Trust, login *login) redis.UniversalClient
 }
 
 const (
-	// dials is how often a connection is tried for one try of a command, of which go-redis makes four. With its own number
-	// they would last 80 seconds where packets are dropped, and a caller would not notice for so long that it shall stop.
-	dials = 1
-	// retryPause has those tries outlast a redis-server that is started again.
+	// dialAttempts is how often each try of a command dials. go-redis makes four tries. With its
+	// default of five dials per try, a command lasts 80 seconds where packets are dropped, and the
+	// caller does not stop for as long.
+	dialAttempts = 1
+	// retryPause is the pause between tries: four of them outlast a restart of redis-server.
 	retryPause = 100 * time.Millisecond
 )
 
 // dialFunc is go-redis' Dialer.
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// adjust sets what the three kinds of address have in common. With TLS, each connection uses the
-// certificates that are trusted when it is made. Commands end with their context, and retries are
-// bounded.
+// adjust sets the options that the three kinds of address have in common. With TLS, each connection
+// uses the certificates that are trusted when it is made. Commands end with their context, and
+// retries are bounded.
 func adjust(
 	trust *certs.Trust, c *tls.Config, dialer *dialFunc, byContext *bool, dialerRetries *int, backoff *time.Duration,
 ) {
@@ -95,5 +97,5 @@ func adjust(
 			return d.DialContext(ctx, network, address)
 		}
 	}
-	*byContext, *dialerRetries, *backoff = true, dials, retryPause
+	*byContext, *dialerRetries, *backoff = true, dialAttempts, retryPause
 }

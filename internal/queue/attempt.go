@@ -14,19 +14,20 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Attempt is one run of a job by one worker, which holds the job's lease. It is safe for concurrent use.
+// Attempt is one run of a job by one worker, which holds the job's lease. It is safe for concurrent
+// use.
 type Attempt struct {
 	Job  transfer.Job // as it was when the attempt began
 	Spec transfer.Spec
 
 	client *Client
-	began  time.Time // when Job was read, by this host's clock
+	readAt time.Time // when Job was read, by this host's clock
 	worker string
 	owner  owner
 	lease  *lease.Lease
 	timing timing
 	mu     sync.Mutex
-	claims []claimed
+	claims []heldClaim
 }
 
 var (
@@ -36,8 +37,9 @@ var (
 	_ lease.Holder     = (*Attempt)(nil)
 )
 
-// Now implements transfer.Clock: Redis' clock, from what it said when the attempt began.
-func (a *Attempt) Now() time.Time { return a.Job.AsOf.Add(time.Since(a.began)) }
+// Now implements transfer.Clock. It is Redis' time when the attempt began, plus the time since then
+// by this host's clock.
+func (a *Attempt) Now() time.Time { return a.Job.AsOf.Add(time.Since(a.readAt)) }
 
 // Lease implements lease.Holder.
 func (a *Attempt) Lease() *lease.Lease { return a.lease }
@@ -59,13 +61,13 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 		return fmt.Errorf("encode progress: %w", err)
 	}
 	flag := map[bool]int{true: 1}
-	return a.proved(ctx, "save job "+a.Job.ID, saveScript,
+	return a.runAsOwner(ctx, "save job "+a.Job.ID, saveScript,
 		plan, progress, flag[c.Reset], transfer.AppendEntries(nil, c.Entries), flag[!c.Interim])
 }
 
-// proved runs a script that renews the lease. If the script answers ok, the lease is proven from
-// when the script was sent.
-func (a *Attempt) proved(ctx context.Context, op string, s *script, args ...any) error {
+// runAsOwner runs a script that renews the lease. If the script answers ok, the lease is proven
+// from when the script was sent.
+func (a *Attempt) runAsOwner(ctx context.Context, op string, s *script, args ...any) error {
 	args = append([]any{
 		a.owner.epoch, a.owner.token, a.timing.lease.Milliseconds(), a.timing.late.Milliseconds(),
 	}, args...)
@@ -73,40 +75,41 @@ func (a *Attempt) proved(ctx context.Context, op string, s *script, args ...any)
 		sent := a.lease.Now()
 		word, err := a.client.run(ctx, op, s, a.Job.ID, args...)
 		if ms, late := strings.CutPrefix(word, "late "); late && err == nil {
-			if err := expectLate(a.lease, ms); err != nil {
+			if err := recordLate(a.lease, ms); err != nil {
 				return err
 			}
 			continue
 		}
-		if err = a.owned(word, err); err == nil {
+		if err = a.ownerError(word, err); err == nil {
 			a.lease.Renewed(sent)
 		}
 		return err
 	}
 }
 
-// owned converts a script's answer to an error: CodeCanceled and CodeFenced end the attempt.
-func (a *Attempt) owned(word string, err error) error {
+// ownerError converts a script's answer to an error: CodeCanceled and CodeFenced end the attempt.
+func (a *Attempt) ownerError(word string, err error) error {
 	switch {
 	case err != nil:
 		return outage(err)
-	case word == "ok":
+	case word == ok:
 		return nil
 	case word == "cancel":
 		return transfer.Errorf(transfer.CodeCanceled, "transferctl jobs retry continues it", "canceled")
 	}
 	// A job that was pruned meanwhile has no owner either.
-	return a.lost("it is " + word)
+	return a.fenced("it is " + word)
 }
 
-func (a *Attempt) lost(how string) error {
-	return transfer.Errorf(transfer.CodeFenced, "", "another worker has taken the job over (%s)", how)
+func (a *Attempt) fenced(reason string) error {
+	return transfer.Errorf(transfer.CodeFenced, "", "another worker has taken the job over (%s)", reason)
 }
 
-// keepLease renews the lease until ctx ends, independent of saves: a copy that waits for its drive keeps its job. It calls
-// stop when the attempt is over. An outage of Redis does not end an attempt: if the lease lapsed meanwhile and no worker took
-// the job, the next renewal takes it again.
-func (a *Attempt) keepLease(ctx context.Context, stop context.CancelCauseFunc, log *zap.Logger) {
+// renewPeriodically renews the lease until ctx ends, independent of saves: a copy that waits for
+// its drive keeps its job. It calls stop when the attempt is over. An outage of Redis does not end
+// an attempt: if the lease lapsed meanwhile and no other worker took the job, the next renewal
+// grants it again.
+func (a *Attempt) renewPeriodically(ctx context.Context, stop context.CancelCauseFunc, log *zap.Logger) {
 	tick := time.NewTicker(a.timing.renew)
 	defer tick.Stop()
 	for {
@@ -127,10 +130,11 @@ func (a *Attempt) keepLease(ctx context.Context, stop context.CancelCauseFunc, l
 	}
 }
 
-// renew renews the lease and the claims of drives. It ends so soon, while Redis does not answer, that the next one is in time
-// when Redis is back: before the leader takes a lapsed lease for a dead worker.
+// renew renews the lease and the claims of drives. While Redis does not answer, it gives up after
+// half the grace period of the leader. So the first renewal after an outage is in time: the leader
+// does not yet count the lapsed lease as a lost worker.
 func (a *Attempt) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, a.timing.calm/2)
+	ctx, cancel := context.WithTimeout(ctx, a.timing.grace/2)
 	defer cancel()
 	err := a.renewLease(ctx)
 	if err == nil {
@@ -140,42 +144,43 @@ func (a *Attempt) renew(ctx context.Context) error {
 }
 
 func (a *Attempt) renewLease(ctx context.Context) error {
-	return a.proved(ctx, "renew lease of job "+a.Job.ID, renewScript)
+	return a.runAsOwner(ctx, "renew lease of job "+a.Job.ID, renewScript)
 }
 
-// writeOutcome records how the attempt ended. It may be called again after an error.
-func (a *Attempt) writeOutcome(ctx context.Context, err error) error {
-	owner, lookErr := a.stillOwner(ctx)
-	if lookErr != nil {
-		return lookErr
+// writeOutcome records how the attempt ended. It may be called again after an error. ended is false
+// if another attempt continues the job.
+func (a *Attempt) writeOutcome(ctx context.Context, outcome error) (ended bool, err error) {
+	owner, err := a.stillOwner(ctx)
+	if err != nil {
+		return false, err
 	}
 	late, _ := a.lease.Late()
 	if !owner { // bytes of this attempt may still arrive
 		late = max(late, a.timing.late)
 	}
-	if err == nil && late > 0 && a.Spec.Action().Writes {
-		// Another Redis may have given the job to an owner that is not known, after the run had read
-		// its target for the last time. The next attempt, which has the claims, waits for that owner's
+	if outcome == nil && late > 0 && a.Spec.Action().Writes {
+		// Another Redis may have given the job to an unknown owner after the run had read its
+		// target for the last time. The next attempt, which has the claims, waits for that owner's
 		// bytes and reads again.
 		return a.release(ctx)
 	}
 	a.freeClaims(ctx, late)
-	switch code := transfer.CodeOf(err); {
-	case err == nil:
+	switch code := transfer.CodeOf(outcome); {
+	case outcome == nil:
 		return a.finish(ctx, succeedMove)
 	case code == transfer.CodeFenced:
-		return nil
+		return false, nil
 	case code == transfer.CodeDrained:
 		return a.release(ctx)
 	case code == transfer.CodeCanceled:
 		return a.finish(ctx, stopMove)
 	default:
-		return a.finish(ctx, failMove, "error", mustJSON(transfer.FailureOf(err)))
+		return a.finish(ctx, failMove, "error", mustJSON(transfer.FailureOf(outcome)))
 	}
 }
 
-// stillOwner renews the lease and reports whether this attempt still owns the job. An error says
-// that Redis did not answer.
+// stillOwner renews the lease and reports whether this attempt still owns the job. It fails if
+// Redis does not answer.
 func (a *Attempt) stillOwner(ctx context.Context) (bool, error) {
 	err := a.renewLease(ctx)
 	switch transfer.CodeOf(err) {
@@ -188,17 +193,29 @@ func (a *Attempt) stillOwner(ctx context.Context) (bool, error) {
 	}
 }
 
-func (a *Attempt) finish(ctx context.Context, m *move, values ...string) error {
-	// With another answer the job has ended already, or is another worker's by now.
-	_, _, err := a.client.move(ctx, m, a.Job.ID, moveArgs{owner: a.owner, values: values})
-	return err
+// finish ends the job by a move. It changes nothing if the job has ended already or has another
+// owner.
+func (a *Attempt) finish(ctx context.Context, m *move, values ...string) (ended bool, err error) {
+	answer, r, err := a.client.move(ctx, m, a.Job.ID, moveArgs{owner: a.owner, values: values})
+	return hasEnded(answer, r), err
 }
 
-func (a *Attempt) release(ctx context.Context) error {
-	_, r, err := a.client.move(ctx, releaseMove, a.Job.ID, moveArgs{owner: a.owner})
+// release queues the job again. It ends a job that is being canceled.
+func (a *Attempt) release(ctx context.Context) (ended bool, err error) {
+	answer, r, err := a.client.move(ctx, releaseMove, a.Job.ID, moveArgs{owner: a.owner})
 	if err == nil && r != nil && r.state == transfer.Queued {
-		// If it gets no trigger, for Redis is full, say, maintenance makes one; whoever stops does not wait for it.
+		// Without a trigger, for example because Redis is full, maintenance makes one. A server
+		// that stops does not wait for that.
 		_ = a.client.wakeup.trigger(ctx, r)
 	}
-	return err
+	return hasEnded(answer, r), err
+}
+
+// hasEnded reports whether a job has ended, by the answer to a move: the record after it, or the
+// state that forbids it.
+func hasEnded(answer string, r *record) bool {
+	if r != nil {
+		return r.state.Terminal()
+	}
+	return transfer.State(answer).Terminal()
 }

@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// BenchmarkEnqueue enqueues from many clients into a redis-server that syncs every write.
+// BenchmarkEnqueue enqueues from many goroutines into a redis-server that syncs every write.
 func BenchmarkEnqueue(b *testing.B) {
 	c := dial(b, startRedis(b).options)
 	b.SetParallelism(10)
@@ -36,7 +36,7 @@ func commands(b *testing.B, c *Client) int {
 	return n
 }
 
-// BenchmarkIdleTick is ticks of maintenance over 10,000 jobs that wait.
+// BenchmarkIdleTick ticks maintenance with 10,000 queued jobs.
 func BenchmarkIdleTick(b *testing.B) {
 	c := dial(b, startRedis(b).options)
 	if err := c.rdb.ConfigSet(b.Context(), "appendfsync", "no").Err(); err != nil {

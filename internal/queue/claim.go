@@ -11,12 +11,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// markLasts is for how long it is known who wrote a drive last: longer than jobs are left unfinished.
-const markLasts = 90 * 24 * time.Hour
+// markTTL is how long the mark of a drive's last writer is kept: longer than jobs stay unfinished.
+const markTTL = 90 * 24 * time.Hour
 
-// claimed is a claim under one of its keys, and the mark that the drive must keep under that key
+// heldClaim is a claim under one of its keys, and the mark that the drive must keep under that key
 // while the claim lasts.
-type claimed struct {
+type heldClaim struct {
 	transfer.Claim
 	key, mark string
 }
@@ -25,10 +25,10 @@ type claimed struct {
 // made under all of its keys or under none, so that two jobs that name the drive by different keys
 // do not wait for each other.
 func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) (last string, err error) {
-	var made []claimed
+	var made []heldClaim
 	var marks []string
-	isMade := func(c claimed) bool {
-		return slices.ContainsFunc(made, func(m claimed) bool { return m.key == c.key })
+	isMade := func(c heldClaim) bool {
+		return slices.ContainsFunc(made, func(m heldClaim) bool { return m.key == c.key })
 	}
 	for _, key := range c.Keys() {
 		mark, err := a.claim(ctx, c, key, anyMark)
@@ -37,7 +37,7 @@ func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) (last string, err
 			a.free(ctx, slices.DeleteFunc(made, a.holds), late)
 			return "", outage(err)
 		}
-		made = append(made, claimed{c, key, cmp.Or(c.Mark, mark)})
+		made = append(made, heldClaim{c, key, cmp.Or(c.Mark, mark)})
 		marks = append(marks, mark)
 	}
 	a.mu.Lock()
@@ -47,10 +47,10 @@ func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) (last string, err
 }
 
 // holds reports whether the attempt made the claim before.
-func (a *Attempt) holds(c claimed) bool {
+func (a *Attempt) holds(c heldClaim) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.ContainsFunc(a.claims, func(other claimed) bool { return other.key == c.key })
+	return slices.ContainsFunc(a.claims, func(other heldClaim) bool { return other.key == c.key })
 }
 
 // anyMark is what a first claim expects to find.
@@ -58,7 +58,7 @@ const anyMark = "-"
 
 func (a *Attempt) claim(ctx context.Context, c transfer.Claim, key, expected string) (last string, err error) {
 	args := append(a.owner.claimant(a.Job.ID),
-		a.timing.claim.Milliseconds(), c.Mark, expected, markLasts.Milliseconds())
+		a.timing.claim.Milliseconds(), c.Mark, expected, markTTL.Milliseconds())
 	answer, err := claimDriveScript.Run(ctx, a.client.rdb, driveKeys(key), args...).StringSlice()
 	switch {
 	case err != nil && answered(err):
@@ -68,9 +68,10 @@ func (a *Attempt) claim(ctx context.Context, c transfer.Claim, key, expected str
 	case answer[0] == "":
 		return answer[1], nil
 	case answer[0] == "fenced":
-		return "", a.lost("it has claimed drive " + c.Drive)
+		return "", a.fenced("it has claimed drive " + c.Drive)
 	case answer[0] == "mark":
-		return "", transfer.Errorf(transfer.CodeConflict, "transferctl jobs retry looks at what is there, and goes on", "another job has written to drive %s meanwhile", c.Drive)
+		return "", transfer.Errorf(transfer.CodeConflict, "transferctl jobs retry compares the drive and continues",
+			"another job has written to drive %s meanwhile", c.Drive)
 	}
 	return "", transfer.Errorf(transfer.CodeConflict,
 		"wait for it, or cancel it with transferctl jobs cancel; one that runs with --local is stopped where it runs",
@@ -80,7 +81,7 @@ func (a *Attempt) claim(ctx context.Context, c transfer.Claim, key, expected str
 func unreadableClaim(drive, key string, cause error) error {
 	return &transfer.Error{
 		Op: "claim drive " + drive, Code: transfer.CodeFailed,
-		Err: fmt.Errorf("who has it %w: %w", errUnreadable, cause),
+		Err: fmt.Errorf("its claims %w: %w", errUnreadable, cause),
 		Hint: "if no other job works on the drive, redis-cli UNLINK '" +
 			strings.Join(driveKeys(key), "' '") + "' frees it",
 	}
@@ -105,8 +106,8 @@ func (a *Attempt) renewClaims(ctx context.Context) (first error) {
 }
 
 // freeClaims frees the drives for other jobs once late has passed: until then bytes of a lost
-// owner, perhaps of this attempt, may arrive. Claims that a later attempt has taken over stay. If
-// freeClaims fails, the drives are free when the claims lapse.
+// owner, perhaps of this attempt, may arrive. Claims of a later attempt stay. If freeClaims fails,
+// the drives become free when the claims lapse.
 func (a *Attempt) freeClaims(ctx context.Context, late time.Duration) {
 	a.mu.Lock()
 	claims := a.claims
@@ -115,37 +116,38 @@ func (a *Attempt) freeClaims(ctx context.Context, late time.Duration) {
 	a.free(ctx, claims, late)
 }
 
-func (a *Attempt) free(ctx context.Context, claims []claimed, late time.Duration) {
+func (a *Attempt) free(ctx context.Context, claims []heldClaim, late time.Duration) {
 	for _, c := range claims {
 		_ = a.freeDrive(ctx, c.key, late)
 	}
 }
 
-// freeDrive gives a claim up. No job can claim the drive until late has passed.
+// freeDrive ends a claim. No job can claim the drive until late has passed.
 func (a *Attempt) freeDrive(ctx context.Context, key string, late time.Duration) error {
 	args := append(a.owner.claimant(a.Job.ID), late.Milliseconds())
 	return freeDriveScript.Run(ctx, a.client.rdb, driveKeys(key), args...).Err()
 }
 
-// Claims is the claims of a job that runs outside of the queue and has no record there. It is safe
-// for concurrent use. The caller renews it at least once in 5 minutes, and frees it.
+// Claims holds the claims of a job that runs outside of the queue and has no record there. It is
+// safe for concurrent use. The caller renews it at least once in 5 minutes, and frees it.
 type Claims struct{ attempt Attempt }
 
 var _ transfer.Claimer = (*Claims)(nil)
 
-// Claims begins the claims of a job. The ID must be unique.
+// Claims makes an empty Claims for a job. The ID must be unique.
 func (c *Client) Claims(job string) *Claims {
 	return &Claims{Attempt{Job: transfer.Job{ID: job}, client: c, timing: defaultTiming}}
 }
 
-// Claim implements transfer.Claimer. CodeConflict: another job has the drive. CodeUnreachable:
-// Redis is away or refuses.
+// Claim implements transfer.Claimer. CodeConflict: another job has claimed the drive.
+// CodeUnreachable: Redis is away or refuses.
 func (s *Claims) Claim(ctx context.Context, c transfer.Claim) (last string, err error) {
 	return s.attempt.Claim(ctx, c)
 }
 
-// Renew keeps the claims. CodeConflict: another job has claimed or written one of the drives since.
+// Renew renews the claims. CodeConflict: another job has claimed or written one of the drives
+// since.
 func (s *Claims) Renew(ctx context.Context) error { return outage(s.attempt.renewClaims(ctx)) }
 
-// Free gives the drives up.
+// Free ends the claims.
 func (s *Claims) Free(ctx context.Context) { s.attempt.freeClaims(ctx, 0) }

@@ -8,18 +8,18 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// driveOf is a claim of a drive on an endpoint that a config calls by the given names.
+// driveOf is a claim of a drive on an endpoint that a config has under the given names.
 func driveOf(mark string, names ...string) transfer.Claim {
 	return transfer.Claim{Endpoint: "account", Names: names, Drive: "d", Mark: mark}
 }
 
-// old is a claim of an earlier version, which knew an endpoint by its name alone.
+// old is a claim of an earlier version, which identified an endpoint by its name alone.
 func old(name, mark string) transfer.Claim {
 	return transfer.Claim{Endpoint: name, Drive: "d", Mark: mark}
 }
 
-// TestClaimsByAccountExcludeEachOther: jobs that call one endpoint by two names exclude each other,
-// on one host or on two.
+// TestClaimsByAccountExcludeEachOther: jobs that use one endpoint under two names exclude each
+// other, on one host or on two.
 func TestClaimsByAccountExcludeEachOther(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
@@ -33,7 +33,7 @@ func TestClaimsByAccountExcludeEachOther(t *testing.T) {
 		wantCode(t, err, transfer.CodeConflict)
 		one.freeClaims(t.Context(), 0)
 		if last, err := two.Claim(t.Context(), driveOf("n", "elsewhere")); err != nil || last != "m" {
-			t.Errorf("after that the drive was written by %q, %v", last, err)
+			t.Errorf("after job one freed the drive: got the mark %q (%v), want m", last, err)
 		}
 	})
 }
@@ -46,31 +46,29 @@ func TestClaimsAcrossAnUpgradeExcludeEachOther(t *testing.T) {
 	if _, err := before.Claim(t.Context(), old("zurich", "old")); err != nil {
 		t.Fatal(err)
 	}
-	// The claims under the other keys are given up.
+	// The claims under the other keys are freed again.
 	_, err := now.Claim(t.Context(), driveOf("new", "zrh", "zurich"))
 	wantCode(t, err, transfer.CodeConflict)
 	n := c.rdb.Exists(t.Context(), driveKeys("account:d")[0], driveKeys("zrh:d")[0]).Val()
 	if n != 0 || len(now.claims) != 0 {
-		t.Errorf("a job whose claim failed holds %d keys and the claims %v, want none", n, now.claims)
+		t.Errorf("after a failed claim: got %d keys and the claims %v, want none", n, now.claims)
 	}
-	// The failed claim has set marks, which would make the drive doubtful.
+	// The failed claim has set marks.
 	do(t, c, "DEL", driveKeys("account:d")[2])
 	do(t, c, "DEL", driveKeys("zrh:d")[2])
-	// A worker of this version takes the job up: it finds the mark that the job left.
+	// A worker of this version runs the job of the earlier version, and gets its mark.
 	if last, err := before.Claim(t.Context(), driveOf("again", "zrh", "zurich")); err != nil || last != "old" {
-		t.Errorf("the mark that it left is %q, %v", last, err)
+		t.Errorf("claim of the same job: got the mark %q (%v), want old", last, err)
 	}
 	before.freeClaims(t.Context(), 0)
 	if last, err := now.Claim(t.Context(), driveOf("new", "zrh", "zurich")); err != nil || last != "again" {
-		t.Errorf("the mark is %q, %v", last, err)
+		t.Errorf("claim of another job: got the mark %q (%v), want again", last, err)
 	}
 	for _, name := range []string{"zrh", "zurich"} {
 		_, err = before.Claim(t.Context(), old(name, "old"))
 		wantCode(t, err, transfer.CodeConflict)
 	}
-	if err := now.renewClaims(t.Context()); err != nil {
-		t.Error(err)
-	}
+	wantCode(t, now.renewClaims(t.Context()), "")
 	now.freeClaims(t.Context(), 0)
 	// A job of the earlier version writes again: the drive no longer has the mark of this version.
 	if _, err := before.Claim(t.Context(), old("zrh", "older")); err != nil {
@@ -79,12 +77,12 @@ func TestClaimsAcrossAnUpgradeExcludeEachOther(t *testing.T) {
 	before.claims = nil
 	do(t, c, "DEL", driveKeys("zrh:d")[0])
 	if last, err := now.Claim(t.Context(), driveOf("", "zrh", "zurich")); err != nil || last == "new" || last == "" {
-		t.Errorf("the mark is %q, %v, and another job has written since", last, err)
+		t.Errorf("after another job has written: got the mark %q (%v), want neither new nor none", last, err)
 	}
 }
 
-// TestUnreadableClaimEndsTheJob: a claim that cannot be read ends the job; the hint has the key to
-// remove, and the other claims of the job are renewed.
+// TestUnreadableClaimEndsTheJob: a claim that cannot be read ends the job. The hint has the key to
+// remove, and the other claims of the job are still renewed.
 func TestUnreadableClaimEndsTheJob(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	a := attempt(t, c)
@@ -100,17 +98,16 @@ func TestUnreadableClaimEndsTheJob(t *testing.T) {
 	err := a.renewClaims(t.Context())
 	var e *transfer.Error
 	if !errors.As(err, &e) || e.Code != transfer.CodeFailed || !strings.Contains(e.Hint, damaged) {
-		t.Errorf("%v, hint %q", err, e.Hint)
+		t.Errorf("got %v, want code %s and the key %s in the hint", err, transfer.CodeFailed, damaged)
 	}
 	if ttl := c.rdb.PTTL(t.Context(), sound).Val(); ttl > quick.claim {
-		t.Errorf("the other claim is not renewed, it has %s", ttl)
+		t.Errorf("the other claim: got a time to live of %s, want a renewed one of %s", ttl, quick.claim)
 	}
 	_, err = attempt(t, c).Claim(t.Context(), transfer.Claim{Endpoint: "zrh", Drive: "one"})
 	wantCode(t, err, transfer.CodeFailed)
 }
 
-// TestClaimsOutsideTheQueueExcludeJobs: jobs outside of the queue and jobs in it exclude each
-// other.
+// TestClaimsOutsideTheQueueExcludeJobs: jobs with --local and jobs of the queue exclude each other.
 func TestClaimsOutsideTheQueueExcludeJobs(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	queued, local := attempt(t, c), c.Claims("local-one")
@@ -119,16 +116,13 @@ func TestClaimsOutsideTheQueueExcludeJobs(t *testing.T) {
 	}
 	_, err := queued.Claim(t.Context(), driveOf("n", "zurich"))
 	if wantCode(t, err, transfer.CodeConflict); !strings.Contains(err.Error(), "local-one") {
-		t.Error(err)
+		t.Errorf("got %v, want an error that names job local-one", err)
 	}
-	if err := local.Renew(t.Context()); err != nil {
-		t.Error(err)
-	}
+	wantCode(t, local.Renew(t.Context()), "")
 	local.Free(t.Context())
 	if last, err := queued.Claim(t.Context(), driveOf("n", "zurich")); err != nil || last != "m" {
-		t.Errorf("%q, %v", last, err)
+		t.Errorf("after the local job freed the drive: got the mark %q (%v), want m", last, err)
 	}
-	if _, err := local.Claim(t.Context(), driveOf("", "zrh")); transfer.CodeOf(err) != transfer.CodeConflict {
-		t.Error(err)
-	}
+	_, err = local.Claim(t.Context(), driveOf("", "zrh"))
+	wantCode(t, err, transfer.CodeConflict)
 }

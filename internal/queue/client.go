@@ -15,16 +15,16 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Options is how to reach Redis.
+// Options says how to reach Redis.
 type Options struct {
-	// URL is redis://, rediss:// or unix://; with addr= parameters a cluster, with master_name= sentinels. It may hold a
-	// password, so it is never part of an error.
+	// URL is redis://, rediss:// or unix://; with addr= parameters it names a cluster, with
+	// master_name= sentinels. It may hold a password, so it is never part of an error.
 	URL string
-	// CAFile is a file of certificates, PEM, to trust in addition to the system's; for rediss://.
+	// CAFile is a PEM file of certificates to trust in addition to the system's; for rediss://.
 	CAFile string
-	// Hint is what to do when nothing answers at the URL.
+	// Hint tells the user what to do when nothing answers at the URL.
 	Hint string
-	// Warn is called once for each record that cannot be read and is skipped; may be nil.
+	// Warn is called once for each record that is skipped because it cannot be read; may be nil.
 	Warn func(error)
 }
 
@@ -39,7 +39,8 @@ type Client struct {
 
 const dialTimeout = 5 * time.Second
 
-// Dial connects and waits for an answer of Redis, for 5 seconds at the most. Its errors have CodeInvalid or CodeUnreachable.
+// Dial connects and waits up to 5 seconds for an answer of Redis. Its errors have CodeInvalid or
+// CodeUnreachable.
 func Dial(ctx context.Context, opts Options) (*Client, error) {
 	silenceRedis()
 	trust, err := certs.NewTrust(opts.CAFile)
@@ -56,12 +57,12 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if err := rdb.Ping(ctx).Err(); err != nil {
-		return nil, errors.Join(notDialed(err, &opts), rdb.Close())
+		return nil, errors.Join(dialError(err, &opts), rdb.Close())
 	}
 	return &Client{rdb: rdb, login: login, wakeup: newWakeup(rdb), warn: opts.Warn}, nil
 }
 
-func notDialed(err error, opts *Options) error {
+func dialError(err error, opts *Options) error {
 	e := &transfer.Error{
 		Op: "connect to the queue", Code: transfer.CodeUnreachable, Err: err,
 		Hint: cmp.Or(opts.Hint, "is Redis running, and are the address and password in `redis:` right?"),
@@ -72,17 +73,17 @@ func notDialed(err error, opts *Options) error {
 	return e
 }
 
-// Durability is the settings of Redis on which the durability of jobs depends, and its clock.
+// Durability has the settings of Redis on which the durability of jobs depends, and its time.
 type Durability struct {
 	Eviction   string // maxmemory-policy; empty: Redis has no such setting
 	AppendOnly string // yes or no; empty: Redis has no such setting
 	Clock      time.Time
 }
 
-// Durability asks Redis for its settings and its clock.
+// Durability reads the settings and the time of Redis.
 func (c *Client) Durability(ctx context.Context) (d Durability, err error) {
 	if d.Clock, err = c.rdb.Time(ctx).Result(); err != nil {
-		return d, failed("ask Redis for its time", err)
+		return d, failed("read the time of Redis", err)
 	}
 	for name, value := range map[string]*string{"maxmemory-policy": &d.Eviction, "appendonly": &d.AppendOnly} {
 		if *value, err = c.setting(ctx, name); err != nil {
@@ -105,7 +106,8 @@ func (c *Client) Ping(ctx context.Context) error {
 	return failed("reach the queue", c.rdb.Ping(ctx).Err())
 }
 
-// silenceRedis keeps go-redis from printing each lost connection on standard error. What matters comes back as an error.
+// silenceRedis stops go-redis from printing each lost connection on standard error. Commands return
+// the errors that matter.
 var silenceRedis = sync.OnceFunc(func() { redis.SetLogger(silence{}) })
 
 type silence struct{}
@@ -116,5 +118,5 @@ func (silence) Printf(context.Context, string, ...any) {}
 func (c *Client) Close() error { return c.rdb.Close() }
 
 func noSuchJob(id string) error {
-	return transfer.Errorf(transfer.CodeNotFound, "transferctl jobs list shows the jobs there are", "there is no job %s", id)
+	return transfer.Errorf(transfer.CodeNotFound, "transferctl jobs list shows all jobs", "there is no job %s", id)
 }

@@ -42,9 +42,9 @@ func shiftedRedis(t *testing.T, shift time.Duration) Options {
 	return Options{URL: "redis://" + m.Addr() + "/0"}
 }
 
-// TestTimesAreByRedisClock: where the clocks of clients differ from Redis' by two hours, all times
-// are Redis', a deadline ends a job when its time has passed, and prune uses the time since a job
-// ended.
+// TestTimesAreByRedisClock: the clocks of the clients differ from Redis' clock by two hours. All
+// times are by Redis' clock, a deadline ends a job after its duration, and prune uses the time
+// since the end of a job.
 func TestTimesAreByRedisClock(t *testing.T) {
 	for _, shift := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
 		t.Run(fmt.Sprint(shift), func(t *testing.T) {
@@ -52,14 +52,14 @@ func TestTimesAreByRedisClock(t *testing.T) {
 			isNow := func(what string, at *time.Time) {
 				t.Helper()
 				if at == nil || time.Until(at.Add(-shift)).Abs() > time.Minute {
-					t.Errorf("%s is %v, and Redis' clock says %v", what, at, time.Now().Add(shift))
+					t.Errorf("%s: got %v, want about %v", what, at, time.Now().Add(shift))
 				}
 			}
 			const deadline = time.Second
 			spec := newSpec()
 			spec.Deadline = transfer.Seconds(deadline)
-			waits := spec
-			waits.Queue = "not-served"
+			unserved := spec
+			unserved.Queue = "not-served"
 			enqueued := func(spec transfer.Spec) transfer.Job {
 				job, err := c.Enqueue(t.Context(), spec)
 				if err != nil {
@@ -67,13 +67,14 @@ func TestTimesAreByRedisClock(t *testing.T) {
 				}
 				isNow("created", &job.CreatedAt)
 				if job.Deadline == nil || job.Deadline.Sub(job.CreatedAt) != time.Duration(spec.Deadline) {
-					t.Errorf("created %v, deadline %v", job.CreatedAt, job.Deadline)
+					t.Errorf("got a deadline at %v, want %s after %v",
+						job.Deadline, time.Duration(spec.Deadline), job.CreatedAt)
 				}
 				return job
 			}
 			hour := spec
 			hour.Deadline = transfer.Seconds(time.Hour)
-			runs, hangs, idles := enqueued(hour), enqueued(spec), enqueued(waits)
+			runs, hangs, waits := enqueued(hour), enqueued(spec), enqueued(unserved)
 			serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
 				now := a.Now()
 				if isNow("the attempt's time", &now); a.Job.ID == runs.ID {
@@ -84,7 +85,7 @@ func TestTimesAreByRedisClock(t *testing.T) {
 			})
 			workers, err := c.Workers(t.Context())
 			if err != nil || len(workers) != 1 {
-				t.Fatalf("%v, %v", workers, err)
+				t.Fatalf("got the workers %v (%v), want one", workers, err)
 			}
 			isNow("the worker's start", &workers[0].StartedAt)
 			job := await(t, c, runs.ID, transfer.Succeeded)
@@ -93,30 +94,32 @@ func TestTimesAreByRedisClock(t *testing.T) {
 			isNow("read", &job.AsOf)
 			// This Redis' clock moves in steps, which are late on a busy host: accept half of the
 			// deadline.
-			for _, late := range []string{hangs.ID, idles.ID} {
-				job := await(t, c, late, transfer.Failed)
+			for _, id := range []string{hangs.ID, waits.ID} {
+				job := await(t, c, id, transfer.Failed)
 				took := job.FinishedAt.Sub(job.CreatedAt)
 				if job.Error.Code != transfer.CodeDeadline || took < deadline/2 || job.Seconds > 60 {
-					t.Errorf("%+v after %v, %f seconds", job.Error, took, job.Seconds)
+					t.Errorf("got the error %+v after %v and %f s, want %s after %s",
+						job.Error, took, job.Seconds, transfer.CodeDeadline, deadline)
 				}
 			}
 			if n, err := c.Prune(t.Context(), PruneOptions{OlderThan: time.Hour}); n != 0 || err != nil {
-				t.Errorf("%d jobs that ended just now are an hour old, %v", n, err)
+				t.Errorf("prune of old jobs: got %d (%v), want none", n, err)
 			}
 			again, err := c.Retry(t.Context(), hangs.ID)
 			if err != nil || again.Deadline.Sub(again.AsOf) < deadline/2 {
-				t.Errorf("after a retry the deadline is %v, at %v, %v", again.Deadline, again.AsOf, err)
+				t.Errorf("retry: got a deadline at %v (%v), want %s after %v",
+					again.Deadline, err, deadline, again.AsOf)
 			}
 			await(t, c, hangs.ID, transfer.Failed)
 			if n, err := c.Prune(t.Context(), PruneOptions{}); n != 3 || err != nil {
-				t.Errorf("%d of 3 jobs pruned, %v", n, err)
+				t.Errorf("prune: got %d jobs (%v), want 3", n, err)
 			}
 		})
 	}
 }
 
-// TestTriggerOfAWrongClockIsDelivered: a trigger that asynq would deliver in two hours, by the
-// clock of the worker that returned it, is delivered at once.
+// TestTriggerOfAWrongClockIsDelivered: a trigger that asynq would deliver in two hours, because the
+// clock of the worker that returned it is wrong, is delivered at once.
 func TestTriggerOfAWrongClockIsDelivered(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	id := enqueue(t, c)
@@ -124,6 +127,6 @@ func TestTriggerOfAWrongClockIsDelivered(t *testing.T) {
 	do(t, c, "LREM", key+"pending", "0", id+":0")
 	do(t, c, "HSET", taskKey(transfer.DefaultQueue, id+":0"), "state", "retry")
 	do(t, c, "ZADD", key+"retry", time.Now().Add(2*time.Hour).Unix(), id+":0")
-	serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil })
+	serve(t, c, "one", succeed)
 	await(t, c, id, transfer.Succeeded)
 }

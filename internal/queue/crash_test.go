@@ -5,79 +5,63 @@ import (
 	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestWorkersDie ends a job that no worker survives.
-func TestWorkersDie(t *testing.T) {
-	eachQueue(t, func(t *testing.T, o Options) {
-		c := dial(t, o)
-		id := enqueue(t, c)
-		short := quick
-		short.lease = time.Millisecond
-		deaths := 0
-		for {
-			a, err := c.acquire(t.Context(), id, "mortal", short, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if a != nil {
-				deaths++
-			}
-			if job, err := c.Job(t.Context(), id); err != nil || job.State.Terminal() {
-				if err != nil || job.Error == nil || job.Error.Code != transfer.CodeWorkerLost || deaths != maxCrashes+1 {
-					t.Errorf("after %d deaths the job is %+v, %v", deaths, job, err)
-				}
-				return
-			}
-		}
-	})
-}
-
-// TestWorkersDieButProgress counts no death before progress: work of days may see many. What was done before a ledger was begun
-// anew is none.
-func TestWorkersDieButProgress(t *testing.T) {
-	eachQueue(t, func(t *testing.T, o Options) {
-		c := dial(t, o)
-		id := enqueue(t, c)
-		short := quick
-		short.lease = time.Millisecond
-		for i := range int64(2 * maxCrashes) {
-			saveOnce(t, c, id, short, transfer.Checkpoint{Entries: entries(i, 1)})
-		}
-		for range maxCrashes {
-			saveOnce(t, c, id, short, transfer.Checkpoint{Reset: true, Entries: entries(0, 1)})
-		}
-		for job, err := range c.Watch(t.Context(), id) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if job.State.Terminal() {
-				if job.Error == nil || job.Error.Code != transfer.CodeWorkerLost || job.Attempts != 3*maxCrashes {
-					t.Errorf("the job is %+v", job)
-				}
-				return
-			}
-			if _, err := c.acquire(t.Context(), id, "mortal", short, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-}
-
-// saveOnce takes a job up when the last worker's lease has lapsed, saves, and dies.
-func saveOnce(t *testing.T, c *Client, id string, timing timing, at transfer.Checkpoint) {
+// crashUntilEnd lets workers die under a job until it ends, and returns the job and how many died.
+func crashUntilEnd(t *testing.T, c *Client, id string) (job transfer.Job, deaths int) {
 	t.Helper()
-	for {
-		a, err := c.acquire(t.Context(), id, "mortal", timing, nil)
+	transfertest.Until(t, "the job has ended", func() bool {
+		a, err := c.acquire(t.Context(), id, "w", withLease(time.Millisecond), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a == nil {
-			continue
+		if a != nil {
+			deaths++
 		}
-		if err := a.Save(t.Context(), &at); err != nil {
+		if job, err = c.Job(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		return
-	}
+		return job.State.Terminal()
+	})
+	return job, deaths
+}
+
+// TestJobThatKillsItsWorkersFails: a job fails after maxCrashes+1 workers died without progress.
+func TestJobThatKillsItsWorkersFails(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		job, deaths := crashUntilEnd(t, c, enqueue(t, c))
+		if job.Error == nil || job.Error.Code != transfer.CodeWorkerLost || deaths != maxCrashes+1 {
+			t.Errorf("got the error %+v after %d deaths, want %s after %d",
+				job.Error, deaths, transfer.CodeWorkerLost, maxCrashes+1)
+		}
+	})
+}
+
+// TestProgressResetsTheCrashes: only crashes since the last progress count, because a job that runs
+// for days may survive many. Chunks that are done again after a reset of the ledger are no
+// progress.
+func TestProgressResetsTheCrashes(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		id := enqueue(t, c)
+		saveAndCrash := func(at transfer.Checkpoint) {
+			t.Helper()
+			if err := acquire(t, c, id, withLease(time.Millisecond)).Save(t.Context(), &at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range int64(2 * maxCrashes) {
+			saveAndCrash(transfer.Checkpoint{Entries: entries(i, 1)})
+		}
+		for range maxCrashes {
+			saveAndCrash(transfer.Checkpoint{Reset: true, Entries: entries(0, 1)})
+		}
+		job, _ := crashUntilEnd(t, c, id)
+		if job.Error == nil || job.Error.Code != transfer.CodeWorkerLost || job.Attempts != 3*maxCrashes {
+			t.Errorf("got the error %+v after %d attempts, want %s after %d",
+				job.Error, job.Attempts, transfer.CodeWorkerLost, 3*maxCrashes)
+		}
+	})
 }

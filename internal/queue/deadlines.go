@@ -6,8 +6,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// deadlines ends jobs whose deadline passes while they wait, or whose worker has died: there may be no other worker. A job
-// that has a worker is ended by it.
+// deadlines ends a job whose deadline passes while it waits, or after its worker has died, because
+// there may be no other worker. The worker of a running job ends it.
 type deadlines struct {
 	client *Client
 	leader *leader
@@ -16,14 +16,14 @@ type deadlines struct {
 // Tick implements service.
 func (d *deadlines) Tick(ctx context.Context) error {
 	for {
-		entries, err := d.client.due(ctx, keyDeadlines)
+		entries, err := d.client.dueEntries(ctx, keyDeadlines)
 		if len(entries) == 0 || err != nil {
 			return err
 		}
 		if err := d.check(ctx, entries); err != nil {
 			return err
 		}
-		if len(entries) < page {
+		if len(entries) < pageSize {
 			return nil
 		}
 	}
@@ -35,32 +35,32 @@ func (d *deadlines) check(ctx context.Context, entries []entry) error {
 		return err
 	}
 	soon := d.leader.timing.tick
-	var late []string
+	var overdue []string
 	for i, job := range jobs {
 		next := &entries[i].next
 		switch {
 		case job.state != transfer.Queued && job.state != transfer.Running || job.due == nil:
-		case !job.late(): // it was retried
+		case !job.overdue(): // it was retried
 			*next = max(soon, job.due.Sub(job.now))
 		case job.state == transfer.Queued:
-			late = append(late, job.id)
-			*next = soon // a worker may take it up just now
+			overdue = append(overdue, job.id)
+			*next = soon // a worker may be starting it now
 		default:
-			if job.lease == 0 && d.leader.calm() {
-				late = append(late, job.id)
+			if job.lease == 0 && d.leader.pastGrace() {
+				overdue = append(overdue, job.id)
 			}
 			*next = max(soon, job.lease)
 		}
 	}
-	if err := d.expire(ctx, late); err != nil {
+	if err := d.expire(ctx, overdue); err != nil {
 		return err
 	}
 	return d.client.reschedule(ctx, keyDeadlines, entries)
 }
 
 // expire ends jobs. It skips those whose records cannot be read.
-func (d *deadlines) expire(ctx context.Context, late []string) error {
-	records, _, err := d.client.records(ctx, late)
+func (d *deadlines) expire(ctx context.Context, overdue []string) error {
+	records, _, err := d.client.records(ctx, overdue)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Enqueue records a job and wakes a worker for it. When it returns without an error, the job runs even if everything but
-// Redis is lost. CodeInvalid: the spec holds a password. CodeNoSpace: Redis is full.
+// Enqueue records a job and makes its trigger. After it has returned without an error, the job runs
+// even if everything but Redis is lost. CodeInvalid: the spec holds a password. CodeNoSpace: Redis
+// is full.
 func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job, error) {
 	if err := checkSecrets(&spec); err != nil {
 		return transfer.Job{}, err
@@ -30,21 +31,24 @@ func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job,
 func checkSecrets(spec *transfer.Spec) error {
 	for _, r := range []transfer.Ref{spec.Source, spec.Target} {
 		if r.HoldsUser() {
-			return transfer.Errorf(transfer.CodeInvalid, "use a signed URL that expires, or --local, which keeps it in this process",
-				"the address %s holds a password, and the queue keeps jobs in the clear", r.Redacted())
+			return transfer.Errorf(transfer.CodeInvalid,
+				"use a signed URL that expires, or --local, which keeps the address in this process",
+				"the address %s holds a password, and the queue stores jobs in the clear", r.Redacted())
 		}
 	}
 	return nil
 }
 
 const (
-	// reservePatience is how long a client that reserved a spec may take to record its job before it counts as dead.
-	reservePatience = 5 * time.Second
-	reservePause    = 20 * time.Millisecond
+	// reserveTimeout is how long a client that reserved a spec may take to record its job. After
+	// that the client counts as dead.
+	reserveTimeout = 5 * time.Second
+	reservePause   = 20 * time.Millisecond
 )
 
-// EnqueueOnce is Enqueue unless there is a job of the same spec that has not ended and is not being canceled: then it returns
-// that one, and exists is true. Of many clients that enqueue the same spec at once one makes the job.
+// EnqueueOnce is Enqueue unless a job of the same spec exists that has not ended and is not being
+// canceled: then it returns that job, and exists is true. If many clients enqueue the same spec at
+// once, one of them makes the job.
 func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job transfer.Job, exists bool, err error) {
 	if err := checkSecrets(&spec); err != nil {
 		return job, false, err
@@ -66,14 +70,14 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 		r, err := c.record(ctx, other)
 		switch {
 		case transfer.CodeOf(err) == transfer.CodeNotFound:
-			if time.Since(began) > reservePatience {
+			if time.Since(began) > reserveTimeout {
 				ended = other
 			} else if err := sleep(ctx, reservePause); err != nil {
 				return job, false, err
 			}
 		case errors.Is(err, errUnreadable):
 			c.skip(other, err)
-			ended = other // its state is not known, and it must not block this job
+			ended = other // its state is unknown, and it must not block this job
 		case err != nil:
 			return job, false, err
 		case r.state.Terminal() || r.cancel:
@@ -84,13 +88,14 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 	}
 }
 
-// anyJob may be replaced, whether it has ended or not.
+// anyJob as the job that reserveScript may replace means any job, ended or not.
 const anyJob = "*"
 
-// reserve makes id the last job of a spec if there is none or if it is ended; else it returns the last one.
+// reserve makes id the last job of a spec if the spec has none, or if its last job is ended. Else
+// it returns the last job.
 func (c *Client) reserve(ctx context.Context, fingerprint, ended, id string) (other string, err error) {
 	other, err = reserveScript.Run(ctx, c.rdb, []string{keySpecs}, fingerprint, ended, id).Text()
-	return other, failed("look for the same job", err)
+	return other, failed("find a job of the same spec", err)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -102,7 +107,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// enqueue records a job and wakes a worker. With a fingerprint it is the last job of its spec from now on, whatever that was.
+// enqueue records a job and makes its trigger. With a fingerprint the job becomes the last one of
+// its spec, also if the last one has not ended.
 func (c *Client) enqueue(ctx context.Context, id string, spec transfer.Spec, fingerprint string) (transfer.Job, error) {
 	text, err := json.Marshal(spec)
 	if err != nil {
@@ -112,20 +118,21 @@ func (c *Client) enqueue(ctx context.Context, id string, spec transfer.Spec, fin
 	if err != nil {
 		return transfer.Job{}, err
 	}
-	r := &record{id: id, spec: spec, state: transfer.Queued, at: now, created: now, due: due(&spec, now)}
+	r := &record{id: id, spec: spec, state: transfer.Queued, at: now, created: now, due: deadlineOf(&spec, now)}
 	if err := c.addToIndex(ctx, r, fingerprint); err != nil {
 		return transfer.Job{}, err
 	}
-	values := []string{"spec", string(text), "created", strconv.FormatInt(r.created.UnixMilli(), 10), "due", dueText(r.due)}
-	// Another answer than ok is to a second try: the answer to the first was lost.
+	created := strconv.FormatInt(r.created.UnixMilli(), 10)
+	values := []string{"spec", string(text), "created", created, "due", deadlineText(r.due)}
+	// An answer other than ok is to a second try: the answer to the first was lost.
 	if _, err := c.moveAll(ctx, createMove, []string{id}, moveArgs{now: now, values: values}); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), c.wakeup.trigger(ctx, r)
 }
 
-// due is the deadline of a job that is queued now; nil: it has none.
-func due(spec *transfer.Spec, now time.Time) *time.Time {
+// deadlineOf is the deadline of a job that is queued now; nil: it has none.
+func deadlineOf(spec *transfer.Spec, now time.Time) *time.Time {
 	if spec.Deadline == 0 {
 		return nil
 	}
@@ -133,7 +140,7 @@ func due(spec *transfer.Spec, now time.Time) *time.Time {
 	return &t
 }
 
-func dueText(t *time.Time) string {
+func deadlineText(t *time.Time) string {
 	if t == nil {
 		return ""
 	}

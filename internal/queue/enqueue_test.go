@@ -9,85 +9,86 @@ import (
 	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-func enqueueOnce(t testing.TB, c *Client, spec transfer.Spec) (id string, there bool) {
+func enqueueOnce(t testing.TB, c *Client, spec transfer.Spec) (id string, exists bool) {
 	t.Helper()
-	job, there, err := c.EnqueueOnce(t.Context(), spec)
+	job, exists, err := c.EnqueueOnce(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return job.ID, there
+	return job.ID, exists
 }
 
-// TestEnqueueOnce enqueues the same again: it is the same job until that has ended, or is pruned.
-func TestEnqueueOnce(t *testing.T) {
+// TestEqualSpecsAreOneUnfinishedJob: EnqueueOnce returns the last job of the same spec until that
+// has ended or is pruned.
+func TestEqualSpecsAreOneUnfinishedJob(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		spec := newSpec()
-		first, there := enqueueOnce(t, c, spec)
-		if there {
-			t.Error("a new job was there already")
+		first, exists := enqueueOnce(t, c, spec)
+		if exists {
+			t.Error("got an existing job, want a new one")
 		}
-		if again, there := enqueueOnce(t, c, spec); again != first || !there {
-			t.Errorf("the same job again is %s, not %s", again, first)
+		if again, exists := enqueueOnce(t, c, spec); again != first || !exists {
+			t.Errorf("the same spec: got job %s, exists %v; want job %s", again, exists, first)
 		}
 		other := spec
 		other.Name = "another"
-		if id, there := enqueueOnce(t, c, other); id == first || there {
-			t.Error("another job is the same")
+		if id, exists := enqueueOnce(t, c, other); id == first || exists {
+			t.Errorf("another spec: got job %s, exists %v; want a new job", id, exists)
 		}
 		forced := enqueue(t, c)
 		if forced == first {
-			t.Error("a second job of its own is the first")
+			t.Error("Enqueue: got the existing job, want a new one")
 		}
-		if again, there := enqueueOnce(t, c, spec); again != forced || !there {
-			t.Errorf("the same job again is %s, not the latest, %s", again, forced)
+		if again, exists := enqueueOnce(t, c, spec); again != forced || !exists {
+			t.Errorf("after Enqueue: got job %s, exists %v; want the last job, %s", again, exists, forced)
 		}
 		if n, err := c.CancelAll(t.Context(), []transfer.State{transfer.Queued}); n != 3 || err != nil {
-			t.Fatal(n, err)
+			t.Fatalf("got %d canceled jobs (%v), want 3", n, err)
 		}
-		second, there := enqueueOnce(t, c, spec)
-		if second == first || there {
-			t.Error("a job that has ended is taken for one that will run")
+		second, exists := enqueueOnce(t, c, spec)
+		if second == first || exists {
+			t.Errorf("after the job ended: got job %s, exists %v; want a new job", second, exists)
 		}
 		if _, err := c.Cancel(t.Context(), second); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := c.Prune(t.Context(), PruneOptions{}); n != 4 || err != nil {
-			t.Fatal(n, err)
+			t.Fatalf("got %d pruned jobs (%v), want 4", n, err)
 		}
 		if n, err := c.rdb.HLen(t.Context(), keySpecs).Result(); n != 0 || err != nil {
-			t.Errorf("%d specs are remembered, %v", n, err)
+			t.Errorf("got %d specs (%v), want none after all jobs are pruned", n, err)
 		}
-		if id, there := enqueueOnce(t, c, spec); id == second || there {
-			t.Error("a job that was pruned is there")
+		if id, exists := enqueueOnce(t, c, spec); id == second || exists {
+			t.Errorf("after the job was pruned: got job %s, exists %v; want a new job", id, exists)
 		}
 	})
 }
 
-// TestEnqueueWhatIsToStop enqueues again what runs, and has been asked to stop.
-func TestEnqueueWhatIsToStop(t *testing.T) {
+// TestStoppingJobIsNotReused: EnqueueOnce returns a running job, but not one that is being
+// canceled.
+func TestStoppingJobIsNotReused(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		first, _ := enqueueOnce(t, c, newSpec())
-		if a, err := c.acquire(t.Context(), first, "w", quick, nil); a == nil || err != nil {
-			t.Fatal(a, err)
-		}
-		if again, there := enqueueOnce(t, c, newSpec()); again != first || !there {
-			t.Errorf("the same job again is %s, not %s", again, first)
+		acquire(t, c, first, quick)
+		if again, exists := enqueueOnce(t, c, newSpec()); again != first || !exists {
+			t.Errorf("got job %s, exists %v; want the running job %s", again, exists, first)
 		}
 		if _, err := c.Cancel(t.Context(), first); err != nil {
 			t.Fatal(err)
 		}
-		if again, there := enqueueOnce(t, c, newSpec()); again == first || there {
-			t.Error("a job that is about to stop is taken for one that will run")
+		if again, exists := enqueueOnce(t, c, newSpec()); again == first || exists {
+			t.Errorf("got job %s, exists %v; want a new job", again, exists)
 		}
 	})
 }
 
-// TestEnqueueOnceAtOnce has many enqueue the same at once.
-func TestEnqueueOnceAtOnce(t *testing.T) {
+// TestConcurrentEnqueueOnceMakesOneJob: twenty clients that enqueue one spec at once get one job.
+func TestConcurrentEnqueueOnceMakesOneJob(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		var all sync.WaitGroup
@@ -98,17 +99,18 @@ func TestEnqueueOnceAtOnce(t *testing.T) {
 		all.Wait()
 		for _, id := range ids {
 			if id != ids[0] {
-				t.Fatalf("they are %q", ids)
+				t.Fatalf("got the jobs %q, want one", ids)
 			}
 		}
 		if jobs, err := c.Jobs(t.Context(), Filter{}); err != nil || len(jobs) != 1 {
-			t.Errorf("there are %d jobs, %v", len(jobs), err)
+			t.Errorf("got %d jobs (%v), want 1", len(jobs), err)
 		}
 	})
 }
 
-// TestClaimedAndCutOff finds a spec claimed by a client that died before it recorded its job.
-func TestClaimedAndCutOff(t *testing.T) {
+// TestReservationOfADeadClientLapses: a client that died after it reserved a spec, and before it
+// recorded the job, does not block the spec.
+func TestReservationOfADeadClientLapses(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	spec := newSpec()
 	key, err := spec.Fingerprint()
@@ -117,34 +119,33 @@ func TestClaimedAndCutOff(t *testing.T) {
 	}
 	for range 2 { // the second time as if the first answer had been lost
 		if other, err := c.reserve(t.Context(), key, "", "dead"); other != "" || err != nil {
-			t.Fatal(other, err)
+			t.Fatalf("got job %q (%v), want the reservation", other, err)
 		}
 	}
-	if id, there := enqueueOnce(t, c, spec); id == "dead" || there {
-		t.Errorf("the job is %s", id)
+	if id, exists := enqueueOnce(t, c, spec); id == "dead" || exists {
+		t.Errorf("got job %s, exists %v; want a new job", id, exists)
 	}
 }
 
-// TestDeadline ends jobs that are not done in time: one that runs, and one that nobody has taken up.
-func TestDeadline(t *testing.T) {
+// TestDeadlineEndsRunningAndQueuedJobs: a deadline ends a running job, and a job whose queue no
+// worker serves. A retry has the whole time again.
+func TestDeadlineEndsRunningAndQueuedJobs(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		spec := newSpec()
 		spec.Deadline = transfer.Seconds(time.Second)
 		job, err := c.Enqueue(t.Context(), spec)
 		if err != nil || job.Deadline == nil || job.Deadline.Sub(job.CreatedAt) < 900*time.Millisecond {
-			t.Fatalf("%+v, %v", job, err)
+			t.Fatalf("got %+v (%v), want a deadline of a second", job, err)
 		}
-		spec.Queue = "served-by-nobody"
+		spec.Queue = "not-served"
 		waits, err := c.Enqueue(t.Context(), spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var tried atomic.Bool // on a slow machine the first deadline passes before anybody takes the job up
-		again := make(chan struct{}, 1)
+		var retry atomic.Bool // on a slow host the first deadline passes before the job starts
 		serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
-			if tried.Load() {
-				again <- struct{}{}
+			if retry.Load() {
 				return nil
 			}
 			<-ctx.Done()
@@ -152,32 +153,27 @@ func TestDeadline(t *testing.T) {
 		})
 		for _, id := range []string{job.ID, waits.ID} {
 			if ended := await(t, c, id, transfer.Failed); ended.Error.Code != transfer.CodeDeadline {
-				t.Errorf("it failed with %+v", ended.Error)
+				t.Errorf("got the error %+v, want %s", ended.Error, transfer.CodeDeadline)
 			}
 		}
-		tried.Store(true)
-		// Tried again, it has as much time once more.
+		retry.Store(true)
 		retried, err := c.Retry(t.Context(), job.ID)
 		if err != nil || !retried.Deadline.After(time.Now()) {
-			t.Errorf("%+v, %v", retried, err)
+			t.Errorf("got %+v (%v), want a deadline in the future", retried, err)
 		}
-		<-again
 		await(t, c, job.ID, transfer.Succeeded)
 	})
 }
 
-// attempt takes up a new job.
+// attempt makes an attempt of a new job.
 func attempt(t *testing.T, c *Client) *Attempt {
 	t.Helper()
-	a, err := c.acquire(t.Context(), enqueue(t, c), "w", quick, nil)
-	if err != nil || a == nil {
-		t.Fatal(a, err)
-	}
-	return a
+	return acquire(t, c, enqueue(t, c), quick)
 }
 
-// TestClaims has jobs on one drive: many read it, one writes it, and a worker that dies has nothing any more.
-func TestClaims(t *testing.T) {
+// TestWriterExcludesOtherJobs: many jobs may read a drive, or one may write it. The claim of a
+// worker that does not renew it lapses.
+func TestWriterExcludesOtherJobs(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		one, two, three := attempt(t, c), attempt(t, c), attempt(t, c)
@@ -197,23 +193,19 @@ func TestClaims(t *testing.T) {
 			{three, transfer.Claim{Endpoint: "lvs", Drive: "d", Mark: "m"}, ""},
 		} {
 			if err := claim(step.a, step.c); transfer.CodeOf(err) != step.code {
-				t.Errorf("step %d: %v", i, err)
+				t.Errorf("step %d: got %v, want %q", i, err, step.code)
 			}
 		}
-		if err := one.writeOutcome(t.Context(), nil); err != nil {
-			t.Fatal(err)
-		}
+		writeOutcome(t, one, nil)
 		wantCode(t, claim(three, write), transfer.CodeConflict)
-		// Two says nothing any more, and its claim lapses.
-		for transfer.CodeOf(claim(three, write)) == transfer.CodeConflict {
-		}
+		transfertest.Until(t, "the claim of job two lapses", func() bool {
+			return transfer.CodeOf(claim(three, write)) != transfer.CodeConflict
+		})
 		wantCode(t, two.renewClaims(t.Context()), transfer.CodeConflict)
 		wantCode(t, claim(two, write), transfer.CodeConflict)
-		if err := three.writeOutcome(t.Context(), nil); err != nil {
-			t.Fatal(err)
-		}
+		writeOutcome(t, three, nil)
 		if err := claim(two, write); err != nil {
-			t.Error(err)
+			t.Errorf("after job three has ended: got %v, want the claim", err)
 		}
 	})
 }
@@ -233,29 +225,27 @@ func TestLostAttemptFreesNothing(t *testing.T) {
 		}
 		now, err := c.acquire(t.Context(), lost.Job.ID, "another", lost.timing, nil)
 		if err != nil || now == nil {
-			t.Fatalf("the job was not taken over: %v", err)
+			t.Fatalf("got %v, %v; want an attempt", now, err)
 		}
 		if _, err := now.Claim(t.Context(), write); err != nil {
 			t.Fatal(err)
 		}
-		if err := lost.writeOutcome(t.Context(), transfer.Errorf(transfer.CodeServer, "", "injected")); err != nil {
-			t.Fatal(err)
-		}
+		writeOutcome(t, lost, transfer.Errorf(transfer.CodeServer, "", "injected"))
 		_, err = other.Claim(t.Context(), write)
 		wantCode(t, err, transfer.CodeConflict)
 	})
 }
 
-// TestMarks tells each job who has written a drive before it, and ends one whose drive another has written meanwhile: its claim
-// lapsed while Redis was away.
-func TestMarks(t *testing.T) {
+// TestMarkShowsTheLastWriter: each claim returns the mark of the last writer. If a claim lapsed and
+// another job has written the drive since, the renewal fails.
+func TestMarkShowsTheLastWriter(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		claim := func(a *Attempt, mark, want string) {
 			t.Helper()
 			last, err := a.Claim(t.Context(), transfer.Claim{Endpoint: "zrh", Drive: "d", Mark: mark})
 			if err != nil || last != want {
-				t.Errorf("the last mark is %q, not %q; %v", last, want, err)
+				t.Errorf("got the mark %q (%v), want %q", last, err, want)
 			}
 		}
 		reader, one, two := attempt(t, c), attempt(t, c), attempt(t, c)
@@ -263,7 +253,7 @@ func TestMarks(t *testing.T) {
 		reader.freeClaims(t.Context(), 0)
 		claim(one, "one", "")
 		if err := one.renewClaims(t.Context()); err != nil {
-			t.Error(err)
+			t.Errorf("renewal: got %v, want no error", err)
 		}
 		freeDrive := func(a *Attempt) {
 			if err := a.freeDrive(t.Context(), "zrh:d", 0); err != nil {
@@ -281,19 +271,19 @@ func TestMarks(t *testing.T) {
 	})
 }
 
-// TestNoPasswords refuses a job whose address holds one.
-func TestNoPasswords(t *testing.T) {
+// TestAddressesWithPasswordsAreRefused: a job whose address holds a password is not stored, and the
+// error does not have the password.
+func TestAddressesWithPasswordsAreRefused(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	spec := newSpec()
 	spec.Source.Path = "https://ops:s3cret@images.example.com/disk.img"
 	_, err := c.Enqueue(t.Context(), spec)
 	if wantCode(t, err, transfer.CodeInvalid); strings.Contains(err.Error(), "s3cret") {
-		t.Errorf("%v tells it", err)
+		t.Errorf("got %v, want an error without the password", err)
 	}
-	if _, _, err = c.EnqueueOnce(t.Context(), spec); transfer.CodeOf(err) != transfer.CodeInvalid {
-		t.Error(err)
-	}
+	_, _, err = c.EnqueueOnce(t.Context(), spec)
+	wantCode(t, err, transfer.CodeInvalid)
 	if keys, err := c.rdb.Keys(t.Context(), "td:*").Result(); err != nil || len(keys) > 0 {
-		t.Errorf("the queue holds %q, %v", keys, err)
+		t.Errorf("got the keys %q (%v), want none", keys, err)
 	}
 }

@@ -10,37 +10,38 @@ import (
 	"github.com/transferd/transferd/internal/lease"
 )
 
-// The fields of a record about its owner. An owner that hands the job over, or ends it, deletes
-// lapse. If lapse is there when the job is taken, its owner was lost.
+// The fields of a record about its owner. An owner that releases or ends the job deletes lapse. If
+// the record has lapse when another worker acquires the job, the owner was lost.
 //
-//	owner   the random token of the attempt that has the job, or had it last; the epoch only
-//	        orders attempts: a Redis that is restored from an older copy gives one out twice
+//	owner   the random token of the attempt that has the job, or had it last. The epoch only
+//	        orders attempts: a Redis that is restored from an older copy grants one twice
 //	home    the boot of the host on which the owner runs (lease.Life); may be empty
 //	lapse   when the owner's lease lapses, in ms by Redis' clock
-//	redis   the run_id of the Redis that made the record or last granted a lease; empty: not known
-//	late    until when bytes of lost owners may arrive, in ms by Redis' clock; stays until the job
-//	        has succeeded
+//	redis   the run_id of the Redis that made the record or last granted a lease; empty: unknown
+//	late    until when bytes of lost owners may arrive, in ms by Redis' clock; deleted when the job
+//	        succeeds
 //
-// A Redis that was restarted, or became the primary, may have an older copy of a record, in which
-// later owners are missing. What the Redis before it proved holds for at most one lease after that.
-// thisRedis returns the run_id of this Redis, empty if unknown, and its uptime in ms.
+// A Redis that was restarted, or became the primary, may have an older copy of a record, without
+// the later owners. A lease that the previous Redis granted lapses at most one lease after the
+// start of this one. thisRedis returns the run_id of this Redis, empty if unknown, and its uptime
+// in ms.
 const thisRedis = redisTime + `
 local function thisRedis()
   local info = redis.pcall('INFO')
   if type(info) ~= 'string' then return '', 0 end
-  local function says(pattern) return string.match(info, pattern) or nil end
-  -- Set after a failover. INFO does not say when that happened, so the uptime counts as 0.
-  local failed_over = says('second_repl_offset:(%d+)')
-  local seconds = failed_over and 0 or tonumber(says('uptime_in_seconds:(%d+)')) or 0
-  return says('run_id:(%x+)') or '', seconds * 1000
+  local function value(pattern) return string.match(info, pattern) or nil end
+  -- Set after a failover. INFO does not have the time of the failover, so the uptime counts as 0.
+  local failed_over = value('second_repl_offset:(%d+)')
+  local seconds = failed_over and 0 or tonumber(value('uptime_in_seconds:(%d+)')) or 0
+  return value('run_id:(%x+)') or '', seconds * 1000
 end
 `
 
-// takeLease grants a lease to a new owner. An earlier owner that did not hand over, and whose
-// process is not proven to have ended, may have sent bytes that have not arrived. A record of an
-// older version has no lapse; takeLease then assumes a whole lease from now.
-const takeLease = `
-local function takeLease(token, lease, wait, ended)
+// grantLease grants a lease to a new owner. If the previous owner did not release the job, and its
+// process is not proven to have ended, bytes that it sent may still arrive. A record of an older
+// version has no lapse; grantLease then assumes a whole lease from now.
+const grantLease = `
+local function grantLease(token, lease, wait, ended)
   local now, run, since = redisTime(), thisRedis()
   local lapse, owner, late = tonumber(get('lapse') or nil), get('owner'), tonumber(get('late') or nil)
   if run ~= '' and get('redis') ~= run then
@@ -55,18 +56,18 @@ local function takeLease(token, lease, wait, ended)
   redis.call('SET', KEYS[3], token, 'PX', lease)
 end
 
--- lateFor is for how many ms bytes of lost owners may still arrive; empty: no owner was lost.
-local function lateFor()
+-- lateLeft is how many ms bytes of lost owners may still arrive; empty: no owner was lost.
+local function lateLeft()
   local late = get('late')
   return late and string.format('%d', math.max(0, late - redisTime())) or ''
 end
 `
 
-// mine returns early unless the caller owns the job and the job is running. If another Redis may
-// have granted a lease in between, mine answers late once, with the number of ms for which bytes of
-// unknown owners may arrive; the next call continues. ARGV: epoch, token, lease in ms, for how long
-// after a lapse bytes may arrive in ms.
-const mine = notify + thisRedis + `
+// requireOwner ends the script unless the caller owns the job and the job is running. If another
+// Redis may have granted a lease in between, it answers late once, with the number of ms for which
+// bytes of unknown owners may arrive; the next call continues. ARGV: epoch, token, lease in ms, how
+// long bytes may arrive after a lapse in ms.
+const requireOwner = notify + thisRedis + `
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'none' end
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 'fenced' end
@@ -76,14 +77,14 @@ local run, since = thisRedis()
 if run ~= '' and redis.call('HGET', KEYS[1], 'redis') ~= run then
   local now = redisTime()
   local late = math.max(tonumber(redis.call('HGET', KEYS[1], 'late') or 0), now - since + ARGV[3] + ARGV[4])
-  redis.call('HDEL', KEYS[1], 'redis') -- a full Redis, see keepLease
+  redis.call('HDEL', KEYS[1], 'redis') -- a full Redis, see renewLease
   redis.call('HSET', KEYS[1], 'redis', run, 'late', string.format('%d', late))
   return string.format('late %d', math.max(0, late - now))
 end
 
--- keepLease renews the caller's lease. A full Redis refuses SET, unless the script has deleted
+-- renewLease renews the caller's lease. A full Redis refuses SET, unless the script has deleted
 -- something before.
-local function keepLease()
+local function renewLease()
   if redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then
     redis.call('DEL', KEYS[3])
     redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
@@ -102,7 +103,7 @@ type owner struct {
 func (o owner) claimant(job string) []any { return []any{job, o.epoch, o.token} }
 
 // acquire makes this worker the owner of a job. life proves that processes on this host have ended;
-// it may be nil. No attempt and no error: there is nothing to do.
+// it may be nil. It returns nil if the job has an owner or has ended.
 func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life *lease.Life) (*Attempt, error) {
 	ended, err := c.endedOwner(ctx, id, life)
 	if err != nil {
@@ -110,7 +111,7 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life 
 	}
 	token, held := rand.Text(), lease.New(lease.Boottime, t.lease)
 	sent := held.Now()
-	r, late, err := c.take(ctx, id, moveArgs{
+	r, late, err := c.runAcquire(ctx, id, moveArgs{
 		owner: owner{token: token}, lease: t.lease, late: t.late, ended: ended,
 		values: []string{"worker", worker, "owner", token, "home", life.Boot()},
 	})
@@ -119,18 +120,19 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life 
 	}
 	held.Renewed(sent)
 	if late != "" {
-		if err := expectLate(held, late); err != nil {
+		if err := recordLate(held, late); err != nil {
 			return nil, fmt.Errorf("take job %s: %w", id, err)
 		}
 	}
 	return &Attempt{
-		Job: r.job(), Spec: r.spec, client: c, began: time.Now(), worker: worker,
+		Job: r.job(), Spec: r.spec, client: c, readAt: time.Now(), worker: worker,
 		owner: owner{r.epoch, token}, lease: held, timing: t,
 	}, nil
 }
 
-// expectLate records a script's answer: for how many ms bytes of lost owners may arrive.
-func expectLate(l *lease.Lease, ms string) error {
+// recordLate records in the lease how many ms bytes of lost owners may arrive, as a script
+// answered.
+func recordLate(l *lease.Lease, ms string) error {
 	n, err := strconv.ParseInt(ms, 10, 64)
 	if err == nil {
 		l.TookOver(time.Duration(n) * time.Millisecond)
@@ -142,7 +144,7 @@ func expectLate(l *lease.Lease, ms string) error {
 func (c *Client) endedOwner(ctx context.Context, id string, life *lease.Life) (token string, err error) {
 	fields, err := c.rdb.HMGet(ctx, recordKey(id), "owner", "home", "worker").Result()
 	if err != nil {
-		return "", failed("look at job "+id, err)
+		return "", failed("read job "+id, err)
 	}
 	text := make([]string, len(fields))
 	for i := range fields {

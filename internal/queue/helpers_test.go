@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -13,12 +14,13 @@ import (
 
 	"github.com/transferd/transferd/internal/embedded"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// quick is a queue's timing for tests: what takes a worker that died 18 seconds takes a second here.
+// quick is a timing for tests: a takeover takes a second instead of 18.
 var quick = timing{
 	lease: 800 * time.Millisecond, claim: time.Second, renew: 40 * time.Millisecond, tick: 40 * time.Millisecond,
-	recheck: 200 * time.Millisecond, reindex: 5 * time.Second, calm: time.Second, late: 300 * time.Millisecond,
+	recheck: 200 * time.Millisecond, reindex: 5 * time.Second, grace: time.Second, late: 300 * time.Millisecond,
 	leader: 600 * time.Millisecond, drain: 20 * time.Second, taskCheck: 20 * time.Millisecond,
 }
 
@@ -27,7 +29,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// redisServer is the program, without which these tests mean nothing.
+// redisServer is the path of redis-server, which these tests need.
 func redisServer(t testing.TB) string {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
@@ -67,22 +69,14 @@ func (r *realRedis) start() {
 // awaitRedis returns when a Redis that was started answers.
 func awaitRedis(t testing.TB, o Options) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	retry := time.NewTicker(10 * time.Millisecond)
-	defer retry.Stop()
-	for {
-		c, err := Dial(ctx, o)
-		if err == nil {
-			_ = c.Close()
-			return
+	transfertest.Until(t, "Redis answers", func() bool {
+		c, err := Dial(context.Background(), o)
+		if err != nil {
+			return false
 		}
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
-			t.Fatal(err)
-		}
-	}
+		_ = c.Close()
+		return true
+	})
 }
 
 func (r *realRedis) kill() {
@@ -90,7 +84,7 @@ func (r *realRedis) kill() {
 	_ = r.cmd.Wait()
 }
 
-// eachQueue runs a test on every kind of queue there is.
+// eachQueue runs a test on every kind of queue.
 func eachQueue(t *testing.T, test func(t *testing.T, o Options)) {
 	t.Run("redis", func(t *testing.T) { test(t, startRedis(t).options) })
 	for name, server := range map[string]string{"child": redisServer(t), "memory": ""} {
@@ -104,7 +98,8 @@ func eachQueue(t *testing.T, test func(t *testing.T, o Options)) {
 
 func embed(t testing.TB, dir, server string) *embedded.Redis {
 	t.Helper()
-	r, err := embedded.Start(context.Background(), embedded.Config{Dir: dir, Server: server, Schema: Schema{}, Log: zap.NewNop()})
+	cfg := embedded.Config{Dir: dir, Server: server, Schema: Schema{}, Log: zap.NewNop()}
+	r, err := embedded.Start(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,10 +142,13 @@ func enqueue(t testing.TB, c *Client) string {
 
 type runFunc func(ctx context.Context, drain <-chan struct{}, a *Attempt) error
 
-// serve runs a server until stop is called, or the test ends; stop waits for it. It returns when the server takes jobs.
+// serve runs a server until stop is called or the test ends; stop waits for it. It returns when the
+// server takes jobs.
 func serve(t testing.TB, c *Client, name string, run runFunc, options ...func(*Server)) (stop func()) {
 	t.Helper()
-	s := NewServer(c, ServerConfig{Name: name, Queues: []string{transfer.DefaultQueue}, Jobs: 2, Run: run, Log: zap.NewNop()})
+	s := NewServer(c, ServerConfig{
+		Name: name, Queues: []string{transfer.DefaultQueue}, Jobs: 2, Run: run, Log: zap.NewNop(),
+	})
 	s.timing = quick
 	for _, option := range options {
 		option(s)
@@ -158,40 +156,112 @@ func serve(t testing.TB, c *Client, name string, run runFunc, options ...func(*S
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(cancel)
 	select {
 	case <-s.started:
 	case err := <-ended:
-		ended <- err
+		t.Fatalf("server %s ended before it took jobs: %v", name, err)
+	case <-time.After(time.Minute):
+		t.Fatalf("server %s has not started within a minute", name)
 	}
-	stop = func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("server %s: %v", name, err)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("server %s ended with %v, want no error", name, err)
+			}
+		case <-time.After(time.Minute):
+			t.Errorf("server %s has not ended within a minute", name)
 		}
-		ended <- nil
-	}
+	})
 	t.Cleanup(stop)
 	return stop
 }
 
-// await watches a job until it is in the state.
+// await watches a job until it is in the state, for a minute at most.
 func await(t testing.TB, c *Client, id string, state transfer.State) transfer.Job {
+	t.Helper()
+	return awaitJob(t, c, id, string(state), func(j *transfer.Job) bool { return j.State == state })
+}
+
+// awaitJob watches a job until it is as wanted, for a minute at most.
+func awaitJob(t testing.TB, c *Client, id, want string, is func(*transfer.Job) bool) transfer.Job {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for job, err := range c.Watch(ctx, id) {
+	var job transfer.Job
+	var err error
+	for job, err = range c.Watch(ctx, id) {
 		if err != nil {
-			t.Fatalf("watch: %v", err)
+			t.Fatalf("watch job %s: %v", id, err)
 		}
-		if job.State == state {
+		if is(&job) {
 			return job
 		}
-		if job.State.Terminal() {
-			t.Fatalf("the job is %s (%+v), not %s", job.State, job.Error, state)
+	}
+	t.Fatalf("got a job that is %s (%+v), want %s", job.State, job.Error, want)
+	return transfer.Job{}
+}
+
+// acquire makes an attempt of a job, as soon as the lease of the previous one has lapsed.
+func acquire(t testing.TB, c *Client, id string, timing timing) (a *Attempt) {
+	t.Helper()
+	transfertest.Until(t, "the job has no owner", func() bool {
+		var err error
+		if a, err = c.acquire(t.Context(), id, "w", timing, nil); err != nil {
+			t.Fatal(err)
+		}
+		return a != nil
+	})
+	return a
+}
+
+// withLease is quick with another lease.
+func withLease(lease time.Duration) timing {
+	t := quick
+	t.lease = lease
+	return t
+}
+
+// writeOutcome ends an attempt.
+func writeOutcome(t testing.TB, a *Attempt, outcome error) {
+	t.Helper()
+	if _, err := a.writeOutcome(t.Context(), outcome); err != nil {
+		t.Fatalf("write the outcome %v: %v", outcome, err)
+	}
+}
+
+// succeed is a run that succeeds.
+func succeed(ctx context.Context, _ <-chan struct{}, a *Attempt) error { return awaitLate(ctx, a) }
+
+// awaitLate returns when Redis answers and no bytes of a lost worker can arrive, as a run does
+// before it reads its target for the last time.
+func awaitLate(ctx context.Context, a *Attempt) error {
+	for ctx.Err() == nil {
+		if a.renewLease(ctx) != nil {
+			continue
+		}
+		left, _ := a.lease.Late()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(left):
+		case <-ctx.Done():
 		}
 	}
-	t.Fatal("the watch ended")
-	return transfer.Job{}
+	return context.Cause(ctx)
+}
+
+// receiveOrEnd waits in a run for a signal of the test, or for the end of the run.
+func receiveOrEnd(ctx context.Context, signal <-chan struct{}) error {
+	select {
+	case <-signal:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // entries is n entries from the index on.
@@ -210,5 +280,5 @@ func wantCode(t testing.TB, err error, code transfer.Code) {
 	}
 }
 
-// now is the clock of this host, in ms, which is that of every Redis but those of TestClock.
+// now is the time by this host's clock, in ms. Every Redis of a test but shiftedRedis has it too.
 func now() int64 { return time.Now().UnixMilli() }

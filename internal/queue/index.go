@@ -11,39 +11,41 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// The index is sorted sets of the jobs that have not ended, each by when a service of maintenance looks at the job next (in
-// ms, by Redis' clock). A tick reads only what is due.
+// The index is sorted sets of the jobs that have not ended. The score is when a service of
+// maintenance checks the job next, in ms by Redis' clock. A tick reads only entries that are due.
 //
-// The index lies in other cluster slots than the records, so it is written by commands of its own, and says no more than
-// "look at this job then". Only Enqueue and Retry add jobs. Afterwards a job is in the set of queued or of running jobs at any
-// time, though not always in the one of its state: the service that looks at it moves it, and a look is never more than
-// a lease away. A service changes an entry only if it is still the one that it read, so that it drops no job that was
-// retried meanwhile. What is lost all the same, reindex makes again from the records.
+// The index is in other cluster slots than the records, so no script can change both. An entry
+// therefore means no more than "check this job then". Only Enqueue and Retry add jobs. From then on
+// a job is always in the set of queued or of running jobs, though not always in the one of its
+// state: the service that checks it moves it, at most one lease later. A service changes an entry
+// only if it still has the score that the service read, so it drops no job that was retried
+// meanwhile. reindex restores lost entries from the records.
 const (
 	keyQueued    = "td:queued"    // by when the trigger is checked
-	keyRunning   = "td:running"   // by when the lease may lapse: no later than it does
+	keyRunning   = "td:running"   // by when the lease may lapse, never later
 	keyDeadlines = "td:deadlines" // by deadline, or when it is checked again
 )
 
-// timeInMs is Redis' clock, as now.
+// timeInMs sets the Lua variable now to the time by Redis' clock.
 const timeInMs = redisTime + `
 local now = redisTime()
 `
 
 var (
-	// schedule has maintenance look at jobs. KEYS: a set. ARGV: in how many ms, jobs.
+	// schedule makes jobs due. KEYS: a set. ARGV: in how many ms, jobs.
 	scheduleScript = newScript(timeInMs + `
 for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
 return 'ok'
 `)
 
-	// due is the jobs whose time has come, with their scores. KEYS: a set. ARGV: how many at the most.
+	// due answers the jobs that are due, with their scores. KEYS: a set. ARGV: how many at most.
 	dueScript = newScript(timeInMs + `
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[1])
 `)
 
-	// reschedule changes entries that are still as they were read. KEYS: a set. ARGV: of each job the job, the score that was
-	// read, and in how many ms it is due again, or empty to drop it. It deletes first, for a Redis that is full.
+	// reschedule changes the entries that still have the score that was read. KEYS: a set. ARGV:
+	// for each job its ID, that score, and in how many ms it is due again, or empty to drop it. It
+	// deletes first, because a full Redis refuses ZADD otherwise.
 	rescheduleScript = newScript(timeInMs + `
 for i = 1, #ARGV, 3 do
   local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
@@ -56,16 +58,16 @@ return 'ok'
 `)
 )
 
-// entry is a job in a set whose time has come.
+// entry is a job in a set that is due.
 type entry struct {
 	id    string
 	score string
-	next  time.Duration // when it is due again, from now on; 0: it leaves the set
+	next  time.Duration // after how long it is due again; 0: it leaves the set
 }
 
-// due returns a page of the jobs in a set whose time has come.
-func (c *Client) due(ctx context.Context, set string) ([]entry, error) {
-	list, err := dueScript.Run(ctx, c.rdb, []string{set}, page).StringSlice()
+// dueEntries returns a page of the jobs in a set that are due.
+func (c *Client) dueEntries(ctx context.Context, set string) ([]entry, error) {
+	list, err := dueScript.Run(ctx, c.rdb, []string{set}, pageSize).StringSlice()
 	if err != nil {
 		return nil, failed("list jobs that are due", err)
 	}
@@ -76,7 +78,7 @@ func (c *Client) due(ctx context.Context, set string) ([]entry, error) {
 	return entries, nil
 }
 
-// schedule has the service of a set look at jobs after a while.
+// schedule makes jobs of a set due after the given time.
 func (c *Client) schedule(ctx context.Context, set string, after time.Duration, ids ...string) error {
 	if len(ids) == 0 {
 		return nil
@@ -88,7 +90,7 @@ func (c *Client) schedule(ctx context.Context, set string, after time.Duration, 
 	return failed("index jobs", scheduleScript.Run(ctx, c.rdb, []string{set}, args...).Err())
 }
 
-// reschedule has the service of a set look at jobs again when their entries say.
+// reschedule makes entries of a set due again after their next.
 func (c *Client) reschedule(ctx context.Context, set string, entries []entry) error {
 	var args []any
 	for _, e := range entries {
@@ -101,22 +103,23 @@ func (c *Client) reschedule(ctx context.Context, set string, entries []entry) er
 	return failed("index jobs", rescheduleScript.Run(ctx, c.rdb, []string{set}, args...).Err())
 }
 
-// addToIndex is what Enqueue writes before the record: an entry without a record is dropped, a record without an entry would
-// be lost. With a fingerprint the job becomes the last one of its spec in the same round trip.
+// addToIndex adds a job before its record is written: maintenance drops an entry without a record,
+// but never finds a record without an entry. With a fingerprint the job becomes the last one of its
+// spec in the same round trip.
 func (c *Client) addToIndex(ctx context.Context, r *record, fingerprint string) error {
 	return failed("index the job", c.pipelined(ctx, func(p pipeline) {
 		if fingerprint != "" {
 			p.run(reserveScript, []string{keySpecs}, fingerprint, anyJob, r.id)
 		}
 		p.ZAdd(ctx, keyJobs, redis.Z{Score: float64(r.created.UnixMilli()), Member: r.id})
-		p.run(scheduleScript, []string{keyQueued}, pickUp.Milliseconds(), r.id)
+		p.run(scheduleScript, []string{keyQueued}, pickupTimeout.Milliseconds(), r.id)
 		if r.due != nil {
 			p.ZAdd(ctx, keyDeadlines, redis.Z{Score: float64(r.due.UnixMilli()), Member: r.id})
 		}
 	}))
 }
 
-// removeFromIndex is of jobs that are gone.
+// removeFromIndex removes jobs that have been deleted.
 func (c *Client) removeFromIndex(ctx context.Context, ids []string) error {
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, set := range []string{keyJobs, keyQueued, keyRunning, keyDeadlines} {
@@ -124,22 +127,22 @@ func (c *Client) removeFromIndex(ctx context.Context, ids []string) error {
 		}
 		return nil
 	})
-	return failed("forget jobs", err)
+	return failed("delete jobs", err)
 }
 
 // status is what most services need of a job.
 type status struct {
 	id, worker string
-	state      transfer.State // none: there is no such job; unread: it cannot be read
+	state      transfer.State // none: there is no such job; unreadableState: it cannot be read
 	due        *time.Time
 	now        time.Time     // when it was read, by Redis' clock
-	lease      time.Duration // how long it is held still; 0: it is free
+	lease      time.Duration // until the lease lapses; 0: the job has no owner
 }
 
-// unread is the state of a job whose record cannot be read.
-const unread transfer.State = "unread"
+// unreadableState is the state of a job whose record cannot be read.
+const unreadableState transfer.State = "unreadableState"
 
-func (s *status) late() bool { return s.due != nil && !s.due.After(s.now) }
+func (s *status) overdue() bool { return s.due != nil && !s.due.After(s.now) }
 
 func (c *Client) statuses(ctx context.Context, ids []string) ([]status, error) {
 	found, leases := make([]*redis.SliceCmd, len(ids)), make([]*redis.DurationCmd, len(ids))
@@ -153,16 +156,16 @@ func (c *Client) statuses(ctx context.Context, ids []string) ([]status, error) {
 		return nil
 	})
 	if err != nil && !answered(err) {
-		return nil, failed("look at jobs", err)
+		return nil, failed("read jobs", err)
 	}
 	list := make([]status, len(ids))
 	for i, id := range ids {
 		if err := found[i].Err(); err != nil {
 			if !answered(err) {
-				return nil, failed("look at jobs", err)
+				return nil, failed("read jobs", err)
 			}
 			c.skip(id, unreadable(id, "record", err))
-			list[i] = status{id: id, state: unread}
+			list[i] = status{id: id, state: unreadableState}
 			continue
 		}
 		text := func(field int) string {

@@ -21,7 +21,7 @@ func (c *Client) record(ctx context.Context, id string) (*record, error) {
 		return nil
 	})
 	if err != nil && !answered(err) {
-		return nil, failed("look at job "+id, err)
+		return nil, failed("read job "+id, err)
 	}
 	return readRecord(id, found, timeOf(at))
 }
@@ -34,12 +34,12 @@ func readRecord(id string, found *redis.MapStringStringCmd, at time.Time) (*reco
 	case answered(err):
 		return nil, unreadable(id, "record", err)
 	}
-	return nil, failed("look at job "+id, err)
+	return nil, failed("read job "+id, err)
 }
 
-// records reads many jobs at once. It leaves out those that are gone. Those that cannot be read are
-// reported to Warn and returned as unread.
-func (c *Client) records(ctx context.Context, ids []string) (records []*record, unread []string, err error) {
+// records reads many jobs at once. It leaves out jobs that do not exist. It reports those that
+// cannot be read to Warn, and returns their IDs as skipped.
+func (c *Client) records(ctx context.Context, ids []string) (records []*record, skipped []string, err error) {
 	found := make([]*redis.MapStringStringCmd, len(ids))
 	var at *redis.TimeCmd
 	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -50,7 +50,7 @@ func (c *Client) records(ctx context.Context, ids []string) (records []*record, 
 		return nil
 	})
 	if err != nil && !answered(err) {
-		return nil, nil, failed("look at jobs", err)
+		return nil, nil, failed("read jobs", err)
 	}
 	for i, id := range ids {
 		r, err := readRecord(id, found[i], timeOf(at))
@@ -59,15 +59,15 @@ func (c *Client) records(ctx context.Context, ids []string) (records []*record, 
 			records = append(records, r)
 		case errors.Is(err, errUnreadable):
 			c.skip(id, err)
-			unread = append(unread, id)
+			skipped = append(skipped, id)
 		case transfer.CodeOf(err) != transfer.CodeNotFound:
 			return nil, nil, err
 		}
 	}
-	return records, unread, nil
+	return records, skipped, nil
 }
 
-// Job is one job; CodeNotFound if there is none of that ID.
+// Job returns a job. CodeNotFound: there is none of that ID.
 func (c *Client) Job(ctx context.Context, id string) (transfer.Job, error) {
 	r, err := c.record(ctx, id)
 	if err != nil {
@@ -82,8 +82,8 @@ type Filter struct {
 	Limit  int              // 0: all
 }
 
-// page is how many records are asked for in one round trip.
-const page = 500
+// pageSize is how many records are read in one round trip.
+const pageSize = 500
 
 // Jobs lists jobs, the newest first.
 func (c *Client) Jobs(ctx context.Context, f Filter) ([]transfer.Job, error) {
@@ -103,7 +103,7 @@ func (c *Client) Jobs(ctx context.Context, f Filter) ([]transfer.Job, error) {
 	return jobs, err
 }
 
-// Newest is Jobs; cut reports whether there are more than the limit.
+// Newest is Jobs. cut reports whether there are more jobs than the limit.
 func (c *Client) Newest(ctx context.Context, f Filter) (jobs []transfer.Job, cut bool, err error) {
 	limit := f.Limit
 	if limit > 0 {
@@ -122,7 +122,7 @@ func (c *Client) eachPage(ctx context.Context, do func([]*record) (more bool, er
 	if err != nil {
 		return failed("list jobs", err)
 	}
-	for chunk := range slices.Chunk(ids, page) {
+	for chunk := range slices.Chunk(ids, pageSize) {
 		records, _, err := c.records(ctx, chunk)
 		if err != nil {
 			return err
@@ -142,22 +142,23 @@ func mustJSON(v any) string {
 	return string(text)
 }
 
-// Cancel ends a job that waits, and asks the worker of a running one, which stops within a second or two. What was written
-// stays. CodeInvalid: the job has ended; CodeNotFound: there is none of that ID.
+// Cancel ends a queued job, and asks the worker of a running job to stop, which it does within a
+// second or two. Data that the job has written stays. CodeInvalid: the job has ended. CodeNotFound:
+// there is none of that ID.
 func (c *Client) Cancel(ctx context.Context, id string) (transfer.Job, error) {
 	r, err := c.record(ctx, id)
 	if err != nil {
 		return transfer.Job{}, err // a record that cannot be read stays as it is
 	}
 	answer, r, err := c.move(ctx, cancelMove, id, moveArgs{now: r.at})
-	if err := refused(answer, err, id, "only jobs that have not ended can be canceled"); err != nil {
+	if err := moveError(answer, err, id, "only jobs that have not ended can be canceled"); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), nil
 }
 
-// CancelAll is Cancel of all jobs in the given states, and returns how many were canceled. One that ends meanwhile is not
-// counted.
+// CancelAll cancels all jobs in the given states, and returns how many. It does not count a job
+// that ends meanwhile.
 func (c *Client) CancelAll(ctx context.Context, states []transfer.State) (int, error) {
 	n := 0
 	err := c.eachPage(ctx, func(records []*record) (bool, error) {
@@ -178,14 +179,14 @@ func (c *Client) CancelAll(ctx context.Context, states []transfer.State) (int, e
 	return n, err
 }
 
-// stopPatience is how long Retry waits for a job that is being canceled. It is longer than a lease,
+// stopTimeout is how long Retry waits for a job that is being canceled. It is longer than a lease,
 // so a dead worker does not use it up.
-const stopPatience = time.Minute
+const stopTimeout = time.Minute
 
-// stopped waits for a job that has been canceled to stop.
-func (c *Client) stopped(ctx context.Context, id string) error {
-	limited, cancel := context.WithTimeoutCause(ctx, stopPatience, transfer.Errorf(transfer.CodeWaitTimeout,
-		"its transferd may be away; try again later", "job %s has not stopped after %s", id, stopPatience))
+// awaitStopped waits for a job that has been canceled to stop.
+func (c *Client) awaitStopped(ctx context.Context, id string) error {
+	limited, cancel := context.WithTimeoutCause(ctx, stopTimeout, transfer.Errorf(transfer.CodeWaitTimeout,
+		"its transferd may be away; try again later", "job %s has not stopped within %s", id, stopTimeout))
 	defer cancel()
 	for job, err := range c.Watch(limited, id) {
 		if err != nil {
@@ -198,37 +199,37 @@ func (c *Client) stopped(ctx context.Context, id string) error {
 	return context.Cause(limited)
 }
 
-// Retry queues a job again that failed or was canceled; it goes on where it stopped, with a new
-// deadline. It waits for a job that is being canceled. CodeInvalid: the job is in another state;
-// CodeNotFound: there is none of that ID.
+// Retry queues a job again that failed or was canceled. The job continues where it stopped, with a
+// new deadline. Retry waits for a job that is being canceled. CodeInvalid: the job is in another
+// state. CodeNotFound: there is none of that ID.
 func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 	r, err := c.record(ctx, id)
 	if err != nil {
 		return transfer.Job{}, err
 	}
 	if r.job().Stopping {
-		if err := c.stopped(ctx, id); err != nil {
+		if err := c.awaitStopped(ctx, id); err != nil {
 			return transfer.Job{}, err
 		}
 	}
-	// Before, so that a job that waits is found even if this client ends in the middle.
-	if err := c.schedule(ctx, keyQueued, pickUp, id); err != nil {
+	// First, so that maintenance finds the job even if this client ends in between.
+	if err := c.schedule(ctx, keyQueued, pickupTimeout, id); err != nil {
 		return transfer.Job{}, err
 	}
-	until := due(&r.spec, r.at)
-	answer, r, err := c.move(ctx, retryMove, id, moveArgs{now: r.at, values: []string{"due", dueText(until)}})
-	if err := refused(answer, err, id, "only failed and canceled jobs can be retried"); err != nil {
+	until := deadlineOf(&r.spec, r.at)
+	answer, r, err := c.move(ctx, retryMove, id, moveArgs{now: r.at, values: []string{"due", deadlineText(until)}})
+	if err := moveError(answer, err, id, "only failed and canceled jobs can be retried"); err != nil {
 		return transfer.Job{}, err
 	}
-	// Again, for maintenance may have dropped what was an ended job's entry meanwhile.
+	// Again, because maintenance may have dropped the entry while the job was ended.
 	if err := c.addToIndex(ctx, r, ""); err != nil {
 		return transfer.Job{}, err
 	}
 	return r.job(), c.wakeup.trigger(ctx, r)
 }
 
-// refused makes an error of an answer to a move: ok, or the state that forbids the move.
-func refused(answer string, err error, id, hint string) error {
+// moveError makes an error of an answer to a move: ok, or the state that forbids the move.
+func moveError(answer string, err error, id, hint string) error {
 	switch {
 	case err != nil:
 		return err
@@ -240,7 +241,7 @@ func refused(answer string, err error, id, hint string) error {
 	return nil
 }
 
-// Ledger is what a job that has succeeded moved: its plan, and its chunks with their digests.
+// Ledger returns a job with its checkpoint: plan, progress, and the chunks that are done.
 func (c *Client) Ledger(ctx context.Context, id string) (transfer.Job, transfer.Checkpoint, error) {
 	r, err := c.record(ctx, id)
 	if err != nil {

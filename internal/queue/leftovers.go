@@ -13,7 +13,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// disownScript removes the drive that a job made from the record of a job that failed or was
+// disownScript removes the drive that a job made from its record, if the job failed or was
 // canceled. KEYS: jobKeys. ARGV: the epoch that was read, the plan and the progress without the
 // drive. It answers ok, or why the job keeps its drive.
 var disownScript = newScript(notify + `
@@ -47,22 +47,22 @@ func (c *Client) Disown(ctx context.Context, id string) (bool, error) {
 // WasPruned reports whether a job that left a drive was pruned.
 func (c *Client) WasPruned(ctx context.Context, id string) (bool, error) {
 	is, err := c.rdb.SIsMember(ctx, keyLeft, id).Result()
-	return is, failed("look for pruned jobs", err)
+	return is, failed("read pruned jobs", err)
 }
 
-// Destroyed records that the drive which a pruned job left is gone.
+// Destroyed records that the drive of a pruned job has been destroyed.
 func (c *Client) Destroyed(ctx context.Context, id string) error {
-	return failed("record that a drive is gone", c.rdb.SRem(ctx, keyLeft, id).Err())
+	return failed("record that a drive was destroyed", c.rdb.SRem(ctx, keyLeft, id).Err())
 }
 
-// TimeOf is when a job was made, as its ID says. ok is false if id is not the ID of a job.
+// TimeOf is when a job was made, which is part of its ID. ok is false if id is not the ID of a job.
 func TimeOf(id string) (made time.Time, ok bool) {
 	x, err := xid.FromString(id)
 	return x.Time(), err == nil
 }
 
-// UsersOf is the jobs that have not ended and read or write a drive. A job that has yet to make its
-// drive is not among them. endpoints is the names that jobs may use for the drive's endpoint.
+// UsersOf returns the jobs that have not ended and read or write a drive. It leaves out a job that
+// has yet to make its drive. endpoints is the names that jobs may use for the drive's endpoint.
 func (c *Client) UsersOf(ctx context.Context, endpoints []string, drive string) ([]transfer.Job, error) {
 	var users []transfer.Job
 	err := c.eachPage(ctx, func(records []*record) (bool, error) {
@@ -76,8 +76,8 @@ func (c *Client) UsersOf(ctx context.Context, endpoints []string, drive string) 
 	return users, err
 }
 
-// LocalHolders is the IDs of jobs that run with --local, and so have no record, and that have
-// claimed a drive.
+// LocalHolders returns the IDs of the jobs that have claimed a drive and run with --local, and so
+// have no record.
 func (c *Client) LocalHolders(ctx context.Context, claim transfer.Claim) (jobs []string, err error) {
 	now, err := c.now(ctx)
 	if err != nil {
@@ -87,12 +87,12 @@ func (c *Client) LocalHolders(ctx context.Context, claim transfer.Claim) (jobs [
 		keys := driveKeys(key)
 		writer, err := c.rdb.Get(ctx, keys[0]).Result()
 		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
-			return nil, failed("look who writes drive "+claim.Drive, err)
+			return nil, failed("read the writer of drive "+claim.Drive, err)
 		}
 		since := redis.ZRangeBy{Min: fmt.Sprint(now.UnixMilli()), Max: "+inf"}
 		holders, err := c.rdb.ZRangeByScore(ctx, keys[1], &since).Result()
 		if err != nil {
-			return nil, failed("look who reads drive "+claim.Drive, err)
+			return nil, failed("read the readers of drive "+claim.Drive, err)
 		}
 		for _, holder := range append(holders, writer) {
 			id, _, _ := strings.Cut(holder, " ") // its owner's epoch and token follow

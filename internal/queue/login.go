@@ -11,8 +11,8 @@ type login struct {
 	user, password string
 }
 
-// Relogin makes new connections log in with the user and password of an address. Only these may
-// differ from the address that was dialed. Its errors have CodeInvalid.
+// Relogin makes new connections log in with the user and password of an address. The rest of the
+// address must be the one that was dialed. Its errors have CodeInvalid.
 func (c *Client) Relogin(text string) error {
 	a, err := parseAddress(text)
 	if err == nil {

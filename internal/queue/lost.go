@@ -6,8 +6,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Lost is the running jobs that no worker holds. Maintenance wakes another worker for each, if a
-// transferd runs.
+// Lost returns the running jobs that no worker owns. If a transferd runs, its maintenance makes a
+// trigger for each.
 func (c *Client) Lost(ctx context.Context) (lost []transfer.Job, err error) {
 	err = c.eachPage(ctx, func(records []*record) (bool, error) {
 		var ids []string

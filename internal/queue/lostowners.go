@@ -8,10 +8,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// lostOwners finds jobs whose worker has died, by their leases, and wakes another one for each.
+// lostOwners finds running jobs whose leases have lapsed, and makes a trigger for each.
 //
-// It does not follow the renewals: an entry says when the lease would lapse as it was last looked at, and only then is it
-// looked at again. A renewal moves the end of the lease on, so the look never comes too late.
+// It does not follow renewals. An entry is due when the lease would lapse without any renewal since
+// the last check. Renewals only move the lapse later, so no check is too late.
 type lostOwners struct {
 	client *Client
 	leader *leader
@@ -19,18 +19,18 @@ type lostOwners struct {
 
 // Tick implements service.
 func (l *lostOwners) Tick(ctx context.Context) error {
-	if !l.leader.calm() {
+	if !l.leader.pastGrace() {
 		return nil
 	}
 	for {
-		entries, err := l.client.due(ctx, keyRunning)
+		entries, err := l.client.dueEntries(ctx, keyRunning)
 		if len(entries) == 0 || err != nil {
 			return err
 		}
 		if err := l.check(ctx, entries); err != nil {
 			return err
 		}
-		if len(entries) < page {
+		if len(entries) < pageSize {
 			return nil
 		}
 	}
@@ -50,14 +50,14 @@ func (l *lostOwners) check(ctx context.Context, entries []entry) error {
 		case job.state != transfer.Running:
 		case job.lease > 0:
 			*next = job.lease
-		case job.late(): // deadlines ends it
+		case job.overdue(): // deadlines ends it
 			*next = l.leader.timing.tick
 		default:
 			lost = append(lost, job.id)
 			*next = l.leader.timing.recheck
 		}
 	}
-	if err := l.replace(ctx, lost); err != nil {
+	if err := l.trigger(ctx, lost); err != nil {
 		return err
 	}
 	if err := l.client.schedule(ctx, keyQueued, 0, queued...); err != nil {
@@ -66,14 +66,14 @@ func (l *lostOwners) check(ctx context.Context, entries []entry) error {
 	return l.client.reschedule(ctx, keyRunning, entries)
 }
 
-// replace wakes workers for jobs that have lost theirs.
-func (l *lostOwners) replace(ctx context.Context, lost []string) error {
+// trigger makes triggers for jobs that have lost their workers.
+func (l *lostOwners) trigger(ctx context.Context, lost []string) error {
 	records, _, err := l.client.records(ctx, lost)
 	if err != nil {
 		return err
 	}
 	for _, r := range records {
-		l.leader.log.Info("job has lost its worker", zap.String("job", r.id), zap.String("worker", r.worker))
+		l.leader.log.Info("worker lost", zap.String("job", r.id), zap.String("worker", r.worker))
 	}
 	_, err = l.client.triggerAll(ctx, records)
 	return err

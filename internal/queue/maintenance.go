@@ -9,8 +9,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// A service is one kind of maintenance. The leader calls Tick every few seconds, one service after the other; it does what is
-// due and returns. What it could not do is due again at the next tick.
+// A service is one kind of maintenance. The leader calls Tick of one service after the other every
+// few seconds. Tick does what is due and returns. What it could not do stays due for the next tick.
 type service interface {
 	Tick(ctx context.Context) error
 }
@@ -19,7 +19,7 @@ type service interface {
 type maintenance struct {
 	leader   *leader
 	services []service
-	ticked   chan<- struct{} // gets a signal after a tick as the leader, if it has room; nil but in tests
+	ticked   chan<- struct{} // gets a signal after each tick as the leader, unless it is full; nil outside tests
 }
 
 func newMaintenance(c *Client, name string, t timing, log *zap.Logger) *maintenance {
@@ -49,8 +49,8 @@ func (m *maintenance) run(ctx context.Context) {
 	}
 }
 
-// tick runs each service once, if this server leads. It takes no longer than a leader may be silent: what was asked before
-// an outage of Redis, and is answered after it, must not look as if there had been none.
+// tick runs each service once, if this server leads. It takes no longer than a leadership lasts: a
+// command that was sent before an outage of Redis and answered after it must not hide the outage.
 func (m *maintenance) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, m.leader.timing.leader)
 	defer cancel()

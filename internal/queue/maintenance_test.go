@@ -17,10 +17,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// relay passes bytes to a Redis and back. While its gate is locked it holds them back, as a network that drops packets:
-// nothing is refused, and nothing is answered.
+// relay passes bytes between a client and a Redis. While its gate is locked, it holds them back, as
+// a network that drops packets does: it neither refuses nor answers.
 type relay struct {
 	options Options
 	gate    sync.RWMutex
@@ -68,71 +69,63 @@ func (r *relay) pass(to, from net.Conn) {
 	}
 }
 
-// TestRedisHangs has Redis fall silent, without a connection lost, until all leases have lapsed. The reconciler is back
-// first, and does not take a worker for dead that renews its lease a moment later.
-func TestRedisHangs(t *testing.T) {
+// TestHangingRedisCostsNoWorkerItsJob: Redis hangs, with all connections open, until all leases
+// have lapsed. The leader reaches Redis again before the worker does, and does not count it as
+// lost.
+func TestHangingRedisCostsNoWorkerItsJob(t *testing.T) {
 	r := startRedis(t)
 	c, near, far := dial(t, r.options), startRelay(t, r.options), startRelay(t, r.options)
-	// Only maintenance triggers these two jobs.
-	acquire := func(c *Client, worker string, lease time.Duration) *Attempt {
-		id, timing := enqueue(t, c), quick
-		timing.lease = lease
-		a, err := c.acquire(t.Context(), id, worker, timing, nil)
-		if err != nil || a == nil {
-			t.Fatal(a, err)
-		}
-		if err := c.wakeup.inspector.DeleteTask(transfer.DefaultQueue, id+":0"); err != nil {
+	untriggered := func(c *Client, timing timing) *Attempt { // only maintenance triggers the job
+		a := acquire(t, c, enqueue(t, c), timing)
+		if err := c.wakeup.inspector.DeleteTask(transfer.DefaultQueue, a.Job.ID+":0"); err != nil {
 			t.Fatal(err)
 		}
 		return a
 	}
-	dead, lives := acquire(c, "dead", time.Millisecond), acquire(dial(t, far.options), "lives", quick.lease)
+	dead, lives := untriggered(c, withLease(time.Millisecond)), untriggered(dial(t, far.options), quick)
 	renewing, stopRenewing := context.WithCancelCause(t.Context())
 	var renewal sync.WaitGroup
-	renewal.Go(func() { lives.keepLease(renewing, stopRenewing, zap.NewNop()) })
-	took, ticked := make(chan string, 2), make(chan struct{}, 1)
-	serve(t, dial(t, near.options), "two", func(_ context.Context, _ <-chan struct{}, a *Attempt) error {
-		took <- a.Job.ID
-		return nil
+	renewal.Go(func() { lives.renewPeriodically(renewing, stopRenewing, zap.NewNop()) })
+	started, ticked := make(chan string, 2), make(chan struct{}, 1)
+	serve(t, dial(t, near.options), "two", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+		started <- a.Job.ID
+		return awaitLate(ctx, a)
 	}, func(s *Server) { s.ticked = ticked })
-	if id := <-took; id != dead.Job.ID { // now it takes lapsed leases for deaths
-		t.Fatalf("job %s was taken from a worker that lives", id)
+	// After that its grace period is over.
+	if id := transfertest.Receive(t, started, "job of the lost worker"); id != dead.Job.ID {
+		t.Fatalf("got job %s, want that of the lost worker, %s", id, dead.Job.ID)
 	}
 	near.gate.Lock()
 	far.gate.Lock()
 	awaitLease(t, c, lives.Job.ID, 0)
 	near.gate.Unlock()
 	for range 5 { // the first signal may be from before
-		select {
-		case <-took:
-			t.Error("a job was taken from a worker that lives")
-		case <-ticked:
-		}
+		transfertest.Receive(t, ticked, "tick of the leader")
+	}
+	if len(started) > 0 {
+		t.Error("the leader has given the job of a living worker to another one")
 	}
 	far.gate.Unlock()
 	awaitLease(t, c, lives.Job.ID, 1)
-	if err := lives.writeOutcome(t.Context(), nil); err != nil {
-		t.Error(err)
-	}
+	writeOutcome(t, lives, nil)
 	stopRenewing(nil)
 	renewal.Wait()
 	if job := await(t, c, lives.Job.ID, transfer.Succeeded); job.Attempts != 1 {
-		t.Errorf("the job has %d attempts", job.Attempts)
+		t.Errorf("got %d attempts, want 1", job.Attempts)
 	}
 }
 
-// awaitLease asks Redis, past any relay, until a job has a lease, 1, or none, 0.
+// awaitLease waits until a job has n leases, 0 or 1.
 func awaitLease(t *testing.T, c *Client, id string, n int64) {
 	t.Helper()
-	for began := time.Now(); c.rdb.Exists(t.Context(), leaseKey(id)).Val() != n; {
-		if time.Since(began) > time.Minute {
-			t.Fatalf("the job has not %d leases", n)
-		}
-	}
+	transfertest.Until(t, fmt.Sprintf("the job has %d leases", n), func() bool {
+		return c.rdb.Exists(t.Context(), leaseKey(id)).Val() == n
+	})
 }
 
-// TestStopWhileRedisHangs has jobs hand themselves back at once, though asynq waits for Redis.
-func TestStopWhileRedisHangs(t *testing.T) {
+// TestJobsDrainWhileRedisHangs: a server that stops drains its jobs at once, although asynq waits
+// for Redis.
+func TestJobsDrainWhileRedisHangs(t *testing.T) {
 	r := startRedis(t)
 	c, relay := dial(t, r.options), startRelay(t, r.options)
 	id := enqueue(t, c)
@@ -143,7 +136,7 @@ func TestStopWhileRedisHangs(t *testing.T) {
 		close(drained)
 		return transfer.Errorf(transfer.CodeDrained, "", "stopping")
 	})
-	<-began
+	transfertest.Receive(t, began, "start of the job")
 	relay.gate.Lock()
 	stopped := make(chan struct{})
 	go func() {
@@ -153,41 +146,46 @@ func TestStopWhileRedisHangs(t *testing.T) {
 	select {
 	case <-drained:
 	case <-time.After(2 * time.Second):
-		t.Error("the job was not told")
+		t.Error("the job was not drained within 2 s")
 	}
 	relay.gate.Unlock()
-	<-stopped
+	transfertest.Receive(t, stopped, "end of the server")
 	await(t, c, id, transfer.Queued)
 }
 
-// TestKilledBeforeTakingUp is a worker that was told of a job, and is gone before it has a lease on it.
-func TestKilledBeforeTakingUp(t *testing.T) {
+// TestTriggerOfAKilledWorkerIsReplaced: a worker that is killed after it got a trigger, and before
+// it acquired the job, loses no job.
+func TestTriggerOfAKilledWorkerIsReplaced(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	id := enqueue(t, c)
-	told, over := make(chan struct{}), make(chan struct{})
-	gone := asynq.NewServerFromRedisClient(c.rdb, asynq.Config{
-		Concurrency: 1, Queues: map[string]int{transfer.DefaultQueue: 1}, Logger: asynqLog{zap.NewNop().Sugar()}, ShutdownTimeout: time.Millisecond,
+	delivered, over := make(chan struct{}), make(chan struct{})
+	killed := asynq.NewServerFromRedisClient(c.rdb, asynq.Config{
+		Concurrency: 1, Queues: map[string]int{transfer.DefaultQueue: 1},
+		Logger: asynqLog{zap.NewNop().Sugar()}, ShutdownTimeout: time.Millisecond,
 	})
-	err := gone.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error {
-		close(told)
+	err := killed.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error {
+		close(delivered)
 		<-over
 		return nil
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-told
-	gone.Stop() // its task stays active, for it says that it lives
-	serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil })
+	t.Cleanup(func() {
+		close(over)
+		killed.Shutdown()
+	})
+	transfertest.Receive(t, delivered, "trigger")
+	killed.Stop() // its task stays active, because it still sends heartbeats
+	serve(t, c, "one", succeed)
 	await(t, c, id, transfer.Succeeded)
-	close(over)
-	gone.Shutdown()
 }
 
-// TestManyWithoutTrigger makes new triggers for more jobs than one tick may see to.
-func TestManyWithoutTrigger(t *testing.T) {
+// TestTickMakesOnePageOfTriggers: a tick makes one page of triggers, and the next one makes the
+// rest.
+func TestTickMakesOnePageOfTriggers(t *testing.T) {
 	c := dial(t, startRedis(t).options)
-	const n = page + 20
+	const n = pageSize + 20
 	for range n {
 		enqueue(t, c)
 	}
@@ -196,51 +194,48 @@ func TestManyWithoutTrigger(t *testing.T) {
 	}
 	makeDue(t, c)
 	service := &triggers{client: c, timing: defaultTiming}
-	for i, want := range []int{page, n, n} {
+	for i, want := range []int{pageSize, n, n} {
 		if err := service.Tick(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if info, err := c.wakeup.inspector.GetQueueInfo(transfer.DefaultQueue); err != nil || info.Pending != want {
-			t.Errorf("tick %d: %d triggers, not %d (%v)", i, info.Pending, want, err)
+			t.Errorf("tick %d: got %d triggers (%v), want %d", i, info.Pending, err, want)
 		}
 	}
 }
 
-// TestDeadlineOfALostJob: a deadline ends a job whose worker died, also if no other worker exists.
-func TestDeadlineOfALostJob(t *testing.T) {
+// TestDeadlineEndsALostJob: a deadline ends a job whose worker died, also if no other worker
+// exists.
+func TestDeadlineEndsALostJob(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		spec := newSpec()
-		spec.Queue, spec.Deadline = "served-by-nobody", transfer.Seconds(100*time.Millisecond)
+		spec.Queue, spec.Deadline = "not-served", transfer.Seconds(100*time.Millisecond)
 		job, err := c.Enqueue(t.Context(), spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		short := quick
-		short.lease = time.Millisecond
-		if _, err := c.acquire(t.Context(), job.ID, "dead", short, nil); err != nil {
-			t.Fatal(err)
-		}
-		serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil })
+		acquire(t, c, job.ID, withLease(time.Millisecond)) // dies
+		serve(t, c, "one", succeed)
 		if job := await(t, c, job.ID, transfer.Failed); job.Error.Code != transfer.CodeDeadline {
-			t.Errorf("it failed with %+v", job.Error)
+			t.Errorf("got the error %+v, want %s", job.Error, transfer.CodeDeadline)
 		}
 	})
 }
 
-// count is a go-redis hook that counts commands by name.
-type count struct{ names map[string]int }
+// commandCounter is a go-redis hook that counts commands by name.
+type commandCounter struct{ names map[string]int }
 
-func (c *count) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (c *commandCounter) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (c *count) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (c *commandCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, command redis.Cmder) error {
 		c.names[command.Name()]++
 		return next(ctx, command)
 	}
 }
 
-func (c *count) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (c *commandCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, commands []redis.Cmder) error {
 		for _, command := range commands {
 			c.names[command.Name()]++
@@ -249,7 +244,7 @@ func (c *count) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// TestIdleTickReadsNoJob has 10,000 jobs wait: a tick reads none of them before their time has come.
+// TestIdleTickReadsNoJob: with 10,000 queued jobs, a tick reads no job that is not due.
 func TestIdleTickReadsNoJob(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	const n = 10_000
@@ -267,9 +262,9 @@ func TestIdleTickReadsNoJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	timing := defaultTiming
-	timing.recheck, timing.leader, timing.calm = time.Hour, time.Minute, 0
+	timing.recheck, timing.leader, timing.grace = time.Hour, time.Minute, 0
 	m := newMaintenance(c, "one", timing, zap.NewNop())
-	sent := &count{names: make(map[string]int)}
+	sent := &commandCounter{names: make(map[string]int)}
 	c.rdb.AddHook(sent)
 	tick := func() {
 		t.Helper()
@@ -278,16 +273,16 @@ func TestIdleTickReadsNoJob(t *testing.T) {
 		}
 	}
 	if tick(); sent.names["hgetall"] != n {
-		t.Errorf("the first tick read %d jobs, want %d", sent.names["hgetall"], n)
+		t.Errorf("the first tick: got %d jobs read, want %d", sent.names["hgetall"], n)
 	}
 	clear(sent.names)
-	// The election, and what is due of the three sets.
+	// One script renews the leadership, and three read the entries that are due.
 	if tick(); !maps.Equal(sent.names, map[string]int{"evalsha": 4}) {
-		t.Errorf("an idle tick sent %v, want 4 scripts", sent.names)
+		t.Errorf("an idle tick: got the commands %v, want 4 scripts", sent.names)
 	}
 }
 
-// services is maintenance of a server that has led for long enough, with no tick of its own.
+// services is the maintenance of a server whose grace period is over. The test calls Tick.
 func services(c *Client) (l *lostOwners, d *deadlines, tr *triggers, r *reindex) {
 	led := &leader{client: c, timing: quick, log: zap.NewNop(), since: time.Now().Add(-time.Hour)}
 	return &lostOwners{c, led}, &deadlines{c, led}, &triggers{c, quick}, &reindex{client: c, leader: led}
@@ -303,8 +298,9 @@ func score(t *testing.T, c *Client, set, id string) int64 {
 	return int64(at)
 }
 
-// TestLookFollowsTheLease has a job looked at when its lease would lapse, again if it was renewed, and then found lost.
-func TestLookFollowsTheLease(t *testing.T) {
+// TestLostOwnerIsFoundWhenTheLeaseLapses: a running job is due when its lease would lapse. If the
+// lease was renewed, it is due again later; if not, it gets a trigger.
+func TestLostOwnerIsFoundWhenTheLeaseLapses(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		lost, _, waiting, _ := services(c)
@@ -315,20 +311,15 @@ func TestLookFollowsTheLease(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		long := quick
-		long.lease = time.Hour
 		id := enqueue(t, c)
-		a, err := c.acquire(t.Context(), id, "w", long, nil)
-		if err != nil || a == nil {
-			t.Fatal(a, err)
-		}
+		a := acquire(t, c, id, withLease(time.Hour))
 		if tick(waiting); score(t, c, keyQueued, id) != 0 || score(t, c, keyRunning, id) == 0 {
-			t.Error("a job that runs was not moved to the set of those that run")
+			t.Error("got a running job outside of the set of running jobs")
 		}
 		tick(lost)
-		lapses := now() + long.lease.Milliseconds()
+		lapses := now() + time.Hour.Milliseconds()
 		if at := score(t, c, keyRunning, id); at > lapses || at < lapses-time.Minute.Milliseconds() {
-			t.Errorf("the job is due at %d, want at the end of its lease, %d", at, lapses)
+			t.Errorf("got a job that is due at %d, want at the end of its lease, %d", at, lapses)
 		}
 		if err := c.wakeup.inspector.DeleteTask(transfer.DefaultQueue, id+":0"); err != nil {
 			t.Fatal(err)
@@ -338,22 +329,23 @@ func TestLookFollowsTheLease(t *testing.T) {
 		}
 		tick(lost)
 		if _, err := c.wakeup.inspector.GetTaskInfo(transfer.DefaultQueue, id+":1"); err != nil {
-			t.Errorf("a job that lost its worker has no trigger: %v", err)
+			t.Errorf("got %v, want a trigger for the job that lost its worker", err)
 		}
 		if err := a.renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.release(t.Context()); err != nil {
+		if _, err := a.release(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if tick(lost); score(t, c, keyRunning, id) != 0 || score(t, c, keyQueued, id) == 0 {
-			t.Error("a job that waits was not moved to the set of those that wait")
+			t.Error("got a queued job outside of the set of queued jobs")
 		}
 	})
 }
 
-// TestIndexLost takes all of the index away. Who leads next makes it again, of the jobs that have not ended.
-func TestIndexLost(t *testing.T) {
+// TestNewLeaderRestoresTheIndex: after the index is lost, a leader restores it once, with the jobs
+// that have not ended.
+func TestNewLeaderRestoresTheIndex(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		spec := newSpec()
@@ -379,7 +371,7 @@ func TestIndexLost(t *testing.T) {
 			}
 			if score(t, c, keyQueued, waits.ID) == 0 || score(t, c, keyRunning, runs) == 0 || indexed(t, c, ended) ||
 				score(t, c, keyDeadlines, waits.ID) != waits.Deadline.UnixMilli() {
-				t.Error("the index is not that of the jobs that have not ended")
+				t.Error("got another index than that of the jobs that have not ended")
 			}
 		}
 		if err := c.rdb.Del(t.Context(), keyQueued).Err(); err != nil {
@@ -389,13 +381,14 @@ func TestIndexLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		if indexed(t, c, waits.ID) {
-			t.Error("all records were read again in the same leadership")
+			t.Error("the leader has read all records again, want once per leadership")
 		}
 	})
 }
 
-// TestDeadlineOfARunningJob leaves a job to its worker as long as that lives, and ends it when the worker has died.
-func TestDeadlineOfARunningJob(t *testing.T) {
+// TestDeadlineEndsARunningJobWithoutWorker: maintenance does not end a late job that has a worker,
+// nor in the grace period.
+func TestDeadlineEndsARunningJobWithoutWorker(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	spec := newSpec()
 	spec.Deadline = transfer.Seconds(time.Millisecond)
@@ -403,9 +396,7 @@ func TestDeadlineOfARunningJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, err := c.acquire(t.Context(), job.ID, "w", quick, nil); a == nil || err != nil {
-		t.Fatal(a, err)
-	}
+	acquire(t, c, job.ID, quick)
 	_, late, _, _ := services(c)
 	for _, step := range []struct {
 		since time.Time
@@ -413,7 +404,7 @@ func TestDeadlineOfARunningJob(t *testing.T) {
 		want  transfer.State
 	}{
 		{time.Time{}, false, transfer.Running},
-		{time.Now(), true, transfer.Running}, // that its lease has lapsed says nothing yet
+		{time.Now(), true, transfer.Running}, // in the grace period
 		{time.Time{}, true, transfer.Failed},
 	} {
 		if step.lost {
@@ -427,13 +418,14 @@ func TestDeadlineOfARunningJob(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := c.Job(t.Context(), job.ID); err != nil || got.State != step.want {
-			t.Errorf("the job is %s (%v), want %s", got.State, err, step.want)
+			t.Errorf("got state %s (%v), want %s", got.State, err, step.want)
 		}
 	}
 }
 
-// TestEntryWithoutRecord drops an entry whose record was never made, but not before that may still happen.
-func TestEntryWithoutRecord(t *testing.T) {
+// TestOldEntryWithoutRecordIsDropped: maintenance drops an entry without a record, unless the
+// record may still follow.
+func TestOldEntryWithoutRecordIsDropped(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	_, _, waiting, _ := services(c)
 	for age, want := range map[time.Duration]bool{0: true, 2 * dangling: false} {
@@ -446,7 +438,7 @@ func TestEntryWithoutRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := indexed(t, c, id); got != want {
-			t.Errorf("after %s the entry is there: %v, want %v", age, got, want)
+			t.Errorf("age %s: got an entry: %v, want %v", age, got, want)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func takeLate(t *testing.T, c *Client, r leasetest.Record, ended bool) time.Dura
 	if ended {
 		a.ended = "before"
 	}
-	taken, late, err := c.take(t.Context(), id, a)
+	taken, late, err := c.runAcquire(t.Context(), id, a)
 	if err != nil || taken == nil {
 		t.Fatalf("not taken: %v", err)
 	}
@@ -95,7 +95,7 @@ func TestOwnerOfAnotherRedisRenewsFirst(t *testing.T) {
 	if err := c.rdb.HSet(t.Context(), recordKey(a.Job.ID), "redis", "another").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.finish(t.Context(), succeedMove); err != nil {
+	if _, err := a.finish(t.Context(), succeedMove); err != nil {
 		t.Fatal(err)
 	}
 	if job, err := c.Job(t.Context(), a.Job.ID); err != nil || job.State != transfer.Running {
@@ -108,7 +108,7 @@ func TestOwnerOfAnotherRedisRenewsFirst(t *testing.T) {
 	if left, unclean := a.Lease().Late(); !unclean || left < want-10*time.Second || left > want {
 		t.Errorf("got a wait of %s, want %s less the time since this Redis was started", left, want)
 	}
-	if err := a.finish(t.Context(), succeedMove); err != nil {
+	if _, err := a.finish(t.Context(), succeedMove); err != nil {
 		t.Fatal(err)
 	}
 	if job, err := c.Job(t.Context(), a.Job.ID); err != nil || job.State != transfer.Succeeded {

@@ -8,31 +8,31 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// move is a change of a job's record. Redis carries out the first of its rules that applies; if none does, the record stays
-// as it is.
+// move is a change of a job's record. A script applies the first of its rules that matches the
+// record. If none matches, the record does not change.
 type move struct {
 	name  string
-	owner bool // only the job's owner may ask for it: the caller's epoch and token must be the job's
+	owner bool // only the job's owner may make it: the caller's epoch and token must be the job's
 	rules []rule
 	text  string // rules as JSON
 }
 
-// rule is a row in the table of moves: when it applies, and what it changes.
+// rule is a row in the table of moves: when it matches, and what it changes.
 type rule struct {
 	From      transfer.State `json:"from"`
 	IfLease   string         `json:"if_lease,omitempty"`   // held or free; empty: either
 	IfCancel  bool           `json:"if_cancel,omitempty"`  // its worker has been asked to stop
 	IfDue     bool           `json:"if_due,omitempty"`     // its deadline has passed
-	IfCrashes int            `json:"if_crashes,omitempty"` // at least so many workers have died under it without progress
+	IfCrashes int            `json:"if_crashes,omitempty"` // at least so many workers died without progress
 
 	To      transfer.State `json:"to"`
-	Lease   string         `json:"lease,omitempty"`    // take or end; empty: it stays as it is
-	Delete  fields         `json:"delete,omitempty"`   // deleted before any is set
-	Set     fields         `json:"set,omitempty"`      // take the caller's values; times that of the move, cancel 1
-	SetOnce fields         `json:"set_once,omitempty"` // Set, unless the record has them
-	Zero    fields         `json:"zero,omitempty"`     // become 0
-	Error   string         `json:"error,omitempty"`    // the field error takes this value
-	Add     add            `json:"add,omitempty"`      // are increased by so much
+	Lease   string         `json:"lease,omitempty"`    // grant or revoke; empty: no change
+	Delete  fields         `json:"delete,omitempty"`   // deletes these before it sets any
+	Set     fields         `json:"set,omitempty"`      // to the caller's values; times: now; cancel: 1
+	SetOnce fields         `json:"set_once,omitempty"` // as Set, unless the record has them
+	Zero    fields         `json:"zero,omitempty"`     // sets these to 0
+	Error   string         `json:"error,omitempty"`    // sets the field error to this
+	Add     add            `json:"add,omitempty"`      // adds these numbers
 }
 
 type (
@@ -44,81 +44,86 @@ const (
 	none transfer.State = "none" // the state of a job that has no record
 
 	held = "held"
-	free = "free" // of a running job: it has lost its worker
+	free = "free" // a running job with a free lease has lost its worker
 
-	take = "take"
-	end  = "end"
+	grant  = "grant"
+	revoke = "revoke"
 )
 
 // maxCrashes is how many workers may die under a job without progress in between.
 const maxCrashes = 5
 
 var (
-	failureCanceled = mustJSON(transfer.Failure{Code: transfer.CodeCanceled, Message: "canceled", Hint: "transferctl jobs retry continues it"})
-	failureLost     = mustJSON(transfer.Failure{
+	failureCanceled = mustJSON(transfer.Failure{
+		Code: transfer.CodeCanceled, Message: "canceled", Hint: "transferctl jobs retry continues it",
+	})
+	failureLost = mustJSON(transfer.Failure{
 		Code: transfer.CodeWorkerLost, Message: fmt.Sprintf("%d workers died while they ran this job", maxCrashes+1),
 		Hint: "look for what ended them (out of memory?), then transferctl jobs retry continues it",
 	})
-	errDue     = transfer.Errorf(transfer.CodeDeadline, "transferctl jobs retry continues it, with as much time again", "the job has not ended by its deadline")
+	errDue = transfer.Errorf(transfer.CodeDeadline,
+		"transferctl jobs retry continues it, with as much time again", "the job has not ended by its deadline")
 	failureDue = mustJSON(transfer.FailureOf(errDue))
 )
 
-// newOwner is the fields that say who has the job.
+// newOwner is the fields that identify the owner.
 var newOwner = fields{"worker", "owner", "home"}
 
-// The table of moves. An owner that hands the job over or ends it deletes lapse (fencing.go). A
-// move that takes a job from its owner raises the epoch, which fences the owner. A full Redis
-// refuses a script at its first command that needs memory, unless the script has deleted something
-// before. So each move that ends a job first deletes a lease or a field, even one that does not
-// exist.
+// The table of moves. An owner that releases or ends the job deletes lapse (fencing.go). A move
+// that takes a job from its owner raises the epoch, which fences the owner. A full Redis refuses a
+// script at its first command that needs memory, unless the script has deleted something before. So
+// each move that ends a job first deletes a lease or a field, even one that does not exist.
 var (
 	createMove = newMove("create", rule{From: none, To: transfer.Queued,
 		Set: fields{"spec", "created", "due"}, Zero: fields{"epoch", "attempts", "crashes"}})
 
 	acquireMove = newMove("acquire",
-		rule{From: transfer.Queued, To: transfer.Running, Lease: take,
+		rule{From: transfer.Queued, To: transfer.Running, Lease: grant,
 			Set: newOwner, SetOnce: fields{"started"}, Add: add{"epoch": 1, "attempts": 1}},
 		rule{From: transfer.Running, IfLease: free, IfCancel: true, To: transfer.Canceled,
 			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}},
 		rule{From: transfer.Running, IfLease: free, IfCrashes: maxCrashes, To: transfer.Failed,
 			Set: fields{"finished"}, Error: failureLost, Add: add{"epoch": 1, "crashes": 1}},
-		rule{From: transfer.Running, IfLease: free, To: transfer.Running, Lease: take,
+		rule{From: transfer.Running, IfLease: free, To: transfer.Running, Lease: grant,
 			Set: newOwner, Add: add{"epoch": 1, "attempts": 1, "crashes": 1}})
 
-	// Asked again after an answer that was lost, these find the state that they made.
-	succeedMove = newOwnerMove("succeed", rule{From: transfer.Running, To: transfer.Succeeded, Lease: end,
+	// If the answer is lost and the owner tries again, these answer the state that they made.
+	succeedMove = newOwnerMove("succeed", rule{From: transfer.Running, To: transfer.Succeeded, Lease: revoke,
 		Delete: fields{"cancel", "error", "lapse", "late"}, Set: fields{"finished"}})
-	failMove = newOwnerMove("fail", rule{From: transfer.Running, To: transfer.Failed, Lease: end,
+	failMove = newOwnerMove("fail", rule{From: transfer.Running, To: transfer.Failed, Lease: revoke,
 		Delete: fields{"cancel", "lapse"}, Set: fields{"finished", "error"}})
-	stopMove = newOwnerMove("stop", rule{From: transfer.Running, To: transfer.Canceled, Lease: end,
+	stopMove = newOwnerMove("stop", rule{From: transfer.Running, To: transfer.Canceled, Lease: revoke,
 		Delete: fields{"cancel", "lapse"}, Set: fields{"finished"}, Error: failureCanceled})
 
 	// release does not count the attempt.
 	releaseMove = newOwnerMove("release",
-		rule{From: transfer.Running, IfCancel: true, To: transfer.Canceled, Lease: end,
+		rule{From: transfer.Running, IfCancel: true, To: transfer.Canceled, Lease: revoke,
 			Delete: fields{"cancel", "lapse"}, Set: fields{"finished"}, Error: failureCanceled},
-		rule{From: transfer.Running, To: transfer.Queued, Lease: end,
+		rule{From: transfer.Running, To: transfer.Queued, Lease: revoke,
 			Delete: fields{"lapse"}, Add: add{"attempts": -1}})
 
-	// cancel asks the worker of a job that has one.
+	// cancel asks the worker of a job that has one to stop.
 	cancelMove = newMove("cancel",
-		rule{From: transfer.Running, IfLease: held, To: transfer.Running, Delete: fields{"cancel"}, Set: fields{"cancel"}},
+		rule{From: transfer.Running, IfLease: held, To: transfer.Running,
+			Delete: fields{"cancel"}, Set: fields{"cancel"}},
 		rule{From: transfer.Running, To: transfer.Canceled,
 			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}},
 		rule{From: transfer.Queued, To: transfer.Canceled,
 			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}})
 
 	expireMove = newMove("expire",
-		rule{From: transfer.Queued, IfDue: true, To: transfer.Failed, Lease: end,
+		rule{From: transfer.Queued, IfDue: true, To: transfer.Failed, Lease: revoke,
 			Set: fields{"finished"}, Error: failureDue, Add: add{"epoch": 1}},
-		rule{From: transfer.Running, IfLease: free, IfDue: true, To: transfer.Failed, Lease: end,
+		rule{From: transfer.Running, IfLease: free, IfDue: true, To: transfer.Failed, Lease: revoke,
 			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureDue, Add: add{"epoch": 1}})
 
 	retryMove = newMove("retry",
 		rule{From: transfer.Failed, To: transfer.Queued,
-			Delete: fields{"error", "finished", "cancel"}, Set: fields{"due"}, Zero: fields{"crashes"}, Add: add{"epoch": 1}},
+			Delete: fields{"error", "finished", "cancel"}, Set: fields{"due"},
+			Zero: fields{"crashes"}, Add: add{"epoch": 1}},
 		rule{From: transfer.Canceled, To: transfer.Queued,
-			Delete: fields{"error", "finished", "cancel"}, Set: fields{"due"}, Zero: fields{"crashes"}, Add: add{"epoch": 1}})
+			Delete: fields{"error", "finished", "cancel"}, Set: fields{"due"},
+			Zero: fields{"crashes"}, Add: add{"epoch": 1}})
 )
 
 func newMove(name string, rules ...rule) *move {
@@ -131,16 +136,16 @@ func newOwnerMove(name string, rules ...rule) *move {
 	return m
 }
 
-// notify wakes those who watch the job.
+// notify wakes the clients that watch the job.
 const notify = `
 local function notify() redis.call('XADD', KEYS[4], 'MAXLEN', '~', '256', '*', 'e', '1') end
 `
 
-// moveScript carries a move out. KEYS: jobKeys. ARGV: the rules, the caller's epoch or empty for a
-// move that is not the owner's, its token, now, the lease in ms, for how long after a lapse bytes
-// may arrive in ms, the token of an owner whose process has provably ended, 1 for an answer with
-// the record, then fields and their values. It answers ok and, if asked, the record and for how
-// many ms bytes of lost owners may arrive; or why the record does not change: fenced, or the job's
+// moveScript makes a move. KEYS: jobKeys. ARGV: the rules; the caller's epoch, empty for a move
+// that others than the owner may make; its token; now; the lease in ms; how long bytes may arrive
+// after a lapse, in ms; the token of an owner whose process has provably ended; 1 for an answer
+// with the record; then fields and their values. It answers ok, and with the record also how many
+// ms bytes of lost owners may arrive; or why the record does not change: fenced, or the job's
 // state.
 var moveScript = newScript(notify + `
 local rules, epoch, token, now, reply = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[8]
@@ -155,11 +160,11 @@ local function set(field, value)
   changes[#changes + 1] = field
   changes[#changes + 1] = value
 end
-` + thisRedis + takeLease + `
+` + thisRedis + grantLease + `
 local holder = redis.call('EXISTS', KEYS[3]) == 1 and 'held' or 'free'
 if epoch ~= '' and state ~= 'none'
   and (get('epoch') ~= epoch or (get('owner') or '') ~= token) then return {'fenced'} end
--- An owner that has not renewed the lease at this Redis does not know how long bytes may arrive.
+-- An owner must first renew the lease at this Redis: the answer has how long bytes may arrive.
 local run = epoch ~= '' and state == 'running' and thisRedis() or ''
 if run ~= '' and get('redis') ~= run then return {'fenced'} end
 
@@ -172,7 +177,7 @@ local function applies(rule)
 end
 
 local function apply(rule)
-  if rule.lease == 'end' then redis.call('DEL', KEYS[3]) end
+  if rule.lease == 'revoke' then redis.call('DEL', KEYS[3]) end
   if rule.delete then redis.call('HDEL', KEYS[1], unpack(rule.delete)) end
   set('state', rule.to)
   for _, field in ipairs(rule.set or {}) do set(field, values[field]) end
@@ -181,7 +186,7 @@ local function apply(rule)
   if state == 'none' then set('redis', (thisRedis())) end
   for field, n in pairs(rule.add or {}) do set(field, string.format('%d', get(field) + n)) end
   if rule.error then set('error', rule.error) end
-  if rule.lease == 'take' then takeLease(token, lease, wait, ended) end
+  if rule.lease == 'grant' then grantLease(token, lease, wait, ended) end
   redis.call('HSET', KEYS[1], unpack(changes))
   notify()
 end
@@ -190,19 +195,19 @@ for _, rule in ipairs(rules) do
   if applies(rule) then
     apply(rule)
     if reply ~= '1' then return {'ok'} end
-    return {'ok', redis.call('HGETALL', KEYS[1]), lateFor()}
+    return {'ok', redis.call('HGETALL', KEYS[1]), lateLeft()}
   end
 end
 return {state}
 `)
 
-// moveArgs is what a caller of a move passes.
+// moveArgs is the arguments of a move. lease, late and ended are for moves that grant a lease.
 type moveArgs struct {
-	now    time.Time     // by Redis' clock; zero: it is asked
+	now    time.Time     // by Redis' clock; zero: the move reads it
 	owner  owner         // the caller, or the new owner
-	lease  time.Duration // of a move that takes one
-	late   time.Duration // likewise: for how long after a lease has lapsed bytes of its owner may arrive
-	ended  string        // likewise: the token of an owner whose process has provably ended; may be empty
+	lease  time.Duration // how long the lease lasts
+	late   time.Duration // how long after a lapse bytes of the owner may arrive
+	ended  string        // the token of an owner whose process has provably ended; may be empty
 	values []string      // fields and their values
 }
 
@@ -225,26 +230,27 @@ func (m *move) args(a *moveArgs, reply bool) []any {
 	return list
 }
 
-// ok is the answer to a move that was carried out. Others are fenced, and the state that forbids the move.
+// ok is the answer of a script that did its work. Other answers to a move are fenced, and the state
+// that forbids the move.
 const ok = "ok"
 
-// move carries a move out and returns the record as it is now; nil unless the answer is ok.
+// move makes a move and returns the record after it; nil unless the answer is ok.
 func (c *Client) move(ctx context.Context, m *move, id string, a moveArgs) (answer string, r *record, err error) {
-	answer, r, _, err = c.carryOut(ctx, m, id, a)
+	answer, r, _, err = c.runMove(ctx, m, id, a)
 	return answer, r, err
 }
 
-// take carries acquireMove out. It returns the record if this worker now has the job, and for how
-// many ms bytes of lost owners may arrive; empty: no owner was lost.
-func (c *Client) take(ctx context.Context, id string, a moveArgs) (r *record, late string, err error) {
-	_, r, late, err = c.carryOut(ctx, acquireMove, id, a)
+// runAcquire makes acquireMove. It returns the record if this worker now owns the job, and how many
+// ms bytes of lost owners may arrive; empty: no owner was lost.
+func (c *Client) runAcquire(ctx context.Context, id string, a moveArgs) (r *record, late string, err error) {
+	_, r, late, err = c.runMove(ctx, acquireMove, id, a)
 	if r != nil && r.state != transfer.Running {
 		r = nil
 	}
 	return r, late, err
 }
 
-func (c *Client) carryOut(
+func (c *Client) runMove(
 	ctx context.Context, m *move, id string, a moveArgs,
 ) (answer string, r *record, late string, err error) {
 	if a.now.IsZero() {
@@ -271,7 +277,7 @@ func (c *Client) carryOut(
 	return answer, r, late, err
 }
 
-// moveAll carries a move out on many jobs at once and returns the answers.
+// moveAll makes a move of many jobs at once and returns the answers.
 func (c *Client) moveAll(ctx context.Context, m *move, ids []string, a moveArgs) ([]string, error) {
 	if len(ids) == 0 {
 		return nil, nil

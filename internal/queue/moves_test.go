@@ -12,9 +12,11 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-var allMoves = []*move{createMove, acquireMove, succeedMove, failMove, stopMove, releaseMove, cancelMove, expireMove, retryMove}
+var allMoves = []*move{
+	createMove, acquireMove, succeedMove, failMove, stopMove, releaseMove, cancelMove, expireMove, retryMove,
+}
 
-// situation is all of a job on which a move may depend.
+// situation is everything on which a move may depend.
 type situation struct {
 	state             transfer.State
 	held, cancel, due bool
@@ -22,11 +24,13 @@ type situation struct {
 	fenced            string // why the caller is not the owner: epoch, token or redis; empty: it is
 }
 
-// situations is every combination.
+// situations returns all combinations.
 func situations() []situation {
 	list := []situation{{state: none}, {state: none, fenced: "epoch"}}
 	both := []bool{false, true}
-	for _, state := range []transfer.State{transfer.Queued, transfer.Running, transfer.Succeeded, transfer.Failed, transfer.Canceled} {
+	for _, state := range []transfer.State{
+		transfer.Queued, transfer.Running, transfer.Succeeded, transfer.Failed, transfer.Canceled,
+	} {
 		for _, held := range both {
 			for _, cancel := range both {
 				for _, due := range both {
@@ -54,9 +58,10 @@ func (s *situation) record() map[string]string {
 		due = time.Now().Add(-time.Minute)
 	}
 	h := map[string]string{
-		"spec": mustJSON(newSpec()), "state": string(s.state), "epoch": strconv.Itoa(testEpoch), "attempts": "4", "crashes": strconv.Itoa(s.crashes),
-		"worker": "before", "created": "1", "started": "2", "due": strconv.FormatInt(due.UnixMilli(), 10), "plan": "{}", "farthest": "40",
-		"owner": "before", "home": "before", "lapse": "4", "late": "5",
+		"spec": mustJSON(newSpec()), "state": string(s.state), "epoch": strconv.Itoa(testEpoch),
+		"attempts": "4", "crashes": strconv.Itoa(s.crashes), "farthest": "40", "plan": "{}",
+		"created": "1", "started": "2", "due": strconv.FormatInt(due.UnixMilli(), 10),
+		"worker": "before", "owner": "before", "home": "before", "lapse": "4", "late": "5",
 	}
 	if s.state.Terminal() {
 		h["finished"], h["error"] = "3", failureLost
@@ -67,7 +72,7 @@ func (s *situation) record() map[string]string {
 	return h
 }
 
-// values is what the callers of moves pass, with what the script adds.
+// values is the values that the callers of moves pass, and those that the script adds.
 var values = map[string]string{
 	"spec": mustJSON(newSpec()), "due": "99", "worker": "w", "owner": "w's", "home": "boot",
 	"error": failureDue, "cancel": "1", "created": "now", "started": "now", "finished": "now",
@@ -79,21 +84,24 @@ func (s *situation) isFenced(m *move) bool {
 	return m.owner && s.fenced != "" && s.state != none && (s.fenced != "redis" || s.state == transfer.Running)
 }
 
-// rule is the rule that applies to a move in the situation; nil: none.
+// rule returns the rule of a move that matches the situation; nil: none.
 func (s *situation) rule(m *move) *rule {
 	if s.isFenced(m) {
 		return nil
 	}
 	for i, r := range m.rules {
 		owner := map[bool]string{true: held, false: free}[s.held]
-		if r.From == s.state && (r.IfLease == "" || r.IfLease == owner) && (!r.IfCancel || s.cancel) && (!r.IfDue || s.due) && s.crashes >= r.IfCrashes {
+		matches := r.From == s.state && (r.IfLease == "" || r.IfLease == owner) &&
+			(!r.IfCancel || s.cancel) && (!r.IfDue || s.due) && s.crashes >= r.IfCrashes
+		if matches {
 			return &m.rules[i]
 		}
 	}
 	return nil
 }
 
-// want is what the table says of a move: the answer, the record and whether there is a lease after it.
+// want returns the effect of a move by the table: the answer, the record, and whether the job has a
+// lease after it.
 func (s *situation) want(m *move, before map[string]string) (answer string, after map[string]string, lease bool) {
 	r := s.rule(m)
 	switch {
@@ -125,11 +133,11 @@ func (s *situation) want(m *move, before map[string]string) (answer string, afte
 		old, _ := strconv.Atoi(after[field])
 		after[field] = strconv.Itoa(old + n)
 	}
-	return ok, after, map[string]bool{take: true, end: false, "": s.held}[r.Lease]
+	return ok, after, map[string]bool{grant: true, revoke: false, "": s.held}[r.Lease]
 }
 
-// try carries a move out in the situation and reports what is not as the table says.
-func (s *situation) try(t *testing.T, c *Client, m *move) {
+// check makes a move in the situation and compares its effect with the table.
+func (s *situation) check(t *testing.T, c *Client, m *move) {
 	t.Helper()
 	id, before := fmt.Sprintf("%s-%+v", m.name, *s), s.record()
 	run, err := c.rdb.Eval(t.Context(), thisRedis+"return (thisRedis())", nil).Text()
@@ -174,12 +182,12 @@ func (s *situation) try(t *testing.T, c *Client, m *move) {
 	for field, value := range wantRecord {
 		if value == "now" {
 			if at, _ := strconv.ParseInt(got[field], 10, 64); at < began || at > now() {
-				t.Errorf("%s: %s is %s, want the time of the move", id, field, got[field])
+				t.Errorf("%s: got %s %s, want the time of the move", id, field, got[field])
 			}
 			wantRecord[field] = got[field]
 		}
 	}
-	if r := s.rule(m); r != nil && r.Lease == take { // TestTakeover has what they are
+	if r := s.rule(m); r != nil && r.Lease == grant { // TestTakeoverEqualsTheModel checks these
 		for _, field := range []string{"lapse", "late", "redis"} {
 			wantRecord[field] = got[field]
 		}
@@ -189,15 +197,16 @@ func (s *situation) try(t *testing.T, c *Client, m *move) {
 	}
 	lease := c.rdb.Exists(t.Context(), leaseKey(id)).Val() == 1
 	if answer != wantAnswer || !maps.Equal(got, wantRecord) || lease != wantLease {
-		t.Errorf("%s:\ngot  %s, lease %v, %v\nwant %s, lease %v, %v", id, answer, lease, got, wantAnswer, wantLease, wantRecord)
+		t.Errorf("%s:\ngot  %s, lease %v, %v\nwant %s, lease %v, %v",
+			id, answer, lease, got, wantAnswer, wantLease, wantRecord)
 	}
 	events, wantEvents := c.rdb.XLen(t.Context(), eventsKey(id)).Val(), map[bool]int64{true: 1}[answer == ok]
 	if (r != nil) != (answer == ok) || r != nil && string(r.state) != got["state"] || events != wantEvents {
-		t.Errorf("%s: the answer has the record %+v, and %d watchers' events; want it as it is, and %d", id, r, events, wantEvents)
+		t.Errorf("%s: got the record %+v and %d events, want that of Redis and %d", id, r, events, wantEvents)
 	}
 }
 
-// TestMoveTable tries every move in every situation: the record changes as the table says, or not at all.
+// TestMoveTable: every move in every situation changes the record as the table says, or not at all.
 func TestMoveTable(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) Options{
 		"redis": func(t *testing.T) Options { return startRedis(t).options },
@@ -213,14 +222,14 @@ func TestMoveTable(t *testing.T) {
 				applied := make(map[*rule]bool)
 				for _, s := range situations() {
 					if s.fenced == "redis" && name == "memory" {
-						continue // it does not say which Redis it is
+						continue // it has no run_id
 					}
-					s.try(t, c, m)
+					s.check(t, c, m)
 					applied[s.rule(m)] = true
 				}
 				for i := range m.rules {
 					if !applied[&m.rules[i]] {
-						t.Errorf("%s: rule %d applies in no situation", m.name, i)
+						t.Errorf("%s: rule %d matches in no situation", m.name, i)
 					}
 				}
 			}

@@ -10,11 +10,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestRedisRestarts kills Redis under a job that runs. The job goes on, nobody takes it, and its end is written when
-// Redis is back.
-func TestRedisRestarts(t *testing.T) {
+// TestRunningJobSurvivesARestartOfRedis: while Redis is down, a running job continues, and its
+// worker keeps it. Its outcome is written when Redis answers again.
+func TestRunningJobSurvivesARestartOfRedis(t *testing.T) {
 	r := startRedis(t)
 	c := dial(t, r.options)
 	id := enqueue(t, c)
@@ -26,50 +27,35 @@ func TestRedisRestarts(t *testing.T) {
 			return err
 		}
 		close(saved)
-		<-killed
+		if err := receiveOrEnd(ctx, killed); err != nil {
+			return err
+		}
 		err := a.Save(ctx, &transfer.Checkpoint{Entries: entries(3, 3)})
 		wantCode(t, err, transfer.CodeUnreachable)
 		close(refused)
-		<-back
-		return untilNoneIsLate(ctx, a)
+		if err := receiveOrEnd(ctx, back); err != nil {
+			return err
+		}
+		return awaitLate(ctx, a)
 	})
-	<-saved
+	transfertest.Receive(t, saved, "first save")
 	r.kill()
 	close(killed)
-	<-refused
+	transfertest.Receive(t, refused, "refused save")
 	r.start()
 	close(back)
 	if job := await(t, c, id, transfer.Succeeded); job.Attempts != 1 || runs.Load() != 1 {
-		t.Errorf("the job ran %d times, and has %d attempts", runs.Load(), job.Attempts)
+		t.Errorf("got %d runs and %d attempts, want 1 each", runs.Load(), job.Attempts)
 	}
 	if _, at, err := c.Ledger(t.Context(), id); err != nil || len(at.Entries) != 3 {
-		t.Errorf("what was acknowledged is %d entries, %v", len(at.Entries), err)
+		t.Errorf("got %d entries (%v), want the 3 that were acknowledged", len(at.Entries), err)
 	}
 }
 
-// untilNoneIsLate returns when Redis answers and no bytes of a lost worker can arrive, as a run does
-// before it reads its target for the last time.
-func untilNoneIsLate(ctx context.Context, a *Attempt) error {
-	for ctx.Err() == nil {
-		if a.renewLease(ctx) != nil {
-			continue
-		}
-		left, _ := a.lease.Late()
-		if left == 0 {
-			return nil
-		}
-		select {
-		case <-time.After(left):
-		case <-ctx.Done():
-		}
-	}
-	return context.Cause(ctx)
-}
-
-// TestRestartAtTheEndIsRunAgain: Redis is restarted while a run ends well. The job does not succeed
-// by that run, because the Redis before may have given it to another worker; the next run knows.
-// The attempt counts once, and no other job has the drive in between. A job that fails, or writes
-// nothing, ends at once.
+// TestRestartAtTheEndIsRunAgain: if Redis restarts while a run succeeds, the job is released,
+// because the previous Redis may have given it to another worker. The next run waits for late
+// bytes. The two runs count as one attempt, and no other job can claim the drive in between. A job
+// that fails, or writes nothing, ends at once.
 func TestRestartAtTheEndIsRunAgain(t *testing.T) {
 	clone := transfer.NewSpec(transfer.Clone, transfer.Ref{Endpoint: "zrh", Drive: "d"}, transfer.Ref{Endpoint: "zrh"})
 	for name, tc := range map[string]struct {
@@ -99,9 +85,9 @@ func TestRestartAtTheEndIsRunAgain(t *testing.T) {
 					return tc.fails
 				}
 				if _, unclean := a.lease.Late(); !unclean {
-					t.Error("the second run does not know of the restart")
+					t.Error("the second run: got no late bytes, want some after the restart")
 				}
-				if err := untilNoneIsLate(ctx, a); err != nil {
+				if err := awaitLate(ctx, a); err != nil {
 					return err
 				}
 				_, err := c.Claims("other").Claim(ctx, driveOf("n", "zrh"))
@@ -119,9 +105,9 @@ func TestRestartAtTheEndIsRunAgain(t *testing.T) {
 	}
 }
 
-// TestRedisAwayForLong keeps Redis away for longer than a lease lasts. The worker that runs the job keeps it, though
-// another is there too.
-func TestRedisAwayForLong(t *testing.T) {
+// TestWorkerKeepsItsJobInALongOutage: Redis is away for longer than a lease lasts. The worker keeps
+// its job, although another worker could take it.
+func TestWorkerKeepsItsJobInALongOutage(t *testing.T) {
 	r := startRedis(t)
 	c := dial(t, r.options)
 	id := enqueue(t, c)
@@ -129,31 +115,26 @@ func TestRedisAwayForLong(t *testing.T) {
 	for _, name := range []string{"one", "two"} {
 		serve(t, c, name, func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
 			began <- name
-			select {
-			case <-over:
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			if err := receiveOrEnd(ctx, over); err != nil {
+				return err
 			}
+			return awaitLate(ctx, a)
 		})
 	}
-	<-began
+	transfertest.Receive(t, began, "start of the job")
 	r.kill()
-	lapsed := time.After(2 * quick.lease)
-	<-lapsed
+	<-time.After(2 * quick.lease) // the outage lasts this long
 	r.start()
-	// When the lease is there again, whoever is to take lapsed ones for deaths has looked.
-	for c.rdb.Exists(t.Context(), leaseKey(id)).Val() == 0 {
-	}
+	awaitLease(t, c, id, 1) // its worker has renewed it
 	close(over)
 	if job := await(t, c, id, transfer.Succeeded); job.Attempts != 1 || len(began) > 0 {
-		t.Errorf("the job has %d attempts", job.Attempts)
+		t.Errorf("got %d attempts and %d more starts, want 1 and none", job.Attempts, len(began))
 	}
 }
 
-// TestStopWithoutRedis stops a server whose Redis is away for good. It cannot hand its job back, which another takes up when
-// the lease has lapsed.
-func TestStopWithoutRedis(t *testing.T) {
+// TestServerStopsWithoutRedis: a server can stop while Redis is away. It cannot release its job,
+// and another server takes the job when the lease has lapsed.
+func TestServerStopsWithoutRedis(t *testing.T) {
 	r := startRedis(t)
 	c := dial(t, r.options)
 	id := enqueue(t, c)
@@ -174,18 +155,18 @@ func TestStopWithoutRedis(t *testing.T) {
 	select {
 	case err := <-ended:
 		if err != nil {
-			t.Error(err)
+			t.Errorf("got %v, want no error", err)
 		}
 	case <-time.After(30 * time.Second):
-		t.Fatal("the server does not stop without Redis")
+		t.Fatal("the server has not stopped within 30 s")
 	}
 	r.start()
-	serve(t, c, "two", func(context.Context, <-chan struct{}, *Attempt) error { return nil })
+	serve(t, c, "two", succeed)
 	await(t, c, id, transfer.Succeeded)
 }
 
-// TestRedisFull tells what to do about it.
-func TestRedisFull(t *testing.T) {
+// TestFullRedisIsNoSpace: a full Redis refuses jobs and triggers with CodeNoSpace.
+func TestFullRedisIsNoSpace(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	if err := c.rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
@@ -195,32 +176,36 @@ func TestRedisFull(t *testing.T) {
 	wantCode(t, c.wakeup.trigger(t.Context(), &record{id: "some", spec: newSpec()}), transfer.CodeNoSpace)
 }
 
-// TestRedisNotReady takes an answer that will be another one in a while for an outage, not for a refusal.
-func TestRedisNotReady(t *testing.T) {
+// TestTemporaryRefusalIsAnOutage: a refusal that ends by itself is an outage for a save. A command
+// that Redis will never accept is not.
+func TestTemporaryRefusalIsAnOutage(t *testing.T) {
 	c := dial(t, startRedis(t).options)
-	replicas := func(n string) {
+	requireReplicas := func(n string) {
 		if err := c.rdb.ConfigSet(t.Context(), "min-replicas-to-write", n).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	a := attempt(t, c)
-	replicas("1")
+	requireReplicas("1")
 	wantCode(t, a.Save(t.Context(), &transfer.Checkpoint{}), transfer.CodeUnreachable)
-	replicas("0")
-	if err := a.Save(t.Context(), &transfer.Checkpoint{}); err != nil {
-		t.Error(err)
-	}
-	wantCode(t, failed("do what it cannot", c.rdb.Do(t.Context(), "nonsense").Err()), transfer.CodeFailed)
+	requireReplicas("0")
+	wantCode(t, a.Save(t.Context(), &transfer.Checkpoint{}), "")
+	wantCode(t, failed("send a command", c.rdb.Do(t.Context(), "nonsense").Err()), transfer.CodeFailed)
 }
 
-// TestEmptyFullRedis makes room in a Redis that is full of jobs, one of which runs and is handed back meanwhile.
-func TestEmptyFullRedis(t *testing.T) {
-	c := dial(t, startRedis(t).options)
-	room := func(bytes string) {
-		if err := c.rdb.ConfigSet(t.Context(), "maxmemory", bytes).Err(); err != nil {
-			t.Error(err)
-		}
+// setMaxMemory limits the memory of Redis, in bytes; 0: no limit. A goroutine of a server may call
+// it.
+func setMaxMemory(t *testing.T, c *Client, bytes string) {
+	t.Helper()
+	if err := c.rdb.ConfigSet(t.Context(), "maxmemory", bytes).Err(); err != nil {
+		t.Errorf("set maxmemory: %v", err)
 	}
+}
+
+// TestFullRedisCanBeEmptied: in a full Redis, a server can release its job and stop, and jobs can
+// be canceled and pruned.
+func TestFullRedisCanBeEmptied(t *testing.T) {
+	c := dial(t, startRedis(t).options)
 	runs := enqueue(t, c)
 	stop := serve(t, c, "one", func(_ context.Context, drain <-chan struct{}, _ *Attempt) error {
 		<-drain
@@ -229,34 +214,29 @@ func TestEmptyFullRedis(t *testing.T) {
 	await(t, c, runs, transfer.Running)
 	for range 5 {
 		spec := newSpec()
-		spec.Queue = "served-by-nobody"
+		spec.Queue = "not-served"
 		if _, err := c.Enqueue(t.Context(), spec); err != nil {
 			t.Fatal(err)
 		}
 	}
-	room("1")
+	setMaxMemory(t, c, "1")
 	began := time.Now()
 	if stop(); time.Since(began) > quick.drain/2 {
-		t.Error("who stops waits for room in Redis")
+		t.Errorf("got a stop of %s, want one that does not wait for memory", time.Since(began))
 	}
 	if n, err := c.CancelAll(t.Context(), []transfer.State{transfer.Queued}); n != 6 || err != nil {
-		t.Errorf("%d jobs were canceled, %v", n, err)
+		t.Errorf("got %d canceled jobs (%v), want 6", n, err)
 	}
 	if n, err := c.Prune(t.Context(), PruneOptions{}); n != 6 || err != nil {
-		t.Errorf("%d jobs were pruned, %v", n, err)
+		t.Errorf("got %d pruned jobs (%v), want 6", n, err)
 	}
-	room("0")
+	setMaxMemory(t, c, "0")
 }
 
-// TestRedisFullMeanwhile fills Redis up while a job runs, for longer than a lease. The worker keeps
-// the job and waits as in an outage; the job ends when Redis has memory again.
-func TestRedisFullMeanwhile(t *testing.T) {
+// TestJobSurvivesAFullRedis: Redis is full for longer than a lease while a job runs. The worker
+// keeps the job and waits as in an outage. The job ends when Redis has memory again.
+func TestJobSurvivesAFullRedis(t *testing.T) {
 	c := dial(t, startRedis(t).options)
-	room := func(bytes string) {
-		if err := c.rdb.ConfigSet(t.Context(), "maxmemory", bytes).Err(); err != nil {
-			t.Error(err)
-		}
-	}
 	id := enqueue(t, c)
 	var runs atomic.Int64
 	for _, name := range []string{"one", "two"} {
@@ -265,7 +245,7 @@ func TestRedisFullMeanwhile(t *testing.T) {
 			if err := a.Save(ctx, &transfer.Checkpoint{Entries: entries(0, 3)}); err != nil {
 				return err
 			}
-			room("1")
+			setMaxMemory(t, c, "1")
 			select {
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -274,25 +254,25 @@ func TestRedisFullMeanwhile(t *testing.T) {
 			wantCode(t, a.Save(ctx, &transfer.Checkpoint{Entries: entries(3, 3)}), transfer.CodeUnreachable)
 			_, err := c.Enqueue(ctx, newSpec())
 			wantCode(t, err, transfer.CodeNoSpace)
-			room("0")
+			setMaxMemory(t, c, "0")
 			return a.Save(ctx, &transfer.Checkpoint{Entries: entries(3, 3)})
 		})
 	}
 	if job := await(t, c, id, transfer.Succeeded); job.Attempts != 1 || runs.Load() != 1 {
-		t.Errorf("with a full Redis %d attempts ran, the last %+v", runs.Load(), job.Error)
+		t.Errorf("got %d runs and %d attempts (error %+v), want 1 each", runs.Load(), job.Attempts, job.Error)
 	}
 	if _, at, err := c.Ledger(t.Context(), id); err != nil || len(at.Entries) != 6 {
-		t.Errorf("%d entries are saved, %v", len(at.Entries), err)
+		t.Errorf("got %d entries (%v), want 6", len(at.Entries), err)
 	}
-	room("1")
+	setMaxMemory(t, c, "1")
 	if n, err := c.Prune(t.Context(), PruneOptions{}); n != 1 || err != nil {
-		t.Errorf("pruned %d jobs, %v, which would make room", n, err)
+		t.Errorf("got %d pruned jobs (%v), want 1", n, err)
 	}
-	room("0") // for the servers to say goodbye
+	setMaxMemory(t, c, "0") // so that the servers can withdraw
 }
 
-// TestForgetfulRedis refuses to serve a Redis that may drop jobs.
-func TestForgetfulRedis(t *testing.T) {
+// TestEvictingRedisIsRefused: a server does not serve a Redis that may evict jobs.
+func TestEvictingRedisIsRefused(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	if err := c.rdb.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err(); err != nil {
 		t.Fatal(err)
@@ -301,15 +281,18 @@ func TestForgetfulRedis(t *testing.T) {
 	wantCode(t, s.Run(t.Context()), transfer.CodeInvalid)
 }
 
-// TestDialRefused says what is wrong, and never the password.
-func TestDialRefused(t *testing.T) {
+// TestDialErrorsHideThePassword: errors of Dial have a code, and never the password.
+func TestDialErrorsHideThePassword(t *testing.T) {
 	for url, code := range map[string]transfer.Code{
-		"redis://:s3cret@127.0.0.1:1/0": transfer.CodeUnreachable, "unix:///none/s": transfer.CodeUnreachable,
-		"http://:s3cret@h": transfer.CodeInvalid, "redis://:s3cret@h:port": transfer.CodeInvalid, "": transfer.CodeInvalid,
+		"redis://:s3cret@127.0.0.1:1/0": transfer.CodeUnreachable,
+		"unix:///none/s":                transfer.CodeUnreachable,
+		"http://:s3cret@h":              transfer.CodeInvalid,
+		"redis://:s3cret@h:port":        transfer.CodeInvalid,
+		"":                              transfer.CodeInvalid,
 	} {
 		_, err := Dial(t.Context(), Options{URL: url})
 		if wantCode(t, err, code); strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%v tells the password", err)
+			t.Errorf("got %v, want an error without the password", err)
 		}
 	}
 }

@@ -8,21 +8,21 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Outlook is what a queued job waits for.
+// Outlook says what a queued job waits for.
 type Outlook struct {
 	Served bool // a transferd serves its queue
 	// Lacking is an endpoint of the job that no transferd serving the queue is configured for;
 	// empty: there is none.
 	Lacking string
-	Before  int  // jobs of its queue and priority that are taken up before it, counted up to a limit
+	Before  int  // jobs of its queue and priority that start before it, counted up to a limit
 	Many    bool // there are more than Before
 }
 
-// mostCounted is how many jobs before one are counted.
-const mostCounted = 1000
+// maxCounted is how many jobs before one are counted.
+const maxCounted = 1000
 
-// Outlook returns which transferds could take up a job that uses these endpoints, and how many jobs
-// come before it. Without an ID in j it does not count jobs.
+// Outlook returns whether a transferd can run a job that uses these endpoints, and how many jobs
+// start before it. Without an ID in j it does not count jobs.
 func (c *Client) Outlook(ctx context.Context, j *transfer.Job, endpoints []string) (o Outlook, err error) {
 	workers, err := c.Workers(ctx)
 	if err != nil {
@@ -60,11 +60,11 @@ func serving(workers []Worker, queue string, endpoints []string) (served bool, l
 func pendingKey(queue string) string { return "asynq:{" + queue + "}:pending" }
 
 // before counts the queued jobs whose triggers are delivered before that of a job. A job without a
-// trigger in the list is being taken up.
+// trigger in the list is about to start.
 func (c *Client) before(ctx context.Context, j *transfer.Job) (n int, many bool, err error) {
-	tasks, err := c.rdb.LRange(ctx, pendingKey(queueName(j.Queue, j.Priority)), -mostCounted-1, -1).Result()
+	tasks, err := c.rdb.LRange(ctx, pendingKey(queueName(j.Queue, j.Priority)), -maxCounted-1, -1).Result()
 	if err != nil {
-		return 0, false, failed("look at the queue", err)
+		return 0, false, failed("read the queue", err)
 	}
 	var ids []string
 	found := false
@@ -77,7 +77,7 @@ func (c *Client) before(ctx context.Context, j *transfer.Job) (n int, many bool,
 			ids = append(ids, id)
 		}
 	}
-	many = !found && len(tasks) > mostCounted
+	many = !found && len(tasks) > maxCounted
 	if !found && !many {
 		return 0, false, nil
 	}

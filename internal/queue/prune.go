@@ -11,13 +11,13 @@ import (
 
 // PruneOptions select jobs to delete.
 type PruneOptions struct {
-	OlderThan time.Duration    // ended so long ago or longer
-	States    []transfer.State // none: all that are terminal; others never are
-	// Left, if set, is called with each deleted job that leaves a drive, incomplete.
+	OlderThan time.Duration    // since the job ended, at least
+	States    []transfer.State // none: all terminal states; jobs in other states are never deleted
+	// Left, if set, is called with each deleted job that leaves an incomplete drive.
 	Left func(transfer.Job)
 }
 
-// Prune deletes jobs that have ended, with their ledgers, and returns how many.
+// Prune deletes jobs that have ended, with their ledgers, and returns how many it deleted.
 func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
 	now, err := c.now(ctx)
 	if err != nil {
@@ -32,10 +32,10 @@ func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
 				old[r.id] = r
 			}
 		}
-		if err := c.noteLeft(ctx, old); err != nil {
+		if err := c.recordLeftovers(ctx, old); err != nil {
 			return false, err
 		}
-		gone, err := c.forget(ctx, slices.Collect(maps.Keys(old)))
+		gone, err := c.deleteEnded(ctx, slices.Collect(maps.Keys(old)))
 		if err != nil {
 			return false, err
 		}
@@ -50,9 +50,9 @@ func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
 	return n, err
 }
 
-// noteLeft records, before jobs are deleted, which of them leave drives. Without it these drives
-// could not be distinguished from those of another queue's jobs.
-func (c *Client) noteLeft(ctx context.Context, jobs map[string]*record) error {
+// recordLeftovers records, before jobs are deleted, which of them leave drives. Without that these
+// drives could not be distinguished from those of another queue's jobs.
+func (c *Client) recordLeftovers(ctx context.Context, jobs map[string]*record) error {
 	var left []any
 	for id, r := range jobs {
 		if job := r.job(); job.DriveLeft {
@@ -62,10 +62,10 @@ func (c *Client) noteLeft(ctx context.Context, jobs map[string]*record) error {
 	if len(left) == 0 {
 		return nil
 	}
-	return failed("note the drives that jobs leave", c.rdb.SAdd(ctx, keyLeft, left...).Err())
+	return failed("record the drives that jobs leave", c.rdb.SAdd(ctx, keyLeft, left...).Err())
 }
 
-// unreserve removes jobs that are gone from the last jobs of their specs.
+// unreserve removes deleted jobs from the last jobs of their specs.
 func (c *Client) unreserve(ctx context.Context, gone []string, records map[string]*record) error {
 	if len(gone) == 0 {
 		return nil
@@ -78,12 +78,13 @@ func (c *Client) unreserve(ctx context.Context, gone []string, records map[strin
 		}
 		pairs = append(pairs, key, id)
 	}
-	return failed("forget jobs", unreserveScript.Run(ctx, c.rdb, []string{keySpecs}, pairs).Err())
+	return failed("delete jobs", unreserveScript.Run(ctx, c.rdb, []string{keySpecs}, pairs).Err())
 }
 
-// forget deletes jobs and returns those that are gone: not one that was retried after it was seen to have ended.
-func (c *Client) forget(ctx context.Context, ids []string) (gone []string, err error) {
-	answers, err := c.runAll(ctx, "forget jobs", forgetScript, ids)
+// deleteEnded deletes jobs that have ended and returns the deleted ones. It keeps a job that was retried
+// meanwhile.
+func (c *Client) deleteEnded(ctx context.Context, ids []string) (gone []string, err error) {
+	answers, err := c.runAll(ctx, "delete jobs", deleteScript, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -10,21 +9,24 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// TestLife follows a job from its queueing to its end.
-func TestLife(t *testing.T) {
+// TestJobRunsFromEnqueueToSuccess: a job is queued, runs, saves, and succeeds with its ledger.
+func TestJobRunsFromEnqueueToSuccess(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		id := enqueue(t, c)
 		if job, err := c.Job(t.Context(), id); err != nil || job.State != transfer.Queued || job.Attempts != 0 {
-			t.Errorf("a new job is %+v, %v", job, err)
+			t.Errorf("a new job: got %+v (%v), want a queued one without attempts", job, err)
 		}
 		serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
 			for i := range int64(3) {
-				at := transfer.Checkpoint{Plan: transfer.Plan{Drive: "uuid", Size: 12, ChunkSize: 4}, Entries: entries(i, 1)}
+				plan := transfer.Plan{Drive: "uuid", Size: 12, ChunkSize: 4}
+				at := transfer.Checkpoint{Plan: plan, Entries: entries(i, 1)}
 				at.Progress.Chunks.Done = i + 1
 				if err := a.Save(ctx, &at); err != nil {
 					return err
@@ -33,69 +35,68 @@ func TestLife(t *testing.T) {
 			return nil
 		})
 		job := await(t, c, id, transfer.Succeeded)
-		if job.Attempts != 1 || job.Worker != "one" || job.Drive != "uuid" || job.Chunks.Done != 3 || job.FinishedAt == nil || job.Error != nil {
-			t.Errorf("the job that ended is %+v", job)
+		ran := job.Attempts == 1 && job.Worker == "one" && job.Drive == "uuid" && job.Chunks.Done == 3
+		if !ran || job.FinishedAt == nil || job.Error != nil {
+			t.Errorf("got %+v, want one attempt of worker one with 3 chunks of drive uuid", job)
 		}
 		_, at, err := c.Ledger(t.Context(), id)
 		if err != nil || at.Plan.ChunkSize != 4 || !slices.Equal(at.Entries, entries(0, 3)) {
-			t.Errorf("its ledger is %+v, %v", at, err)
+			t.Errorf("got the checkpoint %+v (%v), want 3 entries of chunks of 4 bytes", at, err)
 		}
 		workers, err := c.Workers(t.Context())
 		if err != nil || len(workers) != 1 || workers[0].Name != "one" {
-			t.Errorf("the workers are %+v, %v", workers, err)
+			t.Errorf("got the workers %+v (%v), want one", workers, err)
 		}
 	})
 }
 
-// TestMoves tries every move in every state.
-func TestMoves(t *testing.T) {
+// TestEachStateAllowsItsMoves: each of cancel, retry, acquire and delete succeeds in its states
+// alone.
+func TestEachStateAllowsItsMoves(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		ctx := t.Context()
-		take := func(id string) *Attempt {
-			a, err := c.acquire(ctx, id, "w", quick, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return a
-		}
+		failure := transfer.Errorf(transfer.CodeInvalid, "do so", "it is bad")
 		states := map[transfer.State]func(id string){
 			transfer.Queued:    func(string) {},
-			transfer.Running:   func(id string) { take(id) },
-			transfer.Succeeded: func(id string) { _ = take(id).writeOutcome(ctx, nil) },
-			transfer.Failed: func(id string) {
-				_ = take(id).writeOutcome(ctx, transfer.Errorf(transfer.CodeInvalid, "do so", "it is bad"))
-			},
-			transfer.Canceled: func(id string) { _, _ = c.Cancel(ctx, id) },
+			transfer.Running:   func(id string) { acquire(t, c, id, quick) },
+			transfer.Succeeded: func(id string) { writeOutcome(t, acquire(t, c, id, quick), nil) },
+			transfer.Failed:    func(id string) { writeOutcome(t, acquire(t, c, id, quick), failure) },
+			transfer.Canceled:  func(id string) { _, _ = c.Cancel(ctx, id) },
 		}
-		mayCancel := []transfer.State{transfer.Queued, transfer.Running}
-		ended := []transfer.State{transfer.Succeeded, transfer.Failed, transfer.Canceled}
-		mayRetry := []transfer.State{transfer.Failed, transfer.Canceled}
+		moves := map[string]struct {
+			make    func(id string) (made bool)
+			allowed []transfer.State
+		}{
+			"cancel": {
+				func(id string) bool { _, err := c.Cancel(ctx, id); return err == nil },
+				[]transfer.State{transfer.Queued, transfer.Running},
+			},
+			"retry": {
+				func(id string) bool { _, err := c.Retry(ctx, id); return err == nil },
+				[]transfer.State{transfer.Failed, transfer.Canceled},
+			},
+			"acquire": {
+				func(id string) bool { a, err := c.acquire(ctx, id, "w", quick, nil); return a != nil && err == nil },
+				[]transfer.State{transfer.Queued},
+			},
+			"delete": {
+				func(id string) bool {
+					gone, err := c.deleteEnded(ctx, []string{id})
+					return len(gone) == 1 && err == nil
+				},
+				[]transfer.State{transfer.Succeeded, transfer.Failed, transfer.Canceled},
+			},
+		}
 		for state, reach := range states {
-			for move, may := range map[string][]transfer.State{"cancel": mayCancel, "retry": mayRetry, "take": {transfer.Queued}, "forget": ended} {
+			for name, move := range moves {
 				id := enqueue(t, c)
 				reach(id)
 				if job, err := c.Job(ctx, id); err != nil || job.State != state {
-					t.Fatalf("the job is %s, not %s (%v)", job.State, state, err)
+					t.Fatalf("got state %s (%v), want %s", job.State, err, state)
 				}
-				var err error
-				switch move {
-				case "cancel":
-					_, err = c.Cancel(ctx, id)
-				case "retry":
-					_, err = c.Retry(ctx, id)
-				case "take":
-					if take(id) == nil {
-						err = transfer.Errorf(transfer.CodeInvalid, "", "nothing to take")
-					}
-				case "forget":
-					var gone []string
-					if gone, err = c.forget(ctx, []string{id}); len(gone) == 0 && err == nil {
-						err = transfer.Errorf(transfer.CodeInvalid, "", "it stays")
-					}
-				}
-				if ok := slices.Contains(may, state); ok != (err == nil) {
-					t.Errorf("%s of a %s job: %v", move, state, err)
+				if got, want := move.make(id), slices.Contains(move.allowed, state); got != want {
+					t.Errorf("%s of a %s job: got success %v, want %v", name, state, got, want)
 				}
 			}
 		}
@@ -108,8 +109,8 @@ func TestMoves(t *testing.T) {
 	})
 }
 
-// TestCancelRunning stops a job that runs, and a retry has all that it saved.
-func TestCancelRunning(t *testing.T) {
+// TestRetryAfterCancelContinues: a retry of a running job that was canceled has the saved entries.
+func TestRetryAfterCancelContinues(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		id := enqueue(t, c)
@@ -130,19 +131,20 @@ func TestCancelRunning(t *testing.T) {
 		}
 		job := await(t, c, id, transfer.Canceled)
 		if job.Error == nil || job.Error.Code != transfer.CodeCanceled {
-			t.Errorf("the canceled job has the error %+v", job.Error)
+			t.Errorf("got the error %+v, want %s", job.Error, transfer.CodeCanceled)
 		}
 		if _, err := c.Retry(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 		if job := await(t, c, id, transfer.Succeeded); job.Attempts != 2 || job.Error != nil {
-			t.Errorf("the retried job is %+v", job)
+			t.Errorf("got %+v, want 2 attempts and no error", job)
 		}
 	})
 }
 
-// TestDrain hands a job from a server that stops to another, and the first attempt does not count.
-func TestDrain(t *testing.T) {
+// TestDrainedJobRunsOnAnotherServer: a job that drained continues on another server, and the first
+// attempt does not count.
+func TestDrainedJobRunsOnAnotherServer(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		id := enqueue(t, c)
@@ -156,7 +158,7 @@ func TestDrain(t *testing.T) {
 		await(t, c, id, transfer.Running)
 		stop()
 		if job := await(t, c, id, transfer.Queued); job.Attempts != 0 {
-			t.Errorf("the job handed back has %d attempts", job.Attempts)
+			t.Errorf("after the drain: got %d attempts, want 0", job.Attempts)
 		}
 		var found atomic.Int64
 		serve(t, c, "two", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
@@ -165,78 +167,107 @@ func TestDrain(t *testing.T) {
 			return err
 		})
 		if job := await(t, c, id, transfer.Succeeded); job.Worker != "two" || job.Attempts != 1 || found.Load() != 2 {
-			t.Errorf("the job is %+v, and its second worker found %d entries", job, found.Load())
+			t.Errorf("got %+v with %d entries, want one attempt of worker two with 2 entries", job, found.Load())
 		}
 	})
 }
 
-// TestCancelWhileDraining ends a job that is canceled when its worker has begun to stop.
-func TestCancelWhileDraining(t *testing.T) {
+// TestJobCanceledWhileDrainingEnds: a job that is canceled while its worker drains it is canceled,
+// and not queued again.
+func TestJobCanceledWhileDrainingEnds(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
-		id := enqueue(t, c)
-		a, err := c.acquire(t.Context(), id, "w", quick, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := attempt(t, c)
+		id := a.Job.ID
 		if _, err := c.Cancel(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 { // the second time as if the first answer had been lost
-			if err := a.writeOutcome(t.Context(), transfer.Errorf(transfer.CodeDrained, "", "stopping")); err != nil {
-				t.Fatal(err)
-			}
+			writeOutcome(t, a, transfer.Errorf(transfer.CodeDrained, "", "stopping"))
 		}
 		makeDue(t, c)
 		if err := (&triggers{client: c, timing: quick}).Tick(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if job := await(t, c, id, transfer.Canceled); job.Error == nil || job.Error.Code != transfer.CodeCanceled || job.FinishedAt == nil || indexed(t, c, id) {
-			t.Errorf("the job is %+v", job)
+		job := await(t, c, id, transfer.Canceled)
+		ended := job.Error != nil && job.Error.Code == transfer.CodeCanceled && job.FinishedAt != nil
+		if !ended || indexed(t, c, id) {
+			t.Errorf("got %+v with the error %+v, indexed %v; want canceled, and not indexed",
+				job, job.Error, indexed(t, c, id))
 		}
 	})
 }
 
-// TestTakeover takes a job from a worker that fell silent, which is told so as soon as it says anything.
-func TestTakeover(t *testing.T) {
+// TestSilentWorkerLosesItsJob: another worker takes the job of a worker that does not renew its
+// lease. The silent worker is fenced: its saves fail, and it cannot end the job.
+func TestSilentWorkerLosesItsJob(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
-		id := enqueue(t, c)
-		silent, err := c.acquire(t.Context(), id, "silent", quick, nil)
-		if err != nil || silent == nil {
-			t.Fatal(silent, err)
-		}
+		silent := attempt(t, c)
+		id := silent.Job.ID
 		release := make(chan struct{})
-		serve(t, c, "other", func(context.Context, <-chan struct{}, *Attempt) error {
-			<-release
-			return nil
+		serve(t, c, "other", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+			if err := receiveOrEnd(ctx, release); err != nil {
+				return err
+			}
+			return awaitLate(ctx, a)
 		})
-		for job, err := range c.Watch(t.Context(), id) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if job.Worker == "other" {
-				break
-			}
-		}
+		awaitJob(t, c, id, "run by the other worker", func(j *transfer.Job) bool { return j.Worker == "other" })
 		wantCode(t, silent.Save(t.Context(), &transfer.Checkpoint{Entries: entries(0, 1)}), transfer.CodeFenced)
-		if err := silent.writeOutcome(t.Context(), nil); err != nil {
-			t.Errorf("a worker that has lost its job cannot end it, and need not know: %v", err)
+		if ended, err := silent.writeOutcome(t.Context(), nil); ended || err != nil {
+			t.Errorf("outcome of the silent worker: got ended %v, %v; want false and no error", ended, err)
 		}
 		if job, _ := c.Job(t.Context(), id); job.State != transfer.Running {
-			t.Errorf("the silent worker made the job %s", job.State)
+			t.Errorf("after the outcome of the silent worker: got state %s, want running", job.State)
 		}
 		if !indexed(t, c, id) {
-			t.Error("maintenance would not see the other worker die, for the silent one ended the job")
+			t.Error("got a running job outside of the index")
 		}
 		close(release)
 		if job := await(t, c, id, transfer.Succeeded); job.Worker != "other" || job.Attempts != 2 {
-			t.Errorf("the job is %+v", job)
+			t.Errorf("got worker %s and %d attempts, want other and 2", job.Worker, job.Attempts)
 		}
 	})
 }
 
-// indexed reports whether maintenance is going to look at a job.
+// TestEachAttemptIsLogged: a server logs the start and the end of each attempt, or its release,
+// with the fields job, kind, attempt and code.
+func TestEachAttemptIsLogged(t *testing.T) {
+	c := dial(t, startRedis(t).options)
+	core, logs := observer.New(zap.InfoLevel)
+	failed, drained := enqueue(t, c), ""
+	stop := serve(t, c, "one", func(_ context.Context, drain <-chan struct{}, a *Attempt) error {
+		if a.Job.ID == failed {
+			return transfer.Errorf(transfer.CodeInvalid, "", "it is bad")
+		}
+		<-drain
+		return transfer.Errorf(transfer.CodeDrained, "", "stopping")
+	}, func(s *Server) { s.cfg.Log = zap.New(core) })
+	await(t, c, failed, transfer.Failed)
+	drained = enqueue(t, c)
+	await(t, c, drained, transfer.Running)
+	stop()
+	for id, last := range map[string]struct {
+		message string
+		code    transfer.Code
+	}{failed: {LogEnded, transfer.CodeInvalid}, drained: {LogReleased, transfer.CodeDrained}} {
+		lines := logs.FilterField(zap.String("job", id)).All()
+		if len(lines) != 2 || lines[0].Message != LogStarted || lines[1].Message != last.message {
+			t.Fatalf("got the lines %+v, want %q and %q", lines, LogStarted, last.message)
+		}
+		for _, line := range lines {
+			fields := line.ContextMap()
+			if fields["kind"] != string(transfer.Upload) || fields["attempt"] != int64(1) {
+				t.Errorf("%s: got the fields %v, want kind upload and attempt 1", line.Message, fields)
+			}
+		}
+		if got := lines[1].ContextMap()["code"]; got != string(last.code) {
+			t.Errorf("%s: got code %v, want %s", last.message, got, last.code)
+		}
+	}
+}
+
+// indexed reports whether a job is in the set of queued or running jobs.
 func indexed(t *testing.T, c *Client, id string) bool {
 	t.Helper()
 	queued, err := c.rdb.ZRank(t.Context(), keyQueued, id).Result()
@@ -249,7 +280,7 @@ func indexed(t *testing.T, c *Client, id string) bool {
 	return err == nil
 }
 
-// makeDue has maintenance look at all jobs of the index at its next tick.
+// makeDue makes all jobs of the index due.
 func makeDue(t testing.TB, c *Client) {
 	t.Helper()
 	for _, set := range []string{keyQueued, keyRunning, keyDeadlines} {
@@ -265,8 +296,9 @@ func makeDue(t testing.TB, c *Client) {
 	}
 }
 
-// TestRetryAtTheEnd retries a job while maintenance, which saw it end, drops it.
-func TestRetryAtTheEnd(t *testing.T) {
+// TestRetriedJobStaysIndexed: maintenance that has read an ended job does not drop the entry of its
+// retry.
+func TestRetriedJobStaysIndexed(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, other := dial(t, o), dial(t, o)
 		for range 50 {
@@ -280,31 +312,31 @@ func TestRetryAtTheEnd(t *testing.T) {
 			if _, err := c.Retry(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
-			if err := <-dropped; err != nil {
+			if err := transfertest.Receive(t, dropped, "end of the tick"); err != nil {
 				t.Fatal(err)
 			}
 			if !indexed(t, c, id) {
-				t.Fatal("maintenance looks no more at a job that was retried")
+				t.Fatal("got a retried job outside of the index")
 			}
 		}
 	})
 }
 
-// TestLostTrigger takes away what asynq holds of a job.
-func TestLostTrigger(t *testing.T) {
+// TestLostTriggerIsReplaced: a job whose trigger asynq has lost runs.
+func TestLostTriggerIsReplaced(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		id := enqueue(t, c)
 		if err := c.wakeup.inspector.DeleteTask(transfer.DefaultQueue, id+":0"); err != nil {
 			t.Fatal(err)
 		}
-		serve(t, c, "one", func(context.Context, <-chan struct{}, *Attempt) error { return nil })
+		serve(t, c, "one", succeed)
 		await(t, c, id, transfer.Succeeded)
 	})
 }
 
-// TestPanic fails the job and leaves the server serving.
-func TestPanic(t *testing.T) {
+// TestPanicFailsOnlyItsJob: a panic of a run fails its job, and the server runs the next one.
+func TestPanicFailsOnlyItsJob(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	first := enqueue(t, c)
 	serve(t, c, "one", func(_ context.Context, _ <-chan struct{}, a *Attempt) error {
@@ -315,7 +347,7 @@ func TestPanic(t *testing.T) {
 	})
 	job := await(t, c, first, transfer.Failed)
 	if job.Error.Code != transfer.CodeInternal || strings.Contains(job.Error.Message, "mistake") {
-		t.Errorf("the error is %+v", job.Error)
+		t.Errorf("got the error %+v, want %s without the value of the panic", job.Error, transfer.CodeInternal)
 	}
 	await(t, c, enqueue(t, c), transfer.Succeeded)
 }
@@ -330,7 +362,7 @@ func TestPanicOfTheRenewalFailsTheJob(t *testing.T) {
 		return ctx.Err()
 	}, broken)
 	if job := await(t, c, id, transfer.Failed); job.Error.Code != transfer.CodeInternal {
-		t.Errorf("the error is %+v", job.Error)
+		t.Errorf("got the error %+v, want %s", job.Error, transfer.CodeInternal)
 	}
 }
 
@@ -345,8 +377,9 @@ func TestPanicOfMaintenanceEndsTheServer(t *testing.T) {
 	}
 }
 
-// TestPriority serves high before default before low, when all wait.
-func TestPriority(t *testing.T) {
+// TestAllPrioritiesAreServed: a server runs jobs of all priorities. asynq draws the queues by
+// weight, so the order is random.
+func TestAllPrioritiesAreServed(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	for _, p := range []transfer.Priority{transfer.PriorityLow, transfer.PriorityDefault, transfer.PriorityHigh} {
 		spec := newSpec()
@@ -362,11 +395,11 @@ func TestPriority(t *testing.T) {
 	})
 	var all []transfer.Priority
 	for range 3 {
-		all = append(all, <-served)
+		all = append(all, transfertest.Receive(t, served, "job"))
 	}
-	// asynq draws by weight, so only that all are served is certain.
 	slices.Sort(all)
-	if fmt.Sprint(all) != "[default high low]" {
-		t.Errorf("served were %v", all)
+	want := []transfer.Priority{transfer.PriorityDefault, transfer.PriorityHigh, transfer.PriorityLow}
+	if slices.Sort(want); !slices.Equal(all, want) {
+		t.Errorf("got jobs of the priorities %v, want %v", all, want)
 	}
 }

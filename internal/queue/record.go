@@ -10,7 +10,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// record is a job as Redis has it.
+// record is the hash of a job in Redis.
 type record struct {
 	id       string
 	epoch    int64
@@ -39,7 +39,8 @@ func parseRecord(id string, h map[string]string, at time.Time) (*record, error) 
 	r := &record{
 		id: id, state: transfer.State(h["state"]), worker: h["worker"], cancel: h["cancel"] != "", text: h, at: at,
 	}
-	for key, into := range map[string]any{"spec": &r.spec, "plan": &r.plan, "progress": &r.progress, "error": &r.failure} {
+	parts := map[string]any{"spec": &r.spec, "plan": &r.plan, "progress": &r.progress, "error": &r.failure}
+	for key, into := range parts {
 		if text := h[key]; text != "" {
 			if err := json.Unmarshal([]byte(text), into); err != nil {
 				return nil, unreadable(id, key, err)
@@ -80,13 +81,13 @@ func (r *record) parseTimes(h map[string]string) error {
 // be relied on.
 func (r *record) parseLedger(packed []byte) ([]transfer.Entry, error) {
 	if len(packed)%transfer.EntrySize != 0 {
-		return nil, unreadable(r.id, "ledger", fmt.Errorf("%d bytes are no whole number of entries", len(packed)))
+		return nil, unreadable(r.id, "ledger", fmt.Errorf("its %d bytes end within an entry", len(packed)))
 	}
 	entries := transfer.ParseEntries(packed)
 	for _, e := range entries {
 		known := r.plan.ChunkSize > 0 && r.plan.Size > 0 && e.Index < transfer.TailIndex
 		if e.Index < 0 || known && e.Index >= transfer.ChunkCount(r.plan.Size, r.plan.ChunkSize) {
-			return nil, unreadable(r.id, "ledger", fmt.Errorf("it has a chunk %d, and the image has none", e.Index))
+			return nil, unreadable(r.id, "ledger", fmt.Errorf("chunk %d is not a chunk of the image", e.Index))
 		}
 	}
 	return entries, nil
@@ -101,7 +102,7 @@ func parseTime(s string) *time.Time {
 	return &t
 }
 
-// job is the record as users see it.
+// job converts the record to the job that users see.
 func (r *record) job() transfer.Job {
 	j := transfer.NewJob(r.id, &r.spec, r.created)
 	specified := j.Drive

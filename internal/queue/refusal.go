@@ -10,9 +10,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// refusal is an answer by which Redis refuses a command that it may accept later, after it has
-// recovered or an operator has changed its settings. This client treats all but one of them as an
-// outage (CodeUnreachable). The exception is a full Redis: it still renews leases, ends jobs and
+// refusal is an error answer to a command that Redis may accept later, after it has recovered or an
+// operator has changed its settings. The client treats all refusals but one as an outage
+// (CodeUnreachable). The exception is a full Redis, which still renews leases, ends jobs and
 // deletes them.
 type refusal struct {
 	text *regexp.Regexp // of the answer
@@ -27,9 +27,9 @@ func answer(pattern string) *regexp.Regexp {
 }
 
 const hintLogin = "Redis refuses the user or password: " +
-	"set those in `redis:` that it takes now, or let it take these again"
+	"set the current ones in `redis:`, or allow these again in Redis"
 
-// refusals is all of them. The words are those of Redis 7 (server.c: createSharedObjects; acl.c;
+// refusals is all refusals. The texts are those of Redis 7 (server.c: createSharedObjects; acl.c;
 // networking.c).
 var refusals = []refusal{
 	{answer(`OOM `), transfer.CodeNoSpace,
@@ -41,11 +41,11 @@ var refusals = []refusal{
 	{answer(`READONLY |MASTERDOWN |NOREPLICAS |UNBLOCKED `), transfer.CodeUnreachable,
 		"this Redis is a replica, or has too few replicas: wait for the failover, or set `redis:` to the primary"},
 	{answer(`CLUSTERDOWN |TRYAGAIN `), transfer.CodeUnreachable,
-		"the Redis cluster does not serve all slots now: wait, or look at redis-cli cluster info"},
+		"the Redis cluster does not serve all slots now: wait, or check redis-cli cluster info"},
 	{answer(`LOADING |BUSY `), transfer.CodeUnreachable,
 		"Redis loads its data, or runs a script: wait until it is ready"},
 	{answer(`MISCONF `), transfer.CodeUnreachable,
-		"Redis cannot write to its disk: make room there; its log may say more"},
+		"Redis cannot write to its disk: free space there, and read its log"},
 	{answer(`ERR max number of clients`), transfer.CodeUnreachable,
 		"Redis has too many connections: raise maxclients, or end programs that keep them open"},
 }
@@ -64,8 +64,8 @@ func refusedBy(err error) *refusal {
 // accept.
 var refusesCommand = answer(`WRONGTYPE |ERR `)
 
-// answered reports whether err is the answer of Redis to this command, such as WRONGTYPE, and not
-// an outage. Other commands of the same pipeline may have succeeded.
+// answered reports whether err is an error answer to this command alone, such as WRONGTYPE, and no
+// outage. Other commands of the same pipeline may have succeeded.
 func answered(err error) bool {
 	var answer redis.Error
 	return refusedBy(err) == nil && (errors.As(err, &answer) || refusesCommand.MatchString(err.Error()))
@@ -81,7 +81,7 @@ func failed(op string, err error) error {
 	if r := refusedBy(err); r != nil {
 		e.Code, e.Hint = r.code, r.hint
 	} else if answered(err) {
-		e.Code, e.Hint = transfer.CodeFailed, "Redis refused; its log may say more"
+		e.Code, e.Hint = transfer.CodeFailed, "Redis refused the command; its log may say why"
 	}
 	return e
 }

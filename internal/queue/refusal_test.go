@@ -10,9 +10,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestRefusalsAreWaitedOut makes a real Redis refuse commands, in each way that a test can cause. A
-// running attempt treats that as an outage, and saves when Redis accepts commands again. The error
-// of a user's command has the answer of Redis and a hint.
+// TestRefusalsAreWaitedOut: a running attempt treats each refusal that a test can cause in a real
+// Redis as an outage, and saves when Redis accepts commands again. The error of a user's command
+// has the answer of Redis and a hint.
 func TestRefusalsAreWaitedOut(t *testing.T) {
 	r := startRedis(t)
 	admin := dial(t, r.options)
@@ -62,7 +62,7 @@ func TestRefusalsAreWaitedOut(t *testing.T) {
 			}
 			test.mend()
 			if err := a.Save(t.Context(), &transfer.Checkpoint{}); err != nil {
-				t.Errorf("after the refusal: %v", err)
+				t.Errorf("after the refusal: got %v, want no error", err)
 			}
 		})
 	}
@@ -96,8 +96,8 @@ func (redisText) RedisError()     {}
 
 var _ redis.Error = redisText("")
 
-// TestRefusalTextsHaveTheirCodes: answers that no test can cause have the right code, bare and as
-// asynq passes them on, and so have other errors.
+// TestRefusalTextsHaveTheirCodes: answers that no test can cause have the right code, also with the
+// prefix of asynq, and so have other errors.
 func TestRefusalTextsHaveTheirCodes(t *testing.T) {
 	for text, code := range map[string]transfer.Code{
 		"LOADING Redis is loading the dataset in memory":                                   transfer.CodeUnreachable,

@@ -9,17 +9,18 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// reindex makes the index of unfinished jobs again from all records, when this server becomes the leader and now and then
-// afterwards: a replica that became the primary may have lost entries, and the queue in memory keeps none.
+// reindex restores the index of unfinished jobs from all records, when this server becomes the
+// leader and every timing.reindex afterwards. A replica that became the primary may have lost
+// entries, and the queue in memory keeps none over a restart.
 type reindex struct {
-	client *Client
-	leader *leader
-	term   time.Time // the leadership in which it last began
-	last   time.Time // when
-	left   []string  // jobs that it has not come to yet
+	client  *Client
+	leader  *leader
+	term    time.Time // the leadership in which it last began
+	last    time.Time // when it last began
+	pending []string  // jobs that it has not read yet
 }
 
-// reindexPages is how many pages of jobs are read in one tick, and so for how long no other service runs.
+// reindexPages is how many pages of jobs one tick reads. No other service runs meanwhile.
 const reindexPages = 40
 
 // Tick implements service.
@@ -29,22 +30,22 @@ func (r *reindex) Tick(ctx context.Context) error {
 		if err != nil {
 			return failed("list jobs", err)
 		}
-		r.term, r.last, r.left = r.leader.since, time.Now(), ids
+		r.term, r.last, r.pending = r.leader.since, time.Now(), ids
 	}
 	for range reindexPages {
-		n := min(page, len(r.left))
+		n := min(pageSize, len(r.pending))
 		if n == 0 {
 			return nil
 		}
-		if err := r.add(ctx, r.left[:n]); err != nil {
+		if err := r.add(ctx, r.pending[:n]); err != nil {
 			return err
 		}
-		r.left = r.left[n:]
+		r.pending = r.pending[n:]
 	}
 	return nil
 }
 
-// add has every service look at those of the jobs that have not ended.
+// add makes those of the jobs that have not ended due for every service.
 func (r *reindex) add(ctx context.Context, ids []string) error {
 	jobs, err := r.client.statuses(ctx, ids)
 	if err != nil {

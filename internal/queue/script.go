@@ -7,7 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// script is a redis.Script that has its source, for the Schema.
+// script is a redis.Script with its source, for the Schema.
 type script struct {
 	*redis.Script
 	source string
@@ -17,7 +17,7 @@ func newScript(source string) *script {
 	return &script{Script: redis.NewScript(source), source: source}
 }
 
-// run runs a script on a job that answers a word.
+// run runs a script on a job. The script answers a word.
 func (c *Client) run(ctx context.Context, op string, s *script, id string, args ...any) (string, error) {
 	word, err := s.Run(ctx, c.rdb, jobKeys(id), args...).Text()
 	return word, failed(op, err)
@@ -62,8 +62,8 @@ type pipeline struct {
 	run func(s *script, keys []string, args ...any)
 }
 
-// pipelined sends the commands of do in one round trip, or all of them again, with the scripts' sources, if Redis does not
-// have the scripts: so they must be such that twice is the same as once.
+// pipelined sends the commands of do in one round trip. If Redis does not have the scripts, it
+// sends all commands again, with the scripts' sources. So the commands must be idempotent.
 func (c *Client) pipelined(ctx context.Context, do func(pipeline)) error {
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		do(pipeline{p, func(s *script, keys []string, args ...any) { p.EvalSha(ctx, s.Hash(), keys, args...) }})

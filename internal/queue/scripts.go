@@ -1,12 +1,12 @@
 package queue
 
-// What does not fit into the table of moves.
+// Scripts that do not fit into the table of moves.
 
-// claimant defines self, which is how the caller appears in a claim, and holder, which says who
-// holds a claim: fenced for a later owner of the caller's job, empty for the caller or an earlier
-// owner, else the job. Two owners with the same epoch differ by their tokens alone, and neither is
-// the later one, so holder returns the job. Earlier versions wrote only the job. ARGV: the job, its
-// epoch, its owner's token.
+// claimant defines self, the caller's value in a claim, and holder, which says who holds a claim:
+// fenced for a later owner of the caller's job, empty for the caller or an earlier owner, else the
+// job. Two owners with the same epoch differ only by their tokens, and neither is the later one, so
+// holder returns the job. Earlier versions wrote only the job. ARGV: the job, its epoch, its
+// owner's token.
 const claimant = `
 local self = ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
 local function holder(claim)
@@ -20,40 +20,44 @@ end
 `
 
 var (
-	// renew renews the lease. KEYS: jobKeys. ARGV: those of mine.
-	renewScript = newScript(mine + `
-keepLease()
+	// renew renews the lease. KEYS: jobKeys. ARGV: that of requireOwner.
+	renewScript = newScript(requireOwner + `
+renewLease()
 if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)
 
-	// save keeps a checkpoint and renews the lease. Crashes count from when the ledger was last
-	// longer than ever: days of work may see many. KEYS: jobKeys. ARGV: those of mine, plan,
-	// progress, reset (1 or 0), packed entries, whether to wake those who watch (1 or 0).
-	saveScript = newScript(mine + `
+	// save writes a checkpoint and renews the lease. It sets crashes to 0 when the ledger is longer
+	// than ever before, because a job that runs for days may survive many crashes. KEYS: jobKeys.
+	// ARGV: that of requireOwner, plan, progress, reset (1 or 0), packed entries, whether to notify
+	// watchers (1 or 0).
+	saveScript = newScript(requireOwner + `
 if ARGV[7] == '1' then redis.call('DEL', KEYS[2]) end
 if #ARGV[8] > 0 then
   local size = redis.call('APPEND', KEYS[2], ARGV[8])
-  if size > tonumber(redis.call('HGET', KEYS[1], 'farthest') or '0') then redis.call('HSET', KEYS[1], 'crashes', '0', 'farthest', size) end
+  if size > tonumber(redis.call('HGET', KEYS[1], 'farthest') or '0') then
+    redis.call('HSET', KEYS[1], 'crashes', '0', 'farthest', size)
+  end
 end
 redis.call('HSET', KEYS[1], 'plan', ARGV[5], 'progress', ARGV[6])
-keepLease()
+renewLease()
 if ARGV[9] == '1' then notify() end
 if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)
 
-	// forget deletes a job that has ended, and what is left of one without a record. KEYS: jobKeys.
-	forgetScript = newScript(`
+	// delete deletes a job that has ended, and the remaining keys of one without a record. KEYS:
+	// jobKeys.
+	deleteScript = newScript(`
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'queued' or state == 'running' then return state end
 redis.call('UNLINK', unpack(KEYS))
 return 'ok'
 `)
 
-	// reserve makes a job the last one of its spec. KEYS: keySpecs. ARGV: fingerprint, the job that may be replaced or * for
-	// any, the new one. It answers the job that may not be replaced, if there is one. Sent again after an answer that was lost it
-	// finds its own.
+	// reserve makes a job the last one of its spec. KEYS: keySpecs. ARGV: fingerprint, the job that
+	// may be replaced or * for any, the new job. It answers the last job if that may not be
+	// replaced, else an empty word. It is idempotent.
 	reserveScript = newScript(`
 local id = redis.call('HGET', KEYS[1], ARGV[1])
 if id and id ~= ARGV[2] and id ~= ARGV[3] and ARGV[2] ~= '*' then return id end
@@ -62,11 +66,11 @@ return ''
 `)
 
 	// claimDrive claims a drive for reading, which several jobs may do, or for writing, which
-	// excludes all others. KEYS: its writer, its readers by when they lapse, its mark. ARGV: the
-	// job, its epoch, its owner's token, how long in ms, the mark that a writer leaves or empty,
-	// the mark that is expected or -, how long marks last in ms. It answers an empty word and the
-	// previous mark; or fenced, if a later owner of the job has claimed the drive; or mark, if the
-	// mark is not the expected one; or the job that has the drive.
+	// excludes all others. KEYS: its writer, its readers by when their claims lapse, its mark.
+	// ARGV: the job, its epoch, its owner's token, how long the claim lasts in ms, the mark that a
+	// writer leaves or empty, the expected mark or -, how long marks last in ms. It answers an
+	// empty word and the previous mark; or fenced, if a later owner of the job has claimed the
+	// drive; or mark, if the mark is not the expected one; or the job that has claimed the drive.
 	claimDriveScript = newScript(timeInMs + claimant + `
 local writer = redis.call('GET', KEYS[1])
 local other = writer and holder(writer) or ''
@@ -89,8 +93,8 @@ redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[7])
 return {'', mark}
 `)
 
-	// freeDrive gives a claim up. A writer's claim stays for a while, in which no job can claim the
-	// drive. KEYS: as above. ARGV: the job, its epoch, its owner's token, that while in ms.
+	// freeDrive ends a claim. A writer's claim lapses after a delay, during which no job can claim
+	// the drive. KEYS: as above. ARGV: the job, its epoch, its owner's token, the delay in ms.
 	freeDriveScript = newScript(claimant + `
 if redis.call('GET', KEYS[1]) == self then
   if tonumber(ARGV[4]) > 0 then redis.call('PEXPIRE', KEYS[1], ARGV[4]) else redis.call('DEL', KEYS[1]) end
@@ -99,7 +103,8 @@ redis.call('ZREM', KEYS[2], self)
 return ''
 `)
 
-	// unreserve removes jobs that are the last ones of their specs. KEYS: keySpecs. ARGV: fingerprint and job, of each.
+	// unreserve removes jobs that are the last ones of their specs. KEYS: keySpecs. ARGV:
+	// fingerprint and ID of each job.
 	unreserveScript = newScript(`
 for i = 1, #ARGV, 2 do
   if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end

@@ -19,11 +19,11 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// acl is a user of Redis that may do what transferd needs, and no more: its own keys and asynq's, and nothing that looks
-// into or changes the server. docs/security.md names it.
+// acl is a user of Redis with only the rights that transferd needs: for its own keys and asynq's,
+// and without commands that administer the server. docs/security.md has it.
 const acl = "user transferd on >s3cret ~td:* ~asynq:* &asynq:* +@all -@admin -@dangerous +info\nuser default off\n"
 
-// secureRedis is a redis-server that speaks TLS alone, with a certificate of its own, and knows one user.
+// secureRedis is a redis-server that accepts only TLS, with a certificate of its own, and one user.
 func secureRedis(t *testing.T) (address, caFile string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -61,8 +61,10 @@ func secureRedis(t *testing.T) (address, caFile string) {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(address)
-	cmd := exec.Command(redisServer(t), "--port", "0", "--tls-port", port, "--bind", "127.0.0.1", "--tls-cert-file", certFile, "--tls-key-file", keyFile,
-		"--tls-auth-clients", "no", "--aclfile", path("users.acl", []byte(acl)), "--dir", dir, "--appendonly", "yes", "--logfile", filepath.Join(dir, "log"))
+	cmd := exec.Command(redisServer(t), "--port", "0", "--tls-port", port, "--bind", "127.0.0.1",
+		"--tls-cert-file", certFile, "--tls-key-file", keyFile, "--tls-auth-clients", "no",
+		"--aclfile", path("users.acl", []byte(acl)), "--dir", dir, "--appendonly", "yes",
+		"--logfile", filepath.Join(dir, "log"))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +75,9 @@ func secureRedis(t *testing.T) (address, caFile string) {
 	return address, certFile
 }
 
-// TestSecureRedis runs a job over TLS as a user with few rights, and trusts nobody else.
-func TestSecureRedis(t *testing.T) {
+// TestJobRunsOverTLSWithFewRights: a job runs over TLS as a user with few rights. A connection
+// without the right certificate, TLS, user or password fails.
+func TestJobRunsOverTLSWithFewRights(t *testing.T) {
 	address, ca := secureRedis(t)
 	right := Options{URL: "rediss://transferd:s3cret@" + address + "/0", CAFile: ca}
 	awaitRedis(t, right)
@@ -88,10 +91,10 @@ func TestSecureRedis(t *testing.T) {
 	id, _ := enqueueOnce(t, c, newSpec())
 	await(t, c, id, transfer.Succeeded)
 	if n, err := c.Prune(t.Context(), PruneOptions{}); n != 1 || err != nil {
-		t.Errorf("%d pruned, %v", n, err)
+		t.Errorf("got %d pruned jobs (%v), want 1", n, err)
 	}
 	if err := c.rdb.FlushAll(t.Context()).Err(); err == nil {
-		t.Error("the user may do what it need not")
+		t.Error("FLUSHALL: got no error, want a refusal")
 	}
 	for name, wrong := range map[string]Options{
 		"no certificate": {URL: right.URL},
@@ -100,8 +103,9 @@ func TestSecureRedis(t *testing.T) {
 		"no user":        {URL: strings.Replace(right.URL, "transferd:s3cret@", "", 1), CAFile: ca},
 	} {
 		_, err := Dial(t.Context(), wrong)
-		if wantCode(t, err, transfer.CodeUnreachable); strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "s4cret") {
-			t.Errorf("%s: %v tells the password", name, err)
+		wantCode(t, err, transfer.CodeUnreachable)
+		if strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "s4cret") {
+			t.Errorf("%s: got %v, want an error without the password", name, err)
 		}
 	}
 	for _, file := range []string{"/none", filepath.Join(filepath.Dir(ca), "key.pem")} {
@@ -130,13 +134,13 @@ func TestReloginUsesTheNewPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Ping(t.Context()); err == nil || strings.Contains(err.Error(), "f1rst") {
-		t.Errorf("with the old password: %v", err)
+		t.Errorf("with the old password: got %v, want an error without the password", err)
 	}
 	wantCode(t, c.Relogin("http://no.redis"), transfer.CodeInvalid)
 	if err := c.Relogin(address("r0tated")); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Ping(t.Context()); err != nil {
-		t.Error(err)
+		t.Errorf("with the new password: got %v, want no error", err)
 	}
 }

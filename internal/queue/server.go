@@ -16,72 +16,86 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// ServerConfig is what a Server needs.
+// The messages that a Server logs for each attempt, with the fields job, kind and attempt. The last
+// two have the fields code, the outcome's transfer.Code, which is empty for success, and error.
+const (
+	LogStarted  = "job started"
+	LogEnded    = "job ended"    // the job succeeded, failed or was canceled
+	LogReleased = "job released" // another attempt continues the job
+)
+
+// ServerConfig configures a Server.
 type ServerConfig struct {
 	Name      string   // unique among the servers of a queue
 	Queues    []string // served in all three priorities
-	Endpoints []string // configured here; shown to those who enqueue
-	Jobs      int      // run at once
-	// Lease is how long a worker that is silent keeps its job; 0: DefaultLease. All other intervals
-	// follow it. No user sets it.
+	Endpoints []string // configured here; Client.Workers lists them
+	Jobs      int      // how many run at once
+	// Lease is how long a worker that does not renew it keeps its job; 0: DefaultLease. All other
+	// intervals scale with it. No user sets it.
 	Lease time.Duration
-	// Life proves to other servers on this host that this process has ended, and to this one that
-	// theirs have; may be nil.
+	// Life proves to other servers on this host that this process has ended, and to this server
+	// that their processes have; may be nil.
 	Life *lease.Life
-	// Run carries out an attempt. When drain closes it returns an error with CodeDrained soon; when ctx ends, at once.
+	// Run runs an attempt. When drain closes, it returns an error with CodeDrained soon. When ctx
+	// ends, it returns at once.
 	Run func(ctx context.Context, drain <-chan struct{}, a *Attempt) error
 	Log *zap.Logger
 }
 
-// DefaultLease is how long a worker that is silent keeps its job.
+// DefaultLease is how long a worker that does not renew its lease keeps its job.
 const DefaultLease = 15 * time.Second
 
-// timing is all the intervals of the queue.
+// timing is all intervals of the queue.
 type timing struct {
-	lease     time.Duration // how long a worker that is silent keeps its job
-	claim     time.Duration // how long a drive is a job's after the last renewal: longer than outages of Redis that jobs outlive
+	lease time.Duration // how long a lease lasts
+	// claim is how long a claim lasts without renewals: longer than outages of Redis that jobs
+	// survive.
+	claim     time.Duration
 	renew     time.Duration // how often a worker renews its lease
-	tick      time.Duration // how often the leader does what maintenance is due
-	recheck   time.Duration // how often it looks whether a job that waits has its trigger
+	tick      time.Duration // how often the leader does the maintenance that is due
+	recheck   time.Duration // how often it checks that a queued job has its trigger
 	reindex   time.Duration // how often it reads all records
-	late      time.Duration // for how long after a lease has lapsed bytes may arrive: docs/reliability.md
-	calm      time.Duration // for how long it has led, with Redis there, before it takes a lapsed lease for a death
-	leader    time.Duration // how long a leader that is silent stays the leader
-	drain     time.Duration // how long a job may take to hand itself back
-	taskCheck time.Duration // how often asynq looks for tasks
+	late      time.Duration // how long bytes may arrive after a lease has lapsed: docs/reliability.md
+	grace     time.Duration // how long it leads before a lapsed lease means a lost worker
+	leader    time.Duration // how long the leadership lasts without renewals
+	drain     time.Duration // how long Run may take to return after drain has closed
+	taskCheck time.Duration // how often asynq polls for tasks
 }
 
-// A job whose worker was killed goes on elsewhere after its lease, a tick and a task check: 18 seconds.
+// A job whose worker was killed continues on another worker after its lease, a tick and a task
+// check: 18 seconds.
 var defaultTiming = timing{
-	lease: DefaultLease, claim: 5 * time.Minute, renew: time.Second, tick: 2 * time.Second, recheck: pickUp,
-	reindex: 10 * time.Minute, late: 15 * time.Second, calm: 5 * time.Second,
+	lease: DefaultLease, claim: 5 * time.Minute, renew: time.Second, tick: 2 * time.Second, recheck: pickupTimeout,
+	reindex: 10 * time.Minute, late: 15 * time.Second, grace: 5 * time.Second,
 	leader: 10 * time.Second, drain: time.Minute, taskCheck: 200 * time.Millisecond,
 }
 
-// scaled is the timing with another lease, and with the intervals that depend on it in the same
-// proportion.
+// scaled is the timing for another lease: it scales the intervals that depend on the lease.
 func (t timing) scaled(lease time.Duration) timing {
 	factor := float64(lease) / float64(t.lease)
-	for _, d := range []*time.Duration{&t.lease, &t.claim, &t.renew, &t.tick, &t.recheck, &t.calm, &t.late, &t.leader} {
+	scaled := []*time.Duration{
+		&t.lease, &t.claim, &t.renew, &t.tick, &t.recheck, &t.grace, &t.late, &t.leader,
+	}
+	for _, d := range scaled {
 		*d = time.Duration(float64(*d) * factor)
 	}
 	return t
 }
 
-// Server takes jobs from the queue and runs them.
+// Server runs jobs of the queue.
 type Server struct {
-	client *Client
-	cfg    ServerConfig
-	timing timing
-	slots  *semaphore.Weighted // asynq may free a slot of its own while its handler runs
-	drain  chan struct{}
-	mu     sync.Mutex
-	jobs   map[string]bool // those that this server runs, or whose outcome it has not written yet
-	hard   context.Context // ends what does not drain in time
-	kill   context.CancelCauseFunc
+	client   *Client
+	cfg      ServerConfig
+	timing   timing
+	slots    *semaphore.Weighted // asynq may free a slot of its own while its handler runs
+	drain    chan struct{}
+	mu       sync.Mutex
+	jobs     map[string]bool // that run here, or whose outcome is not written yet
+	hardStop context.Context // ends the attempts that do not drain in time
+	kill     context.CancelCauseFunc
 
 	since   time.Time       // when Run began, by Redis' clock
-	started chan struct{}   // closed when the server takes jobs
+	started chan struct{}   // closed when the server accepts jobs
 	ticked  chan<- struct{} // of maintenance
 }
 
@@ -92,17 +106,17 @@ func NewServer(c *Client, cfg ServerConfig) *Server {
 		slots: semaphore.NewWeighted(int64(cfg.Jobs)), jobs: make(map[string]bool),
 		drain: make(chan struct{}), started: make(chan struct{}),
 	}
-	s.hard, s.kill = context.WithCancelCause(context.Background())
+	s.hardStop, s.kill = context.WithCancelCause(context.Background())
 	return s
 }
 
-// Run serves until ctx ends. Then it takes no more jobs, lets those that run hand themselves back,
-// for a minute at the most, and returns. A panic outside of the jobs stops it in the same way.
+// Run serves until ctx ends. Then it accepts no more jobs, gives the running ones up to a minute to
+// release themselves, and returns. A panic outside of the jobs stops it in the same way.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.kill(nil)
 	if err := s.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil // it was told to stop before it served
+			return nil // ctx ended before it served
 		}
 		return err
 	}
@@ -111,13 +125,14 @@ func (s *Server) Run(ctx context.Context) error {
 		return failed("start taking jobs", err)
 	}
 	close(s.started)
-	s.cfg.Log.Info("taking jobs", zap.String("worker", s.cfg.Name), zap.Strings("queues", s.cfg.Queues), zap.Int("jobs", s.cfg.Jobs))
+	s.cfg.Log.Info("taking jobs", zap.String("worker", s.cfg.Name),
+		zap.Strings("queues", s.cfg.Queues), zap.Int("jobs", s.cfg.Jobs))
 	ctx, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
-	announced := panics.Go(func() { s.keepAnnouncing(ctx) }, failed)
+	announced := panics.Go(func() { s.announcePeriodically(ctx) }, failed)
 	maintained := panics.Go(func() { s.maintain(ctx) }, failed)
 	<-ctx.Done()
-	s.cfg.Log.Info("stopping, jobs hand themselves back")
+	s.cfg.Log.Info("stopping, releasing jobs")
 	// In a goroutine: asynq may wait for a Redis that is away.
 	stopped := panics.Go(engine.Stop, failed)
 	close(s.drain)
@@ -126,11 +141,11 @@ func (s *Server) Run(ctx context.Context) error {
 	announced()
 	maintained()
 	stopped()
-	err := s.withdraw()
+	s.withdraw()
 	if cause := context.Cause(ctx); panics.Of(cause) != nil {
-		err = errors.Join(cause, err)
+		return cause
 	}
-	return err
+	return nil
 }
 
 // prepare checks Redis and announces this server.
@@ -158,39 +173,42 @@ func (s *Server) engineConfig() asynq.Config {
 		queues[queueName(q, transfer.PriorityLow)] = 1
 	}
 	return asynq.Config{
-		Concurrency: s.cfg.Jobs, Queues: queues, TaskCheckInterval: s.timing.taskCheck, ShutdownTimeout: time.Second,
-		BaseContext: func() context.Context { return s.hard }, Logger: asynqLog{s.cfg.Log.Sugar()}, LogLevel: asynq.WarnLevel,
-		// A handler fails only when it could not look at the record; that says nothing of the job.
+		Concurrency: s.cfg.Jobs, Queues: queues,
+		TaskCheckInterval: s.timing.taskCheck, ShutdownTimeout: time.Second,
+		BaseContext: func() context.Context { return s.hardStop },
+		Logger:      asynqLog{s.cfg.Log.Sugar()}, LogLevel: asynq.WarnLevel,
+		// A handler fails only when it cannot read the record, which is no failure of the job.
 		IsFailure: func(error) bool { return false },
 		RetryDelayFunc: func(_ int, err error, _ *asynq.Task) time.Duration {
 			if errors.Is(err, errUnreadable) {
-				return s.timing.recheck // a newer transferd may take it
+				return s.timing.recheck // a newer transferd may run the job
 			}
 			return s.timing.tick
 		},
 	}
 }
 
-// asynqLog writes asynq's log to ours.
+// asynqLog passes asynq's log lines on to zap.
 type asynqLog struct{ *zap.SugaredLogger }
 
-// awaitJobs waits for the jobs to hand themselves back, and ends those that do not. A job that runs has a slot.
+// awaitJobs waits until all running jobs have ended or been released, and cancels those that take
+// too long. Each running job has a slot.
 func (s *Server) awaitJobs() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timing.drain)
 	defer cancel()
 	all := int64(s.cfg.Jobs)
 	if s.slots.Acquire(ctx, all) != nil {
-		s.cfg.Log.Warn("jobs did not hand themselves back in time, ending them")
+		s.cfg.Log.Warn("jobs not released in time, canceling their runs")
 		s.kill(transfer.Errorf(transfer.CodeDrained, "", "the worker was stopped"))
 		_ = s.slots.Acquire(context.Background(), all) // it fails only with its context
 	}
 	s.slots.Release(all)
 }
 
-// handle takes the job of a trigger up and runs it. The job's context is not asynq's, which ends when asynq has not reached
-// Redis for half a minute.
+// handle acquires the job of a trigger and runs it. It ignores asynq's context, which ends when
+// asynq has not reached Redis for half a minute.
 func (s *Server) handle(_ context.Context, t *asynq.Task) error {
-	if err := s.slots.Acquire(s.hard, 1); err != nil {
+	if err := s.slots.Acquire(s.hardStop, 1); err != nil {
 		return err
 	}
 	defer s.slots.Release(1)
@@ -200,23 +218,23 @@ func (s *Server) handle(_ context.Context, t *asynq.Task) error {
 	default:
 	}
 	id := string(t.Payload())
-	if !s.begin(id) {
-		return nil // its lease lapsed during an outage of Redis, but it still runs here
+	if !s.addJob(id) {
+		return nil // the lease lapsed during an outage of Redis, but the job still runs here
 	}
-	defer s.end(id)
-	if err := s.client.checkTakeable(s.hard, id); err != nil {
+	defer s.removeJob(id)
+	if err := s.client.checkReadable(s.hardStop, id); err != nil {
 		return err
 	}
-	a, err := s.client.acquire(s.hard, id, s.cfg.Name, s.timing, s.cfg.Life)
+	a, err := s.client.acquire(s.hardStop, id, s.cfg.Name, s.timing, s.cfg.Life)
 	if a == nil || err != nil {
 		return err
 	}
-	s.attempt(a)
+	s.runAttempt(a)
 	return nil
 }
 
-// begin adds a job to those that run here; false: it runs already.
-func (s *Server) begin(id string) bool {
+// addJob adds a job to those that run here; false: it runs already.
+func (s *Server) addJob(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.jobs[id] {
@@ -226,25 +244,26 @@ func (s *Server) begin(id string) bool {
 	return true
 }
 
-func (s *Server) end(id string) {
+func (s *Server) removeJob(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.jobs, id)
 }
 
-// attempt runs a job and writes its outcome.
-func (s *Server) attempt(a *Attempt) {
-	log := s.cfg.Log.With(zap.String("job", a.Job.ID))
-	log.Info("job taken up", zap.String("kind", string(a.Spec.Kind)), zap.Int("attempt", a.Job.Attempts))
-	ctx, stop := context.WithCancelCause(s.hard)
+// runAttempt runs a job and writes its outcome.
+func (s *Server) runAttempt(a *Attempt) {
+	log := s.cfg.Log.With(zap.String("job", a.Job.ID), zap.String("kind", string(a.Spec.Kind)),
+		zap.Int("attempt", a.Job.Attempts))
+	log.Info(LogStarted)
+	ctx, stop := context.WithCancelCause(s.hardStop)
 	if due := a.Job.Deadline; due != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, due.Sub(a.Job.AsOf), errDue)
 		defer cancel()
 	}
-	renewing, stopRenewing := context.WithCancel(s.hard)
-	renewed := panics.Go(func() { a.keepLease(renewing, stop, log) }, stop)
-	defer func() { // also if writing the outcome panics, which asynq recovers: the lease must lapse
+	renewing, stopRenewing := context.WithCancel(s.hardStop)
+	renewed := panics.Go(func() { a.renewPeriodically(renewing, stop, log) }, stop)
+	defer func() { // also if writeOutcome panics, which asynq recovers: then the lease must lapse
 		stopRenewing()
 		renewed()
 	}()
@@ -259,43 +278,49 @@ func (s *Server) attempt(a *Attempt) {
 	s.writeOutcome(a, err, log)
 }
 
-// writeOutcome tries until Redis is back: a job whose outcome is not written runs again.
+// writeOutcome tries until Redis answers: a job whose outcome is not written runs again.
 func (s *Server) writeOutcome(a *Attempt, outcome error, log *zap.Logger) {
 	for {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.hard), dialTimeout)
-		err := a.writeOutcome(ctx, outcome)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.hardStop), dialTimeout)
+		ended, err := a.writeOutcome(ctx, outcome)
 		cancel()
+		code := zap.String("code", string(transfer.CodeOf(outcome)))
 		switch {
-		case err == nil:
-			log.Info("job put down", zap.String("code", string(transfer.CodeOf(outcome))), zap.NamedError("outcome", outcome))
+		case err == nil && ended:
+			log.Info(LogEnded, code, zap.Error(outcome))
 			return
-		case s.hard.Err() != nil:
-			log.Error("outcome not written, the job will run again", zap.Error(err))
+		case err == nil:
+			log.Info(LogReleased, code, zap.Error(outcome))
+			return
+		case s.hardStop.Err() != nil:
+			log.Error("outcome not written, another attempt will follow", zap.Error(err))
 			return
 		}
 		log.Warn("outcome not written, trying again", zap.Error(err))
 		select {
 		case <-time.After(time.Second):
-		case <-s.hard.Done():
+		case <-s.hardStop.Done():
 		}
 	}
 }
 
-// checkRedis refuses a Redis that may drop what it was given, and warns of one that forgets at a restart.
+// checkRedis fails if Redis may evict keys, and warns if Redis loses its data at a restart.
 func (s *Server) checkRedis(ctx context.Context) error {
 	policy, err := s.client.setting(ctx, "maxmemory-policy")
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err != nil {
-		s.cfg.Log.Warn("settings of Redis are not readable; make sure that maxmemory-policy is noeviction and appendonly is on", zap.Error(err))
+		s.cfg.Log.Warn("settings of Redis are not readable; set maxmemory-policy noeviction and appendonly yes",
+			zap.Error(err))
 		return nil
 	}
 	if policy != "" && policy != "noeviction" {
-		return transfer.Errorf(transfer.CodeInvalid, "set maxmemory-policy noeviction in Redis", "this Redis may drop jobs when its memory is full (maxmemory-policy %s)", policy)
+		return transfer.Errorf(transfer.CodeInvalid, "set maxmemory-policy noeviction in Redis",
+			"this Redis may evict jobs when its memory is full (maxmemory-policy %s)", policy)
 	}
 	if aof, err := s.client.setting(ctx, "appendonly"); err == nil && aof == "no" {
-		s.cfg.Log.Warn("Redis runs without appendonly: jobs may be lost when it restarts")
+		s.cfg.Log.Warn("appendonly is off in Redis, jobs may be lost when it restarts")
 	}
 	return nil
 }

@@ -10,23 +10,23 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// triggers makes sure that each job that waits has a trigger: asynq may have lost it, or whoever enqueued the job may have
-// ended before that.
+// triggers makes a trigger for each queued job that has none: asynq may have lost it, or the client
+// may have ended before it made one.
 type triggers struct {
 	client *Client
 	timing timing
 }
 
-// Tick implements service. It makes a page or two of triggers at the most, for each is a round trip or more, and meanwhile no
-// other service runs.
+// Tick implements service. It makes one or two pages of triggers at most, because each takes a
+// round trip or more, and no other service runs meanwhile.
 func (t *triggers) Tick(ctx context.Context) error {
-	for made := 0; made < page; {
-		entries, err := t.client.due(ctx, keyQueued)
+	for made := 0; made < pageSize; {
+		entries, err := t.client.dueEntries(ctx, keyQueued)
 		if len(entries) == 0 || err != nil {
 			return err
 		}
 		n, err := t.check(ctx, entries)
-		if made += n; err != nil || len(entries) < page {
+		if made += n; err != nil || len(entries) < pageSize {
 			return err
 		}
 	}
@@ -34,7 +34,7 @@ func (t *triggers) Tick(ctx context.Context) error {
 }
 
 func (t *triggers) check(ctx context.Context, entries []entry) (made int, err error) {
-	records, unread, err := t.client.records(ctx, idsOf(entries))
+	records, skipped, err := t.client.records(ctx, idsOf(entries))
 	if err != nil {
 		return 0, err
 	}
@@ -47,7 +47,7 @@ func (t *triggers) check(ctx context.Context, entries []entry) (made int, err er
 	for i := range entries {
 		r := found[entries[i].id]
 		switch {
-		case slices.Contains(unread, entries[i].id):
+		case slices.Contains(skipped, entries[i].id):
 			entries[i].next = t.timing.recheck
 		case r == nil:
 			missing = append(missing, entries[i].id)
@@ -79,8 +79,9 @@ func (t *triggers) trigger(ctx context.Context, queued []*record) (made int, err
 	return t.client.triggerAll(ctx, without)
 }
 
-// triggerAll wakes a worker for each of the jobs, and returns the number. A job whose trigger asynq
-// or Redis refuses, for example because of its queue's name, is reported to Warn and skipped.
+// triggerAll makes a trigger for each of the jobs, and returns how many it made. It skips a job
+// whose trigger asynq or Redis refuses, for example because of its queue's name, and reports it to
+// Warn.
 func (c *Client) triggerAll(ctx context.Context, records []*record) (made int, err error) {
 	for _, r := range records {
 		err := c.wakeup.trigger(ctx, r)
@@ -96,7 +97,8 @@ func (c *Client) triggerAll(ctx context.Context, records []*record) (made int, e
 	return made, nil
 }
 
-// dangling is how old an entry without a record must be to be dropped: a younger one may be about to get its record.
+// dangling is the age at which an entry without a record is dropped. The record of a younger entry
+// may follow.
 const dangling = time.Minute
 
 func (t *triggers) dropDangling(ctx context.Context, ids []string) error {
@@ -110,10 +112,10 @@ func (t *triggers) dropDangling(ctx context.Context, ids []string) error {
 	for _, id := range ids {
 		score, err := t.client.rdb.ZScore(ctx, keyJobs, id).Result()
 		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
-			return failed("look at the index", err)
+			return failed("read the index", err)
 		}
 		if now.Sub(time.UnixMilli(int64(score))) > dangling {
-			if _, err := t.client.forget(ctx, []string{id}); err != nil {
+			if _, err := t.client.deleteEnded(ctx, []string{id}); err != nil {
 				return err
 			}
 		}

@@ -8,9 +8,10 @@ import (
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
-// damages makes good records unreadable for this version.
+// damages makes readable records unreadable for this version.
 var damages = map[string]func(t testing.TB, c *Client, id string){
 	"spec of a newer version":  setField("spec", `{"kind":"upload","limit_rate":{"08:00":20}}`),
 	"kind of a newer version":  setField("spec", `{"kind":"publish","queue":"default"}`),
@@ -66,9 +67,8 @@ func (w *warnings) naming(id string) (n int) {
 	return n
 }
 
-// TestUnreadableCostsOneJob mixes records that cannot be read, in every state, with good ones.
-// Functions that read many jobs skip them, report each once and do not change them. Maintenance
-// handles the good ones as always.
+// TestUnreadableCostsOneJob: functions that read many jobs skip records that cannot be read, report
+// each once and do not change them. Maintenance still handles the readable ones.
 func TestUnreadableCostsOneJob(t *testing.T) {
 	r := startRedis(t)
 	named := new(warnings)
@@ -90,42 +90,42 @@ func TestUnreadableCostsOneJob(t *testing.T) {
 
 	jobs, err := c.Jobs(t.Context(), Filter{})
 	if err != nil || len(jobs) != 4 {
-		t.Errorf("%d jobs are listed, %v; want the 4 that can be read", len(jobs), err)
+		t.Errorf("got %d jobs (%v), want the 4 that can be read", len(jobs), err)
 	}
 	for id := range bad {
 		if _, err := c.Job(t.Context(), id); err == nil || !strings.Contains(err.Error(), id) {
-			t.Errorf("a job that cannot be read is shown: %v", err)
+			t.Errorf("Job: got %v, want an error with the ID", err)
 		}
 		if _, err := c.Cancel(t.Context(), id); err == nil {
-			t.Error("a job that cannot be read is canceled")
+			t.Error("Cancel: got no error for a job that cannot be read")
 		}
 		if _, err := c.Retry(t.Context(), id); err == nil {
-			t.Error("a job that cannot be read is retried")
+			t.Error("Retry: got no error for a job that cannot be read")
 		}
 	}
 	ran := make(chan string, 10)
-	serve(t, c, "one", func(_ context.Context, _ <-chan struct{}, a *Attempt) error {
+	serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
 		ran <- a.Job.ID
-		return nil
+		return awaitLate(ctx, a)
 	}, func(s *Server) { s.timing.reindex = quick.tick })
 	await(t, c, lost, transfer.Succeeded)
 	await(t, c, untriggered, transfer.Succeeded)
 	await(t, c, late, transfer.Failed)
 	if close(ran); len(ran) != 2 {
-		t.Errorf("%d jobs ran, want the lost and the untriggered one", len(ran))
+		t.Errorf("got %d jobs that ran, want the lost and the untriggered one", len(ran))
 	}
 	if n, err := c.CancelAll(t.Context(), []transfer.State{transfer.Queued, transfer.Running}); n != 0 || err != nil {
-		t.Errorf("%d canceled, %v", n, err)
+		t.Errorf("got %d canceled jobs (%v), want none", n, err)
 	}
 	if n, err := c.Prune(t.Context(), PruneOptions{}); n != 4 || err != nil {
-		t.Errorf("%d pruned, %v; want %s and the three others", n, err, ended)
+		t.Errorf("got %d pruned jobs (%v), want %s and the three others", n, err, ended)
 	}
-	for id, was := range bad {
-		if is := contents(t, c, id); is != was {
-			t.Errorf("job %s was %s, and is %s", id, was, is)
+	for id, want := range bad {
+		if got := contents(t, c, id); got != want {
+			t.Errorf("job %s: got %s, want %s", id, got, want)
 		}
 		if n := named.naming(id); n != 1 {
-			t.Errorf("job %s is named %d times", id, n)
+			t.Errorf("job %s: got %d warnings, want 1", id, n)
 		}
 	}
 }
@@ -165,8 +165,7 @@ func enqueueIn(t testing.TB, c *Client, state transfer.State) string {
 	return job.ID
 }
 
-// TestUnreadableIsNotTaken: a worker leaves a job to a newer one if it does not know a field of its
-// spec or plan.
+// TestUnreadableIsNotTaken: a worker does not run a job whose spec or plan has an unknown field.
 func TestUnreadableIsNotTaken(t *testing.T) {
 	for field, text := range map[string]string{
 		"plan":  `{"size":1,"quiesced":true}`,
@@ -186,20 +185,21 @@ func TestUnreadableIsNotTaken(t *testing.T) {
 				}
 				return nil
 			})
-			if err := <-named; !strings.Contains(err.Error(), id) {
-				t.Error(err)
+			if err := transfertest.Receive(t, named, "warning"); !strings.Contains(err.Error(), id) {
+				t.Errorf("got the warning %v, want one with the ID", err)
 			}
 			await(t, c, enqueue(t, c), transfer.Succeeded)
 			if h := c.rdb.HGetAll(t.Context(), recordKey(id)).Val(); h["state"] != "queued" || h["worker"] != "" {
-				t.Errorf("the job is not left alone: %v", h)
+				t.Errorf("got the record %v, want a queued job without a worker", h)
 			}
 		})
 	}
 }
 
-// TestUnreadableNeighboursAreSkipped damages what belongs to the records: a ledger with a partial
-// entry, or with a chunk outside of the image (a chunk of its tail is valid); entries of the index
-// without a record; a worker's description; the last job of a spec; a job without a queue.
+// TestUnreadableNeighboursAreSkipped: damage outside of the records costs no other job. It damages
+// a ledger, by a partial entry and by a chunk outside of the image (a chunk of its tail is valid);
+// the index, by entries without a record; a worker's description; the last job of a spec; and the
+// queue of a job.
 func TestUnreadableNeighboursAreSkipped(t *testing.T) {
 	r := startRedis(t)
 	named := new(warnings)
@@ -213,13 +213,13 @@ func TestUnreadableNeighboursAreSkipped(t *testing.T) {
 		setField("plan", `{"size":3000,"chunk_size":1000}`)(t, c, id)
 		_, _, err := c.Ledger(t.Context(), id)
 		if !errors.Is(err, errUnreadable) || !strings.Contains(err.Error(), id) {
-			t.Errorf("a damaged ledger: %v", err)
+			t.Errorf("a damaged ledger: got %v, want an error with the ID", err)
 		}
 	}
 	tail := entries(transfer.TailIndex+3, 1)
 	do(t, c, "SET", ledgerKey(id), string(transfer.AppendEntries(nil, append(entries(0, 3), tail...))))
 	if _, at, err := c.Ledger(t.Context(), id); err != nil || len(at.Entries) != 4 {
-		t.Errorf("a ledger with a chunk of the tail: %d entries, %v; want 4", len(at.Entries), err)
+		t.Errorf("a ledger with a chunk of the tail: got %d entries (%v), want 4", len(at.Entries), err)
 	}
 	do(t, c, "ZADD", keyJobs, "1", "gone", "2", "td:{}", "3", "")
 	for set, id := range map[string]string{keyQueued: "gone-1", keyRunning: "gone-2", keyDeadlines: "gone-3"} {
@@ -229,31 +229,31 @@ func TestUnreadableNeighboursAreSkipped(t *testing.T) {
 	do(t, c, "SET", workerKey("a"), `{"name":1}`)
 	do(t, c, "SET", workerKey("b"), `{`)
 	do(t, c, "RPUSH", workerKey("c"), "x")
-	homeless := enqueueIn(t, c, transfer.Queued)
-	setField("spec", strings.Replace(mustJSON(newSpec()), `"default"`, `""`, 1))(t, c, homeless)
+	noQueue := enqueueIn(t, c, transfer.Queued)
+	setField("spec", strings.Replace(mustJSON(newSpec()), `"default"`, `""`, 1))(t, c, noQueue)
 	spec := newSpec()
 	spec.Name = "once"
 	last, _ := enqueueOnce(t, c, spec)
 	setField("epoch", "x")(t, c, last)
 
 	if jobs, err := c.Jobs(t.Context(), Filter{}); len(jobs) != 2 || err != nil {
-		t.Errorf("%d jobs, %v; want 2", len(jobs), err)
+		t.Errorf("got %d jobs (%v), want 2", len(jobs), err)
 	}
 	if next, exists := enqueueOnce(t, c, spec); exists || next == last {
-		t.Errorf("a spec whose last job cannot be read is not enqueued: %s, %t", next, exists)
+		t.Errorf("a spec whose last job cannot be read: got job %s, exists %t; want a new job", next, exists)
 	}
 	ticked := make(chan struct{})
-	run := func(context.Context, <-chan struct{}, *Attempt) error { return nil }
+	run := succeed
 	serve(t, c, "one", run, func(s *Server) { s.ticked = ticked })
 	await(t, c, enqueueUntriggered(t, c), transfer.Succeeded)
-	<-ticked // every service has looked at its index
+	transfertest.Receive(t, ticked, "tick of the leader") // every service has read its index
 	workers, err := c.Workers(t.Context())
 	if len(workers) != 1 || err != nil {
-		t.Errorf("workers %v, %v; want this test's", workers, err)
+		t.Errorf("got the workers %v (%v), want that of this test", workers, err)
 	}
-	for _, name := range []string{"worker a", "worker b", "worker c", last, homeless} {
-		if named.naming(name) != 1 {
-			t.Errorf("%q is named %d times in %q", name, named.naming(name), named.text)
+	for _, name := range []string{"worker a", "worker b", "worker c", last, noQueue} {
+		if n := named.naming(name); n != 1 {
+			t.Errorf("%q: got %d warnings in %q, want 1", name, n, named.text)
 		}
 	}
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// wakeup has asynq deliver jobs to workers. The asynq task of a job is its trigger and carries no more than the job's ID.
-// asynq may lose a trigger or deliver it twice: maintenance looks for lost ones, and a worker that is woken for a job looks
-// at the record first. It is safe for concurrent use.
+// wakeup delivers jobs to workers by asynq. The asynq task of a job is its trigger and holds only
+// the job's ID. asynq may lose a trigger or deliver it twice: maintenance replaces lost triggers,
+// and a worker that gets a trigger reads the record first. It is safe for concurrent use.
 type wakeup struct {
 	rdb       redis.UniversalClient
 	tasks     *asynq.Client
@@ -23,18 +23,22 @@ type wakeup struct {
 }
 
 func newWakeup(rdb redis.UniversalClient) *wakeup {
-	return &wakeup{rdb: rdb, tasks: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)}
+	return &wakeup{
+		rdb: rdb, tasks: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb),
+	}
 }
 
 const (
-	// taskType is that of every trigger.
+	// taskType is the type of every trigger.
 	taskType = "transfer"
 	// taskTimeout is asynq's limit for one delivery; a transfer has limits of its own.
 	taskTimeout = 30 * 24 * time.Hour
-	// taskRetries is how often asynq may deliver a trigger again; the record has the budget that counts.
+	// taskRetries is how often asynq may deliver a trigger again. It limits no attempts: the record
+	// counts those.
 	taskRetries = 25
-	// pickUp is how long a worker may take from the delivery of a trigger to the job's lease before another one is woken.
-	pickUp = 15 * time.Second
+	// pickupTimeout is how long after the delivery of a trigger the job may have no lease. Then
+	// another trigger is made.
+	pickupTimeout = 15 * time.Second
 )
 
 // queueName is the asynq queue of a queue and a priority.
@@ -50,23 +54,25 @@ func taskOf(r *record) (queue, task string) {
 	return queueName(r.spec.Queue, r.spec.Priority), fmt.Sprintf("%s:%d", r.id, r.epoch)
 }
 
-// taskKey is where asynq keeps a task. To read it saves asking asynq for each job; a task that is not found there is asked for.
+// taskKey is the key of a task in asynq. Reading it for many jobs at once is cheaper than asynq's
+// inspector, which reads one task per call.
 func taskKey(queue, task string) string { return "asynq:{" + queue + "}:t:" + task }
 
-// push gives asynq a trigger; exists: it has one of that ID.
+// push enqueues a trigger in asynq. exists: asynq has one of that ID.
 func (w *wakeup) push(ctx context.Context, r *record, queue, task string) (exists bool, err error) {
 	if strings.TrimSpace(queue) == "" {
 		return false, unreadable(r.id, "spec", errors.New("it names no queue"))
 	}
 	_, err = w.tasks.EnqueueContext(ctx, asynq.NewTask(taskType, []byte(r.id)),
-		asynq.TaskID(task), asynq.Queue(queue), asynq.MaxRetry(taskRetries), asynq.Timeout(taskTimeout), asynq.Retention(0))
+		asynq.TaskID(task), asynq.Queue(queue), asynq.MaxRetry(taskRetries), asynq.Timeout(taskTimeout),
+		asynq.Retention(0))
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
 		return true, nil
 	}
 	return false, failed("enqueue job "+r.id, err)
 }
 
-// trigger wakes a worker for the job. That the job has a trigger is success.
+// trigger makes a trigger for the job, unless it has one.
 func (w *wakeup) trigger(ctx context.Context, r *record) error {
 	queue, task := taskOf(r)
 	if exists, err := w.push(ctx, r, queue, task); !exists || err != nil {
@@ -74,18 +80,18 @@ func (w *wakeup) trigger(ctx context.Context, r *record) error {
 	}
 	info, err := w.inspector.GetTaskInfo(queue, task)
 	if err != nil {
-		return nil // it was delivered and done meanwhile
+		return nil // it was delivered and handled meanwhile
 	}
 	switch info.State {
 	case asynq.TaskStateArchived, asynq.TaskStateCompleted:
-		// asynq delivers it no more, and accepts no other one of this ID.
+		// asynq does not deliver it again, and accepts no other task of this ID.
 		if err := w.inspector.DeleteTask(queue, task); err != nil {
 			return failed("remove an old trigger of job "+r.id, err)
 		}
 		_, err = w.push(ctx, r, queue, task)
 		return err
 	case asynq.TaskStateRetry, asynq.TaskStateScheduled:
-		// asynq delivers it at a time by some worker's clock, which may be hours ahead.
+		// asynq delivers it by the clock of the worker that returned it, which may be hours ahead.
 		_ = w.inspector.RunTask(queue, task) // it fails if the task was delivered meanwhile
 	case asynq.TaskStateActive:
 		return w.triggerAgain(ctx, r, queue, task)
@@ -93,9 +99,9 @@ func (w *wakeup) trigger(ctx context.Context, r *record) error {
 	return nil
 }
 
-// triggerAgain wakes another worker for a job whose trigger was delivered, unless the job has a lease. The worker that was
-// woken may have been killed before it took the job up, which asynq notices after a minute or two; if it was not, one of the
-// two takes the job.
+// triggerAgain makes another trigger for a job whose trigger was delivered, unless the job has a
+// lease. The worker that got the trigger may have been killed before it acquired the job, which
+// asynq notices only after a minute or two. If it lives, one of the two workers acquires the job.
 func (w *wakeup) triggerAgain(ctx context.Context, r *record, queue, task string) error {
 	var leases *redis.IntCmd
 	var at *redis.TimeCmd
@@ -104,9 +110,9 @@ func (w *wakeup) triggerAgain(ctx context.Context, r *record, queue, task string
 		return nil
 	})
 	if leases.Val() == 1 || err != nil {
-		return failed("look at the lease of job "+r.id, err)
+		return failed("read the lease of job "+r.id, err)
 	}
-	_, err = w.push(ctx, r, queue, fmt.Sprintf("%s:%d", task, timeOf(at).UnixMilli()/pickUp.Milliseconds()))
+	_, err = w.push(ctx, r, queue, fmt.Sprintf("%s:%d", task, timeOf(at).UnixMilli()/pickupTimeout.Milliseconds()))
 	return err
 }
 
@@ -120,7 +126,7 @@ func (w *wakeup) untriggered(ctx context.Context, records []*record) ([]*record,
 		return nil
 	})
 	if err != nil && !answered(err) {
-		return nil, failed("look at triggers", err)
+		return nil, failed("read triggers", err)
 	}
 	var without []*record
 	for i, r := range records {

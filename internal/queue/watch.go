@@ -11,24 +11,24 @@ import (
 )
 
 const (
-	// watchBlock is how long a watcher waits for an event before it reads the record anyway.
+	// watchBlock is how long a watcher waits for an event before it reads the record without one.
 	watchBlock = 3 * time.Second
-	// watchPatience is how long a watcher waits for a Redis that does not answer.
-	watchPatience = 2 * time.Minute
-	watchPause    = 500 * time.Millisecond
+	// watchTimeout is how long a watcher waits for a Redis that does not answer.
+	watchTimeout = 2 * time.Minute
+	watchPause   = 500 * time.Millisecond
 )
 
-// Watch yields the job as it is, and again whenever it has changed, until it has yielded a terminal state. An outage of
-// Redis shorter than two minutes goes unnoticed. An error is yielded once, last.
+// Watch yields the job now and after each change, until it has yielded a terminal state. It waits
+// out outages of Redis of up to two minutes. It yields an error once, last.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[transfer.Job, error] {
 	return func(yield func(transfer.Job, error) bool) {
-		last, away := "", time.Time{}
+		last, outageSince := "", time.Time{}
 		for {
 			job, next, err := c.changed(ctx, id, last)
 			switch {
 			case err == nil:
-				away = time.Time{}
-			case transfer.CodeOf(err) != transfer.CodeUnreachable || !outlast(ctx, &away):
+				outageSince = time.Time{}
+			case transfer.CodeOf(err) != transfer.CodeUnreachable || !pauseInOutage(ctx, &outageSince):
 				yield(transfer.Job{}, err)
 				return
 			default:
@@ -41,11 +41,13 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[transfer.Job, e
 	}
 }
 
-// changed waits for an event after last and returns the job and the event it is at least as new as. With last empty it
-// returns at once. The event is read before the record: a change in between wakes the watcher once more.
+// changed waits for an event after last. It returns the job and the newest event, which is not
+// newer than the job. With last empty it returns at once. It reads the event before the record, so
+// a change in between causes one more event.
 func (c *Client) changed(ctx context.Context, id, last string) (transfer.Job, string, error) {
 	if last != "" {
-		err := c.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{eventsKey(id), last}, Count: 1, Block: watchBlock}).Err()
+		args := redis.XReadArgs{Streams: []string{eventsKey(id), last}, Count: 1, Block: watchBlock}
+		err := c.rdb.XRead(ctx, &args).Err()
 		if err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it bare
 			return transfer.Job{}, "", failed("watch job "+id, err)
 		}
@@ -62,12 +64,13 @@ func (c *Client) changed(ctx context.Context, id, last string) (transfer.Job, st
 	return job, next, err
 }
 
-// outlast pauses while Redis is away, and reports false when that has gone on for too long.
-func outlast(ctx context.Context, since *time.Time) bool {
+// pauseInOutage waits before the next try in an outage of Redis, which began at since. It returns
+// false if ctx has ended or the outage has lasted for watchTimeout.
+func pauseInOutage(ctx context.Context, since *time.Time) bool {
 	if since.IsZero() {
 		*since = time.Now()
 	}
-	if time.Since(*since) > watchPatience {
+	if time.Since(*since) > watchTimeout {
 		return false
 	}
 	select {

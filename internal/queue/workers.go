@@ -34,7 +34,7 @@ func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 	for _, name := range names {
 		text, err := c.rdb.Get(ctx, workerKey(name)).Bytes()
 		if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
-			continue // it ended without saying so
+			continue // it was killed, and its announcement has lapsed
 		}
 		var w Worker
 		if err == nil {
@@ -48,7 +48,7 @@ func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 		case answered(err) || errors.As(err, &newer) || errors.As(err, &damaged):
 			c.skip(workerKey(name), unreadableWorker(name, err))
 		default:
-			return nil, failed("look at worker "+name, err)
+			return nil, failed("read worker "+name, err)
 		}
 	}
 	return workers, nil
@@ -56,9 +56,9 @@ func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 
 func unreadableWorker(name string, cause error) error {
 	return &transfer.Error{
-		Op: "look at worker " + name, Code: transfer.CodeFailed,
+		Op: "read worker " + name, Code: transfer.CodeFailed,
 		Err:  fmt.Errorf("its description %w: %w", errUnreadable, cause),
-		Hint: "it is left out; if it is a newer transferd, update this program",
+		Hint: "the list leaves it out; if it is a newer transferd, update this program",
 	}
 }
 
@@ -77,7 +77,7 @@ func (s *Server) announce(ctx context.Context) error {
 	return failed("announce this worker", err)
 }
 
-func (s *Server) keepAnnouncing(ctx context.Context) {
+func (s *Server) announcePeriodically(ctx context.Context) {
 	tick := time.NewTicker(s.timing.lease / 3)
 	defer tick.Stop()
 	for {
@@ -92,7 +92,8 @@ func (s *Server) keepAnnouncing(ctx context.Context) {
 	}
 }
 
-func (s *Server) withdraw() error {
+// withdraw removes this server from the list of workers.
+func (s *Server) withdraw() {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
 	_, err := s.client.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -101,8 +102,7 @@ func (s *Server) withdraw() error {
 		return nil
 	})
 	if err != nil {
-		// Redis is away; the announcement lapses by itself.
+		// In an outage of Redis the announcement lapses.
 		s.cfg.Log.Warn("worker not withdrawn", zap.Error(err))
 	}
-	return nil
 }
