@@ -126,7 +126,8 @@ func TestUnwrittenCommandIsNotAcknowledged(t *testing.T) {
 	j := r.engine.(*memory).journal
 	file := j.file
 	var err error
-	if j.file, err = os.Open(filepath.Join(dir, journalFile)); err != nil { // only for reading, so each write fails
+	// The file is open only for reading, so each write fails.
+	if j.file, err = os.Open(filepath.Join(dir, journalFile)); err != nil {
 		t.Fatal(err)
 	}
 	if err := appendScript.Run(t.Context(), rdb, []string{"kept:b"}, "lost").Err(); err == nil {

@@ -42,7 +42,7 @@ type memory struct {
 	schema   Schema
 	scripts  map[string]string // the schema's scripts by their SHA-1
 	redis    *miniredis.Miniredis
-	server   *server.Server // of redis, which sets its own reference to nil before the last command has ended
+	server   *server.Server // of redis, which drops it before the last command ends
 	listener net.Listener
 	path     string // of the journal
 	journal  *journal

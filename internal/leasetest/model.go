@@ -13,9 +13,9 @@
 // model reaches a state that violates an invariant, so each rule is needed. The tests of package
 // queue compare its scripts with the model:
 //
-//	states, history := leasetest.New().Explore()                     // history is nil
-//	_, history = leasetest.New(leasetest.ProvePieces).Explore()      // the shortest violation
-//	record := leasetest.New().Take(before, owner, processHasEnded)   // what a takeover must record
+//	states, history := leasetest.New().Explore()                   // history is nil
+//	_, history = leasetest.New(leasetest.ProvePieces).Explore()    // the shortest violation
+//	record := leasetest.New().Take(before, owner, processHasEnded) // after a takeover
 //
 // Time is counted in ticks. States hold the ticks until an event, so the number of states is
 // finite.
@@ -85,7 +85,7 @@ type worker struct {
 	has      bool // it has an attempt
 	epoch    int8 // of it
 	proof    int8 // ticks that the proof lasts
-	pending  int8 // ticks since the grant of a renewal whose answer has yet to arrive; -1: there is none
+	pending  int8 // ticks since a renewal was granted whose answer is under way; -1: none is
 	sending  sending
 	verified verified
 }
@@ -97,7 +97,7 @@ const (
 	idle        sending = iota
 	proven              // it has passed the proof and is sent at once
 	stopped             // the process was stopped between the proof and the send
-	stoppedLong         // it has been stopped for a tick: its connections are reset before the next one
+	stoppedLong         // stopped for a tick: its connections are reset before the next tick
 )
 
 // verified is what a worker has read back of the drive.

@@ -19,7 +19,7 @@ type service interface {
 type maintenance struct {
 	leader   *leader
 	services []service
-	ticked   chan<- struct{} // gets a signal after each tick as the leader, unless it is full; nil outside tests
+	ticked   chan<- struct{} // gets a signal after each tick as the leader; nil outside tests
 }
 
 func newMaintenance(c *Client, name string, t timing, log *zap.Logger) *maintenance {
