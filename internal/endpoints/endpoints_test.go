@@ -35,6 +35,23 @@ func TestImageSurvivesUploadCloneAndDownload(t *testing.T) {
 	}
 }
 
+// TestReadViaIsThatOfTheData: what a download wrote is read back from the page cache, and from the
+// disk with --verify full. Samples of the zeros that it left out do not count as either.
+func TestReadViaIsThatOfTheData(t *testing.T) {
+	h := newHarness(t)
+	up := h.MustRun(spec(transfer.Upload, jobtest.File(h.image(1<<20)), newDrive))
+	for mode, want := range map[transfer.VerifyMode][]transfer.ReadVia{
+		transfer.VerifyWritten: {transfer.ReadCached},
+		transfer.VerifyFull:    {transfer.ReadDirect, transfer.ReadDropped}, // as the file system allows
+	} {
+		down := spec(transfer.Download, jobtest.Drive(jobtest.Here, up.Drive), jobtest.File(h.Path(string(mode))))
+		down.Verify = mode
+		if got := h.MustRun(down).ReadVia; !slices.Contains(want, got) {
+			t.Errorf("--verify %s: got read via %q, want one of %q", mode, got, want)
+		}
+	}
+}
+
 // TestImageSurvivesEveryFault: with all faults at once, each fault occurs, and the image is still
 // equal.
 func TestImageSurvivesEveryFault(t *testing.T) {

@@ -122,7 +122,7 @@ func (c *copier) sampleDiffers(ctx context.Context) (bool, error) {
 		if c.size >= 0 {
 			ch = transfer.ChunkAt(e.Index, c.size, c.chunkSize)
 		}
-		err := c.readBackPatiently(ctx, ch, expected{digest: e.Digest}, l)
+		err := c.readBackPatiently(ctx, c.readStored, ch, expected{digest: e.Digest}, l)
 		if transfer.CodeOf(err) == transfer.CodeMismatch {
 			return true, nil
 		}

@@ -36,14 +36,19 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 	}
 }
 
-// readBackPatiently is readStored for a chunk that is not written again if it differs. It reads as
-// often as writeVerified does, with the same pauses.
-func (c *copier) readBackPatiently(ctx context.Context, ch transfer.Chunk, want expected, l *lane) (err error) {
+// readBackFunc is copier.readBack or copier.readStored.
+type readBackFunc func(context.Context, transfer.Chunk, expected, *lane) (transfer.Digest, error)
+
+// readBackPatiently reads back a chunk that is not written again if it differs. It reads as often as
+// writeVerified does, with the same pauses.
+func (c *copier) readBackPatiently(
+	ctx context.Context, read readBackFunc, ch transfer.Chunk, want expected, l *lane,
+) (err error) {
 	for try := range maxWrites {
 		if err := pauseBeforeTry(ctx, try); err != nil {
 			return err
 		}
-		_, err = c.readStored(ctx, ch, want, l)
+		_, err = read(ctx, ch, want, l)
 		if transfer.CodeOf(err) != transfer.CodeMismatch {
 			break
 		}

@@ -128,7 +128,7 @@ func (c *copier) verifyStored(ctx context.Context, w work, l *lane) (repaired bo
 	want := expected{digest: c.expectedDigest(w)}
 	zero := want.digest == verify.ZeroDigest(w.Len)
 	if c.ends.random == nil && !zero {
-		return false, c.readBackPatiently(ctx, w.Chunk, want, l) // a stream cannot be read again
+		return false, c.readBackPatiently(ctx, c.readStored, w.Chunk, want, l) // a stream cannot be read again
 	}
 	_, err = c.readStored(ctx, w.Chunk, want, l)
 	if repaired = transfer.CodeOf(err) == transfer.CodeMismatch; repaired {
@@ -213,7 +213,7 @@ func (c *copier) readBackFlushed(ctx context.Context) error {
 // readBackAll reads back a complete target, which cannot be repaired any more.
 func (c *copier) readBackAll(ctx context.Context) error {
 	return c.runLanes(ctx, c.allChunks(ctx), func(ctx context.Context, w work, l *lane) error {
-		return c.readBackPatiently(ctx, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
+		return c.readBackPatiently(ctx, c.readStored, w.Chunk, expected{digest: c.expectedDigest(w)}, l)
 	}, false)
 }
 
@@ -262,5 +262,5 @@ func (c *copier) checkZeroRanges(ctx context.Context, ranges []transfer.Chunk) e
 
 // checkZero checks that a range of the target is zeros.
 func (c *copier) checkZero(ctx context.Context, ch transfer.Chunk, l *lane) error {
-	return c.readBackPatiently(ctx, ch, expected{digest: verify.ZeroDigest(ch.Len)}, l)
+	return c.readBackPatiently(ctx, c.readBack, ch, expected{digest: verify.ZeroDigest(ch.Len)}, l)
 }
