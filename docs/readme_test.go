@@ -1,0 +1,72 @@
+package docs
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestQuickStartRuns types the quick start of README.md, on a free port.
+func TestQuickStartRuns(t *testing.T) {
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin")+"/", "../cmd/...")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "disk.img"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address := freeAddress(t)
+	script := strings.NewReplacer(
+		"transferd sandbox ", "transferd sandbox --listen "+address+" ",
+		"127.0.0.1:7420\"", address+"\"",
+	).Replace(block(t, "../README.md", "## Quick start", "sh"))
+	if strings.Count(script, address) != 2 {
+		t.Fatalf("the quick start has another form:\n%s", script)
+	}
+	cmd := exec.Command("sh", "-e")
+	cmd.Stdin = strings.NewReader(script + "kill $!; wait $! || true\n")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "HOME="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	if cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the sandbox, if the script failed
+	}
+	if err != nil || !strings.Contains(out.String(), "\nequal\n") {
+		t.Errorf("got %v, want a verified drive:\n%s", err, &out)
+	}
+}
+
+// block returns the first fenced block of a language below a heading.
+func block(t *testing.T, page, heading, language string) string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n"+heading+"\n")
+	_, rest, _ = strings.Cut(rest, "```"+language+"\n")
+	script, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatalf("%s has no block of %s below %q", page, language, heading)
+	}
+	return script
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return fmt.Sprint(l.Addr())
+}
