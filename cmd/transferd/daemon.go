@@ -100,8 +100,8 @@ type daemon struct {
 	statusAPI *guardedHandler
 }
 
-// serve runs until ctx ends, and then releases the running jobs. A start that the end
-// of ctx interrupts is a stop like any other.
+// serve runs until ctx ends, and then waits until the running jobs have ended or been released. If
+// ctx ends during the start, that is a normal stop, not an error.
 func serve(ctx context.Context, f *daemonFlags, signals *cli.Signals, log *zap.Logger) (err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
