@@ -48,6 +48,8 @@ type Lease struct {
 	mu      sync.Mutex
 	renewed chan struct{} // closed and replaced with each renewal
 	late    time.Duration // by clock: until when bytes of a lost worker may arrive; 0: no worker was lost
+	// unsettled says that bytes of lost workers may have arrived since the target was last read.
+	unsettled bool
 }
 
 // New makes a lease without a proof. lasts is how long the lease of each renewal lasts, by the
@@ -159,7 +161,7 @@ func Cut(bound context.Context, err error) bool {
 func (l *Lease) TookOver(late time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.late = max(l.late, l.clock()+late)
+	l.late, l.unsettled = max(l.late, l.clock()+late), true
 }
 
 // Late returns for how long bytes of a lost worker may still arrive; 0: that time has passed.
@@ -172,4 +174,28 @@ func (l *Lease) Late() (left time.Duration, unclean bool) {
 	late := l.late
 	l.mu.Unlock()
 	return max(0, late-l.clock()), late != 0
+}
+
+// Settle is Late for a caller that reads back everything stored once the time has passed: from then
+// on the job is settled, until TookOver is called again.
+func (l *Lease) Settle() (left time.Duration) {
+	if l == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left = max(0, l.late-l.clock())
+	l.unsettled = l.unsettled && left > 0
+	return left
+}
+
+// Settled reports whether bytes of lost workers, if there are any, had arrived before the target
+// was last read.
+func (l *Lease) Settled() bool {
+	if l == nil {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.unsettled
 }

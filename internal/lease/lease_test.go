@@ -146,3 +146,31 @@ func TestNilLeaseHolds(t *testing.T) {
 		t.Error("got an unclean takeover, want none")
 	}
 }
+
+// TestSettledAfterTheTimeOfLateBytes: a job is settled by a Settle after that time, and until the
+// next worker may have been lost.
+func TestSettledAfterTheTimeOfLateBytes(t *testing.T) {
+	var now time.Duration
+	l := New(func() time.Duration { return now }, 15*time.Second)
+	if !l.Settled() || l.Settle() != 0 {
+		t.Error("without a lost worker: got an unsettled job, want a settled one")
+	}
+	for range 2 {
+		l.TookOver(20 * time.Second)
+		now += 5 * time.Second
+		if got := l.Settle(); got != 15*time.Second || l.Settled() {
+			t.Errorf("early: got %s left, settled %t; want 15s, false", got, l.Settled())
+		}
+		now += 15 * time.Second
+		if l.Settled() {
+			t.Error("late bytes could arrive since the last Settle: got a settled job")
+		}
+		if got := l.Settle(); got != 0 || !l.Settled() {
+			t.Errorf("got %s left, settled %t; want 0s, true", got, l.Settled())
+		}
+	}
+	var none *Lease
+	if !none.Settled() || none.Settle() != 0 {
+		t.Error("without a lease: got an unsettled job, want a settled one")
+	}
+}

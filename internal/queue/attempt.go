@@ -158,7 +158,7 @@ func (a *Attempt) writeOutcome(ctx context.Context, outcome error) (ended bool, 
 	if !owner { // bytes of this attempt may still arrive
 		late = max(late, a.timing.late)
 	}
-	if outcome == nil && late > 0 && a.Spec.Action().Writes {
+	if outcome == nil && !a.lease.Settled() && a.Spec.Action().Writes {
 		// Another Redis may have given the job to an unknown owner after the run had read its
 		// target for the last time. The next attempt, which has the claims, waits for that owner's
 		// bytes and reads again.

@@ -242,7 +242,7 @@ func awaitLate(ctx context.Context, a *Attempt) error {
 		if a.renewLease(ctx) != nil {
 			continue
 		}
-		left, _ := a.lease.Late()
+		left := a.lease.Settle()
 		if left == 0 {
 			return nil
 		}

@@ -72,10 +72,11 @@ func (t *takeover) chunks(size int64, chunkSize int, keep func(index int64) bool
 	}
 }
 
-// wait waits until bytes of the lost worker cannot arrive any more.
+// wait waits until bytes of the lost worker cannot arrive any more. The caller then reads back what
+// is stored.
 func (t *takeover) wait(ctx context.Context, drain <-chan struct{}, log *zap.Logger) error {
 	for {
-		left, _ := t.lease.Late()
+		left := t.lease.Settle()
 		if left == 0 {
 			return nil
 		}
