@@ -11,7 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// newHarness has the drives of its sandbox in the folder of the images, which is in memory if possible.
+// newHarness has the drives of its sandbox in the folder of the images, which is in memory if
+// possible.
 func newHarness(b *testing.B) *jobtest.Harness {
 	b.Helper()
 	drives := sandbox.Config{Dir: filepath.Join(work, "sandbox", b.Name())}
@@ -24,8 +25,8 @@ func upload(path string) transfer.Spec {
 	return s
 }
 
-// BenchmarkUpload uploads each image, by chunks in flight (0: the window finds the number) and by mode
-// of verification.
+// BenchmarkUpload uploads each image, by chunks in flight (0: the window finds the number) and by
+// mode of verification.
 func BenchmarkUpload(b *testing.B) {
 	for _, set := range sets {
 		for _, inFlight := range []int{0, 1, 4, 16} {

@@ -80,8 +80,8 @@ func (s *File) Unchanged(context.Context) error {
 
 const hintUnchanged = "leave the image alone while it is read, and start a new job"
 
-// UndetectedChanges describes what may have changed the image without a trace. Writes to a device leave none,
-// and writes to a file through a memory mapping may leave none.
+// UndetectedChanges describes what may have changed the image without a trace. Writes to a device
+// leave none, and writes to a file through a memory mapping may leave none.
 func (s *File) UndetectedChanges() string {
 	switch {
 	case s.writer != "":

@@ -80,8 +80,8 @@ func TestTouchedFileIsReportedOnce(t *testing.T) {
 	}
 }
 
-// TestMappedFileIsReported: UndetectedChanges reports a file that was mapped for writing when it was opened,
-// and no other file.
+// TestMappedFileIsReported: UndetectedChanges reports a file that was mapped for writing when it
+// was opened, and no other file.
 func TestMappedFileIsReported(t *testing.T) {
 	path := tempFile(t, "x.img", random(100_000))
 	w, err := os.OpenFile(path, os.O_RDWR, 0)

@@ -212,7 +212,8 @@ func (p *partial) sameManifest(m *transfer.Manifest) error {
 	}
 	existing, err := f.manifest()
 	err = errors.Join(err, f.Close())
-	if err != nil || existing.Size != m.Size || existing.ChunkSize != m.ChunkSize || existing.ChunksRoot != m.ChunksRoot {
+	if err != nil || existing.Size != m.Size || existing.ChunkSize != m.ChunkSize ||
+		existing.ChunksRoot != m.ChunksRoot {
 		return errManifestExists(p.op)
 	}
 	return nil

@@ -81,8 +81,8 @@ func (c *Client) unreserve(ctx context.Context, gone []string, records map[strin
 	return failed("delete jobs", unreserveScript.Run(ctx, c.rdb, []string{keySpecs}, pairs).Err())
 }
 
-// deleteEnded deletes jobs that have ended and returns the deleted ones. It keeps a job that was retried
-// meanwhile.
+// deleteEnded deletes jobs that have ended and returns the deleted ones. It keeps a job that was
+// retried meanwhile.
 func (c *Client) deleteEnded(ctx context.Context, ids []string) (gone []string, err error) {
 	answers, err := c.runAll(ctx, "delete jobs", deleteScript, ids)
 	if err != nil {

@@ -39,8 +39,8 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 // readBackFunc is copier.readBack or copier.readStored.
 type readBackFunc func(context.Context, transfer.Chunk, expected, *lane) (transfer.Digest, error)
 
-// readBackPatiently reads back a chunk that is not written again if it differs. It reads as often as
-// writeVerified does, with the same pauses.
+// readBackPatiently reads back a chunk that is not written again if it differs. It reads as often
+// as writeVerified does, with the same pauses.
 func (c *copier) readBackPatiently(
 	ctx context.Context, read readBackFunc, ch transfer.Chunk, want expected, l *lane,
 ) (err error) {
