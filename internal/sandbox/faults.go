@@ -77,7 +77,11 @@ func ParseFault(spec string) (Fault, error) {
 	case faultLatency, faultImaging:
 		f.Delay, err = time.ParseDuration(value)
 	case faultBandwidth:
-		f.Rate, err = parseSize(value)
+		short := value // users write MiB, which the protocol does not have
+		if unit, ok := strings.CutSuffix(value, "iB"); ok && strings.ContainsAny(unit, "KMGT") {
+			short = unit
+		}
+		f.Rate, err = parseSize(short)
 	default:
 		digits, percent := strings.CutSuffix(value, "%")
 		if f.Percent, err = strconv.ParseFloat(digits, 64); !percent {
