@@ -35,17 +35,16 @@ func (a *app) drivesDestroy() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		q, err := a.queueIfAny(ctx)
+		q, queueErr := a.queueIfAny(ctx)
 		if q != nil {
 			defer q.Close()
 		}
 		if !yes {
-			err = a.checkDestroy(ctx, q, err, args[0], &info)
+			if err := a.checkDestroy(ctx, q, queueErr, args[0], &info); err != nil {
+				return err
+			}
 		}
-		if err == nil {
-			err = a.disownAndDestroy(ctx, c, q, &info)
-		}
-		if err != nil {
+		if err := a.disownAndDestroy(ctx, c, q, &info); err != nil {
 			return err
 		}
 		return a.print(map[string]string{"destroyed": drive}, func(w io.Writer) { fmt.Fprintln(w, drive) })

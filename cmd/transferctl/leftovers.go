@@ -91,8 +91,13 @@ func (a *app) newLeftoverFinder(ctx context.Context, address string) (*leftoverF
 	for _, j := range jobs {
 		f.local[j.ID] = j
 	}
-	f.queue, err = a.queueIfAny(ctx)
-	return f, err
+	if f.queue, err = a.queueIfAny(ctx); err != nil {
+		return nil, &transfer.Error{
+			Op: "look for leftovers", Code: transfer.CodeOf(err), Err: err,
+			Hint: "start transferd: only the records of its queue show which drives are leftovers",
+		}
+	}
+	return f, nil
 }
 
 // namesOf is all names that the config has for the URL of an endpoint.
