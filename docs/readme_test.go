@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestQuickStartRuns types the quick start of README.md, on a free port.
@@ -22,23 +24,29 @@ func TestQuickStartRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := freeAddress(t)
+	const check = "\ntransferctl endpoints check"
 	script := strings.NewReplacer(
 		"transferd sandbox ", "transferd sandbox --listen "+address+" ",
 		"127.0.0.1:7420\"", address+"\"",
+		"sleep 1\n", "",
+		check, "\nuntil transferctl endpoints check; do sleep 0.1; done"+check,
 	).Replace(block(t, "../README.md", "## Quick start", "sh"))
-	if strings.Count(script, address) != 2 {
+	if strings.Count(script, address) != 2 || strings.Count(script, check) != 1 {
 		t.Fatalf("the quick start has another form:\n%s", script)
 	}
-	cmd := exec.Command("sh", "-e")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-e")
 	cmd.Stdin = strings.NewReader(script + "kill $!; wait $! || true\n")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "HOME="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = time.Second // the sandbox has the output, too, and goes on if the script fails
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
 	if cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the sandbox, if the script failed
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	}
 	if err != nil || !strings.Contains(out.String(), "\nequal\n") {
 		t.Errorf("got %v, want a verified drive:\n%s", err, &out)
