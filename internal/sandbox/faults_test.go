@@ -32,7 +32,8 @@ func TestParseFaultReadsAllKinds(t *testing.T) {
 	for _, spec := range []string{
 		"", "=", "409", "409=", "409=5", "409=-1%", "409=101%", "409=NaN%", "409=x%", "409=%",
 		"latency=5", "latency=-1s", "latency=5%",
-		"bandwidth=0", "bandwidth=-1", "bandwidth=1.5M", "bandwidth=5%", "bandwidth=5iB", "bandwidth=iB", "bandwidth=MiB", "imaging=x",
+		"bandwidth=0", "bandwidth=-1", "bandwidth=1.5M", "bandwidth=5%",
+		"bandwidth=5iB", "bandwidth=iB", "bandwidth=MiB", "imaging=x",
 	} {
 		if f, err := ParseFault(spec); err == nil {
 			t.Errorf("%q: got %+v, want an error", spec, f)
