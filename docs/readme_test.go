@@ -2,8 +2,6 @@ package docs
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // TestQuickStartRuns types the quick start of README.md, on a free port.
@@ -23,7 +23,7 @@ func TestQuickStartRuns(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "disk.img"), make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	address := transfertest.FreeAddress(t)
 	const check = "\ntransferctl endpoints check"
 	script := strings.NewReplacer(
 		"transferd sandbox ", "transferd sandbox --listen "+address+" ",
@@ -67,14 +67,4 @@ func block(t *testing.T, page, heading, language string) string {
 		t.Fatalf("%s has no block of %s below %q", page, language, heading)
 	}
 	return script
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr())
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/transferd/transferd/internal/embedded"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // asTransferd makes a process of the test a transferd.
@@ -190,7 +191,7 @@ func TestHangupReloads(t *testing.T) {
 	write(old)
 	var address string
 	p := startProcess(t, "http: {token_file: "+token+"}\n", func(cmd *exec.Cmd) {
-		address = freeAddress(t)
+		address = transfertest.FreeAddress(t)
 		cmd.Args = append(cmd.Args, "--listen", address)
 	})
 	for _, step := range []struct {
@@ -213,16 +214,6 @@ func TestHangupReloads(t *testing.T) {
 	}
 	p.signal(syscall.SIGTERM)
 	p.ends(0)
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // openTerminal opens both sides of a new terminal (pty(7)).
@@ -278,7 +269,7 @@ func TestIgnoredHangupStaysIgnored(t *testing.T) {
 
 // TestTransferdOutlivesItsLogReader closes the pipe of its log, as a restart of journald does.
 func TestTransferdOutlivesItsLogReader(t *testing.T) {
-	address := freeAddress(t)
+	address := transfertest.FreeAddress(t)
 	p := startProcess(t, "", func(cmd *exec.Cmd) { cmd.Args = append(cmd.Args, "--listen", address) })
 	if err := p.logs.Close(); err != nil {
 		t.Fatal(err)

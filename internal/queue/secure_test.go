@@ -31,14 +31,7 @@ func secureRedis(t *testing.T) (address, caFile string) {
 	}
 	certFile := path("cert.pem", cert)
 	keyFile := path("key.pem", key)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address = transfertest.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	cmd := exec.Command(redisServer(t), "--port", "0", "--tls-port", port, "--bind", "127.0.0.1",
 		"--tls-cert-file", certFile, "--tls-key-file", keyFile, "--tls-auth-clients", "no",
