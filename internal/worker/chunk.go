@@ -255,11 +255,14 @@ func (c *copier) writeInPieces(
 }
 
 // writePieces writes the pieces of a chunk and sends each to written. It is at most one piece ahead
-// of the receiver.
+// of the receiver. Once chunks are not split any more, it writes the rest as one piece.
 func (c *copier) writePieces(
 	ctx context.Context, w work, p []byte, size int, l *lane, written chan<- transfer.Chunk,
 ) error {
 	for off := 0; off < w.Len; off += size {
+		if !l.limits.split.Splits() {
+			size = w.Len - off
+		}
 		piece := transfer.Chunk{Index: w.Index, Off: w.Off + int64(off), Len: min(size, w.Len-off)}
 		put := &call{op: opWrite, chunk: piece, p: p[off : off+piece.Len], limits: l.limits}
 		if err := c.callWrite(ctx, put); err != nil {

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,27 @@ func TestPiecesFillASlowLink(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRestOfAChunkIsOnePieceOnAFastLink: the link turns out to be fast while the first chunks are
+// written in pieces, and more pieces would only cost more round trips.
+func TestRestOfAChunkIsOnePieceOnAFastLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, sink, image := newSlow(t, 40, 1e9/8)
+		var rests atomic.Int32
+		move := sink.onWrite
+		sink.onWrite = func(ctx context.Context, c transfer.Chunk, try int) error {
+			if c.Off%(4<<20) != 0 && c.Len > 1<<20 {
+				rests.Add(1)
+			}
+			return move(ctx, c, try)
+		}
+		j.mustRun()
+		checkContent(t, sink, image)
+		if rests.Load() == 0 {
+			t.Error("got no rest of a chunk that was written as one piece, want some")
+		}
+	})
 }
 
 // TestWrongPieceIsRewritten: with its chunk.
