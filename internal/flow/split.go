@@ -15,10 +15,10 @@ const (
 	// splitSample is how many calls of one piece size are observed before their mean counts.
 	splitSample = 8
 	// slowPiece is how long a piece of maxPiece must keep the link busy for chunks to be split. At
-	// 1 Gbit/s a piece takes 10 to 13 ms, and splitting costs 5 to 15%: the pipeline fills quickly
-	// anyway, and more calls cost more. At 200 Mbit/s a piece takes 17 ms compressed and 45 ms
+	// 1 Gbit/s a piece takes 8 to 9 ms, and splitting costs 5 to 15%: the pipeline fills quickly
+	// anyway, and more calls cost more. At 200 Mbit/s a piece takes 14 ms compressed and 42 ms
 	// plain, and splitting gains 7 to 10%.
-	slowPiece = 14 * time.Millisecond
+	slowPiece = 11 * time.Millisecond
 	// longPiece is how long a piece may keep the link busy, unless it is of minPiece: for the time
 	// of a few pieces, one direction is idle at the start of a copy, and the other at its end.
 	longPiece = 30 * time.Millisecond
@@ -159,11 +159,16 @@ func (m *callMeans) mean() float64 { return m.seconds / float64(m.count) }
 // calls at once take k times as long.
 func (m *callMeans) busy() float64 { return m.seconds / m.running }
 
+// busyWithout is busy without the round-trip time of each call.
+func (m *callMeans) busyWithout(rtt time.Duration) float64 {
+	return max(m.seconds-float64(m.count)*rtt.Seconds(), 0) / m.running
+}
+
 // decide ends a phase that has enough observations.
 func (s *Split) decide() {
 	switch {
 	case s.full.count < splitSample:
-	case s.phase == splitProbe && s.full.busy() < slowPiece.Seconds():
+	case s.phase == splitProbe && s.full.busyWithout(s.rtt) < slowPiece.Seconds():
 		s.keepDecision(0, 0)
 	case s.phase == splitProbe:
 		s.enter(splitExplore)

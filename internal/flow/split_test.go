@@ -25,9 +25,10 @@ func TestSplitFollowsItsTable(t *testing.T) {
 		wantCalls  int
 		wantPhase  splitPhase
 	}{
-		"fast link":                 {20 * ms, 0, 4*slowPiece - ms, 0, 0, splitSettled},
-		"nothing to compare":        {20 * ms, 0, 4 * slowPiece, 0, 0, splitExplore},
-		"fast link, slow endpoint":  {20 * ms, 2*slowPiece + ms, 4 * slowPiece, 0, 0, splitSettled},
+		"fast link":                 {20 * ms, 0, 20*ms + 4*slowPiece - ms, 0, 0, splitSettled},
+		"fast link, far away":       {200 * ms, 0, 200*ms + 4*slowPiece - ms, 0, 0, splitSettled},
+		"nothing to compare":        {20 * ms, 0, 20*ms + 4*slowPiece, 0, 0, splitExplore},
+		"fast link, slow endpoint":  {20 * ms, 2*slowPiece + 21*ms, 20*ms + 4*slowPiece, 0, 0, splitSettled},
 		"link takes the time":       {0, 60 * ms, 120 * ms, maxPiece, 1 + spareCalls, splitSettled},
 		"round trip":                {20 * ms, 60 * ms, 120 * ms, maxPiece, 2 + spareCalls, splitSettled},
 		"slower link":               {0, 120 * ms, 240 * ms, halfPiece, 1 + spareCalls, splitSettled},
