@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -25,5 +26,16 @@ func TestRefusalsAreNotCarriedOut(t *testing.T) {
 				t.Errorf("%d %s: got ErrNotCarriedOut %v (%v), want %v", status, text, got, err, want)
 			}
 		}
+	}
+}
+
+// TestCallWithoutTLSIsNotCarriedOut: the port of an https endpoint speaks plain HTTP.
+func TestCallWithoutTLSIsNotCarriedOut(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	c := client(t, Config{URL: "https://" + server.Listener.Addr().String()})
+	_, err := c.Create(t.Context(), CreateOptions{Name: "a", Size: 512})
+	if transfer.CodeOf(err) != transfer.CodeProtocol || !errors.Is(err, transfer.ErrNotCarriedOut) {
+		t.Errorf("got %v, want %s and ErrNotCarriedOut", err, transfer.CodeProtocol)
 	}
 }

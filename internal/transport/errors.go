@@ -88,6 +88,9 @@ func (m *Meanings) Failure(ctx context.Context, err error) error {
 	}
 	err = WithoutURL(err)
 	code := failureCode(err)
+	if withoutHandshake(err) {
+		err = transfer.NotCarriedOut(err)
+	}
 	if code == transfer.CodeNetwork && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
 		err = errors.New("the connection was cut") // without io.EOF in the chain, which callers take for an image's end
 	}
@@ -113,6 +116,14 @@ func failureCode(err error) transfer.Code {
 		return transfer.CodeTimeout
 	}
 	return transfer.CodeNetwork
+}
+
+// withoutHandshake reports whether err says that the other side does not speak TLS, so that no
+// request was sent.
+func withoutHandshake(err error) bool {
+	var record tls.RecordHeaderError
+	return errors.Is(err, http.ErrSchemeMismatch) ||
+		errors.As(err, &record) && record.Conn != nil // nil: after a handshake
 }
 
 // WithoutURL drops the URL that net/http puts before its errors: it may hold secrets.
