@@ -32,6 +32,7 @@ type memImage struct {
 	writes   map[int64]int
 	order    []int64 // of the writes, by chunk
 	commits  int
+	closes   int
 	discards int
 	// onRead and onWrite are called before a call for a chunk; n counts these calls, from 1. If
 	// they return an error, so does the call.
@@ -46,7 +47,7 @@ func newMemImage(data []byte) *memImage {
 
 func (m *memImage) Size() int64      { return int64(len(m.data)) }
 func (m *memImage) Identity() string { return m.identity }
-func (m *memImage) Close() error     { return nil }
+func (m *memImage) Close() error     { m.closes++; return nil }
 
 func (m *memImage) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
@@ -206,6 +207,7 @@ type fakeOpener struct {
 	sink     transfer.Sink
 	drive    string // UUID of the drive that the job makes; "": the target is an old drive
 	open     func(what string, n int) error
+	mu       sync.Mutex // of opened
 	opened   map[string]int
 	ready    int           // number of Ready calls until the copy is complete
 	finds    []bool        // find of each Provision
@@ -217,13 +219,17 @@ type fakeOpener struct {
 }
 
 func (e *fakeOpener) opening(what string) error {
+	e.mu.Lock()
 	if e.opened == nil {
 		e.opened = make(map[string]int)
 	}
-	if e.opened[what]++; e.open == nil {
+	e.opened[what]++
+	n := e.opened[what]
+	e.mu.Unlock()
+	if e.open == nil {
 		return nil
 	}
-	return e.open(what, e.opened[what])
+	return e.open(what, n)
 }
 
 func (e *fakeOpener) Source(context.Context, *Session) (transfer.Source, error) {

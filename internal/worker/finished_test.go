@@ -183,3 +183,41 @@ func TestOverwrittenDriveIsTaggedBeforeItIsWritten(t *testing.T) {
 		})
 	}
 }
+
+// TestNewDriveIsOpenedInOneRoundTrip: its tags are read meanwhile. A sink that was opened when that
+// failed is closed.
+func TestNewDriveIsOpenedInOneRoundTrip(t *testing.T) {
+	for _, fail := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			image, sink := randomBytes(chunkSize), newMemImage(make([]byte, chunkSize))
+			j := newJob(t, newMemImage(image), sink)
+			j.opener.drive = "new"
+			var opened time.Time
+			j.opener.open = func(what string, _ int) error {
+				switch what {
+				case "tags":
+					time.Sleep(2 * time.Second)
+					if fail {
+						return failure(transfer.CodeRefused)
+					}
+				case "sink":
+					time.Sleep(time.Second)
+					opened = time.Now()
+				}
+				return nil
+			}
+			began := time.Now()
+			if fail {
+				j.mustFail(transfer.CodeRefused)
+				if sink.closes != 1 || sink.total(sink.writes) > 0 {
+					t.Errorf("got %d closes and %d writes, want 1 and 0", sink.closes, sink.total(sink.writes))
+				}
+				return
+			}
+			j.mustRun()
+			if took := opened.Sub(began); took != time.Second {
+				t.Errorf("opened after %s, want 1s", took)
+			}
+		})
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -97,25 +98,7 @@ func (a *attempt) openSink(ctx context.Context, size int64) error {
 	if err := a.provision(ctx, size); err != nil {
 		return err
 	}
-	if err := a.checkFinished(ctx); err != nil {
-		return err
-	}
-	plan := a.state.Plan()
-	r := SinkRequest{
-		Drive: cmp.Or(plan.Drive, a.spec().Target.Drive), Made: !plan.Created.IsZero(),
-		Size: size, Resume: a.state.ledger.len() > 0, Compare: plan.Finished,
-	}
-	err := control(ctx, a.target, func(ctx context.Context) error {
-		sink, err := a.opener.Sink(ctx, a.session, r)
-		if err != nil {
-			return err
-		}
-		if err = a.ends.setSink(sink); err != nil {
-			return errors.Join(err, sink.Close())
-		}
-		return nil
-	})
-	if err != nil {
+	if err := a.connect(ctx, size); err != nil {
 		return err
 	}
 	a.retrier.reached = true
@@ -123,6 +106,46 @@ func (a *attempt) openSink(ctx context.Context, size int64) error {
 		a.flusher = newFlusher(ctx, a.ends.flush, a.state.ledger, a.log, a.stop)
 	}
 	return nil
+}
+
+// connect opens the target, unless it is finished. A drive that this attempt has just made is not:
+// then the look at its tags and the opening are one round trip.
+func (a *attempt) connect(ctx context.Context, size int64) error {
+	var sink transfer.Sink
+	open := func(ctx context.Context) (err error) {
+		sink, err = a.callSink(ctx, size)
+		return err
+	}
+	var err error
+	if a.fresh {
+		g, ctx := panics.WithContext(ctx)
+		g.Go(func() error { return a.checkFinished(ctx) })
+		g.Go(func() error { return open(ctx) })
+		err = g.Wait()
+	} else if err = a.checkFinished(ctx); err == nil {
+		err = open(ctx)
+	}
+	if err == nil {
+		err = a.ends.setSink(sink)
+	}
+	if err != nil && sink != nil {
+		err = errors.Join(err, sink.Close())
+	}
+	return err
+}
+
+// callSink opens the target as a sink.
+func (a *attempt) callSink(ctx context.Context, size int64) (sink transfer.Sink, err error) {
+	plan := a.state.Plan()
+	r := SinkRequest{
+		Drive: cmp.Or(plan.Drive, a.spec().Target.Drive), Made: !plan.Created.IsZero(),
+		Size: size, Resume: a.state.ledger.len() > 0, Compare: plan.Finished,
+	}
+	err = control(ctx, a.target, func(ctx context.Context) error {
+		sink, err = a.opener.Sink(ctx, a.session, r)
+		return err
+	})
+	return sink, err
 }
 
 // awaitCopy requests a copy of the source from the endpoint, and waits until it is complete.
