@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/transferd/transferd/internal/api"
+	"github.com/transferd/transferd/internal/localstore"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -86,18 +87,31 @@ func (a *app) checkDestroy(
 // that left it, so that a retry of the job makes another one. q may be nil.
 func (a *app) disownAndDestroy(ctx context.Context, c *api.Client, q *queue.Client, info *api.DriveInfo) error {
 	job := transfer.MakerOf(info.Tags)
-	if job == "" || q == nil {
+	if job == "" {
 		return a.destroy(ctx, c, info.UUID)
 	}
-	// Disown returns false if the job has not ended, or has succeeded. The drive is destroyed
-	// anyway.
-	if _, err := q.Disown(ctx, job); err != nil {
-		return err
+	if q != nil {
+		// Disown returns false if the job has not ended, or has succeeded. The drive is destroyed
+		// anyway.
+		if _, err := q.Disown(ctx, job); err != nil {
+			return err
+		}
 	}
-	if err := a.destroy(ctx, c, info.UUID); err != nil {
+	free, err := a.destroyOf(ctx, c, job, info.UUID)
+	if err == nil && !free {
+		err = a.destroy(ctx, c, info.UUID) // as the user has confirmed
+	}
+	if err != nil || q == nil {
 		return err
 	}
 	return q.Destroyed(ctx, job)
+}
+
+// destroyOf destroys a drive that a job made. If it is a --local job of this host, its folder is
+// removed too, so that the same command makes another drive. free is false if that job runs; then
+// the drive is not destroyed.
+func (a *app) destroyOf(ctx context.Context, c *api.Client, job, drive string) (free bool, err error) {
+	return localstore.Discard(a.localFolder(), job, func() error { return a.destroy(ctx, c, drive) })
 }
 
 // destroy destroys a drive. If a retry does not find the drive, only the response to an earlier

@@ -261,7 +261,7 @@ func (d *doctor) checkLeftFiles(ctx context.Context, q *queue.Client) {
 	for _, j := range local {
 		if !j.Running {
 			d.add(warning, "job "+j.ID, "a --local job was stopped and can be resumed",
-				"run the same command to resume it, or remove its files in "+d.app.localFolder())
+				"run the same command to resume it, or remove its folder: rm -r "+j.Dir)
 		}
 	}
 	partial := make(map[string]bool)

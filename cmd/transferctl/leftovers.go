@@ -309,8 +309,13 @@ func (f *leftoverFinder) remove(ctx context.Context, l *leftover) error {
 			return nil
 		}
 	}
-	if err := f.app.destroy(ctx, f.client, l.Drive); err != nil {
+	free, err := f.app.destroyOf(ctx, f.client, l.Job, l.Drive)
+	switch {
+	case err != nil:
 		return err
+	case !free:
+		l.Kept = "its job was started again"
+		return nil
 	}
 	l.Removed = true
 	if f.queue == nil {

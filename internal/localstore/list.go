@@ -15,6 +15,7 @@ import (
 // Summary is the state of a job in its folder.
 type Summary struct {
 	ID       string
+	Dir      string // the folder
 	Plan     transfer.Plan
 	Progress transfer.Progress
 	Running  bool // a process runs the job
@@ -47,7 +48,8 @@ func List(dir string) ([]Summary, error) {
 			continue // resuming the job reports it
 		}
 		list = append(list, Summary{
-			ID: s.ID, Plan: s.Plan, Progress: s.Progress, Running: isLocked(filepath.Join(dir, e.Name()+".lock")),
+			ID: s.ID, Dir: filepath.Join(dir, e.Name()), Plan: s.Plan, Progress: s.Progress,
+			Running: isLocked(filepath.Join(dir, e.Name()+".lock")),
 		})
 	}
 	return list, nil
