@@ -22,7 +22,8 @@ func (a *app) uploadCommand() *cobra.Command {
 SOURCE is a file or block device on the worker's host, an http(s) URL, or - for standard input
 with --local. Images that gzip or zstd compressed are decompressed; other image formats are
 refused. --format raw copies the bytes unchanged. So does a manifest next to the file, as a
-download leaves it, if it describes these bytes.
+download leaves it, if it describes these bytes. A file that differs from its manifest fails the
+job; with --format the manifest is not read.
 
 Without --wait this prints the ID of the job, with --wait or --local the UUID of the drive. An
 existing drive is written only with --overwrite. If it is larger than the image, its tail

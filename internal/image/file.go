@@ -40,6 +40,7 @@ var (
 	_ transfer.RandomAccess   = (*File)(nil)
 	_ transfer.ChangeDetector = (*File)(nil)
 	_ transfer.Warner         = (*File)(nil)
+	_ transfer.Described      = (*File)(nil)
 	_ transfer.Resembler      = (*File)(nil)
 	_ transfer.Unwatched      = (*File)(nil)
 	_ medium                  = (*File)(nil)
@@ -223,8 +224,11 @@ func (s *File) nextData(off int64) (transfer.Extent, error) {
 	return transfer.Extent{Off: from, Len: max(0, min(to, s.size)-from)}, nil
 }
 
-// Warnings reports a manifest that describes another image, and a file system that reports data as
-// holes.
+// CheckImage compares the image with the file's manifest, if it has one.
+func (s *File) CheckImage(m *transfer.Manifest) error { return s.reading.checkImage(s.path, m) }
+
+// Warnings reports a manifest that was ignored, or compared in part, and a file system that reports
+// data as holes.
 func (s *File) Warnings(m *transfer.Manifest) []string {
 	list := s.reading.warnings(s.path, m)
 	s.holes.mu.Lock()

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"mime"
 	"path"
 	"slices"
@@ -24,14 +25,54 @@ type reading struct {
 // image.
 func (r *reading) warnings(path string, m *transfer.Manifest) []string {
 	own, notes := r.manifest, slices.Clone(r.notes)
-	if own != nil && (own.Size != m.Size || own.ChunkSize == m.ChunkSize && own.ChunksRoot != m.ChunksRoot) {
-		notes = append(notes, ignoredManifest(path))
+	if own != nil && own.ChunkSize != m.ChunkSize {
+		notes = append(notes, fmt.Sprintf("of %s only the size was compared, because the job has other chunks; "+
+			"--chunk-size %dk compares its digests", path+manifestSuffix, own.ChunkSize>>10))
 	}
 	return notes
 }
 
 func ignoredManifest(path string) string {
 	return path + manifestSuffix + " is ignored: it describes another image"
+}
+
+// checkImage implements transfer.Described for the image of the file at path.
+func (r *reading) checkImage(path string, m *transfer.Manifest) error {
+	own := r.manifest
+	switch {
+	case own == nil:
+		return nil
+	case own.Size != m.Size:
+		return r.errSize(path, m.Size)
+	case own.ChunkSize == m.ChunkSize && own.ChunksRoot != m.ChunksRoot:
+		return errOtherImage(path, "the digest of the image (chunks_root) is %s, and the manifest has %s",
+			m.ChunksRoot, own.ChunksRoot)
+	}
+	return nil
+}
+
+// checkSize fails if the manifest of the file at path has another size than its image; -1: the
+// image's is not known.
+func (r *reading) checkSize(path string, size int64) error {
+	if r.manifest == nil || size < 0 || size == r.manifest.Size {
+		return nil
+	}
+	return r.errSize(path, size)
+}
+
+func (r *reading) errSize(path string, size int64) error {
+	return errOtherImage(path, "the image has %d bytes, and the manifest has %d", size, r.manifest.Size)
+}
+
+// errOtherImage is the error of an image that differs from its manifest. Times do not count: a copy
+// of the two files may have any.
+func errOtherImage(path, format string, args ...any) error {
+	return &transfer.Error{
+		Op: "compare " + path + " with " + path + manifestSuffix, Code: transfer.CodeMismatch,
+		Hint: "if the image was changed on purpose, remove the manifest, or give --format, which leaves it out; " +
+			"otherwise the image is damaged: get it again",
+		Err: fmt.Errorf("%w: %w", transfer.ErrWrongImage, fmt.Errorf(format, args...)),
+	}
 }
 
 const hintFormats = "use raw, gz or zst"

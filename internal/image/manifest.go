@@ -12,8 +12,8 @@ import (
 // image: the backup of a drive with a gzip stream or a qcow2 image on it. The file's manifest,
 // PATH.manifest.json, decides if it describes the bytes in the file or the bytes that they unpack
 // to. That check reads the whole file, so detectForFile makes it only if the manifest has the right
-// size and could change the result. Otherwise the copy shows whether the manifest describes this
-// image.
+// size and could change the result. Otherwise the size, and then the copy, show whether the
+// manifest describes this image; if it does not, the job fails.
 func detectForFile(ctx context.Context, f *File, opts Options) (reading, error) {
 	r, refusal := detect(ctx, f, opts.Format)
 	if opts.Format != "" || refusal != nil && !isInvalid(refusal) {

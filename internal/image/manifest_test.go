@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -43,10 +44,6 @@ func TestManifestDecidesTheFormat(t *testing.T) {
 		"a compressed backup of a qcow2": {"x.img.gz", gzipped(t, qcow), qcow, qcow, "", ""},
 		"a Zstandard backup of a gzip":   {"x.img.zst", zstded(t, gz), gz, gz, "", ""},
 		"a raw image":                    {"x.img", disk, disk, disk, "", ""},
-		"a raw image that was changed":   {"x.img", disk, flipped(disk), disk, another, ""},
-		"a raw image that has grown":     {"x.img", disk, disk[1:], disk, another, ""},
-		"another gzip stream":            {"x.img", gz, gzipped(t, vhd[4:]), disk, another, ""},
-		"one of the same size":           {"x.img", gz, flipped(gz), disk, another, ""},
 		"another qcow2 image":            {"x.img", qcow, flipped(qcow), nil, "", another},
 		"another compressed qcow2":       {"x.img.gz", gzipped(t, qcow), flipped(qcow), nil, "", another},
 		"a damaged manifest":             {"x.img", gz, nil, disk, "is ignored", ""},
@@ -83,6 +80,53 @@ func TestManifestDecidesTheFormat(t *testing.T) {
 	}
 }
 
+// TestImageMustMatchItsManifest: an image that differs from its manifest fails, if its size is known
+// when it is opened, and otherwise when it was read. --format leaves the manifest out.
+func TestImageMustMatchItsManifest(t *testing.T) {
+	disk := bytes.Repeat([]byte("data"), 5000)
+	gz := gzipped(t, disk)
+	for name, tc := range map[string]struct {
+		stored, of []byte // the file, and the content that the manifest describes
+		measure    bool
+		opens      bool
+		want       string
+	}{
+		"a raw image that was changed":   {disk, flipped(disk), true, true, "chunks_root"},
+		"a raw image that has grown":     {disk, disk[1:], true, false, "has 20000 bytes, and the manifest has 19999"},
+		"a raw image that was cut off":   {disk[1:], disk, true, false, "has 19999 bytes, and the manifest has 20000"},
+		"a gzip stream that was changed": {gz, flipped(disk), true, true, "chunks_root"},
+		"one of another size":            {gz, disk[1:], true, false, "has 20000 bytes"},
+		"one that is not measured":       {gz, disk[1:], false, true, "has 20000 bytes"},
+		"one of the manifest's size":     {gz, flipped(gz), true, false, "has 20000 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := tempFile(t, "x.img", tc.stored)
+			describe(t, path, tc.of)
+			src, err := Open(t.Context(), path, Options{Roots: anywhere, Measure: tc.measure})
+			if (err == nil) != tc.opens {
+				t.Fatalf("got %v, want that it opens: %t", err, tc.opens)
+			}
+			if err == nil {
+				content, drainErr := drain(t, src)
+				if drainErr != nil {
+					t.Fatal(drainErr)
+				}
+				err = src.(transfer.Described).CheckImage(transfertest.Manifest(content, transfer.MinChunkSize))
+				closed(t, src)
+			}
+			expect(t, err, transfer.CodeMismatch, path, path+manifestSuffix, tc.want, "remove the manifest", "--format")
+			if !errors.Is(err, transfer.ErrWrongImage) {
+				t.Errorf("got %v, want ErrWrongImage", err)
+			}
+			src = open(t, path, Options{Format: transfer.FormatRaw})
+			if err := src.(transfer.Described).CheckImage(transfertest.Manifest(nil, transfer.MinChunkSize)); err != nil {
+				t.Errorf("with a format: got %v, want success", err)
+			}
+			closed(t, src)
+		})
+	}
+}
+
 // checkWarning checks that want is in the only warning of a source; empty: there must be none.
 func checkWarning(t *testing.T, src transfer.Source, content []byte, want string) {
 	t.Helper()
@@ -96,22 +140,24 @@ func checkWarning(t *testing.T, src transfer.Source, content []byte, want string
 }
 
 // TestManifestOfOtherChunkSizeIsComparedBySize: if the chunk sizes differ, the sizes of the images
-// are compared, not the chunks roots.
+// are compared, not the chunks roots, and a warning says so.
 func TestManifestOfOtherChunkSizeIsComparedBySize(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 5000)
 	path := tempFile(t, "x.img", disk)
 	describe(t, path, disk)
 	file := open(t, path, Options{})
 	defer closed(t, file)
-	src := file.(transfer.Warner)
 	m := transfertest.Manifest(disk, 2*transfer.MinChunkSize)
-	if got := src.Warnings(m); len(got) > 0 {
-		t.Errorf("got warnings %q, want none", got)
+	got := file.(transfer.Warner).Warnings(m)
+	if len(got) != 1 || !strings.Contains(got[0], "--chunk-size 4k") {
+		t.Errorf("got warnings %q, want one with --chunk-size 4k", got)
+	}
+	src := file.(transfer.Described)
+	if err := src.CheckImage(m); err != nil {
+		t.Errorf("got %v, want success", err)
 	}
 	m.Size++
-	if got := src.Warnings(m); len(got) != 1 {
-		t.Errorf("got warnings %q, want one", got)
-	}
+	expect(t, src.CheckImage(m), transfer.CodeMismatch, "20001 bytes")
 }
 
 // TestManifestOutsideTheRootsIsNotRead: a manifest outside of the roots is not read.

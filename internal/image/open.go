@@ -56,7 +56,8 @@ type Options struct {
 // describes its bytes, they are the image, whatever they look like.
 //
 // Errors: CodeNotFound; CodeForbidden (also outside of the roots); CodeInvalid if the content
-// cannot be an image, is empty or does not unpack; for URLs, the code for the server's response.
+// cannot be an image, is empty or does not unpack; CodeMismatch if its size is not that of the
+// file's manifest; for URLs, the code for the server's response.
 func Open(ctx context.Context, path string, opts Options) (transfer.Source, error) {
 	if (transfer.Ref{Path: path}).IsFile() {
 		f, err := openSource(path, opts)
@@ -99,7 +100,14 @@ func openMedium(ctx context.Context, path string, opts Options) (medium, error) 
 func openStored(ctx context.Context, f *File, opts Options) (transfer.Source, error) {
 	r, err := detectForFile(ctx, f, opts)
 	f.reading = r
-	return openImage(ctx, f, r, opts, err)
+	src, err := openImage(ctx, f, r, opts, err)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.checkSize(f.path, src.Size()); err != nil {
+		return nil, errors.Join(err, src.Close())
+	}
+	return src, nil
 }
 
 // openImage makes the source of the image on a medium. The source owns the medium. If refusal is

@@ -26,6 +26,7 @@ var (
 	_ transfer.Stream         = (*stream)(nil)
 	_ transfer.ChangeDetector = (*stream)(nil)
 	_ transfer.Warner         = (*stream)(nil)
+	_ transfer.Described      = (*stream)(nil)
 	_ transfer.StoredDigester = (*stream)(nil)
 	_ transfer.Resembler      = (*stream)(nil)
 	_ transfer.Unwatched      = (*stream)(nil)
@@ -124,9 +125,14 @@ func (s *stream) Next(ctx context.Context, p []byte) (int, error) {
 // Unchanged returns CodeSourceChanged if the medium has changed since it was opened.
 func (s *stream) Unchanged(ctx context.Context) error { return s.medium.Unchanged(ctx) }
 
-// Warnings lists what was ignored: a manifest of another image, and bytes after a compressed image.
+// CheckImage compares the image with the file's manifest, if it has one.
+func (s *stream) CheckImage(m *transfer.Manifest) error {
+	return s.reading.checkImage(s.medium.name(), m)
+}
+
+// Warnings lists what was ignored: a manifest, and bytes after a compressed image.
 func (s *stream) Warnings(m *transfer.Manifest) []string {
-	notes := s.reading.warnings(s.medium.metadata().fileName, m)
+	notes := s.reading.warnings(s.medium.name(), m)
 	if s.image.out.ignored != nil {
 		notes = append(notes, s.image.out.ignored()...)
 	}

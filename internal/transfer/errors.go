@@ -135,6 +135,10 @@ func (e notCarriedOut) Unwrap() error { return e.error }
 
 func (notCarriedOut) Is(target error) bool { return target == ErrNotCarriedOut }
 
+// ErrWrongImage is in the chain of an error of a source whose image is not the one that a digest or
+// a manifest describes. No later attempt can complete a target with it.
+var ErrWrongImage = errors.New("it is not the intended image")
+
 // ErrFinished is in the chain of an error of a target that has changed since the job completed it.
 // No later attempt of the job writes the target.
 var ErrFinished = errors.New("an earlier run of the job finished it")

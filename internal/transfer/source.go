@@ -96,6 +96,13 @@ type Warner interface {
 	Warnings(m *Manifest) []string
 }
 
+// Described is a Source whose image may be described elsewhere, such as by a manifest next to it.
+type Described interface {
+	// CheckImage returns an error with CodeMismatch and ErrWrongImage if the image is not the one
+	// that is described. It is called after the whole image, which m describes, has been read.
+	CheckImage(m *Manifest) error
+}
+
 // StoredDigester is a Source whose image is stored in another form, such as a compressed one.
 type StoredDigester interface {
 	// StoredSHA256 is the SHA-256 in hexadecimal of the stored form, as sha256sum prints it. It is

@@ -16,6 +16,9 @@ import (
 func (a *attempt) commit(ctx context.Context, c *copier) error {
 	m := verify.NewManifest(c.size, c.chunkSize, a.state.ledger.nonZero(c.size, c.chunkSize), c.imageDigest())
 	warnings, err := a.checkDigest(m)
+	if err == nil && a.ends.described != nil {
+		err = a.ends.described.CheckImage(m)
+	}
 	if err != nil {
 		return err
 	}
@@ -67,7 +70,7 @@ func (a *attempt) checkDigest(m *transfer.Manifest) (warnings []string, err erro
 	return nil, &transfer.Error{
 		Op: "check --sha256", Code: transfer.CodeMismatch,
 		Hint: "check that the source is the intended image, and that --sha256 is right",
-		Err:  fmt.Errorf("%s, not %s", found, want),
+		Err:  fmt.Errorf("%s, not %s: %w", found, want, transfer.ErrWrongImage),
 	}
 }
 
@@ -149,7 +152,7 @@ func (a *attempt) cannotComplete(cause error) bool {
 	case transfer.CodeInvalid, transfer.CodeSourceChanged:
 		return true
 	case transfer.CodeMismatch:
-		return a.spec().SHA256 != "" || !a.spec().Target.IsDrive()
+		return errors.Is(cause, transfer.ErrWrongImage) || !a.spec().Target.IsDrive()
 	}
 	return false
 }

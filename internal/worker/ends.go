@@ -22,6 +22,7 @@ type ends struct {
 	mapper    transfer.Mapper         // nil: a stream
 	changes   transfer.ChangeDetector // of the source
 	warner    transfer.Warner         // of the source
+	described transfer.Described      // of the source
 	stored    transfer.StoredDigester // of the source
 	resembler transfer.Resembler      // of the source
 	unwatched transfer.Unwatched      // of the source
@@ -77,6 +78,7 @@ func (e *ends) setSource(source transfer.Source) error {
 	e.mapper = ability[transfer.Mapper](source)
 	e.changes = ability[transfer.ChangeDetector](source)
 	e.warner = ability[transfer.Warner](source)
+	e.described = ability[transfer.Described](source)
 	e.stored = ability[transfer.StoredDigester](source)
 	e.resembler = ability[transfer.Resembler](source)
 	e.unwatched = ability[transfer.Unwatched](source)
