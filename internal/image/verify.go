@@ -43,7 +43,7 @@ func verifyStored(ctx context.Context, op string, read readFunc, format *format,
 		}
 		if got := verify.Sum(buf[:n]); got != want {
 			return mismatch(op, c.Off,
-				fmt.Errorf("chunk %d differs from what was written: its digest is %s, want %s", i, got, want))
+				fmt.Errorf("the digest of chunk %d is %s in the file, and %s of what was written", i, got, want))
 		}
 	}
 	n, err := image.next(ctx, make([]byte, 1))

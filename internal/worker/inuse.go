@@ -21,11 +21,7 @@ func (a *attempt) explainInUse(ctx context.Context, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, usedByTimeout)
 	defer cancel()
-	target := a.spec().Target
-	if target.IsDrive() && target.Drive == "" {
-		target.Drive = a.state.Plan().Drive
-	}
-	for _, drive := range []transfer.Ref{a.spec().Source, target} {
+	for _, drive := range []transfer.Ref{a.spec().Source, targetOf(a.spec(), a.state.Plan().Drive)} {
 		if drive.Drive == "" {
 			continue
 		}
@@ -45,4 +41,13 @@ func (a *attempt) explainInUse(ctx context.Context, err error) error {
 		return used
 	}
 	return err
+}
+
+// targetOf is the target of a spec; of a spec for a new drive, the drive that was made for it.
+func targetOf(spec *transfer.Spec, made string) transfer.Ref {
+	target := spec.Target
+	if target.IsDrive() && target.Drive == "" {
+		target.Drive = made
+	}
+	return target
 }

@@ -19,7 +19,7 @@ func TestDifferenceOnADriveInUse(t *testing.T) {
 			j.opener.users = map[transfer.Ref][]string{used: {"server-1"}}
 			f := j.mustFail(transfer.CodeMismatch)
 			named := strings.Contains(f.Message, "drive "+used.Drive+" is in use by server-1: ")
-			stored := strings.Contains(f.Hint, "do not use the target")
+			stored := strings.Contains(f.Hint, "do not use the drive")
 			if named != (name != "none") || named == stored || f.Offset == nil {
 				t.Errorf("%s: got %+v, want the server only for a drive in use, and an offset", name, f)
 			}

@@ -84,7 +84,7 @@ func (c *copier) readBackWith(
 			return got, chunkError("read back", ch, err)
 		}
 		got = l.cmp.Digest()
-		if err = mismatch(ch, want, got, l.cmp); err == nil {
+		if err = c.mismatch(ch, want, got, l.cmp); err == nil {
 			l.bytesMoved = ch.Len
 			return got, nil
 		}
@@ -115,7 +115,7 @@ func (c *copier) stillStored(ctx context.Context, w work, inLedger transfer.Dige
 }
 
 // mismatch returns the error for a chunk that is not as expected; nil if it is.
-func mismatch(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify.Comparer) error {
+func (c *copier) mismatch(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify.Comparer) error {
 	off := ch.Off
 	if want.bytes == nil {
 		if got == want.digest {
@@ -130,8 +130,25 @@ func mismatch(ch transfer.Chunk, want expected, got transfer.Digest, cmp *verify
 		want.digest = verify.Sum(want.bytes)
 	}
 	return &transfer.Error{
-		Op: fmt.Sprintf("verify chunk %d", ch.Index), Code: transfer.CodeMismatch, Offset: &off,
-		Hint: "the stored data differs from the source: do not use the target",
-		Err:  fmt.Errorf("the digest of %d bytes at %d is %s, not %s", ch.Len, ch.Off, got, want.digest),
+		Op: fmt.Sprintf("verify chunk %d", ch.Index), Code: transfer.CodeMismatch, Offset: &off, Hint: c.mismatchHint(),
+		Err: fmt.Errorf("the digest of %d bytes at %d is %s in %s, and %s", ch.Len, ch.Off, got,
+			targetOf(c.spec, c.state.Plan().Drive).Redacted(), c.expectedText(ch, want.digest)),
 	}
+}
+
+// expectedText says what a chunk should be, and why.
+func (c *copier) expectedText(ch transfer.Chunk, want transfer.Digest) string {
+	if ch.Off >= c.size {
+		return fmt.Sprintf("that of zeros, which must follow the image of %d bytes, is %s", c.size, want)
+	}
+	return fmt.Sprintf("%s in %s", want, c.spec.Source.Redacted())
+}
+
+// mismatchHint says what to do about a target that differs from its source.
+func (c *copier) mismatchHint() string {
+	if c.action.Writes || c.action.EndpointCopies {
+		return "the stored data differs from the source: do not use the target"
+	}
+	return "check that this is the right drive for this image; if it is, do not use the drive: " +
+		"upload the image again, with --overwrite to the same drive"
 }
