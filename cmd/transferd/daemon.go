@@ -113,7 +113,7 @@ func serve(ctx context.Context, f *daemonFlags, signals *cli.Signals, log *zap.L
 	case err == nil:
 		err = server.Run(ctx)
 	case ctx.Err() != nil && failure(ctx) == nil:
-		log.Info("stopping, the start is not complete", zap.NamedError("cause", err))
+		log.Info("stopped by a signal during the start")
 		return nil
 	}
 	return errors.Join(err, failure(ctx))

@@ -89,7 +89,7 @@ func startSandbox(cfg sandbox.Config, listen string, log *zap.Logger) (*sandboxS
 	}
 	s, err := sandbox.New(cfg)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open sandbox: %w", err), l.Close())
+		return nil, errors.Join(sandboxError(err), l.Close())
 	}
 	server := &sandboxServer{
 		url: "http://" + l.Addr().String(), sandbox: s, served: make(chan error, 1),
@@ -97,6 +97,15 @@ func startSandbox(cfg sandbox.Config, listen string, log *zap.Logger) (*sandboxS
 	}
 	panics.Go(func() { server.served <- server.http.Serve(l) }, func(err error) { server.served <- err })
 	return server, nil
+}
+
+// sandboxError adds the code and the hint to the error of a data folder in use.
+func sandboxError(err error) error {
+	if inUse := new(sandbox.InUseError); errors.As(err, &inUse) {
+		return transfer.Errorf(transfer.CodeInvalid, "stop it first, or choose another folder: "+
+			"--data for a sandbox, `state:` in the config for transferd --dev", "%w", err)
+	}
+	return fmt.Errorf("open sandbox: %w", err)
 }
 
 func listenOn(address string) (net.Listener, error) {

@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/embedded"
@@ -84,6 +87,30 @@ func TestInterruptedStartIsAStop(t *testing.T) {
 				wantNoRedis(t, state)
 			}
 		})
+	}
+}
+
+// TestInterruptedStartLogsNoFailure: nothing in the log of a start that a signal interrupts looks
+// like a failure.
+func TestInterruptedStartLogsNoFailure(t *testing.T) {
+	_, config := startConfig(t, "memory")
+	core, logs := observer.New(zapcore.InfoLevel)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	f := &daemonFlags{config: config, queues: []string{transfer.DefaultQueue}, jobs: 1}
+	if err := serve(ctx, f, new(cli.Signals), zap.New(core)); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+	lines := logs.All()
+	if len(lines) == 0 || lines[len(lines)-1].Message != "stopped by a signal during the start" {
+		t.Errorf("got the lines %+v, want that it was stopped", lines)
+	}
+	for _, line := range lines {
+		for name, value := range line.ContextMap() {
+			if strings.Contains(fmt.Sprint(value), "context canceled") {
+				t.Errorf("%s: got %s %v, want no failure", line.Message, name, value)
+			}
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/gofrs/flock"
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/fsx"
 	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -67,7 +68,7 @@ const (
 	serverLog   = "redis.log"
 )
 
-// Start starts the Redis in cfg.Dir with all data that it held. CodeConflict: another process runs
+// Start starts the Redis in cfg.Dir with all data that it held. CodeInvalid: another process runs
 // it. The program must call KeepIfAsked before.
 func Start(ctx context.Context, cfg Config) (*Redis, error) {
 	cfg.adoption = cmp.Or(cfg.adoption, adoption)
@@ -84,15 +85,27 @@ func Start(ctx context.Context, cfg Config) (*Redis, error) {
 		return nil, fmt.Errorf("lock queue folder: %w", err)
 	}
 	if !ok {
-		return nil, transfer.Errorf(transfer.CodeConflict,
+		return nil, transfer.Errorf(transfer.CodeInvalid,
 			"stop it first, or set another `state:` folder, or use a Redis for both",
-			"another transferd runs the queue in %s", cfg.Dir)
+			"another transferd%s runs the queue in %s", processText(lock.Path()), cfg.Dir)
 	}
 	if err := r.start(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
+
+// processText names the process that holds a lock; empty if it is not known.
+func processText(lock string) string {
+	if pid := fsx.LockHolder(lock); pid != 0 {
+		return fmt.Sprintf(" (process %d)", pid)
+	}
+	return ""
+}
+
+// Starting reports whether a process has locked dir for its Redis. If Find does not find the Redis,
+// or it does not answer, it is starting or stopping.
+func Starting(dir string) bool { return fsx.LockHolder(filepath.Join(dir, lockFile)) != 0 }
 
 func (r *Redis) start(ctx context.Context) (err error) {
 	if r.owner, err = own(r.cfg.Dir); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -168,7 +169,10 @@ func TestNextStartAdoptsTheServer(t *testing.T) {
 	write(t, rdb, "a", "1")
 	pid := processID(t, rdb)
 	_, err := Start(t.Context(), config(dir, redisServer(t)))
-	wantCode(t, err, transfer.CodeConflict)
+	wantCode(t, err, transfer.CodeInvalid)
+	if want := fmt.Sprintf("(process %d)", os.Getpid()); !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q in it", err, want)
+	}
 	first.abandon(t)
 	second := start(t, dir, redisServer(t))
 	t.Cleanup(func() { stop(t, second) })

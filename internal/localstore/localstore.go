@@ -86,7 +86,7 @@ func (s *Store) takeLock() error {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err != nil {
 			err = transfer.Errorf(transfer.CodeConflict,
-				"wait for it to end, or stop it", "the same job is running in another process")
+				"wait for it to end, or stop it", "the same job is running in %s", holderText(f.Name()))
 			return errors.Join(err, f.Close())
 		}
 		// The last holder may have removed the file before this process locked it.
@@ -102,6 +102,14 @@ func (s *Store) takeLock() error {
 			return fmt.Errorf("close job lock: %w", err)
 		}
 	}
+}
+
+// holderText names the process that holds a lock.
+func holderText(lock string) string {
+	if pid := fsx.LockHolder(lock); pid != 0 {
+		return fmt.Sprintf("process %d", pid)
+	}
+	return "another process"
 }
 
 func (s *Store) begin() error {

@@ -231,26 +231,35 @@ func TestSilentWorkerLosesItsJob(t *testing.T) {
 }
 
 // TestEachAttemptIsLogged: a server logs the start and the end of each attempt, or its release,
-// with the fields job, kind, attempt and code.
+// with the fields job, kind and attempt, and code if it did not succeed.
 func TestEachAttemptIsLogged(t *testing.T) {
 	c := dial(t, startRedis(t).options)
 	core, logs := observer.New(zap.InfoLevel)
-	failed, drained := enqueue(t, c), ""
+	failed, succeeded, drained := enqueue(t, c), "", ""
+	var last atomic.Bool
 	stop := serve(t, c, "one", func(_ context.Context, drain <-chan struct{}, a *Attempt) error {
 		if a.Job.ID == failed {
 			return transfer.Errorf(transfer.CodeInvalid, "", "it is bad")
+		}
+		if !last.Load() {
+			return nil
 		}
 		<-drain
 		return transfer.Errorf(transfer.CodeDrained, "", "stopping")
 	}, func(s *Server) { s.cfg.Log = zap.New(core) })
 	await(t, c, failed, transfer.Failed)
+	succeeded = enqueue(t, c)
+	await(t, c, succeeded, transfer.Succeeded)
+	last.Store(true)
 	drained = enqueue(t, c)
 	await(t, c, drained, transfer.Running)
 	stop()
 	for id, last := range map[string]struct {
 		message string
 		code    transfer.Code
-	}{failed: {LogEnded, transfer.CodeInvalid}, drained: {LogReleased, transfer.CodeDrained}} {
+	}{
+		failed: {LogEnded, transfer.CodeInvalid}, succeeded: {LogEnded, ""}, drained: {LogReleased, transfer.CodeDrained},
+	} {
 		lines := logs.FilterField(zap.String("job", id)).All()
 		if len(lines) != 2 || lines[0].Message != LogStarted || lines[1].Message != last.message {
 			t.Fatalf("got the lines %+v, want %q and %q", lines, LogStarted, last.message)
@@ -261,8 +270,8 @@ func TestEachAttemptIsLogged(t *testing.T) {
 				t.Errorf("%s: got the fields %v, want kind upload and attempt 1", line.Message, fields)
 			}
 		}
-		if got := lines[1].ContextMap()["code"]; got != string(last.code) {
-			t.Errorf("%s: got code %v, want %s", last.message, got, last.code)
+		if got, ok := lines[1].ContextMap()["code"]; ok != (last.code != "") || ok && got != string(last.code) {
+			t.Errorf("%s: got code %v (%t), want %q, and none if that is empty", last.message, got, ok, last.code)
 		}
 	}
 }

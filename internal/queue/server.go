@@ -284,7 +284,10 @@ func (s *Server) writeOutcome(a *Attempt, outcome error, log *zap.Logger) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.hardStop), dialTimeout)
 		ended, err := a.writeOutcome(ctx, outcome)
 		cancel()
-		code := zap.String("code", string(transfer.CodeOf(outcome)))
+		code := zap.Skip()
+		if outcome != nil {
+			code = zap.String("code", string(transfer.CodeOf(outcome)))
+		}
 		switch {
 		case err == nil && ended:
 			log.Info(LogEnded, code, zap.Error(outcome))

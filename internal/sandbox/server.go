@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"github.com/gofrs/flock"
+
+	"github.com/transferd/transferd/internal/fsx"
 )
 
 // Config has the data folder, the account and the faults of a Server.
@@ -72,12 +74,29 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if err := s.open(); err != nil {
+		if inUse := new(InUseError); errors.As(err, &inUse) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("open data folder %s: %w", cfg.Dir, err)
 	}
 	s.user, s.owner = sha256.Sum256([]byte(cfg.User)), sha256.Sum256([]byte(s.account))
 	s.secret = sha256.Sum256([]byte(cfg.Password))
 	s.routes = newRoutes(s.commands())
 	return s, nil
+}
+
+// InUseError is the error of a data folder that another Server uses.
+type InUseError struct {
+	Dir     string
+	Process int // of the other Server; 0: not known
+}
+
+// Error implements error.
+func (e *InUseError) Error() string {
+	if e.Process == 0 {
+		return "another sandbox uses the data folder " + e.Dir
+	}
+	return fmt.Sprintf("another sandbox (process %d) uses the data folder %s", e.Process, e.Dir)
 }
 
 // open locks and reads the data folder.
@@ -90,7 +109,7 @@ func (s *Server) open() error {
 	case err != nil:
 		return fmt.Errorf("lock data folder: %w", err)
 	case !free:
-		return errors.New("another sandbox uses this data folder")
+		return &InUseError{Dir: s.cfg.Dir, Process: fsx.LockHolder(s.lock.Path())}
 	}
 	err := s.load()
 	if err != nil {
