@@ -74,8 +74,8 @@ func group(use, short, example string, commands ...*cobra.Command) *cobra.Comman
 	return g
 }
 
-// dial connects to the queue of the config, or to the embedded queue of a transferd on this host.
-func (a *app) dial(ctx context.Context) (*queue.Client, error) {
+// dialOnce is dial without waiting for a start.
+func (a *app) dialOnce(ctx context.Context) (*queue.Client, error) {
 	if a.cfg.Redis != "" {
 		return queue.Dial(ctx, queue.Options{URL: a.cfg.Redis, CAFile: a.cfg.RedisCAFile, Warn: a.warn})
 	}

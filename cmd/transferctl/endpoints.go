@@ -77,7 +77,7 @@ status is that of the first failure.`,
 				if _, ok := a.cfg.Endpoints[name]; !ok {
 					return unknownEndpoint(name, a.cfg.EndpointNames())
 				}
-				check, err := a.checkEndpoint(cmd.Context(), name)
+				check, err := a.checkStarted(cmd.Context(), name)
 				checks = append(checks, check)
 				if first == nil {
 					first = err
@@ -104,6 +104,15 @@ func (a *app) checkEndpoint(ctx context.Context, name string) (endpointCheck, er
 		check.Account, check.clock, err = c.Account(ctx)
 	}
 	check.OK, check.Seconds, check.Error = err == nil, time.Since(started).Seconds(), transfer.FailureOf(err)
+	return check, err
+}
+
+// checkStarted is checkEndpoint for an endpoint that may be starting.
+func (a *app) checkStarted(ctx context.Context, name string) (check endpointCheck, err error) {
+	err = a.awaitStart(ctx, name, endpointWait, func() error {
+		check, err = a.checkEndpoint(ctx, name)
+		return err
+	})
 	return check, err
 }
 

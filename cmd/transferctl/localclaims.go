@@ -96,7 +96,7 @@ func (a *app) dialIfAny(ctx context.Context) (*queue.Client, error) {
 	if _, err := embedded.Find(a.queueFolder()); a.cfg.Redis == "" && err != nil {
 		return nil, nil
 	}
-	return a.dial(ctx)
+	return a.dialOnce(ctx)
 }
 
 // claim claims a drive in the queue and returns the mark that the queue has of it. known is false

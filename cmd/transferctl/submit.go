@@ -84,7 +84,7 @@ func (a *app) checkBeforeQueueing(ctx context.Context, c *queue.Client, spec *tr
 	for name := range a.cfg.Endpoints {
 		known[name] = true
 	}
-	workers, err := c.Workers(ctx)
+	workers, err := a.workers(ctx, c)
 	if err != nil {
 		return err
 	}

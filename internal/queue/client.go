@@ -73,6 +73,11 @@ func dialError(err error, opts *Options) error {
 	return e
 }
 
+// Starting reports whether an error of Dial is the answer of a Redis that loads its data.
+func Starting(err error) bool { return loading.MatchString(err.Error()) }
+
+var loading = answer(`LOADING `)
+
 // Durability has the settings of Redis on which the durability of jobs depends, and its time.
 type Durability struct {
 	Eviction   string // maxmemory-policy; empty: Redis has no such setting
