@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,7 +109,11 @@ func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
 	return s, checkSpec(&s)
 }
 
-// checkSpec checks s. If s were valid with swapped addresses, the hint has the corrected command.
+// anyDrive stands for the UUID that a user has left out.
+const anyDrive = "00000000-0000-0000-0000-000000000000"
+
+// checkSpec checks s. If s were valid with swapped addresses, apart from a UUID that is left out,
+// the hint has the corrected command.
 func checkSpec(s *transfer.Spec) error {
 	err := endpoints.Schemes.Check(s)
 	if err == nil {
@@ -116,18 +121,37 @@ func checkSpec(s *transfer.Spec) error {
 	}
 	swapped := *s
 	swapped.Source, swapped.Target = s.Target, s.Source
+	for kind, existing := range map[transfer.Kind]*transfer.Ref{
+		transfer.Download: &swapped.Source, transfer.Verify: &swapped.Target,
+	} {
+		if s.Kind == kind && existing.IsDrive() && existing.Drive == "" {
+			existing.Drive = anyDrive
+		}
+	}
 	if code := transfer.CodeOf(endpoints.Schemes.Check(&swapped)); code != "" && code != transfer.CodeExists {
 		return err
 	}
-	first, second := swapped.Source.Redacted(), swapped.Target.Redacted()
-	if s.Kind == transfer.Verify {
-		first, second = second, first // the drive comes first, and is the target
+	return transfer.Errorf(transfer.CodeInvalid, swappedHint(&swapped), "the two arguments seem swapped")
+}
+
+// swappedHint has the commands that a user may have meant, whose arguments in the right order are
+// those of swapped.
+func swappedHint(swapped *transfer.Spec) string {
+	command := func(kind transfer.Kind, first, second transfer.Ref) string {
+		text := fmt.Sprintf("transferctl %s %s %s", kind, first.Redacted(), second.Redacted())
+		return strings.ReplaceAll(text, anyDrive, "UUID")
 	}
-	hint := fmt.Sprintf("write transferctl %s %s %s", s.Kind, first, second)
-	if s.Kind == transfer.Upload && s.Source.Drive != "" {
-		hint += fmt.Sprintf(", or transferctl download %s %s", second, first)
+	source, target := swapped.Source, swapped.Target
+	hint := "write " + command(swapped.Kind, source, target)
+	switch {
+	case swapped.Kind == transfer.Verify:
+		return "write " + command(swapped.Kind, target, source) // the drive comes first
+	case swapped.Kind == transfer.Upload && target.Drive != "":
+		hint += ", or " + command(transfer.Download, target, source)
+	case swapped.Kind == transfer.Download && source.Drive == anyDrive:
+		hint += ", or " + command(transfer.Upload, target, transfer.Ref{Endpoint: source.Endpoint})
 	}
-	return transfer.Errorf(transfer.CodeInvalid, hint, "the two addresses are the wrong way round")
+	return hint
 }
 
 // checkColon refuses the name of an endpoint without its colon, which would be a file name.
