@@ -98,10 +98,7 @@ func (a *app) summarizeCleanup(found []leftover, yes bool) error {
 			size += found[i].Size
 		}
 	}
-	text, drives := "no job has left an incomplete drive", fmt.Sprintf("%d drives", n)
-	if n == 1 {
-		drives = "1 drive"
-	}
+	text, drives := "no job has left an incomplete drive", transfer.Count(n, "drive")
 	switch {
 	case yes && n > 0:
 		text = fmt.Sprintf("removed %s, %s", drives, sizeText(size))

@@ -69,7 +69,7 @@ func (d *doctor) run(ctx context.Context) {
 		return
 	}
 	d.app.cfg = cfg
-	d.ok("", fmt.Sprintf("%d endpoints, state folder %s", len(cfg.Endpoints), cfg.State))
+	d.ok("", transfer.Count(len(cfg.Endpoints), "endpoint")+", state folder "+cfg.State)
 	q := d.checkQueue(ctx)
 	if q != nil {
 		defer q.Close()
@@ -108,7 +108,7 @@ func (a *app) report(findings []finding) error {
 		return nil
 	}
 	return transfer.Errorf(transfer.CodeFailed, "apply the remedy of each",
-		"%d of %d findings need attention", bad, len(findings))
+		"findings that need attention: %d of %d", bad, len(findings))
 }
 
 func writeFindings(w io.Writer, findings []finding) {

@@ -104,9 +104,9 @@ func (d *doctor) checkWorkers(ctx context.Context, q *queue.Client) {
 	for _, name := range sortedKeys(jobs) {
 		switch {
 		case served[name] > 0:
-			d.ok("queue "+name, fmt.Sprintf("%d transferds, %d jobs", served[name], jobs[name]))
+			d.ok("queue "+name, transfer.Count(served[name], "transferd")+", "+transfer.Count(jobs[name], "job"))
 		case jobs[name] > 0 || len(workers) == 0:
-			d.add(broken, "queue "+name, fmt.Sprintf("no transferd serves it, and it has %d jobs", jobs[name]),
+			d.add(broken, "queue "+name, "no transferd serves it, and it has "+transfer.Count(jobs[name], "job"),
 				"start transferd --queue "+name)
 		}
 	}
@@ -189,7 +189,7 @@ func (d *doctor) checkLeftDrives(ctx context.Context, q *queue.Client, name stri
 		}
 	}
 	if n > 0 {
-		d.add(warning, name, fmt.Sprintf("%d incomplete drives that jobs left, %s", n, sizeText(size)),
+		d.add(warning, name, transfer.Count(n, "incomplete drive")+" that jobs left, "+sizeText(size),
 			"transferctl drives cleanup "+name+": lists them, and destroys them with --yes")
 	}
 }
@@ -244,7 +244,7 @@ func (d *doctor) checkDisk() {
 	case free < minFree:
 		d.add(warning, dir, sizeText(free)+" are free", "free space: the progress of jobs is saved there")
 	case st.Files > 0 && st.Ffree < 1000:
-		d.add(warning, dir, fmt.Sprintf("%d inodes are free", st.Ffree),
+		d.add(warning, dir, fmt.Sprintf("free inodes: %d", st.Ffree),
 			"remove files: the progress of jobs is saved there")
 	default:
 		d.ok(dir, sizeText(free)+" are free")

@@ -68,7 +68,7 @@ func (a *app) jobsList() *cobra.Command {
 				return err
 			}
 			if cut {
-				fmt.Fprintf(a.stderr, "only the newest %d jobs are listed; --limit 0 lists all\n", limit)
+				fmt.Fprintf(a.stderr, "listed: the newest %s; --limit 0 lists all\n", transfer.Count(limit, "job"))
 			}
 			return nil
 		})
@@ -180,8 +180,9 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	}
 	row("bytes", fmt.Sprintf("%s read, %s sent, %s received",
 		sizeText(j.Bytes.Read), sizeText(j.Bytes.WireOut), sizeText(j.Bytes.WireIn)))
-	row("retries", fmt.Sprintf("%d busy, %d timeouts, %d server, %d network, %d mismatches",
-		j.Retries.Conflict, j.Retries.Timeout, j.Retries.Server, j.Retries.Network, j.Retries.Mismatch))
+	row("retries", fmt.Sprintf("%d busy, %s, %d server, %d network, %s",
+		j.Retries.Conflict, transfer.Count(j.Retries.Timeout, "timeout"), j.Retries.Server, j.Retries.Network,
+		transfer.Count(j.Retries.Mismatch, "mismatch")))
 	if !j.Tail.IsZero() {
 		row("tail", tailText(j)+foundText(j))
 	}

@@ -124,13 +124,13 @@ func result(j *transfer.Job) string {
 func summary(j *transfer.Job) string {
 	s := fmt.Sprintf("%s: %s image %s", j.Kind, sizeText(j.Size), work(j))
 	if n := j.Retries.Sum(); n > 0 {
-		s += fmt.Sprintf(", %d retries", n)
+		s += ", " + transfer.Count(n, "retry")
 	}
 	if !j.Tail.IsZero() {
 		s += "; " + tailText(j)
 	}
-	s += fmt.Sprintf("\n%s (%d chunks: %d zero, %d written, %d read back)", verification(j),
-		j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified)
+	s += fmt.Sprintf("\n%s (%s: %d zero, %d written, %d read back)", verification(j),
+		transfer.Count(j.Chunks.Total, "chunk"), j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified)
 	if via := readVia[j.ReadVia]; via != "" {
 		s += "\nread back " + via
 	}
@@ -178,7 +178,7 @@ func tailText(j *transfer.Job) string {
 	t := &j.Tail
 	s := "the bytes of the target behind the image"
 	if t.Bytes > 0 {
-		s = fmt.Sprintf("%d bytes (%s) behind the image", t.Bytes, sizeText(t.Bytes))
+		s = fmt.Sprintf("%s (%s) behind the image", transfer.Count(t.Bytes, "byte"), sizeText(t.Bytes))
 	}
 	switch {
 	case t.Kept:

@@ -84,7 +84,7 @@ func (o CreateOptions) object() Object {
 func (c *Client) Create(ctx context.Context, o CreateOptions) (DriveInfo, error) {
 	d, err := c.postDrive(ctx, "create drive", "drives/create", o.object())
 	if err == nil && d.Size < o.Size {
-		err = transfer.Errorf(transfer.CodeProtocol, "", "drive %s has %d bytes, not %d", d.UUID, d.Size, o.Size)
+		err = transfer.Errorf(transfer.CodeProtocol, "", "drive %s has %s, not %d", d.UUID, transfer.Count(d.Size, "byte"), o.Size)
 	}
 	return d, err
 }
@@ -122,7 +122,7 @@ func (c *Client) oneDrive(ctx context.Context, op, method, path string, input []
 	if err == nil && len(drives) != 1 {
 		err = &transfer.Error{
 			Op: op, Code: transfer.CodeProtocol, Hint: hintNotAPI,
-			Err: fmt.Errorf("the response describes %d drives", len(drives)),
+			Err: fmt.Errorf("the response describes %s", transfer.Count(len(drives), "drive")),
 		}
 	}
 	if err != nil {

@@ -198,7 +198,7 @@ func decodeBody(resp *http.Response, body io.Reader, want int) (plain io.Reader,
 	case "", "identity":
 		if n := resp.ContentLength; n >= 0 && n != int64(want) {
 			return nil, nil, transfer.Errorf(transfer.CodeNetwork, "",
-				"the response announces %d bytes, not %d", n, want)
+				"the response announces %s, not %d", transfer.Count(n, "byte"), want)
 		}
 		return body, func() {}, nil
 	case "gzip", "x-gzip":
@@ -313,7 +313,7 @@ func (d *Drive) Commit(ctx context.Context, m *transfer.Manifest, _ func(context
 	}
 	if info.Size < m.Size {
 		return transfer.Errorf(transfer.CodeMismatch, "was it resized?",
-			"drive %s has %d bytes, and the image %d", d.uuid, info.Size, m.Size)
+			"drive %s has %s, and the image %d", d.uuid, transfer.Count(info.Size, "byte"), m.Size)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (r *Results) finish(stderr io.Writer) error {
 		r.err = f.Close()
 	}
 	if r.dropped > 0 {
-		fmt.Fprintf(stderr, "(%d bytes before this are lost)\n", r.dropped)
+		fmt.Fprintf(stderr, "(lost before this: %s)\n", transfer.Count(r.dropped, "byte"))
 	}
 	_, _ = stderr.Write(r.unwritten)
 	if r.err == nil {

@@ -125,7 +125,7 @@ func replayJournal(path string, rdb *redis.Client, log *zap.Logger) error {
 		if _, _, ok := decodeFrame(b[i:]); ok {
 			return &transfer.Error{
 				Op: "read " + path, Code: transfer.CodeFailed,
-				Err:  fmt.Errorf("it is damaged, %d bytes before its end", len(b)),
+				Err:  fmt.Errorf("it is damaged, %s before its end", transfer.Count(len(b), "byte")),
 				Hint: "check the disk; move the queue's folder away to begin with an empty queue",
 			}
 		}

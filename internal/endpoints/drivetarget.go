@@ -82,13 +82,13 @@ func checkSize(s *transfer.Spec, size int64) error {
 		return transfer.Errorf(transfer.CodeInvalid,
 			fmt.Sprintf("is it truncated? if not, give --size %d; the rest of the drive is zeros",
 				(size/api.SectorSize+1)*api.SectorSize),
-			"the image has %d bytes, which is no multiple of %d-byte sectors", size, api.SectorSize)
+			"the image has %s, which is no multiple of %d-byte sectors", transfer.Count(size, "byte"), api.SectorSize)
 	}
 	return nil
 }
 
 func tooLarge(image, drive int64, hint string) error {
-	return transfer.Errorf(transfer.CodeInvalid, hint, "the image has %d bytes, and the drive only %d", image, drive)
+	return transfer.Errorf(transfer.CodeInvalid, hint, "the image has %s, and the drive only %d", transfer.Count(image, "byte"), drive)
 }
 
 // madeTags are the tags of a drive that a job makes: they name the job, and say that the drive is
@@ -236,6 +236,6 @@ func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.Sink
 	}
 	return nil, &transfer.Error{
 		Op: "compare drive " + r.Drive, Code: transfer.CodeMismatch, Hint: "the drive cannot hold this image",
-		Err: fmt.Errorf("it has %d bytes, and the image %d", d.Size(), r.Size),
+		Err: fmt.Errorf("it has %s, and the image %d", transfer.Count(d.Size(), "byte"), r.Size),
 	}
 }

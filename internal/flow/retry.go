@@ -173,8 +173,8 @@ func GaveUp(err error) bool { return errors.Is(err, errGaveUp) }
 func gaveUp(err error, tries int, failing time.Duration) error {
 	e := &transfer.Error{
 		Code: transfer.CodeOf(err),
-		Err: fmt.Errorf("%w after %d tries in %s: %w",
-			errGaveUp, tries, transfer.FormatDuration(failing.Round(time.Second)), err),
+		Err: fmt.Errorf("%w after %s in %s: %w",
+			errGaveUp, transfer.Count(tries, "try"), transfer.FormatDuration(failing.Round(time.Second)), err),
 	}
 	var cause *transfer.Error
 	if errors.As(err, &cause) {

@@ -47,7 +47,7 @@ func newDeviceSink(t target, f *os.File, opts CreateOptions) (*offsetSink, error
 	}
 	if capacity < opts.Size {
 		return nil, invalid(t.op, "give a larger device",
-			"the image has %d bytes, and the device only %d", opts.Size, capacity)
+			"the image has %s, and the device only %d", transfer.Count(opts.Size, "byte"), capacity)
 	}
 	d := &device{f: f, path: t.resolved, sys: t.sys}
 	// A write of another program, or of an earlier attempt, may have failed without a report. The

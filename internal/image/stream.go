@@ -261,7 +261,7 @@ func (c *contents) finish() error {
 	if known := c.size.Swap(c.off); known >= 0 && known != c.off {
 		return &transfer.Error{
 			Op: "read " + c.name, Code: transfer.CodeSourceChanged, Hint: hintUnchanged,
-			Offset: &c.off, Err: fmt.Errorf("the image ended after %d bytes, not %d", c.off, known),
+			Offset: &c.off, Err: fmt.Errorf("the image ended after %s, not %d", transfer.Count(c.off, "byte"), known),
 		}
 	}
 	if c.off < c.minSize {
@@ -269,7 +269,7 @@ func (c *contents) finish() error {
 			Op: "read " + c.name, Code: transfer.CodeInvalid, Offset: &c.off,
 			Hint: "did the program that writes it fail? if the image is that short, give --allow-short: " +
 				"the rest of the drive is zeros",
-			Err: fmt.Errorf("it ended after %d bytes, before the --size of %d", c.off, c.minSize),
+			Err: fmt.Errorf("it ended after %s, before the --size of %d", transfer.Count(c.off, "byte"), c.minSize),
 		}
 	}
 	if err := c.checkSample(); err != nil {

@@ -47,8 +47,8 @@ func (t *trailing) warnings() []string {
 	if t.other == 0 {
 		return nil
 	}
-	n := t.zeros + t.other
-	return []string{fmt.Sprintf("%d bytes after the gzip stream are ignored: they are neither gzip nor padding", n)}
+	n := transfer.Count(t.zeros+t.other, "byte")
+	return []string{n + " after the gzip stream ignored: neither gzip nor padding"}
 }
 
 // errTrailing is the error of a compressed stream that ends at off of the file, with other bytes

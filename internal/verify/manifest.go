@@ -69,7 +69,7 @@ func CheckManifest(m *transfer.Manifest) error {
 	}
 	for i := range m.Chunks {
 		if i < 0 || i >= count {
-			return badManifest("chunk %d is outside of an image of %d chunks", i, count)
+			return badManifest("chunk %d is outside of an image of %s", i, transfer.Count(count, "chunk"))
 		}
 	}
 	if raw, err := hex.DecodeString(m.Image); m.Image != "" && (err != nil || len(raw) != transfer.DigestSize) {

@@ -131,7 +131,7 @@ func (c *copier) mismatch(ch transfer.Chunk, want expected, got transfer.Digest,
 	}
 	return &transfer.Error{
 		Op: fmt.Sprintf("verify chunk %d", ch.Index), Code: transfer.CodeMismatch, Offset: &off, Hint: c.mismatchHint(),
-		Err: fmt.Errorf("the digest of %d bytes at %d is %s in %s, and %s", ch.Len, ch.Off, got,
+		Err: fmt.Errorf("the digest of %s at %d is %s in %s, and %s", transfer.Count(ch.Len, "byte"), ch.Off, got,
 			targetOf(c.spec, c.state.Plan().Drive).Redacted(), c.expectedText(ch, want.digest)),
 	}
 }
@@ -139,7 +139,7 @@ func (c *copier) mismatch(ch transfer.Chunk, want expected, got transfer.Digest,
 // expectedText says what a chunk should be, and why.
 func (c *copier) expectedText(ch transfer.Chunk, want transfer.Digest) string {
 	if ch.Off >= c.size {
-		return fmt.Sprintf("that of zeros, which must follow the image of %d bytes, is %s", c.size, want)
+		return fmt.Sprintf("that of zeros, which must follow the image of %s, is %s", transfer.Count(c.size, "byte"), want)
 	}
 	return fmt.Sprintf("%s in %s", want, c.spec.Source.Redacted())
 }

@@ -85,7 +85,7 @@ func (a *attempt) reopenInOrder(ctx context.Context) error {
 		return &transfer.Error{
 			Op: "open the source again", Code: transfer.CodeSourceChanged,
 			Hint: "start a new job for the image as it is now",
-			Err:  fmt.Errorf("it had %d bytes and now has %d", before.Size(), size),
+			Err:  fmt.Errorf("it had %s and now has %d", transfer.Count(before.Size(), "byte"), size),
 		}
 	}
 	return a.state.saveUntilDone(ctx)

@@ -84,7 +84,7 @@ func (a *attempt) rereadStream(ctx context.Context, c *copier) error {
 		return err
 	}
 	if chunks.size != c.size {
-		return errReread(chunks.size, fmt.Errorf("it had %d bytes and now has %d", c.size, chunks.size))
+		return errReread(chunks.size, fmt.Errorf("it had %s and now has %d", transfer.Count(c.size, "byte"), chunks.size))
 	}
 	return nil
 }
@@ -103,7 +103,7 @@ func (c *copier) rereadChunk(ctx context.Context, w work, l *lane) error {
 	}
 	l.bytesMoved = w.Len
 	if got := verify.Sum(p); got != want {
-		return errReread(w.Off, fmt.Errorf("the digest of %d bytes at %d is %s, not %s", w.Len, w.Off, got, want))
+		return errReread(w.Off, fmt.Errorf("the digest of %s at %d is %s, not %s", transfer.Count(w.Len, "byte"), w.Off, got, want))
 	}
 	return nil
 }
