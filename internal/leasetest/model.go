@@ -9,7 +9,7 @@
 //   - no write of the job reaches the drive after the user has written it;
 //   - the drive equals the job's image when the job has succeeded.
 //
-// Each rule of the code on which the invariants depend is a [Guard]. Without any one of them the
+// Each rule of the code on which the invariants depend is a [Rule]. Without any one of them the
 // model reaches a state that violates an invariant, so each rule is needed. The tests of package
 // queue compare its scripts with the model:
 //
@@ -35,25 +35,25 @@ const (
 	attempts = 2 // the most in one history
 )
 
-// Guard is a rule of the code.
-type Guard string
+// Rule is a rule of the code.
+type Rule string
 
 // The rules. The comment of each says what happens without it.
 const (
-	ProvePieces     Guard = "prove before each piece"           // a worker sends for as long as it likes
-	ProofFromSent   Guard = "a proof counts from its request"   // it counts from the answer
-	ProofIsShorter  Guard = "a proof ends before the lease"     // it lasts as long
-	ResetStopped    Guard = "reset a stopped process"           // it sends after it is continued
-	WaitWhenLost    Guard = "wait after a lost worker"          // the job succeeds at once
-	ReadBackAfter   Guard = "read back after the wait"          // what was read back before the wait counts
-	HoldDrive       Guard = "hold the drive until then"         // a job that fails frees the drive at once
-	CompareToken    Guard = "compare the token"                 // only the epoch is compared
-	DistrustCopies  Guard = "distrust a Redis that was started" // its record of the previous owner is trusted
-	FreshForDestroy Guard = "destroy with a fresh proof"        // a worker destroys what it made whenever it fails
+	ProvePieces     Rule = "prove before each piece"           // a worker sends for as long as it likes
+	ProofFromSent   Rule = "a proof counts from its request"   // it counts from the answer
+	ProofIsShorter  Rule = "a proof ends before the lease"     // it lasts as long
+	ResetStopped    Rule = "reset a stopped process"           // it sends after it is continued
+	WaitWhenLost    Rule = "wait after a lost worker"          // the job succeeds at once
+	ReadBackAfter   Rule = "read back after the wait"          // what was read back before the wait counts
+	HoldDrive       Rule = "hold the drive until then"         // a job that fails frees the drive at once
+	CompareToken    Rule = "compare the token"                 // only the epoch is compared
+	DistrustCopies  Rule = "distrust a Redis that was started" // its record of the previous owner is trusted
+	FreshForDestroy Rule = "destroy with a fresh proof"        // a worker destroys what it made whenever it fails
 )
 
-// Guards lists all rules.
-var Guards = []Guard{
+// Rules lists all rules.
+var Rules = []Rule{
 	ProvePieces, ProofFromSent, ProofIsShorter, ResetStopped, WaitWhenLost, ReadBackAfter, HoldDrive, CompareToken,
 	DistrustCopies, FreshForDestroy,
 }
@@ -151,19 +151,19 @@ type Step struct {
 	broken string // the violation; "": there is none
 }
 
-// Model is the model without some of the guards.
-type Model struct{ without map[Guard]bool }
+// Model is the model without some of the rules.
+type Model struct{ without map[Rule]bool }
 
-// New makes a model without the given guards.
-func New(without ...Guard) *Model {
-	m := &Model{without: make(map[Guard]bool)}
+// New makes a model without the given rules.
+func New(without ...Rule) *Model {
+	m := &Model{without: make(map[Rule]bool)}
 	for _, g := range without {
 		m.without[g] = true
 	}
 	return m
 }
 
-func (m *Model) has(g Guard) bool { return !m.without[g] }
+func (m *Model) has(r Rule) bool { return !m.without[r] }
 
 // Explore visits every reachable state. It returns their number, and the shortest history that ends
 // in a violation; nil if there is none.

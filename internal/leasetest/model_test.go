@@ -2,8 +2,8 @@ package leasetest
 
 import "testing"
 
-// TestNoViolationWithAllGuards visits every reachable state.
-func TestNoViolationWithAllGuards(t *testing.T) {
+// TestNoViolationWithAllRules visits every reachable state.
+func TestNoViolationWithAllRules(t *testing.T) {
 	states, history := New().Explore()
 	if history != nil {
 		t.Fatalf("got a violation after %d states, want none:\n%s", states, String(history))
@@ -11,12 +11,12 @@ func TestNoViolationWithAllGuards(t *testing.T) {
 	t.Logf("%d states", states)
 }
 
-// TestEachGuardIsNeeded finds a violation in the model without each guard.
-func TestEachGuardIsNeeded(t *testing.T) {
-	for _, g := range Guards {
-		t.Run(string(g), func(t *testing.T) {
+// TestEachRuleIsNeeded finds a violation in the model without each rule.
+func TestEachRuleIsNeeded(t *testing.T) {
+	for _, r := range Rules {
+		t.Run(string(r), func(t *testing.T) {
 			t.Parallel()
-			states, history := New(g).Explore()
+			states, history := New(r).Explore()
 			if history == nil {
 				t.Fatalf("got no violation in %d states without it", states)
 			}
