@@ -98,7 +98,10 @@ func (a *Attempt) ownerError(word string, err error) error {
 		return transfer.Errorf(transfer.CodeCanceled, "transferctl jobs retry continues it", "canceled")
 	}
 	// A job that was pruned meanwhile has no owner either.
-	return a.fenced("it is " + word)
+	if word == "fenced" {
+		return a.fenced("the job has another owner")
+	}
+	return a.fenced("the job is " + word)
 }
 
 func (a *Attempt) fenced(reason string) error {
