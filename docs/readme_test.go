@@ -15,6 +15,22 @@ import (
 
 // TestQuickStartRuns types the quick start of README.md, on a free port.
 func TestQuickStartRuns(t *testing.T) {
+	address := transfertest.FreeAddress(t)
+	typed(t, block(t, "../README.md", "## Quick start", "sh"), strings.NewReplacer(
+		"transferd sandbox ", "transferd sandbox --listen "+address+" ", "127.0.0.1:7420\"", address+"\""))
+}
+
+// TestTwoSandboxesRun types the section of configuration.md about two sandboxes, on free ports.
+func TestTwoSandboxesRun(t *testing.T) {
+	first, second := transfertest.FreeAddress(t), transfertest.FreeAddress(t)
+	typed(t, block(t, "configuration.md", "### Two sandboxes", "sh"),
+		strings.NewReplacer("127.0.0.1:7421", first, "127.0.0.1:7422", second))
+}
+
+// typed runs a script as a user types it, in a folder with an image disk.img. The script must
+// verify a drive. Ports that it uses are replaced by free ones.
+func typed(t *testing.T, script string, ports *strings.Replacer) {
+	t.Helper()
 	dir := t.TempDir()
 	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin")+"/", "../cmd/...")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -23,22 +39,18 @@ func TestQuickStartRuns(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "disk.img"), make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address := transfertest.FreeAddress(t)
-	script := strings.NewReplacer(
-		"transferd sandbox ", "transferd sandbox --listen "+address+" ",
-		"127.0.0.1:7420\"", address+"\"",
-	).Replace(block(t, "../README.md", "## Quick start", "sh"))
-	if strings.Count(script, address) != 2 {
-		t.Fatalf("the quick start has another form:\n%s", script)
+	replaced := ports.Replace(script)
+	if strings.Contains(replaced, `"http://127.0.0.1:74`) || replaced == script {
+		t.Fatalf("the script has another form:\n%s", replaced)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-e")
-	cmd.Stdin = strings.NewReader(script + "kill $!; wait $! || true\n")
+	cmd.Stdin = strings.NewReader(replaced + "jobs -p >started; kill $(cat started); wait || true\n")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "HOME="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = time.Second // the sandbox has the output, too, and goes on if the script fails
+	cmd.WaitDelay = time.Second // the sandboxes have the output, too, and go on if the script fails
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
