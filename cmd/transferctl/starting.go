@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 
@@ -120,6 +119,6 @@ func endpointWait(err error) time.Duration {
 // nothingListens reports whether a host, or the folder of a socket, was reached and nothing
 // listens there.
 func nothingListens(err error) bool {
-	var call *os.SyscallError
-	return errors.As(err, &call) && (call.Err == syscall.ECONNREFUSED || call.Err == syscall.ENOENT)
+	return transfer.CodeOf(err) == transfer.CodeUnreachable &&
+		(errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT))
 }

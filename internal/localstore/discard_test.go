@@ -14,17 +14,19 @@ func TestDiscardRemovesTheFolderOfAStoppedJob(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	id, calls := s.ID(), 0
-	destroyed := func() error { calls++; return nil }
+	var failure error
+	destroyed := func() error { calls++; return failure }
 	if ok, err := Discard(dir, id, destroyed); ok || err != nil || calls != 0 {
 		t.Errorf("a running job: got %v, %v and %d calls, want false and no call", ok, err, calls)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	busy := errors.New("busy")
-	if ok, err := Discard(dir, id, func() error { return busy }); !ok || !errors.Is(err, busy) {
+	failure = errors.New("busy")
+	if ok, err := Discard(dir, id, destroyed); !ok || !errors.Is(err, failure) {
 		t.Errorf("got %v, %v, want the error of destroy", ok, err)
 	}
+	failure = nil
 	ok, err := Discard(dir, id, func() error {
 		_, err := Open(dir, spec())
 		if transfer.CodeOf(err) != transfer.CodeConflict {
@@ -32,11 +34,11 @@ func TestDiscardRemovesTheFolderOfAStoppedJob(t *testing.T) {
 		}
 		return destroyed()
 	})
-	if left, _ := os.ReadDir(dir); !ok || err != nil || calls != 1 || len(left) != 0 {
-		t.Errorf("a stopped job: got %v, %v, %d calls and the files %v; want 1 call and no files", ok, err, calls, left)
+	if left, _ := os.ReadDir(dir); !ok || err != nil || calls != 2 || len(left) != 0 {
+		t.Errorf("a stopped job: got %v, %v, %d calls and the files %v; want 2 calls and no files", ok, err, calls, left)
 	}
-	if ok, err := Discard(dir, id, destroyed); !ok || err != nil || calls != 2 {
-		t.Errorf("no such job: got %v, %v and %d calls, want 2 calls", ok, err, calls)
+	if ok, err := Discard(dir, id, destroyed); !ok || err != nil || calls != 3 {
+		t.Errorf("no such job: got %v, %v and %d calls, want 3 calls", ok, err, calls)
 	}
 	s = open(t, dir)
 	defer s.Close()
