@@ -88,7 +88,8 @@ func checkSize(s *transfer.Spec, size int64) error {
 }
 
 func tooLarge(image, drive int64, hint string) error {
-	return transfer.Errorf(transfer.CodeInvalid, hint, "the image has %s, and the drive only %d", transfer.Count(image, "byte"), drive)
+	return transfer.Errorf(transfer.CodeInvalid, hint,
+		"the image has %s, and the drive only %d", transfer.Count(image, "byte"), drive)
 }
 
 // madeTags are the tags of a drive that a job makes: they name the job, and say that the drive is

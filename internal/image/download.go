@@ -115,7 +115,8 @@ func (resp *response) continues(off int64, v version) bool {
 func (d *download) restart(ctx context.Context, resp *response) error {
 	now := resp.version()
 	if d.version.size >= 0 && now.size >= 0 && now.size != d.version.size {
-		changed := d.remote.changedError(d.off, fmt.Errorf("it had %s and now has %d", transfer.Count(d.version.size, "byte"), now.size))
+		had := transfer.Count(d.version.size, "byte")
+		changed := d.remote.changedError(d.off, fmt.Errorf("it had %s and now has %d", had, now.size))
 		return errors.Join(changed, resp.Close())
 	}
 	d.setResponse(resp)

@@ -61,7 +61,8 @@ func (r *reading) checkSize(path string, size int64) error {
 }
 
 func (r *reading) errSize(path string, size int64) error {
-	return errOtherImage(path, "the image has %s, and the manifest has %d", transfer.Count(size, "byte"), r.manifest.Size)
+	return errOtherImage(path,
+		"the image has %s, and the manifest has %d", transfer.Count(size, "byte"), r.manifest.Size)
 }
 
 // errOtherImage is the error of an image that differs from its manifest. Times do not count: a copy

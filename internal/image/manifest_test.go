@@ -119,7 +119,8 @@ func TestImageMustMatchItsManifest(t *testing.T) {
 				t.Errorf("got %v, want ErrWrongImage", err)
 			}
 			src = open(t, path, Options{Format: transfer.FormatRaw})
-			if err := src.(transfer.Described).CheckImage(transfertest.Manifest(nil, transfer.MinChunkSize)); err != nil {
+			m := transfertest.Manifest(nil, transfer.MinChunkSize)
+			if err := src.(transfer.Described).CheckImage(m); err != nil {
 				t.Errorf("with a format: got %v, want success", err)
 			}
 			closed(t, src)

@@ -35,7 +35,8 @@ func TestDiscardRemovesTheFolderOfAStoppedJob(t *testing.T) {
 		return destroyed()
 	})
 	if left, _ := os.ReadDir(dir); !ok || err != nil || calls != 2 || len(left) != 0 {
-		t.Errorf("a stopped job: got %v, %v, %d calls and the files %v; want 2 calls and no files", ok, err, calls, left)
+		t.Errorf("a stopped job: got %v, %v, %d calls and the files %v; want 2 calls and no files",
+			ok, err, calls, left)
 	}
 	if ok, err := Discard(dir, id, destroyed); !ok || err != nil || calls != 3 {
 		t.Errorf("no such job: got %v, %v and %d calls, want 3 calls", ok, err, calls)

@@ -258,7 +258,8 @@ func TestEachAttemptIsLogged(t *testing.T) {
 		message string
 		code    transfer.Code
 	}{
-		failed: {LogEnded, transfer.CodeInvalid}, succeeded: {LogEnded, ""}, drained: {LogReleased, transfer.CodeDrained},
+		failed: {LogEnded, transfer.CodeInvalid}, succeeded: {LogEnded, ""},
+		drained: {LogReleased, transfer.CodeDrained},
 	} {
 		lines := logs.FilterField(zap.String("job", id)).All()
 		if len(lines) != 2 || lines[0].Message != LogStarted || lines[1].Message != last.message {

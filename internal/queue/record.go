@@ -81,7 +81,8 @@ func (r *record) parseTimes(h map[string]string) error {
 // be relied on.
 func (r *record) parseLedger(packed []byte) ([]transfer.Entry, error) {
 	if len(packed)%transfer.EntrySize != 0 {
-		return nil, unreadable(r.id, "ledger", fmt.Errorf("its length of %s ends within an entry", transfer.Count(len(packed), "byte")))
+		length := transfer.Count(len(packed), "byte")
+		return nil, unreadable(r.id, "ledger", fmt.Errorf("its length of %s ends within an entry", length))
 	}
 	entries := transfer.ParseEntries(packed)
 	for _, e := range entries {

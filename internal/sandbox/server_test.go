@@ -236,7 +236,8 @@ func TestOneServerPerFolder(t *testing.T) {
 	if info, err := os.Stat(cfg.Dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("got the folder %v, %v; want mode 0700", info, err)
 	}
-	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("another sandbox (process %d)", os.Getpid())) {
+	holder := fmt.Sprintf("another sandbox (process %d)", os.Getpid())
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), holder) {
 		t.Errorf("second server: got %v, want another sandbox, of this process", err)
 	}
 	if err := s.Close(); err != nil {

@@ -175,7 +175,8 @@ func (c *copier) readUntilTwoAgree(
 	return first, &transfer.Error{
 		Op: fmt.Sprintf("read chunk %d again", w.Index), Code: transfer.CodeMismatch, Offset: &w.Off,
 		Hint: "stop the server that writes to the drive, or clone the drive and download the clone",
-		Err:  fmt.Errorf("%d reads of %s at %d gave different data each time", maxSourceReads, transfer.Count(w.Len, "byte"), w.Off),
+		Err: fmt.Errorf("%d reads of %s at %d gave different data each time",
+			maxSourceReads, transfer.Count(w.Len, "byte"), w.Off),
 	}
 }
 

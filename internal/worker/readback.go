@@ -139,7 +139,8 @@ func (c *copier) mismatch(ch transfer.Chunk, want expected, got transfer.Digest,
 // expectedText says what a chunk should be, and why.
 func (c *copier) expectedText(ch transfer.Chunk, want transfer.Digest) string {
 	if ch.Off >= c.size {
-		return fmt.Sprintf("that of zeros, which must follow the image of %s, is %s", transfer.Count(c.size, "byte"), want)
+		return fmt.Sprintf("that of zeros, which must follow the image of %s, is %s",
+			transfer.Count(c.size, "byte"), want)
 	}
 	return fmt.Sprintf("%s in %s", want, c.spec.Source.Redacted())
 }

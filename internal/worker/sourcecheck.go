@@ -84,7 +84,8 @@ func (a *attempt) rereadStream(ctx context.Context, c *copier) error {
 		return err
 	}
 	if chunks.size != c.size {
-		return errReread(chunks.size, fmt.Errorf("it had %s and now has %d", transfer.Count(c.size, "byte"), chunks.size))
+		had := transfer.Count(c.size, "byte")
+		return errReread(chunks.size, fmt.Errorf("it had %s and now has %d", had, chunks.size))
 	}
 	return nil
 }
@@ -103,7 +104,8 @@ func (c *copier) rereadChunk(ctx context.Context, w work, l *lane) error {
 	}
 	l.bytesMoved = w.Len
 	if got := verify.Sum(p); got != want {
-		return errReread(w.Off, fmt.Errorf("the digest of %s at %d is %s, not %s", transfer.Count(w.Len, "byte"), w.Off, got, want))
+		length := transfer.Count(w.Len, "byte")
+		return errReread(w.Off, fmt.Errorf("the digest of %s at %d is %s, not %s", length, w.Off, got, want))
 	}
 	return nil
 }
