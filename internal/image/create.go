@@ -141,7 +141,7 @@ func findTarget(path string, opts CreateOptions) (t target, err error) {
 		return t, fileError(t.op, err)
 	case !info.Mode().IsRegular() && !isDevice(info):
 		return t, invalid(t.op, "give the path of a file that does not exist yet", "it exists and is no regular file")
-	case !opts.Overwrite && (isDevice(info) || !opts.Resume):
+	case !opts.Overwrite && (isDevice(info) || !opts.Resume && !isOfJob(t.resolved, opts.Job)):
 		return t, errExists(t.op)
 	}
 	t.device = isDevice(info)

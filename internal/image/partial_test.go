@@ -271,42 +271,49 @@ func TestUnusableFileSystemIsRefused(t *testing.T) {
 // TestFinishedFileIsNotReplaced runs a job again that has published its target, with any state of
 // its record. A target that was changed since then is not replaced, even with --overwrite.
 func TestFinishedFileIsNotReplaced(t *testing.T) {
-	content := transfertest.Image(8*chunk, chunk)
 	for _, format := range []transfer.Format{transfer.FormatRaw, transfer.FormatZstd} {
-		for _, changed := range []bool{false, true} {
+		for _, overwrite := range []bool{false, true} {
 			for _, resume := range []bool{false, true} {
-				path := filepath.Join(tempDir(t), "disk.img")
-				opts := CreateOptions{Job: "job", Format: format, Overwrite: true}
-				commit := func(job string) error {
-					t.Helper()
-					opts.Job = job
-					dst := written(t, path, content, opts)
-					defer closed(t, dst)
-					return dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
-				}
-				if err := commit("job"); err != nil {
-					t.Fatal(err)
-				}
-				stored, err := os.ReadFile(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				opts.Resume = resume
-				if changed {
-					stored[len(stored)/2] ^= 1
-					writeFile(t, path, stored)
-					expect(t, commit("job"), transfer.CodeExists, "changed since")
-				} else if err := commit("job"); err != nil {
-					t.Errorf("%s: the same job: got %v, want success", format, err)
-				}
-				if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, stored) {
-					t.Errorf("%s: got another target (%v), want it unchanged", format, err)
-				}
-				opts.Resume = false
-				if err := commit("another"); err != nil {
-					t.Errorf("%s: another job with --overwrite: got %v, want success", format, err)
-				}
+				opts := CreateOptions{Job: "job", Format: format, Overwrite: overwrite, Resume: resume}
+				finishTwice(t, opts, false)
+				finishTwice(t, opts, true)
 			}
 		}
+	}
+}
+
+// finishTwice runs a job, changes its target if asked to, and runs the job again with opts.
+func finishTwice(t *testing.T, opts CreateOptions, change bool) {
+	t.Helper()
+	content := transfertest.Image(8*chunk, chunk)
+	path := filepath.Join(tempDir(t), "disk.img")
+	commit := func(opts CreateOptions) error {
+		t.Helper()
+		dst := written(t, path, content, opts)
+		defer closed(t, dst)
+		return dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
+	}
+	first := opts
+	first.Resume = false
+	if err := commit(first); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if change {
+		stored[len(stored)/2] ^= 1
+		writeFile(t, path, stored)
+		expect(t, commit(opts), transfer.CodeExists, "changed since")
+	} else if err := commit(opts); err != nil {
+		t.Errorf("%+v: the same job: got %v, want success", opts, err)
+	}
+	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, stored) {
+		t.Errorf("%+v: got another target (%v), want it unchanged", opts, err)
+	}
+	another := CreateOptions{Job: "another", Format: opts.Format, Overwrite: true}
+	if err := commit(another); err != nil {
+		t.Errorf("%+v: another job with --overwrite: got %v, want success", opts, err)
 	}
 }

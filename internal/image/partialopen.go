@@ -117,6 +117,14 @@ func jobOf(f *os.File) (job string, ok bool) {
 	return string(value[:max(n, 0)]), err == nil
 }
 
+// isOfJob reports whether the file at path has the attribute of a job. publish compares a target
+// that its own job has published, whatever the job's record says.
+func isOfJob(path, job string) bool {
+	value := make([]byte, 256)
+	n, err := unix.Lgetxattr(path, jobAttribute, value)
+	return err == nil && string(value[:n]) == job
+}
+
 // maker describes the job that made a .partial of another job.
 func (p *partial) maker() string {
 	if job, ok := jobOf(p.f); ok {
