@@ -122,6 +122,7 @@ func (l *lab) startEmbedded() (err error) {
 type daemon struct {
 	*process
 	redis, endpoints *relay
+	log              *os.File // of all its processes
 }
 
 // startDaemon starts a transferd. The first two share a state folder, as on one host, and each
@@ -147,14 +148,18 @@ func (l *lab) startDaemon(i int) (err error) {
 	if err := os.WriteFile(config, []byte(l.config(queue)), 0o600); err != nil {
 		return err
 	}
+	log, err := os.Create(l.path(fmt.Sprintf("%s/transferd-%d.log", logFolder, i)))
+	if err != nil {
+		return err
+	}
 	d.make = func() *exec.Cmd {
 		cmd := exec.Command(l.path("transferd"), "--listen", "127.0.0.1:0", "--jobs", strconv.Itoa(l.users))
 		cmd.Env = append(l.env(), "TRANSFERD_CONFIG="+config, "HTTP_PROXY=http://"+d.endpoints.address(),
 			"TRANSFERD_STATE="+l.state(i), "PATH="+path)
-		cmd.Stderr = l.runs.logOf(d.name)
+		cmd.Stderr = l.runs.logOf(d.name, log)
 		return cmd
 	}
-	d.ended = func() { l.runs.exited(d.name) }
+	d.log, d.ended = log, func() { l.runs.exited(d.name) }
 	return d.start()
 }
 
@@ -240,6 +245,9 @@ func (l *lab) close() {
 			if r != nil {
 				r.close()
 			}
+		}
+		if d.log != nil {
+			_ = d.log.Close()
 		}
 	}
 	if l.queue != nil {

@@ -10,12 +10,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -80,12 +82,18 @@ func (o *options) dice(part uint64) *rand.Rand { return rand.New(rand.NewPCG(o.s
 // endTime is how long the last jobs may take to end after the last failure.
 const endTime = 4 * time.Minute
 
+// logFolder has the logs of the transferds, which stay after a run with errors.
+const logFolder = "logs"
+
 func run(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "transferd-chaos")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	if err := os.Mkdir(filepath.Join(dir, logFolder), 0o700); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cleanUp(dir, err != nil)) }()
 	build := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", "./cmd/transferd", "./cmd/transferctl")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build (run this in the project's folder): %w\n%s", err, out)
@@ -128,4 +136,19 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	l.checkAll(ctx)
 	return l.report()
+}
+
+// cleanUp removes what a run leaves in dir. With keepLogs the logs stay, and cleanUp says where.
+func cleanUp(dir string, keepLogs bool) error {
+	if !keepLogs {
+		return os.RemoveAll(dir)
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Name() != logFolder {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	fmt.Println("logs:", filepath.Join(dir, logFolder))
+	return err
 }

@@ -36,7 +36,7 @@ type overlap struct {
 }
 
 const (
-	logDelay = time.Second
+	logDelay = 3 * time.Second // with all processes on two busy cores
 	// fenceTime is how long a transferd may take to end the attempts that it has lost, after it was
 	// cut off.
 	fenceTime = 5 * time.Second
@@ -52,9 +52,9 @@ type logLine struct {
 	Panic   any    `json:"panic"`
 }
 
-// logOf is where one transferd writes its log.
-func (r *runs) logOf(daemon string) io.Writer {
-	return &lineWriter{line: func(text []byte) {
+// logOf is where one transferd writes its log, which also goes to file.
+func (r *runs) logOf(daemon string, file io.Writer) io.Writer {
+	return io.MultiWriter(file, &lineWriter{line: func(text []byte) {
 		if isStartError(text) {
 			return
 		}
@@ -66,7 +66,7 @@ func (r *runs) logOf(daemon string) io.Writer {
 			return
 		}
 		r.handle(daemon, line)
-	}}
+	}})
 }
 
 // startErrors begin the last lines of a transferd that starts while Redis is away or refuses.

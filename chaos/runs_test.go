@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,7 +57,7 @@ func TestRunsFindJobsRunTwiceAtOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := new(runs)
 				log := func(daemon, message string) {
-					_, _ = fmt.Fprintf(r.logOf(daemon), "{\"msg\":%q,\"job\":\"j\"}\n", message)
+					_, _ = fmt.Fprintf(r.logOf(daemon, io.Discard), "{\"msg\":%q,\"job\":\"j\"}\n", message)
 				}
 				log("a", queue.LogStarted)
 				test.events(r, log)
