@@ -120,7 +120,7 @@ func (a *app) destroy(ctx context.Context, c *api.Client, drive string) error {
 	tries := 0
 	return a.retry(ctx, anyFailure, func() error {
 		tries++
-		err := c.Destroy(ctx, drive)
+		err := c.DestroyDrive(ctx, drive)
 		if tries > 1 && transfer.CodeOf(err) == transfer.CodeNotFound {
 			return nil
 		}

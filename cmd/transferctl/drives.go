@@ -94,7 +94,7 @@ func (a *app) drivesList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			drives, err := retried(cmd.Context(), a, c.InfoAll)
+			drives, err := retried(cmd.Context(), a, c.Drives)
 			if err != nil {
 				return err
 			}
@@ -113,7 +113,7 @@ func (a *app) drivesStandard() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			drives, err := retried(cmd.Context(), a, c.StandardInfo)
+			drives, err := retried(cmd.Context(), a, c.StandardDrives)
 			if err != nil {
 				return err
 			}
@@ -179,13 +179,13 @@ func (a *app) drivesCreate() *cobra.Command {
 
 // driveInfo reads the attributes of a drive.
 func (a *app) driveInfo(ctx context.Context, c *api.Client, drive string) (api.DriveInfo, error) {
-	return retried(ctx, a, func(ctx context.Context) (api.DriveInfo, error) { return c.Info(ctx, drive) })
+	return retried(ctx, a, func(ctx context.Context) (api.DriveInfo, error) { return c.Drive(ctx, drive) })
 }
 
 // createDrive creates a drive. It does not retry a call that may have created one.
 func (a *app) createDrive(ctx context.Context, c *api.Client, o api.CreateOptions) (info api.DriveInfo, err error) {
 	err = a.retry(ctx, notCarriedOut, func() (err error) {
-		info, err = c.Create(ctx, o)
+		info, err = c.CreateDrive(ctx, o)
 		return err
 	})
 	var e *transfer.Error

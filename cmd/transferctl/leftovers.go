@@ -120,7 +120,7 @@ func (f *leftoverFinder) close() error {
 
 // find returns the leftovers among all drives of the endpoint, the largest first.
 func (f *leftoverFinder) find(ctx context.Context) ([]leftover, error) {
-	drives, err := retried(ctx, f.app, f.client.InfoAll)
+	drives, err := retried(ctx, f.app, f.client.Drives)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +295,7 @@ func (f *leftoverFinder) remove(ctx context.Context, l *leftover) error {
 	if l.lost {
 		// A job without the permission to change tags could not remove the incomplete tag from a
 		// complete drive. So an account without this permission must not remove the drive.
-		if _, err := f.client.Set(ctx, l.Drive, api.Object{"tags": strings.Join(l.tags, " ")}); err != nil {
+		if _, err := f.client.SetDrive(ctx, l.Drive, api.Object{"tags": strings.Join(l.tags, " ")}); err != nil {
 			return fmt.Errorf("check that drive %s is incomplete by setting its tags: %w", l.Drive, err)
 		}
 	}

@@ -34,28 +34,28 @@ func TestEachCallSendsWhatTheManualSays(t *testing.T) {
 	}{
 		{"POST", "/drives/create", "name x\nreaders r1 r2\nsize 1024\ntags a b\n", func() error {
 			o := CreateOptions{Name: "x", Size: 1024, Tags: []string{"a", "b"}, Readers: []string{"r1", "r2"}}
-			d, err := c.Create(ctx, o)
+			d, err := c.CreateDrive(ctx, o)
 			if d.UUID != uuid || d.Size != o.Size || !slices.Equal(d.Tags, o.Tags) {
 				t.Errorf("got %+v, want drive %s with %+v", d, uuid, o)
 			}
 			return err
 		}},
 		{"POST", "/drives/" + uuid + "/clone", "name y\n", func() error {
-			_, err := c.Clone(ctx, uuid, CloneOptions{Name: "y"})
+			_, err := c.CloneDrive(ctx, uuid, CloneOptions{Name: "y"})
 			return err
 		}},
 		{"POST", "/drives/" + uuid + "/set", "name z\n", func() error {
-			_, err := c.Set(ctx, uuid, Object{"name": "z"})
+			_, err := c.SetDrive(ctx, uuid, Object{"name": "z"})
 			return err
 		}},
-		{"POST", "/drives/" + uuid + "/destroy", "", func() error { return c.Destroy(ctx, uuid) }},
-		{"GET", "/drives/" + uuid + "/info", "", func() error { _, err := c.Info(ctx, uuid); return err }},
-		{"GET", "/drives/info", "", func() error { _, err := c.InfoAll(ctx); return err }},
-		{"GET", "/drives/list", "", func() error { _, err := c.List(ctx); return err }},
-		{"GET", "/drives/standard/cd/list", "", func() error { _, err := c.StandardCDs(ctx); return err }},
-		{"GET", "/drives/standard/img/list", "", func() error { _, err := c.StandardImages(ctx); return err }},
-		{"GET", "/drives/standard/list", "", func() error { _, err := c.Standard(ctx); return err }},
-		{"GET", "/drives/standard/info", "", func() error { _, err := c.StandardInfo(ctx); return err }},
+		{"POST", "/drives/" + uuid + "/destroy", "", func() error { return c.DestroyDrive(ctx, uuid) }},
+		{"GET", "/drives/" + uuid + "/info", "", func() error { _, err := c.Drive(ctx, uuid); return err }},
+		{"GET", "/drives/info", "", func() error { _, err := c.Drives(ctx); return err }},
+		{"GET", "/drives/list", "", func() error { _, err := c.ListDrives(ctx); return err }},
+		{"GET", "/drives/standard/cd/list", "", func() error { _, err := c.ListStandardCDs(ctx); return err }},
+		{"GET", "/drives/standard/img/list", "", func() error { _, err := c.ListStandardImages(ctx); return err }},
+		{"GET", "/drives/standard/list", "", func() error { _, err := c.ListStandard(ctx); return err }},
+		{"GET", "/drives/standard/info", "", func() error { _, err := c.StandardDrives(ctx); return err }},
 		{"GET", "/profile/info", "", func() error { _, err := c.Profile(ctx); return err }},
 		{"GET", "/drives/a b/../x", "", func() error { _, err := c.Call(ctx, "drives/a b/../x", nil); return err }},
 		{"POST", "/servers/create", "name x\n", func() error {
@@ -82,12 +82,12 @@ func TestEachCallSendsWhatTheManualSays(t *testing.T) {
 	}
 }
 
-// TestDriveSmallerThanAskedIsRefused: Create refuses a drive that is smaller than requested.
+// TestDriveSmallerThanAskedIsRefused: CreateDrive refuses a drive that is smaller than requested.
 func TestDriveSmallerThanAskedIsRefused(t *testing.T) {
 	c := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("drive " + uuid + "\nsize 512\n"))
 	})
-	_, err := c.Create(t.Context(), CreateOptions{Name: "x", Size: 1024})
+	_, err := c.CreateDrive(t.Context(), CreateOptions{Name: "x", Size: 1024})
 	expect(t, err, transfer.CodeProtocol)
 }
 
@@ -118,7 +118,7 @@ func TestWhatIsNoUUIDIsNotRequested(t *testing.T) {
 		t.Errorf("got a request for %s, want none", r.URL)
 	})
 	for _, id := range []string{"", "..", "../x", "list", uuid + "/destroy", strings.ToUpper(uuid)} {
-		_, err := c.Info(t.Context(), id)
+		_, err := c.Drive(t.Context(), id)
 		expect(t, err, transfer.CodeInvalid)
 		_, err = OpenDrive(t.Context(), c, id)
 		expect(t, err, transfer.CodeInvalid)

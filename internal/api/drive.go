@@ -45,7 +45,7 @@ var (
 // OpenDrive opens an existing drive. It fails with CodeConflict while the endpoint is still making
 // the drive.
 func OpenDrive(ctx context.Context, c *Client, uuid string) (*Drive, error) {
-	info, err := c.Info(ctx, uuid)
+	info, err := c.Drive(ctx, uuid)
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +299,7 @@ func (d *Drive) readsAsZero(ctx context.Context, c transfer.Chunk) (bool, error)
 // Commit implements transfer.Sink. Each write is durable when its response arrives, so Commit only
 // checks that the drive exists and has its size.
 func (d *Drive) Commit(ctx context.Context, m *transfer.Manifest, _ func(context.Context) error) error {
-	info, err := d.client.Info(ctx, d.uuid)
+	info, err := d.client.Drive(ctx, d.uuid)
 	if err != nil {
 		return err
 	}
@@ -323,7 +323,7 @@ func (d *Drive) Discard(ctx context.Context) error {
 	if !d.created {
 		return nil
 	}
-	return d.client.Destroy(ctx, d.uuid)
+	return d.client.DestroyDrive(ctx, d.uuid)
 }
 
 // Close implements transfer.Source and transfer.Sink. It does nothing.

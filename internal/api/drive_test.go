@@ -39,7 +39,7 @@ func inSandbox(t *testing.T) *Client {
 
 func newDrive(t *testing.T, c *Client, size int64) DriveInfo {
 	t.Helper()
-	info, err := c.Create(t.Context(), CreateOptions{Name: "test", Size: size})
+	info, err := c.CreateDrive(t.Context(), CreateOptions{Name: "test", Size: size})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func driveTarget(t *testing.T, c *Client, size int64, compression transfer.Compr
 			return openDrive(t, c, info.UUID).ForWriting(codec.NewCodec(compression), true)
 		},
 		Stored: func(t *testing.T) ([]byte, bool) {
-			if _, err := c.Info(t.Context(), info.UUID); transfer.CodeOf(err) == transfer.CodeNotFound {
+			if _, err := c.Drive(t.Context(), info.UUID); transfer.CodeOf(err) == transfer.CodeNotFound {
 				return nil, false
 			}
 			content := make([]byte, size)
@@ -329,7 +329,7 @@ func TestCallsInFlightAreBounded(t *testing.T) {
 	ended := make(chan error)
 	for range 20 {
 		s := limited.Session(Job{})
-		go func() { ended <- s.Destroy(t.Context(), uuid) }()
+		go func() { ended <- s.DestroyDrive(t.Context(), uuid) }()
 	}
 	for range 20 {
 		proceed <- struct{}{}
@@ -355,7 +355,7 @@ func TestCanceledCallReturns(t *testing.T) {
 		<-arrived
 		cancel()
 	}()
-	_, err := c.Info(ctx, uuid)
+	_, err := c.Drive(ctx, uuid)
 	expect(t, err, transfer.CodeCanceled)
 }
 
@@ -408,7 +408,7 @@ func TestRTTIsThatOfTheFastestSmallRequest(t *testing.T) {
 		}
 		const near, far = 20 * time.Millisecond, 300 * time.Millisecond
 		for _, delay = range []time.Duration{far, near, far} {
-			if _, err := c.List(t.Context()); err != nil {
+			if _, err := c.ListDrives(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}

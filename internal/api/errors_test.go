@@ -38,7 +38,7 @@ func TestEachStatusHasACode(t *testing.T) {
 				w.WriteHeader(tc.status)
 				_, _ = w.Write([]byte(tc.body))
 			})
-			_, err := c.Info(t.Context(), uuid)
+			_, err := c.Drive(t.Context(), uuid)
 			expect(t, err, tc.code, "read info of drive "+uuid+" on zrh", fmt.Sprint(tc.status))
 			if strings.Contains(err.Error(), "errors:") || strings.Contains(err.Error(), "<") {
 				t.Errorf("got %v, want it without prefix and page", err)
@@ -55,7 +55,7 @@ func TestResponsesOfOtherServersAreRefused(t *testing.T) {
 		"drive " + uuid + "\nsize 1\n\ndrive " + uuid + "\nsize 1\n", "drive \x1b[31mred\nsize 1\n",
 	} {
 		c := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) })
-		_, err := c.Info(t.Context(), uuid)
+		_, err := c.Drive(t.Context(), uuid)
 		expect(t, err, transfer.CodeProtocol)
 		_, err = c.Profile(t.Context())
 		expect(t, err, transfer.CodeProtocol)
@@ -63,11 +63,11 @@ func TestResponsesOfOtherServersAreRefused(t *testing.T) {
 	page := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("<html>log in first</html>"))
 	})
-	expect(t, page.Destroy(t.Context(), uuid), transfer.CodeProtocol, "is this an endpoint of API 1.0?")
+	expect(t, page.DestroyDrive(t.Context(), uuid), transfer.CodeProtocol, "is this an endpoint of API 1.0?")
 	err := writeTen(t, page)
 	expect(t, err, transfer.CodeProtocol)
 	c := newEndpoint(t, http.NotFound)
-	_, err = c.Create(t.Context(), CreateOptions{Name: "x", Size: 512})
+	_, err = c.CreateDrive(t.Context(), CreateOptions{Name: "x", Size: 512})
 	expect(t, err, transfer.CodeProtocol, "is this an endpoint of API 1.0?")
 }
 
@@ -83,7 +83,7 @@ func TestResponseIsBounded(t *testing.T) {
 			}
 		}
 	})
-	_, err := c.List(t.Context())
+	_, err := c.ListDrives(t.Context())
 	expect(t, err, transfer.CodeProtocol, "longer than")
 	transfertest.Receive(t, ended, "end of the response")
 }
@@ -93,7 +93,7 @@ func TestRetryAfterIsReturned(t *testing.T) {
 		w.Header().Set("Retry-After", "9")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
-	_, err := c.List(t.Context())
+	_, err := c.ListDrives(t.Context())
 	var e *transfer.Error
 	if !errors.As(err, &e) || e.RetryAfter != 9*time.Second {
 		t.Errorf("got %+v, want RetryAfter 9s", e)
@@ -117,7 +117,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		c := newEndpoint(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL+r.URL.Path, status)
 		})
-		_, err := c.Info(t.Context(), uuid)
+		_, err := c.Drive(t.Context(), uuid)
 		expect(t, err, transfer.CodeProtocol, "redirects are not followed")
 		expect(t, writeTen(t, c), transfer.CodeProtocol)
 	}

@@ -37,7 +37,7 @@ func Example() {
 		return
 	}
 	ctx := context.Background()
-	info, err := client.Create(ctx, api.CreateOptions{Name: "disk", Size: 1 << 20})
+	info, err := client.CreateDrive(ctx, api.CreateOptions{Name: "disk", Size: 1 << 20})
 	if err != nil {
 		log.Print(err)
 		return
@@ -55,7 +55,7 @@ func Example() {
 	err = errors.Join(err, drive.ReadChunk(ctx, chunk, got))
 	fmt.Printf("%q, %d bytes, %v\n", got[:8], drive.Size(), err)
 
-	_, err = client.Info(ctx, "no-uuid")
+	_, err = client.Drive(ctx, "no-uuid")
 	fmt.Println(transfer.CodeOf(err))
 	// Output:
 	// "datadata", 1048576 bytes, <nil>

@@ -35,9 +35,9 @@ func TestCallThatWaitedForASlotNeedsAProof(t *testing.T) {
 			d := drive(c, 1<<20, transfer.CompressionNone)
 			return d.WriteChunk(t.Context(), transfer.Chunk{Len: 4096}, make([]byte, 4096))
 		},
-		func() error { return c.Destroy(t.Context(), uuid) },
+		func() error { return c.DestroyDrive(t.Context(), uuid) },
 		func() error {
-			_, err := c.Create(t.Context(), CreateOptions{Name: "x", Size: 1 << 20})
+			_, err := c.CreateDrive(t.Context(), CreateOptions{Name: "x", Size: 1 << 20})
 			return err
 		},
 	} {

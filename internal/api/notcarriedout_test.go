@@ -21,7 +21,7 @@ func TestRefusalsAreNotCarriedOut(t *testing.T) {
 				w.WriteHeader(status)
 				_, _ = w.Write([]byte(text))
 			})
-			_, err := c.Create(t.Context(), CreateOptions{Name: "a", Size: 512})
+			_, err := c.CreateDrive(t.Context(), CreateOptions{Name: "a", Size: 512})
 			if got := errors.Is(err, transfer.ErrNotCarriedOut); got != want {
 				t.Errorf("%d %s: got ErrNotCarriedOut %v (%v), want %v", status, text, got, err, want)
 			}
@@ -34,7 +34,7 @@ func TestCallWithoutTLSIsNotCarriedOut(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	c := client(t, Config{URL: "https://" + server.Listener.Addr().String()})
-	_, err := c.Create(t.Context(), CreateOptions{Name: "a", Size: 512})
+	_, err := c.CreateDrive(t.Context(), CreateOptions{Name: "a", Size: 512})
 	if transfer.CodeOf(err) != transfer.CodeProtocol || !errors.Is(err, transfer.ErrNotCarriedOut) {
 		t.Errorf("got %v, want %s and ErrNotCarriedOut", err, transfer.CodeProtocol)
 	}

@@ -47,7 +47,7 @@ func (o *Opener) createDrive(ctx context.Context, c *api.Client, s *worker.Sessi
 		}
 		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), append(copiedTags(origin), madeTags(s)...)
 	}
-	info, err := c.Create(ctx, opts)
+	info, err := c.CreateDrive(ctx, opts)
 	return info.UUID, err
 }
 
@@ -60,7 +60,7 @@ func (o *Opener) copyDrive(ctx context.Context, c *api.Client, s *worker.Session
 	if s.Spec.Size != 0 && s.Spec.Size < origin.Size {
 		return "", tooLarge(origin.Size, s.Spec.Size, "give a larger --size, or leave it out")
 	}
-	info, err := c.Clone(ctx, origin.UUID, api.CloneOptions{
+	info, err := c.CloneDrive(ctx, origin.UUID, api.CloneOptions{
 		Name: cmp.Or(s.Spec.Name, origin.Name), Size: s.Spec.Size, Tags: append(copiedTags(origin), madeTags(s)...),
 	})
 	return info.UUID, err
@@ -104,7 +104,7 @@ func (o *Opener) UsedBy(ctx context.Context, s *worker.Session, drive transfer.R
 	if err != nil {
 		return nil, err
 	}
-	info, err := c.Info(ctx, drive.Drive)
+	info, err := c.Drive(ctx, drive.Drive)
 	return info.Claimed, err
 }
 
@@ -162,12 +162,12 @@ func (o *Opener) retag(
 	if err != nil {
 		return found, err
 	}
-	info, err := c.Info(ctx, drive)
+	info, err := c.Drive(ctx, drive)
 	if err != nil {
 		return found, err
 	}
 	if tags := change(info.Tags); !slices.Equal(tags, info.Tags) {
-		if info, err = c.Set(ctx, drive, api.Object{"tags": strings.Join(tags, " ")}); err != nil {
+		if info, err = c.SetDrive(ctx, drive, api.Object{"tags": strings.Join(tags, " ")}); err != nil {
 			return found, err
 		}
 	}
@@ -176,7 +176,7 @@ func (o *Opener) retag(
 
 // findDrive finds the drive that an earlier call made; empty if there is none.
 func findDrive(ctx context.Context, c *api.Client, s *worker.Session) (string, error) {
-	drives, err := c.InfoAll(ctx)
+	drives, err := c.Drives(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -194,7 +194,7 @@ func (o *Opener) sourceInfo(ctx context.Context, s *worker.Session) (api.DriveIn
 	if err != nil {
 		return api.DriveInfo{}, err
 	}
-	return c.Info(ctx, s.Spec.Source.Drive)
+	return c.Drive(ctx, s.Spec.Source.Drive)
 }
 
 // copiedTags are the tags that a clone gets from its source: all but those of jobs.
@@ -208,7 +208,7 @@ func (o *Opener) driveReady(ctx context.Context, s *worker.Session, drive string
 	if err != nil {
 		return false, err
 	}
-	info, err := c.Info(ctx, drive)
+	info, err := c.Drive(ctx, drive)
 	if err != nil {
 		return false, err
 	}

@@ -176,7 +176,7 @@ func TestNothingIsMadeForBadInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if drives, err := c.InfoAll(t.Context()); err != nil || len(drives) != 0 {
+	if drives, err := c.Drives(t.Context()); err != nil || len(drives) != 0 {
 		t.Errorf("got %d drives, %v; want none", len(drives), err)
 	}
 }

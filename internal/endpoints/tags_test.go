@@ -20,7 +20,7 @@ func (h *harness) tags(endpoint, uuid string) []string {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	info, err := c.Info(h.t.Context(), uuid)
+	info, err := c.Drive(h.t.Context(), uuid)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func (h *Harness) Destroy(uuid string) {
 	h.t.Helper()
 	c, err := h.Opener.Client(h.t.Context(), Here)
 	if err == nil {
-		err = c.Destroy(h.t.Context(), uuid)
+		err = c.DestroyDrive(h.t.Context(), uuid)
 	}
 	if err != nil {
 		h.t.Fatal(err)

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -80,8 +78,8 @@ func (o CreateOptions) object() Object {
 	return keys
 }
 
-// Create makes a drive of zeros (manual 7.1).
-func (c *Client) Create(ctx context.Context, o CreateOptions) (DriveInfo, error) {
+// CreateDrive makes a drive of zeros (manual 7.1).
+func (c *Client) CreateDrive(ctx context.Context, o CreateOptions) (DriveInfo, error) {
 	d, err := c.postDrive(ctx, "create drive", "drives/create", o.object())
 	if err == nil && d.Size < o.Size {
 		err = transfer.Errorf(transfer.CodeProtocol, "", "drive %s has %s, not %d", d.UUID, transfer.Count(d.Size, "byte"), o.Size)
@@ -89,14 +87,14 @@ func (c *Client) Create(ctx context.Context, o CreateOptions) (DriveInfo, error)
 	return d, err
 }
 
-// Clone makes the endpoint copy a drive (manual 7.4). It does not wait; the new drive is usable
+// CloneDrive makes the endpoint copy a drive (manual 7.4). It does not wait; the new drive is usable
 // when it is Ready.
-func (c *Client) Clone(ctx context.Context, uuid string, o CloneOptions) (DriveInfo, error) {
+func (c *Client) CloneDrive(ctx context.Context, uuid string, o CloneOptions) (DriveInfo, error) {
 	return c.postDrive(ctx, "clone drive "+uuid, drivePath(uuid, "clone"), CreateOptions(o).object())
 }
 
-// Set changes the given keys and no others (real clients use it, the manual does not have it).
-func (c *Client) Set(ctx context.Context, uuid string, keys Object) (DriveInfo, error) {
+// SetDrive changes the given keys and no others (real clients use it, the manual does not have it).
+func (c *Client) SetDrive(ctx context.Context, uuid string, keys Object) (DriveInfo, error) {
 	return c.postDrive(ctx, "change drive "+uuid, drivePath(uuid, "set"), keys)
 }
 
@@ -108,9 +106,9 @@ func (c *Client) postDrive(ctx context.Context, op, path string, keys Object) (D
 	return c.oneDrive(ctx, op, http.MethodPost, path, input)
 }
 
-// Info describes a drive (manual 7.6). If uuid is no UUID, as in a job's record that someone has
-// changed, Info makes no call and returns CodeInvalid.
-func (c *Client) Info(ctx context.Context, uuid string) (DriveInfo, error) {
+// Drive describes a drive (manual 7.6). If uuid is no UUID, as in a job's record that someone has
+// changed, Drive makes no call and returns CodeInvalid.
+func (c *Client) Drive(ctx context.Context, uuid string) (DriveInfo, error) {
 	if !ValidUUID(uuid) {
 		return DriveInfo{}, notUUID(uuid)
 	}
@@ -146,92 +144,22 @@ func (c *Client) manyDrives(ctx context.Context, op, method, path string, input 
 	return drives, nil
 }
 
-// InfoAll describes all drives of the account (manual 7.7).
-func (c *Client) InfoAll(ctx context.Context) ([]DriveInfo, error) {
+// Drives describes all drives of the account (manual 7.7).
+func (c *Client) Drives(ctx context.Context) ([]DriveInfo, error) {
 	return c.manyDrives(ctx, "read info of all drives", http.MethodGet, "drives/info", nil)
 }
 
-// StandardInfo describes the endpoint's library, images and CDs.
-func (c *Client) StandardInfo(ctx context.Context) ([]DriveInfo, error) {
-	return c.manyDrives(ctx, "read info of the library", http.MethodGet, "drives/standard/info", nil)
-}
+// ListDrives is the UUIDs of the account's drives.
+func (c *Client) ListDrives(ctx context.Context) ([]string, error) { return c.list(ctx, "drives/list") }
 
-// List is the UUIDs of the account's drives.
-func (c *Client) List(ctx context.Context) ([]string, error) { return c.list(ctx, "drives/list") }
-
-// Standard is the UUIDs of the library (manual 7.10).
-func (c *Client) Standard(ctx context.Context) ([]string, error) {
-	return c.list(ctx, "drives/standard/list")
-}
-
-// StandardCDs is the UUIDs of the library's CDs (manual 7.8).
-func (c *Client) StandardCDs(ctx context.Context) ([]string, error) {
-	return c.list(ctx, "drives/standard/cd/list")
-}
-
-// StandardImages is the UUIDs of the library's images (manual 7.9).
-func (c *Client) StandardImages(ctx context.Context) ([]string, error) {
-	return c.list(ctx, "drives/standard/img/list")
+// DestroyDrive destroys a drive and its data (manual 7.5).
+func (c *Client) DestroyDrive(ctx context.Context, uuid string) error {
+	return c.do(ctx, &request{op: "destroy drive " + uuid, method: http.MethodPost, path: drivePath(uuid, "destroy")})
 }
 
 func (c *Client) list(ctx context.Context, path string) ([]string, error) {
 	text, err := c.text(ctx, "list "+path, http.MethodGet, path, nil)
 	return decodeList(text), err
-}
-
-// Destroy destroys a drive and its data (manual 7.5).
-func (c *Client) Destroy(ctx context.Context, uuid string) error {
-	return c.do(ctx, &request{op: "destroy drive " + uuid, method: http.MethodPost, path: drivePath(uuid, "destroy")})
-}
-
-// Profile is the UUID of the account that the credentials belong to.
-func (c *Client) Profile(ctx context.Context) (string, error) {
-	uuid, _, err := c.Account(ctx)
-	return uuid, err
-}
-
-// Account is the UUID of the account that the credentials belong to (manual 6.1), and the
-// endpoint's time, to the second; it is zero if the response has none.
-func (c *Client) Account(ctx context.Context) (uuid string, clock time.Time, err error) {
-	const op = "read the profile"
-	text, header, err := c.textAndHeader(ctx, op, http.MethodGet, "profile/info", nil)
-	if err != nil {
-		return "", clock, err
-	}
-	clock, _ = http.ParseTime(header.Get("Date")) // RFC 9110, 6.6.1; an endpoint without a clock sends none
-	objects := Decode(text)
-	if len(objects) != 1 || cmp.Or(objects[0]["uuid"], objects[0]["email"]) == "" {
-		return "", clock, &transfer.Error{
-			Op: op, Code: transfer.CodeProtocol, Hint: hintNotAPI,
-			Err: fmt.Errorf("the response of %s is no profile", c.shared.name),
-		}
-	}
-	return cmp.Or(objects[0]["uuid"], objects[0]["email"]), clock, nil
-}
-
-// postCommands are the commands without input that need POST.
-var postCommands = []string{"destroy", "start", "stop", "shutdown", "reset", "create"}
-
-func splitPath(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
-
-// IsRead reports whether a call changes nothing, so that it may be repeated.
-func IsRead(path string, input []byte) bool {
-	words := splitPath(path)
-	return input == nil && !slices.Contains(postCommands, words[len(words)-1])
-}
-
-// Call makes any call and returns the text of the response, like the vendor's script. It uses POST
-// with input and for commands that change something, and GET for others. path is the words of the
-// call, joined by slashes.
-func (c *Client) Call(ctx context.Context, path string, input []byte) ([]byte, error) {
-	words, method := splitPath(path), http.MethodPost
-	if IsRead(path, input) {
-		method = http.MethodGet
-	}
-	for i := range words {
-		words[i] = url.PathEscape(words[i])
-	}
-	return c.text(ctx, "call "+path, method, strings.Join(words, "/"), input)
 }
 
 func drivePath(uuid string, rest ...string) string {
