@@ -139,6 +139,20 @@ func (notCarriedOut) Is(target error) bool { return target == ErrNotCarriedOut }
 // a manifest describes. No later attempt can complete a target with it.
 var ErrWrongImage = errors.New("it is not the intended image")
 
+// MayBeCarriedOut reports whether a call that failed with err may have had an effect all the same:
+// there was no response, or one that does not exclude it. It is false for nil.
+func MayBeCarriedOut(err error) bool {
+	if errors.Is(err, ErrNotCarriedOut) {
+		return false
+	}
+	switch CodeOf(err) {
+	case CodeInvalid, CodeExists, CodeNotFound, CodeConflict, CodeUnreachable, CodeUntrusted, CodeUnauthorized,
+		CodeForbidden, CodeThrottled, CodeRefused:
+		return false
+	}
+	return err != nil
+}
+
 // ErrFinished is in the chain of an error of a target that has changed since the job completed it.
 // No later attempt of the job writes the target.
 var ErrFinished = errors.New("an earlier run of the job finished it")

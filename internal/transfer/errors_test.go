@@ -126,3 +126,24 @@ func TestRetryAfterIsAtMostAnHour(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyARefusalExcludesAnEffect: after a lost response or a server error the call may have been
+// carried out; after a refusal or without a connection it was not.
+func TestOnlyARefusalExcludesAnEffect(t *testing.T) {
+	for code, want := range map[Code]bool{
+		CodeTimeout: true, CodeServer: true, CodeNetwork: true, CodeProtocol: true, CodeCanceled: true, CodeFailed: true,
+		CodeUnreachable: false, CodeUnauthorized: false, CodeRefused: false, CodeNotFound: false, CodeConflict: false,
+		CodeThrottled: false, CodeInvalid: false,
+	} {
+		err := Errorf(code, "", "a call")
+		if got := MayBeCarriedOut(err); got != want {
+			t.Errorf("%s: got %t, want %t", code, got, want)
+		}
+		if MayBeCarriedOut(NotCarriedOut(err)) {
+			t.Errorf("%s and ErrNotCarriedOut: got true, want false", code)
+		}
+	}
+	if MayBeCarriedOut(nil) {
+		t.Error("nil: got true, want false")
+	}
+}

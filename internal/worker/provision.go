@@ -39,7 +39,7 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 	var drive string
 	err := control(ctx, a.target, func(ctx context.Context) (err error) {
 		drive, err = a.opener.Provision(ctx, a.session, size, find)
-		find, mayBeMade = true, mayBeMade || mayHaveMade(err)
+		find, mayBeMade = true, mayBeMade || transfer.MayBeCarriedOut(err)
 		return err
 	})
 	if err != nil {
@@ -51,21 +51,6 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 		return err
 	}
 	return a.claimTarget(ctx, drive)
-}
-
-// mayHaveMade reports whether a call that failed may have made a drive: there was no response, or
-// one that does not exclude it.
-func mayHaveMade(err error) bool {
-	if errors.Is(err, transfer.ErrNotCarriedOut) {
-		return false
-	}
-	switch transfer.CodeOf(err) {
-	case transfer.CodeInvalid, transfer.CodeExists, transfer.CodeNotFound, transfer.CodeConflict,
-		transfer.CodeUnreachable, transfer.CodeUntrusted, transfer.CodeUnauthorized, transfer.CodeForbidden,
-		transfer.CodeThrottled, transfer.CodeRefused:
-		return false
-	}
-	return err != nil
 }
 
 // noteDrive saves the target drive. created is when the job made it; zero: it existed before the
