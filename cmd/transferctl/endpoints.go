@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -101,7 +102,9 @@ func (a *app) checkEndpoint(ctx context.Context, name string) (endpointCheck, er
 	check, started := endpointCheck{Name: name}, time.Now()
 	c, err := a.opener().Client(ctx, name)
 	if err == nil {
-		check.Account, check.clock, err = c.Account(ctx)
+		var profile api.Profile
+		profile, err = c.Profile(ctx)
+		check.Account, check.clock = profile.ID(), profile.Clock
 	}
 	check.OK, check.Seconds, check.Error = err == nil, time.Since(started).Seconds(), transfer.FailureOf(err)
 	return check, err

@@ -30,5 +30,5 @@ func (c *Client) Call(ctx context.Context, path string, input []byte) ([]byte, e
 	for i := range words {
 		words[i] = url.PathEscape(words[i])
 	}
-	return c.text(ctx, "call "+path, method, strings.Join(words, "/"), input)
+	return c.text(ctx, command{op: "call " + path, method: method, path: strings.Join(words, "/"), input: input})
 }

@@ -15,7 +15,6 @@ import (
 	"io"
 	"net/http"
 	"runtime"
-	"slices"
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
@@ -124,6 +123,7 @@ type request struct {
 	op          string // for messages: "write drive X at 0"
 	method      string
 	path        string // without leading slash
+	about       *kind  // what the call is about, for messages; nil: anything
 	body        []byte // sent with its length, never chunked (manual 7.2)
 	contentType string // of body
 	gzip        bool   // body is compressed
@@ -172,7 +172,7 @@ func (c *Client) roundTrip(ctx context.Context, r *request, password string) err
 func (c *Client) readResponse(r *request, resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-		return statusError(resp, text, len(r.body))
+		return responseError(resp, text, len(r.body), r.about)
 	}
 	if r.read == nil {
 		return drainBody(resp.Body)
@@ -211,45 +211,4 @@ func (c *Client) newRequest(ctx context.Context, r *request, password string) (*
 		req.Header.Set("Content-Encoding", "gzip")
 	}
 	return req, nil
-}
-
-// requiredPaths exist on every endpoint of API 1.0.
-var requiredPaths = []string{
-	"drives/create", "drives/info", "drives/list", "drives/standard/info", "drives/standard/list",
-	"drives/standard/cd/list", "drives/standard/img/list", "profile/info",
-}
-
-// text makes a call whose response is keys and values.
-func (c *Client) text(ctx context.Context, op, method, path string, input []byte) (text []byte, err error) {
-	text, _, err = c.textAndHeader(ctx, op, method, path, input)
-	return text, err
-}
-
-// textAndHeader is text with the header of the response.
-func (c *Client) textAndHeader(
-	ctx context.Context, op, method, path string, input []byte,
-) (text []byte, header http.Header, err error) {
-	r := &request{op: op, method: method, path: path, body: input, contentType: "text/plain; charset=utf-8"}
-	r.read = func(resp *http.Response, body io.Reader) error {
-		header = resp.Header
-		text, err = io.ReadAll(io.LimitReader(body, maxText+1))
-		switch {
-		case err != nil:
-			return err
-		case len(text) > maxText:
-			return transfer.Errorf(transfer.CodeProtocol, hintNotAPI, "the response is longer than %d bytes", maxText)
-		case isHTMLOrJSON(text):
-			return transfer.Errorf(transfer.CodeProtocol, hintNotAPI,
-				"the response is not keys and values: %s", singleLine(text))
-		}
-		return nil
-	}
-	err = c.do(ctx, r)
-	if transfer.CodeOf(err) == transfer.CodeNotFound && slices.Contains(requiredPaths, path) {
-		err = &transfer.Error{Code: transfer.CodeProtocol, Hint: hintNotAPI, Err: err}
-	}
-	if err != nil {
-		return nil, header, err
-	}
-	return text, header, nil
 }

@@ -163,7 +163,7 @@ func split(c transfer.Chunk, n int) (head, rest transfer.Chunk) {
 func (d *Drive) readPart(ctx context.Context, c transfer.Chunk, compressed bool, consume consumeFunc) error {
 	r := &request{
 		op: fmt.Sprintf("read drive %s at %d", d.uuid, c.Off), method: http.MethodGet,
-		path: drivePath(d.uuid, "read", strconv.FormatInt(c.Off, 10), strconv.Itoa(c.Len)), accept: "identity",
+		path: fmt.Sprintf("drives/%s/read/%d/%d", d.uuid, c.Off, c.Len), about: driveKind, accept: "identity",
 	}
 	if compressed {
 		r.accept = "gzip"

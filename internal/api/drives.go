@@ -2,9 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,90 +75,46 @@ func (o CreateOptions) object() Object {
 	return keys
 }
 
-// CreateDrive makes a drive of zeros (manual 7.1).
+// ListDrives is the UUIDs of the account's drives: GET /drives/list (manual 2).
+func (c *Client) ListDrives(ctx context.Context) ([]string, error) {
+	return c.ids(ctx, driveKind.list(), firstWords)
+}
+
+// Drives describes all drives of the account: GET /drives/info (manual 7.7).
+func (c *Client) Drives(ctx context.Context) ([]DriveInfo, error) {
+	return many(ctx, c, driveKind.infoAll(), newDriveInfo)
+}
+
+// Drive describes a drive of the account, of the library, or one that the account may read: GET
+// /drives/UUID/info (manual 7.6). If uuid is no UUID, as in a job's record that someone has changed,
+// Drive makes no call and returns CodeInvalid. So do all calls for one object.
+func (c *Client) Drive(ctx context.Context, uuid string) (DriveInfo, error) {
+	return one(ctx, c, driveKind.info(uuid), newDriveInfo)
+}
+
+// CreateDrive makes a drive of zeros: POST /drives/create (manual 7.1). It is not idempotent; a job
+// finds the drive that an earlier call made by its tags.
 func (c *Client) CreateDrive(ctx context.Context, o CreateOptions) (DriveInfo, error) {
-	d, err := c.postDrive(ctx, "create drive", "drives/create", o.object())
+	d, err := one(ctx, c, driveKind.post("create drive", "drives/create", o.object()), newDriveInfo)
 	if err == nil && d.Size < o.Size {
 		err = transfer.Errorf(transfer.CodeProtocol, "", "drive %s has %s, not %d", d.UUID, transfer.Count(d.Size, "byte"), o.Size)
 	}
 	return d, err
 }
 
-// CloneDrive makes the endpoint copy a drive (manual 7.4). It does not wait; the new drive is usable
-// when it is Ready.
+// CloneDrive makes the endpoint copy a drive: POST /drives/UUID/clone (manual 7.4). It does not
+// wait; the new drive is usable when it is Ready. It is not idempotent, like CreateDrive.
 func (c *Client) CloneDrive(ctx context.Context, uuid string, o CloneOptions) (DriveInfo, error) {
-	return c.postDrive(ctx, "clone drive "+uuid, drivePath(uuid, "clone"), CreateOptions(o).object())
+	return one(ctx, c, driveKind.on("clone", uuid, "clone", CreateOptions(o).object()), newDriveInfo)
 }
 
-// SetDrive changes the given keys and no others (real clients use it, the manual does not have it).
+// SetDrive changes the given keys and no others: POST /drives/UUID/set (not in the manual; real
+// clients use it). It returns the drive after that.
 func (c *Client) SetDrive(ctx context.Context, uuid string, keys Object) (DriveInfo, error) {
-	return c.postDrive(ctx, "change drive "+uuid, drivePath(uuid, "set"), keys)
+	return changed(ctx, c, driveKind.on("change", uuid, "set", keys), driveKind.info(uuid), newDriveInfo)
 }
 
-func (c *Client) postDrive(ctx context.Context, op, path string, keys Object) (DriveInfo, error) {
-	input, err := Encode(keys)
-	if err != nil {
-		return DriveInfo{}, err
-	}
-	return c.oneDrive(ctx, op, http.MethodPost, path, input)
-}
-
-// Drive describes a drive (manual 7.6). If uuid is no UUID, as in a job's record that someone has
-// changed, Drive makes no call and returns CodeInvalid.
-func (c *Client) Drive(ctx context.Context, uuid string) (DriveInfo, error) {
-	if !ValidUUID(uuid) {
-		return DriveInfo{}, notUUID(uuid)
-	}
-	return c.oneDrive(ctx, "read info of drive "+uuid, http.MethodGet, drivePath(uuid, "info"), nil)
-}
-
-func (c *Client) oneDrive(ctx context.Context, op, method, path string, input []byte) (DriveInfo, error) {
-	drives, err := c.manyDrives(ctx, op, method, path, input)
-	if err == nil && len(drives) != 1 {
-		err = &transfer.Error{
-			Op: op, Code: transfer.CodeProtocol, Hint: hintNotAPI,
-			Err: fmt.Errorf("the response describes %s", transfer.Count(len(drives), "drive")),
-		}
-	}
-	if err != nil {
-		return DriveInfo{}, err
-	}
-	return drives[0], nil
-}
-
-func (c *Client) manyDrives(ctx context.Context, op, method, path string, input []byte) ([]DriveInfo, error) {
-	text, err := c.text(ctx, op, method, path, input)
-	if err != nil {
-		return nil, err
-	}
-	objects := Decode(text)
-	drives := make([]DriveInfo, len(objects))
-	for i, o := range objects {
-		if drives[i], err = newDriveInfo(o); err != nil {
-			return nil, fmt.Errorf("%s: %w", op, err)
-		}
-	}
-	return drives, nil
-}
-
-// Drives describes all drives of the account (manual 7.7).
-func (c *Client) Drives(ctx context.Context) ([]DriveInfo, error) {
-	return c.manyDrives(ctx, "read info of all drives", http.MethodGet, "drives/info", nil)
-}
-
-// ListDrives is the UUIDs of the account's drives.
-func (c *Client) ListDrives(ctx context.Context) ([]string, error) { return c.list(ctx, "drives/list") }
-
-// DestroyDrive destroys a drive and its data (manual 7.5).
+// DestroyDrive destroys a drive and its data: POST /drives/UUID/destroy (manual 7.5).
 func (c *Client) DestroyDrive(ctx context.Context, uuid string) error {
-	return c.do(ctx, &request{op: "destroy drive " + uuid, method: http.MethodPost, path: drivePath(uuid, "destroy")})
-}
-
-func (c *Client) list(ctx context.Context, path string) ([]string, error) {
-	text, err := c.text(ctx, "list "+path, http.MethodGet, path, nil)
-	return decodeList(text), err
-}
-
-func drivePath(uuid string, rest ...string) string {
-	return "drives/" + url.PathEscape(uuid) + "/" + strings.Join(rest, "/")
+	return c.act(ctx, driveKind.on("destroy", uuid, "destroy", nil))
 }

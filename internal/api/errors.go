@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -26,11 +27,11 @@ var meanings = transport.Meanings{
 		},
 		http.StatusNotFound: {
 			Code: transfer.CodeNotFound,
-			Hint: "transferctl drives list shows the existing drives",
+			Hint: "check the path of the call, and what it names",
 		},
 		http.StatusConflict: {
 			Code: transfer.CodeConflict,
-			Hint: "the drive is busy: being cloned, or in use by a running server",
+			Hint: "it is in use: by a running server, or while it is cloned",
 		},
 		http.StatusTooManyRequests: {
 			Code: transfer.CodeThrottled,
@@ -51,18 +52,26 @@ var meanings = transport.Meanings{
 
 const hintNotAPI = "is this an endpoint of API 1.0? check its url in the config"
 
-// meaningOf is the meaning of a status with its message: a 400 may have the message of a 404 or
-// 409, and then means the same (manual 7.5, 7.6 against 5).
-func meaningOf(status int, message string) transport.Meaning {
+// meaningOf is the meaning of a status with its message, for a call about k; k may be nil. A 400 may
+// have the message of a 404 or 409, and then means the same (manual 7.5, 7.6 against 5).
+func meaningOf(status int, message string, k *kind) transport.Meaning {
 	if status == http.StatusBadRequest {
 		switch {
-		case strings.Contains(message, "could not be found"):
+		case strings.Contains(message, "could not be found"), strings.Contains(message, "Missing resource"):
 			status = http.StatusNotFound
 		case strings.Contains(message, "currently in use"):
 			status = http.StatusConflict
 		}
 	}
-	return meanings.Status(status)
+	m := meanings.Status(status)
+	switch {
+	case k == nil:
+	case status == http.StatusNotFound:
+		m.Hint = cmp.Or(k.missing, m.Hint)
+	case status == http.StatusConflict:
+		m.Hint = cmp.Or(k.busy, m.Hint)
+	}
+	return m
 }
 
 // tooLarge is the error of a 413. Usually a proxy sends it, with a page of its own.
@@ -77,41 +86,63 @@ func tooLarge(sent int) error {
 		"413: the endpoint, or a proxy before it, accepts no body of %d bytes", sent)
 }
 
-// statusError is the error of a response without success. body is that of the response; sent is the
-// size of the request's body, in bytes.
-func statusError(resp *http.Response, body []byte, sent int) error {
-	message := singleLine(body)
-	m := meaningOf(resp.StatusCode, message)
+// statusError is a response without success.
+type statusError struct {
+	code    int
+	message string // of the endpoint; may be empty
+	fields  FieldErrors
+}
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("the endpoint answered %d %s", e.code, http.StatusText(e.code))
+	if e.message == "" {
+		return text
+	}
+	return text + ": " + e.message
+}
+
+func (e *statusError) Unwrap() error {
+	if len(e.fields) == 0 {
+		return nil
+	}
+	return e.fields
+}
+
+// responseError is the error of a response without success to a call about k. body is that of the
+// response; sent is the size of the request's body, in bytes.
+func responseError(resp *http.Response, body []byte, sent int, k *kind) error {
 	if resp.StatusCode == http.StatusRequestEntityTooLarge {
 		return tooLarge(sent)
 	}
+	e := &statusError{code: resp.StatusCode}
+	e.message, e.fields = readErrors(body)
+	m := meaningOf(e.code, e.message, k)
+	if len(e.fields) > 0 && (m.Code == transfer.CodeRefused || m.Code == transfer.CodeNotFound) {
+		m.Hint = "correct " + strings.Join(e.fields.keys(), ", ")
+	}
 	if isHTMLOrJSON(body) {
-		message = "a page that is not API 1.0's"
+		e.message = "a page that is not API 1.0's"
 		// A status that a retry may help may come from a proxy.
 		if m.Code != transfer.CodeUnauthorized && m.Code.Retry() == transfer.RetryNever {
 			m = transport.Meaning{Code: transfer.CodeProtocol, Hint: hintNotAPI}
 		}
 	}
-	if to := resp.Header.Get("Location"); to != "" && resp.StatusCode/100 == 3 {
-		message = "redirected"
+	if to := resp.Header.Get("Location"); to != "" && e.code/100 == 3 {
+		e.message = "redirected"
 		m = transport.Meaning{
 			Code: transfer.CodeProtocol,
 			Hint: "redirects are not followed, to protect the credentials: set url to the final address",
 		}
 	}
-	if message != "" {
-		message = ": " + message
-	}
-	status := resp.StatusCode
-	err := fmt.Errorf("the endpoint answered %d %s%s", status, http.StatusText(status), message)
-	if status >= 300 && status < 500 && status != http.StatusRequestTimeout {
+	var err error = e
+	if e.code >= 300 && e.code < 500 && e.code != http.StatusRequestTimeout {
 		err = transfer.NotCarriedOut(err)
 	}
 	return m.ResponseError(resp.Header, err)
 }
 
 // singleLine makes an endpoint's message safe for a terminal: one line without control characters,
-// not too long, and without the `errors:` before each message (manual 5).
+// and not too long.
 func singleLine(body []byte) string {
 	s := strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
@@ -122,7 +153,7 @@ func singleLine(body []byte) string {
 		}
 		return r
 	}, strings.ToValidUTF8(string(body[:min(len(body), 4*maxMessage)]), ""))
-	s = strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "errors:", "")
+	s = strings.Join(strings.Fields(s), " ")
 	if len(s) > maxMessage {
 		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
 	}

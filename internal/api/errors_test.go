@@ -175,7 +175,7 @@ func TestPrivateAuthorityIsTrustedFromCAFile(t *testing.T) {
 // length.
 func TestMessagesAreCleanForATerminal(t *testing.T) {
 	for in, want := range map[string]string{
-		"errors:system  It\r\nfailed.\n": "system It failed.", "\x1b[31mred\x00": "[31mred", "\xff\xfe": "",
+		"It \r\n\tfailed.\n": "It failed.", "\x1b[31mred\x00": "[31mred", "\xff\xfe": "",
 	} {
 		if got := singleLine([]byte(in)); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
@@ -203,16 +203,16 @@ func TestTooLargeBodyNamesASmallerChunk(t *testing.T) {
 	}
 }
 
-// TestAccountReturnsTheEndpointsTime: the time comes from the header Date.
-func TestAccountReturnsTheEndpointsTime(t *testing.T) {
+// TestProfileHasTheEndpointsTime: the time comes from the header Date.
+func TestProfileHasTheEndpointsTime(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for date, want := range map[string]time.Time{at.Format(http.TimeFormat): at, "noon": {}} {
 		c := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Date", date)
 			_, _ = w.Write([]byte("uuid u\n"))
 		})
-		if uuid, clock, err := c.Account(t.Context()); uuid != "u" || !clock.Equal(want) || err != nil {
-			t.Errorf("%s: got %s, %s, %v; want u and %s", date, uuid, clock, err, want)
+		if p, err := c.Profile(t.Context()); p.UUID != "u" || !p.Clock.Equal(want) || err != nil {
+			t.Errorf("%s: got %s, %s, %v; want u and %s", date, p.UUID, p.Clock, err, want)
 		}
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/transferd/transferd/internal/transfer"
 )
 
 // Object is one key/value object of the API (manual 4). Of two equal keys the last one wins.
@@ -43,24 +41,44 @@ func Encode(o Object) ([]byte, error) {
 		value := o[key]
 		if key == "" || strings.ContainsFunc(key, unicode.IsSpace) ||
 			strings.ContainsAny(value, "\r\n") || !utf8.ValidString(value) {
-			return nil, transfer.Errorf(transfer.CodeInvalid,
-				"use one line of text in UTF-8", "%q cannot be sent as a value of %q", value, key)
+			if strings.Contains(key, "password") {
+				value = "…"
+			}
+			return nil, invalid("use one line of text in UTF-8", "%q cannot be sent as a value of %q", value, key)
 		}
 		fmt.Fprintf(&b, "%s %s\n", key, value)
 	}
 	return b.Bytes(), nil
 }
 
+// add sets a value, unless it is empty.
+func (o Object) add(key, value string) {
+	if value != "" {
+		o[key] = value
+	}
+}
+
 // words is the values of a key that has several.
 func (o Object) words(key string) []string { return strings.Fields(o[key]) }
 
-// decodeList reads a list of UUIDs: the first word of each line.
-func decodeList(text []byte) []string {
-	var ids []string
+// firstWords reads a list of values: the first word of each line. The parent API's servers/list has
+// more words after the UUID.
+func firstWords(text []byte) []string {
+	return eachLine(text, func(words []string) string { return words[0] })
+}
+
+// lastWords reads a list of values: the last word of each line, such as `vlan UUID`.
+func lastWords(text []byte) []string {
+	return eachLine(text, func(words []string) string { return words[len(words)-1] })
+}
+
+// eachLine reads one value from the words of each line that has any.
+func eachLine(text []byte, value func(words []string) string) []string {
+	var values []string
 	for line := range bytes.Lines(text) {
 		if words := strings.Fields(string(line)); len(words) > 0 {
-			ids = append(ids, words[0])
+			values = append(values, value(words))
 		}
 	}
-	return ids
+	return values
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,8 +68,14 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-func TestListReadsTheFirstWordOfEachLine(t *testing.T) {
-	if got := decodeList([]byte("a\r\n\n b extra\nc")); !reflect.DeepEqual(got, []string{"a", "b", "c"}) {
-		t.Errorf("got %q, want a, b and c", got)
+// TestListsReadTheFirstOrLastWordOfEachLine: lists of VLANs and addresses have their kind before
+// each, and the parent API has more values after the UUID.
+func TestListsReadTheFirstOrLastWordOfEachLine(t *testing.T) {
+	text := []byte("a\r\n\n b extra\nc")
+	if got, want := firstWords(text), []string{"a", "b", "c"}; !slices.Equal(got, want) {
+		t.Errorf("first words: got %q, want %q", got, want)
+	}
+	if got, want := lastWords(text), []string{"a", "extra", "c"}; !slices.Equal(got, want) {
+		t.Errorf("last words: got %q, want %q", got, want)
 	}
 }

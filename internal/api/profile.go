@@ -3,34 +3,64 @@ package api
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Profile is the UUID of the account that the credentials belong to.
-func (c *Client) Profile(ctx context.Context) (string, error) {
-	uuid, _, err := c.Account(ctx)
-	return uuid, err
+// Profile is the account that the credentials belong to.
+type Profile struct {
+	UUID      string // is the User of all that belongs to the account; endpoints may leave it out
+	Email     string
+	FirstName string
+	LastName  string
+	NickName  string
+	Company   string
+	Country   string
+	Currency  string // such as EUR
+	Language  string
+	Type      string    // such as regular
+	Clock     time.Time // the endpoint's time, to the second; zero if the response has none
+	Keys      Object    // the complete response without secret_key, which is a password
 }
 
-// Account is the UUID of the account that the credentials belong to (manual 6.1), and the
-// endpoint's time, to the second; it is zero if the response has none.
-func (c *Client) Account(ctx context.Context) (uuid string, clock time.Time, err error) {
-	const op = "read the profile"
-	text, header, err := c.textAndHeader(ctx, op, http.MethodGet, "profile/info", nil)
-	if err != nil {
-		return "", clock, err
+// ID identifies the account: its UUID, or its e-mail address on endpoints that leave the UUID out.
+func (p *Profile) ID() string { return cmp.Or(p.UUID, p.Email) }
+
+// secretKey is the API key of the account.
+const secretKey = "secret_key"
+
+func newProfile(o Object) (Profile, error) {
+	keys := maps.Clone(o)
+	delete(keys, secretKey)
+	p := Profile{
+		UUID: o["uuid"], Email: o["email"], FirstName: o["first_name"], LastName: o["last_name"],
+		NickName: o["nick_name"], Company: o["company"], Country: o["country"], Currency: o["currency"],
+		Language: o["language"], Type: o["type"], Keys: keys,
 	}
-	clock, _ = http.ParseTime(header.Get("Date")) // RFC 9110, 6.6.1; an endpoint without a clock sends none
-	objects := Decode(text)
-	if len(objects) != 1 || cmp.Or(objects[0]["uuid"], objects[0]["email"]) == "" {
-		return "", clock, &transfer.Error{
-			Op: op, Code: transfer.CodeProtocol, Hint: hintNotAPI,
-			Err: fmt.Errorf("the response of %s is no profile", c.shared.name),
-		}
+	if p.ID() == "" {
+		return Profile{}, transfer.Errorf(transfer.CodeProtocol, hintNotAPI, "the response describes no profile")
 	}
-	return cmp.Or(objects[0]["uuid"], objects[0]["email"]), clock, nil
+	return p, nil
+}
+
+func profileInfo() command { return accountKind.read("read the profile", "profile/info") }
+
+// Profile describes the account: GET /profile/info (manual 6.1).
+func (c *Client) Profile(ctx context.Context) (Profile, error) {
+	var header http.Header
+	cmd := profileInfo()
+	cmd.header = &header
+	p, err := one(ctx, c, cmd, newProfile)
+	p.Clock, _ = http.ParseTime(header.Get("Date")) // RFC 9110, 6.6.1; an endpoint without a clock sends none
+	return p, err
+}
+
+// SetProfile changes the given keys of the profile and no others: POST /profile/set (manual 6.2). It
+// returns the profile after that. Keys with wrong values are FieldErrors, and then nothing is
+// changed.
+func (c *Client) SetProfile(ctx context.Context, keys Object) (Profile, error) {
+	return changed(ctx, c, accountKind.post("change the profile", "profile/set", keys), profileInfo(), newProfile)
 }

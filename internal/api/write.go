@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/transferd/transferd/internal/codec"
 	"github.com/transferd/transferd/internal/transfer"
@@ -70,7 +69,7 @@ func (w *write) send(ctx context.Context, c transfer.Chunk, body *codec.Body) er
 	body.Sending()
 	err := d.client.do(ctx, &request{
 		op: fmt.Sprintf("write drive %s at %d", d.uuid, c.Off), method: http.MethodPost,
-		path: drivePath(d.uuid, "write", strconv.FormatInt(c.Off, 10)),
+		path: fmt.Sprintf("drives/%s/write/%d", d.uuid, c.Off), about: driveKind,
 		body: body.Bytes, contentType: "application/octet-stream", gzip: body.Gzip,
 	})
 	if err != nil {
