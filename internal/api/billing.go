@@ -178,8 +178,8 @@ func (a ResourceAmounts) object() Object {
 	return keys
 }
 
-// Currencies is the codes of the currencies that the endpoint bills in: GET /currencies/list (manual
-// 11).
+// Currencies is the codes of the currencies that the endpoint bills in: GET /currencies/list
+// (manual 11).
 func (c *Client) Currencies(ctx context.Context) ([]string, error) {
 	return c.ids(ctx, accountKind.read("list currencies", "currencies/list"), firstWords)
 }
@@ -231,8 +231,8 @@ func (c *Client) totals(ctx context.Context, what string) (Object, error) {
 	return totals, err
 }
 
-// SubscribeResources buys resources: POST /subscriptions/resources/create (manual 11.10). It makes a
-// subscription for each resource.
+// SubscribeResources buys resources: POST /subscriptions/resources/create (manual 11.10). It makes
+// a subscription for each resource.
 func (c *Client) SubscribeResources(a ResourceAmounts, t Term) *Creation[[]Subscription] {
 	keys := a.object()
 	return c.subscribe("resources", len(keys), t.with(keys))
@@ -248,8 +248,8 @@ func (c *Client) SubscribeVLANs(quantity int, t Term) *Creation[[]Subscription] 
 	return c.subscribe("network/vlan", quantity, t.with(quantityKey(quantity)))
 }
 
-// SubscribeSoftware buys licenses, by key such as msft_p73_04837: POST /subscriptions/software/create
-// (manual 11.16).
+// SubscribeSoftware buys licenses, by key such as msft_p73_04837: POST
+// /subscriptions/software/create (manual 11.16).
 func (c *Client) SubscribeSoftware(licenses map[string]int, t Term) *Creation[[]Subscription] {
 	return c.subscribe("software", len(licenses), t.with(licenseKeys(licenses)))
 }
@@ -259,7 +259,8 @@ func (c *Client) QuoteIPs(ctx context.Context, quantity int, t Term) (Money, err
 	return c.quote(ctx, "network/ip", t.with(quantityKey(quantity)))
 }
 
-// QuoteVLANs is the price of SubscribeVLANs: POST /subscriptions/network/vlan/calculate (manual 11).
+// QuoteVLANs is the price of SubscribeVLANs: POST /subscriptions/network/vlan/calculate (manual
+// 11).
 func (c *Client) QuoteVLANs(ctx context.Context, quantity int, t Term) (Money, error) {
 	return c.quote(ctx, "network/vlan", t.with(quantityKey(quantity)))
 }
@@ -286,8 +287,8 @@ func (c *Client) quote(ctx context.Context, what string, keys Object) (Money, er
 }
 
 // subscribe makes at most n subscriptions with one call. An endpoint may respond with one object
-// for all of them (manual 11.9). After a lost response its Creation finds the subscriptions that are
-// new to the account.
+// for all of them (manual 11.9). After a lost response its Creation finds the subscriptions that
+// are new to the account.
 func (c *Client) subscribe(what string, n int, keys Object) *Creation[[]Subscription] {
 	cmd := subscriptionKind.post("subscribe to "+what, "subscriptions/"+what+"/create", keys)
 	listed := subscriptionList{client: c, identity: subscriptionID}

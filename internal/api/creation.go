@@ -33,8 +33,9 @@ type Creation[T any] struct {
 // Do makes the call, and may be called again after an error whose code allows a retry. If an
 // earlier call may have been carried out, Do first lists what has appeared since. It returns what
 // that call made; while there is nothing new, it returns the error of that call; if that stays so
-// for half a minute, it makes the call again. If several new objects may be the one, Do cannot tell,
-// makes no call, and returns an error that a retry does not help.
+// for half a minute, it makes the call again. If several new objects may be the one, Do cannot
+// tell, makes no call, and returns an error that a retry does not help. After a success, Do must
+// not be called again.
 func (m *Creation[T]) Do(ctx context.Context) (value T, err error) {
 	if m.before == nil {
 		ids, err := m.list(ctx)
@@ -52,7 +53,8 @@ func (m *Creation[T]) Do(ctx context.Context) (value T, err error) {
 			return made[0], nil
 		case len(made) > 1:
 			return value, m.inDoubt(&transfer.Error{
-				Code: transfer.CodeFailed, Err: fmt.Errorf("%d new objects may be the one that this call made: %w", len(made), m.doubt),
+				Code: transfer.CodeFailed,
+				Err:  fmt.Errorf("%d new objects may be the one that this call made: %w", len(made), m.doubt),
 			})
 		case time.Since(m.doubtAt) < settleTime:
 			return value, m.inDoubt(m.doubt)

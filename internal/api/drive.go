@@ -105,7 +105,7 @@ func (d *Drive) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	}
 }
 
-// ReadChunk implements transfer.Source.
+// ReadChunk implements transfer.Source: GET /drives/UUID/read/OFFSET/SIZE (manual 7.3).
 func (d *Drive) ReadChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	return d.read(ctx, c, func(body io.Reader, part transfer.Chunk) error {
 		at := part.Off - c.Off

@@ -86,8 +86,8 @@ func (c *Client) Drives(ctx context.Context) ([]DriveInfo, error) {
 }
 
 // Drive describes a drive of the account, of the library, or one that the account may read: GET
-// /drives/UUID/info (manual 7.6). If uuid is no UUID, as in a job's record that someone has changed,
-// Drive makes no call and returns CodeInvalid. So do all calls for one object.
+// /drives/UUID/info (manual 7.6). If uuid is no UUID, as in a job's record that someone has
+// changed, Drive makes no call and returns CodeInvalid. So do all calls for one object.
 func (c *Client) Drive(ctx context.Context, uuid string) (DriveInfo, error) {
 	return one(ctx, c, driveKind.info(uuid), newDriveInfo)
 }

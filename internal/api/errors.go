@@ -52,8 +52,8 @@ var meanings = transport.Meanings{
 
 const hintNotAPI = "is this an endpoint of API 1.0? check its url in the config"
 
-// meaningOf is the meaning of a status with its message, for a call about k; k may be nil. A 400 may
-// have the message of a 404 or 409, and then means the same (manual 7.5, 7.6 against 5).
+// meaningOf is the meaning of a status with its message, for a call about k; k may be nil. A 400
+// may have the message of a 404 or 409, and then means the same (manual 7.5, 7.6 against 5).
 func meaningOf(status int, message string, k *kind) transport.Meaning {
 	if status == http.StatusBadRequest {
 		switch {

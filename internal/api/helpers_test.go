@@ -106,3 +106,24 @@ func authority(t testing.TB, s *httptest.Server) string {
 	}
 	return path
 }
+
+// refusing is a client of an endpoint that responds to all calls with a status and a text.
+func refusing(t testing.TB, status int, text string) *Client {
+	return newEndpoint(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(text))
+	})
+}
+
+// responding is a client of an endpoint with one response for each path: path, text, path, text.
+func responding(t testing.TB, pairs ...string) *Client {
+	return newEndpoint(t, func(w http.ResponseWriter, r *http.Request) {
+		for i := 0; i < len(pairs); i += 2 {
+			if r.URL.Path == pairs[i] {
+				_, _ = w.Write([]byte(pairs[i+1]))
+				return
+			}
+		}
+		http.NotFound(w, r)
+	})
+}

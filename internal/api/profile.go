@@ -58,8 +58,8 @@ func (c *Client) Profile(ctx context.Context) (Profile, error) {
 	return p, err
 }
 
-// SetProfile changes the given keys of the profile and no others: POST /profile/set (manual 6.2). It
-// returns the profile after that. Keys with wrong values are FieldErrors, and then nothing is
+// SetProfile changes the given keys of the profile and no others: POST /profile/set (manual 6.2).
+// It returns the profile after that. Keys with wrong values are FieldErrors, and then nothing is
 // changed.
 func (c *Client) SetProfile(ctx context.Context, keys Object) (Profile, error) {
 	return changed(ctx, c, accountKind.post("change the profile", "profile/set", keys), profileInfo(), newProfile)

@@ -39,8 +39,8 @@ func (c *Client) CreateServerGroup(name string) *Creation[ServerGroup] {
 		func(g *ServerGroup) bool { return g.Name == name })
 }
 
-// SetServerGroup changes name and description of a server group: POST /servergroups/UUID/set (manual
-// 10.2). It returns the group after that.
+// SetServerGroup changes name and description of a server group: POST /servergroups/UUID/set
+// (manual 10.2). It returns the group after that.
 func (c *Client) SetServerGroup(ctx context.Context, uuid, name, description string) (ServerGroup, error) {
 	cmd := groupKind.on("change", uuid, "set", Object{"name": name, "description": description})
 	return changed(ctx, c, cmd, groupKind.info(uuid), newServerGroup)

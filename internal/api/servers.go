@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/transferd/transferd/internal/transfer"
 )
 
 // Server is a virtual server as the endpoint describes it.
@@ -170,7 +168,8 @@ func (o *ServerOptions) object() (Object, error) {
 	}
 	for _, d := range o.Devices {
 		if !deviceForm.MatchString(d.Name) || !ValidUUID(d.Drive) {
-			return nil, invalid("use ide:0:0 to ide:1:1, scsi:0:0 to scsi:0:7 or block:0 to block:7, and the UUID of a drive",
+			return nil, invalid(
+				"use ide:0:0 to ide:1:1, scsi:0:0 to scsi:0:7 or block:0 to block:7, and the UUID of a drive",
 				"device %q cannot hold drive %q", d.Name, d.Drive)
 		}
 		keys[d.Name] = d.Drive
@@ -203,8 +202,8 @@ func (c *Client) Server(ctx context.Context, uuid string) (Server, error) {
 	return one(ctx, c, serverKind.info(uuid), newServer)
 }
 
-// CreateServer makes a server: POST /servers/create (manual 8.2). After a lost response its Creation
-// finds the server by its name and drives.
+// CreateServer makes a server: POST /servers/create (manual 8.2). After a lost response its
+// Creation finds the server by its name and drives.
 func (c *Client) CreateServer(o ServerOptions) *Creation[Server] {
 	return c.createServer(&o, "servers/create")
 }
@@ -280,8 +279,8 @@ func (c *Client) ResetServer(ctx context.Context, uuid string) error {
 	return c.act(ctx, serverKind.on("reset", uuid, "reset", nil))
 }
 
-// StartServers starts several servers: POST /servers/start (manual 8.13, 8.14). It returns the UUIDs
-// of those that it started; none if the endpoint does not say.
+// StartServers starts several servers: POST /servers/start (manual 8.13, 8.14). It returns the
+// UUIDs of those that it started; none if the endpoint does not say.
 func (c *Client) StartServers(ctx context.Context, uuids ...string) ([]string, error) {
 	return c.onMembers(ctx, serverKind, "start servers", "servers/start", uuids)
 }
@@ -308,7 +307,7 @@ func (c *Client) onMembers(ctx context.Context, k *kind, op, path string, server
 		keys["server:"+strconv.Itoa(i)] = id
 	}
 	if len(keys) == 0 {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "give the UUID of at least one server", "%s: there is none", op)
+		return nil, invalid("give the UUID of at least one server", "%s: there is none", op)
 	}
 	return c.ids(ctx, k.post(op, path, keys), firstWords)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// WriteChunk implements transfer.Sink (manual 7.2). It always sends a Content-Length, never chunked
-// encoding.
+// WriteChunk implements transfer.Sink: POST /drives/UUID/write/OFFSET (manual 7.2). It always sends
+// a Content-Length, never chunked encoding.
 func (d *Drive) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
 	w := d.Prepare(c, p)
 	defer w.Release()
