@@ -163,8 +163,10 @@ func explainMissing(cmd command, err error) error {
 	switch {
 	case !errors.As(err, &status):
 		return err
-	case status.code == http.StatusNotFound && slices.Contains(requiredPaths, cmd.path):
-		return &transfer.Error{Code: transfer.CodeProtocol, Hint: hintNotAPI, Err: err}
+	case slices.Contains(requiredPaths, cmd.path):
+		if status.code == http.StatusNotFound {
+			return &transfer.Error{Code: transfer.CodeProtocol, Hint: hintNotAPI, Err: err}
+		}
 	case cmd.lone && (status.code == http.StatusNotFound || status.code == http.StatusMethodNotAllowed):
 		return transfer.Errorf(transfer.CodeNotFound, "not every endpoint of API 1.0 has it",
 			"%w: %w", ErrUnsupported, err)

@@ -60,7 +60,7 @@ func (f *faulty) make(r *http.Request) string {
 	words := splitPath(r.URL.Path)
 	kind, n := strings.Join(words[:len(words)-1], "/"), f.posts
 	id := fmt.Sprintf("00000000-0000-0000-0000-%012d", n)
-	object := string(body)
+	var object string
 	switch {
 	case strings.HasPrefix(kind, "servers"):
 		kind, object = "servers", fmt.Sprintf("server %s\n%s", id, body)

@@ -118,7 +118,7 @@ func responseError(resp *http.Response, body []byte, sent int, k *kind) error {
 	e.message, e.fields = readErrors(body)
 	m := meaningOf(e.code, e.message, k)
 	if len(e.fields) > 0 && (m.Code == transfer.CodeRefused || m.Code == transfer.CodeNotFound) {
-		m.Hint = "correct " + strings.Join(e.fields.keys(), ", ")
+		m.Hint = "correct " + singleLine([]byte(strings.Join(e.fields.keys(), ", ")))
 	}
 	if isHTMLOrJSON(body) {
 		e.message = "a page that is not API 1.0's"

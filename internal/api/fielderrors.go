@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func readErrors(body []byte) (message string, fields FieldErrors) {
 	for _, o := range Decode(body) {
 		for key, text := range o {
 			if name, ok := strings.CutPrefix(key, errorPrefix); ok {
-				fields[singleLine([]byte(name))] = singleLine([]byte(text))
+				fields[cmp.Or(singleLine([]byte(name)), systemKey)] = singleLine([]byte(text))
 			}
 		}
 	}
