@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,12 +15,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// faulty is an endpoint that keeps what it makes, and loses responses. Its handler may be used by
-// one Creation at a time.
+// faulty is an endpoint that keeps what it makes, and loses responses.
 type faulty struct {
 	mu     sync.Mutex
 	kept   map[string][]string // objects in order, by the path of their kind
-	losses []string            // of the next creations: "reset", "504", "before" (a 504 that makes nothing)
+	losses []string            // of the next responses: "reset" or "504"
+	gone   string              // an object that is listed, and that other calls do not find any more
 	posts  int
 }
 
@@ -29,6 +28,10 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	kind := strings.TrimSuffix(strings.TrimSuffix(strings.Trim(r.URL.Path, "/"), "/list"), "/info")
+	if f.gone != "" && strings.Contains(r.URL.Path, f.gone) {
+		http.NotFound(w, r)
+		return
+	}
 	if r.Method == http.MethodGet {
 		f.read(w, kind, strings.HasSuffix(r.URL.Path, "/list"))
 		return
@@ -37,10 +40,6 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	loss := ""
 	if len(f.losses) > 0 {
 		loss, f.losses = f.losses[0], f.losses[1:]
-	}
-	if loss == "before" {
-		w.WriteHeader(http.StatusGatewayTimeout)
-		return
 	}
 	object := f.make(r)
 	switch loss {
@@ -51,6 +50,20 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		_, _ = w.Write([]byte(object))
 	}
+}
+
+// add makes objects as another client does.
+func (f *faulty) add(kind string, objects ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kept[kind] = append(f.kept[kind], objects...)
+}
+
+// requests returns how many requests there were to make something.
+func (f *faulty) requests() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.posts
 }
 
 // make makes what a request asks for, with a new identifier.
@@ -145,17 +158,19 @@ func TestLostResponseMakesNoSecondObject(t *testing.T) {
 					t.Fatalf("first: got %v, want an error that allows a retry", err)
 				}
 				expect(t, err, transfer.CodeOf(err), "all the same", "transferctl")
-				if err := do(t.Context()); err != nil || f.posts != 1 {
-					t.Errorf("second: got %v after %d requests, want success after 1", err, f.posts)
+				if err := do(t.Context()); err != nil || f.requests() != 1 {
+					t.Errorf("second: got %v after %d requests, want success after 1", err, f.requests())
 				}
 			})
 		}
 	}
 }
 
-// TestCreatedObjectIsReturnedAfterALostResponse: not another one that appeared at the same time.
+// TestCreatedObjectIsReturnedAfterALostResponse: not another one that appeared at the same time, or
+// has been destroyed since.
 func TestCreatedObjectIsReturnedAfterALostResponse(t *testing.T) {
-	f := &faulty{kept: make(map[string][]string), losses: []string{"reset"}}
+	const gone = "99999999-9999-9999-9999-999999999999"
+	f := &faulty{kept: make(map[string][]string), losses: []string{"reset"}, gone: gone}
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
 	m := client(t, Config{URL: s.URL}).CreateServer(ServerOptions{
@@ -164,7 +179,7 @@ func TestCreatedObjectIsReturnedAfterALostResponse(t *testing.T) {
 	if _, err := m.Do(t.Context()); err == nil {
 		t.Fatal("first: got success, want an error")
 	}
-	f.kept["servers"] = append(f.kept["servers"],
+	f.add("servers", "server "+gone+"\nname x\nide:0:0 "+uuid+"\n",
 		"server "+uuidA+"\nname y\nide:0:0 "+uuid+"\n", "server "+uuidB+"\nname x\nide:0:0 "+uuidA+"\n")
 	got, err := m.Do(t.Context())
 	if err != nil || got.UUID != "00000000-0000-0000-0000-000000000001" || got.Name != "x" || got.CPU != 1000 {
@@ -302,10 +317,10 @@ func TestUnclearPurchaseIsAnError(t *testing.T) {
 	if _, err := m.Do(t.Context()); err == nil {
 		t.Fatal("first: got success, want an error")
 	}
-	f.kept["subscriptions"] = append(slices.Clone(f.kept["subscriptions"]), "type vlan\nquantity 1\n")
+	f.add("subscriptions", "type vlan\nquantity 1\n")
 	_, err := m.Do(t.Context())
 	expect(t, err, transfer.CodeFailed, "2 new subscriptions", "may be paid for all the same")
-	if f.posts != 1 {
-		t.Errorf("got %d requests, want 1", f.posts)
+	if n := f.requests(); n != 1 {
+		t.Errorf("got %d requests, want 1", n)
 	}
 }
