@@ -21,8 +21,8 @@ func newClient(url string) *api.Client {
 	return client
 }
 
-// The response to the first call is a time-out. The second Do finds the server that the call has made, so
-// there is only one.
+// The response to the first call is a time-out. The second Do finds the server that the call has
+// made, so there is only one.
 func ExampleCreation() {
 	const id = "2e82c87e-61a1-443c-bc81-5c3167df5c11"
 	var made string
@@ -49,13 +49,13 @@ func ExampleCreation() {
 			fmt.Println(s.Name, s.CPU, "MHz")
 			break
 		}
-		fmt.Println(transfer.CodeOf(err), "error:", transfer.FailureOf(err).Hint)
+		fmt.Println("no server yet:", transfer.CodeOf(err))
 		if transfer.CodeOf(err).Retry() == transfer.RetryNever {
 			break
 		}
 	}
 	// Output:
-	// timeout error: the server may exist all the same: transferctl servers list shows the existing servers
+	// no server yet: timeout
 	// web 2000 MHz
 }
 
@@ -63,17 +63,18 @@ func ExampleCreation() {
 func ExampleFieldErrors() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprint(w, "email ada\nerrors:email This is no e-mail address.\n")
+		fmt.Fprint(w, "name lan\nerrors:name This name is taken.\n")
 	}))
 	defer server.Close()
 
-	_, err := newClient(server.URL).SetProfile(context.Background(), api.Object{"email": "ada"})
-	fmt.Println(err)
+	const id = "1b5dcd85-2c4a-4b0e-8c2f-7d9e6a5b4c3d"
+	_, err := newClient(server.URL).RenameVLAN(context.Background(), id, "lan")
+	fmt.Println(transfer.FailureOf(err).Hint)
 	var wrong api.FieldErrors
 	if errors.As(err, &wrong) {
-		fmt.Println(wrong["email"])
+		fmt.Println(wrong["name"])
 	}
 	// Output:
-	// change the profile on zrh: the endpoint answered 400 Bad Request: email: This is no e-mail address.
-	// This is no e-mail address.
+	// correct name
+	// This name is taken.
 }

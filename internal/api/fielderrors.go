@@ -17,7 +17,7 @@ var _ error = FieldErrors(nil)
 func (e FieldErrors) Error() string {
 	texts := e.keys()
 	for i, key := range texts {
-		texts[i] += ": " + e[key]
+		texts[i] += ": " + strings.TrimRight(e[key], ".")
 	}
 	return strings.Join(texts, "; ")
 }

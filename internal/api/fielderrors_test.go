@@ -22,17 +22,20 @@ func TestErrorsByKeyBecomeTyped(t *testing.T) {
 			"cpu 1000\nerrors:cpu " + cpu + "\nstart_time\nerrors:start_time " + start,
 			FieldErrors{"cpu": cpu, "start_time": start},
 		},
-		"in objects": {"errors:cpu " + cpu + "\n\nerrors:start_time " + start, FieldErrors{"cpu": cpu, "start_time": start}},
-		"CRLF":       {"errors:cpu " + cpu + "\r\nstart_time \r\n", FieldErrors{"cpu": cpu}},
-		"a colon":    {"errors:ide:0:0 No such drive.\n", FieldErrors{"ide:0:0": "No such drive."}},
-		"controls":   {"errors:cpu \x1b[31mred\n", FieldErrors{"cpu": "[31mred"}},
+		"in objects": {
+			"errors:cpu " + cpu + "\n\nerrors:start_time " + start, FieldErrors{"cpu": cpu, "start_time": start},
+		},
+		"CRLF":     {"errors:cpu " + cpu + "\r\nstart_time \r\n", FieldErrors{"cpu": cpu}},
+		"a colon":  {"errors:ide:0:0 No such drive.\n", FieldErrors{"ide:0:0": "No such drive."}},
+		"controls": {"errors:cpu \x1b[31mred\n", FieldErrors{"cpu": "[31mred"}},
 		"an echoed phrase": {
 			"name currently in use\nerrors:cpu " + cpu + "\ndescription could not be found\n", FieldErrors{"cpu": cpu},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := refusing(t, 400, tc.body).SetProfile(t.Context(), Object{"cpu": "1000"})
-			expect(t, err, transfer.CodeRefused, "change the profile on zrh", "400", tc.want.Error(), "correct "+tc.want.keys()[0])
+			_, err := refusing(t, 400, tc.body).SetServer(t.Context(), uuid, Object{"cpu": "1000"})
+			expect(t, err, transfer.CodeRefused,
+				"change server "+uuid+" on zrh", "400", tc.want.Error(), "correct "+tc.want.keys()[0])
 			var got FieldErrors
 			if !errors.As(err, &got) || !maps.Equal(got, tc.want) {
 				t.Errorf("got %q, want %q", got, tc.want)
@@ -61,7 +64,7 @@ func TestMessageOfTheSystemIsNoFieldError(t *testing.T) {
 		}
 	}
 	_, err := refusing(t, 400, "errors:system No.\nerrors:name Too long.\n").Drives(t.Context())
-	expect(t, err, transfer.CodeRefused, "No. name: Too long.", "correct name")
+	expect(t, err, transfer.CodeRefused, "No. name: Too long", "correct name")
 }
 
 // TestHintsNameTheKindOfObject: what is missing or busy decides which command helps.

@@ -58,9 +58,23 @@ func (c *Client) Profile(ctx context.Context) (Profile, error) {
 	return p, err
 }
 
+// requiredKeys are those that a change of the profile must have, changed or not (manual 6.2).
+var requiredKeys = []string{"email", "first_name", "last_name", "nick_name"}
+
 // SetProfile changes the given keys of the profile and no others: POST /profile/set (manual 6.2).
-// It returns the profile after that. Keys with wrong values are FieldErrors, and then nothing is
-// changed.
+// Required keys that are not given are sent as they are. It returns the profile after that. Keys
+// with wrong values are FieldErrors, and then nothing is changed.
 func (c *Client) SetProfile(ctx context.Context, keys Object) (Profile, error) {
-	return changed(ctx, c, accountKind.post("change the profile", "profile/set", keys), profileInfo(), newProfile)
+	p, err := c.Profile(ctx)
+	if err != nil {
+		return Profile{}, err
+	}
+	sent := make(Object)
+	maps.Copy(sent, keys)
+	for _, key := range requiredKeys {
+		if _, given := keys[key]; !given {
+			sent.add(key, p.Keys[key])
+		}
+	}
+	return changed(ctx, c, accountKind.post("change the profile", "profile/set", sent), profileInfo(), newProfile)
 }

@@ -33,6 +33,7 @@ func withCRLF(text []byte) []byte { return []byte(strings.ReplaceAll(string(text
 // TestServersAreReadInEveryForm: running, stopped, and while the drives of a clone are copied; with
 // either end of line.
 func TestServersAreReadInEveryForm(t *testing.T) {
+	const owner = "4f21c9b7-0b2e-4d6e-8c9b-5b1a8f3f9c01"
 	text := recorded(t, "servers.txt")
 	for name, text := range map[string][]byte{"LF": text, "CRLF": withCRLF(text)} {
 		servers, err := serving(t, text).Servers(t.Context())
@@ -40,7 +41,7 @@ func TestServersAreReadInEveryForm(t *testing.T) {
 			t.Fatalf("%s: got %d servers, %v; want 3", name, len(servers), err)
 		}
 		want := []Server{{
-			UUID: "62fe7cde-4fb9-4c63-bd8c-e757930066a0", Name: "server one", User: "4f21c9b7-0b2e-4d6e-8c9b-5b1a8f3f9c01",
+			UUID: "62fe7cde-4fb9-4c63-bd8c-e757930066a0", Name: "server one", User: owner,
 			Status: "active", CPU: 1100, SMP: 2, Mem: 640, Boot: []string{"ide:0:0", "block:0"},
 			Devices: []Device{
 				{Name: "block:0", Drive: "9a7e15d0-6f3b-4d0b-8a55-9b2f1c8d7e62", Read: Requests{Requests: 1}},
@@ -54,13 +55,14 @@ func TestServersAreReadInEveryForm(t *testing.T) {
 			Persistent: true, Started: time.Date(2010, 12, 10, 14, 39, 59, 0, time.UTC),
 			Received: Traffic{760681, 12241}, Sent: Traffic{25812, 92},
 		}, {
-			UUID: "2e82c87e-61a1-443c-bc81-5c3167df5c11", Name: "server two", User: "4f21c9b7-0b2e-4d6e-8c9b-5b1a8f3f9c01",
+			UUID: "2e82c87e-61a1-443c-bc81-5c3167df5c11", Name: "server two", User: owner,
 			Status: "stopped", CPU: 2000, Mem: 1024, Boot: []string{"ide:0:1"},
 			Devices: []Device{{Name: "ide:0:1", Drive: "78df72e2-7e4e-4d4a-8b4d-91d1dc0d0a1b", Media: "cdrom"}},
 			NICs:    []NIC{{DHCP: "auto"}, {Index: 1, VLAN: "1b5dcd85-2c4a-4b0e-8c2f-7d9e6a5b4c3d"}},
 			VNC:     VNC{IP: "auto"},
 		}, {
-			UUID: "a19a425f-9e92-42f6-89fb-6361203071bb", Name: "clone of two", Status: "imaging 12%", CPU: 2000, Mem: 1024,
+			UUID: "a19a425f-9e92-42f6-89fb-6361203071bb", Name: "clone of two", Status: "imaging 12%",
+			CPU: 2000, Mem: 1024,
 		}}
 		for i, got := range servers {
 			if running := i == 0; got.Running() != running {
@@ -141,22 +143,24 @@ func TestEndpointsMayLeaveTheBodyOut(t *testing.T) {
 			w.WriteHeader(status)
 		})
 		ctx := t.Context()
-		for name, call := range map[string]func() (string, error){
+		name := Object{"name": "x"}
+		for what, call := range map[string]func() (string, error){
 			"start server": func() (string, error) { s, err := c.StartServer(ctx, uuid); return s.UUID, err },
-			"set server":   func() (string, error) { s, err := c.SetServer(ctx, uuid, Object{"name": "x"}); return s.UUID, err },
-			"set drive":    func() (string, error) { d, err := c.SetDrive(ctx, uuid, Object{"name": "x"}); return d.UUID, err },
+			"set server":   func() (string, error) { s, err := c.SetServer(ctx, uuid, name); return s.UUID, err },
+			"set drive":    func() (string, error) { d, err := c.SetDrive(ctx, uuid, name); return d.UUID, err },
 			"rename VLAN":  func() (string, error) { v, err := c.RenameVLAN(ctx, uuid, "x"); return v.UUID, err },
-			"set group":    func() (string, error) { g, err := c.SetServerGroup(ctx, uuid, "x", ""); return g.UUID, err },
-			"set profile":  func() (string, error) { p, err := c.SetProfile(ctx, Object{"title": "Ms"}); return p.UUID, err },
-			"stop":         func() (string, error) { return uuid, c.StopServer(ctx, uuid) },
-			"destroy":      func() (string, error) { return uuid, c.DestroyServer(ctx, uuid) },
-			"destroy IP":   func() (string, error) { return uuid, c.DestroyIP(ctx, "203.0.113.7") },
-			"destroy group": func() (string, error) {
-				return uuid, c.DestroyServerGroup(ctx, uuid)
+			"set group": func() (string, error) {
+				g, err := c.SetServerGroup(ctx, uuid, "x", "")
+				return g.UUID, err
 			},
+			"set profile":   func() (string, error) { p, err := c.SetProfile(ctx, nil); return p.UUID, err },
+			"stop":          func() (string, error) { return uuid, c.StopServer(ctx, uuid) },
+			"destroy":       func() (string, error) { return uuid, c.DestroyServer(ctx, uuid) },
+			"destroy IP":    func() (string, error) { return uuid, c.DestroyIP(ctx, "203.0.113.7") },
+			"destroy group": func() (string, error) { return uuid, c.DestroyServerGroup(ctx, uuid) },
 		} {
 			if got, err := call(); got != uuid || err != nil {
-				t.Errorf("%s, %d: got %q, %v; want %s", name, status, got, err, uuid)
+				t.Errorf("%s, %d: got %q, %v; want %s", what, status, got, err, uuid)
 			}
 		}
 		if started, err := c.StartServers(ctx, uuid); len(started) > 0 || err != nil {
