@@ -88,8 +88,9 @@ func TestTransactionsAreExact(t *testing.T) {
 func TestMoneyIsExactAndBounded(t *testing.T) {
 	for text, want := range map[string]string{
 		"balance 155367.99237092264288897986\ncurrency EUR": "155367.99237092264288897986 EUR",
-		"balance 12.5\ncurrency USD":                        "12.50 USD", "balance -3": "-3.00", "balance 0E-20": "0.00",
-		"balance 1e3": "1000.00", "currency EUR\r\nbalance 0.10": "0.10 EUR",
+		"balance 12.5\ncurrency USD":                        "12.50 USD", "balance -3": "-3.00",
+		"balance 0E-20": "0.00",
+		"balance 1e3":   "1000.00", "currency EUR\r\nbalance 0.10": "0.10 EUR",
 	} {
 		m, err := serving(t, []byte(text)).Balance(t.Context())
 		if m.String() != want || err != nil {
@@ -110,7 +111,8 @@ func TestSubscriptionsMayHaveNoUUID(t *testing.T) {
 	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	objects := Decode(text)
 	want := []Subscription{{
-		UUID: "5c1ff3ec-d0f0-4afa-85c3-58d8838a62ff", Type: "cpu", TypeName: "CPU", Quantity: exactly("2000"), Unit: "MHz",
+		UUID: "5c1ff3ec-d0f0-4afa-85c3-58d8838a62ff", Type: "cpu", TypeName: "CPU",
+		Quantity: exactly("2000"), Unit: "MHz",
 		Start: start, End: start.AddDate(0, 3, 0), Months: 3, Keys: objects[0],
 	}, {
 		Type: "ip", TypeName: "Static IP", Resource: "203.0.113.7", Quantity: exactly("1"),

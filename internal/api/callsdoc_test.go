@@ -15,7 +15,8 @@ import (
 // TestDocCommentsNameEachCallOnce: the doc comment of a typed call names the method and path that
 // it sends, so that the table of calls in the docs can be generated from it.
 func TestDocCommentsNameEachCallOnce(t *testing.T) {
-	want := []string{"GET /drives/UUID/read/OFFSET/SIZE", "POST /drives/UUID/write/OFFSET"} // held by the tests of Drive
+	// The tests of Drive hold these two.
+	want := []string{"GET /drives/UUID/read/OFFSET/SIZE", "POST /drives/UUID/write/OFFSET"}
 	for _, section := range [][]sent{
 		profileCalls, driveCalls, standardCalls, serverCalls, resourceCalls, groupCalls, billingCalls,
 	} {

@@ -2,9 +2,9 @@
 // values.
 //
 // It sends the strictest form of the protocol, and accepts every form that real endpoints send. It
-// does not retry: the code of an error says whether a retry may help, and its callers have the retry
-// layer. Reads, and calls that set something, are idempotent. A call that makes something is a
-// Creation, which is safe to retry.
+// does not retry: the code of an error says whether a retry may help, and its callers have the
+// retry layer. Reads, and calls that set something, are idempotent. A call that makes something is
+// a Creation, which is safe to retry.
 //
 // Each section of the API has a file with its calls. The doc comment of a call names its method and
 // path, and the section of the manual.

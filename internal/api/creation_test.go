@@ -146,9 +146,11 @@ func TestLostResponseMakesNoSecondObject(t *testing.T) {
 		for _, loss := range []string{"reset", "504"} {
 			t.Run(name+" "+loss, func(t *testing.T) {
 				f := &faulty{kept: map[string][]string{
-					"servers": {"server " + uuid + "\nname x\n"}, "resources/vlan": {"type vlan\nresource " + uuid + "\nname x\n"},
-					"resources/ip": {"type ip\nresource 203.0.113.200\n"}, "servergroups": {"uuid " + uuid + "\nname x\n"},
-					"subscriptions": {"subscription " + uuid + "\ntype ip\nend_time 2026-12-01\n"},
+					"servers":        {"server " + uuid + "\nname x\n"},
+					"resources/vlan": {"type vlan\nresource " + uuid + "\nname x\n"},
+					"resources/ip":   {"type ip\nresource 203.0.113.200\n"},
+					"servergroups":   {"uuid " + uuid + "\nname x\n"},
+					"subscriptions":  {"subscription " + uuid + "\ntype ip\nend_time 2026-12-01\n"},
 				}, losses: []string{loss}}
 				s := httptest.NewServer(f)
 				t.Cleanup(s.Close)

@@ -14,7 +14,8 @@ import (
 // addRecorded adds all recorded responses to a corpus, with both ends of line.
 func addRecorded(f *testing.F) {
 	for _, name := range []string{
-		"servers.txt", "resources.txt", "profile.txt", "usage.txt", "pricing.txt", "transactions.txt", "subscriptions.txt",
+		"servers.txt", "resources.txt", "profile.txt", "usage.txt", "pricing.txt", "transactions.txt",
+		"subscriptions.txt",
 	} {
 		text := recorded(f, name)
 		f.Add(text)
@@ -39,7 +40,8 @@ func parsed[T any](t *testing.T, o Object, parse func(Object) (T, error)) (value
 // FuzzServer: a server that can be read can be made again from what was read.
 func FuzzServer(f *testing.F) {
 	addRecorded(f)
-	f.Add([]byte("server " + uuid + "\nname x\ncpu 1\nmem 1\nsmp 0\nide:0:0 " + uuid + "\nide:0:0:media cdrom\nvnc:tls on"))
+	f.Add([]byte("server " + uuid + "\nname x\ncpu 1\nmem 1\nsmp 0\nide:0:0 " + uuid +
+		"\nide:0:0:media cdrom\nvnc:tls on"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, o := range Decode(text) {
 			s, ok := parsed(t, o, newServer)
@@ -47,8 +49,8 @@ func FuzzServer(f *testing.F) {
 				continue
 			}
 			options := ServerOptions{
-				Name: s.Name, CPU: s.CPU, SMP: max(s.SMP, 0), Mem: s.Mem, Boot: s.Boot, Devices: s.Devices, NICs: s.NICs,
-				VNC: s.VNC, Persistent: s.Persistent,
+				Name: s.Name, CPU: s.CPU, SMP: max(s.SMP, 0), Mem: s.Mem, Boot: s.Boot,
+				Devices: s.Devices, NICs: s.NICs, VNC: s.VNC, Persistent: s.Persistent,
 			}
 			keys, err := options.object()
 			if err != nil {
@@ -98,7 +100,8 @@ func FuzzAccount(f *testing.F) {
 // FuzzAmount: an amount is read exactly, and its text can be read again.
 func FuzzAmount(f *testing.F) {
 	for _, seed := range []string{
-		"0", "-0.00", "12.50", "0E-20", "1e99", "155367.99237092264288897986", "1e-999999999", ".5", "5.", "+3", "1,5", "NaN",
+		"0", "-0.00", "12.50", "0E-20", "1e99", "155367.99237092264288897986", "1e-999999999", ".5", "5.", "+3",
+		"1,5", "NaN",
 	} {
 		f.Add(seed)
 	}
@@ -119,7 +122,8 @@ func FuzzAmount(f *testing.F) {
 func FuzzErrors(f *testing.F) {
 	for _, seed := range []string{
 		"errors:system Drive x could not be found.\n", "cpu 1000\r\nerrors:cpu Too few.\r\n\r\nerrors:mem \x1b[31m\n",
-		"resource_exception:Missing resource", "errors:\n", "errors: x", "errors:system\nerrors:system y", "\xff\xfe", "",
+		"resource_exception:Missing resource", "errors:\n", "errors: x", "errors:system\nerrors:system y",
+		"\xff\xfe", "",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -15,7 +15,9 @@ func TestResourcesAreReadInEveryForm(t *testing.T) {
 	for name, text := range map[string][]byte{"LF": text, "CRLF": withCRLF(text)} {
 		objects := Decode(text)
 		want := Resources{
-			VLANs: []VLAN{{UUID: "1b5dcd85-2c4a-4b0e-8c2f-7d9e6a5b4c3d", Name: "office", User: owner, Keys: objects[0]}},
+			VLANs: []VLAN{{
+				UUID: "1b5dcd85-2c4a-4b0e-8c2f-7d9e6a5b4c3d", Name: "office", User: owner, Keys: objects[0],
+			}},
 			IPs: []IP{{
 				Address: "203.0.113.7", Netmask: "255.255.255.0", Gateway: "203.0.113.1", User: owner,
 				Nameservers: []string{"203.0.113.2", "203.0.113.3"},
