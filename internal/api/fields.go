@@ -55,12 +55,13 @@ func (f *fields) amount(key string) decimal.NullDecimal {
 	if text == "" {
 		return decimal.NullDecimal{}
 	}
-	d, err := decimal.NewFromString(text)
-	if err != nil || !amountForm.MatchString(text) {
-		f.fail(key, "a decimal number")
-		return decimal.NullDecimal{}
+	if amountForm.MatchString(text) {
+		if d, err := decimal.NewFromString(text); err == nil {
+			return decimal.NewNullDecimal(d)
+		}
 	}
-	return decimal.NewNullDecimal(d)
+	f.fail(key, "a decimal number")
+	return decimal.NullDecimal{}
 }
 
 // timeForms are the forms of times in responses. Those without a time zone are UTC.
