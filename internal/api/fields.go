@@ -20,7 +20,7 @@ type fields struct {
 func (f *fields) fail(key, want string) {
 	if f.err == nil {
 		f.err = transfer.Errorf(transfer.CodeProtocol, hintNotAPI,
-			"%s is %q, not %s", key, singleLine([]byte(f.Object[key])), want)
+			"%s is %q, not %s", singleLine([]byte(key)), singleLine([]byte(f.Object[key])), want)
 	}
 }
 
