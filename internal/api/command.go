@@ -213,7 +213,7 @@ func one[T any](ctx context.Context, c *Client, cmd command, parse func(Object) 
 	if err == nil && len(values) != 1 {
 		err = &transfer.Error{
 			Op: cmd.op, Code: transfer.CodeProtocol, Hint: hintNotAPI,
-			Err: fmt.Errorf("the response has %d objects, not 1", len(values)),
+			Err: fmt.Errorf("the response has %s, not 1", transfer.Count(len(values), "object")),
 		}
 	}
 	if err != nil {

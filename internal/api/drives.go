@@ -97,7 +97,8 @@ func (c *Client) Drive(ctx context.Context, uuid string) (DriveInfo, error) {
 func (c *Client) CreateDrive(ctx context.Context, o CreateOptions) (DriveInfo, error) {
 	d, err := one(ctx, c, driveKind.post("create drive", "drives/create", o.object()), newDriveInfo)
 	if err == nil && d.Size < o.Size {
-		err = transfer.Errorf(transfer.CodeProtocol, "", "drive %s has %s, not %d", d.UUID, transfer.Count(d.Size, "byte"), o.Size)
+		err = transfer.Errorf(transfer.CodeProtocol, "", "drive %s has %s, not %d",
+			d.UUID, transfer.Count(d.Size, "byte"), o.Size)
 	}
 	return d, err
 }
