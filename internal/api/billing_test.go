@@ -25,7 +25,7 @@ func sameAmount(t *testing.T, what string, got decimal.NullDecimal, want string)
 
 // TestUsageTellsZeroFromUnknown: a key may be missing or empty.
 func TestUsageTellsZeroFromUnknown(t *testing.T) {
-	u, err := serving(t, withCRLF(recorded(t, "usage.txt"))).Usage(t.Context())
+	u, err := serving(t, withCRLF(example(t, "usage.txt"))).Usage(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestUsageTellsZeroFromUnknown(t *testing.T) {
 }
 
 func TestPricesAreExact(t *testing.T) {
-	p, err := serving(t, recorded(t, "pricing.txt")).Pricing(t.Context())
+	p, err := serving(t, example(t, "pricing.txt")).Pricing(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestPricesAreExact(t *testing.T) {
 }
 
 func TestTransactionsAreExact(t *testing.T) {
-	list, err := serving(t, recorded(t, "transactions.txt")).Transactions(t.Context())
+	list, err := serving(t, example(t, "transactions.txt")).Transactions(t.Context())
 	if err != nil || len(list) != 2 {
 		t.Fatalf("got %d transactions, %v; want 2", len(list), err)
 	}
@@ -106,7 +106,7 @@ func TestMoneyIsExactAndBounded(t *testing.T) {
 }
 
 func TestSubscriptionsMayHaveNoUUID(t *testing.T) {
-	text := recorded(t, "subscriptions.txt")
+	text := example(t, "subscriptions.txt")
 	list, err := serving(t, text).Subscriptions(t.Context())
 	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	objects := Decode(text)
@@ -135,7 +135,7 @@ func TestDatesOfSubscriptionsHaveTwoNames(t *testing.T) {
 }
 
 func TestProfileHasNoSecret(t *testing.T) {
-	p, err := serving(t, recorded(t, "profile.txt")).Profile(t.Context())
+	p, err := serving(t, example(t, "profile.txt")).Profile(t.Context())
 	if err != nil || p.ID() != "4f21c9b7-0b2e-4d6e-8c9b-5b1a8f3f9c01" || p.FirstName != "Ada" || p.Type != "regular" {
 		t.Errorf("got %+v, %v; want Ada's profile", p, err)
 	}

@@ -11,13 +11,13 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// addRecorded adds all recorded responses to a corpus, with both ends of line.
-func addRecorded(f *testing.F) {
+// addExamples adds all example responses to a corpus, with both ends of line.
+func addExamples(f *testing.F) {
 	for _, name := range []string{
 		"servers.txt", "resources.txt", "profile.txt", "usage.txt", "pricing.txt", "transactions.txt",
 		"subscriptions.txt",
 	} {
-		text := recorded(f, name)
+		text := example(f, name)
 		f.Add(text)
 		f.Add(withCRLF(text))
 	}
@@ -39,7 +39,7 @@ func parsed[T any](t *testing.T, o Object, parse func(Object) (T, error)) (value
 
 // FuzzServer: a server that can be read can be made again from what was read.
 func FuzzServer(f *testing.F) {
-	addRecorded(f)
+	addExamples(f)
 	f.Add([]byte("server " + uuid + "\nname x\ncpu 1\nmem 1\nsmp 0\nide:0:0 " + uuid +
 		"\nide:0:0:media cdrom\nvnc:tls on"))
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -73,7 +73,7 @@ func FuzzServer(f *testing.F) {
 
 // FuzzAccount: no text makes the other parsers panic, or return an identifier that no call accepts.
 func FuzzAccount(f *testing.F) {
-	addRecorded(f)
+	addExamples(f)
 	f.Add([]byte("msft_\x1b[31mred 1x\n")) // a key may come from the endpoint
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, o := range Decode(text) {

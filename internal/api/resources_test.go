@@ -11,7 +11,7 @@ import (
 // TestResourcesAreReadInEveryForm: VLANs and addresses in one response, with either end of line.
 func TestResourcesAreReadInEveryForm(t *testing.T) {
 	const owner = "4f21c9b7-0b2e-4d6e-8c9b-5b1a8f3f9c01"
-	text := recorded(t, "resources.txt")
+	text := example(t, "resources.txt")
 	for name, text := range map[string][]byte{"LF": text, "CRLF": withCRLF(text)} {
 		objects := Decode(text)
 		want := Resources{
@@ -51,7 +51,7 @@ func TestUnknownAddressIsNotFound(t *testing.T) {
 	c := refusing(t, 400, "resource_exception:Missing resource\n")
 	expect(t, c.DestroyIP(t.Context(), "203.0.113.7"), transfer.CodeNotFound, "resources ip list")
 	expect(t, c.DestroyIP(t.Context(), "../.."), transfer.CodeInvalid, "is not an IP address")
-	_, err := serving(t, recorded(t, "resources.txt")).VLANs(t.Context()) // which also has addresses
+	_, err := serving(t, example(t, "resources.txt")).VLANs(t.Context()) // which also has addresses
 	expect(t, err, transfer.CodeProtocol)
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// recorded is a response as the live service sent it: in the order of a hash, with empty values.
-func recorded(t testing.TB, name string) []byte {
+// example is a response in the form of the live service: in the order of a hash, with empty values.
+func example(t testing.TB, name string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
@@ -34,7 +34,7 @@ func withCRLF(text []byte) []byte { return []byte(strings.ReplaceAll(string(text
 // either end of line.
 func TestServersAreReadInEveryForm(t *testing.T) {
 	const owner = "4f21c9b7-0b2e-4d6e-8c9b-5b1a8f3f9c01"
-	text := recorded(t, "servers.txt")
+	text := example(t, "servers.txt")
 	for name, text := range map[string][]byte{"LF": text, "CRLF": withCRLF(text)} {
 		servers, err := serving(t, text).Servers(t.Context())
 		if err != nil || len(servers) != 3 {
