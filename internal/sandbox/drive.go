@@ -106,9 +106,9 @@ func (d *drive) description() object {
 func (d *drive) usable() error {
 	switch {
 	case d.gone:
-		return notFound(http.StatusNotFound, d.id)
+		return notFound(http.StatusNotFound, kindDrive, d.id)
 	case d.status == statusCopying:
-		return busy(d.id, "it is being imaged")
+		return busy(kindDrive, d.id, "it is being imaged")
 	case d.status == statusInactive:
 		return inactive(d.id)
 	}
@@ -121,7 +121,7 @@ func (d *drive) changeable() error {
 		return err
 	}
 	if len(d.claims) > 0 {
-		return busy(d.id, "it is being cloned")
+		return busy(kindDrive, d.id, "it is being cloned")
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func (d *drive) open(flag int) (*os.File, error) {
 	f, err := os.OpenFile(d.path, flag, 0) // the name is a UUID, or comes from a listing
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, notFound(http.StatusNotFound, d.id) // destroyed since the request began
+		return nil, notFound(http.StatusNotFound, kindDrive, d.id) // destroyed since the request began
 	case err != nil:
 		return nil, internalError(err)
 	}

@@ -28,7 +28,7 @@ func (s *Server) ownDrive(req *request) (*drive, error) {
 	if d, ok := s.drives.find(id); ok {
 		return d, nil
 	}
-	return nil, notFound(http.StatusNotFound, id)
+	return nil, notFound(http.StatusNotFound, kindDrive, id)
 }
 
 // anyDrive is the drive that the path names: one of the account, or one of the library.
@@ -49,7 +49,7 @@ func (s *Server) infoDrive(_ *request, d *drive) (response, error) { return s.sh
 func (s *Server) show(d *drive) (response, error) {
 	o := d.object(s.account)
 	if o == nil {
-		return response{}, notFound(http.StatusNotFound, d.id)
+		return response{}, notFound(http.StatusNotFound, kindDrive, d.id)
 	}
 	return textResponse(o), nil
 }
@@ -140,7 +140,7 @@ func (s *Server) changeDrive(d *drive, in object) error {
 func (s *Server) resizeAndSave(d *drive, old attributes) error {
 	size := d.attrs.size
 	if size != old.size && len(d.claims) > 0 {
-		return busy(d.id, "it is being cloned")
+		return busy(kindDrive, d.id, "it is being cloned")
 	}
 	if size > old.size {
 		if err := resize(d.path, old.size, size); err != nil {

@@ -47,7 +47,7 @@ func (c *imaging) progress() string {
 func (s *Server) cloneSource(req *request) (*drive, error) {
 	d, err := s.anyDrive(req)
 	if err != nil {
-		return nil, notFound(http.StatusBadRequest, req.parameters["uuid"])
+		return nil, notFound(http.StatusBadRequest, kindDrive, req.parameters["uuid"])
 	}
 	return d, nil
 }
@@ -125,7 +125,7 @@ func (d *drive) claimSource(c *imaging, size int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.gone {
-		return notFound(http.StatusBadRequest, d.id)
+		return notFound(http.StatusBadRequest, kindDrive, d.id)
 	}
 	if err := d.usable(); err != nil {
 		return err

@@ -73,7 +73,7 @@ func (l *library) find(id string, media ...medium) (*drive, error) {
 			return d, nil
 		}
 	}
-	return nil, notFound(http.StatusNotFound, id)
+	return nil, notFound(http.StatusNotFound, kindDrive, id)
 }
 
 // known is a drive that find has found before, if its file is unchanged; it reads no folder.

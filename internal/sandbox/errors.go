@@ -27,16 +27,22 @@ func statusErrorf(status int, key, format string, args ...any) *statusError {
 	return &statusError{status: status, text: "errors:" + key + " " + fmt.Sprintf(format, args...) + "\n"}
 }
 
-// notFound is the response about a drive that does not exist. Clients look for "could not be
+// The kinds of objects, as error texts name them.
+const (
+	kindDrive  = "Drive"
+	kindServer = "Server"
+)
+
+// notFound is the response about an object that does not exist. Clients look for "could not be
 // found".
-func notFound(status int, id string) *statusError {
-	return statusErrorf(status, "system", "Drive %s could not be found.", id)
+func notFound(status int, kind, id string) *statusError {
+	return statusErrorf(status, "system", "%s %s could not be found.", kind, id)
 }
 
-// busy is the response about a drive that cannot be touched now. Clients look for "currently in
-// use".
-func busy(id, why string) *statusError {
-	return statusErrorf(http.StatusConflict, "system", "Drive %s is currently in use: %s.", id, why)
+// busy is the response about an object that cannot be changed or used now. Clients look for
+// "currently in use".
+func busy(kind, id, why string) *statusError {
+	return statusErrorf(http.StatusConflict, "system", "%s %s is currently in use: %s.", kind, id, why)
 }
 
 // inactive is the response about a drive whose imaging was interrupted.

@@ -86,7 +86,7 @@ func (s *Server) injectBefore(req *request) error {
 	switch req.fault.kind {
 	case faultConflict:
 		s.counts.add(faultConflict)
-		return busy(req.parameters["uuid"], "an injected fault")
+		return statusErrorf(http.StatusConflict, "system", "The object is currently in use: an injected fault.")
 	case faultFailure:
 		s.counts.add(faultFailure)
 		return statusErrorf(http.StatusInternalServerError, "system", "An injected fault.")

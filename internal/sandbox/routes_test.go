@@ -121,25 +121,41 @@ var methodRules = map[string]string{
 // arguments, without which it is refused.
 func pathsOf(pattern, id string) []string {
 	pattern = strings.NewReplacer("{uuid}", id, "{offset?}", "0", "{size?}", "1").Replace(pattern)
-	if !strings.Contains(pattern, "{medium:img|cd}") {
+	before, rest, found := strings.Cut(pattern, "{")
+	if !found {
 		return []string{"/" + pattern}
 	}
-	return []string{
-		"/" + strings.Replace(pattern, "{medium:img|cd}", "img", 1),
-		"/" + strings.Replace(pattern, "{medium:img|cd}", "cd", 1),
+	parameter, after, _ := strings.Cut(rest, "}")
+	_, words, _ := strings.Cut(parameter, ":")
+	var paths []string
+	for word := range strings.SplitSeq(words, "|") {
+		paths = append(paths, pathsOf(before+word+after, id)...)
 	}
+	return paths
+}
+
+// rowInput is input that each command of the table takes, which ignores the keys of others. ID
+// stands for the object.
+const rowInput = "name x\nsize 4096"
+
+// newObject makes an object for one request: a new one each time, for destroy. It returns its UUID,
+// or what stands for it in a path.
+func newObject(r *rig, path string) string {
+	if medium, isStandard := strings.CutPrefix(path, "/drives/standard/"); isStandard && strings.Contains(path, "UUID") {
+		medium, _, _ = strings.Cut(medium, "/")
+		return strings.TrimSpace(string(r.get("/drives/standard/" + medium + "/list").body))
+	}
+	return r.create(4096)
 }
 
 // TestCommandsTakeTheMethodsOfTheirRule sends requests to every command of the table.
 func TestCommandsTakeTheMethodsOfTheirRule(t *testing.T) {
 	cfg := testConfig(t)
 	r := serveRig(t, cfg)
-	standard := map[string]string{}
 	for _, medium := range []string{"img", "cd"} {
 		if err := os.WriteFile(filepath.Join(cfg.Dir, "standard", medium, "x"), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		standard[medium] = strings.TrimSpace(string(r.get("/drives/standard/" + medium + "/list").body))
 	}
 	rules := maps.Clone(methodRules)
 	for _, row := range r.s.commands() {
@@ -150,13 +166,10 @@ func TestCommandsTakeTheMethodsOfTheirRule(t *testing.T) {
 		delete(rules, row.pattern)
 		for _, path := range pathsOf(row.pattern, "UUID") {
 			t.Run(path, func(t *testing.T) {
-				id := func() string { // a new one each time, for destroy
-					if medium, isStandard := strings.CutPrefix(path, "/drives/standard/"); isStandard {
-						return standard[strings.Split(medium, "/")[0]]
-					}
-					return r.create(4096)
-				}
-				checkRow(t, r, want, func() string { return strings.Replace(path, "UUID", id(), 1) })
+				checkRow(t, r, want, func() (string, []byte) {
+					id := newObject(r, path)
+					return strings.Replace(path, "UUID", id, 1), []byte(strings.Replace(rowInput, "ID", id, 1))
+				})
 			})
 		}
 	}
@@ -165,13 +178,13 @@ func TestCommandsTakeTheMethodsOfTheirRule(t *testing.T) {
 	}
 }
 
-func checkRow(t *testing.T, r *rig, allow string, path func() string) {
+func checkRow(t *testing.T, r *rig, allow string, next func() (path string, input []byte)) {
 	t.Helper()
-	const input = "name x\nsize 4096"
 	for _, slashes := range []string{"", "/", "//"} {
 		for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {
-			p := slashes + path()
-			a := r.do(method, p, []byte(input))
+			p, input := next()
+			p = slashes + p
+			a := r.do(method, p, input)
 			if slices.Contains(strings.Split(allow, ", "), method) {
 				if a.status != 200 && a.status != 204 {
 					t.Errorf("%s %s: got %d %q, want success", method, p, a.status, a.body)
@@ -181,14 +194,14 @@ func checkRow(t *testing.T, r *rig, allow string, path func() string) {
 			}
 		}
 	}
-	p := path()
+	p, input := next()
 	unknown := []string{p + "/more", "/x" + p, p + "x/y/z/0/0"}
 	if !strings.HasSuffix(p, "/0") && !strings.HasSuffix(p, "/1") { // ends with a word
 		unknown = append(unknown, p+"x", p+"/", p[:strings.LastIndex(p, "/")+1]+"fly")
 	}
 	for _, p := range unknown {
 		for _, method := range []string{"GET", "POST", "PUT"} {
-			if a := r.do(method, p, []byte(input)); a.status != 404 {
+			if a := r.do(method, p, input); a.status != 404 {
 				t.Errorf("%s %s: got %d %q, want 404", method, p, a.status, a.body)
 			}
 		}
