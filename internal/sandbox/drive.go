@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -34,7 +33,7 @@ type drive struct {
 	attrs   attributes
 	status  status
 	gone    bool     // destroyed; requests that found it before respond with 404
-	claims  []string // of the clones that copy from it
+	claims  []claim  // of the servers that run with it, and of the clones that copy from it
 	imaging *imaging // while it is itself the target
 
 	reads, writes counter
@@ -73,10 +72,12 @@ func (d *drive) object(owner string) object {
 	}
 	switch {
 	case d.imaging != nil:
-		o.add("claimed", d.imaging.claim)
+		o.add("claimed", d.imaging.claim.text)
 		o.add("imaging", d.imaging.progress())
-	case len(d.claims) > 0 && !d.standard:
-		o.add("claimed", strings.Join(d.claims, " "))
+	default:
+		if text := d.claimed(); text != "" {
+			o.add("claimed", text)
+		}
 	}
 	d.attrs.pairs(&o)
 	for _, c := range []struct {
@@ -120,10 +121,7 @@ func (d *drive) changeable() error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	if len(d.claims) > 0 {
-		return busy(kindDrive, d.id, "it is being cloned")
-	}
-	return nil
+	return d.unclaimed()
 }
 
 // writable is the number of bytes that may be written from off on.
@@ -168,6 +166,11 @@ func (d *drive) writeAt(f *os.File, p []byte, off int64) error {
 	if off > d.attrs.size || int64(len(p)) > d.attrs.size-off {
 		return pastEnd(d.attrs.size)
 	}
+	return d.store(f, p, off)
+}
+
+// store stores p at off in the open file f of this drive. The caller holds mu.
+func (d *drive) store(f *os.File, p []byte, off int64) error {
 	d.disk.Lock()
 	defer d.disk.Unlock()
 	if err := writeSparse(f, p, off); err != nil {

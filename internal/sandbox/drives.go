@@ -33,7 +33,11 @@ func (s *Server) ownDrive(req *request) (*drive, error) {
 
 // anyDrive is the drive that the path names: one of the account, or one of the library.
 func (s *Server) anyDrive(req *request) (*drive, error) {
-	id := req.parameters["uuid"]
+	return s.readableDrive(req.parameters["uuid"])
+}
+
+// readableDrive is the drive of a UUID: one of the account, or one of the library.
+func (s *Server) readableDrive(id string) (*drive, error) {
 	if d, ok := s.drives.find(id); ok {
 		return d, nil
 	}
@@ -139,8 +143,13 @@ func (s *Server) changeDrive(d *drive, in object) error {
 // file is never shorter than the size in the description.
 func (s *Server) resizeAndSave(d *drive, old attributes) error {
 	size := d.attrs.size
-	if size != old.size && len(d.claims) > 0 {
-		return busy(kindDrive, d.id, "it is being cloned")
+	if size != old.size {
+		if err := d.unclaimed(); err != nil {
+			return err
+		}
+	}
+	if d.attrs.claim != old.claim && d.claimedBy(byServer) {
+		return busy(kindDrive, d.id, "a server runs with it")
 	}
 	if size > old.size {
 		if err := resize(d.path, old.size, size); err != nil {

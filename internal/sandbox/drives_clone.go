@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -22,7 +21,7 @@ const (
 
 // imaging is the state of a drive that is the target of a clone.
 type imaging struct {
-	claim string // HOST:imaging:UUID of the new drive; source and target show it
+	claim claim // with the UUID of the new drive; source and target show it
 	began time.Time
 	least time.Duration // it stays imaging at least this long
 	total int64         // bytes of the source
@@ -85,42 +84,65 @@ func (s *Server) cloneDrive(req *request, src *drive) (response, error) {
 
 // startClone makes the new drive, starts the copy, and responds with the new drive.
 func (s *Server) startClone(src *drive, a attributes) (response, error) {
-	s.mu.Lock()
-	if s.isClosed() {
-		s.mu.Unlock()
-		return response{}, internalError(errClosed)
+	dst, err := s.newClone(src, a)
+	if err != nil {
+		return response{}, err
 	}
-	s.copies.Add(1)
-	s.mu.Unlock()
+	resp, err := s.show(dst)
+	s.startCopy(pendingCopy{src, dst})
+	return resp, err
+}
 
+// pendingCopy is a clone that is not being copied yet.
+type pendingCopy struct{ src, dst *drive }
+
+// newClone claims src and makes the new drive, which is imaging. startCopy or dropClone must
+// follow.
+func (s *Server) newClone(src *drive, a attributes) (*drive, error) {
+	if err := s.beginTask(); err != nil {
+		return nil, err
+	}
 	id := uuid.NewString()
-	state := &imaging{claim: s.host + ":imaging:" + id, began: time.Now(), least: s.faults.Load().imaging}
+	state := &imaging{claim: s.newClaim(byClone, id), began: time.Now(), least: s.faults.Load().imaging}
 	err := src.claimSource(state, a.size)
 	if err != nil {
-		s.copies.Done()
-		return response{}, err
+		s.tasks.Done()
+		return nil, err
 	}
 	d, err := s.drives.create(id, a, state)
 	if err != nil {
-		src.releaseSource(state.claim)
-		s.copies.Done()
-		return response{}, err
+		src.release(state.claim)
+		s.tasks.Done()
+		return nil, err
 	}
 	if state.least > 0 {
 		s.counts.add(faultImaging)
 	}
-	resp, err := s.show(d)
-	go func() {
-		defer s.copies.Done()
-		err := s.runCopy(src, d, state)
-		src.releaseSource(state.claim) // first, so that a client that sees the clone active can destroy its source
-		s.endImaging(d, err)
-	}()
-	return resp, err
+	return d, nil
 }
 
-// claimSource claims d as the source of a clone of size bytes: until releaseSource it cannot be
-// written, resized or destroyed.
+func (s *Server) startCopy(c pendingCopy) {
+	state := c.dst.imaging
+	go func() {
+		defer s.tasks.Done()
+		err := s.runCopy(c.src, c.dst, state)
+		c.src.release(state.claim) // first, so that a client that sees the clone active can destroy its source
+		s.endImaging(c.dst, err)
+	}()
+}
+
+// dropClone undoes newClone.
+func (s *Server) dropClone(c pendingCopy) {
+	defer s.tasks.Done()
+	c.src.release(c.dst.imaging.claim)
+	c.dst.mu.Lock()
+	c.dst.status, c.dst.imaging = statusInactive, nil
+	c.dst.mu.Unlock()
+	_ = s.drives.destroy(c.dst) // what it leaves is inactive at the next start
+}
+
+// claimSource claims d as the source of a clone of size bytes: until the claim is released it cannot
+// be written, resized or destroyed.
 func (d *drive) claimSource(c *imaging, size int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -133,15 +155,12 @@ func (d *drive) claimSource(c *imaging, size int64) error {
 	if size < d.attrs.size { // it has grown since the input was checked
 		return statusErrorf(http.StatusBadRequest, "size", "is smaller than the drive to clone")
 	}
+	if d.claimedBy(byServer) && !d.shared() {
+		return d.unclaimed()
+	}
 	c.total = d.attrs.size
 	d.claims = append(d.claims, c.claim)
 	return nil
-}
-
-func (d *drive) releaseSource(claim string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.claims = slices.DeleteFunc(d.claims, func(c string) bool { return c == claim })
 }
 
 // runCopy waits for a free slot, copies, and waits until the least time of imaging is over.

@@ -108,7 +108,7 @@ func (ds driveStore) create(id string, a attributes, state *imaging) (*drive, er
 func (ds driveStore) destroy(d *drive) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.changeable(); err != nil && (d.gone || d.status != statusInactive) {
+	if err := d.destroyable(); err != nil {
 		return err
 	}
 	if err := ds.remove(d); err != nil {
@@ -122,4 +122,18 @@ func (ds driveStore) destroy(d *drive) error {
 		return internalError(err)
 	}
 	return nil
+}
+
+// destroyable returns an error if d cannot be destroyed; one that is inactive can. That a server
+// runs with it is a bad request, not a conflict (manual 7.5). The caller holds mu.
+func (d *drive) destroyable() error {
+	if !d.gone && d.status == statusInactive {
+		return nil
+	}
+	if !d.gone && d.claimedBy(byServer) {
+		err := busy(kindDrive, d.id, "a server runs with it")
+		err.status = http.StatusBadRequest
+		return err
+	}
+	return d.changeable()
 }

@@ -12,6 +12,9 @@ var errCut = errors.New("connection cut by an injected fault")
 // errClosed ends requests to a closed server, and clones that Close interrupts.
 var errClosed = errors.New("the server is closed")
 
+// errReleased ends a write of a server to a drive that it no longer claims.
+var errReleased = errors.New("the server no longer claims the drive")
+
 // statusError is a status of the manual's table (manual 5) and the body that goes with it.
 type statusError struct {
 	status int

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +14,7 @@ import (
 type Fault struct {
 	Kind    string        // as in ParseFault
 	Percent float64       // of the requests that the kind may hit, 0 to 100
-	Delay   time.Duration // of latency and imaging
+	Delay   time.Duration // of latency, imaging and shutdown
 	Rate    int64         // of bandwidth, bytes a second
 }
 
@@ -30,6 +31,7 @@ const (
 	faultLatency
 	faultBandwidth
 	faultImaging
+	faultShutdown
 	faultKinds
 
 	noFault faultKind = -1
@@ -38,18 +40,22 @@ const (
 var faultNames = [faultKinds]string{
 	faultConflict: "409", faultTimeout: "504", faultFailure: "500", faultReset: "reset", faultTruncate: "truncate",
 	faultCorruptWrite: "corrupt-write", faultCorruptRead: "corrupt-read",
-	faultLatency: "latency", faultBandwidth: "bandwidth", faultImaging: "imaging",
+	faultLatency: "latency", faultBandwidth: "bandwidth", faultImaging: "imaging", faultShutdown: "shutdown",
 }
+
+// Never is the Delay of the fault shutdown=never.
+const Never time.Duration = math.MaxInt64
 
 // ParseFault reads KIND=VALUE. Kinds with a percentage, such as 409=5% or corrupt-read=0.1%, hit
 // that share of the authenticated requests named here; of several at most one hits a request.
 // profile/info is never hit.
 //
-//	409            read, write, set, clone, destroy: refused as busy before anything happens
-//	500            every /drives command: refused before anything happens
-//	504            every /drives command. Half of the time a write, set or destroy takes effect
-//	               first; a create or clone never does, or a retry would leave a second drive
-//	reset          every /drives command: the connection is reset, before anything happens, or
+//	409            read, write, set, clone, destroy, start, stop, shutdown, and reset of a server:
+//	               refused as busy before anything happens
+//	500            every command on drives and servers: refused before anything happens
+//	504            every command on drives and servers. Half of the time it takes effect first; a
+//	               create or clone never does, or a retry would leave a second object
+//	reset          every command on drives and servers: the connection is reset, before anything happens, or
 //	               half of the time in the middle of the body of a read's response or of a write
 //	truncate       a read's response ends short of its Content-Length; a write stores a part of its
 //	               body, then the connection closes
@@ -58,10 +64,12 @@ var faultNames = [faultKinds]string{
 //
 // The others are always on:
 //
-//	latency=20ms    added to every /drives command
-//	bandwidth=100M  bytes a second of all bodies of /drives commands together, both directions;
+//	latency=20ms    added to every command on drives and servers
+//	bandwidth=100M  bytes a second of the bodies of all these commands together, both directions;
 //	                k, M, G, T as in sizes
 //	imaging=2s      a clone stays imaging at least this long
+//	shutdown=10s    a server stops this long after shutdown, instead of after 3 seconds; with
+//	                shutdown=never it runs on, until it is stopped
 func ParseFault(spec string) (Fault, error) {
 	name, value, ok := strings.Cut(spec, "=")
 	kind := kindOf(name)
@@ -74,7 +82,11 @@ func ParseFault(spec string) (Fault, error) {
 	}
 	var err error
 	switch kind {
-	case faultLatency, faultImaging:
+	case faultLatency, faultImaging, faultShutdown:
+		if kind == faultShutdown && value == "never" {
+			f.Delay = Never
+			break
+		}
 		f.Delay, err = time.ParseDuration(value)
 	case faultBandwidth:
 		short := value // users write MiB, which the protocol does not have
@@ -98,6 +110,8 @@ func exampleOf(kind faultKind) string {
 	switch kind {
 	case faultLatency, faultImaging:
 		return faultNames[kind] + "=20ms"
+	case faultShutdown:
+		return faultNames[kind] + "=10s or " + faultNames[kind] + "=never"
 	case faultBandwidth:
 		return faultNames[kind] + "=100M"
 	}
@@ -121,7 +135,7 @@ func (f Fault) check() error {
 	switch kindOf(f.Kind) {
 	case noFault:
 		return unknownFault(f.Kind)
-	case faultLatency, faultImaging:
+	case faultLatency, faultImaging, faultShutdown:
 		if f.Delay < 0 {
 			return fmt.Errorf("fault %s: a delay cannot be negative", f.Kind)
 		}
@@ -142,13 +156,14 @@ type faultSet struct {
 	percent   [faultKinds]float64
 	latency   time.Duration
 	imaging   time.Duration
+	shutdown  time.Duration
 	bandwidth *bandwidth // nil: no limit
 }
 
 // SetFaults replaces all faults; requests that have begun keep the old ones. If a kind is given
 // twice, the last counts.
 func (s *Server) SetFaults(faults []Fault) error {
-	set := new(faultSet)
+	set := &faultSet{shutdown: shutdownTime}
 	for _, f := range faults {
 		if err := f.check(); err != nil {
 			return err
@@ -158,6 +173,8 @@ func (s *Server) SetFaults(faults []Fault) error {
 			set.latency = f.Delay
 		case faultImaging:
 			set.imaging = f.Delay
+		case faultShutdown:
+			set.shutdown = f.Delay
 		case faultBandwidth:
 			set.bandwidth = newBandwidth(f.Rate)
 		default:
@@ -173,7 +190,8 @@ type faultCounts [faultKinds]atomic.Int64
 func (c *faultCounts) add(kind faultKind) { c[kind].Add(1) }
 
 // FaultCounts is the number of requests that each kind of fault has hit since New, also 0. Clones
-// that were held back count for imaging, requests that were delayed for latency and bandwidth.
+// that were held back count for imaging, requests that were delayed for latency and bandwidth, and
+// shutdowns that take another time than without the fault for shutdown.
 func (s *Server) FaultCounts() map[string]int64 {
 	counts := make(map[string]int64, faultKinds)
 	for kind, name := range faultNames {

@@ -22,7 +22,9 @@ func TestParseFaultReadsAllKinds(t *testing.T) {
 		"reset=0%": {Kind: "reset"}, "504=100%": {Kind: "504", Percent: 100},
 		"latency=20ms":   {Kind: "latency", Delay: 20 * time.Millisecond},
 		"bandwidth=100M": {Kind: "bandwidth", Rate: 100 << 20}, "bandwidth=64KiB": {Kind: "bandwidth", Rate: 64 << 10},
-		"imaging=2s": {Kind: "imaging", Delay: 2 * time.Second},
+		"imaging=2s":  {Kind: "imaging", Delay: 2 * time.Second},
+		"shutdown=1m": {Kind: "shutdown", Delay: time.Minute}, "shutdown=0s": {Kind: "shutdown"},
+		"shutdown=never": {Kind: "shutdown", Delay: Never},
 	} {
 		got, err := ParseFault(spec)
 		if err != nil || got != want {
@@ -33,7 +35,8 @@ func TestParseFaultReadsAllKinds(t *testing.T) {
 		"", "=", "409", "409=", "409=5", "409=-1%", "409=101%", "409=NaN%", "409=x%", "409=%",
 		"latency=5", "latency=-1s", "latency=5%",
 		"bandwidth=0", "bandwidth=-1", "bandwidth=1.5M", "bandwidth=5%",
-		"bandwidth=5iB", "bandwidth=iB", "bandwidth=MiB", "imaging=x",
+		"bandwidth=5iB", "bandwidth=iB", "bandwidth=MiB", "imaging=x", "imaging=never",
+		"shutdown=-1s", "shutdown=", "shutdown=5%", "shutdown=Never",
 	} {
 		if f, err := ParseFault(spec); err == nil {
 			t.Errorf("%q: got %+v, want an error", spec, f)

@@ -140,6 +140,17 @@ func (r *rig) create(size int64) string {
 	return value(o, "drive")
 }
 
+// createServer makes a stopped server; keys are lines of more input, each with its line end.
+func (r *rig) createServer(keys string) string {
+	r.Helper()
+	return value(r.post("/servers/create", "name test\ncpu 1000\nmem 512\n"+keys), "server")
+}
+
+func (r *rig) server(id string) object {
+	r.Helper()
+	return decode(r.get("/servers/" + id + "/info").body)
+}
+
 func (r *rig) info(id string) object {
 	r.Helper()
 	return decode(r.get("/drives/" + id + "/info").body)

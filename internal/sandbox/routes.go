@@ -11,6 +11,7 @@ func (s *Server) commands() []command {
 		writing = change.and(faultTruncate, faultCorruptWrite)
 		reading = cloning.and(faultTruncate, faultCorruptRead)
 	)
+	const servers = "{servers:servers|guests|guest}/"
 	return []command{
 		// Profile (manual 6)
 		{"profile/info", getOrPost, onNone(s.profileInfo), none},
@@ -31,5 +32,22 @@ func (s *Server) commands() []command {
 		{"drives/standard/{medium:img|cd}/list", getOrPost, onNone(s.listStandard), plain},
 		{"drives/standard/{medium:img|cd}/info", getOrPost, onNone(s.infoStandard), plain},
 		{"drives/standard/{medium:img|cd}/{uuid}/info", getOrPost, onObject(s.standardDrive, s.infoDrive), plain},
+
+		// Servers (manual 8)
+		{servers + "list", getOrPost, onNone(s.listServers), plain},
+		{servers + "info", getOrPost, onNone(s.infoServers), plain},
+		{servers + "create", postOnly, onNone(s.createServer), plain},
+		{servers + "create/stopped", postOnly, onNone(s.createStopped), plain},
+		{servers + "start", postOnly, s.onServers(s.startServers), change},
+		{servers + "stop", postOnly, s.onServers(s.stopServers), change},
+		{servers + "destroy", postOnly, s.onServers(s.destroyServers), change},
+		{servers + "{uuid}/info", getOrPost, onObject(s.ownServer, s.infoServer), plain},
+		{servers + "{uuid}/set", postOnly, onObject(s.ownServer, s.setServer), change},
+		{servers + "{uuid}/clone", postOnly, onObject(s.ownServer, s.cloneServer), cloning},
+		{servers + "{uuid}/destroy", getOrPost, onObject(s.ownServer, s.destroyServer), change},
+		{servers + "{uuid}/start", getOrPost, s.onServer(s.startServer), change},
+		{servers + "{uuid}/stop", getOrPost, s.onServer(s.stopServer), change},
+		{servers + "{uuid}/shutdown", getOrPost, s.onServer(s.shutdownServer), change},
+		{servers + "{uuid}/reset", getOrPost, s.onServer(s.resetServer), change},
 	}
 }

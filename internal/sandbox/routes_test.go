@@ -46,6 +46,12 @@ func TestPathsMatchTheirCommands(t *testing.T) {
 		"/drives/standard/" + anyID + "/info": false,
 		"/drives/standard/img/" + anyID:       false,
 		"/servers/---no+such+id---/info":      false,
+		"/servers/list":                       true,
+		"/guests/" + anyID + "/info":          true,
+		"/guest/destroy":                      true,
+		"/servers/create/stopped":             true,
+		"/servers/create/started":             false,
+		"/server/list":                        false,
 	} {
 		if _, _, got := match(routes, path); got != want {
 			t.Errorf("%q: got %v, want %v", path, got, want)
@@ -100,21 +106,36 @@ func FuzzReadPath(f *testing.F) {
 
 // methodRules is the method rule of every command, from the manual and its clients.
 var methodRules = map[string]string{
-	"profile/info":                                "GET, POST",
-	"drives/list":                                 "GET, POST",
-	"drives/info":                                 "GET, POST",
-	"drives/create":                               "POST",
-	"drives/{uuid}/info":                          "GET, POST",
-	"drives/{uuid}/set":                           "POST",
-	"drives/{uuid}/clone":                         "POST",
-	"drives/{uuid}/destroy":                       "GET, POST",
-	"drives/{uuid}/write/{offset?}":               "POST",
-	"drives/{uuid}/read/{offset?}/{size?}":        "GET, POST",
-	"drives/standard/list":                        "GET, POST",
-	"drives/standard/info":                        "GET, POST",
-	"drives/standard/{medium:img|cd}/list":        "GET, POST",
-	"drives/standard/{medium:img|cd}/info":        "GET, POST",
-	"drives/standard/{medium:img|cd}/{uuid}/info": "GET, POST",
+	"profile/info":                                   "GET, POST",
+	"drives/list":                                    "GET, POST",
+	"drives/info":                                    "GET, POST",
+	"drives/create":                                  "POST",
+	"drives/{uuid}/info":                             "GET, POST",
+	"drives/{uuid}/set":                              "POST",
+	"drives/{uuid}/clone":                            "POST",
+	"drives/{uuid}/destroy":                          "GET, POST",
+	"drives/{uuid}/write/{offset?}":                  "POST",
+	"drives/{uuid}/read/{offset?}/{size?}":           "GET, POST",
+	"drives/standard/list":                           "GET, POST",
+	"drives/standard/info":                           "GET, POST",
+	"drives/standard/{medium:img|cd}/list":           "GET, POST",
+	"drives/standard/{medium:img|cd}/info":           "GET, POST",
+	"drives/standard/{medium:img|cd}/{uuid}/info":    "GET, POST",
+	"{servers:servers|guests|guest}/list":            "GET, POST",
+	"{servers:servers|guests|guest}/info":            "GET, POST",
+	"{servers:servers|guests|guest}/create":          "POST",
+	"{servers:servers|guests|guest}/create/stopped":  "POST",
+	"{servers:servers|guests|guest}/start":           "POST",
+	"{servers:servers|guests|guest}/stop":            "POST",
+	"{servers:servers|guests|guest}/destroy":         "POST",
+	"{servers:servers|guests|guest}/{uuid}/info":     "GET, POST",
+	"{servers:servers|guests|guest}/{uuid}/set":      "POST",
+	"{servers:servers|guests|guest}/{uuid}/clone":    "POST",
+	"{servers:servers|guests|guest}/{uuid}/destroy":  "GET, POST",
+	"{servers:servers|guests|guest}/{uuid}/start":    "GET, POST",
+	"{servers:servers|guests|guest}/{uuid}/stop":     "GET, POST",
+	"{servers:servers|guests|guest}/{uuid}/shutdown": "GET, POST",
+	"{servers:servers|guests|guest}/{uuid}/reset":    "GET, POST",
 }
 
 // pathsOf are paths of a pattern: one for each word that a parameter takes. A read has all its
@@ -136,11 +157,19 @@ func pathsOf(pattern, id string) []string {
 
 // rowInput is input that each command of the table takes, which ignores the keys of others. ID
 // stands for the object.
-const rowInput = "name x\nsize 4096"
+const rowInput = "name x\nsize 4096\ncpu 1000\nmem 512\nserver:0 ID"
+
+// isOfServers reports whether a path is that of a command on servers.
+func isOfServers(path string) bool {
+	return strings.HasPrefix(path, "/servers/") || strings.HasPrefix(path, "/guests/") || strings.HasPrefix(path, "/guest/")
+}
 
 // newObject makes an object for one request: a new one each time, for destroy. It returns its UUID,
 // or what stands for it in a path.
 func newObject(r *rig, path string) string {
+	if isOfServers(path) {
+		return r.createServer("")
+	}
 	if medium, isStandard := strings.CutPrefix(path, "/drives/standard/"); isStandard && strings.Contains(path, "UUID") {
 		medium, _, _ = strings.Cut(medium, "/")
 		return strings.TrimSpace(string(r.get("/drives/standard/" + medium + "/list").body))

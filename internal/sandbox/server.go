@@ -28,6 +28,9 @@ type Config struct {
 	Faults []Fault
 	// Seed is that of the random numbers that choose which requests faults hit; 0 picks one.
 	Seed uint64
+	// GuestWrites is how much each server that runs writes to its drives, in bytes a second; 0:
+	// nothing. It overwrites random pages, also what the drives hold.
+	GuestWrites int64
 	// Intercept, if set, gets each authenticated request first; it returns true if it has
 	// responded. It may run the request by Server.Plain with a recorder, and respond with something
 	// else.
@@ -47,13 +50,14 @@ type Server struct {
 	routes   []route
 	drives   driveStore
 	standard *library
+	servers  *serverStore
 	faults   atomic.Pointer[faultSet]
 	chooser  *faultChooser
 	counts   faultCounts
 
-	closing chan struct{} // closed by Close
-	mu      sync.Mutex    // orders the start of a copy against Close
-	copies  sync.WaitGroup
+	closing chan struct{}   // closed by Close
+	mu      sync.Mutex      // orders the start of a task against Close
+	tasks   sync.WaitGroup  // clones that copy, and servers that run
 	slots   chan struct{}   // one for each copy that may run
 	copied  func(id string) // for tests: called when a clone's bytes are copied, before it becomes active
 }
@@ -82,6 +86,9 @@ func New(cfg Config) (*Server, error) {
 	s.user, s.owner = sha256.Sum256([]byte(cfg.User)), sha256.Sum256([]byte(s.account))
 	s.secret = sha256.Sum256([]byte(cfg.Password))
 	s.routes = newRoutes(s.commands())
+	if err := s.resume(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the servers that ran: %w", err), s.Close())
+	}
 	return s, nil
 }
 
@@ -125,12 +132,16 @@ func (s *Server) load() (err error) {
 	if s.drives, err = openDrives(filepath.Join(s.cfg.Dir, "drives")); err != nil {
 		return err
 	}
-	s.standard, err = openLibrary(filepath.Join(s.cfg.Dir, "standard"))
+	if s.standard, err = openLibrary(filepath.Join(s.cfg.Dir, "standard")); err != nil {
+		return err
+	}
+	s.servers, err = openServers(s.cfg.Dir)
 	return err
 }
 
-// Close interrupts clones, whose drives become inactive, and unlocks the data folder. Shut down the
-// HTTP server first: requests after Close get 500. A second Close does nothing.
+// Close interrupts clones, whose drives become inactive, and guests, which run again after the next
+// New, and unlocks the data folder. Shut down the HTTP server first: requests after Close get 500. A
+// second Close does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.isClosed() {
@@ -139,8 +150,19 @@ func (s *Server) Close() error {
 	}
 	close(s.closing)
 	s.mu.Unlock()
-	s.copies.Wait()
+	s.tasks.Wait()
 	return s.lock.Unlock()
+}
+
+// beginTask counts a task that Close waits for, until tasks.Done. After Close it returns an error.
+func (s *Server) beginTask() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isClosed() {
+		return internalError(errClosed)
+	}
+	s.tasks.Add(1)
+	return nil
 }
 
 func (s *Server) isClosed() bool {

@@ -87,7 +87,7 @@ func TestCommandsOfTheManual(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/drives/fly", "/drives/" + id + "/fly", "/drives/" + id[1:] + "/info", "/servers/list", "/",
+		"/drives/fly", "/drives/" + id + "/fly", "/drives/" + id[1:] + "/info", "/machines/list", "/",
 	} {
 		r.want(404, "GET", path, nil)
 		r.want(404, "POST", path, nil)
