@@ -43,12 +43,18 @@ type drive struct {
 	disk sync.Mutex
 }
 
-// counter has the values of the read:* or write:* keys, since the start of the server.
+// counter has the values of the keys NAME:bytes and NAME:requests, since the start of the sandbox.
 type counter struct{ bytes, requests atomic.Int64 }
 
 func (c *counter) count(n int64) {
 	c.bytes.Add(n)
 	c.requests.Add(1)
+}
+
+// pairs adds the keys of c under a name, such as read or ide:0:0:read.
+func (c *counter) pairs(o *object, name string) {
+	o.add(name+":bytes", strconv.FormatInt(c.bytes.Load(), 10))
+	o.add(name+":requests", strconv.FormatInt(c.requests.Load(), 10))
 }
 
 // object is the drive as responses have it, nil if it was destroyed. owner is the UUID of the
@@ -80,13 +86,8 @@ func (d *drive) object(owner string) object {
 		}
 	}
 	d.attrs.pairs(&o)
-	for _, c := range []struct {
-		name string
-		*counter
-	}{{"read", &d.reads}, {"write", &d.writes}} {
-		o.add(c.name+":bytes", strconv.FormatInt(c.bytes.Load(), 10))
-		o.add(c.name+":requests", strconv.FormatInt(c.requests.Load(), 10))
-	}
+	d.reads.pairs(&o, "read")
+	d.writes.pairs(&o, "write")
 	return o
 }
 

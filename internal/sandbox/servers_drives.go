@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 )
 
 // disk is a drive in a device of a server that runs, or ran last.
@@ -93,9 +92,7 @@ func (v *virtualServer) counters(o *object) {
 		if i := slices.IndexFunc(v.disks, func(k *disk) bool { return k.device == device && k.drive.id == id }); i >= 0 {
 			k = v.disks[i]
 		}
-		for name, c := range map[string]*counter{"read": &k.reads, "write": &k.writes} {
-			o.add(device+":"+name+":bytes", strconv.FormatInt(c.bytes.Load(), 10))
-			o.add(device+":"+name+":requests", strconv.FormatInt(c.requests.Load(), 10))
-		}
+		k.reads.pairs(o, device+":read")
+		k.writes.pairs(o, device+":write")
 	}
 }

@@ -120,8 +120,9 @@ func missingServerKeys(in object) (bad object) {
 }
 
 // hardwareChanges is an errors:KEY pair for each key that cannot change from old to changed while
-// the server runs.
+// the server runs. To set what a default is changes nothing.
 func hardwareChanges(old, changed object) (bad object) {
+	old, changed = withDefaults(old), withDefaults(changed)
 	for _, p := range slices.Concat(old, changed) {
 		rule, _ := serverKeyRule(p.key)
 		before, _ := old.get(p.key)
@@ -144,10 +145,14 @@ func withDefaults(keys object) object {
 	add("smp", "1")
 	add("persistent", "true")
 	add("boot", firstDevice(keys))
-	for nic, use := range map[string]string{"nic:0:model": keyDHCP, "nic:1:model": "nic:1:vlan"} {
-		if _, used := keys.get(use); used {
-			add(nic, "e1000")
-		}
+	if _, ok := o.get(keyDHCP); ok {
+		add("nic:0:model", "e1000")
+	}
+	if _, ok := o.get("nic:1:vlan"); ok {
+		add("nic:1:model", "e1000")
+	}
+	if _, ok := o.get("nic:0:model"); ok {
+		add("nic:0:block", "tcp/25") // ports that the cloud blocks
 	}
 	return o
 }
