@@ -19,49 +19,33 @@ import (
 )
 
 func sandboxCommand(stderr io.Writer) *cobra.Command {
-	var listen string
+	var listen, guestWrites string
 	var faults []string
-	var seed uint64
 	cfg := sandbox.Config{}
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Serve an endpoint whose drives are sparse files on this host, for trials and tests",
 		Long: `Serve an endpoint whose drives are sparse files on this host, for trials and tests.
 
+Its servers run no operating system: they hold their drives, have addresses, and obey shutdown after
+3 seconds. With --guest-writes they overwrite random pages of their drives while they run.
+
 --fault makes it fail on purpose: 409=5%, 504=2%, 500=1%, reset=1%, truncate=1%,
 corrupt-write=0.1%, corrupt-read=0.1%, latency=20ms, bandwidth=100M (bytes a second), imaging=2s
-(the shortest time of a clone).`,
+(the shortest time of a clone), shutdown=10s (how long a server takes to obey) or shutdown=never.`,
 		Example: `  transferd sandbox
   transferd sandbox --listen 127.0.0.1:8080 --data ./drives --user me --password secret
-  transferd sandbox --fault 409=5% --fault latency=20ms`,
+  transferd sandbox --fault 409=5% --fault latency=20ms
+  transferd sandbox --guest-writes 1M --fault shutdown=never`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, spec := range faults {
-				f, err := sandbox.ParseFault(spec)
-				if err != nil {
-					return transfer.Errorf(transfer.CodeInvalid,
-						"transferd sandbox --help lists the faults", "--fault: %w", err)
-				}
-				cfg.Faults = append(cfg.Faults, f)
-			}
-			cfg.Seed = seed
-			if cfg.Password == "" {
-				cfg.Password = rand.Text()
-			}
-			log := newLogger(stderr, false)
-			restore, err := logStandard(log)
-			if err != nil {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if cfg.Faults, err = parseFaults(faults); err != nil {
 				return err
 			}
-			defer restore()
-			s, err := startSandbox(cfg, listen, log)
-			if err != nil {
+			if cfg.GuestWrites, err = parseRate(guestWrites); err != nil {
 				return err
 			}
-			fmt.Fprintf(stderr, "sandbox: %s, user %s, password %s, data in %s\n",
-				s.url, cfg.User, cfg.Password, cfg.Dir)
-			<-cmd.Context().Done()
-			return s.close()
+			return serveSandbox(cmd.Context(), cfg, listen, stderr)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7420", "`address` to serve on")
@@ -70,8 +54,54 @@ corrupt-write=0.1%, corrupt-read=0.1%, latency=20ms, bandwidth=100M (bytes a sec
 	cmd.Flags().StringVar(&cfg.Password, "password", "",
 		"`password` of the account (default: a random one, which is printed)")
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "`fault` to inject, such as 409=5% (may be repeated)")
-	cmd.Flags().Uint64Var(&seed, "seed", 0, "`seed` of the random choice of faults, a number (default: a random one)")
+	cmd.Flags().Uint64Var(&cfg.Seed, "seed", 0, "`seed` of the random choice of faults, a number (default: a random one)")
+	cmd.Flags().StringVar(&guestWrites, "guest-writes", "",
+		"`rate` at which each running server writes to its drives, such as 1M, bytes a second (default: 0)")
 	return cmd
+}
+
+func parseFaults(specs []string) (faults []sandbox.Fault, err error) {
+	for _, spec := range specs {
+		f, err := sandbox.ParseFault(spec)
+		if err != nil {
+			return nil, transfer.Errorf(transfer.CodeInvalid, "transferd sandbox --help lists the faults", "--fault: %w", err)
+		}
+		faults = append(faults, f)
+	}
+	return faults, nil
+}
+
+// parseRate reads the value of --guest-writes. An empty value is 0.
+func parseRate(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	rate, err := transfer.ParseSize(text)
+	if err != nil {
+		return 0, transfer.Errorf(transfer.CodeInvalid, "write bytes a second, such as 1M",
+			"--guest-writes: %q is not a rate", text)
+	}
+	return rate, nil
+}
+
+// serveSandbox serves until ctx ends.
+func serveSandbox(ctx context.Context, cfg sandbox.Config, listen string, stderr io.Writer) error {
+	if cfg.Password == "" {
+		cfg.Password = rand.Text()
+	}
+	log := newLogger(stderr, false)
+	restore, err := logStandard(log)
+	if err != nil {
+		return err
+	}
+	defer restore()
+	s, err := startSandbox(cfg, listen, log)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stderr, "sandbox: %s, user %s, password %s, data in %s\n", s.url, cfg.User, cfg.Password, cfg.Dir)
+	<-ctx.Done()
+	return s.close()
 }
 
 // sandboxServer is a sandbox behind an HTTP server.

@@ -1,5 +1,5 @@
-// Package sandbox serves the back-end API 1.0 from files on disk: its drives and, of the profile,
-// what drives need.
+// Package sandbox serves the back-end API 1.0 from files on disk: its drives, its servers and, of
+// the profile, what these need.
 //
 // It is a working endpoint for trials, CI and tests: its drives outlast a restart, standard
 // (library) drives are files that an operator puts into a folder, and faults can be injected at
@@ -12,18 +12,32 @@
 // One table (routes.go) has a row for each command: the pattern of its path, its method rule, its
 // handler, and the faults that may hit it. One dispatcher (router.go) finds the row, checks the
 // method, finds the object that the path names, injects faults and runs the handler. Handlers are
-// in files named after the section of the manual: profile.go, drives.go and drives_*.go. Each kind
+// in files named after the section of the manual: profile.go, drives*.go and servers*.go. Each kind
 // of object has a store (store.go), for which an object is a UUID and ordered attributes. A new
 // section needs a file of handlers, rows in the table, and a store for each kind of object.
 //
+// # Servers and their drives
+//
+// A server runs no operating system. While it runs it claims the drives in its devices: they can be
+// read, and not be written, resized or destroyed. An exclusive drive has one such claim, and cannot
+// be cloned while it has; a shared drive or a CD has any number. To check claims and to make them is
+// one step, because all servers have one lock; it comes before that of a drive.
+//
+// In place of the operating system a guest (servers_guest.go) obeys a shutdown after some seconds,
+// or never, and with Config.GuestWrites writes to the drives, so that a read of them is that of a
+// moving target. It writes nothing after the response to stop: a write needs the claim. Close ends
+// the guests; the next New starts those of the servers that ran, without a pending shutdown and with
+// counters from 0.
+//
 // # The data folder
 //
-//	lock              held while a Server uses the folder
-//	account           the account's and this host's UUID
-//	drives/UUID.drive a drive's description: its attributes, one "key value" a line
-//	drives/UUID.raw   its bytes, sparse
-//	standard/img/*    library images, files of the operator
-//	standard/cd/*     library CDs
+//	lock                held while a Server uses the folder
+//	account             the account's and this host's UUID
+//	drives/UUID.drive   a drive's description: its attributes, one "key value" a line
+//	drives/UUID.raw     its bytes, sparse
+//	servers/UUID.server a server's description: its keys, and if it runs since when, and its address
+//	standard/img/*      library images, files of the operator
+//	standard/cd/*       library CDs
 //
 // A file NAME.info next to a library file may set its text keys (description, os, bits, ...).
 // Descriptions are replaced atomically and synced. The bytes of drives are not synced: they outlast

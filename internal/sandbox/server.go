@@ -62,13 +62,17 @@ type Server struct {
 	copied  func(id string) // for tests: called when a clone's bytes are copied, before it becomes active
 }
 
-// New opens the data folder and loads the drives in it.
+// New opens the data folder, loads the objects in it, and starts the servers that ran when it was
+// closed.
 func New(cfg Config) (*Server, error) {
 	if cfg.User == "" || cfg.Password == "" {
 		return nil, errors.New("a user and a password are required")
 	}
 	if cfg.Dir == "" {
 		return nil, errors.New("a data folder is required")
+	}
+	if cfg.GuestWrites < 0 {
+		return nil, errors.New("the rate of guests' writes must not be negative")
 	}
 	s := &Server{
 		cfg: cfg, chooser: newFaultChooser(cfg.Seed),

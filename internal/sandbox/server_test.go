@@ -53,6 +53,7 @@ func TestNewRefusesAnIncompleteConfig(t *testing.T) {
 		"no folder":   {User: "u", Password: "p"},
 		"no user":     {Dir: t.TempDir(), Password: "p"},
 		"no password": {Dir: t.TempDir(), User: "u"},
+		"writes":      {Dir: t.TempDir(), User: "u", Password: "p", GuestWrites: -1},
 		"bad fault":   {Dir: t.TempDir(), User: "u", Password: "p", Faults: []Fault{{Kind: "fire"}}},
 	} {
 		if s, err := New(cfg); err == nil {

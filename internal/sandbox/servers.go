@@ -107,7 +107,7 @@ func (s *Server) addServer(in object, state string) (response, error) {
 	}
 	if state == serverActive {
 		if err := s.start(v); err != nil {
-			_ = s.servers.remove(v)
+			_ = s.destroy(v) // the first error is the response
 			return response{}, err
 		}
 	}

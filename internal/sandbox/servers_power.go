@@ -77,26 +77,26 @@ func (s *Server) start(v *virtualServer) error {
 	if err != nil {
 		return err
 	}
-	disks, err := s.claimDisks(v)
+	return s.boot(v, func() error {
+		v.started, v.address = time.Now(), address
+		return s.servers.save(v)
+	})
+}
+
+// boot claims the drives of v, runs commit, and starts the guest. After an error v is stopped.
+func (s *Server) boot(v *virtualServer, commit func() error) error {
+	err := s.beginTask()
 	if err != nil {
 		return err
 	}
-	v.started, v.address = time.Now(), address
-	if err := s.servers.save(v); err != nil {
-		err = internalError(err)
-	} else {
-		err = s.boot(v, disks)
+	disks, err := s.claimDisks(v)
+	if err == nil {
+		err = commit()
 	}
 	if err != nil {
 		releaseDisks(disks)
 		v.started, v.address = time.Time{}, ""
-	}
-	return err
-}
-
-// boot starts the guest of v, whose disks are claimed.
-func (s *Server) boot(v *virtualServer, disks []*disk) error {
-	if err := s.beginTask(); err != nil {
+		s.tasks.Done()
 		return err
 	}
 	v.disks, v.guest = disks, newGuest(disks, s.cfg.GuestWrites)
@@ -127,17 +127,10 @@ func (s *Server) resume() error {
 	s.servers.mu.Lock()
 	defer s.servers.mu.Unlock()
 	for _, v := range s.servers.list() {
-		if !v.running() {
+		if !v.running() || s.boot(v, func() error { return nil }) == nil {
 			continue
 		}
-		disks, err := s.claimDisks(v)
-		if err == nil {
-			err = s.boot(v, disks)
-		} else {
-			v.started, v.address = time.Time{}, ""
-			err = s.servers.save(v)
-		}
-		if err != nil {
+		if err := s.servers.save(v); err != nil {
 			return err
 		}
 	}

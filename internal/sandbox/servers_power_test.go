@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -340,4 +341,35 @@ func TestServerWhoseDriveIsLostIsStopped(t *testing.T) {
 	if _, claimed := r.info(other).get("claimed"); claimed {
 		t.Error("got a claim on its other drive, want none")
 	}
+}
+
+// TestServerStaysAsItIsIfItCannotBeSaved: the folder of the servers is missing.
+func TestServerStaysAsItIsIfItCannotBeSaved(t *testing.T) {
+	r := newRig(t)
+	drive := r.create(4096)
+	stopped, running := r.createServer("ide:0:0 "+drive+"\nnic:0:dhcp auto\n"), r.createServer("status active\n")
+	before := string(r.get("/servers/info").body)
+	moved := r.s.servers.dir + ".moved"
+	if err := os.Rename(r.s.servers.dir, moved); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []string{
+		stopped + "/start", stopped + "/set", stopped + "/destroy", stopped + "/clone", running + "/stop", "create",
+	} {
+		r.want(500, "POST", "/servers/"+c, []byte(minimal+"status active"))
+	}
+	if after := string(r.get("/servers/info").body); after != before {
+		t.Errorf("got %q, want %q", after, before)
+	}
+	r.write(drive, 0, []byte("x")) // neither claimed nor cloned
+	if got := string(r.get("/drives/list").body); got != drive+"\n" {
+		t.Errorf("got the drives %q, want %s alone", got, drive)
+	}
+	r.faults("shutdown=0s")
+	r.want(204, "POST", "/servers/"+running+"/shutdown", nil)
+	if err := os.Rename(moved, r.s.servers.dir); err != nil {
+		t.Fatal(err)
+	}
+	r.want(204, "POST", "/servers/"+running+"/stop", nil)
+	r.want(200, "POST", "/servers/start", []byte("server:0 "+stopped+"\nserver:1 "+running))
 }

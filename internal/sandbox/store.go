@@ -139,7 +139,7 @@ func (s *store[T]) encode(v T) []byte {
 
 // remove removes v, which is durable once the folder is synced. After an error v is unchanged.
 func (s *store[T]) remove(v T) error {
-	if err := os.Remove(s.path(v.stored().id)); err != nil {
+	if err := os.Remove(s.path(v.stored().id)); err != nil { //nolint:gosec // the name is a UUID
 		return err
 	}
 	s.mu.Lock()
