@@ -110,6 +110,50 @@ func TestConflictFaultChangesNothing(t *testing.T) {
 	equal(t, r.read(id, 0, 4), make([]byte, 4))
 }
 
+// TestFaultsHitCommandsOnServers: 409 what changes a server, 500 and 504 every command. A 504 may come
+// after the command, but never after one that makes a server.
+func TestFaultsHitCommandsOnServers(t *testing.T) {
+	r := newRig(t)
+	id := r.createServer("")
+	several := []byte(minimal + "server:0 " + id)
+	changes := []string{
+		id + "/set", id + "/clone", id + "/start", id + "/stop", id + "/shutdown", id + "/reset", id + "/destroy",
+		"start", "stop", "destroy",
+	}
+	others := []string{"list", "info", "create", "create/stopped", id + "/info"}
+	r.faults("409=100%")
+	for _, path := range changes {
+		contains(t, r.want(409, "POST", "/servers/"+path, several).body, "currently in use")
+	}
+	r.get("/servers/info")
+	r.want(404, "POST", "/servers/"+anyID+"/start", nil) // meets none
+	r.checkCounts("409", int64(len(changes)), int64(len(changes)))
+	r.faults("500=100%")
+	for _, path := range append(others, changes...) {
+		r.want(500, "POST", "/servers/"+path, several)
+	}
+	r.faults("504=100%")
+	started := 0
+	for range 20 {
+		r.want(504, "POST", "/servers/create", several)
+		r.want(504, "POST", "/servers/"+id+"/clone", several)
+		r.want(504, "POST", "/servers/"+id+"/start", nil)
+		r.faults()
+		if value(r.server(id), "status") == serverActive {
+			started++
+		}
+		r.want(204, "POST", "/servers/"+id+"/stop", nil)
+		r.faults("504=100%")
+	}
+	r.faults()
+	if started == 0 || started == 20 {
+		t.Errorf("got %d of 20 starts that took effect, want some and not all", started)
+	}
+	if got := string(r.get("/servers/list").body); got != id+"\n" {
+		t.Errorf("got the servers %q, want %s alone", got, id)
+	}
+}
+
 func TestFailureFaultChangesNothing(t *testing.T) {
 	r := newRig(t)
 	id := r.create(4096)

@@ -301,3 +301,56 @@ func TestGuestWithoutWritesLeavesItsDrive(t *testing.T) {
 		equal(t, v.content(drive), make([]byte, 1<<20))
 	})
 }
+
+// TestCloneOfAStandardDriveIsNoClaimOnIt: nothing protects a drive of the library from its clones.
+func TestCloneOfAStandardDriveIsNoClaimOnIt(t *testing.T) {
+	r, gate := newGatedRig(t)
+	if err := os.WriteFile(filepath.Join(r.s.cfg.Dir, "standard", "cd", "x.iso"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cd := strings.TrimSpace(string(r.get("/drives/standard/cd/list").body))
+	clone := value(r.post("/drives/"+cd+"/clone", "name x"), "drive")
+	gate.awaitReached(t)
+	id := r.createServer("ide:0:0 " + cd + "\nstatus active\n")
+	if got, want := value(r.info(cd), "claimed"), r.s.host+":guest:"+id+":ide:0:0"; got != want {
+		t.Errorf("got claimed %q, want %q", got, want)
+	}
+	gate.pass <- struct{}{}
+	r.awaitImaged(clone)
+}
+
+func TestGuestCannotWriteAfterItsClaim(t *testing.T) {
+	r := newRig(t)
+	drive := r.create(4096)
+	v, _ := r.s.servers.find(r.createServer("ide:0:0 " + drive + "\nstatus active\n"))
+	g := v.guest
+	g.writeEach()
+	if n := g.disks[0].writes.bytes.Load(); n != 4096 {
+		t.Errorf("got %d bytes written, want 4096", n)
+	}
+	r.want(204, "POST", "/servers/"+v.id+"/stop", nil)
+	r.write(drive, 0, make([]byte, 4096))
+	g.writeEach()
+	equal(t, r.read(drive, 0, 4096), make([]byte, 4096))
+	if n := g.disks[0].writes.bytes.Load(); n != 4096 {
+		t.Errorf("got %d bytes written after the stop, want 4096", n)
+	}
+}
+
+func TestGuestCatchesUpAtMostOneSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVirtual(t, testConfig(t))
+		defer v.close()
+		id, _ := v.started()
+		server, _ := v.s.servers.find(id)
+		g := newGuest(server.disks, 10*page)
+		g.began = time.Now()
+		time.Sleep(time.Hour)
+		for range 2 {
+			g.writeSome()
+			if g.pages != 10 {
+				t.Errorf("got %d pages, want 10", g.pages)
+			}
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -372,4 +373,47 @@ func TestServerStaysAsItIsIfItCannotBeSaved(t *testing.T) {
 	}
 	r.want(204, "POST", "/servers/"+running+"/stop", nil)
 	r.want(200, "POST", "/servers/start", []byte("server:0 "+stopped+"\nserver:1 "+running))
+}
+
+func TestShutdownOfAnEarlierRunStopsNothing(t *testing.T) {
+	r := newRig(t)
+	v, _ := r.s.servers.find(r.createServer("status active\n"))
+	first := v.guest
+	r.want(204, "POST", "/servers/"+v.id+"/stop", nil)
+	r.post("/servers/"+v.id+"/start", "")
+	if err := r.s.powerOff(v, first); err != nil {
+		t.Fatal(err)
+	}
+	if o := r.server(v.id); value(o, "status") != serverActive {
+		t.Errorf("got %v, want it active", o)
+	}
+}
+
+// TestDestroyedServerIsNotFound also by a request that found it before.
+func TestDestroyedServerIsNotFound(t *testing.T) {
+	r := newRig(t)
+	id := r.createServer("")
+	var late []action
+	for _, c := range []string{"info", "set", "clone", "destroy", "start", "stop", "shutdown", "reset"} {
+		req := newRequest(httptest.NewRecorder(), httptest.NewRequest("POST", "/", strings.NewReader("name x")))
+		var ok bool
+		if req.command, req.parameters, ok = match(r.s.routes, "/servers/"+id+"/"+c); !ok {
+			t.Fatalf("%s: got no command, want one", c)
+		}
+		run, err := req.command.handler(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		late = append(late, run)
+	}
+	r.want(204, "POST", "/servers/"+id+"/destroy", nil)
+	for i, run := range late {
+		var status *statusError
+		if _, err := run(); !errors.As(err, &status) || status.status != 404 {
+			t.Errorf("command %d: got %v, want status 404", i, err)
+		}
+	}
+	if files, err := os.ReadDir(r.s.servers.dir); err != nil || len(files) != 0 {
+		t.Errorf("got the files %v, %v; want none", files, err)
+	}
 }
