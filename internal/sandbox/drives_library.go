@@ -57,13 +57,15 @@ func (req *request) media() []medium {
 	return nil
 }
 
+// openLibrary opens the library in dir. The first time it makes the generated images.
 func openLibrary(dir string) (*library, error) {
 	for _, m := range []medium{mediumImage, mediumCD} {
 		if err := os.MkdirAll(filepath.Join(dir, string(m)), 0o700); err != nil {
 			return nil, err
 		}
 	}
-	return &library{dir: dir, byID: make(map[string]*drive)}, nil
+	l := &library{dir: dir, byID: make(map[string]*drive)}
+	return l, l.makeImages()
 }
 
 // find is the standard drive with a UUID, of the given media or, without media, of both.

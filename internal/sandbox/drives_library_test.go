@@ -4,13 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 )
 
 func TestLibraryDrivesAreFiles(t *testing.T) {
 	cfg := testConfig(t)
 	r := serveRig(t, cfg)
+	removeGenerated(t, cfg.Dir)
 	data := noise(100_001, 1)
 	put := func(path string, p []byte) {
 		t.Helper()
@@ -23,10 +23,7 @@ func TestLibraryDrivesAreFiles(t *testing.T) {
 	put("cd/install.iso", data[:5000])
 	put("cd/.hidden", data)
 	put("cd/empty", nil)
-	list := func(medium string) []string {
-		return strings.Fields(string(r.get("/drives/standard/" + medium + "list").body))
-	}
-	img, cd, all := list("img/"), list("cd/"), list("")
+	img, cd, all := r.standard("img/"), r.standard("cd/"), r.standard("")
 	if len(img) != 1 || len(cd) != 1 || !slices.Equal(all, append(slices.Clone(img), cd...)) {
 		t.Fatalf("got images %v, CDs %v, both %v; want one each, and both", img, cd, all)
 	}

@@ -156,6 +156,12 @@ func (r *rig) info(id string) object {
 	return decode(r.get("/drives/" + id + "/info").body)
 }
 
+// standard lists the standard drives of a medium, which is img/, cd/, or empty for both.
+func (r *rig) standard(medium string) []string {
+	r.Helper()
+	return strings.Fields(string(r.get("/drives/standard/" + medium + "list").body))
+}
+
 func (r *rig) write(id string, off int64, p []byte) {
 	r.Helper()
 	a := r.want(204, "POST", "/drives/"+id+"/write/"+strconv.FormatInt(off, 10), p)

@@ -2,8 +2,6 @@ package sandbox
 
 import (
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -172,20 +170,14 @@ func newObject(r *rig, path string) string {
 	}
 	if medium, isStandard := strings.CutPrefix(path, "/drives/standard/"); isStandard && strings.Contains(path, "UUID") {
 		medium, _, _ = strings.Cut(medium, "/")
-		return strings.TrimSpace(string(r.get("/drives/standard/" + medium + "/list").body))
+		return r.standard(medium + "/")[0]
 	}
 	return r.create(4096)
 }
 
 // TestCommandsTakeTheMethodsOfTheirRule sends requests to every command of the table.
 func TestCommandsTakeTheMethodsOfTheirRule(t *testing.T) {
-	cfg := testConfig(t)
-	r := serveRig(t, cfg)
-	for _, medium := range []string{"img", "cd"} {
-		if err := os.WriteFile(filepath.Join(cfg.Dir, "standard", medium, "x"), []byte("x"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	r := newRig(t)
 	rules := maps.Clone(methodRules)
 	for _, row := range r.s.commands() {
 		want, ok := rules[row.pattern]

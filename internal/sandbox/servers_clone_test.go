@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,10 +9,7 @@ import (
 
 func TestServerCloneHasClonesOfItsDrives(t *testing.T) {
 	r, gate := newGatedRig(t)
-	if err := os.WriteFile(filepath.Join(r.s.cfg.Dir, "standard", "cd", "x.iso"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cd := strings.TrimSpace(string(r.get("/drives/standard/cd/list").body))
+	cd := r.standard("cd/")[0]
 	data := noise(1<<20+1, 1)
 	system, shared := r.create(int64(len(data))), r.create(4096)
 	r.write(system, 0, data)

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,12 +71,8 @@ func TestDriveOfARunningServer(t *testing.T) {
 
 // TestDrivesOfSeveralServers: which drives several running servers can hold.
 func TestDrivesOfSeveralServers(t *testing.T) {
-	cfg := testConfig(t)
-	r := serveRig(t, cfg)
-	if err := os.WriteFile(filepath.Join(cfg.Dir, "standard", "cd", "x.iso"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cd := strings.TrimSpace(string(r.get("/drives/standard/cd/list").body))
+	r := newRig(t)
+	cd := r.standard("cd/")[0]
 	own := value(r.post("/drives/"+cd+"/clone", "name my CD"), "drive")
 	r.awaitImaged(own)
 	shared := value(r.post("/drives/create", "name x\nsize 1\nclaim:type shared"), "drive")
@@ -259,11 +254,7 @@ func TestGuestWritesToItsDisksInTurn(t *testing.T) {
 		cfg.GuestWrites = 1 << 20
 		v := newVirtual(t, cfg)
 		defer v.close()
-		path := filepath.Join(cfg.Dir, "standard", "img", "x")
-		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		standard := value(v.post(200, "/drives/standard/info", ""), "drive")
+		standard := v.post(200, "/drives/standard/img/list", "")[0].key
 		var drives []string
 		keys := "block:5 " + standard + "\n"
 		for i, size := range []string{"1", "4095", "1M", "10000001", "1M"} {
@@ -305,10 +296,7 @@ func TestGuestWithoutWritesLeavesItsDrive(t *testing.T) {
 // TestCloneOfAStandardDriveIsNoClaimOnIt: nothing protects a drive of the library from its clones.
 func TestCloneOfAStandardDriveIsNoClaimOnIt(t *testing.T) {
 	r, gate := newGatedRig(t)
-	if err := os.WriteFile(filepath.Join(r.s.cfg.Dir, "standard", "cd", "x.iso"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cd := strings.TrimSpace(string(r.get("/drives/standard/cd/list").body))
+	cd := r.standard("cd/")[0]
 	clone := value(r.post("/drives/"+cd+"/clone", "name x"), "drive")
 	gate.awaitReached(t)
 	id := r.createServer("ide:0:0 " + cd + "\nstatus active\n")
