@@ -34,6 +34,9 @@ func statusErrorf(status int, key, format string, args ...any) *statusError {
 const (
 	kindDrive  = "Drive"
 	kindServer = "Server"
+	kindVLAN   = "VLAN"
+	kindIP     = "IP address"
+	kindGroup  = "Server group"
 )
 
 // notFound is the response about an object that does not exist. Clients look for "could not be

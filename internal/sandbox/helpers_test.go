@@ -146,6 +146,21 @@ func (r *rig) createServer(keys string) string {
 	return value(r.post("/servers/create", "name test\ncpu 1000\nmem 512\n"+keys), "server")
 }
 
+func (r *rig) createVLAN(name string) string {
+	r.Helper()
+	return value(r.post("/resources/vlan/create", "name "+name), "resource")
+}
+
+func (r *rig) createAddress() string {
+	r.Helper()
+	return value(r.post("/resources/ip/create", ""), "resource")
+}
+
+func (r *rig) createGroup(name string) string {
+	r.Helper()
+	return value(r.post("/servergroups/create", "name "+name), "uuid")
+}
+
 func (r *rig) server(id string) object {
 	r.Helper()
 	return decode(r.get("/servers/" + id + "/info").body)

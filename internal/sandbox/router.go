@@ -15,6 +15,7 @@ type command struct {
 	//
 	//	word         that word
 	//	{uuid}       a UUID, in upper or lower case; the parameter uuid is in lower case
+	//	{ip}         an IPv4 address
 	//	{name:a|b}   one of these words
 	//	{name}       any text, also empty
 	//	{name?}      the same, but it may be missing at the end of a path
@@ -73,7 +74,7 @@ type route struct {
 // element is one element of a pattern.
 type element struct {
 	parameter string   // its name, empty for a word
-	words     []string // that it matches; nil for any text, and for a UUID
+	words     []string // that it matches; nil for any text, a UUID, and an address
 }
 
 func newRoutes(commands []command) []route {
@@ -113,6 +114,8 @@ func (e *element) value(text string) (string, bool) {
 		return text, slices.Contains(e.words, text)
 	case e.parameter == "uuid":
 		return parseUUID(text)
+	case e.parameter == "ip":
+		return parseIPv4(text)
 	}
 	return text, true
 }

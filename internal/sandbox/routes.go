@@ -11,7 +11,10 @@ func (s *Server) commands() []command {
 		writing = change.and(faultTruncate, faultCorruptWrite)
 		reading = cloning.and(faultTruncate, faultCorruptRead)
 	)
-	const servers = "{servers:servers|guests|guest}/"
+	const (
+		servers = "{servers:servers|guests|guest}/"
+		groups  = "{groups:servergroups|servergroupss}/" // the manual spells both
+	)
 	return []command{
 		// Profile (manual 6)
 		{"profile/info", getOrPost, onNone(s.profileInfo), none},
@@ -49,5 +52,32 @@ func (s *Server) commands() []command {
 		{servers + "{uuid}/stop", getOrPost, s.onServer(s.stopServer), change},
 		{servers + "{uuid}/shutdown", getOrPost, s.onServer(s.shutdownServer), change},
 		{servers + "{uuid}/reset", getOrPost, s.onServer(s.resetServer), change},
+
+		// Resources (manual 9)
+		{"resources/list", getOrPost, onNone(s.listResources), plain},
+		{"resources/info", getOrPost, onNone(s.infoResources), plain},
+		{"resources/vlan/list", getOrPost, onNone(s.listVLANs), plain},
+		{"resources/vlan/info", getOrPost, onNone(s.infoVLANs), plain},
+		{"resources/vlan/create", postOnly, onNone(s.createVLAN), plain},
+		{"resources/vlan/{uuid}/info", getOrPost, onLocked(s, s.ownVLAN, s.infoVLAN), plain},
+		{"resources/vlan/{uuid}/set", postOnly, onLockedInput(s, s.ownVLAN, s.setVLAN), change},
+		{"resources/vlan/{uuid}/destroy", getOrPost, onLocked(s, s.ownVLAN, s.destroyVLAN), change},
+		{"resources/ip/list", getOrPost, onNone(s.listAddresses), plain},
+		{"resources/ip/info", getOrPost, onNone(s.infoAddresses), plain},
+		{"resources/ip/create", getOrPost, onNone(s.createAddress), plain},
+		{"resources/ip/{ip}/info", getOrPost, onLocked(s, s.ownAddress, s.infoAddress), plain},
+		{"resources/ip/{ip}/destroy", getOrPost, onLocked(s, s.ownAddress, s.destroyAddress), change},
+		{"resources/{ip}/destroy", getOrPost, onLocked(s, s.ownAddress, s.destroyAddress), change},
+
+		// Server groups (manual 10)
+		{groups + "list", getOrPost, onNone(s.listGroups), plain},
+		{groups + "create", postOnly, onNone(s.createGroup), plain},
+		{groups + "{uuid}/info", getOrPost, onLocked(s, s.ownGroup, s.infoGroup), plain},
+		{groups + "{uuid}/set", postOnly, onLockedInput(s, s.ownGroup, s.setGroup), change},
+		{groups + "{uuid}/destroy", getOrPost, onLocked(s, s.ownGroup, s.destroyGroup), change},
+		{groups + "{uuid}/add", postOnly, onLockedInput(s, s.ownGroup, s.addToGroup), change},
+		{groups + "{uuid}/remove", postOnly, onLockedInput(s, s.ownGroup, s.removeFromGroup), change},
+		{groups + "{uuid}/start", getOrPost, onLocked(s, s.ownGroup, s.startGroup), change},
+		{groups + "{uuid}/stop", getOrPost, onLocked(s, s.ownGroup, s.stopGroup), change},
 	}
 }

@@ -7,7 +7,10 @@ import (
 	"testing"
 )
 
-const anyID = "2e82c87e-61a1-443c-bc81-5c3167df5c11"
+const (
+	anyID = "2e82c87e-61a1-443c-bc81-5c3167df5c11"
+	anyIP = "203.0.113.2"
+)
 
 func TestPathsMatchTheirCommands(t *testing.T) {
 	routes := newRoutes(new(Server).commands())
@@ -50,6 +53,18 @@ func TestPathsMatchTheirCommands(t *testing.T) {
 		"/servers/create/stopped":             true,
 		"/servers/create/started":             false,
 		"/server/list":                        false,
+		"/resources/ip/" + anyIP + "/info":    true,
+		"/resources/" + anyIP + "/destroy":    true,
+		"/resources/" + anyIP + "/info":       false,
+		"/resources/" + anyID + "/destroy":    false,
+		"/resources/ip/" + anyID + "/destroy": false,
+		"/resources/ip/203.0.113.02/destroy":  false,
+		"/resources/ip/203.0.113/destroy":     false,
+		"/resources/ip/::1/destroy":           false,
+		"/resources/vlan/" + anyIP + "/info":  false,
+		"/servergroupss/" + anyID + "/add":    true,
+		"/servergroups/set":                   false,
+		"/servergroup/list":                   false,
 	} {
 		if _, _, got := match(routes, path); got != want {
 			t.Errorf("%q: got %v, want %v", path, got, want)
@@ -104,42 +119,65 @@ func FuzzReadPath(f *testing.F) {
 
 // methodRules is the method rule of every command, from the manual and its clients.
 var methodRules = map[string]string{
-	"profile/info":                                   "GET, POST",
-	"drives/list":                                    "GET, POST",
-	"drives/info":                                    "GET, POST",
-	"drives/create":                                  "POST",
-	"drives/{uuid}/info":                             "GET, POST",
-	"drives/{uuid}/set":                              "POST",
-	"drives/{uuid}/clone":                            "POST",
-	"drives/{uuid}/destroy":                          "GET, POST",
-	"drives/{uuid}/write/{offset?}":                  "POST",
-	"drives/{uuid}/read/{offset?}/{size?}":           "GET, POST",
-	"drives/standard/list":                           "GET, POST",
-	"drives/standard/info":                           "GET, POST",
-	"drives/standard/{medium:img|cd}/list":           "GET, POST",
-	"drives/standard/{medium:img|cd}/info":           "GET, POST",
-	"drives/standard/{medium:img|cd}/{uuid}/info":    "GET, POST",
-	"{servers:servers|guests|guest}/list":            "GET, POST",
-	"{servers:servers|guests|guest}/info":            "GET, POST",
-	"{servers:servers|guests|guest}/create":          "POST",
-	"{servers:servers|guests|guest}/create/stopped":  "POST",
-	"{servers:servers|guests|guest}/start":           "POST",
-	"{servers:servers|guests|guest}/stop":            "POST",
-	"{servers:servers|guests|guest}/destroy":         "POST",
-	"{servers:servers|guests|guest}/{uuid}/info":     "GET, POST",
-	"{servers:servers|guests|guest}/{uuid}/set":      "POST",
-	"{servers:servers|guests|guest}/{uuid}/clone":    "POST",
-	"{servers:servers|guests|guest}/{uuid}/destroy":  "GET, POST",
-	"{servers:servers|guests|guest}/{uuid}/start":    "GET, POST",
-	"{servers:servers|guests|guest}/{uuid}/stop":     "GET, POST",
-	"{servers:servers|guests|guest}/{uuid}/shutdown": "GET, POST",
-	"{servers:servers|guests|guest}/{uuid}/reset":    "GET, POST",
+	"profile/info":                                       "GET, POST",
+	"drives/list":                                        "GET, POST",
+	"drives/info":                                        "GET, POST",
+	"drives/create":                                      "POST",
+	"drives/{uuid}/info":                                 "GET, POST",
+	"drives/{uuid}/set":                                  "POST",
+	"drives/{uuid}/clone":                                "POST",
+	"drives/{uuid}/destroy":                              "GET, POST",
+	"drives/{uuid}/write/{offset?}":                      "POST",
+	"drives/{uuid}/read/{offset?}/{size?}":               "GET, POST",
+	"drives/standard/list":                               "GET, POST",
+	"drives/standard/info":                               "GET, POST",
+	"drives/standard/{medium:img|cd}/list":               "GET, POST",
+	"drives/standard/{medium:img|cd}/info":               "GET, POST",
+	"drives/standard/{medium:img|cd}/{uuid}/info":        "GET, POST",
+	"{servers:servers|guests|guest}/list":                "GET, POST",
+	"{servers:servers|guests|guest}/info":                "GET, POST",
+	"{servers:servers|guests|guest}/create":              "POST",
+	"{servers:servers|guests|guest}/create/stopped":      "POST",
+	"{servers:servers|guests|guest}/start":               "POST",
+	"{servers:servers|guests|guest}/stop":                "POST",
+	"{servers:servers|guests|guest}/destroy":             "POST",
+	"{servers:servers|guests|guest}/{uuid}/info":         "GET, POST",
+	"{servers:servers|guests|guest}/{uuid}/set":          "POST",
+	"{servers:servers|guests|guest}/{uuid}/clone":        "POST",
+	"{servers:servers|guests|guest}/{uuid}/destroy":      "GET, POST",
+	"{servers:servers|guests|guest}/{uuid}/start":        "GET, POST",
+	"{servers:servers|guests|guest}/{uuid}/stop":         "GET, POST",
+	"{servers:servers|guests|guest}/{uuid}/shutdown":     "GET, POST",
+	"{servers:servers|guests|guest}/{uuid}/reset":        "GET, POST",
+	"resources/list":                                     "GET, POST",
+	"resources/info":                                     "GET, POST",
+	"resources/vlan/list":                                "GET, POST",
+	"resources/vlan/info":                                "GET, POST",
+	"resources/vlan/create":                              "POST",
+	"resources/vlan/{uuid}/info":                         "GET, POST",
+	"resources/vlan/{uuid}/set":                          "POST",
+	"resources/vlan/{uuid}/destroy":                      "GET, POST",
+	"resources/ip/list":                                  "GET, POST",
+	"resources/ip/info":                                  "GET, POST",
+	"resources/ip/create":                                "GET, POST",
+	"resources/ip/{ip}/info":                             "GET, POST",
+	"resources/ip/{ip}/destroy":                          "GET, POST",
+	"resources/{ip}/destroy":                             "GET, POST",
+	"{groups:servergroups|servergroupss}/list":           "GET, POST",
+	"{groups:servergroups|servergroupss}/create":         "POST",
+	"{groups:servergroups|servergroupss}/{uuid}/info":    "GET, POST",
+	"{groups:servergroups|servergroupss}/{uuid}/set":     "POST",
+	"{groups:servergroups|servergroupss}/{uuid}/destroy": "GET, POST",
+	"{groups:servergroups|servergroupss}/{uuid}/add":     "POST",
+	"{groups:servergroups|servergroupss}/{uuid}/remove":  "POST",
+	"{groups:servergroups|servergroupss}/{uuid}/start":   "GET, POST",
+	"{groups:servergroups|servergroupss}/{uuid}/stop":    "GET, POST",
 }
 
 // pathsOf are paths of a pattern: one for each word that a parameter takes. A read has all its
 // arguments, without which it is refused.
-func pathsOf(pattern, id string) []string {
-	pattern = strings.NewReplacer("{uuid}", id, "{offset?}", "0", "{size?}", "1").Replace(pattern)
+func pathsOf(pattern, id, ip string) []string {
+	pattern = strings.NewReplacer("{uuid}", id, "{ip}", ip, "{offset?}", "0", "{size?}", "1").Replace(pattern)
 	before, rest, found := strings.Cut(pattern, "{")
 	if !found {
 		return []string{"/" + pattern}
@@ -148,13 +186,13 @@ func pathsOf(pattern, id string) []string {
 	_, words, _ := strings.Cut(parameter, ":")
 	var paths []string
 	for word := range strings.SplitSeq(words, "|") {
-		paths = append(paths, pathsOf(before+word+after, id)...)
+		paths = append(paths, pathsOf(before+word+after, id, ip)...)
 	}
 	return paths
 }
 
 // rowInput is input that each command of the table takes, which ignores the keys of others. ID
-// stands for the object.
+// stands for the object, and for a command on groups for a server.
 const rowInput = "name x\nsize 4096\ncpu 1000\nmem 512\nserver:0 ID"
 
 // isOfServers reports whether a path is that of a command on servers.
@@ -172,7 +210,25 @@ func newObject(r *rig, path string) string {
 		medium, _, _ = strings.Cut(medium, "/")
 		return r.standard(medium + "/")[0]
 	}
+	switch {
+	case strings.Contains(path, "/vlan/"):
+		return r.createVLAN("x")
+	case strings.HasPrefix(path, "/resources/"):
+		return r.createAddress()
+	case isOfGroups(path):
+		return r.createGroup("x")
+	}
 	return r.create(4096)
+}
+
+func isOfGroups(path string) bool { return strings.HasPrefix(path, "/servergroups") }
+
+// newInput is rowInput for an object, with a server of its own for a command on groups.
+func newInput(r *rig, path, id string) []byte {
+	if isOfGroups(path) {
+		id = r.createServer("")
+	}
+	return []byte(strings.Replace(rowInput, "ID", id, 1))
 }
 
 // TestCommandsTakeTheMethodsOfTheirRule sends requests to every command of the table.
@@ -185,11 +241,11 @@ func TestCommandsTakeTheMethodsOfTheirRule(t *testing.T) {
 			t.Errorf("%s: got no method rule in this test, want one", row.pattern)
 		}
 		delete(rules, row.pattern)
-		for _, path := range pathsOf(row.pattern, "UUID") {
+		for _, path := range pathsOf(row.pattern, "UUID", "UUID") {
 			t.Run(path, func(t *testing.T) {
 				checkRow(t, r, want, func() (string, []byte) {
 					id := newObject(r, path)
-					return strings.Replace(path, "UUID", id, 1), []byte(strings.Replace(rowInput, "ID", id, 1))
+					return strings.Replace(path, "UUID", id, 1), newInput(r, path, id)
 				})
 			})
 		}
@@ -233,7 +289,7 @@ func checkRow(t *testing.T, r *rig, allow string, next func() (path string, inpu
 func TestRowsDoNotOverlap(t *testing.T) {
 	routes := newRoutes(new(Server).commands())
 	for _, r := range routes {
-		for _, path := range pathsOf(r.pattern, anyID) {
+		for _, path := range pathsOf(r.pattern, anyID, anyIP) {
 			for i := range routes {
 				_, ok := routes[i].match(strings.Split(path[1:], "/"))
 				if same := routes[i].pattern == r.pattern; ok != same {

@@ -46,14 +46,17 @@ type Server struct {
 	owner   [sha256.Size]byte
 	secret  [sha256.Size]byte
 
-	lock     *flock.Flock
-	routes   []route
-	drives   driveStore
-	standard *library
-	servers  *serverStore
-	faults   atomic.Pointer[faultSet]
-	chooser  *faultChooser
-	counts   faultCounts
+	lock      *flock.Flock
+	routes    []route
+	drives    driveStore
+	standard  *library
+	servers   *serverStore
+	vlans     *store[*vlan]
+	addresses *store[*staticIP]
+	groups    *store[*serverGroup]
+	faults    atomic.Pointer[faultSet]
+	chooser   *faultChooser
+	counts    faultCounts
 
 	closing chan struct{}   // closed by Close
 	mu      sync.Mutex      // orders the start of a task against Close
@@ -139,7 +142,16 @@ func (s *Server) load() (err error) {
 	if s.standard, err = openLibrary(filepath.Join(s.cfg.Dir, "standard")); err != nil {
 		return err
 	}
-	s.servers, err = openServers(s.cfg.Dir)
+	if s.servers, err = openServers(s.cfg.Dir); err != nil {
+		return err
+	}
+	if s.vlans, err = openVLANs(s.cfg.Dir); err != nil {
+		return err
+	}
+	if s.addresses, err = openAddresses(s.cfg.Dir); err != nil {
+		return err
+	}
+	s.groups, err = openServerGroups(s.cfg.Dir)
 	return err
 }
 

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"math"
 	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ const (
 	maxVNCPassword = 8
 
 	keyDHCP     = "nic:0:dhcp"
+	keyVLAN     = "nic:1:vlan"
 	keyVNC      = "vnc:ip"
 	keyPassword = "vnc:password"
 	addressAuto = "auto"
@@ -52,7 +52,7 @@ var serverKeyRules = map[string]keyRule{
 	"nic:0:model": {check: oneOf("e1000", "rtl8139", "virtio")},
 	keyDHCP:       {check: addressOrAuto},
 	"nic:1:model": {check: oneOf("e1000", "rtl8139", "virtio")},
-	"nic:1:vlan":  {check: anyUUID},
+	keyVLAN:       {check: anyUUID},
 	"nic:1:mac":   {check: macAddress},
 	keyVNC:        {check: addressOrAuto},
 	keyPassword:   {check: vncPassword, live: true},
@@ -148,7 +148,7 @@ func withDefaults(keys object) object {
 	if _, ok := o.get(keyDHCP); ok {
 		add("nic:0:model", "e1000")
 	}
-	if _, ok := o.get("nic:1:vlan"); ok {
+	if _, ok := o.get(keyVLAN); ok {
 		add("nic:1:model", "e1000")
 	}
 	if _, ok := o.get("nic:0:model"); ok {
@@ -219,11 +219,11 @@ func addressOrAuto(value string) (stored, why string) {
 	if value == addressAuto {
 		return value, ""
 	}
-	address, err := netip.ParseAddr(value)
-	if err != nil || !address.Is4() {
+	address, ok := parseIPv4(value)
+	if !ok {
 		return "", "must be auto or an IPv4 address"
 	}
-	return address.String(), ""
+	return address, ""
 }
 
 func macAddress(value string) (stored, why string) {

@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// serverPrefix begins the keys of an input that name servers.
+const serverPrefix = "server:"
+
 // onServers is the handler of a command on the servers that its input names, in "server:N UUID"
 // lines. The command gets them, each once, under the lock of the servers; the response has the
 // UUIDs of those that it changed. It runs only if all exist (manual 8.5, 8.13, 8.14).
@@ -33,7 +36,7 @@ func (s *Server) onServers(command func([]*virtualServer) (changed []*virtualSer
 func (s *Server) namedServers(in object) (named []*virtualServer, err error) {
 	var bad object
 	for _, p := range in {
-		if !strings.HasPrefix(p.key, "server:") {
+		if !strings.HasPrefix(p.key, serverPrefix) {
 			continue
 		}
 		id, _ := parseUUID(p.value)

@@ -20,7 +20,7 @@ const keySerial = "sandbox:serial"
 
 // entry is the part of an object that its store owns. A kind of object embeds it.
 type entry struct {
-	id     string // UUID
+	id     string // UUID, or the address of a static IP
 	serial int64  // number in the order of creation
 }
 
@@ -35,7 +35,7 @@ type entity interface {
 }
 
 // store has the objects of one kind, in memory and in a folder, which outlasts the process. An
-// object is the file UUID.KIND there, which is replaced atomically and synced. It is safe for
+// object is the file ID.KIND there, which is replaced atomically and synced. It is safe for
 // concurrent use.
 type store[T entity] struct {
 	dir  string
@@ -48,7 +48,7 @@ type store[T entity] struct {
 }
 
 // openStore reads the objects of a kind from dir, which it creates if it is missing.
-// fromDescription makes an object of its UUID and its description, which may have other keys, too.
+// fromDescription makes an object of its id and its description, which may have other keys, too.
 // openStore removes the temporary files of an interrupted save. If it cannot read a file, the error
 // names the object, and the folder is unchanged.
 func openStore[T entity](dir, kind string, fromDescription func(id string, o object) (T, error)) (*store[T], error) {
@@ -83,11 +83,15 @@ func openStore[T entity](dir, kind string, fromDescription func(id string, o obj
 	return s, fsx.RemoveTemporary(dir)
 }
 
-// idOf is the UUID of the object that a file of that name describes.
+// idOf is the id of the object that a file of that name describes.
 func (s *store[T]) idOf(name string) (string, bool) {
 	stem, isOurs := strings.CutSuffix(name, "."+s.kind)
-	id, ok := parseUUID(stem)
-	return id, isOurs && ok && id == stem // lower case
+	for _, parse := range []func(string) (string, bool){parseUUID, parseIPv4} {
+		if id, ok := parse(stem); ok {
+			return id, isOurs && id == stem // lower case
+		}
+	}
+	return "", false
 }
 
 func (s *store[T]) path(id string) string { return filepath.Join(s.dir, id+"."+s.kind) }
@@ -113,7 +117,7 @@ func (s *store[T]) load(id string, fromDescription func(string, object) (T, erro
 	return v, nil
 }
 
-// add adds v as the newest object, under a UUID that is not in use. After an error it is not added.
+// add adds v as the newest object, under an id that is not in use. After an error it is not added.
 func (s *store[T]) add(id string, v T) error {
 	s.mu.Lock()
 	s.serial++
@@ -129,7 +133,7 @@ func (s *store[T]) add(id string, v T) error {
 // save writes v to the folder. Nothing else may change v meanwhile.
 func (s *store[T]) save(v T) error { return replaceFile(s.path(v.stored().id), s.encode(v)) }
 
-// encode is the content of the object's file: KIND UUID, the description, the serial number.
+// encode is the content of the object's file: KIND ID, the description, the serial number.
 func (s *store[T]) encode(v T) []byte {
 	e := v.stored()
 	o := append(object{{s.kind, e.id}}, v.description()...)
@@ -149,7 +153,7 @@ func (s *store[T]) remove(v T) error {
 	return nil
 }
 
-// find is the object with that UUID, false if there is none.
+// find is the object with that id, false if there is none.
 func (s *store[T]) find(id string) (T, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
