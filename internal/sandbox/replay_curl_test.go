@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -42,7 +43,8 @@ func TestReplayUpload(t *testing.T) {
 			status: ok200, want: replayedDrive("disk.img", "4195304", exclusive), save: "DRIVE=drive",
 		},
 		{
-			head: curl("POST", "/drives/$DRIVE/write/0", octets, "Content-Encoding: gzip"), body: string(gzipped(t, first)),
+			head:   curl("POST", "/drives/$DRIVE/write/0", octets, "Content-Encoding: gzip"),
+			body:   string(gzipped(t, first)),
 			status: noContent04,
 		},
 		{
@@ -55,7 +57,7 @@ func TestReplayUpload(t *testing.T) {
 		},
 		{ // a file that has grown
 			head: curl("POST", "/drives/$DRIVE/write/4194305", octets, "Content-Encoding: gzip"),
-			body: string(gzipped(t, second)), status: bad400, want: "errors:system *\n",
+			body: string(gzipped(t, second)), status: bad400, want: refused,
 		},
 	})
 	equal(t, r.read(r.values["$DRIVE"], 0, 4195304), slices.Concat(first, second))
@@ -81,10 +83,11 @@ func TestReplayDownload(t *testing.T) {
 	data := strings.Repeat("drive", 1<<20)[:4<<20+5]
 	r.write(id, 0, []byte(data))
 	r.run(false, []replay{
-		{head: curl("GET", "/drives/$DRIVE/info", ""), status: ok200, want: replayedDrive("test", "4194309", exclusive)},
+		{head: curl("GET", "/drives/$DRIVE/info", ""),
+			status: ok200, want: replayedDrive("test", "4194309", exclusive)},
 		{head: curl("GET", "/drives/$DRIVE/read/0/4194304", ""), status: ok200, want: data[:4<<20]},
 		{head: curl("GET", "/drives/$DRIVE/read/4194304/5", ""), status: ok200, want: data[4<<20:]},
-		{head: curl("GET", "/drives/"+anyID+"/info", ""), status: notFound404, want: "errors:system *could not be found.\n"},
+		{head: curl("GET", "/drives/"+anyID+"/info", ""), status: notFound404, want: missing},
 	})
 }
 
@@ -95,17 +98,40 @@ func TestReplayTool(t *testing.T) {
 	r.run(false, []replay{
 		{head: curl("POST", "/drives/list", form), status: ok200},
 		{head: curl("POST", "/drives/info", form), status: ok200},
+		{head: curl("POST", "/profile/info", form), status: ok200, want: "uuid $USER\nemail *\n**"},
 		{head: curl("POST", "/drives/create", octets), body: "name a b\nsize 8G\navoid x\n", status: ok200,
 			want: replayedDrive("a b", "8589934592", exclusive), save: "DRIVE=drive"},
 		{head: curl("POST", "/drives/list", form), status: ok200, want: "$DRIVE\n"},
 		{head: curl("POST", "/drives/$DRIVE/info", form), status: ok200,
 			want: replayedDrive("a b", "8589934592", exclusive)},
+		{ // -j
+			head:   strings.Replace(curl("POST", "/drives/list", form), "*/*", "application/json", 1),
+			status: ok200, want: "$DRIVE\n",
+		},
 		{head: curl("POST", "/drives/$DRIVE/set", octets), body: "name c\nsize 4M\ntags x:y\n", status: ok200,
 			want: replayedDrive("c", "4194304", "claim:type exclusive\ntags x:y\nencryption:cipher aes-xts-plain\n")},
-		{head: curl("GET", "/drives/$DRIVE/set", ""), status: "HTTP/1.1 405 Method Not Allowed", want: "errors:system *\n"},
+		{head: curl("GET", "/drives/$DRIVE/set", ""), status: "HTTP/1.1 405 Method Not Allowed", want: refused},
 		{head: curl("POST", "/drives/$DRIVE/read/0/4", form), status: ok200, want: "\x00\x00\x00\x00"},
 		{head: curl("POST", "/drives/$DRIVE/destroy", form), status: noContent04},
-		{head: curl("POST", "/drives/$DRIVE/destroy", form), status: notFound404, want: "errors:system *\n"},
+		{head: curl("POST", "/drives/$DRIVE/destroy", form), status: notFound404, want: refused},
+		{head: curl("POST", "/servers/create/stopped", octets),
+			body: "name s\ncpu 500\nmem 256\nsmp auto\nvnc:ip auto\n" +
+				"vnc:password abcdefgh\nnic:0:model e1000\nnic:0:dhcp auto\n", status: ok200,
+			want: "server $SERVER\nuser $USER\nstatus stopped\nname s\n**", save: "SERVER=server"},
+		{head: curl("POST", "/guests/list", form), status: ok200, want: "$SERVER\n"},
+		{head: curl("POST", "/guests/$SERVER/start", form), status: ok200,
+			want: "server $SERVER\nuser $USER\nstatus active\n**"},
+		{head: curl("POST", "/servers/$SERVER/destroy", form), status: conflict409, want: refused},
+		{head: curl("POST", "/servers/$SERVER/reset", form), status: noContent04},
+		{head: curl("POST", "/servers/stop", octets), body: "server:0 $SERVER\n", status: ok200, want: "$SERVER\n"},
+		{head: curl("POST", "/servergroups/create", octets), body: "name g\n", status: ok200,
+			want: "uuid $GROUP\nname g\n", save: "GROUP=uuid"},
+		{head: curl("POST", "/servergroups/$GROUP/add", octets), body: "server:0 $SERVER\n",
+			status: ok200, want: "$SERVER\n"},
+		{head: curl("POST", "/servergroups/$GROUP/start", form), status: ok200, want: "$SERVER\n"},
+		{head: curl("POST", "/servergroups/$GROUP/stop", form), status: ok200, want: "$SERVER\n"},
+		{head: curl("POST", "/guest/destroy", octets), body: "server:0 $SERVER\n", status: ok200, want: "$SERVER\n"},
+		{head: curl("POST", "/servergroups/$GROUP/destroy", form), status: noContent04},
 		{head: curl("POST", "/resources/vlan/create", octets), body: "name lan\n", status: ok200,
 			want: "resource $VLAN\ntype vlan\nuser $USER\nname lan\n", save: "VLAN=resource"},
 		{head: curl("POST", "/resources/vlan/list", form), status: ok200, want: "vlan $VLAN\n"},
@@ -117,21 +143,73 @@ func TestReplayTool(t *testing.T) {
 	})
 }
 
-// TestReplayBackup replays the backup script of a hoster: each request has a body and a field that
-// the service must ignore, and grep looks for words in the responses.
+// TestReplayBackup replays the backup script of a hoster. Its requests have a Content-Type that is
+// none; those without input have their path as the body, without the line end, which curl strips.
+// grep looks for words in the responses.
 func TestReplayBackup(t *testing.T) {
 	r := newReplayer(t)
-	r.values["$SOURCE"] = r.create(4096)
-	junk := func(path, body string) replay {
-		return replay{head: curl("POST", "/"+path, "header"), body: body, status: ok200}
+	r.values["$SOURCE"], r.values["$LIBRARY"] = r.create(4096), r.standard("img/")[0]
+	get := func(path, want string) replay {
+		lines := []string{
+			"GET /" + path + " HTTP/1.1", "Host: $HOST", "Authorization: Basic $AUTH", "User-Agent: curl/7.88.1",
+			"Accept: */*", "Content-Type: header",
+		}
+		return replay{head: headOf(lines...), status: ok200, want: want}
 	}
-	info := junk("drives/$SOURCE/info", "drives/$SOURCE/info\n")
-	info.want = strings.Replace(replayedDrive("test", "4096", exclusive), "$DRIVE", "$SOURCE", 1)
-	create := junk("drives/create", "name backup\nsize 4096\n")
-	create.want, create.save = replayedDrive("backup", "4096", exclusive), "DRIVE=drive"
-	destroy := junk("drives/$DRIVE/destroy", "drives/$DRIVE/destroy\n")
-	destroy.status = noContent04
-	r.run(false, []replay{info, create, destroy})
+	post := func(path, status, want string) replay {
+		return replay{head: curl("POST", "/"+path, "header"), body: path, status: status, want: want}
+	}
+	r.values["$OLD"] = r.createServer("ide:0:0 " + r.values["$SOURCE"] + "\n")
+	r.run(false, []replay{
+		get("servers/list", "$OLD\n"),
+		get("servers/$OLD/info", "server $OLD\n**\nname test\n**\nide:0:0 $SOURCE\n**"),
+		get("drives/$SOURCE/info", strings.Replace(replayedDrive("test", "4096", exclusive), "$DRIVE", "$SOURCE", 1)),
+		{head: curl("POST", "/drives/create", octets), body: "name web_ohibackup_2012010101\nsize 4096\n",
+			status: ok200, want: replayedDrive("web_ohibackup_2012010101", "4096", exclusive), save: "DRIVE=drive"},
+		post("drives/$DRIVE/image/$LIBRARY/gunzip", notFound404, refused), // of the parent API only
+		get("drives/$DRIVE/info", replayedDrive("web_ohibackup_2012010101", "4096", exclusive)),
+		{head: curl("POST", "/servers/create", octets),
+			body: "name copy\ncpu 500\nmem 256\nide:0:0 $DRIVE\nboot ide:0:0\npersistent true\nvnc auto\n" +
+				"password abcdefgh\nnic:0:dhcp auto\nnic:0:model e1000\nsmp auto\n",
+			status: ok200, want: "server $SERVER\n**\nnic:0:dhcp auto\n**", save: "SERVER=server"},
+		post("servers/$SERVER/shutdown", noContent04, ""),
+		post("servers/$SERVER/destroy", noContent04, ""),
+		post("drives/$DRIVE/destroy", noContent04, ""),
+		{head: curl("POST", "/drives/$SOURCE/destroy", "header"), body: "drives/$SOURCE/destroy\n",
+			status: noContent04},
+	})
+}
+
+// TestReplayRubyUpload replays a user's script in Ruby, whose library is libcurl, too: it uploads one
+// gzip stream to a drive as it is, and shrinks the drive to it.
+func TestReplayRubyUpload(t *testing.T) {
+	r := newReplayer(t)
+	patron := func(method, path string, fields ...string) string {
+		lines := []string{method + " /" + path + " HTTP/1.1", "Host: $HOST", "Authorization: Basic $AUTH",
+			"User-Agent: Patron/Ruby-0.4.18-libcurl/7.21.0"}
+		lines = append(lines, fields...)
+		if method == "POST" {
+			lines = append(lines, "Content-Length: $LENGTH")
+		}
+		return headOf(lines...)
+	}
+	text := []string{"accept: */*", "connection: close", "content-type: text/plain"}
+	zipped := gzipped(t, noise(1500<<10, 1))
+	first, second := zipped[:1<<20], zipped[1<<20:]
+	length := strconv.Itoa(len(zipped))
+	r.run(false, []replay{
+		{head: patron("POST", "drives/create", text...), body: "name x_zip\nsize 2000000\nclaim:type exclusive",
+			status: ok200, want: replayedDrive("x_zip", "2000000", exclusive), save: "DRIVE=drive"},
+		{head: patron("POST", "drives/$DRIVE/write/0", "content-type: application/octet-stream"), body: string(first),
+			status: noContent04},
+		{head: patron("POST", "drives/$DRIVE/write/1048576", "content-type: application/octet-stream"),
+			body:   string(second),
+			status: noContent04},
+		{head: patron("POST", "drives/$DRIVE/set", text...), body: "size " + length,
+			status: ok200, want: replayedDrive("x_zip", length, exclusive)},
+		{head: patron("GET", "drives/$DRIVE/info"), status: ok200, want: replayedDrive("x_zip", length, exclusive)},
+	})
+	equal(t, r.read(r.values["$DRIVE"], 0, int64(len(zipped))), zipped)
 }
 
 // TestReplayExpect replays curl with a body of more than 1 MiB, which it sends after 100 Continue,
@@ -158,6 +236,6 @@ func TestReplayChunked(t *testing.T) {
 	r.run(false, []replay{{
 		head: headOf("POST /drives/$DRIVE/write HTTP/1.1", "Host: $HOST", "Authorization: Basic $AUTH",
 			"User-Agent: curl/7.88.1", "Accept: */*", "Transfer-Encoding: chunked"),
-		body: "3\r\nabc\r\n0\r\n\r\n", status: bad400, want: "errors:system *\n",
+		body: "3\r\nabc\r\n0\r\n\r\n", status: bad400, want: refused,
 	}})
 }

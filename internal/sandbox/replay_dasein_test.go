@@ -21,8 +21,7 @@ func TestReplayDasein(t *testing.T) {
 	r := newReplayer(t)
 	r.values["$IMAGE"] = r.standard("img/")[0]
 	const (
-		begin  = "server $SERVER\nuser $USER\nstatus "
-		absent = "errors:system *\n"
+		begin = "server $SERVER\nuser $USER\nstatus "
 	)
 	server := func(method, command, body, status, want string) replay {
 		return replay{head: dasein(method, "/servers/$SERVER/"+command), body: body, status: status, want: want}
@@ -30,19 +29,20 @@ func TestReplayDasein(t *testing.T) {
 	r.run(false, []replay{
 		// the account
 		{head: dasein("GET", "/profile/info"), status: ok200, want: "uuid $USER\n**"},
-		{head: dasein("GET", "/servers/---no+such+id---/info"), status: notFound404, want: absent},
+		{head: dasein("GET", "/servers/---no+such+id---/info"), status: notFound404, want: refused},
 
 		// volumes
 		{head: dasein("POST", "/drives/create"), body: "name größer\nsize 10485760\nclaim:type exclusive\n",
 			status: ok200, want: replayedDrive("größer", "10485760", exclusive), save: "DRIVE=drive"},
 		{head: dasein("GET", "/drives/info"), status: ok200, want: replayedDrive("größer", "10485760", exclusive)},
-		{head: dasein("GET", "/drives/$DRIVE/info"), status: ok200, want: replayedDrive("größer", "10485760", exclusive)},
-		{head: dasein("GET", "/drives/---no+such+id---/info"), status: notFound404, want: absent},
+		{head: dasein("GET", "/drives/$DRIVE/info"),
+			status: ok200, want: replayedDrive("größer", "10485760", exclusive)},
+		{head: dasein("GET", "/drives/---no+such+id---/info"), status: notFound404, want: refused},
 
 		// images
 		{head: dasein("GET", "/drives/standard/img/info"), status: ok200, want: "drive $IMAGE\n**"},
 		{head: dasein("GET", "/drives/standard/img/$IMAGE/info"), status: ok200, want: "drive $IMAGE\n**type disk\n**"},
-		{head: dasein("GET", "/drives/standard/img/$DRIVE/info"), status: notFound404, want: absent},
+		{head: dasein("GET", "/drives/standard/img/$DRIVE/info"), status: notFound404, want: refused},
 		{head: dasein("POST", "/drives/$IMAGE/clone"), body: "name boot\nsize 4194304\n", status: ok200,
 			want: "drive $BOOT\nname boot\n**", save: "BOOT=drive"},
 	})
@@ -62,7 +62,7 @@ func TestReplayDasein(t *testing.T) {
 			status: ok200, want: begin + "stopped\nname web\n**nic:1:vlan $VLAN\n**", save: "SERVER=server"},
 		server("GET", "start", "", ok200, begin+"active\n**"),
 		{head: dasein("GET", "/servers/info"), status: ok200, want: begin + "active\n**"},
-		{head: dasein("POST", "/resources/vlan/$VLAN/destroy"), status: conflict409, want: "errors:system *currently in use*\n"},
+		{head: dasein("POST", "/resources/vlan/$VLAN/destroy"), status: conflict409, want: inUse},
 		server("GET", "shutdown", "", noContent04, ""),
 		server("GET", "stop", "", noContent04, ""),
 		server("POST", "set", "block:0 $DRIVE\n", ok200, begin+"stopped\n**block:0 $DRIVE\n**"),
@@ -72,7 +72,7 @@ func TestReplayDasein(t *testing.T) {
 		server("POST", "set", "nic:0:dhcp \n", ok200, begin+"stopped\n**"),
 		{head: dasein("GET", "/resources/ip/info"), status: ok200, want: "resource $IP\n**nameserver *\n"},
 		server("GET", "destroy", "", noContent04, ""),
-		server("GET", "info", "", notFound404, "errors:system *could not be found.\n"),
+		server("GET", "info", "", notFound404, missing),
 
 		// the end
 		{head: dasein("GET", "/resources/ip/$IP/destroy"), status: noContent04},

@@ -23,6 +23,7 @@ func TestReplayJcloudsDrives(t *testing.T) {
 	r.values["$IMAGES"], r.values["$CDS"] = lines(images), lines(cds)
 	r.values["$IMAGE"] = images[0]
 	r.run(true, []replay{
+		{head: jclouds("GET", "/profile/info", false), status: ok200, want: "uuid $USER\nemail *\n**type regular\n**"},
 		{head: jclouds("GET", "/drives/standard/list", false), status: ok200, want: "$IMAGES$CDS"},
 		{head: jclouds("GET", "/drives/standard/cd/list", false), status: ok200, want: "$CDS"},
 		{head: jclouds("GET", "/drives/standard/img/list", false), status: ok200, want: "$IMAGES"},
@@ -30,20 +31,21 @@ func TestReplayJcloudsDrives(t *testing.T) {
 		{head: jclouds("GET", "/drives/list", false), status: ok200},
 		{head: jclouds("POST", "/drives/create", true), body: "name foo\nsize 10000\nuse production candy",
 			status: ok200, save: "DRIVE=drive",
-			want: replayedDrive("foo", "10000", "claim:type exclusive\nuse production candy\nencryption:cipher aes-xts-plain\n")},
+			want: replayedDrive("foo", "10000",
+				"claim:type exclusive\nuse production candy\nencryption:cipher aes-xts-plain\n")},
 		{head: jclouds("POST", "/drives/$DRIVE/set", true),
-			body: "name Ubuntu 10.10 Server Edition Linux 64bit Preinstalled System\nsize 8589934592\nclaim:type shared\n" +
-				"tags foo bar baz\nreaders ffffffff-ffff-ffff-ffff-ffffffffffff\nuse tag1 tag2",
+			body: "name Ubuntu 10.10 Server Edition Linux 64bit Preinstalled System\nsize 8589934592\n" +
+				"claim:type shared\ntags foo bar baz\nreaders ffffffff-ffff-ffff-ffff-ffffffffffff\nuse tag1 tag2",
 			status: ok200,
 			want: replayedDrive("Ubuntu 10.10 Server Edition Linux 64bit Preinstalled System", "8589934592",
 				"claim:type shared\nreaders ffffffff-ffff-ffff-ffff-ffffffffffff\ntags foo bar baz\nuse tag1 tag2\n"+
 					"encryption:cipher aes-xts-plain\n")},
 		{head: jclouds("GET", "/drives/list", false), status: ok200, want: "$DRIVE\n"},
 		{head: jclouds("GET", "/drives/$DRIVE/destroy", false), status: noContent04},
-		{head: jclouds("GET", "/drives/$DRIVE/info", false), status: notFound404, want: "errors:system *could not be found.\n"},
-		{head: jclouds("GET", "/drives/uuid/info", false), status: notFound404, want: "errors:system *\n"},
+		{head: jclouds("GET", "/drives/$DRIVE/info", false), status: notFound404, want: missing},
+		{head: jclouds("GET", "/drives/uuid/info", false), status: notFound404, want: refused},
 		{head: jclouds("POST", "/drives/$DRIVE/clone", true), body: "name newname",
-			status: bad400, want: "errors:system *could not be found.\n"},
+			status: bad400, want: missing},
 		{head: jclouds("POST", "/drives/$IMAGE/clone", true), body: "name newname\nsize 1024",
 			status: bad400, want: "name newname\nsize 1024\nerrors:size *\n"},
 		{head: jclouds("POST", "/drives/$IMAGE/clone", true),
@@ -54,7 +56,8 @@ func TestReplayJcloudsDrives(t *testing.T) {
 	r.awaitImaged(r.values["$DRIVE"])
 	r.run(true, []replay{{
 		head: jclouds("GET", "/drives/$DRIVE/info", false), status: ok200,
-		want: "drive $DRIVE\nname newname\nsize 8388608\nstatus active\nuser $USER\ntype disk\nclaim:type exclusive\n**",
+		want: "drive $DRIVE\nname newname\nsize 8388608\nstatus active\nuser $USER\ntype disk\n" +
+			"claim:type exclusive\n**",
 	}})
 }
 
@@ -84,9 +87,9 @@ func TestReplayJcloudsResources(t *testing.T) {
 		{head: jclouds("GET", "/resources/vlan/list", false), status: ok200, want: "vlan $VLAN\n"},
 		{head: jclouds("GET", "/resources/vlan/info", false), status: ok200, want: vlan + "poohbear2\n"},
 		{head: jclouds("GET", "/resources/vlan/$VLAN/destroy", false), status: noContent04},
-		{head: jclouds("GET", "/resources/vlan/$VLAN/info", false), status: notFound404, want: "errors:system *could not be found.\n"},
-		{head: jclouds("GET", "/resources/vlan/$VLAN/destroy", false), status: notFound404, want: "errors:system *could not be found.\n"},
-		{head: jclouds("GET", "/resources/vlan/uuid/destroy", false), status: notFound404, want: "errors:system *\n"},
+		{head: jclouds("GET", "/resources/vlan/$VLAN/info", false), status: notFound404, want: missing},
+		{head: jclouds("GET", "/resources/vlan/$VLAN/destroy", false), status: notFound404, want: missing},
+		{head: jclouds("GET", "/resources/vlan/uuid/destroy", false), status: notFound404, want: refused},
 
 		{head: jclouds("GET", "/resources/ip/list", false), status: ok200},
 		{head: jclouds("GET", "/resources/ip/info", false), status: ok200},
@@ -99,8 +102,8 @@ func TestReplayJcloudsResources(t *testing.T) {
 			want: "resource $FIRST\n" + ip + "\nresource $SECOND\n" + ip},
 		{head: jclouds("GET", "/resources/ip/$FIRST/info", false), status: ok200, want: "resource $FIRST\n" + ip},
 		{head: jclouds("GET", "/resources/ip/$FIRST/destroy", false), status: noContent04},
-		{head: jclouds("GET", "/resources/ip/$FIRST/info", false), status: notFound404, want: "errors:system *could not be found.\n"},
-		{head: jclouds("GET", "/resources/ip/uuid/info", false), status: notFound404, want: "errors:system *\n"},
+		{head: jclouds("GET", "/resources/ip/$FIRST/info", false), status: notFound404, want: missing},
+		{head: jclouds("GET", "/resources/ip/uuid/info", false), status: notFound404, want: refused},
 	})
 }
 
@@ -120,7 +123,7 @@ func TestReplayJcloudsServers(t *testing.T) {
 		rest  = "\ncpu 2000\nsmp auto\nmem 1024\npersistent true\nboot ide:0:0\nide:0:0 $DRIVE\nide:0:0:media disk\n" +
 			"nic:0:model e1000\n"
 		input   = "name TestServer" + rest + "nic:0:dhcp auto\nvnc:ip auto\nvnc:password XXXXXXXX"
-		changed = "name rediculous" + rest + "nic:0:dhcp auto\nvnc:ip auto\nvnc:password XXXXXXXX"
+		changed = "name ridiculous" + rest + "nic:0:dhcp auto\nvnc:ip auto\nvnc:password XXXXXXXX"
 		stopped = begin + "stopped\n" + input + "\n**tx *\n**"
 		active  = begin + "active\nname TestServer" + rest + "nic:0:dhcp 198.51.100.*\nvnc:ip 198.51.100.*\n" +
 			"vnc:password XXXXXXXX\n**started *\n**"
@@ -128,7 +131,8 @@ func TestReplayJcloudsServers(t *testing.T) {
 	r.run(true, []replay{
 		{head: jclouds("GET", "/servers/list", false), status: ok200},
 		{head: jclouds("GET", "/servers/info", false), status: ok200},
-		{head: jclouds("POST", "/servers/create", true), body: input, status: ok200, want: stopped, save: "SERVER=server"},
+		{head: jclouds("POST", "/servers/create", true), body: input,
+			status: ok200, want: stopped, save: "SERVER=server"},
 		command("start", ok200, active),
 		info(ok200, active),
 		{head: jclouds("GET", "/drives/$DRIVE/info", false), status: ok200,
@@ -144,9 +148,9 @@ func TestReplayJcloudsServers(t *testing.T) {
 			status: ok200, want: begin + "stopped\n" + changed + "\n**"},
 		{head: jclouds("GET", "/servers/list", false), status: ok200, want: "$SERVER\n"},
 		{head: jclouds("GET", "/servers/$SERVER/destroy", false), status: noContent04},
-		info(notFound404, "errors:system *could not be found.\n"),
+		info(notFound404, missing),
 		{head: jclouds("GET", "/drives/$DRIVE/destroy", false), status: noContent04},
-		{head: jclouds("GET", "/servers/uuid/info", false), status: notFound404, want: "errors:system *\n"},
+		{head: jclouds("GET", "/servers/uuid/info", false), status: notFound404, want: refused},
 	})
 }
 
@@ -157,18 +161,20 @@ func TestReplayJcloudsStaticIP(t *testing.T) {
 	const keys = "name test\ncpu 1000\nsmp 1\nmem 512\npersistent true\nboot ide:0:0\nide:0:0 $DRIVE\n" +
 		"ide:0:0:media disk\nnic:0:model e1000\nnic:0:dhcp "
 	claimed := func(ip, want string) replay {
-		return replay{head: jclouds("GET", "/resources/ip/"+ip+"/info", false), status: ok200, want: "resource " + ip + want}
+		head := jclouds("GET", "/resources/ip/"+ip+"/info", false)
+		return replay{head: head, status: ok200, want: "resource " + ip + want}
 	}
 	r.run(true, []replay{
 		{head: jclouds("POST", "/servers/create", true), body: keys + "$FIRST\nvnc:ip auto\nvnc:password Il0veVNC",
 			status: ok200, want: "server $SERVER\n**nic:0:dhcp $FIRST\n**", save: "SERVER=server"},
 		claimed("$FIRST", "\n**claimed $SERVER\n"),
 		{head: jclouds("POST", "/servers/$SERVER/stop", false), status: noContent04},
-		{head: jclouds("POST", "/servers/$SERVER/set", true), body: keys + "$SECOND\nvnc:ip auto\nvnc:password Il0veVNC",
+		{head: jclouds("POST", "/servers/$SERVER/set", true),
+			body:   keys + "$SECOND\nvnc:ip auto\nvnc:password Il0veVNC",
 			status: ok200, want: "server $SERVER\n**nic:0:dhcp $SECOND\n**"},
 		claimed("$FIRST", "\n**nameserver *\n"),
 		{head: jclouds("GET", "/resources/ip/$SECOND/destroy", false), status: conflict409,
-			want: "errors:system *currently in use*\n"},
+			want: inUse},
 		{head: jclouds("GET", "/servers/$SERVER/destroy", false), status: noContent04},
 		{head: jclouds("GET", "/drives/$DRIVE/destroy", false), status: noContent04},
 		{head: jclouds("GET", "/resources/ip/$FIRST/destroy", false), status: noContent04},

@@ -29,6 +29,11 @@ const (
 	bad400      = "HTTP/1.1 400 Bad Request"
 	notFound404 = "HTTP/1.1 404 Not Found"
 	conflict409 = "HTTP/1.1 409 Conflict"
+
+	// The bodies of refusals, with the phrases that clients look for.
+	refused = "errors:system *\n"
+	missing = "errors:system *could not be found.\n"
+	inUse   = "errors:system *currently in use*\n"
 )
 
 // replayer sends the requests of a client over TCP.
