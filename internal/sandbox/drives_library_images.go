@@ -32,7 +32,8 @@ func generatedImages() []generatedImage {
 			{"name", "Sandbox Linux 64bit Preinstalled"},
 			{"description", boots + " Stands for a preinstalled Linux."},
 			{"install_notes", `Clone it and boot a server from the clone.\nThere is no user to log in as.`},
-			{"os", "linux"}, {"bits", "64"}, {"drive_type", "preinstalled"}, {"use", "dbserver,webserver,email,general"},
+			{"os", "linux"}, {"bits", "64"}, {"drive_type", "preinstalled"},
+			{"use", "dbserver,webserver,email,general"},
 			{"free", "true"}, {"favourite", "none"}, {"autoexpanding", "false"}, {"url", "https://www.kernel.org/"},
 		}, writeBootableDisk},
 		{mediumImage, "sandbox-windows-64.img", object{

@@ -54,7 +54,8 @@ func TestFirstStartMakesALibrary(t *testing.T) {
 			medium, kind, role = "cd", "cdrom", "installcd"
 		}
 		for key, want := range map[string]string{
-			"drive": all[i], "user": libraryUser, "type": kind, "status": "active", "size": "4194304", "claim:type": "shared",
+			"drive": all[i], "user": libraryUser, "type": kind, "status": "active", "size": "4194304",
+			"claim:type": "shared",
 		} {
 			if got := value(o, key); got != want {
 				t.Errorf("object %d, %s: got %q, want %q", i, key, got, want)
@@ -219,14 +220,16 @@ func TestDeletedStandardDrivesStayDeleted(t *testing.T) {
 func TestFilesOfTheOperatorStay(t *testing.T) {
 	cfg := testConfig(t)
 	paths := generatedPaths(cfg.Dir)
-	if err := os.MkdirAll(filepath.Dir(paths[0]), 0o700); err != nil {
+	dir := filepath.Dir(paths[0])
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(paths[0], []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(filepath.Dir(paths[0]), temporary+"sandbox-windows-64.img"), noise(5<<20, 1), 0o600); err != nil {
-		t.Fatal(err) // an interrupted start
+	unfinished := filepath.Join(dir, temporary+"sandbox-windows-64.img") // of an interrupted start
+	if err := os.WriteFile(unfinished, noise(5<<20, 1), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	r := serveRig(t, cfg)
 	if n := len(r.standard("")); n != len(paths) {
@@ -236,7 +239,9 @@ func TestFilesOfTheOperatorStay(t *testing.T) {
 	if o := r.info(id); value(o, "size") != "4" {
 		t.Errorf("got %v, want the operator's file of 4 bytes", o)
 	}
-	checkDisk(t, r.save(r.standard("img/")[1]))
+	other := r.standard("img/")[1]
+	checkDisk(t, r.save(other))
+	equal(t, r.read(other, 2<<20, 2<<20), make([]byte, 2<<20)) // nothing is left of the unfinished file
 }
 
 // TestReadOnlyLibraryIsServed: a folder whose files cannot be made, even by root, is no error.
