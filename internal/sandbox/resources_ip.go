@@ -62,11 +62,7 @@ func (s *Server) addressObjects() (all []object) {
 
 // ownAddress is the address that the path names.
 func (s *Server) ownAddress(req *request) (*staticIP, error) {
-	id := req.parameters["ip"]
-	if a, ok := s.addresses.find(id); ok {
-		return a, nil
-	}
-	return nil, notFound(http.StatusNotFound, kindIP, id)
+	return named(s.addresses, kindIP, req.parameters["ip"])
 }
 
 // listAddresses handles /resources/ip/list (manual 9.5).

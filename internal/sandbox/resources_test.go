@@ -139,10 +139,10 @@ func TestResourcesOfServersAreInUse(t *testing.T) {
 			{"POST /resources/vlan/$VLAN/destroy", "", 409, "$VLAN is currently in use: server " + server},
 		}
 	}
-	names := strings.NewReplacer("$IP", ip, "$VLAN", vlan, "$SERVER", server, "$OTHER", other)
+	names := strings.NewReplacer("$IP", ip, "$VLAN", vlan, "$SERVER", server, "$OTHER", other, "$USER", r.s.account)
 	r.run(names, busy(server))
 	r.run(names, []step{
-		{"POST /resources/vlan/$VLAN/set", "name y", 200, "resource $VLAN\ntype vlan\nuser " + r.s.account + "\nname y\n"},
+		{"POST /resources/vlan/$VLAN/set", "name y", 200, "resource $VLAN\ntype vlan\nuser $USER\nname y\n"},
 		{"POST /servers/$SERVER/stop", "", 204, ""},
 	})
 	r.run(names, busy(other))
@@ -222,7 +222,8 @@ func TestFaultsHitResources(t *testing.T) {
 	r := newRig(t)
 	vlan, group := r.createVLAN("x"), r.createGroup("x")
 	for spec, status := range map[string]int{
-		"409=100%": http.StatusConflict, "500=100%": http.StatusInternalServerError, "504=100%": http.StatusGatewayTimeout,
+		"409=100%": http.StatusConflict, "500=100%": http.StatusInternalServerError,
+		"504=100%": http.StatusGatewayTimeout,
 	} {
 		r.faults(spec)
 		r.want(status, "POST", "/resources/vlan/"+vlan+"/set", []byte("name y"))

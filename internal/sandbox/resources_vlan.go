@@ -40,11 +40,7 @@ func (s *Server) vlanObjects() (all []object) {
 
 // ownVLAN is the VLAN that the path names.
 func (s *Server) ownVLAN(req *request) (*vlan, error) {
-	id := req.parameters["uuid"]
-	if v, ok := s.vlans.find(id); ok {
-		return v, nil
-	}
-	return nil, notFound(http.StatusNotFound, kindVLAN, id)
+	return named(s.vlans, kindVLAN, req.parameters["uuid"])
 }
 
 // listVLANs handles /resources/vlan/list (manual 9.1).

@@ -89,6 +89,7 @@ func TestParseUUIDTakesOneForm(t *testing.T) {
 func FuzzReadPath(f *testing.F) {
 	for _, seed := range []string{
 		"/drives/" + anyID + "/read/0/4M", "/drives/" + anyID + "/read/1/4194305", "//drives/standard/img/list",
+		"/resources/ip/" + anyIP + "/destroy", "/resources/ip/203.0.113.02/info", "/resources/::ffff:1.2.3.4/destroy",
 		"/drives/standard/cd/" + anyID + "/info", "/drives/" + anyID + "/write/18446744073709551615", "/drives//read",
 	} {
 		f.Add(seed)
@@ -105,6 +106,11 @@ func FuzzReadPath(f *testing.F) {
 		if id, found := parameters["uuid"]; found {
 			if canonical, ok := parseUUID(id); !ok || canonical != id {
 				t.Fatalf("%q: got UUID %q, want its canonical form", path, id)
+			}
+		}
+		if ip, found := parameters["ip"]; found {
+			if canonical, ok := parseIPv4(ip); !ok || canonical != ip || strings.Count(ip, ".") != 3 {
+				t.Fatalf("%q: got address %q, want its canonical form", path, ip)
 			}
 		}
 		off, size, err := readRange(parameters)

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -56,11 +55,7 @@ func (g *serverGroup) object() object {
 
 // ownGroup is the group that the path names.
 func (s *Server) ownGroup(req *request) (*serverGroup, error) {
-	id := req.parameters["uuid"]
-	if g, ok := s.groups.find(id); ok {
-		return g, nil
-	}
-	return nil, notFound(http.StatusNotFound, kindGroup, id)
+	return named(s.groups, kindGroup, req.parameters["uuid"])
 }
 
 // listGroups handles /servergroups/list (manual 10.4).

@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"bytes"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -30,11 +32,11 @@ func testServerGroups(t *testing.T, section string) {
 		{"GET $S/$WEB/info", "", 200, "uuid $WEB\nname web\n"},
 		{"GET $S/$ANY/info", "", 404, "$ANY could not be found"},
 		{"POST $S/set", "name x", 404, ""},
-		{"POST $S/$WEB/set", "name web 2\ndescription front: end", 200, "uuid $WEB\nname web 2\ndescription front: end\n"},
-		{"POST $S/$WEB/set", "name web 3", 200, "uuid $WEB\nname web 3\ndescription front: end\n"},
+		{"POST $S/$WEB/set", "name web 2\ndescription a: b", 200, "uuid $WEB\nname web 2\ndescription a: b\n"},
+		{"POST $S/$WEB/set", "name web 3", 200, "uuid $WEB\nname web 3\ndescription a: b\n"},
 		{"POST $S/$WEB/set", "description x", 400, "errors:name "},
 		{"POST $S/$WEB/set", "name x\ndescription \x01", 400, "errors:description "},
-		{"GET $S/$WEB/info", "", 200, "uuid $WEB\nname web 3\ndescription front: end\n"},
+		{"GET $S/$WEB/info", "", 200, "uuid $WEB\nname web 3\ndescription a: b\n"},
 		{"POST $S/$WEB/set", "name web\ndescription ", 200, "uuid $WEB\nname web\n"},
 
 		{"GET $S/$WEB/start", "", 200, ""},
@@ -76,6 +78,35 @@ func checkStatuses(t *testing.T, r *rig, want map[string]string) {
 		if got := value(r.server(id), "status"); got != status {
 			t.Errorf("server %s: got status %q, want %q", id, got, status)
 		}
+	}
+}
+
+// TestClientsShareOneGroup changes a group and its members at the same time: each response is one
+// that some order of the commands gives.
+func TestClientsShareOneGroup(t *testing.T) {
+	r := newRig(t)
+	group := "/servergroups/" + r.createGroup("x")
+	var clients sync.WaitGroup
+	for range 16 {
+		clients.Go(func() {
+			server := r.createServer("")
+			input := []byte("server:0 " + server)
+			contains(t, r.want(200, "POST", group+"/add", input).body, server+"\n")
+			contains(t, r.want(200, "GET", group+"/start", nil).body, server+"\n")
+			r.post(group+"/set", "name y\ndescription z")
+			r.get(group + "/info")
+			r.want(200, "POST", group+"/stop", nil)
+			for r.do("POST", "/servers/"+server+"/destroy", nil).status == 409 { // another client has started it
+				r.want(204, "POST", "/servers/"+server+"/stop", nil)
+			}
+			if got := r.want(200, "GET", group+"/stop", nil).body; bytes.Contains(got, []byte(server)) {
+				t.Errorf("got the members %q, want them without %s", got, server)
+			}
+		})
+	}
+	clients.Wait()
+	if got := r.get(group + "/stop").body; len(got) != 0 {
+		t.Errorf("got the members %q, want none", got)
 	}
 }
 
