@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"encoding/base64"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,10 +33,11 @@ const (
 )
 
 // TestReplayUpload replays the upload script of ElasticHosts, which curl carries out: a drive of the
-// file's size, and chunks that are gzip streams. The user's copy with a doubled slash, and with
-// claim:type, follows.
+// file's size, and chunks that are gzip streams. It logs in with the account's UUID. The user's copy
+// with a doubled slash, and with claim:type, follows.
 func TestReplayUpload(t *testing.T) {
 	r := newReplayer(t)
+	r.values["$AUTH"] = base64.StdEncoding.EncodeToString([]byte(r.s.account + ":" + testPassword))
 	first, second := noise(4<<20, 1), noise(1000, 2)
 	r.run(false, []replay{
 		{
@@ -87,6 +89,8 @@ func TestReplayDownload(t *testing.T) {
 			status: ok200, want: replayedDrive("test", "4194309", exclusive)},
 		{head: curl("GET", "/drives/$DRIVE/read/0/4194304", ""), status: ok200, want: data[:4<<20]},
 		{head: curl("GET", "/drives/$DRIVE/read/4194304/5", ""), status: ok200, want: data[4<<20:]},
+		{head: strings.Replace(curl("GET", "/drives/$DRIVE/info", ""), "$AUTH", "eDp5", 1), // x:y
+			status: "HTTP/1.1 401 Unauthorized", want: refused},
 		{head: curl("GET", "/drives/"+anyID+"/info", ""), status: notFound404, want: missing},
 	})
 }
