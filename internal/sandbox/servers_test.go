@@ -81,11 +81,13 @@ func TestServerHasTheKeysOfItsInput(t *testing.T) {
 			{"persistent", "true"}, {"status", "stopped"}, {"user", r.s.account}, {"tx", "0"}, {"rx", "0"},
 			{"tx:packets", "0"}, {"rx:packets", "0"},
 		},
-		"name Größe: 1 2\r\nsmp auto\r\n":        {{"name", "Größe: 1 2"}, {"smp", "auto"}},
-		"cpu 1\nmem 0256\nsmp 4":                 {{"cpu", "1"}, {"mem", "256"}, {"smp", "4"}},
-		"parent x y\nuse a b\npersistent false":  {{"parent", "x y"}, {"use", "a b"}, {"persistent", "false"}},
-		"user:a b c":                             {{"user:a", "b c"}},
-		"nic:0:dhcp auto":                        {{"nic:0:dhcp", "auto"}, {"nic:0:model", "e1000"}, {"nic:0:block", "tcp/25"}},
+		"name Größe: 1 2\r\nsmp auto\r\n":       {{"name", "Größe: 1 2"}, {"smp", "auto"}},
+		"cpu 1\nmem 0256\nsmp 4":                {{"cpu", "1"}, {"mem", "256"}, {"smp", "4"}},
+		"parent x y\nuse a b\npersistent false": {{"parent", "x y"}, {"use", "a b"}, {"persistent", "false"}},
+		"user:a b c":                            {{"user:a", "b c"}},
+		"nic:0:dhcp auto": {
+			{"nic:0:dhcp", "auto"}, {"nic:0:model", "e1000"}, {"nic:0:block", "tcp/25"},
+		},
 		"nic:0:model virtio\nnic:0:dhcp 1.2.3.4": {{"nic:0:dhcp", "1.2.3.4"}, {"nic:0:model", "virtio"}},
 		"nic:1:vlan " + strings.ToUpper(anyID):   {{"nic:1:vlan", anyID}, {"nic:1:model", "e1000"}},
 		"nic:1:model rtl8139\nnic:1:mac AA:bb:cc:dd:ee:01": {
