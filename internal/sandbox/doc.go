@@ -1,5 +1,5 @@
-// Package sandbox serves the back-end API 1.0 from files on disk: its drives, servers, server
-// groups, VLANs, static addresses and, of the profile, what these need.
+// Package sandbox serves the back-end API 1.0 from files on disk: profile, drives, servers,
+// resources, server groups and billing.
 //
 // It is a working endpoint for trials, CI and tests: all it has outlasts a restart, a library of
 // standard drives is there from the first start, and faults can be injected at chosen rates. It
@@ -13,9 +13,9 @@
 // handler, and the faults that may hit it. One dispatcher (router.go) finds the row, checks the
 // method, finds the object that the path names, injects faults and runs the handler. Handlers are
 // in files named after the section of the manual: profile.go, drives*.go, servers*.go,
-// resources*.go and servergroups.go. Each kind of object has a store (store.go), for which an
-// object is a UUID, or an address, and ordered attributes. A new section needs a file of handlers,
-// rows in the table, and a store for each kind of object.
+// resources*.go, servergroups.go and billing*.go. Each kind of object has a store (store.go), for
+// which an object is a UUID, or an address, and ordered attributes. A new section needs a file of
+// handlers, rows in the table, and a store for each kind of object.
 //
 // # Servers and their drives
 //
@@ -47,17 +47,30 @@
 // # The data folder
 //
 //	lock                held while a Server uses the folder
-//	account             the account's and this host's UUID
+//	account             the account's and this host's UUID, secret_key, and what profile/set has set
 //	drives/UUID.drive   a drive's description: its attributes, one "key value" a line
 //	drives/UUID.raw     its bytes, sparse
 //	servers/UUID.server a server's description: its keys, and if it runs since when, and its address
 //	servergroups/UUID.group, vlans/UUID.vlan, ips/ADDRESS.ip
+//	transactions/UUID.transaction, subscriptions/UUID.subscription
 //	standard/img/*      library images
 //	standard/cd/*       library CDs
 //	standard/made       the library files that were generated, which are not made again
 //
 // Descriptions are replaced atomically and synced. The bytes of drives are not synced: they outlast
 // the process, not a loss of power. encryption:cipher is only a label: nothing is encrypted.
+//
+// # Money and allowance
+//
+// Money is counted in whole cents of EUR, and prices are rounded to the nearest cent, once for each
+// subscription. Subscriptions are paid when they are made or extended: the balance goes down by
+// a transaction, and an order beyond the balance is refused (400, errors:balance). Nothing else
+// costs money.
+//
+// The account may use what it is subscribed to now, and more: burst. Burst is limited by
+// Config.Quotas, and there is none when the balance is used up. A command that would exceed the
+// limit is refused (400, errors:size, errors:cpu or errors:mem); what is in use stays, also when
+// a subscription ends. usage/info shows all of it.
 //
 // # Limits
 //

@@ -80,11 +80,20 @@ func (s *Server) createDrive(req *request) (response, error) {
 	if len(bad) > 0 {
 		return response{}, invalidInput(in, bad)
 	}
-	d, err := s.drives.create(uuid.NewString(), a, nil)
+	d, err := s.addDrive(uuid.NewString(), a, nil)
 	if err != nil {
 		return response{}, err
 	}
 	return s.show(d)
+}
+
+// addDrive makes a drive, as driveStore.create does, if the account may use so much more disk.
+func (s *Server) addDrive(id string, a attributes, state *imaging) (d *drive, err error) {
+	err = s.allowDisk(func() int64 { return a.size }, func() error {
+		d, err = s.drives.create(id, a, state)
+		return err
+	})
+	return d, err
 }
 
 // nameRequired reports a missing name; attributes.apply reports a bad one.
@@ -102,7 +111,12 @@ func (s *Server) setDrive(req *request, d *drive) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	if err := s.changeDrive(d, in); err != nil {
+	growth := func() int64 {
+		text, _ := in.get("size")
+		size, _ := driveSize(text) // 0 if it is bad, which changeDrive reports
+		return size - d.size()
+	}
+	if err := s.allowDisk(growth, func() error { return s.changeDrive(d, in) }); err != nil {
 		return response{}, err
 	}
 	return s.show(d)

@@ -109,7 +109,7 @@ func (s *Server) newClone(src *drive, a attributes) (*drive, error) {
 		s.tasks.Done()
 		return nil, err
 	}
-	d, err := s.drives.create(id, a, state)
+	d, err := s.addDrive(id, a, state)
 	if err != nil {
 		src.release(state.claim)
 		s.tasks.Done()

@@ -37,6 +37,7 @@ func (s *Server) readDrive(req *request, d *drive) (response, error) {
 	}
 	if err == nil {
 		d.reads.count(size)
+		s.sent.Add(size)
 	}
 	return response{}, err
 }

@@ -49,6 +49,7 @@ func (s *Server) writeDrive(req *request, d *drive) (response, error) {
 		return response{}, err
 	}
 	d.writes.count(n)
+	s.received.Add(n)
 	return noContent, nil
 }
 

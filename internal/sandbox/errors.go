@@ -32,11 +32,12 @@ func statusErrorf(status int, key, format string, args ...any) *statusError {
 
 // The kinds of objects, as error texts name them.
 const (
-	kindDrive  = "Drive"
-	kindServer = "Server"
-	kindVLAN   = "VLAN"
-	kindIP     = "IP address"
-	kindGroup  = "Server group"
+	kindDrive        = "Drive"
+	kindServer       = "Server"
+	kindVLAN         = "VLAN"
+	kindIP           = "IP address"
+	kindGroup        = "Server group"
+	kindSubscription = "Subscription"
 )
 
 // notFound is the response about an object that does not exist. Clients look for "could not be

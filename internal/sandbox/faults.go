@@ -52,10 +52,11 @@ const Never time.Duration = math.MaxInt64
 //
 //	409            read, write, set, clone, destroy, start, stop, shutdown, and reset of a server:
 //	               refused as busy before anything happens
-//	500            every command on drives and servers: refused before anything happens
-//	504            every command on drives and servers. Half of the time it takes effect first; a
-//	               create or clone never does, or a retry would leave a second object
-//	reset          every command on drives and servers: the connection is reset, before anything happens, or
+//	500            every command: refused before anything happens
+//	504            every command. Half of the time one that may run twice takes effect first; a
+//	               create, a clone or the extension of a subscription never does, or a retry would
+//	               make, or pay for, a second one
+//	reset          every command: the connection is reset, before anything happens, or
 //	               half of the time in the middle of the body of a read's response or of a write
 //	truncate       a read's response ends short of its Content-Length; a write stores a part of its
 //	               body, then the connection closes
@@ -64,8 +65,8 @@ const Never time.Duration = math.MaxInt64
 //
 // The others are always on:
 //
-//	latency=20ms    added to every command on drives and servers
-//	bandwidth=100M  bytes a second of the bodies of all these commands together, both directions;
+//	latency=20ms    added to every command
+//	bandwidth=100M  bytes a second of all bodies together, both directions;
 //	                k, M, G, T as in sizes
 //	imaging=2s      a clone stays imaging at least this long
 //	shutdown=10s    a server stops this long after shutdown, instead of after 3 seconds; with

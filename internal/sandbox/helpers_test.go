@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -283,3 +284,10 @@ func gunzipped(t testing.TB, p []byte) []byte {
 }
 
 func concat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+
+func writeFile(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

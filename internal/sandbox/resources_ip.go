@@ -85,6 +85,15 @@ func (s *Server) infoAddress(a *staticIP) (response, error) {
 func (s *Server) createAddress(*request) (response, error) {
 	s.servers.mu.Lock()
 	defer s.servers.mu.Unlock()
+	a, err := s.newAddress()
+	if err != nil {
+		return response{}, err
+	}
+	return s.infoAddress(a)
+}
+
+// newAddress makes a static address. The caller holds the lock of the servers.
+func (s *Server) newAddress() (*staticIP, error) {
 	for last := staticFirst; last <= staticLast; last++ {
 		id := staticPrefix + strconv.Itoa(last)
 		if _, taken := s.addresses.find(id); taken {
@@ -92,11 +101,11 @@ func (s *Server) createAddress(*request) (response, error) {
 		}
 		a := new(staticIP)
 		if err := s.addresses.add(id, a); err != nil {
-			return response{}, internalError(err)
+			return nil, internalError(err)
 		}
-		return s.infoAddress(a)
+		return a, nil
 	}
-	return response{}, statusErrorf(http.StatusBadRequest, "system",
+	return nil, statusErrorf(http.StatusBadRequest, "system",
 		"All static addresses of %s0/24 have been created. Destroy one.", staticPrefix)
 }
 

@@ -64,11 +64,19 @@ func (s *Server) createVLAN(req *request) (response, error) {
 	if len(bad) > 0 {
 		return response{}, invalidInput(in, bad)
 	}
-	v := &vlan{name: name}
-	if err := s.vlans.add(uuid.NewString(), v); err != nil {
-		return response{}, internalError(err)
+	v, err := s.newVLAN(name)
+	if err != nil {
+		return response{}, err
 	}
 	return textResponse(object{{"resource", v.id}, {"type", typeVLAN}, {"user", s.account}, {"name", name}}), nil
+}
+
+func (s *Server) newVLAN(name string) (*vlan, error) {
+	v := &vlan{name: name}
+	if err := s.vlans.add(uuid.NewString(), v); err != nil {
+		return nil, internalError(err)
+	}
+	return v, nil
 }
 
 // setVLAN handles /resources/vlan/UUID/set (manual 9.4).

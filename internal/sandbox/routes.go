@@ -18,6 +18,7 @@ func (s *Server) commands() []command {
 	return []command{
 		// Profile (manual 6)
 		{"profile/info", getOrPost, onNone(s.profileInfo), none},
+		{"profile/set", postOnly, onNone(s.setProfile), plain.idempotent()},
 
 		// Drives (manual 7)
 		{"drives/list", getOrPost, onNone(s.listDrives), plain},
@@ -79,5 +80,24 @@ func (s *Server) commands() []command {
 		{groups + "{uuid}/remove", postOnly, onLockedInput(s, s.ownGroup, s.removeFromGroup), change},
 		{groups + "{uuid}/start", getOrPost, onLocked(s, s.ownGroup, s.startGroup), change},
 		{groups + "{uuid}/stop", getOrPost, onLocked(s, s.ownGroup, s.stopGroup), change},
+
+		// Billing (manual 11)
+		{"currencies/list", getOrPost, onNone(s.listCurrencies), plain},
+		{"usage/info", getOrPost, onNone(s.usageInfo), plain},
+		{"pricing/info", getOrPost, onNone(s.pricingInfo), plain},
+		{"transactions/list", getOrPost, onNone(s.listTransactions), plain},
+		{"balance/info", getOrPost, onNone(s.balanceInfo), plain},
+		{"subscriptions/list", getOrPost, onNone(s.listSubscriptions), plain},
+		{"subscriptions/resources/info", getOrPost, onNone(s.infoResourceSubscriptions), plain},
+		{"subscriptions/resources/create", postOnly, onNone(s.subscribeToResources), plain},
+		{"subscriptions/net/info", getOrPost, onNone(s.infoNetSubscriptions), plain},
+		{"subscriptions/network/ip/create", postOnly, onNone(s.subscribeToIPs), plain},
+		{"subscriptions/network/ip/calculate", postOnly, onNone(s.calculateIPs), plain},
+		{"subscriptions/network/vlan/create", postOnly, onNone(s.subscribeToVLANs), plain},
+		{"subscriptions/network/vlan/calculate", postOnly, onNone(s.calculateVLANs), plain},
+		{"subscriptions/software/create", postOnly, onNone(s.subscribeToSoftware), plain},
+		{"subscriptions/software/calculate", postOnly, onNone(s.calculateSoftware), plain},
+		{"subscriptions/{uuid}/set", postOnly, onObject(s.namedSubscription, s.extendSubscription), plain},
+		{"subscriptions/{uuid}/set/calculate", postOnly, onObject(s.namedSubscription, s.calculateExtension), plain},
 	}
 }

@@ -15,11 +15,18 @@ const (
 func TestPathsMatchTheirCommands(t *testing.T) {
 	routes := newRoutes(new(Server).commands())
 	for path, want := range map[string]bool{
-		"/profile/info":              true,
-		"/drives/list":               true,
-		"//drives/list":              true,
-		"/drives/create":             true,
-		"/drives/" + anyID + "/info": true,
+		"/profile/info":                              true,
+		"/profile/set":                               true,
+		"/balance/info":                              true,
+		"/subscriptions/list":                        true,
+		"/subscriptions/" + anyID + "/set":           true,
+		"/subscriptions/" + anyID + "/set/calculate": true,
+		"/subscriptions/set":                         false,
+		"/subscriptions/network/ip/info":             false,
+		"/drives/list":                               true,
+		"//drives/list":                              true,
+		"/drives/create":                             true,
+		"/drives/" + anyID + "/info":                 true,
 		"/drives/" + strings.ToUpper(anyID) + "/set": true,
 		"/drives/" + anyID + "/write":                true,
 		"/drives/" + anyID + "/write/4M":             true,
@@ -126,6 +133,7 @@ func FuzzReadPath(f *testing.F) {
 // methodRules is the method rule of every command, from the manual and its clients.
 var methodRules = map[string]string{
 	"profile/info":                                       "GET, POST",
+	"profile/set":                                        "POST",
 	"drives/list":                                        "GET, POST",
 	"drives/info":                                        "GET, POST",
 	"drives/create":                                      "POST",
@@ -178,6 +186,24 @@ var methodRules = map[string]string{
 	"{groups:servergroups|servergroupss}/{uuid}/remove":  "POST",
 	"{groups:servergroups|servergroupss}/{uuid}/start":   "GET, POST",
 	"{groups:servergroups|servergroupss}/{uuid}/stop":    "GET, POST",
+
+	"currencies/list":                      "GET, POST",
+	"usage/info":                           "GET, POST",
+	"pricing/info":                         "GET, POST",
+	"transactions/list":                    "GET, POST",
+	"balance/info":                         "GET, POST",
+	"subscriptions/list":                   "GET, POST",
+	"subscriptions/resources/info":         "GET, POST",
+	"subscriptions/resources/create":       "POST",
+	"subscriptions/net/info":               "GET, POST",
+	"subscriptions/network/ip/create":      "POST",
+	"subscriptions/network/ip/calculate":   "POST",
+	"subscriptions/network/vlan/create":    "POST",
+	"subscriptions/network/vlan/calculate": "POST",
+	"subscriptions/software/create":        "POST",
+	"subscriptions/software/calculate":     "POST",
+	"subscriptions/{uuid}/set":             "POST",
+	"subscriptions/{uuid}/set/calculate":   "POST",
 }
 
 // pathsOf are paths of a pattern: one for each word that a parameter takes. A read has all its
@@ -199,7 +225,8 @@ func pathsOf(pattern, id, ip string) []string {
 
 // rowInput is input that each command of the table takes, which ignores the keys of others. ID
 // stands for the object, and for a command on groups for a server.
-const rowInput = "name x\nsize 4096\ncpu 1000\nmem 512\nserver:0 ID"
+const rowInput = "name x\nsize 4096\ncpu 2000\nmem 512\nserver:0 ID\nmsft_lwa_00135 1\nquantity 1\n" +
+	"start_time 2026-11-27 12:00:00\nmonths 1\nemail a@b\nfirst_name x\nlast_name x\nnick_name x"
 
 // isOfServers reports whether a path is that of a command on servers.
 func isOfServers(path string) bool {
@@ -211,6 +238,9 @@ func isOfServers(path string) bool {
 func newObject(r *rig, path string) string {
 	if isOfServers(path) {
 		return r.createServer("")
+	}
+	if strings.HasPrefix(path, "/subscriptions/UUID/") {
+		return r.subscribe("cpu 2000")
 	}
 	if medium, isStandard := strings.CutPrefix(path, "/drives/standard/"); isStandard && strings.Contains(path, "UUID") {
 		medium, _, _ = strings.Cut(medium, "/")
@@ -239,7 +269,7 @@ func newInput(r *rig, path, id string) []byte {
 
 // TestCommandsTakeTheMethodsOfTheirRule sends requests to every command of the table.
 func TestCommandsTakeTheMethodsOfTheirRule(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, func(cfg *Config) { cfg.Balance = "100000" }) // orders are sent many times
 	rules := maps.Clone(methodRules)
 	for _, row := range r.s.commands() {
 		want, ok := rules[row.pattern]

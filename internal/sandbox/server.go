@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -24,6 +25,13 @@ type Config struct {
 	// User and Password are the credentials of the one account. The account's UUID (profile/info)
 	// is accepted in place of User. Both are required.
 	User, Password string
+	// Balance is the account's money, an amount in EUR such as 10.00. It is applied to a new account,
+	// and later when it is not the one that was applied last: a restart with the same one keeps the
+	// balance. Empty is 1000.00 for a new account, and no change for others.
+	Balance string
+	// Quotas limit what the account may use beyond its subscriptions. If a resource is given twice, the
+	// last counts.
+	Quotas []Quota
 	// Faults are injected from the start; see ParseFault.
 	Faults []Fault
 	// Seed is that of the random numbers that choose which requests faults hit; 0 picks one.
@@ -35,6 +43,8 @@ type Config struct {
 	// responded. It may run the request by Server.Plain with a recorder, and respond with something
 	// else.
 	Intercept func(http.ResponseWriter, *http.Request) bool
+
+	now func() time.Time // for tests: the clock of billing
 }
 
 // Server is the API over one data folder. Its methods may be called at any time from any goroutine.
@@ -45,6 +55,7 @@ type Server struct {
 	user    [sha256.Size]byte
 	owner   [sha256.Size]byte
 	secret  [sha256.Size]byte
+	key     [sha256.Size]byte // secret_key of the profile, for the login with the UUID
 
 	lock      *flock.Flock
 	routes    []route
@@ -54,9 +65,15 @@ type Server struct {
 	vlans     *store[*vlan]
 	addresses *store[*staticIP]
 	groups    *store[*serverGroup]
+	profile   *profile
+	billing   *billing
 	faults    atomic.Pointer[faultSet]
 	chooser   *faultChooser
 	counts    faultCounts
+
+	growth   sync.Mutex   // locked while drives are made or grow, if there is a limit
+	received atomic.Int64 // bytes of drives that clients have written
+	sent     atomic.Int64 // bytes of drives that clients have read
 
 	closing chan struct{}   // closed by Close
 	mu      sync.Mutex      // orders the start of a task against Close
@@ -68,14 +85,11 @@ type Server struct {
 // New opens the data folder, loads the objects in it, and starts the servers that ran when it was
 // closed.
 func New(cfg Config) (*Server, error) {
-	if cfg.User == "" || cfg.Password == "" {
-		return nil, errors.New("a user and a password are required")
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
-	if cfg.Dir == "" {
-		return nil, errors.New("a data folder is required")
-	}
-	if cfg.GuestWrites < 0 {
-		return nil, errors.New("the rate of guests' writes must not be negative")
+	if cfg.now == nil {
+		cfg.now = time.Now
 	}
 	s := &Server{
 		cfg: cfg, chooser: newFaultChooser(cfg.Seed),
@@ -91,7 +105,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("open data folder %s: %w", cfg.Dir, err)
 	}
 	s.user, s.owner = sha256.Sum256([]byte(cfg.User)), sha256.Sum256([]byte(s.account))
-	s.secret = sha256.Sum256([]byte(cfg.Password))
+	s.secret, s.key = sha256.Sum256([]byte(cfg.Password)), sha256.Sum256([]byte(s.profile.secret))
 	s.routes = newRoutes(s.commands())
 	if err := s.resume(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the servers that ran: %w", err), s.Close())
@@ -111,6 +125,29 @@ func (e *InUseError) Error() string {
 		return "another sandbox uses the data folder " + e.Dir
 	}
 	return fmt.Sprintf("another sandbox (process %d) uses the data folder %s", e.Process, e.Dir)
+}
+
+// check returns an error if a value is missing or out of its range. Faults check themselves.
+func (cfg *Config) check() error {
+	switch {
+	case cfg.User == "" || cfg.Password == "":
+		return errors.New("a user and a password are required")
+	case cfg.Dir == "":
+		return errors.New("a data folder is required")
+	case cfg.GuestWrites < 0:
+		return errors.New("the rate of guests' writes must not be negative")
+	}
+	for _, q := range cfg.Quotas {
+		if err := q.check(); err != nil {
+			return err
+		}
+	}
+	if cfg.Balance != "" {
+		if _, err := ParseBalance(cfg.Balance); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // open locks and reads the data folder.
@@ -133,7 +170,11 @@ func (s *Server) open() error {
 }
 
 func (s *Server) load() (err error) {
-	if s.account, s.host, err = loadAccount(filepath.Join(s.cfg.Dir, "account")); err != nil {
+	if s.profile, err = openProfile(filepath.Join(s.cfg.Dir, "account"), s.cfg.User); err != nil {
+		return err
+	}
+	s.account, s.host = s.profile.uuid, s.profile.host
+	if s.billing, err = openBilling(s.cfg.Dir, s.cfg.Balance, s.cfg.now); err != nil {
 		return err
 	}
 	if s.drives, err = openDrives(filepath.Join(s.cfg.Dir, "drives")); err != nil {
@@ -214,13 +255,15 @@ func (s *Server) Plain() http.Handler {
 }
 
 // authorized checks Basic credentials in constant time: user and password, or the account's UUID
-// and the password.
+// and the password or the secret_key of the profile.
 func (s *Server) authorized(r *http.Request) bool {
 	name, password, ok := r.BasicAuth()
 	user, secret := sha256.Sum256([]byte(name)), sha256.Sum256([]byte(password))
 	owner := sha256.Sum256([]byte(strings.ToLower(name)))
-	known := subtle.ConstantTimeCompare(user[:], s.user[:]) | subtle.ConstantTimeCompare(owner[:], s.owner[:])
-	return ok && known&subtle.ConstantTimeCompare(secret[:], s.secret[:]) == 1
+	isOwner := subtle.ConstantTimeCompare(owner[:], s.owner[:])
+	known := subtle.ConstantTimeCompare(user[:], s.user[:]) | isOwner
+	byPassword := known & subtle.ConstantTimeCompare(secret[:], s.secret[:])
+	return ok && byPassword|isOwner&subtle.ConstantTimeCompare(secret[:], s.key[:]) == 1
 }
 
 // serve handles an authenticated request.

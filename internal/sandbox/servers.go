@@ -102,6 +102,9 @@ func (s *Server) addServer(in object, state string) (response, error) {
 	s.servers.mu.Lock()
 	defer s.servers.mu.Unlock()
 	v := &virtualServer{keys: keys}
+	if err := s.allowStopped(v); err != nil {
+		return response{}, err
+	}
 	if err := s.servers.add(uuid.NewString(), v); err != nil {
 		return response{}, internalError(err)
 	}

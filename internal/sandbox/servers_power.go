@@ -73,6 +73,9 @@ func (s *Server) start(v *virtualServer) error {
 	if v.running() {
 		return nil
 	}
+	if err := s.allowServer(v); err != nil {
+		return err
+	}
 	address, err := s.servers.chooseAddress(v)
 	if err != nil {
 		return err
