@@ -142,7 +142,9 @@ func (p *profile) change(in object) (object, error) {
 		}
 	}
 	if len(bad) > 0 {
-		return nil, invalidInput(p.object(set), bad)
+		echo := p.object(set)
+		echo.remove("secret_key") // clients show and log the text of errors
+		return nil, invalidInput(echo, bad)
 	}
 	if err := p.save(set); err != nil {
 		return nil, internalError(err)
@@ -184,8 +186,8 @@ func (s *Server) profileInfo(*request) (response, error) {
 }
 
 // setProfile handles /profile/set (manual 6.2). It ignores keys that cannot be set, such as uuid. To
-// bad input it responds with the whole profile, in which the input replaces what is stored, and a
-// line for each bad key. A new e-mail is no new login: that is the operator's.
+// bad input it responds with the profile but for secret_key, in which the input replaces what is
+// stored, and a line for each bad key. A new e-mail is no new login: that is the operator's.
 func (s *Server) setProfile(req *request) (response, error) {
 	in, err := req.input()
 	if err != nil {
