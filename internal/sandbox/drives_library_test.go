@@ -48,6 +48,11 @@ func TestLibraryDrivesAreFiles(t *testing.T) {
 	if value(o, "type") != "cdrom" || value(o, "drive_type") != "installcd" || value(o, "name") != "install" {
 		t.Errorf("got %v, want the CD install", o)
 	}
+	for _, path := range []string{"/drives/standard/cd/" + cd[0] + "/info", "/drives/standard/cd/info"} {
+		if got := decode(r.get(path).body); !slices.Equal(got, o) {
+			t.Errorf("%s: got %v, want %v", path, got, o)
+		}
+	}
 	r.want(404, "GET", "/drives/standard/cd/"+img[0]+"/info", nil)
 	for command, body := range map[string]string{"write": "x", "set": "name x", "destroy": ""} {
 		r.want(404, "POST", "/drives/"+img[0]+"/"+command, []byte(body))

@@ -105,6 +105,9 @@ func (r *rig) try(req *http.Request) (result, error) {
 		return result{}, err
 	}
 	defer res.Body.Close()
+	if res.StatusCode < 300 {
+		recorded.record(r.Name(), req.URL.Path)
+	}
 	body, err := io.ReadAll(res.Body)
 	return result{res.StatusCode, res.Header, body}, err
 }
