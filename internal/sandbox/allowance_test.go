@@ -53,7 +53,8 @@ func checkDiskQuota(t *testing.T, r *rig, id, why string) {
 		a := r.want(400, "POST", c.path, []byte(c.body))
 		contains(t, a.body, "errors:size ", " bytes of disk are required, and 4194304 are available: "+why)
 	}
-	if got := strings.Fields(string(r.get("/drives/list").body)); len(got) != 1 || value(r.info(id), "size") != "6291456" {
+	got := strings.Fields(string(r.get("/drives/list").body))
+	if len(got) != 1 || value(r.info(id), "size") != "6291456" {
 		t.Errorf("got the drives %v, want the first as it was", got)
 	}
 }

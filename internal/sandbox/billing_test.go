@@ -133,11 +133,13 @@ func TestBillingCommands(t *testing.T) {
 		{"GET", "/balance/info", "", "balance 401.00\ncurrency EUR\n"},
 		{
 			"POST", "/subscriptions/software/create", "msft_lwa_00135 2\nmsft_6wc_00002 1\nmsft_unknown 1" + term,
-			"msft_lwa_00135 2\nmsft_6wc_00002 1\nstart_time 2026-11-01 00:00:00\nend_time 2026-12-01 00:00:00\nmonths 1\n",
+			"msft_lwa_00135 2\nmsft_6wc_00002 1\n" +
+				"start_time 2026-11-01 00:00:00\nend_time 2026-12-01 00:00:00\nmonths 1\n",
 		},
 		{"POST", "/subscriptions/ID/set/calculate", "months 10", "amount 270.00\ncurrency EUR\n"},
 		{
-			"POST", "/subscriptions/ID/set", "months 10", "subscription UUID\ntype mem\ntype_str RAM\nunit MB\nquantity 2048\n" +
+			"POST", "/subscriptions/ID/set", "months 10",
+			"subscription UUID\ntype mem\ntype_str RAM\nunit MB\nquantity 2048\n" +
 				"start_time 2026-11-01 00:00:00\nend_time 2027-11-01 00:00:00\nmonths 12\n",
 		},
 		{"GET", "/balance/info", "", "balance 96.00\ncurrency EUR\n"},
@@ -243,7 +245,8 @@ func TestPricesAreExact(t *testing.T) {
 		{softwareProducts[5], 100, 36, "720000.00"},
 	} {
 		if got := c.p.price(c.quantity, c.months).String(); got != c.want {
-			t.Errorf("%d %s of %s for %d months: got %s, want %s", c.quantity, c.p.unit, c.p.name, c.months, got, c.want)
+			t.Errorf("%d %s of %s for %d months: got %s, want %s",
+				c.quantity, c.p.unit, c.p.name, c.months, got, c.want)
 		}
 	}
 }
@@ -275,7 +278,8 @@ func TestBadOrdersChangeNothing(t *testing.T) {
 		{all, "months x\nstart_time x", []string{"errors:months must be", "errors:start_time must be"}},
 		{
 			all[:1], "cpu 1000\nmem 1k", []string{
-				"cpu 1000\n", "errors:cpu The minimum CPU subscription is 2000 core MHz\n", "errors:mem must be a number of MB",
+				"cpu 1000\n", "errors:cpu The minimum CPU subscription is 2000 core MHz\n",
+				"errors:mem must be a number of MB",
 			},
 		},
 		{all[:1], "cpu \nmem 0", []string{"errors:system At least one of these is required: cpu, mem, disk, xfer\n"}},

@@ -230,7 +230,8 @@ const rowInput = "name x\nsize 4096\ncpu 2000\nmem 512\nserver:0 ID\nmsft_lwa_00
 
 // isOfServers reports whether a path is that of a command on servers.
 func isOfServers(path string) bool {
-	return strings.HasPrefix(path, "/servers/") || strings.HasPrefix(path, "/guests/") || strings.HasPrefix(path, "/guest/")
+	return strings.HasPrefix(path, "/servers/") ||
+		strings.HasPrefix(path, "/guests/") || strings.HasPrefix(path, "/guest/")
 }
 
 // newObject makes an object for one request: a new one each time, for destroy. It returns its UUID,

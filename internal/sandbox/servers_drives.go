@@ -89,7 +89,8 @@ func (v *virtualServer) counters(o *object) {
 			continue
 		}
 		k := new(disk)
-		if i := slices.IndexFunc(v.disks, func(k *disk) bool { return k.device == device && k.drive.id == id }); i >= 0 {
+		same := func(k *disk) bool { return k.device == device && k.drive.id == id }
+		if i := slices.IndexFunc(v.disks, same); i >= 0 {
 			k = v.disks[i]
 		}
 		k.reads.pairs(o, device+":read")

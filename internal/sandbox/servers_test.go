@@ -223,7 +223,8 @@ func TestEmptyValueUnsetsAServerKey(t *testing.T) {
 	keys := object{
 		{"boot", "block:3"}, {"smp", "2"}, {"persistent", "false"}, {"use", "x"}, {"user:a", "b"},
 		{"nic:0:model", "virtio"}, {"nic:0:dhcp", "auto"}, {"nic:1:vlan", anyID}, {"nic:1:mac", "02:00:00:00:00:01"},
-		{"vnc:ip", "auto"}, {"vnc:password", "x"}, {"vnc:tls", "on"}, {"block:3", r.create(1)}, {"block:3:media", "cdrom"},
+		{"vnc:ip", "auto"}, {"vnc:password", "x"}, {"vnc:tls", "on"},
+		{"block:3", r.create(1)}, {"block:3:media", "cdrom"},
 	}
 	defaults := map[string]string{"boot": "ide:0:0", "smp": "1", "persistent": "true"}
 	for _, end := range []string{"", " "} {
