@@ -172,11 +172,11 @@ func fakeApt(t *testing.T) (path, called string) {
 	return "PATH=" + dir + ":" + os.Getenv("PATH"), called
 }
 
-// TestMissingProgramsAreNamedTogether: each target names all programs that are missing, with their
-// packages, and installs none.
-func TestMissingProgramsAreNamedTogether(t *testing.T) {
+// TestMissingNeedsAreNamedTogether: each target names all programs and modules that are missing, with
+// their packages, and installs none.
+func TestMissingNeedsAreNamedTogether(t *testing.T) {
 	path, called := fakeApt(t)
-	const needs = "_NEEDS=no-such-a=package-a sh=dash no-such-b=package-b"
+	const needs = "_NEEDS=no-such-a=package-a sh=dash python3:no_such_b=package-b python3:json=python3"
 	for _, target := range []string{"test", "race", "chaos", "bench-compare", "vuln", "demo", "build", "fuzz"} {
 		cmd := exec.Command("make", target)
 		for _, list := range []string{"GO", "VULN", "MKFS", "DEMO", "TEST", "RACE", "COMPARE"} {
@@ -188,7 +188,7 @@ func TestMissingProgramsAreNamedTogether(t *testing.T) {
 			t.Errorf("make %s: got success, want an error", target)
 		}
 		for _, want := range []string{
-			"missing programs: no-such-a no-such-b\n", "apt-get install package-a package-b)",
+			"missing: no-such-a python3:no_such_b\n", "apt-get install package-a package-b)",
 		} {
 			if !bytes.Contains(out, []byte(want)) {
 				t.Errorf("make %s: got %s, want it to contain %q", target, out, want)
@@ -197,5 +197,23 @@ func TestMissingProgramsAreNamedTogether(t *testing.T) {
 	}
 	if _, err := os.Stat(called); err == nil {
 		t.Error("got a call of apt-get, want none")
+	}
+}
+
+// TestPackagesOfMissingNeeds: .ci/run installs each package once, and none of what is there.
+func TestPackagesOfMissingNeeds(t *testing.T) {
+	for needs, want := range map[string]string{
+		"":                                   "",
+		"sh=dash python3:json=python3":       "",
+		"no-such=a sh=dash":                  "a",
+		"python3:no_such=a python3:sys=b":    "a",
+		"no-such-a=b python3:no_such=a":      "b a",
+		"python3:no_such=a no-such-either=a": "a",
+	} {
+		cmd := exec.Command("./need.sh", append([]string{"--packages"}, strings.Fields(needs)...)...)
+		cmd.Stderr = t.Output()
+		if out, err := cmd.Output(); err != nil || string(out) != want+"\n" {
+			t.Errorf("%q: got %q, %v, want %q", needs, out, err, want)
+		}
 	}
 }
