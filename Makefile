@@ -11,15 +11,15 @@ TIME ?= 2m
 # Programs of the administrator, such as mkfs, are not on every user's path.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-# The programs that targets run, as PROGRAM=PACKAGE, with the Debian package of each; coreutils, gzip and tar are on
-# every Debian. No test passes without a program that it needs.
+# The programs that targets run, as PROGRAM=PACKAGE, with the Debian package of each, and Python's modules, as
+# python3:MODULE=PACKAGE; coreutils, gzip and tar are on every Debian. No test passes without what it needs.
 GO_NEEDS := go=golang-go
 VULN_NEEDS := $(GO_NEEDS) jq=jq
 MKFS_NEEDS := $(GO_NEEDS) mkfs.ext4=e2fsprogs
 DEMO_NEEDS = $(if $(IMAGE),$(GO_NEEDS),$(MKFS_NEEDS)) bash=bash flock=util-linux
 TEST_NEEDS := $(VULN_NEEDS) $(MKFS_NEEDS) redis-server=redis-server redis-cli=redis-tools mkfs.xfs=xfsprogs \
 	mkfs.btrfs=btrfs-progs mkfs.vfat=dosfstools mkswap=util-linux setpriv=util-linux script=bsdutils losetup=mount \
-	mount=mount qemu-img=qemu-utils zstd=zstd xz=xz-utils bzip2=bzip2 zip=zip
+	mount=mount qemu-img=qemu-utils zstd=zstd xz=xz-utils bzip2=bzip2 zip=zip python3:libcloud=python3-libcloud
 RACE_NEEDS := $(TEST_NEEDS) gcc=build-essential
 COMPARE_NEEDS := $(MKFS_NEEDS) pigz=pigz curl=curl nbdcopy=libnbd-bin nbdkit=nbdkit qemu-img=qemu-utils rclone=rclone \
 	openssl=openssl
