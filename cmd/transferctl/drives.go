@@ -154,7 +154,7 @@ func (a *app) drivesCreate() *cobra.Command {
 	cmd.Flags().StringVar(&name, "name", "", "`name` of the drive")
 	cmd.Flags().StringVar(&size, "size", "", "`size` of the drive, such as 10G or 10GiB")
 	cmd.Flags().StringArrayVar(&tags, "tag", nil, "`tag` of the drive (may be repeated)")
-	cmd.Flags().StringSliceVar(&readers, "readers", nil, "`UUIDs` of accounts that may read the drive")
+	cmd.Flags().StringSliceVar(&readers, "readers", nil, "`UUIDs` of accounts that may read the drive, or all")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if name == "" || size == "" {
 			return cli.UsageError(cmd, "needs --name and --size")
@@ -163,12 +163,15 @@ func (a *app) drivesCreate() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		opts := api.CreateOptions{Name: name, Size: bytes, Tags: tags, Readers: api.ParseReaders(readers)}
+		if err := opts.Check(); err != nil {
+			return err
+		}
 		c, _, err := a.endpoint(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
-		info, err := a.createDrive(cmd.Context(), c,
-			api.CreateOptions{Name: name, Size: bytes, Tags: tags, Readers: readers})
+		info, err := a.createDrive(cmd.Context(), c, opts)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -106,6 +107,7 @@ func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
 	if s.Size, err = parseSize("size", f.size); err != nil {
 		return s, err
 	}
+	s.Readers = api.ParseReaders(s.Readers)
 	return s, checkSpec(&s)
 }
 

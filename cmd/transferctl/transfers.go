@@ -5,10 +5,10 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
+	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/image"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -39,7 +39,7 @@ becomes zeros, unless --keep-tail is given.`,
 	f.newDriveFlags(cmd.Flags())
 	cmd.Flags().StringArrayVar(&f.spec.Tags, "tag", nil,
 		"`tag` of the new drive, such as affinity:ssd (may be repeated)")
-	cmd.Flags().StringSliceVar(&f.spec.Readers, "readers", nil, "`UUIDs` of accounts that may read the new drive")
+	cmd.Flags().StringSliceVar(&f.spec.Readers, "readers", nil, "`UUIDs` of accounts that may read the new drive, or all")
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace the content of the drive with this UUID")
 	f.keepTailFlag(cmd.Flags(), "drive")
 	cmd.Flags().StringVar(&f.spec.SHA256, "sha256", "",
@@ -76,15 +76,10 @@ func imageName(r transfer.Ref) string {
 	for _, ending := range []string{".gz", ".zst", ".img", ".raw"} {
 		name = strings.TrimSuffix(name, ending)
 	}
-	if name == "" || name == "." || name == "/" {
-		name = "image"
+	if name = api.DriveName(name); name == "" || name == "." || name == "/" {
+		return "image"
 	}
-	return strings.Map(func(r rune) rune { // a file name may have line breaks, the name of a drive must not
-		if unicode.IsControl(r) {
-			return '_'
-		}
-		return r
-	}, name)
+	return name // a file name may have line breaks, the name of a drive must not
 }
 
 func (a *app) downloadCommand() *cobra.Command {

@@ -13,8 +13,6 @@ const (
 	MaxChunk = 4 << 20
 	// SectorSize divides the size of each drive, in bytes.
 	SectorSize = 512
-	// maxName is the longest name of a drive, in bytes.
-	maxName = 255
 )
 
 // Drives are the addresses of drives: ENDPOINT:UUID, and ENDPOINT: for a new drive.
@@ -56,18 +54,9 @@ func checkSpec(s *transfer.Spec) error {
 		return invalid("round --size up to a multiple of 512",
 			"a drive of %d bytes is no whole number of %d-byte sectors", s.Size, SectorSize)
 	}
-	if strings.ContainsAny(s.Name, "\r\n") || len(s.Name) > maxName {
-		return invalid("use at most 255 bytes on one line", "%q cannot be a drive's name", s.Name)
-	}
-	for _, t := range s.Tags {
-		if t == "" || strings.ContainsAny(t, " \t\r\n") {
-			return invalid("give --tag once for each tag, without blanks", "%q cannot be a tag", t)
-		}
-	}
-	for _, r := range s.Readers {
-		if !ValidUUID(r) {
-			return invalid("give account UUIDs, separated by commas", "%q is not a UUID", r)
-		}
+	drive := CreateOptions{Name: s.Name, Tags: s.Tags, Readers: s.Readers}
+	if err := drive.Check(); err != nil {
+		return err
 	}
 	if s.ChunkSize > MaxChunk {
 		return transfer.BadChunkSize(int64(s.ChunkSize), MaxChunk)
