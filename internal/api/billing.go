@@ -44,13 +44,15 @@ func newMoney(o Object, key string) (Money, error) {
 func newBalance(o Object) (Money, error) { return newMoney(o, "balance") }
 func newQuote(o Object) (Money, error)   { return newMoney(o, "amount") }
 
-// Amounts of one resource: what is used, what of that is paid as it is used (burst), and what the
-// account has subscribed to. What the endpoint does not say is not Valid. The units are those of
-// the endpoint.
-type Amounts struct{ Used, Burst, Subscribed decimal.NullDecimal }
+// Amounts of one resource: what is used, what of that is paid as it is used (burst), what the
+// account has subscribed to, and the most that it may use (not in the manual). What the endpoint
+// does not say is not Valid. The units are those of the endpoint.
+type Amounts struct{ Used, Burst, Subscribed, Limit decimal.NullDecimal }
 
 func newAmounts(f *fields, used, resource string) Amounts {
-	return Amounts{f.amount(used), f.amount(resource + ":burst"), f.amount(resource + ":sub")}
+	return Amounts{
+		f.amount(used), f.amount(resource + ":burst"), f.amount(resource + ":sub"), f.amount(resource + ":limit"),
+	}
 }
 
 // Usage is what an account uses.

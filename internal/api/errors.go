@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -37,8 +38,12 @@ var meanings = transport.Meanings{
 			Code: transfer.CodeThrottled,
 			Hint: "lower the endpoint's max_in_flight",
 		},
+		http.StatusPaymentRequired: {
+			Code: transfer.CodeNoSpace,
+			Hint: "destroy what the account does not need, or raise what it may use: by a subscription or with money",
+		},
 		http.StatusInsufficientStorage: {
-			Code: transfer.CodeRefused,
+			Code: transfer.CodeNoSpace,
 			Hint: "the endpoint has no space left",
 		},
 	},
@@ -52,15 +57,25 @@ var meanings = transport.Meanings{
 
 const hintNotAPI = "is this an endpoint of API 1.0? check its url in the config"
 
+// usedUp matches the message of a call that is refused because the account may use no more, or has
+// no money. The manual has no status for that; the parent API has 402.
+var usedUp = regexp.MustCompile(`(?i)quota|balance|insufficient|not enough|funds|money|credit|subscribe`)
+
 // meaningOf is the meaning of a status with its message, for a call about k; k may be nil. A 400
-// may have the message of a 404 or 409, and then means the same (manual 7.5, 7.6 against 5).
+// may have the message of a 402, 404 or 409, and then means the same (manual 7.5, 7.6 against 5).
 func meaningOf(status int, message string, k *kind) transport.Meaning {
+	uses := k == driveKind || k == serverKind
+	if uses && status == http.StatusForbidden && usedUp.MatchString(message) {
+		status = http.StatusPaymentRequired
+	}
 	if status == http.StatusBadRequest {
 		switch {
 		case strings.Contains(message, "could not be found"), strings.Contains(message, "Missing resource"):
 			status = http.StatusNotFound
 		case strings.Contains(message, "currently in use"):
 			status = http.StatusConflict
+		case uses && usedUp.MatchString(message):
+			status = http.StatusPaymentRequired
 		}
 	}
 	m := meanings.Status(status)

@@ -26,12 +26,12 @@ func TestEachStatusHasACode(t *testing.T) {
 		{400, "errors:system Size is wrong.", transfer.CodeRefused},
 		{400, "drive X could not be found", transfer.CodeNotFound},
 		{400, "Drive X is currently in use", transfer.CodeConflict}, {401, "", transfer.CodeUnauthorized},
-		{401, page, transfer.CodeUnauthorized}, {402, "", transfer.CodeRefused}, {403, "", transfer.CodeRefused},
+		{401, page, transfer.CodeUnauthorized}, {402, "", transfer.CodeNoSpace}, {403, "", transfer.CodeRefused},
 		{404, "", transfer.CodeNotFound}, {404, page, transfer.CodeProtocol}, {405, "", transfer.CodeRefused},
 		{408, "", transfer.CodeTimeout}, {409, "", transfer.CodeConflict}, {409, page, transfer.CodeConflict},
 		{413, "", transfer.CodeRefused}, {429, page, transfer.CodeThrottled}, {500, "", transfer.CodeServer},
 		{502, page, transfer.CodeServer}, {503, "", transfer.CodeServer}, {504, page, transfer.CodeTimeout},
-		{507, "", transfer.CodeRefused}, {302, "", transfer.CodeProtocol}, {201, "", transfer.CodeProtocol},
+		{507, "", transfer.CodeNoSpace}, {302, "", transfer.CodeProtocol}, {201, "", transfer.CodeProtocol},
 	} {
 		t.Run(fmt.Sprint(tc.status, tc.body), func(t *testing.T) {
 			c := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -215,4 +215,38 @@ func TestProfileHasTheEndpointsTime(t *testing.T) {
 			t.Errorf("%s: got %s, %s, %v; want u and %s", date, p.UUID, p.Clock, err, want)
 		}
 	}
+}
+
+// TestRefusalForWantOfSpaceOrMoney: whatever its status and key. Other refusals, and those of calls
+// that use nothing, are none.
+func TestRefusalForWantOfSpaceOrMoney(t *testing.T) {
+	const used = "The account uses 6 of 10 bytes of disk, the limit of its quota"
+	for _, tc := range []struct {
+		status int
+		body   string
+		code   transfer.Code
+	}{
+		{400, "name x\nsize 5\nerrors:size " + used + "\n", transfer.CodeNoSpace},
+		{400, "errors:system Insufficient funds", transfer.CodeNoSpace},
+		{400, "Your BALANCE is too low.", transfer.CodeNoSpace},
+		{403, "errors:disk Subscribe to more disk first.", transfer.CodeNoSpace},
+		{402, "", transfer.CodeNoSpace},
+		{507, "", transfer.CodeNoSpace},
+		{400, "errors:size must be a number of bytes", transfer.CodeRefused},
+		{400, "errors:cpu The minimum CPU subscription is 2000 core MHz", transfer.CodeRefused},
+		{400, "name my balance\nerrors:name is too long", transfer.CodeRefused},
+		{403, "errors:system Forbidden", transfer.CodeRefused},
+		{403, "<html>Not enough rights", transfer.CodeProtocol},
+		{400, "drive of the quota could not be found", transfer.CodeNotFound},
+		{409, "currently in use by quota", transfer.CodeConflict},
+	} {
+		_, err := refusing(t, tc.status, tc.body).CreateDrive(t.Context(), CreateOptions{Name: "x", Size: 5})
+		expect(t, err, tc.code)
+		var e *transfer.Error
+		if tc.code == transfer.CodeNoSpace && (!errors.As(err, &e) || e.Hint == "" || strings.Contains(e.Hint, "correct")) {
+			t.Errorf("%s: got hint %q, want what makes space", tc.body, e.Hint)
+		}
+	}
+	_, err := refusing(t, 400, "errors:balance The balance is too low.").SetProfile(t.Context(), Object{"email": "x"})
+	expect(t, err, transfer.CodeRefused, "balance")
 }

@@ -79,3 +79,13 @@ func (f *fields) time(keys ...string) time.Time {
 	}
 	return time.Time{}
 }
+
+// Whole is the integer part of an amount; ok is false if the endpoint does not say it, or if it is
+// negative or too large.
+func Whole(amount decimal.NullDecimal) (n int64, ok bool) {
+	whole := amount.Decimal.BigInt()
+	if !amount.Valid || whole.Sign() < 0 || !whole.IsInt64() {
+		return 0, false
+	}
+	return whole.Int64(), true
+}

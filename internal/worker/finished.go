@@ -86,7 +86,7 @@ func (a *attempt) tagIncomplete(ctx context.Context) error {
 // cannotTag reports whether err is the response of an endpoint that cannot change a drive's tags.
 func cannotTag(err error) bool {
 	switch transfer.CodeOf(err) {
-	case transfer.CodeRefused, transfer.CodeNotFound, transfer.CodeProtocol:
+	case transfer.CodeRefused, transfer.CodeNotFound, transfer.CodeProtocol, transfer.CodeNoSpace:
 		return true
 	}
 	return false
