@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/codec"
@@ -13,57 +14,55 @@ import (
 	"github.com/transferd/transferd/internal/worker"
 )
 
-// makeDrive makes a job's new drive. With find, it first looks for the tag of a drive that an
-// earlier call made.
+// makeDrive makes a job's new drive, unless the preflight refuses it. With find, it first looks for
+// the tag of a drive that an earlier call made.
 func (o *Opener) makeDrive(ctx context.Context, s *worker.Session, size int64, find bool) (drive string, err error) {
 	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
 	if err != nil {
 		return "", err
 	}
-	if find {
-		if drive, err = findDrive(ctx, c, s); drive != "" || err != nil {
-			return drive, err
+	p, err := o.preflight(ctx, c, s, find)
+	if err != nil {
+		return "", transfer.NotCarriedOut(err)
+	}
+	if p.made != "" {
+		return p.made, nil
+	}
+	copies := s.Spec.Action().EndpointCopies
+	if copies {
+		if _, err := p.origin.Ready(); err != nil { // it never will be; the endpoint waits for one that is busy
+			return "", err
 		}
+		size = p.origin.Size
 	}
-	if s.Spec.Action().EndpointCopies {
-		return o.copyDrive(ctx, c, s)
-	}
-	return o.createDrive(ctx, c, s, size)
-}
-
-// createDrive makes an empty drive for an image of size bytes; -1 if the size is unknown.
-func (o *Opener) createDrive(ctx context.Context, c *api.Client, s *worker.Session, size int64) (string, error) {
 	if err := checkSize(&s.Spec, size); err != nil {
 		return "", err
 	}
-	opts := api.CreateOptions{
-		Name: s.Spec.Name, Size: cmp.Or(s.Spec.Size, size),
-		Tags: append(slices.Clone(s.Spec.Tags), madeTags(s)...), Readers: s.Spec.Readers,
+	size = cmp.Or(s.Spec.Size, size)
+	allowed := p.account.allowance(time.Now())
+	if err := allowed.check(s.Spec.Target.Endpoint, size); err != nil {
+		return "", transfer.NotCarriedOut(err)
 	}
-	if s.Spec.Source.IsDrive() {
-		origin, err := o.sourceInfo(ctx, s)
-		if err != nil {
-			return "", err
-		}
-		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), append(copiedTags(origin), madeTags(s)...)
+	opts := newDriveOptions(s, size, &p.origin)
+	var info api.DriveInfo
+	if copies {
+		opts.Size = s.Spec.Size // without one, the copy has the size of the source
+		info, err = c.CloneDrive(ctx, p.origin.UUID, api.CloneOptions(opts))
+	} else {
+		info, err = c.CreateDrive(ctx, opts)
 	}
-	info, err := c.CreateDrive(ctx, opts)
-	return info.UUID, err
+	return info.UUID, explainNoSpace(ctx, c, s.Spec.Target.Endpoint, size, err)
 }
 
-// copyDrive makes the endpoint copy the source.
-func (o *Opener) copyDrive(ctx context.Context, c *api.Client, s *worker.Session) (string, error) {
-	origin, err := o.sourceInfo(ctx, s)
-	if err != nil {
-		return "", err
+// newDriveOptions describes a new drive of size bytes. The copy of a drive, origin, has its name
+// and tags.
+func newDriveOptions(s *worker.Session, size int64, origin *api.DriveInfo) api.CreateOptions {
+	opts := api.CreateOptions{Name: s.Spec.Name, Size: size, Tags: s.Spec.Tags, Readers: s.Spec.Readers}
+	if s.Spec.Source.IsDrive() {
+		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), copiedTags(*origin)
 	}
-	if s.Spec.Size != 0 && s.Spec.Size < origin.Size {
-		return "", tooLarge(origin.Size, s.Spec.Size, "give a larger --size, or leave it out")
-	}
-	info, err := c.CloneDrive(ctx, origin.UUID, api.CloneOptions{
-		Name: cmp.Or(s.Spec.Name, origin.Name), Size: s.Spec.Size, Tags: append(copiedTags(origin), madeTags(s)...),
-	})
-	return info.UUID, err
+	opts.Tags = append(slices.Clone(opts.Tags), madeTags(s)...)
+	return opts
 }
 
 // checkSize checks whether a drive can be made for an image of size bytes; -1 if the size is

@@ -158,7 +158,7 @@ func TestFinishedDriveIsComparedAfterTheWait(t *testing.T) {
 
 // TestOverwrittenDriveIsTaggedBeforeItIsWritten: once, unless the endpoint cannot change tags.
 func TestOverwrittenDriveIsTaggedBeforeItIsWritten(t *testing.T) {
-	for _, code := range []transfer.Code{"", transfer.CodeRefused, transfer.CodeNotFound} {
+	for _, code := range []transfer.Code{"", transfer.CodeRefused, transfer.CodeNotFound, transfer.CodeNoSpace} {
 		synctest.Test(t, func(t *testing.T) {
 			image, sink := randomBytes(6*chunkSize), newMemImage(make([]byte, 6*chunkSize))
 			j := newJob(t, newMemImage(image), sink)
