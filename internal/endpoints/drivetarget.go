@@ -3,6 +3,7 @@ package endpoints
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,10 +49,35 @@ func (o *Opener) makeDrive(ctx context.Context, s *worker.Session, size int64, f
 	if copies {
 		opts.Size = s.Spec.Size // without one, the copy has the size of the source
 		info, err = c.CloneDrive(ctx, p.origin.UUID, api.CloneOptions(opts))
+		err = explainBusy(&p.origin, err)
 	} else {
 		info, err = c.CreateDrive(ctx, opts)
 	}
 	return info.UUID, explainNoSpace(ctx, c, s.Spec.Target.Endpoint, size, err)
+}
+
+// explainBusy names what uses a drive, if the endpoint refuses to copy the drive because it is busy.
+func explainBusy(origin *api.DriveInfo, refusal error) error {
+	if transfer.CodeOf(refusal) != transfer.CodeConflict || len(origin.Claimed) == 0 {
+		return refusal
+	}
+	busy := inUse(origin.Claimed, refusal)
+	var e *transfer.Error
+	if errors.As(refusal, &e) {
+		busy.RetryAfter = e.RetryAfter
+	}
+	return busy
+}
+
+// inUse is the error of a drive that has users. cause may be nil.
+func inUse(users []string, cause error) *transfer.Error {
+	err := fmt.Errorf("it is in use by %s", strings.Join(users, ", "))
+	if cause != nil {
+		err = fmt.Errorf("%w; %w", cause, err)
+	}
+	return &transfer.Error{
+		Code: transfer.CodeConflict, Hint: "stop the server that uses it, and the job goes on", Err: err,
+	}
 }
 
 // newDriveOptions describes a new drive of size bytes. The copy of a drive, origin, has its name
@@ -222,11 +248,9 @@ func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.Sink
 	}
 	switch writes := s.Spec.Action().Writes && !r.Compare; {
 	case writes && len(d.Claimed()) > 0:
-		return nil, &transfer.Error{
-			Op: "open drive " + r.Drive, Code: transfer.CodeConflict,
-			Hint: "stop the server that uses it, and the job goes on",
-			Err:  fmt.Errorf("it is in use by %s", strings.Join(d.Claimed(), ", ")),
-		}
+		busy := inUse(d.Claimed(), nil)
+		busy.Op = "open drive " + r.Drive
+		return nil, busy
 	case r.Size <= d.Size() && !writes:
 		return d, nil
 	case r.Size <= d.Size():
