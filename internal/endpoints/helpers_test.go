@@ -26,16 +26,20 @@ type interceptFunc func(w http.ResponseWriter, r *http.Request) bool
 
 func newHarness(t *testing.T, faults ...string) *harness {
 	t.Helper()
+	return newHarnessWith(t, sandbox.Config{}, faults...)
+}
+
+// newHarnessWith is newHarness with a configuration of the sandbox, without its Seed and Intercept.
+func newHarnessWith(t *testing.T, cfg sandbox.Config, faults ...string) *harness {
+	t.Helper()
 	h := &harness{t: t}
 	policy := flow.DefaultPolicy
 	policy.Base, policy.Cap = policy.Base/100, policy.Cap/100
-	h.Harness = jobtest.New(t, jobtest.Config{
-		Sandbox: sandbox.Config{Seed: 1, Intercept: func(w http.ResponseWriter, r *http.Request) bool {
-			f := h.intercept.Load()
-			return f != nil && (*f)(w, r)
-		}},
-		Faults: faults, Policy: policy,
-	})
+	cfg.Seed, cfg.Intercept = 1, func(w http.ResponseWriter, r *http.Request) bool {
+		f := h.intercept.Load()
+		return f != nil && (*f)(w, r)
+	}
+	h.Harness = jobtest.New(t, jobtest.Config{Sandbox: cfg, Faults: faults, Policy: policy})
 	return h
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/jobtest"
+	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
@@ -315,6 +317,75 @@ func TestPreflightTakesNoRoundTripOfAClone(t *testing.T) {
 		if len(r.waiting) > 0 {
 			t.Errorf("%s: got no calls %q, want them", kind, r.waiting)
 		}
+	}
+}
+
+// withoutLimits is an account that states no limits, as the manual has it.
+func (h *harness) withoutLimits() account {
+	return account{"usage/info": func(w http.ResponseWriter, r *http.Request) {
+		stated := httptest.NewRecorder()
+		h.Sandbox.Plain().ServeHTTP(stated, r)
+		for line := range strings.Lines(stated.Body.String()) {
+			if !strings.Contains(line, ":limit") {
+				_, _ = io.WriteString(w, line)
+			}
+		}
+	}}
+}
+
+// TestPreflightAgreesWithTheSandbox: it refuses what the sandbox refuses, and nothing else.
+func TestPreflightAgreesWithTheSandbox(t *testing.T) {
+	const unlimited = 1 << 40
+	quota, gib := []sandbox.Quota{{Resource: "disk", Amount: 1 << 20}}, api.ResourceAmounts{Disk: 1 << 30}
+	for name, tc := range map[string]struct {
+		cfg   sandbox.Config
+		buy   api.ResourceAmounts
+		left  int64
+		infer bool // the preflight needs no stated limit
+	}{
+		"quota":            {cfg: sandbox.Config{Quotas: quota}, left: 1 << 20},
+		"no money":         {cfg: sandbox.Config{Balance: "0.00"}, infer: true},
+		"only subscribed":  {cfg: sandbox.Config{Balance: "0.12"}, buy: gib, left: 1 << 30, infer: true},
+		"quota, no money":  {cfg: sandbox.Config{Balance: "0.00", Quotas: quota}, infer: true},
+		"quota, and money": {cfg: sandbox.Config{Balance: "0.13", Quotas: quota}, buy: gib, left: 1<<30 + 1<<20},
+		"money":            {cfg: sandbox.Config{Balance: "0.01"}, left: unlimited},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarnessWith(t, tc.cfg)
+			c, err := h.Opener.Client(t.Context(), jobtest.Here)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.buy != (api.ResourceAmounts{}) {
+				term := api.Term{Start: time.Now().Add(-time.Hour), Months: 1}
+				if _, err := c.SubscribeResources(tc.buy, term).Do(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			saying := map[string]account{"nothing": each(fails(404, "")), "all": nil}
+			if tc.infer {
+				saying["no limits"] = h.withoutLimits()
+			}
+			s := spec(transfer.Upload, jobtest.File(h.image(512)), newDrive)
+			for _, s.Size = range []int64{max(512, tc.left), tc.left + 512} {
+				for said, a := range saying {
+					h.setIntercept(a.intercept)
+					p, err := h.Run(s)
+					if fits := s.Size <= tc.left || tc.left == unlimited; fits != (err == nil) {
+						t.Errorf("%d bytes, saying %s: got %v, want success: %t", s.Size, said, err, fits)
+					}
+					if err == nil {
+						h.Destroy(p.Drive)
+						continue
+					}
+					requested := strings.Contains(err.Error(), "answered")
+					if transfer.CodeOf(err) != transfer.CodeNoSpace || requested != (said == "nothing") {
+						t.Errorf("%d bytes, saying %s: got %v, want %s before the drive is requested",
+							s.Size, said, err, transfer.CodeNoSpace)
+					}
+				}
+			}
+		})
 	}
 }
 
