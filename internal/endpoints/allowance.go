@@ -30,8 +30,8 @@ const unlimited = math.MaxInt64
 
 // allowance derives what the account may use from what its endpoint says. An endpoint may state a
 // limit. If it does not, an account with money may use more than it is subscribed to (burst), and
-// its limit is not known. One without money may use what it is subscribed to, unless it uses more:
-// then the endpoint gives it credit, perhaps.
+// its limit is not known. One without money may use what it is subscribed to, unless it uses more,
+// or has subscribed to nothing: then it is perhaps billed afterwards.
 func (a *account) allowance(now time.Time) allowance {
 	var disk api.Amounts
 	if a.usage != nil {
@@ -52,13 +52,10 @@ func (a *account) allowance(now time.Time) allowance {
 		return allowance{limit: unlimited}
 	}
 	limit, ok := api.Whole(disk.Subscribed)
-	if ok && limit < allocationUnit && max(limit, used) > 0 {
-		return allowance{limit: unlimited} // not in bytes
-	}
 	if !ok {
 		limit, ok = a.subscribedDisk(now)
 	}
-	if !ok || used > limit {
+	if !ok || limit < allocationUnit || used > limit { // a smaller limit is not in bytes
 		return allowance{limit: unlimited}
 	}
 	return allowance{limit, used, false, broke}

@@ -67,13 +67,13 @@ func TestAllowanceFollowsFromWhatTheEndpointSays(t *testing.T) {
 		"no money":              {account{usage: disk("6442450944", "10737418240", ""), balance: money("0.00")}, 4 << 30},
 		"debts":                 {account{usage: disk("6442450944", "10737418240", ""), balance: money("-5")}, 4 << 30},
 		"no money, all used":    {account{usage: disk("10737418240", "10737418240", ""), balance: money("0")}, 0},
-		"no money, none bought": {account{usage: disk("0", "0", ""), balance: money("0")}, 0},
+		"no money, none bought": {account{usage: disk("0", "0", ""), balance: money("0")}, -1},
 		"no money, and burst":   {account{usage: disk("10737418241", "10737418240", ""), balance: money("0")}, -1},
 		"amounts in GB":         {account{usage: disk("6", "10", ""), balance: money("0")}, -1},
 		"no amounts":            {account{usage: disk("", "", ""), balance: money("0")}, -1},
 		"no usage": {account{balance: money("0"),
 			subscriptions: &[]api.Subscription{gib, twoGB, ended, later, cpu}}, 3 << 30},
-		"no subscriptions": {account{balance: money("0"), subscriptions: &[]api.Subscription{cpu, ended}}, 0},
+		"no subscriptions": {account{balance: money("0"), subscriptions: &[]api.Subscription{cpu, ended}}, -1},
 		"usage without subscriptions": {account{balance: money("0"), usage: disk("536870912", "", ""),
 			subscriptions: &[]api.Subscription{gib}}, 512 << 20},
 		"no money, and burst without usage:sub": {account{balance: money("0"), usage: disk("2147483648", "", ""),
@@ -102,6 +102,7 @@ func TestAllowanceFollowsFromWhatTheEndpointSays(t *testing.T) {
 
 // TestRefusalSaysWhatIsNeededAndLeft: in one sentence, with a hint.
 func TestRefusalSaysWhatIsNeededAndLeft(t *testing.T) {
+	small := subscribed("4", "MB", time.Time{}, time.Time{})
 	for _, tc := range []struct {
 		account account
 		text    string
@@ -126,9 +127,9 @@ func TestRefusalSaysWhatIsNeededAndLeft(t *testing.T) {
 			"add money",
 		},
 		{
-			account{subscriptions: new([]api.Subscription), balance: money("-1.005")},
-			"the new drive needs 5242880 bytes (5MiB), and on zrh the account has 0 bytes left: " +
-				"it is subscribed to 0 bytes, its balance is -1.005 EUR",
+			account{subscriptions: &[]api.Subscription{small}, balance: money("-1.005")},
+			"the new drive needs 5242880 bytes (5MiB), and on zrh the account has 4194304 bytes (4MiB) left: " +
+				"it is subscribed to 4194304 bytes (4MiB), its balance is -1.005 EUR",
 			"add money",
 		},
 	} {

@@ -344,9 +344,9 @@ func TestPreflightAgreesWithTheSandbox(t *testing.T) {
 		infer bool // the preflight needs no stated limit
 	}{
 		"quota":            {cfg: sandbox.Config{Quotas: quota}, left: 1 << 20},
-		"no money":         {cfg: sandbox.Config{Balance: "0.00"}, infer: true},
+		"no money":         {cfg: sandbox.Config{Balance: "0.00"}},
 		"only subscribed":  {cfg: sandbox.Config{Balance: "0.12"}, buy: gib, left: 1 << 30, infer: true},
-		"quota, no money":  {cfg: sandbox.Config{Balance: "0.00", Quotas: quota}, infer: true},
+		"quota, no money":  {cfg: sandbox.Config{Balance: "0.00", Quotas: quota}},
 		"quota, and money": {cfg: sandbox.Config{Balance: "0.13", Quotas: quota}, buy: gib, left: 1<<30 + 1<<20},
 		"money":            {cfg: sandbox.Config{Balance: "0.01"}, left: unlimited},
 	} {
