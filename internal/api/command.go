@@ -65,6 +65,7 @@ type command struct {
 	// lone says that the call reads and names no object, so that only an endpoint without the
 	// command responds with 404.
 	lone   bool
+	data   bool         // input and response are data of a drive, not text
 	header *http.Header // is set to the header of the response; may be nil
 	err    error        // why the command cannot be sent
 }
@@ -135,6 +136,9 @@ func (c *Client) text(ctx context.Context, cmd command) (text []byte, err error)
 		op: cmd.op, method: cmd.method, path: cmd.path, about: cmd.about,
 		body: cmd.input, contentType: "text/plain; charset=utf-8",
 	}
+	if cmd.data {
+		r.contentType = "application/octet-stream"
+	}
 	r.read = func(resp *http.Response, body io.Reader) error {
 		if cmd.header != nil {
 			*cmd.header = resp.Header
@@ -145,7 +149,7 @@ func (c *Client) text(ctx context.Context, cmd command) (text []byte, err error)
 			return err
 		case len(text) > maxText:
 			return transfer.Errorf(transfer.CodeProtocol, hintNotAPI, "the response is longer than %d bytes", maxText)
-		case isHTMLOrJSON(text):
+		case isHTMLOrJSON(text) && !cmd.data:
 			return transfer.Errorf(transfer.CodeProtocol, hintNotAPI,
 				"the response is not keys and values: %s", singleLine(text))
 		}

@@ -30,6 +30,10 @@ var meanings = transport.Meanings{
 			Code: transfer.CodeNotFound,
 			Hint: "check the path of the call, and what it names",
 		},
+		http.StatusMethodNotAllowed: {
+			Code: transfer.CodeRefused,
+			Hint: "the call needs keys and values: transferctl api -c sends those of standard input",
+		},
 		http.StatusConflict: {
 			Code: transfer.CodeConflict,
 			Hint: "it is in use: by a running server, or while it is cloned",

@@ -8,8 +8,8 @@ import (
 // maxName is the longest name of a drive, in bytes.
 const maxName = 255
 
-// everyone is the reader that stands for all accounts.
-const everyone = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+// AllReaders is the reader that stands for all accounts.
+const AllReaders = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 // Check refuses a name, tags and readers that no drive can have: CodeInvalid. An empty name passes,
 // because a job finds one itself.
@@ -57,7 +57,7 @@ func ParseReaders(texts []string) []string {
 	for _, text := range texts {
 		reader := strings.ToLower(strings.TrimSpace(text))
 		if reader == "all" {
-			reader = everyone
+			reader = AllReaders
 		}
 		readers = append(readers, reader)
 	}

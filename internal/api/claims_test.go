@@ -1,0 +1,35 @@
+package api
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestClaimsNameTheServer: only those of running servers do.
+func TestClaimsNameTheServer(t *testing.T) {
+	for text, want := range map[string]Claim{
+		uuidA + ":guest:" + uuidB + ":ide:0:0": {Server: uuidB, Device: "ide:0:0"},
+		uuidA + ":guest:" + uuidB:              {},
+		uuidA + ":imaging:" + uuidB:            {},
+		uuidA + ":guest:me:ide:0:0":            {},
+		"":                                     {},
+	} {
+		want.Text = text
+		if got := ParseClaim(text); got != want {
+			t.Errorf("%q: got %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+// FuzzParseClaim: a claim keeps its text, and names a server by a UUID or not at all.
+func FuzzParseClaim(f *testing.F) {
+	for _, text := range []string{"", uuidA + ":guest:" + uuidB + ":ide:0:0", uuidA + ":imaging:" + uuidB, ":guest::"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c := ParseClaim(text)
+		if c.Text != text || c.Server != "" && !ValidUUID(c.Server) || !strings.HasSuffix(text, c.Device) {
+			t.Errorf("%q: got %+v", text, c)
+		}
+	})
+}
