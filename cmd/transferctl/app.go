@@ -47,7 +47,8 @@ $job is the ID of a job.`,
 			if err := a.output.check(); err != nil {
 				return err
 			}
-			if slices.Contains([]string{"completion", "doctor", "help", "version"}, cmd.Name()) {
+			withoutConfig := []string{"completion", "doctor", "help", "version", cobra.ShellCompRequestCmd}
+			if slices.Contains(withoutConfig, cmd.Name()) {
 				return nil // these work with a broken config, too; doctor reports what is wrong with it
 			}
 			a.cfg, err = config.Load(a.configPath)
@@ -61,9 +62,11 @@ $job is the ID of a job.`,
 		"config `file` (default $TRANSFERD_CONFIG, ~/.config/transferd/config.yaml, /etc/transferd/config.yaml)")
 	root.PersistentFlags().StringVarP((*string)(&a.output), "output", "o", string(outputText),
 		"`format` of results: text, json or jsonl")
+	completeValues(root, "output", string(outputText), string(outputJSON), string(outputJSONL))
 	cli.AddVersionFlag(root.Name(), root)
 	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.cloneCommand(), a.verifyCommand(),
-		a.jobsCommand(), a.drivesCommand(), a.endpointsCommand(), a.apiCommand(), a.doctorCommand(), a.versionCommand())
+		a.jobsCommand(), a.drivesCommand(), a.endpointsCommand(),
+		a.apiCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }
 

@@ -28,7 +28,7 @@ nor on this host. Its drive is kept for an hour, because a job of another queue 
 it; --older-than sets another age.`,
 		Example: `  transferctl drives cleanup zrh:
   transferctl drives cleanup zrh: --older-than 7d --yes`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.operands(a.endpointOperand),
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "destroy the drives that are listed and not kept")
 	durationFlag(cmd.Flags(), &olderThan, "older-than",

@@ -17,23 +17,26 @@ import (
 func (a *app) drivesDestroy() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use:   "destroy ENDPOINT:UUID",
+		Use:   "destroy ENDPOINT:UUID|NAME",
 		Short: "Destroy a drive and its content",
 		Long: `Destroy a drive and its content. On a terminal this asks first. Without a terminal and without
 --yes, it refuses if a job uses the drive, or if the queue cannot be reached.`,
 		Example: `  transferctl drives destroy zrh:$drive
   transferctl drives destroy zrh:$drive --yes`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.operands(a.driveOperand),
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, and do not check whether a job uses the drive")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		c, drive, err := a.existingDrive(ctx, args[0])
+		c, drive, err := a.existing(ctx, &driveObjects, args[0])
 		if err != nil {
 			return err
 		}
 		info, err := a.driveInfo(ctx, c, drive)
 		if err != nil {
+			return err
+		}
+		if err := a.checkNotHeld(ctx, c, args[0], &info); err != nil {
 			return err
 		}
 		q, queueErr := a.queueIfAny(ctx)
@@ -51,6 +54,20 @@ func (a *app) drivesDestroy() *cobra.Command {
 		return a.print(map[string]string{"destroyed": drive}, func(w io.Writer) { fmt.Fprintln(w, drive) })
 	}
 	return cmd
+}
+
+// checkNotHeld fails if a running server holds the drive: no endpoint destroys or resizes it then.
+func (a *app) checkNotHeld(ctx context.Context, c *api.Client, address string, info *api.DriveInfo) error {
+	names := a.serverNames(ctx, c, []api.DriveInfo{*info})
+	for _, h := range newDriveRow(info, names).HeldBy {
+		if h.Server != "" {
+			endpoint, _, _ := strings.Cut(address, ":")
+			return transfer.Errorf(transfer.CodeConflict,
+				"first stop it: transferctl servers shutdown "+endpoint+":"+h.Server,
+				"drive %s is in use: %s holds it", info.UUID, heldText(h))
+		}
+	}
+	return nil
 }
 
 // checkDestroy asks on a terminal. Without one it refuses if a job uses the drive, or if that is

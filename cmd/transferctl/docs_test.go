@@ -119,18 +119,22 @@ func TestDocsHaveEachExitCode(t *testing.T) {
 	}
 }
 
-// TestDocsHaveEachFieldOfAJob: the section of docs/cli.md on the JSON of a job names all its
-// fields.
-func TestDocsHaveEachFieldOfAJob(t *testing.T) {
+// TestDocsHaveEachField: the sections of docs/cli.md on the JSON of jobs and drives name all their fields.
+func TestDocsHaveEachField(t *testing.T) {
 	before, _, _ := splitPage(t)
-	_, section, ok := strings.Cut(before, "\n## The JSON of a job\n")
-	if !ok {
-		t.Fatalf("%s has no section on the JSON of a job", cliPage)
-	}
-	section, _, _ = strings.Cut(section, "\n## ")
-	for _, name := range jsonNames(reflect.TypeFor[transfer.Job]()) {
-		if !strings.Contains(section, "`"+name+"`") {
-			t.Errorf("%s does not name the field %s", cliPage, name)
+	for title, value := range map[string]reflect.Type{
+		"The JSON of a job":   reflect.TypeFor[transfer.Job](),
+		"The JSON of a drive": reflect.TypeFor[driveRow](),
+	} {
+		_, section, ok := strings.Cut(before, "\n## "+title+"\n")
+		if !ok {
+			t.Fatalf("%s has no section %q", cliPage, title)
+		}
+		section, _, _ = strings.Cut(section, "\n## ")
+		for _, name := range jsonNames(value) {
+			if !strings.Contains(section, "`"+name+"`") {
+				t.Errorf("%s: %s does not have the field %s", cliPage, title, name)
+			}
 		}
 	}
 }
@@ -146,7 +150,7 @@ func jsonNames(s reflect.Type) (names []string) {
 			names = append(names, name)
 		}
 		inner := field.Type
-		if inner.Kind() == reflect.Pointer {
+		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice {
 			inner = inner.Elem()
 		}
 		if inner.Kind() == reflect.Struct && inner.PkgPath() == s.PkgPath() {

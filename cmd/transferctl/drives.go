@@ -2,114 +2,63 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/cli"
-	"github.com/transferd/transferd/internal/endpoints"
-	"github.com/transferd/transferd/internal/transfer"
 )
 
 func (a *app) drivesCommand() *cobra.Command {
-	return group("drives", "List, create, destroy and clean up the drives of an endpoint",
+	return group("drives", "List, create, change, share and destroy the drives of an endpoint",
 		"  transferctl drives list zrh:\n  transferctl drives info zrh:$drive",
-		a.drivesList(), a.drivesInfo(), a.drivesCreate(), a.drivesDestroy(), a.drivesCleanup(), a.drivesStandard())
-}
-
-// endpoint connects to the endpoint of an address: NAME, NAME: or NAME:UUID.
-func (a *app) endpoint(ctx context.Context, address string) (c *api.Client, drive string, err error) {
-	name, drive, _ := strings.Cut(address, ":")
-	if drive != "" {
-		r, err := endpoints.Schemes.Parse(address)
-		if err != nil {
-			return nil, "", err
-		}
-		drive = r.Drive
-	}
-	if _, ok := a.cfg.Endpoints[name]; !ok {
-		return nil, "", unknownEndpoint(name, a.cfg.EndpointNames())
-	}
-	c, err = a.opener().Client(ctx, name)
-	return c, drive, err
-}
-
-// existingDrive is like endpoint, for an address that must have a UUID.
-func (a *app) existingDrive(ctx context.Context, address string) (*api.Client, string, error) {
-	c, drive, err := a.endpoint(ctx, address)
-	if err == nil && drive == "" {
-		err = transfer.Errorf(transfer.CodeInvalid,
-			"write ENDPOINT:UUID; transferctl drives list "+address+" lists the drives", "%q has no UUID", address)
-	}
-	return c, drive, err
-}
-
-type driveRow struct {
-	Drive   string            `json:"drive"`
-	Name    string            `json:"name"`
-	Size    int64             `json:"size"` // bytes
-	Status  string            `json:"status"`
-	Imaging string            `json:"imaging,omitempty"`
-	Keys    map[string]string `json:"keys"` // all that the endpoint returned
-}
-
-func newDriveRow(d *api.DriveInfo) driveRow {
-	return driveRow{Drive: d.UUID, Name: d.Name, Size: d.Size, Status: d.Status, Imaging: d.Imaging, Keys: d.Keys}
-}
-
-func (a *app) printDrive(d *api.DriveInfo) error {
-	return a.print(newDriveRow(d), func(w io.Writer) { writeDrives(w, []driveRow{newDriveRow(d)}) })
-}
-
-func (a *app) printDrives(drives []api.DriveInfo) error {
-	rows := make([]driveRow, len(drives))
-	for i := range drives {
-		rows[i] = newDriveRow(&drives[i])
-	}
-	return printList(a, rows, func(w io.Writer) { writeDrives(w, rows) })
-}
-
-func writeDrives(w io.Writer, rows []driveRow) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer t.Flush()
-	fmt.Fprintln(t, "DRIVE\tSIZE\tSTATUS\tNAME")
-	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Drive, sizeText(r.Size), r.Status, cli.OneLine(r.Name))
-	}
+		a.drivesList(), a.drivesInfo(), a.drivesCreate(), a.drivesSet(), a.drivesShare(), a.drivesDestroy(),
+		a.drivesCleanup(), a.drivesStandard())
 }
 
 func (a *app) drivesList() *cobra.Command {
-	return &cobra.Command{
+	var name string
+	var tags []string
+	cmd := &cobra.Command{
 		Use: "list ENDPOINT:", Short: "List the drives of the account",
+		Long: `List the drives of the account, with the running servers that hold them. With --name or --tag,
+list only those with this name and all of these tags.`,
 		Example: `  transferctl drives list zrh:
-  transferctl drives list zrh: -o json`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, _, err := a.endpoint(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			drives, err := retried(cmd.Context(), a, c.Drives)
-			if err != nil {
-				return err
-			}
-			return a.printDrives(drives)
-		},
+  transferctl drives list zrh: --tag affinity:ssd
+  transferctl drives list zrh: --name data -o json`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.operands(a.endpointOperand),
 	}
+	cmd.Flags().StringVar(&name, "name", "", "list only the drives with this `name`")
+	cmd.Flags().StringArrayVar(&tags, "tag", nil, "list only the drives with this `tag` (may be repeated)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := a.wholeEndpoint(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		drives, err := retried(cmd.Context(), a, c.Drives)
+		if err != nil {
+			return err
+		}
+		a.remember(&driveObjects, args[0], objectsOf(drives, driveObject))
+		drives = slices.DeleteFunc(drives, func(d api.DriveInfo) bool {
+			return cmd.Flags().Changed("name") && d.Name != name ||
+				slices.ContainsFunc(tags, func(tag string) bool { return !slices.Contains(d.Tags, tag) })
+		})
+		return a.printDrives(cmd.Context(), c, drives)
+	}
+	return cmd
 }
 
 func (a *app) drivesStandard() *cobra.Command {
 	return &cobra.Command{
 		Use: "standard ENDPOINT:", Short: "List the images and installation CDs of the endpoint's library",
 		Example: "  transferctl drives standard zrh:",
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.operands(a.endpointOperand),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, _, err := a.endpoint(cmd.Context(), args[0])
+			c, err := a.wholeEndpoint(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -117,19 +66,19 @@ func (a *app) drivesStandard() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printDrives(drives)
+			return a.printDrives(cmd.Context(), c, drives)
 		},
 	}
 }
 
 func (a *app) drivesInfo() *cobra.Command {
 	return &cobra.Command{
-		Use: "info ENDPOINT:UUID", Short: "Show a drive",
+		Use: "info ENDPOINT:UUID|NAME", Short: "Show a drive",
 		Example: `  transferctl drives info zrh:$drive
   transferctl drives info zrh:$drive -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.operands(a.driveOperand),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, drive, err := a.existingDrive(cmd.Context(), args[0])
+			c, drive, err := a.existing(cmd.Context(), &driveObjects, args[0])
 			if err != nil {
 				return err
 			}
@@ -137,7 +86,7 @@ func (a *app) drivesInfo() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printDrive(&info)
+			return a.printDrive(cmd.Context(), c, &info)
 		},
 	}
 }
@@ -149,7 +98,7 @@ func (a *app) drivesCreate() *cobra.Command {
 		Use: "create ENDPOINT:", Short: "Create an empty drive and print its UUID",
 		Example: `  transferctl drives create zrh: --name data --size 10GiB
   transferctl drives create zrh: --name fast --size 10GiB --tag affinity:ssd`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.operands(a.endpointOperand),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "`name` of the drive")
 	cmd.Flags().StringVar(&size, "size", "", "`size` of the drive, such as 10G or 10GiB")
@@ -167,7 +116,7 @@ func (a *app) drivesCreate() *cobra.Command {
 		if err := opts.Check(); err != nil {
 			return err
 		}
-		c, _, err := a.endpoint(cmd.Context(), args[0])
+		c, err := a.wholeEndpoint(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -175,7 +124,7 @@ func (a *app) drivesCreate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(newDriveRow(&info), func(w io.Writer) { fmt.Fprintln(w, info.UUID) })
+		return a.print(newDriveRow(&info, nil), func(w io.Writer) { fmt.Fprintln(w, info.UUID) })
 	}
 	return cmd
 }
@@ -191,9 +140,5 @@ func (a *app) createDrive(ctx context.Context, c *api.Client, o api.CreateOption
 		info, err = c.CreateDrive(ctx, o)
 		return err
 	})
-	var e *transfer.Error
-	if code := transfer.CodeOf(err); code.Retry() != transfer.RetryNever && !notCarriedOut(code) && errors.As(err, &e) {
-		e.Hint = "the drive may exist all the same: check with transferctl drives list"
-	}
-	return info, err
+	return info, inDoubt(err, "the drive may exist all the same: check with transferctl drives list")
 }

@@ -65,6 +65,7 @@ func (a *app) endpointsCheck() *cobra.Command {
 status is that of the first failure.`,
 		Example: `  transferctl endpoints check
   transferctl endpoints check zrh`,
+		ValidArgsFunction: a.operands(a.endpointName),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if len(names) == 0 {
 				names = a.cfg.EndpointNames()

@@ -22,11 +22,26 @@ func notCarriedOut(code transfer.Code) bool {
 	return code == transfer.CodeUnreachable || code == transfer.CodeThrottled || code == transfer.CodeConflict
 }
 
+// briefBusyTime is how long retryBriefly retries a call on an object that is in use.
+const briefBusyTime = 5 * time.Second
+
 // retry makes a call to an endpoint, and retries it for commandRetryTime at most after failures
 // that retryable allows. It prints each failure on stderr.
 func (a *app) retry(ctx context.Context, retryable func(transfer.Code) bool, call func() error) error {
+	return a.retryBusy(ctx, commandRetryTime, retryable, call)
+}
+
+// retryBriefly is retry for calls on objects that may be in use for long, as a drive is by a running
+// server: it soon returns the error that says so.
+func (a *app) retryBriefly(ctx context.Context, retryable func(transfer.Code) bool, call func() error) error {
+	return a.retryBusy(ctx, briefBusyTime, retryable, call)
+}
+
+func (a *app) retryBusy(
+	ctx context.Context, busy time.Duration, retryable func(transfer.Code) bool, call func() error,
+) error {
 	policy := flow.DefaultPolicy
-	policy.Call, policy.Busy, policy.RequestedWait = commandRetryTime, commandRetryTime, commandRetryTime
+	policy.Call, policy.Busy, policy.RequestedWait = commandRetryTime, busy, commandRetryTime
 	var requested flow.RequestedWait
 	var final error // a failure after which the call is not made again
 	try := func() error {
@@ -49,6 +64,15 @@ func (a *app) retry(ctx context.Context, retryable func(transfer.Code) bool, cal
 			return err
 		}
 	}
+}
+
+// inDoubt gives the error of a call that may have been carried out a hint how to see whether it was.
+// It returns other errors as they are.
+func inDoubt(err error, hint string) error {
+	if !transfer.MayBeCarriedOut(err) {
+		return err
+	}
+	return &transfer.Error{Code: transfer.CodeOf(err), Hint: hint, Err: err}
 }
 
 // firstError is the first of errs that is not nil.

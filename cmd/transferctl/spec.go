@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -77,11 +78,18 @@ func (f *jobFlags) keepTailFlag(flags *pflag.FlagSet, target string) {
 		"with --overwrite, keep what a larger "+target+" has behind the image (default: zeros)")
 }
 
-// build makes the spec of a job from the flags and the two addresses, and checks it.
-func (a *app) build(f *jobFlags, source, target string) (transfer.Spec, error) {
+// build makes the spec of a job from the flags and the two addresses, and checks it. It looks up
+// drives that an address names.
+func (a *app) build(ctx context.Context, f *jobFlags, source, target string) (transfer.Spec, error) {
 	s := f.spec
 	err := firstError(a.checkColon(source), a.checkColon(target))
 	if err != nil {
+		return s, err
+	}
+	if source, err = a.withUUID(ctx, source); err != nil {
+		return s, err
+	}
+	if target, err = a.withUUID(ctx, target); err != nil {
 		return s, err
 	}
 	if s.Source, err = absoluteRef(source); err != nil {

@@ -15,7 +15,7 @@ import (
 
 // buildAndSubmit submits the job that the flags and the addresses describe.
 func (a *app) buildAndSubmit(ctx context.Context, f *jobFlags, source, target string) error {
-	spec, err := a.build(f, source, target)
+	spec, err := a.build(ctx, f, source, target)
 	if err != nil {
 		return err
 	}

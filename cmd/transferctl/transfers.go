@@ -15,7 +15,7 @@ import (
 
 func (a *app) uploadCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "upload SOURCE ENDPOINT:[UUID]",
+		Use:   "upload SOURCE ENDPOINT:[UUID|NAME]",
 		Short: "Copy an image to a drive, a new one if no UUID is given",
 		Long: `Copy an image to a new drive, or to the drive with the UUID.
 
@@ -33,7 +33,7 @@ becomes zeros, unless --keep-tail is given.`,
   transferctl upload disk.img zrh: --local                 # no daemon, no queue
   transferctl upload disk.img zrh:$drive --overwrite --wait
   gzip -dc disk.img.gz | transferctl upload - zrh: --size 10GiB --allow-short --local`,
-		Args: cobra.ExactArgs(2),
+		Args: cobra.ExactArgs(2), ValidArgsFunction: a.operands(fileOperand, a.driveOperand),
 	}
 	f := newJobFlags(cmd, transfer.Upload)
 	f.newDriveFlags(cmd.Flags())
@@ -49,7 +49,7 @@ becomes zeros, unless --keep-tail is given.`,
 		"accept that standard input ends before --size; the rest of the drive is zeros")
 	f.sourceFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		spec, err := a.build(f, args[0], args[1])
+		spec, err := a.build(cmd.Context(), f, args[0], args[1])
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func imageName(r transfer.Ref) string {
 
 func (a *app) downloadCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "download ENDPOINT:UUID DEST",
+		Use:   "download ENDPOINT:UUID|NAME DEST",
 		Short: "Copy a drive to an image file",
 		Long: `Copy a drive to an image file on the worker's host, or to - for standard output with --local.
 
@@ -95,7 +95,7 @@ the job, with --wait or --local the path.`,
   transferctl download zrh:$drive copy.img.zst --wait      # compressed
   transferctl download zrh:$drive copy.img --overwrite --verify full --wait
   transferctl download zrh:$drive - --local | sha256sum`,
-		Args: cobra.ExactArgs(2),
+		Args: cobra.ExactArgs(2), ValidArgsFunction: a.operands(a.driveOperand, fileOperand),
 	}
 	f := newJobFlags(cmd, transfer.Download)
 	cmd.Flags().StringVar((*string)(&f.spec.Format), "format", "",
@@ -115,14 +115,14 @@ the job, with --wait or --local the path.`,
 
 func (a *app) cloneCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "clone ENDPOINT:UUID [ENDPOINT2:]",
+		Use:   "clone ENDPOINT:UUID|NAME [ENDPOINT2:]",
 		Short: "Copy a drive to a new drive",
 		Long: `Copy a drive to a new drive. On one endpoint this calls the clone of the API and compares the
 two drives. To another endpoint it copies chunk by chunk, without a local file. Without --wait
 this prints the ID of the job, with --wait or --local the UUID of the new drive.`,
 		Example: `  transferctl clone zrh:$drive --wait
   transferctl clone zrh:$drive lvs: --name copy --wait`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.operands(a.driveOperand, a.endpointOperand),
 	}
 	f := newJobFlags(cmd, transfer.Clone)
 	f.newDriveFlags(cmd.Flags())
@@ -138,7 +138,7 @@ this prints the ID of the job, with --wait or --local the UUID of the new drive.
 
 func (a *app) verifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "verify ENDPOINT:UUID IMAGE|MANIFEST",
+		Use:   "verify ENDPOINT:UUID|NAME IMAGE|MANIFEST",
 		Short: "Compare a drive with an image, or with a manifest",
 		Long: `Read all of a drive and compare it with an image or a manifest on the worker's host. A drive may
 be larger than the image if the rest is zeros. With --wait or --local this prints "equal", or
@@ -146,7 +146,7 @@ the exit status is 5.`,
 		Example: `  transferctl verify zrh:$drive disk.img --wait
   transferctl verify zrh:$drive disk.img.manifest.json --wait
   transferctl verify zrh:$drive disk.img.gz --local`,
-		Args: cobra.ExactArgs(2),
+		Args: cobra.ExactArgs(2), ValidArgsFunction: a.operands(a.driveOperand, fileOperand),
 	}
 	f := newJobFlags(cmd, transfer.Verify)
 	f.sourceFormatFlag(cmd.Flags())
