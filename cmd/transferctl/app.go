@@ -37,8 +37,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `Upload, download, clone and verify the drives of clouds with the CloudSigma back-end API 1.0.
 
 Commands enqueue jobs, which a transferd runs; with --local they run a job themselves. In the
-examples, zrh and lvs are endpoints of the config, $drive is the UUID of a drive on zrh, and
-$job is the ID of a job.`,
+examples, zrh and lvs are endpoints of the config, $drive and $server are the UUIDs of a drive
+and a server on zrh, and $job is the ID of a job.`,
 		Example: `  transferctl endpoints check                            # test the config
   transferctl upload disk.img zrh: --wait                # prints the UUID of the new drive
   transferctl download zrh:$drive copy.img --wait
@@ -65,7 +65,7 @@ $job is the ID of a job.`,
 	completeValues(root, "output", string(outputText), string(outputJSON), string(outputJSONL))
 	cli.AddVersionFlag(root.Name(), root)
 	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.cloneCommand(), a.verifyCommand(),
-		a.jobsCommand(), a.drivesCommand(), a.endpointsCommand(),
+		a.jobsCommand(), a.drivesCommand(), a.serversCommand(), a.endpointsCommand(),
 		a.apiCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }

@@ -119,12 +119,14 @@ func TestDocsHaveEachExitCode(t *testing.T) {
 	}
 }
 
-// TestDocsHaveEachField: the sections of docs/cli.md on the JSON of jobs and drives name all their fields.
+// TestDocsHaveEachField: the sections of docs/cli.md on the JSON of jobs, drives and servers
+// name all their fields.
 func TestDocsHaveEachField(t *testing.T) {
 	before, _, _ := splitPage(t)
 	for title, value := range map[string]reflect.Type{
-		"The JSON of a job":   reflect.TypeFor[transfer.Job](),
-		"The JSON of a drive": reflect.TypeFor[driveRow](),
+		"The JSON of a job":    reflect.TypeFor[transfer.Job](),
+		"The JSON of a drive":  reflect.TypeFor[driveRow](),
+		"The JSON of a server": reflect.TypeFor[serverRow](),
 	} {
 		_, section, ok := strings.Cut(before, "\n## "+title+"\n")
 		if !ok {

@@ -192,12 +192,25 @@ func (h *exampleHost) upload(t *testing.T) string {
 	return h.shell(t, "transferctl upload disk.img zrh: --local")
 }
 
-// run runs an example, with the variables $drive and $job that it names.
+// server makes a server with a drive on zrh, starts it, and returns its UUID.
+func (h *exampleHost) server(t *testing.T) string {
+	t.Helper()
+	return h.shell(t, `drive=$(transferctl upload disk.img zrh: --local)
+server=$(printf "name web\ncpu 1000\nmem 512\nide:0:0 $drive\n" | transferctl api -e zrh -c servers create |
+	sed -n "s/^server //p")
+transferctl servers start zrh:$server >&2
+echo $server`)
+}
+
+// run runs an example, with the variables $drive, $server and $job that it names.
 func (h *exampleHost) run(t *testing.T, command, line string) {
 	t.Helper()
 	var variables []string
 	if strings.Contains(line, "$drive") {
 		variables = append(variables, "drive="+h.upload(t))
+	}
+	if strings.Contains(line, "$server") {
+		variables = append(variables, "server="+h.server(t))
 	}
 	if strings.Contains(line, "$job") {
 		variables = append(variables, "job="+h.job(t, command))

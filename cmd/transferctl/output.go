@@ -199,6 +199,14 @@ func foundText(j *transfer.Job) string {
 	return "; the target held: " + strings.Join(j.Tail.Found, ", ")
 }
 
+// timeIfAny is nil for the zero time.
+func timeIfAny(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
 // ageText writes a duration with its two largest units: 45s, 1h5m, 7d3h.
 func ageText(d time.Duration) string {
 	switch {
