@@ -65,7 +65,7 @@ and a server on zrh, and $job is the ID of a job.`,
 	completeValues(root, "output", string(outputText), string(outputJSON), string(outputJSONL))
 	cli.AddVersionFlag(root.Name(), root)
 	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.cloneCommand(), a.verifyCommand(),
-		a.jobsCommand(), a.drivesCommand(), a.serversCommand(), a.endpointsCommand(),
+		a.jobsCommand(), a.drivesCommand(), a.serversCommand(), a.accountCommand(), a.endpointsCommand(),
 		a.apiCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }

@@ -119,14 +119,15 @@ func TestDocsHaveEachExitCode(t *testing.T) {
 	}
 }
 
-// TestDocsHaveEachField: the sections of docs/cli.md on the JSON of jobs, drives and servers
-// name all their fields.
+// TestDocsHaveEachField: the sections of docs/cli.md on the JSON of jobs, drives, servers and
+// accounts name all their fields.
 func TestDocsHaveEachField(t *testing.T) {
 	before, _, _ := splitPage(t)
 	for title, value := range map[string]reflect.Type{
-		"The JSON of a job":    reflect.TypeFor[transfer.Job](),
-		"The JSON of a drive":  reflect.TypeFor[driveRow](),
-		"The JSON of a server": reflect.TypeFor[serverRow](),
+		"The JSON of a job":      reflect.TypeFor[transfer.Job](),
+		"The JSON of a drive":    reflect.TypeFor[driveRow](),
+		"The JSON of a server":   reflect.TypeFor[serverRow](),
+		"The JSON of an account": reflect.TypeFor[accountReport](),
 	} {
 		_, section, ok := strings.Cut(before, "\n## "+title+"\n")
 		if !ok {
