@@ -16,8 +16,8 @@ import (
 func (a *app) uploadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upload SOURCE ENDPOINT:[UUID|NAME]",
-		Short: "Copy an image to a drive, a new one if no UUID is given",
-		Long: `Copy an image to a new drive, or to the drive with the UUID.
+		Short: "Copy an image to a drive, a new one if none is named",
+		Long: `Copy an image to a new drive, or to the drive with the UUID or the name.
 
 SOURCE is a file or block device on the worker's host, an http(s) URL, or - for standard input
 with --local. Images that gzip or zstd compressed are decompressed; other image formats are
