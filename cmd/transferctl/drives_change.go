@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/transfer"
@@ -36,7 +37,8 @@ func (a *app) drivesSet() *cobra.Command {
 		Short: "Change name, size, tags, readers or claim type of a drive",
 		Long: `Change the attributes of a drive that are given as flags, and print the drive.
 
---tag replaces all tags; --tag '' removes them. --key sets any other key, such as use or user:owner;
+--tag replaces all tags, and --tag '' removes them; but those by which jobs know their drives,
+transferd:…, stay until --remove-tag removes them. --key sets any other key, such as use or user:owner;
 without a VALUE it unsets the key. Endpoints ignore keys that they do not have, and then this warns.
 
 A larger drive ends with zeros. A smaller one loses what is behind its new end, so on a terminal
@@ -47,16 +49,7 @@ this asks first, and without a terminal it needs --yes. The size of a drive in u
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.operands(a.driveOperand),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.name, "name", "", "new `name`")
-	flags.StringVar(&f.size, "size", "", "new `size`, such as 10G or 10GiB")
-	flags.StringArrayVar(&f.tags, "tag", nil, "`tag`, instead of all that the drive has (may be repeated)")
-	flags.StringArrayVar(&f.addTags, "add-tag", nil, "`tag` to add (may be repeated)")
-	flags.StringArrayVar(&f.removeTags, "remove-tag", nil, "`tag` to remove (may be repeated)")
-	flags.StringSliceVar(&f.readers, "readers", nil, "`UUIDs` of accounts that may read the drive, or all, or none")
-	flags.StringVar(&f.claimType, "claim-type", "",
-		"`type`: exclusive, or shared if several servers may hold the drive")
-	flags.StringArrayVar(&f.keys, "key", nil, "another key, as `KEY=VALUE` (may be repeated)")
-	flags.BoolVar(&f.yes, "yes", false, "do not ask before the drive becomes smaller")
+	f.register(flags)
 	completeValues(cmd, "claim-type", claimExclusive, claimShared)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f.setName, f.setTags, f.setReader = flags.Changed("name"), flags.Changed("tag"), flags.Changed("readers")
@@ -78,6 +71,19 @@ this asks first, and without a terminal it needs --yes. The size of a drive in u
 		return a.setDrive(cmd.Context(), c, drive, keys)
 	}
 	return cmd
+}
+
+func (f *driveChanges) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.name, "name", "", "new `name`")
+	flags.StringVar(&f.size, "size", "", "new `size`, such as 10G or 10GiB")
+	flags.StringArrayVar(&f.tags, "tag", nil, "`tag`, instead of all that the drive has (may be repeated)")
+	flags.StringArrayVar(&f.addTags, "add-tag", nil, "`tag` to add (may be repeated)")
+	flags.StringArrayVar(&f.removeTags, "remove-tag", nil, "`tag` to remove (may be repeated)")
+	flags.StringSliceVar(&f.readers, "readers", nil, "`UUIDs` of accounts that may read the drive, or all, or none")
+	flags.StringVar(&f.claimType, "claim-type", "",
+		"`type`: exclusive, or shared if several servers may hold the drive")
+	flags.StringArrayVar(&f.keys, "key", nil, "another key, as `KEY=VALUE` (may be repeated)")
+	flags.BoolVar(&f.yes, "yes", false, "do not ask before the drive becomes smaller")
 }
 
 // flagOfKey is the flag for each key that has one.
@@ -138,7 +144,7 @@ func (f *driveChanges) object() (api.Object, error) {
 func (a *app) completeChanges(
 	ctx context.Context, c *api.Client, address, drive string, f *driveChanges, keys api.Object,
 ) error {
-	changesTags := len(f.addTags)+len(f.removeTags) > 0
+	changesTags := f.setTags || len(f.addTags)+len(f.removeTags) > 0
 	if f.size == "" && !changesTags {
 		return nil
 	}
@@ -149,7 +155,7 @@ func (a *app) completeChanges(
 	if changesTags {
 		tags := info.Tags
 		if f.setTags {
-			tags = strings.Fields(keys["tags"])
+			tags = replacedTags(tags, strings.Fields(keys["tags"]))
 		}
 		keys["tags"] = strings.Join(f.changedTags(tags), " ")
 	}
@@ -169,6 +175,12 @@ func (a *app) completeChanges(
 		return transfer.Errorf(transfer.CodeInvalid, "--yes makes it smaller without asking", "%s", text)
 	}
 	return a.confirm(text + "; make it smaller?")
+}
+
+// replacedTags replaces all tags but those by which jobs know their drives.
+func replacedTags(old, tags []string) []string {
+	own := slices.DeleteFunc(slices.Clone(old), func(t string) bool { return !transfer.IsOurTag(t) })
+	return slices.Concat(slices.DeleteFunc(tags, func(t string) bool { return slices.Contains(own, t) }), own)
 }
 
 func (f *driveChanges) changedTags(tags []string) []string {

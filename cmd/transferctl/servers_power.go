@@ -137,7 +137,8 @@ func (a *app) awaitServer(
 		switch {
 		case ctx.Err() != nil:
 			return s, transfer.Errorf(transfer.CodeCanceled,
-				"the call was made; transferctl servers info shows its effect", "stopped waiting; server %s is still %s", s.UUID, s.Status)
+				"the call was made; transferctl servers info shows its effect",
+				"stopped waiting; server %s is still %s", s.UUID, s.Status)
 		case limited.Err() != nil:
 			return s, transfer.Errorf(transfer.CodeWaitTimeout, "", "server %s is still %s after %s",
 				s.UUID, s.Status, transfer.FormatDuration(timeout))
