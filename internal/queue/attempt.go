@@ -158,8 +158,11 @@ func (a *Attempt) writeOutcome(ctx context.Context, outcome error) (ended bool, 
 		return false, err
 	}
 	late, _ := a.lease.Late()
-	if !owner { // bytes of this attempt may still arrive
-		late = max(late, a.timing.late)
+	if !owner {
+		late = max(late, a.timing.late) // bytes of this attempt may still arrive
+		if _, err := a.client.run(ctx, "end attempt of job "+a.Job.ID, outlivedScript, a.Job.ID); err != nil {
+			return false, err
+		}
 	}
 	if outcome == nil && !a.lease.Settled() && a.Spec.Action().Writes {
 		// Another Redis may have given the job to an unknown owner after the run had read its

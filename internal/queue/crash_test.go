@@ -39,6 +39,27 @@ func TestJobThatKillsItsWorkersFails(t *testing.T) {
 	})
 }
 
+// TestWorkersThatAreAliveHaveNotDied: a worker that was stopped or cut off loses its job, and ends
+// its attempt later. The job has not killed it.
+func TestWorkersThatAreAliveHaveNotDied(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		id := enqueue(t, c)
+		lost := acquire(t, c, id, withLease(time.Millisecond))
+		for range 2 * maxCrashes {
+			next := acquire(t, c, id, withLease(time.Millisecond))
+			if _, err := lost.writeOutcome(t.Context(), lost.fenced("test")); err != nil {
+				t.Fatal(err)
+			}
+			lost = next
+		}
+		_, deaths := crashUntilEnd(t, c, id) // the first takeover is from the worker that is lost still
+		if deaths != maxCrashes {
+			t.Errorf("got %d takeovers until the job failed, want %d", deaths, maxCrashes)
+		}
+	})
+}
+
 // TestProgressResetsTheCrashes: only crashes since the last progress count, because a job that runs
 // for days may survive many. Chunks that are done again after a reset of the ledger are no
 // progress.

@@ -46,6 +46,19 @@ if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)
 
+	// outlived takes back the crash that a takeover has counted for a worker which is alive: it was
+	// stopped or cut off, and the job has not ended it. The deletion is for a full Redis, see
+	// renewLease. KEYS: jobKeys.
+	outlivedScript = newScript(`
+local state, crashes = unpack(redis.call('HMGET', KEYS[1], 'state', 'crashes'))
+crashes = tonumber(crashes or '0')
+if (state == 'running' or state == 'queued') and crashes > 0 then
+  redis.call('HDEL', KEYS[1], 'crashes')
+  redis.call('HSET', KEYS[1], 'crashes', string.format('%d', crashes - 1))
+end
+return 'ok'
+`)
+
 	// delete deletes a job that has ended, and the remaining keys of one without a record. KEYS:
 	// jobKeys.
 	deleteScript = newScript(`
