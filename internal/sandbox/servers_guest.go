@@ -91,7 +91,7 @@ func (s *Server) run(v *virtualServer, g *guest) {
 			if g.rate > 0 {
 				g.writeEach()
 			}
-			if s.powerOff(v, g) == nil {
+			if s.powerOff(v, g) {
 				return
 			}
 		}

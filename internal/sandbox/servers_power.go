@@ -140,12 +140,14 @@ func (s *Server) resume() error {
 	return nil
 }
 
-// powerOff stops v after its guest g has shut down; another run goes on.
-func (s *Server) powerOff(v *virtualServer, g *guest) error {
+// powerOff stops v after its guest g has shut down, and reports whether g has ended. Another run
+// goes on, and so does a guest that was reset meanwhile, or whose stop cannot be saved.
+func (s *Server) powerOff(v *virtualServer, g *guest) (ended bool) {
 	s.servers.mu.Lock()
 	defer s.servers.mu.Unlock()
-	if v.guest != g {
-		return nil
+	if v.guest != g || !g.shuttingDown {
+		return v.guest != g
 	}
-	return s.stop(v)
+	g.shuttingDown = false // after an error the next shutdown counts
+	return s.stop(v) == nil
 }

@@ -381,12 +381,55 @@ func TestShutdownOfAnEarlierRunStopsNothing(t *testing.T) {
 	first := v.guest
 	r.want(204, "POST", "/servers/"+v.id+"/stop", nil)
 	r.post("/servers/"+v.id+"/start", "")
-	if err := r.s.powerOff(v, first); err != nil {
-		t.Fatal(err)
+	if !r.s.powerOff(v, first) {
+		t.Error("got a guest of the earlier run that goes on, want that it has ended")
 	}
 	if o := r.server(v.id); value(o, "status") != serverActive {
 		t.Errorf("got %v, want it active", o)
 	}
+}
+
+// TestResetWinsOverAShutdownThatIsDue: the reset is carried out after the guest has shut down, and
+// before that stops the server.
+func TestResetWinsOverAShutdownThatIsDue(t *testing.T) {
+	r := newRig(t)
+	v, _ := r.s.servers.find(r.createServer("status active\n"))
+	r.want(204, "POST", "/servers/"+v.id+"/shutdown", nil)
+	r.want(204, "POST", "/servers/"+v.id+"/reset", nil)
+	if r.s.powerOff(v, v.guest) {
+		t.Error("got a guest that has ended, want that it goes on")
+	}
+	if o := r.server(v.id); value(o, "status") != serverActive {
+		t.Errorf("got %v, want it active", o)
+	}
+}
+
+// TestShutdownThatCannotBeSavedMayBeRepeated: the folder of the servers is missing when the guest
+// obeys the first one.
+func TestShutdownThatCannotBeSavedMayBeRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVirtual(t, testConfig(t))
+		defer v.close()
+		id, _ := v.started()
+		moved := v.s.servers.dir + ".moved"
+		v.post(204, "/servers/"+id+"/shutdown", "")
+		if err := os.Rename(v.s.servers.dir, moved); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if err := os.Rename(moved, v.s.servers.dir); err != nil {
+			t.Fatal(err)
+		}
+		if got := value(v.server(id), "status"); got != serverActive {
+			t.Errorf("got status %s, want active", got)
+		}
+		v.post(204, "/servers/"+id+"/shutdown", "")
+		time.Sleep(shutdownTime)
+		synctest.Wait()
+		if got := value(v.server(id), "status"); got != serverStopped {
+			t.Errorf("got status %s after the second shutdown, want stopped", got)
+		}
+	})
 }
 
 // TestDestroyedServerIsNotFound also by a request that found it before.
