@@ -113,6 +113,9 @@ func (l *library) writeImage(g generatedImage, path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	workspace := filepath.Join(l.dir, temporary+"workspace")
+	if err := os.RemoveAll(workspace); err != nil { // of an interrupted start
+		return err
+	}
 	defer os.RemoveAll(workspace)
 	if err := g.write(f, workspace); err != nil {
 		return err

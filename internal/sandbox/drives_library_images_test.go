@@ -244,6 +244,28 @@ func TestFilesOfTheOperatorStay(t *testing.T) {
 	equal(t, r.read(other, 2<<20, 2<<20), make([]byte, 2<<20)) // nothing is left of the unfinished file
 }
 
+// TestInterruptedStartDoesNotPreventTheNextOne: it has made the images, and was making the first CD.
+func TestInterruptedStartDoesNotPreventTheNextOne(t *testing.T) {
+	cfg := testConfig(t)
+	serveRig(t, cfg).stop()
+	library := filepath.Join(cfg.Dir, "standard")
+	for _, name := range []string{madeFile, "cd/sandbox-install.iso", "cd/sandbox-live.iso"} {
+		if err := os.Remove(filepath.Join(library, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	workspace := filepath.Join(library, temporary+"workspace")
+	if err := os.MkdirAll(filepath.Join(workspace, "EFI"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(serveRig(t, cfg).standard("cd/")); n != 2 {
+		t.Errorf("got %d CDs, want 2", n)
+	}
+	if _, err := os.Stat(workspace); !os.IsNotExist(err) {
+		t.Errorf("the workspace: got %v, want that it does not exist", err)
+	}
+}
+
 // TestReadOnlyLibraryIsServed: a folder whose files cannot be made, even by root, is no error.
 func TestReadOnlyLibraryIsServed(t *testing.T) {
 	cfg := testConfig(t)
