@@ -23,7 +23,7 @@ func (st *serverStore) chooseAddress(v *virtualServer) (string, error) {
 	switch {
 	case dhcp != "" && dhcp != addressAuto:
 		if other, ok := used[dhcp]; ok {
-			return "", busy("Address", dhcp, "server "+other+" has it")
+			return "", busy(kindIP, dhcp, "server "+other+" has it")
 		}
 		return dhcp, nil
 	case dhcp == addressAuto || vnc == addressAuto:
