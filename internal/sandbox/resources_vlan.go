@@ -64,13 +64,16 @@ func (s *Server) createVLAN(req *request) (response, error) {
 	if len(bad) > 0 {
 		return response{}, invalidInput(in, bad)
 	}
+	s.servers.mu.Lock()
+	defer s.servers.mu.Unlock()
 	v, err := s.newVLAN(name)
 	if err != nil {
 		return response{}, err
 	}
-	return textResponse(object{{"resource", v.id}, {"type", typeVLAN}, {"user", s.account}, {"name", name}}), nil
+	return s.infoVLAN(v)
 }
 
+// newVLAN makes a VLAN. The caller holds the lock of the servers.
 func (s *Server) newVLAN(name string) (*vlan, error) {
 	v := &vlan{name: name}
 	if err := s.vlans.add(uuid.NewString(), v); err != nil {
