@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
 )
@@ -116,9 +115,5 @@ func (s *Server) infoNetSubscriptions(*request) (response, error) {
 
 // namedSubscription is the subscription that the path names.
 func (s *Server) namedSubscription(req *request) (*subscription, error) {
-	id := req.parameters["uuid"]
-	if sub, ok := s.billing.subscriptions.find(id); ok {
-		return sub, nil
-	}
-	return nil, notFound(http.StatusNotFound, kindSubscription, id)
+	return named(s.billing.subscriptions, kindSubscription, req.parameters["uuid"])
 }

@@ -24,11 +24,7 @@ func (s *Server) describe(drives []*drive) response {
 
 // ownDrive is the drive that the path names, if it is the account's own.
 func (s *Server) ownDrive(req *request) (*drive, error) {
-	id := req.parameters["uuid"]
-	if d, ok := s.drives.find(id); ok {
-		return d, nil
-	}
-	return nil, notFound(http.StatusNotFound, kindDrive, id)
+	return named(s.drives.store, kindDrive, req.parameters["uuid"])
 }
 
 // anyDrive is the drive that the path names: one of the account, or one of the library.

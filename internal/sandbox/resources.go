@@ -42,15 +42,6 @@ func runLocked[T any](
 	return run(v)
 }
 
-// named is the object with an id in a store; kind is that of an error.
-func named[T entity](st *store[T], kind, id string) (v T, err error) {
-	v, ok := st.find(id)
-	if !ok {
-		return v, notFound(http.StatusNotFound, kind, id)
-	}
-	return v, nil
-}
-
 // listResources handles /resources/list, which the manual does not have: VLANs, then addresses.
 func (s *Server) listResources(*request) (response, error) {
 	text := slices.Concat(resourceLines(typeVLAN, s.vlans.list()), resourceLines(typeIP, s.addresses.list()))

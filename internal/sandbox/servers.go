@@ -28,11 +28,7 @@ func (s *Server) infoServers(*request) (response, error) {
 
 // ownServer is the server that the path names.
 func (s *Server) ownServer(req *request) (*virtualServer, error) {
-	id := req.parameters["uuid"]
-	if v, ok := s.servers.find(id); ok {
-		return v, nil
-	}
-	return nil, notFound(http.StatusNotFound, kindServer, id)
+	return named(s.servers.store, kindServer, req.parameters["uuid"])
 }
 
 // infoServer handles /servers/UUID/info (manual 8.6).

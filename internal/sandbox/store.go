@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -179,4 +180,13 @@ func (s *store[T]) insert(v T) {
 		return cmp.Or(cmp.Compare(o.serial, e.serial), cmp.Compare(o.id, e.id))
 	})
 	s.sorted = slices.Insert(s.sorted, i, v)
+}
+
+// named is the object with an id in a store, or the 404 about an object of that kind.
+func named[T entity](st *store[T], kind, id string) (v T, err error) {
+	v, ok := st.find(id)
+	if !ok {
+		return v, notFound(http.StatusNotFound, kind, id)
+	}
+	return v, nil
 }
