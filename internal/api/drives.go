@@ -24,11 +24,12 @@ type DriveInfo struct {
 
 func newDriveInfo(o Object) (DriveInfo, error) {
 	size, err := strconv.ParseInt(o["size"], 10, 64)
-	if err != nil || size < 0 || !ValidUUID(strings.ToLower(o["drive"])) {
+	id := strings.ToLower(o["drive"])
+	if err != nil || size < 0 || !ValidUUID(id) {
 		return DriveInfo{}, transfer.Errorf(transfer.CodeProtocol, hintNotAPI, "the response describes no drive")
 	}
 	d := DriveInfo{
-		UUID: o["drive"], Name: o["name"], Size: size, Status: o["status"], Imaging: o["imaging"],
+		UUID: id, Name: o["name"], Size: size, Status: o["status"], Imaging: o["imaging"],
 		Claimed: o.words("claimed"), Tags: o.words("tags"), Readers: o.words("readers"), Keys: o,
 	}
 	if d.Imaging == "false" {

@@ -17,6 +17,23 @@ func TestDriveSmallerThanAskedIsRefused(t *testing.T) {
 	expect(t, err, transfer.CodeProtocol)
 }
 
+// TestDriveInUpperCaseCanBeNamed: the UUID that a response has in upper case is one of later calls.
+func TestDriveInUpperCaseCanBeNamed(t *testing.T) {
+	c := newEndpoint(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/drives/info" && r.URL.Path != "/drives/"+uuid+"/info" {
+			t.Errorf("got a request for %s, want /drives/info or that of the drive", r.URL)
+		}
+		_, _ = w.Write([]byte("drive " + strings.ToUpper(uuid) + "\nsize 512\n"))
+	})
+	drives, err := c.Drives(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Drive(t.Context(), drives[0].UUID); err != nil {
+		t.Errorf("got %v, want success", err)
+	}
+}
+
 // TestReadyReadsEveryFormOfState: endpoints show a drive's state in different forms.
 func TestReadyReadsEveryFormOfState(t *testing.T) {
 	for text, want := range map[string]bool{
