@@ -172,8 +172,8 @@ func fakeApt(t *testing.T) (path, called string) {
 	return "PATH=" + dir + ":" + os.Getenv("PATH"), called
 }
 
-// TestMissingNeedsAreNamedTogether: each target names all programs and modules that are missing, with
-// their packages, and installs none.
+// TestMissingNeedsAreNamedTogether: each target names all programs and modules that are missing,
+// with their packages, and installs none.
 func TestMissingNeedsAreNamedTogether(t *testing.T) {
 	path, called := fakeApt(t)
 	const needs = "_NEEDS=no-such-a=package-a sh=dash python3:no_such_b=package-b python3:json=python3"

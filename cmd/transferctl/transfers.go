@@ -39,7 +39,8 @@ becomes zeros, unless --keep-tail is given.`,
 	f.newDriveFlags(cmd.Flags())
 	cmd.Flags().StringArrayVar(&f.spec.Tags, "tag", nil,
 		"`tag` of the new drive, such as affinity:ssd (may be repeated)")
-	cmd.Flags().StringSliceVar(&f.spec.Readers, "readers", nil, "`UUIDs` of accounts that may read the new drive, or all")
+	cmd.Flags().StringSliceVar(&f.spec.Readers, "readers", nil,
+		"`UUIDs` of accounts that may read the new drive, or all")
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace the content of the drive with this UUID")
 	f.keepTailFlag(cmd.Flags(), "drive")
 	cmd.Flags().StringVar(&f.spec.SHA256, "sha256", "",

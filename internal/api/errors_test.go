@@ -243,7 +243,8 @@ func TestRefusalForWantOfSpaceOrMoney(t *testing.T) {
 		_, err := refusing(t, tc.status, tc.body).CreateDrive(t.Context(), CreateOptions{Name: "x", Size: 5})
 		expect(t, err, tc.code)
 		var e *transfer.Error
-		if tc.code == transfer.CodeNoSpace && (!errors.As(err, &e) || e.Hint == "" || strings.Contains(e.Hint, "correct")) {
+		noHint := !errors.As(err, &e) || e.Hint == "" || strings.Contains(e.Hint, "correct")
+		if tc.code == transfer.CodeNoSpace && noHint {
 			t.Errorf("%s: got hint %q, want what makes space", tc.body, e.Hint)
 		}
 	}

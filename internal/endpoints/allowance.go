@@ -61,8 +61,8 @@ func (a *account) allowance(now time.Time) allowance {
 	return allowance{limit, used, false, broke}
 }
 
-// allocationUnit is what the live service allocates disk in, bytes. The manual does not say the unit
-// of the amounts in usage/info; an amount below this is not in bytes.
+// allocationUnit is what the live service allocates disk in, bytes. The manual does not say the
+// unit of the amounts in usage/info; an amount below this is not in bytes.
 const allocationUnit = 4 << 20
 
 // diskUnits are the units of subscriptions to disk, in bytes. Whether GB is 10^9 or 2^30 bytes is
@@ -72,8 +72,8 @@ var diskUnits = map[string]int64{
 	"gb": 1 << 30, "gib": 1 << 30, "tb": 1 << 40, "tib": 1 << 40,
 }
 
-// subscribedDisk is the sum of the current subscriptions to disk, in bytes; ok is false if it is not
-// known.
+// subscribedDisk is the sum of the current subscriptions to disk, in bytes; ok is false if it is
+// not known.
 func (a *account) subscribedDisk(now time.Time) (sum int64, ok bool) {
 	if a.subscriptions == nil {
 		return 0, false
@@ -112,7 +112,8 @@ func (a *allowance) check(endpoint string, size int64) error {
 	}
 	hint = "destroy drives that are not needed (transferctl drives list " + endpoint + ": lists them), or " + hint
 	return transfer.Errorf(transfer.CodeNoSpace, hint,
-		"the new drive needs %s, and on %s the account has %s left: it %s", sizeText(size), endpoint, sizeText(left), why)
+		"the new drive needs %s, and on %s the account has %s left: it %s",
+		sizeText(size), endpoint, sizeText(left), why)
 }
 
 // sizeText writes a number of bytes, with a suffix if that is exact.

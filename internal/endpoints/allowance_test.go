@@ -64,7 +64,7 @@ func TestAllowanceFollowsFromWhatTheEndpointSays(t *testing.T) {
 		"a limit beyond int64":  {account{usage: disk("0", "0", "1E+30")}, -1},
 		"a limit with zeros":    {account{usage: disk("0E-20", "0", "1.048576E+7")}, 10 << 20},
 		"money":                 {account{usage: disk("0", "0", ""), balance: money("0.01")}, -1},
-		"no money":              {account{usage: disk("6442450944", "10737418240", ""), balance: money("0.00")}, 4 << 30},
+		"no money":              {account{usage: disk("6442450944", "10737418240", ""), balance: money("0")}, 4 << 30},
 		"debts":                 {account{usage: disk("6442450944", "10737418240", ""), balance: money("-5")}, 4 << 30},
 		"no money, all used":    {account{usage: disk("10737418240", "10737418240", ""), balance: money("0")}, 0},
 		"no money, none bought": {account{usage: disk("0", "0", ""), balance: money("0")}, -1},

@@ -56,7 +56,8 @@ func (o *Opener) makeDrive(ctx context.Context, s *worker.Session, size int64, f
 	return info.UUID, explainNoSpace(ctx, c, s.Spec.Target.Endpoint, size, err)
 }
 
-// explainBusy names what uses a drive, if the endpoint refuses to copy the drive because it is busy.
+// explainBusy names what uses a drive, if the endpoint refuses to copy the drive because it is
+// busy.
 func explainBusy(origin *api.DriveInfo, refusal error) error {
 	if transfer.CodeOf(refusal) != transfer.CodeConflict || len(origin.Claimed) == 0 {
 		return refusal

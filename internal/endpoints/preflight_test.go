@@ -115,7 +115,8 @@ func TestDriveThatDoesNotFitIsNotMade(t *testing.T) {
 				_, err := h.Run(s)
 				f := transfer.FailureOf(err)
 				if f == nil || f.Code != transfer.CodeNoSpace || f.Hint == "" ||
-					!strings.Contains(f.Message, "needs 1048576 bytes") || !strings.Contains(f.Message, "1048575 bytes left") {
+					!strings.Contains(f.Message, "needs 1048576 bytes") ||
+					!strings.Contains(f.Message, "1048575 bytes left") {
 					t.Errorf("got %+v, want %s with what is needed and left", f, transfer.CodeNoSpace)
 				}
 				if changes.Load() > 0 || h.drives() != before {
@@ -164,12 +165,13 @@ func TestUnknownAccountIsNoError(t *testing.T) {
 		"404": fails(404, "errors:system Unknown command."), "404 page": fails(404, page), "405": fails(405, ""),
 		"400": fails(400, "errors:system Unknown command."), "page": says(page), "JSON": says("{}"), "empty": says(""),
 		"401": fails(401, ""), "403": fails(403, page), "500": fails(500, ""), "502": fails(502, page),
-		"503": fails(503, "billing is down"), "504": fails(504, ""), "429": fails(429, ""), "no amounts": says("disk \n"),
-		"malformed": says("disk many\nbalance much\n"),
-		"redirect":  http.RedirectHandler("/login", http.StatusFound).ServeHTTP,
-		"cut":       func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"spam":      says(strings.Repeat("x", 1<<20)),
-		"units":     says("disk 3\ndisk:sub 2\nbalance 0\ncurrency EUR\n"),
+		"503": fails(503, "billing is down"), "504": fails(504, ""), "429": fails(429, ""),
+		"no amounts": says("disk \n"),
+		"malformed":  says("disk many\nbalance much\n"),
+		"redirect":   http.RedirectHandler("/login", http.StatusFound).ServeHTTP,
+		"cut":        func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"spam":       says(strings.Repeat("x", 1<<20)),
+		"units":      says("disk 3\ndisk:sub 2\nbalance 0\ncurrency EUR\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.setIntercept(each(respond).intercept)
@@ -295,9 +297,8 @@ func (r *rounds) hold(path string) {
 }
 
 // TestPreflightTakesNoRoundTripOfAClone, and one of an upload: its calls are made at the same time,
-// and with those that a clone makes anyway. Without the preflight, the first write of an upload came
-// after two round trips, and that of a clone to another endpoint
-// after four, as with it.
+// and with those that a clone makes anyway. Without the preflight, the first write of an upload
+// came after two round trips, and that of a clone to another endpoint after four, as with it.
 func TestPreflightTakesNoRoundTripOfAClone(t *testing.T) {
 	account := append(slices.Clone(billingCalls), "/info") // the info is that of the source
 	opening := []string{"/info", "/info"}                  // the new drive's tags, and its size
@@ -389,8 +390,8 @@ func TestPreflightAgreesWithTheSandbox(t *testing.T) {
 	}
 }
 
-// TestUnusableSourceDriveMakesNothing: one that does not exist or that the account may not read, and
-// one that the endpoint could not complete.
+// TestUnusableSourceDriveMakesNothing: one that does not exist or that the account may not read,
+// and one that the endpoint could not complete.
 func TestUnusableSourceDriveMakesNothing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		respond http.HandlerFunc

@@ -80,8 +80,8 @@ func TestManifestDecidesTheFormat(t *testing.T) {
 	}
 }
 
-// TestImageMustMatchItsManifest: an image that differs from its manifest fails, if its size is known
-// when it is opened, and otherwise when it was read. --format leaves the manifest out.
+// TestImageMustMatchItsManifest: an image that differs from its manifest fails, if its size is
+// known when it is opened, and otherwise when it was read. --format leaves the manifest out.
 func TestImageMustMatchItsManifest(t *testing.T) {
 	disk := bytes.Repeat([]byte("data"), 5000)
 	gz := gzipped(t, disk)

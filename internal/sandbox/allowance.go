@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Quota is how much of a resource the account may use beyond its subscriptions. ParseQuota makes it.
+// Quota is how much of a resource the account may use beyond its subscriptions. ParseQuota makes
+// it.
 type Quota struct {
 	Resource string // cpu, mem or disk
 	Amount   int64  // core MHz, MB (2^20 bytes) or bytes; not negative
@@ -87,8 +88,8 @@ func (s *Server) allow(p *product, used, more int64) error {
 }
 
 // allowDisk runs use, which makes drives larger by more bytes, if the account may use so much more
-// disk. If there is a limit, calls run one at a time, so that of two that do not fit together one is
-// refused. The caller holds no lock of a drive.
+// disk. If there is a limit, calls run one at a time, so that of two that do not fit together one
+// is refused. The caller holds no lock of a drive.
 func (s *Server) allowDisk(more func() int64, use func() error) error {
 	if limit, _ := s.limit(productDisk); limit == unlimited {
 		return use()
@@ -144,11 +145,11 @@ func (st *serverStore) used(p *product) (sum int64) {
 	return sum
 }
 
-// usageInfo handles /usage/info (manual 11). Of each resource it has what is in use now (cpu in core
-// MHz, mem in MB, disk and transfer in bytes), what exceeds the subscriptions (:burst), what the
-// account is subscribed to (:sub), and, where there is a limit, the most that may be used (:limit,
-// which is an addition of this server). Transfer is that of the data of drives since the start of
-// the server.
+// usageInfo handles /usage/info (manual 11). Of each resource it has what is in use now (cpu in
+// core MHz, mem in MB, disk and transfer in bytes), what exceeds the subscriptions (:burst), what
+// the account is subscribed to (:sub), and, where there is a limit, the most that may be used
+// (:limit, which is an addition of this server). Transfer is that of the data of drives since the
+// start of the server.
 func (s *Server) usageInfo(*request) (response, error) {
 	s.servers.mu.RLock()
 	cpu, mem := s.servers.used(productCPU), s.servers.used(productMem)

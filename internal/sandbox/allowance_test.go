@@ -39,8 +39,8 @@ func TestParseQuota(t *testing.T) {
 	}
 }
 
-// checkDiskQuota tries each command that makes an account use more disk, on an account with 6 of 10 MiB
-// in use.
+// checkDiskQuota tries each command that makes an account use more disk, on an account with 6 of 10
+// MiB in use.
 func checkDiskQuota(t *testing.T, r *rig, id, why string) {
 	t.Helper()
 	for _, c := range []struct{ path, body string }{

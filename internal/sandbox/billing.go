@@ -38,8 +38,8 @@ type transaction struct {
 	text  string
 	total money // negative if the account pays
 
-	// bought are the UUIDs of the subscriptions that were made or extended for a number of months. The
-	// transaction is saved last, so it decides whether the purchase took place: the months of a
+	// bought are the UUIDs of the subscriptions that were made or extended for a number of months.
+	// The transaction is saved last, so it decides whether the purchase took place: the months of a
 	// subscription are the sum of those of its transactions.
 	bought []string
 	months int
@@ -132,8 +132,8 @@ func openBilling(dir, configured string, now func() time.Time) (b *billing, err 
 	return b, b.configure(configured, applied)
 }
 
-// ParseBalance reads a Config.Balance as a number of cents: 0 to less than 10^12 EUR, as digits, and
-// optionally a point and one or two decimals.
+// ParseBalance reads a Config.Balance as a number of cents: 0 to less than 10^12 EUR, as digits,
+// and optionally a point and one or two decimals.
 func ParseBalance(s string) (cents int64, err error) {
 	balance, err := parseMoney(s)
 	if err != nil || balance < 0 {
@@ -197,8 +197,8 @@ func (s *Server) balanceInfo(*request) (response, error) {
 	return textResponse(object{{"balance", s.billing.balance.String()}, {"currency", currency}}), nil
 }
 
-// listTransactions handles /transactions/list (manual 11): all changes of the balance, oldest first.
-// What the account pays is negative, so that the sum of all totals is the balance.
+// listTransactions handles /transactions/list (manual 11): all changes of the balance, oldest
+// first. What the account pays is negative, so that the sum of all totals is the balance.
 func (s *Server) listTransactions(*request) (response, error) {
 	var all []object
 	for _, t := range s.billing.transactions.list() {

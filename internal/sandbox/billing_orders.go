@@ -268,8 +268,8 @@ func (s *Server) showSubscriptions(subs []*subscription) response {
 	return textResponse(objectsOf(subs)...)
 }
 
-// subscribeToSoftware handles /subscriptions/software/create (manual 11): it responds with the input
-// and end_time.
+// subscribeToSoftware handles /subscriptions/software/create (manual 11): it responds with the
+// input and end_time.
 func (s *Server) subscribeToSoftware(req *request) (response, error) {
 	o, err := req.readOrder(orderProducts(softwareProducts))
 	if err != nil {

@@ -85,8 +85,8 @@ func (b *billing) totals(products []*product) (o object) {
 	return o
 }
 
-// listSubscriptions handles /subscriptions/list (manual 11): all, also those that have ended or have
-// not begun, oldest first.
+// listSubscriptions handles /subscriptions/list (manual 11): all, also those that have ended or
+// have not begun, oldest first.
 func (s *Server) listSubscriptions(*request) (response, error) {
 	s.billing.mu.RLock()
 	defer s.billing.mu.RUnlock()

@@ -16,7 +16,8 @@ const firstYear, lastYear = 2000, 2099
 var errTime = errors.New("must be a time from 2000 to 2099, as YYYY-MM-DD HH:MM:SS")
 
 // parseTime parses YYYY-MM-DD HH:MM:SS, or the same without seconds or without a time of day, as
-// UTC. Other forms that time.Parse takes, with fractions of seconds or blanks for zeros, are errors.
+// UTC. Other forms that time.Parse takes, with fractions of seconds or blanks for zeros, are
+// errors.
 func parseTime(s string) (time.Time, error) {
 	for _, layout := range []string{timeLayout, "2006-01-02 15:04", dateLayout} {
 		t, err := time.Parse(layout, s)

@@ -327,8 +327,8 @@ func callTables(t *testing.T) string {
 	return b.String()
 }
 
-// recorder has the calls that tests have made with success, as "TEST PATH". A path has the words of call in place
-// of values.
+// recorder has the calls that tests have made with success, as "TEST PATH". A path has the words of
+// call in place of values.
 type recorder struct {
 	mu    sync.Mutex
 	calls map[string]bool

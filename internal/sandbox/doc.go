@@ -68,9 +68,10 @@
 // costs money.
 //
 // The account may use what it is subscribed to now, and more: burst. Burst is limited by
-// Config.Quotas, and there is none when the balance is used up. Drives use disk, servers use cpu and
-// mem while they run. A command that would exceed a limit is refused (400, errors:size, errors:cpu
-// or errors:mem); what is in use stays, also when a subscription ends. usage/info shows all of it.
+// Config.Quotas, and there is none when the balance is used up. Drives use disk, servers use cpu
+// and mem while they run. A command that would exceed a limit is refused (400, errors:size,
+// errors:cpu or errors:mem); what is in use stays, also when a subscription ends. usage/info shows
+// all of it.
 //
 // # Limits
 //

@@ -141,8 +141,8 @@ func (s *Server) dropClone(c pendingCopy) {
 	_ = s.drives.destroy(c.dst) // what it leaves is inactive at the next start
 }
 
-// claimSource claims d as the source of a clone of size bytes: until the claim is released it cannot
-// be written, resized or destroyed.
+// claimSource claims d as the source of a clone of size bytes: until the claim is released it
+// cannot be written, resized or destroyed.
 func (d *drive) claimSource(c *imaging, size int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -244,7 +244,8 @@ func TestFilesOfTheOperatorStay(t *testing.T) {
 	equal(t, r.read(other, 2<<20, 2<<20), make([]byte, 2<<20)) // nothing is left of the unfinished file
 }
 
-// TestInterruptedStartDoesNotPreventTheNextOne: it has made the images, and was making the first CD.
+// TestInterruptedStartDoesNotPreventTheNextOne: it has made the images, and was making the first
+// CD.
 func TestInterruptedStartDoesNotPreventTheNextOne(t *testing.T) {
 	cfg := testConfig(t)
 	serveRig(t, cfg).stop()

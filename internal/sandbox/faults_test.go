@@ -110,8 +110,8 @@ func TestConflictFaultChangesNothing(t *testing.T) {
 	equal(t, r.read(id, 0, 4), make([]byte, 4))
 }
 
-// TestFaultsHitCommandsOnServers: 409 what changes a server, 500 and 504 every command. A 504 may come
-// after the command, but never after one that makes a server.
+// TestFaultsHitCommandsOnServers: 409 what changes a server, 500 and 504 every command. A 504 may
+// come after the command, but never after one that makes a server.
 func TestFaultsHitCommandsOnServers(t *testing.T) {
 	r := newRig(t)
 	id := r.createServer("")

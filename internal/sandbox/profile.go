@@ -16,8 +16,8 @@ import (
 // maxProfileValue is the longest value of a profile, in bytes.
 const maxProfileValue = 1024
 
-// profileKeys are the keys of /profile/info in the order of responses. /profile/set takes those that
-// are settable (manual 6.2), and requires those that are required.
+// profileKeys are the keys of /profile/info in the order of responses. /profile/set takes those
+// that are settable (manual 6.2), and requires those that are required.
 var profileKeys = []struct {
 	key                string
 	value              string // at first, and always if it is not settable
@@ -185,8 +185,8 @@ func (s *Server) profileInfo(*request) (response, error) {
 	return textResponse(s.profile.object(s.profile.set)), nil
 }
 
-// setProfile handles /profile/set (manual 6.2). It ignores keys that cannot be set, such as uuid. To
-// bad input it responds with the profile but for secret_key, in which the input replaces what is
+// setProfile handles /profile/set (manual 6.2). It ignores keys that cannot be set, such as uuid.
+// To bad input it responds with the profile but for secret_key, in which the input replaces what is
 // stored, and a line for each bad key. A new e-mail is no new login: that is the operator's.
 func (s *Server) setProfile(req *request) (response, error) {
 	in, err := req.input()

@@ -75,7 +75,8 @@ func TestBadProfileIsNotSet(t *testing.T) {
 	} {
 		a := r.want(400, "POST", "/profile/set", []byte(c.input))
 		contains(t, a.body, c.want...)
-		if o := decode(a.body); value(o, "uuid") == "" || value(o, "type") != "regular" || value(o, "secret_key") != "" {
+		o := decode(a.body)
+		if value(o, "uuid") == "" || value(o, "type") != "regular" || value(o, "secret_key") != "" {
 			t.Errorf("%q: got %q, want the profile without secret_key", c.input, a.body)
 		}
 	}

@@ -32,9 +32,9 @@ const (
 	exclusive = "claim:type exclusive\nencryption:cipher aes-xts-plain\n"
 )
 
-// TestReplayUpload replays the upload script of ElasticHosts, which curl carries out: a drive of the
-// file's size, and chunks that are gzip streams. It logs in with the account's UUID. The user's copy
-// with a doubled slash, and with claim:type, follows.
+// TestReplayUpload replays the upload script of ElasticHosts, which curl carries out: a drive of
+// the file's size, and chunks that are gzip streams. It logs in with the account's UUID. The user's
+// copy with a doubled slash, and with claim:type, follows.
 func TestReplayUpload(t *testing.T) {
 	r := newReplayer(t)
 	r.values["$AUTH"] = base64.StdEncoding.EncodeToString([]byte(r.s.account + ":" + testPassword))
@@ -95,8 +95,8 @@ func TestReplayDownload(t *testing.T) {
 	})
 }
 
-// TestReplayTool replays the curl tool of ElasticHosts, which the vendor's script is by its options:
-// arguments are the path, a POST without input has an empty form, -c takes input.
+// TestReplayTool replays the curl tool of ElasticHosts, which the vendor's script is by its
+// options: arguments are the path, a POST without input has an empty form, -c takes input.
 func TestReplayTool(t *testing.T) {
 	r := newReplayer(t)
 	r.run(false, []replay{
@@ -184,8 +184,8 @@ func TestReplayBackup(t *testing.T) {
 	})
 }
 
-// TestReplayRubyUpload replays a user's script in Ruby, whose library is libcurl, too: it uploads one
-// gzip stream to a drive as it is, and shrinks the drive to it.
+// TestReplayRubyUpload replays a user's script in Ruby, whose library is libcurl, too: it uploads
+// one gzip stream to a drive as it is, and shrinks the drive to it.
 func TestReplayRubyUpload(t *testing.T) {
 	r := newReplayer(t)
 	patron := func(method, path string, fields ...string) string {
@@ -233,7 +233,8 @@ func TestReplayExpect(t *testing.T) {
 	equal(t, r.read(r.values["$DRIVE"], 0, 2<<20), data)
 }
 
-// TestReplayChunked replays curl -X POST -H 'Expect:' -T -, which sends chunks: a write does not support them.
+// TestReplayChunked replays curl -X POST -H 'Expect:' -T -, which sends chunks: a write does not
+// support them.
 func TestReplayChunked(t *testing.T) {
 	r := newReplayer(t)
 	r.values["$DRIVE"] = r.create(4096)

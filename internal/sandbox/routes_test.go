@@ -243,7 +243,8 @@ func newObject(r *rig, path string) string {
 	if strings.HasPrefix(path, "/subscriptions/UUID/") {
 		return r.subscribe("cpu 2000")
 	}
-	if medium, isStandard := strings.CutPrefix(path, "/drives/standard/"); isStandard && strings.Contains(path, "UUID") {
+	medium, isStandard := strings.CutPrefix(path, "/drives/standard/")
+	if isStandard && strings.Contains(path, "UUID") {
 		medium, _, _ = strings.Cut(medium, "/")
 		return r.standard(medium + "/")[0]
 	}

@@ -25,12 +25,12 @@ type Config struct {
 	// User and Password are the credentials of the one account. The account's UUID (profile/info)
 	// is accepted in place of User. Both are required.
 	User, Password string
-	// Balance is the account's money, an amount in EUR such as 10.00. It is applied to a new account,
-	// and later when it is not the one that was applied last: a restart with the same one keeps the
-	// balance. Empty is 1000.00 for a new account, and no change for others.
+	// Balance is the account's money, an amount in EUR such as 10.00. It is applied to a new
+	// account, and later when it is not the one that was applied last: a restart with the same one
+	// keeps the balance. Empty is 1000.00 for a new account, and no change for others.
 	Balance string
-	// Quotas limit what the account may use beyond its subscriptions. If a resource is given twice, the
-	// last counts.
+	// Quotas limit what the account may use beyond its subscriptions. If a resource is given twice,
+	// the last counts.
 	Quotas []Quota
 	// Faults are injected from the start; see ParseFault.
 	Faults []Fault
@@ -197,8 +197,8 @@ func (s *Server) load() (err error) {
 }
 
 // Close interrupts clones, whose drives become inactive, and guests, which run again after the next
-// New, and unlocks the data folder. Shut down the HTTP server first: requests after Close get 500. A
-// second Close does nothing.
+// New, and unlocks the data folder. Shut down the HTTP server first: requests after Close get 500.
+// A second Close does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.isClosed() {

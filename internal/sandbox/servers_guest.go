@@ -115,8 +115,8 @@ func (g *guest) writeSome() {
 	}
 }
 
-// writePage writes n random bytes, at most a page, at a random page of a disk. Errors end nothing: a
-// disk that is full, or no longer claimed, is not written.
+// writePage writes n random bytes, at most a page, at a random page of a disk. Errors end nothing:
+// a disk that is full, or no longer claimed, is not written.
 func (g *guest) writePage(k *disk, n int64) {
 	g.pages++
 	size := k.drive.size()

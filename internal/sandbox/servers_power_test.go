@@ -288,7 +288,8 @@ func TestServersSurviveARestart(t *testing.T) {
 	var ids, drives []string
 	for i := range 6 {
 		drive := r.create(4096)
-		keys := fmt.Sprintf("nic:0:dhcp auto\nvnc:ip auto\nvnc:password x%d\nide:0:1 %s\nuser:a Größe %d\n", i, drive, i)
+		keys := fmt.Sprintf("nic:0:dhcp auto\nvnc:ip auto\nvnc:password x%d\nide:0:1 %s\nuser:a Größe %d\n",
+			i, drive, i)
 		if i%2 == 0 {
 			keys += "status active\n"
 		}

@@ -213,8 +213,8 @@ func stopAll(r *rig) {
 	}
 }
 
-// TestDriveIsFreeWhenItsServerStops: the moment that stop or destroy has answered, its drives can be
-// written, resized and destroyed, although a guest wrote all the time.
+// TestDriveIsFreeWhenItsServerStops: the moment that stop or destroy has answered, its drives can
+// be written, resized and destroyed, although a guest wrote all the time.
 func TestDriveIsFreeWhenItsServerStops(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.GuestWrites = 64 << 20 })
 	for range 20 {

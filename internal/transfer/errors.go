@@ -33,7 +33,7 @@ const (
 	CodeProtocol      Code = "protocol"       // the other side violates API 1.0
 	CodeRefused       Code = "refused"        // 400, 403 or 405 from the endpoint
 	CodeSourceChanged Code = "source_changed" // the source has changed since the job began
-	CodeNoSpace       Code = "no_space"       // the target's disk, the account's allowance or the queue's memory is full
+	CodeNoSpace       Code = "no_space"       // target's disk, account's allowance or queue's memory is full
 	CodeWorkerLost    Code = "worker_lost"    // too many workers died while they ran this job
 	CodeFenced        Code = "fenced"         // another worker has taken the job over
 	CodeDrained       Code = "drained"        // returned to the queue because the worker stops

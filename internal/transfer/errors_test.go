@@ -131,9 +131,9 @@ func TestRetryAfterIsAtMostAnHour(t *testing.T) {
 // carried out; after a refusal or without a connection it was not.
 func TestOnlyARefusalExcludesAnEffect(t *testing.T) {
 	for code, want := range map[Code]bool{
-		CodeTimeout: true, CodeServer: true, CodeNetwork: true, CodeProtocol: true, CodeCanceled: true, CodeFailed: true,
-		CodeUnreachable: false, CodeUnauthorized: false, CodeRefused: false, CodeNotFound: false, CodeConflict: false,
-		CodeThrottled: false, CodeInvalid: false,
+		CodeTimeout: true, CodeServer: true, CodeNetwork: true, CodeProtocol: true, CodeCanceled: true,
+		CodeFailed: true, CodeUnreachable: false, CodeUnauthorized: false, CodeRefused: false, CodeNotFound: false,
+		CodeConflict: false, CodeThrottled: false, CodeInvalid: false,
 	} {
 		err := Errorf(code, "", "a call")
 		if got := MayBeCarriedOut(err); got != want {
