@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Server is a virtual server as the endpoint describes it.
@@ -63,6 +65,9 @@ type VNC struct {
 	Password string // at most 8 characters
 	TLS      bool
 }
+
+// maxVNCPassword is the length of the longest password for VNC, in characters.
+const maxVNCPassword = 8
 
 var deviceForm = regexp.MustCompile(`^(ide:[01]:[01]|scsi:0:[0-7]|block:[0-7])$`)
 
@@ -138,16 +143,15 @@ func (o *ServerOptions) object() (Object, error) {
 	switch {
 	case o.Name == "" || o.CPU <= 0 || o.Mem <= 0:
 		return nil, invalid("give all three", "a server needs a name, a cpu in MHz and a memory in MiB")
-	case len(o.VNC.Password) > 8:
-		return nil, invalid("use at most 8 characters", "the password for VNC is too long")
+	case utf8.RuneCountInString(o.VNC.Password) > maxVNCPassword:
+		hint := "use at most " + strconv.Itoa(maxVNCPassword) + " characters"
+		return nil, invalid(hint, "the password for VNC is too long")
 	}
 	keys := Object{
 		"name": o.Name, "cpu": strconv.FormatInt(o.CPU, 10), "mem": strconv.FormatInt(o.Mem, 10), "smp": "auto",
 		"status": "stopped",
 	}
-	for key, value := range o.Keys {
-		keys[key] = value
-	}
+	maps.Copy(keys, o.Keys)
 	if o.SMP > 0 {
 		keys["smp"] = strconv.Itoa(o.SMP)
 	}

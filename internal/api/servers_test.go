@@ -131,6 +131,17 @@ func TestServerOptionsThatNoEndpointAcceptsAreNotSent(t *testing.T) {
 	}
 }
 
+// TestVNCPasswordIsMeasuredInCharacters: not in bytes.
+func TestVNCPasswordIsMeasuredInCharacters(t *testing.T) {
+	o := ServerOptions{Name: "x", CPU: 1000, Mem: 512, VNC: VNC{Password: "äöüÄÖÜßé"}}
+	if _, err := o.object(); err != nil {
+		t.Errorf("8 characters: got %v, want success", err)
+	}
+	o.VNC.Password += "é"
+	_, err := o.object()
+	expect(t, err, transfer.CodeInvalid)
+}
+
 // TestEndpointsMayLeaveTheBodyOut: a change without a body in its response is followed by a read,
 // and a call whose response is of no use succeeds with 200 or 204.
 func TestEndpointsMayLeaveTheBodyOut(t *testing.T) {
