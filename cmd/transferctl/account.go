@@ -20,7 +20,8 @@ func (a *app) accountCommand() *cobra.Command {
 	return group("account", "Show the account of an endpoint", "  transferctl account show zrh:", a.accountShow())
 }
 
-// accountReport is all that the endpoint says about the account. Parts that it does not have are nil.
+// accountReport is all that the endpoint says about the account. Parts that it does not have are
+// nil.
 type accountReport struct {
 	Endpoint      string             `json:"endpoint"`
 	Profile       profileRow         `json:"profile"`

@@ -134,8 +134,8 @@ func (a *app) loadConfig() (err error) {
 }
 
 const (
-	// completionTime bounds the call that a completion makes, so that the user never waits longer than
-	// 300 ms for all of it.
+	// completionTime bounds the call that a completion makes, so that the user never waits longer
+	// than 300 ms for all of it.
 	completionTime = 200 * time.Millisecond
 	// freshAge is how long a completion uses what an earlier one, or a command, has listed.
 	freshAge = 30 * time.Second

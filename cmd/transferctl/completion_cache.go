@@ -17,8 +17,8 @@ type listing struct {
 	Objects  []object  `json:"objects"`
 }
 
-// listingPath is the file of the cache for an account. Accounts are hashed, so that a file name does
-// not show URL and user. It is empty if the user has no cache folder.
+// listingPath is the file of the cache for an account. Accounts are hashed, so that a file name
+// does not show URL and user. It is empty if the user has no cache folder.
 func (a *app) listingPath(k *objectKind, endpoint string) string {
 	dir, err := os.UserCacheDir()
 	e, ok := a.cfg.Endpoints[endpoint]

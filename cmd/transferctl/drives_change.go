@@ -240,8 +240,8 @@ func (a *app) setDrive(ctx context.Context, c *api.Client, drive string, keys ap
 	return a.printDrive(ctx, c, &info)
 }
 
-// warnIgnored warns of the keys that an endpoint has not set: endpoints ignore keys that they do not
-// have.
+// warnIgnored warns of the keys that an endpoint has not set: endpoints ignore keys that they do
+// not have.
 func (a *app) warnIgnored(sent, got api.Object) {
 	var ignored []string
 	for key, value := range sent {

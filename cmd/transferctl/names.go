@@ -46,8 +46,8 @@ func objectsOf[T any](values []T, objectOf func(*T) object) []object {
 	return objects
 }
 
-// endpoint connects to the endpoint of an address: NAME, NAME: or NAME:OBJECT. object is the UUID or
-// the name after the colon.
+// endpoint connects to the endpoint of an address: NAME, NAME: or NAME:OBJECT. object is the UUID
+// or the name after the colon.
 func (a *app) endpoint(ctx context.Context, address string) (c *api.Client, object string, err error) {
 	name, object, _ := strings.Cut(address, ":")
 	if _, ok := a.cfg.Endpoints[name]; !ok {
@@ -84,7 +84,8 @@ func (a *app) existing(ctx context.Context, k *objectKind, address string) (c *a
 	return c, uuid, err
 }
 
-// uuidOf is the UUID that an address has or, if it has a name, that of the only object of that name.
+// uuidOf is the UUID that an address has or, if it has a name, that of the only object of that
+// name.
 func (a *app) uuidOf(ctx context.Context, k *objectKind, c *api.Client, address string) (string, error) {
 	endpoint, name, _ := strings.Cut(address, ":")
 	if uuid := strings.ToLower(name); api.ValidUUID(uuid) {

@@ -31,8 +31,8 @@ func (a *app) retry(ctx context.Context, retryable func(transfer.Code) bool, cal
 	return a.retryBusy(ctx, commandRetryTime, retryable, call)
 }
 
-// retryBriefly is retry for calls on objects that may be in use for long, as a drive is by a running
-// server: it soon returns the error that says so.
+// retryBriefly is retry for calls on objects that may be in use for long, as a drive is by a
+// running server: it soon returns the error that says so.
 func (a *app) retryBriefly(ctx context.Context, retryable func(transfer.Code) bool, call func() error) error {
 	return a.retryBusy(ctx, briefBusyTime, retryable, call)
 }
@@ -66,8 +66,8 @@ func (a *app) retryBusy(
 	}
 }
 
-// inDoubt gives the error of a call that may have been carried out a hint how to see whether it was.
-// It returns other errors as they are.
+// inDoubt gives the error of a call that may have been carried out a hint how to see whether it
+// was. It returns other errors as they are.
 func inDoubt(err error, hint string) error {
 	if !transfer.MayBeCarriedOut(err) {
 		return err

@@ -112,8 +112,8 @@ func (a *app) powerCommand(cmd *cobra.Command, action powerAction) *cobra.Comman
 	return cmd
 }
 
-// awaitServer reads the server until it is done, and returns it. It fails with CodeWaitTimeout after
-// the timeout.
+// awaitServer reads the server until it is done, and returns it. It fails with CodeWaitTimeout
+// after the timeout.
 func (a *app) awaitServer(
 	ctx context.Context, c *api.Client, s api.Server, timeout time.Duration, done func(*api.Server) bool,
 ) (api.Server, error) {
