@@ -86,11 +86,8 @@ const endTime = 4 * time.Minute
 const logFolder = "logs"
 
 func run(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "transferd-chaos")
+	dir, err := makeFolder()
 	if err != nil {
-		return err
-	}
-	if err := os.Mkdir(filepath.Join(dir, logFolder), 0o700); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cleanUp(dir, err != nil)) }()
@@ -121,6 +118,27 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	close(over)
 	failures.Wait() // everything runs again
+	if err := l.awaitEnd(ctx, &users); err != nil {
+		return err
+	}
+	l.stopDaemons()
+	for _, u := range all {
+		u.compareAll()
+	}
+	l.checkAll(ctx)
+	return l.report()
+}
+
+// makeFolder makes the folder of a run.
+func makeFolder() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "transferd-chaos"); err != nil {
+		return "", err
+	}
+	return dir, os.Mkdir(filepath.Join(dir, logFolder), 0o700)
+}
+
+// awaitEnd waits until the jobs of all users have ended, for endTime at most.
+func (l *lab) awaitEnd(ctx context.Context, users *sync.WaitGroup) error {
 	ended := make(chan struct{})
 	go func() { users.Wait(); close(ended) }()
 	select {
@@ -130,12 +148,7 @@ func run(ctx context.Context, o options) (err error) {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	l.stopDaemons()
-	for _, u := range all {
-		u.compareAll()
-	}
-	l.checkAll(ctx)
-	return l.report()
+	return nil
 }
 
 // cleanUp removes what a run leaves in dir. With keepLogs the logs stay, and cleanUp says where.
