@@ -186,6 +186,19 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	if !j.Tail.IsZero() {
 		row("tail", tailText(j)+foundText(j))
 	}
+	verificationRows(j, row)
+	row("attempts", j.Attempts)
+	row("worker", j.Worker)
+	row("created", j.CreatedAt.Format(time.RFC3339))
+	row("seconds", fmt.Sprintf("%.1f", j.Seconds))
+	if j.Error != nil {
+		row("error", fmt.Sprintf("%s: %s", j.Error.Code, j.Error.Message))
+		row("hint", j.Error.Hint)
+	}
+}
+
+// verificationRows adds what is known of the image.
+func verificationRows(j *transfer.Job, row func(name string, value any)) {
 	row("verified", j.Verified)
 	if via := readVia[j.ReadVia]; via != "" {
 		row("read back", via)
@@ -198,14 +211,6 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	}
 	for _, w := range j.Warnings {
 		row("warning", w)
-	}
-	row("attempts", j.Attempts)
-	row("worker", j.Worker)
-	row("created", j.CreatedAt.Format(time.RFC3339))
-	row("seconds", fmt.Sprintf("%.1f", j.Seconds))
-	if j.Error != nil {
-		row("error", fmt.Sprintf("%s: %s", j.Error.Code, j.Error.Message))
-		row("hint", j.Error.Hint)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/image"
@@ -37,10 +38,7 @@ becomes zeros, unless --keep-tail is given.`,
 	}
 	f := newJobFlags(cmd, transfer.Upload)
 	f.newDriveFlags(cmd.Flags())
-	cmd.Flags().StringArrayVar(&f.spec.Tags, "tag", nil,
-		"`tag` of the new drive, such as affinity:ssd (may be repeated)")
-	cmd.Flags().StringSliceVar(&f.spec.Readers, "readers", nil,
-		"`UUIDs` of accounts that may read the new drive, or all")
+	f.attributeFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace the content of the drive with this UUID")
 	f.keepTailFlag(cmd.Flags(), "drive")
 	cmd.Flags().StringVar(&f.spec.SHA256, "sha256", "",
@@ -60,6 +58,12 @@ becomes zeros, unless --keep-tail is given.`,
 		return a.submit(cmd.Context(), f, spec)
 	}
 	return cmd
+}
+
+// attributeFlags adds the flags for tags and readers of a new drive.
+func (f *jobFlags) attributeFlags(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.spec.Tags, "tag", nil, "`tag` of the new drive, such as affinity:ssd (may be repeated)")
+	flags.StringSliceVar(&f.spec.Readers, "readers", nil, "`UUIDs` of accounts that may read the new drive, or all")
 }
 
 // imageName is the name of a new drive for an image: the file name without the endings of image
