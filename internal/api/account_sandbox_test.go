@@ -8,9 +8,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestAccountInSandbox: the calls for the profile and for billing work with an endpoint that keeps
-// accounts.
-func TestAccountInSandbox(t *testing.T) {
+// TestAccountCallsWorkWithTheSandbox: the calls for the profile and for billing work with an
+// endpoint that keeps accounts.
+func TestAccountCallsWorkWithTheSandbox(t *testing.T) {
 	c, ctx := inSandbox(t), t.Context()
 	must := func(err error) {
 		t.Helper()

@@ -10,8 +10,8 @@ import (
 	"github.com/transferd/transferd/internal/fsx"
 )
 
-// TestLockHolder: the process that holds an exclusive lock of a file is known while it does.
-func TestLockHolder(t *testing.T) {
+// TestLockHolderIsKnown: the process that holds an exclusive lock of a file is known while it does.
+func TestLockHolderIsKnown(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	want := func(pid int) {
 		t.Helper()

@@ -21,7 +21,7 @@ func quota(t testing.TB, specs ...string) func(*Config) {
 	}
 }
 
-func TestParseQuota(t *testing.T) {
+func TestQuotaIsReadInItsUnits(t *testing.T) {
 	for spec, want := range map[string]Quota{
 		"disk=10G": {"disk", 10 << 30}, "disk=5": {"disk", 5}, "cpu=4000": {"cpu", 4000}, "mem=2048": {"mem", 2048},
 		"mem=2G": {"mem", 2048}, "mem=512M": {"mem", 512}, "disk=0": {"disk", 0},

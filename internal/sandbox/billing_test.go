@@ -90,9 +90,9 @@ func anyValues(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestBillingCommands has a row for each command of billing with its whole response, in an order in
-// which each depends on those before it.
-func TestBillingCommands(t *testing.T) {
+// TestEachBillingCommandResponds has a row for each command of billing with its whole response, in
+// an order in which each depends on those before it.
+func TestEachBillingCommandResponds(t *testing.T) {
 	r := newRig(t, at(&clock{now: testTime}, "500"))
 	id := ""
 	for _, c := range []struct{ method, path, body, want string }{
@@ -525,7 +525,7 @@ func TestUsageCountsTransfer(t *testing.T) {
 	r.keys("usage", decode(r.get("/usage/info").body), "disk", "0", "rx:total", "6000")
 }
 
-func TestParseMoney(t *testing.T) {
+func TestMoneyIsReadToTheCent(t *testing.T) {
 	for s, want := range map[string]money{
 		"0": 0, "10": 1000, "10.5": 1050, "10.50": 1050, "0.05": 5, "-0.05": -5, "007.10": 710,
 		"999999999999.99": 99999999999999,
@@ -566,7 +566,7 @@ func FuzzMoney(f *testing.F) {
 	})
 }
 
-func TestParseTime(t *testing.T) {
+func TestTimesAreReadInThreeForms(t *testing.T) {
 	for s, want := range map[string]string{
 		"2026-11-27 14:05:06": "2026-11-27 14:05:06",
 		"2026-11-27 14:05":    "2026-11-27 14:05:00",

@@ -77,9 +77,9 @@ var libcloudCommands = []string{
 	"POST /servers/create",
 }
 
-// TestLibcloud runs the 1.0 driver of Apache libcloud, Debian's python3-libcloud, against
+// TestLibcloudIsServed runs the 1.0 driver of Apache libcloud, Debian's python3-libcloud, against
 // sandboxes: each of its calls.
-func TestLibcloud(t *testing.T) {
+func TestLibcloudIsServed(t *testing.T) {
 	use := &libcloudUse{called: make(map[string]bool), methods: make(map[string]bool), commands: make(map[string]bool)}
 	t.Run("scenarios", func(t *testing.T) {
 		for _, s := range libcloudScenarios {

@@ -9,8 +9,9 @@ import (
 
 const goodProfile = "email ops@example.org\nfirst_name Ada\nlast_name Lovelace\nnick_name ada\n"
 
-// TestProfileSet: set changes what it is given, keeps the rest, and a restart keeps both.
-func TestProfileSet(t *testing.T) {
+// TestSetProfileKeepsOtherKeys: set changes what it is given, keeps the rest, and a restart keeps
+// both.
+func TestSetProfileKeepsOtherKeys(t *testing.T) {
 	cfg := testConfig(t)
 	r := serveRig(t, cfg)
 	before := decode(r.get("/profile/info").body)

@@ -32,10 +32,10 @@ const (
 	exclusive = "claim:type exclusive\nencryption:cipher aes-xts-plain\n"
 )
 
-// TestReplayUpload replays the upload script of ElasticHosts, which curl carries out: a drive of
-// the file's size, and chunks that are gzip streams. It logs in with the account's UUID. The user's
-// copy with a doubled slash, and with claim:type, follows.
-func TestReplayUpload(t *testing.T) {
+// TestUploadScriptIsServed replays the upload script of ElasticHosts, which curl carries out: a
+// drive of the file's size, and chunks that are gzip streams. It logs in with the account's UUID.
+// The user's copy with a doubled slash, and with claim:type, follows.
+func TestUploadScriptIsServed(t *testing.T) {
 	r := newReplayer(t)
 	r.values["$AUTH"] = base64.StdEncoding.EncodeToString([]byte(r.s.account + ":" + testPassword))
 	first, second := noise(4<<20, 1), noise(1000, 2)
@@ -76,9 +76,9 @@ func TestReplayUpload(t *testing.T) {
 	})
 }
 
-// TestReplayDownload replays the download script of ElasticHosts: the size from info, then chunks,
-// of which it shortens the last.
-func TestReplayDownload(t *testing.T) {
+// TestDownloadScriptIsServed replays the download script of ElasticHosts: the size from info, then
+// chunks, of which it shortens the last.
+func TestDownloadScriptIsServed(t *testing.T) {
 	r := newReplayer(t)
 	id := r.create(4<<20 + 5)
 	r.values["$DRIVE"] = id
@@ -95,9 +95,9 @@ func TestReplayDownload(t *testing.T) {
 	})
 }
 
-// TestReplayTool replays the curl tool of ElasticHosts, which the vendor's script is by its
+// TestCurlToolIsServed replays the curl tool of ElasticHosts, which the vendor's script is by its
 // options: arguments are the path, a POST without input has an empty form, -c takes input.
-func TestReplayTool(t *testing.T) {
+func TestCurlToolIsServed(t *testing.T) {
 	r := newReplayer(t)
 	r.run(false, []replay{
 		{head: curl("POST", "/drives/list", form), status: ok200},
@@ -147,10 +147,10 @@ func TestReplayTool(t *testing.T) {
 	})
 }
 
-// TestReplayBackup replays the backup script of a hoster. Its requests have a Content-Type that is
-// none; those without input have their path as the body, without the line end, which curl strips.
-// grep looks for words in the responses.
-func TestReplayBackup(t *testing.T) {
+// TestBackupScriptIsServed replays the backup script of a hoster. Its requests have a Content-Type
+// that is none; those without input have their path as the body, without the line end, which curl
+// strips. grep looks for words in the responses.
+func TestBackupScriptIsServed(t *testing.T) {
 	r := newReplayer(t)
 	r.values["$SOURCE"], r.values["$LIBRARY"] = r.create(4096), r.standard("img/")[0]
 	get := func(path, want string) replay {
@@ -184,9 +184,9 @@ func TestReplayBackup(t *testing.T) {
 	})
 }
 
-// TestReplayRubyUpload replays a user's script in Ruby, whose library is libcurl, too: it uploads
+// TestRubyUploadIsServed replays a user's script in Ruby, whose library is libcurl, too: it uploads
 // one gzip stream to a drive as it is, and shrinks the drive to it.
-func TestReplayRubyUpload(t *testing.T) {
+func TestRubyUploadIsServed(t *testing.T) {
 	r := newReplayer(t)
 	patron := func(method, path string, fields ...string) string {
 		lines := []string{method + " /" + path + " HTTP/1.1", "Host: $HOST", "Authorization: Basic $AUTH",
@@ -216,10 +216,10 @@ func TestReplayRubyUpload(t *testing.T) {
 	equal(t, r.read(r.values["$DRIVE"], 0, int64(len(zipped))), zipped)
 }
 
-// TestReplayExpect replays curl with a body of more than 1 MiB, which it sends after 100 Continue,
-// and a user's script whose Expect field has a URL. net/http refuses that one before this package
-// gets the request.
-func TestReplayExpect(t *testing.T) {
+// TestExpectOfCurlIsServed replays curl with a body of more than 1 MiB, which it sends after 100
+// Continue, and a user's script whose Expect field has a URL. net/http refuses that one before this
+// package gets the request.
+func TestExpectOfCurlIsServed(t *testing.T) {
 	r := newReplayer(t)
 	r.values["$DRIVE"] = r.create(2 << 20)
 	data := noise(2<<20, 1)
@@ -233,9 +233,9 @@ func TestReplayExpect(t *testing.T) {
 	equal(t, r.read(r.values["$DRIVE"], 0, 2<<20), data)
 }
 
-// TestReplayChunked replays curl -X POST -H 'Expect:' -T -, which sends chunks: a write does not
-// support them.
-func TestReplayChunked(t *testing.T) {
+// TestChunkedUploadIsRefused replays curl -X POST -H 'Expect:' -T -, which sends chunks: a write
+// does not support them.
+func TestChunkedUploadIsRefused(t *testing.T) {
 	r := newReplayer(t)
 	r.values["$DRIVE"] = r.create(4096)
 	r.run(false, []replay{{

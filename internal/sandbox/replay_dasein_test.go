@@ -15,9 +15,9 @@ func dasein(method, path string) string {
 	return headOf(append(lines, "Connection: Keep-Alive", "User-Agent: ")...)
 }
 
-// TestReplayDasein replays what it sends for an account, volumes, images, a server in a VLAN, and
+// TestDaseinIsServed replays what it sends for an account, volumes, images, a server in a VLAN, and
 // addresses. Each request has a connection of its own.
-func TestReplayDasein(t *testing.T) {
+func TestDaseinIsServed(t *testing.T) {
 	r := newReplayer(t)
 	r.values["$IMAGE"] = r.standard("img/")[0]
 	const (

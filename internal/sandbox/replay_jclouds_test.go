@@ -16,8 +16,8 @@ func jclouds(method, path string, hasBody bool) string {
 	return headOf(lines...)
 }
 
-// TestReplayJcloudsDrives replays the drives of its tests. Pairs have no last line end.
-func TestReplayJcloudsDrives(t *testing.T) {
+// TestJcloudsDrivesAreServed replays the drives of its tests. Pairs have no last line end.
+func TestJcloudsDrivesAreServed(t *testing.T) {
 	r := newReplayer(t)
 	images, cds := r.standard("img/"), r.standard("cd/")
 	r.values["$IMAGES"], r.values["$CDS"] = lines(images), lines(cds)
@@ -69,8 +69,8 @@ func lines(values []string) (text string) {
 	return text
 }
 
-// TestReplayJcloudsResources replays the VLANs and static addresses of its tests.
-func TestReplayJcloudsResources(t *testing.T) {
+// TestJcloudsResourcesAreServed replays the VLANs and static addresses of its tests.
+func TestJcloudsResourcesAreServed(t *testing.T) {
 	r := newReplayer(t)
 	const (
 		vlan = "resource $VLAN\ntype vlan\nuser $USER\nname "
@@ -107,9 +107,9 @@ func TestReplayJcloudsResources(t *testing.T) {
 	})
 }
 
-// TestReplayJcloudsServers replays the life of a server in its live test. start, stop and the like
-// are POST without a length.
-func TestReplayJcloudsServers(t *testing.T) {
+// TestJcloudsServersAreServed replays the life of a server in its live test. start, stop and the
+// like are POST without a length.
+func TestJcloudsServersAreServed(t *testing.T) {
 	r := newReplayer(t)
 	r.values["$DRIVE"] = r.create(4096)
 	command := func(name, status, want string) replay {
@@ -154,8 +154,8 @@ func TestReplayJcloudsServers(t *testing.T) {
 	})
 }
 
-// TestReplayJcloudsStaticIP replays its live test of servers with static addresses.
-func TestReplayJcloudsStaticIP(t *testing.T) {
+// TestJcloudsStaticIPIsServed replays its live test of servers with static addresses.
+func TestJcloudsStaticIPIsServed(t *testing.T) {
 	r := newReplayer(t)
 	r.values["$FIRST"], r.values["$SECOND"], r.values["$DRIVE"] = r.createAddress(), r.createAddress(), r.create(4096)
 	const keys = "name test\ncpu 1000\nsmp 1\nmem 512\npersistent true\nboot ide:0:0\nide:0:0 $DRIVE\n" +

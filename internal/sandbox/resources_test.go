@@ -35,7 +35,7 @@ func (r *rig) run(names *strings.Replacer, steps []step) {
 	}
 }
 
-func TestVLANCommands(t *testing.T) {
+func TestEachVLANCommandResponds(t *testing.T) {
 	r := newRig(t)
 	r.run(strings.NewReplacer(), []step{
 		{"GET /resources/vlan/list", "", 200, ""},
@@ -74,7 +74,7 @@ func TestVLANCommands(t *testing.T) {
 	})
 }
 
-func TestAddressCommands(t *testing.T) {
+func TestEachAddressCommandResponds(t *testing.T) {
 	r := newRig(t)
 	object := func(ip string) string {
 		return "resource " + ip + "\ntype ip\nuser " + r.s.account + "\nnetmask 255.255.255.0\n" +

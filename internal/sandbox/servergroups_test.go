@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestServerGroupCommands(t *testing.T) {
+func TestEachServerGroupCommandResponds(t *testing.T) {
 	for _, section := range []string{"servergroups", "servergroupss"} {
 		t.Run(section, func(t *testing.T) { testServerGroups(t, "/"+section+"/") })
 	}
