@@ -50,8 +50,9 @@ const Never time.Duration = math.MaxInt64
 // that share of the authenticated requests named here; of several at most one hits a request.
 // profile/info is never hit.
 //
-//	409            read, write, set, clone, destroy, start, stop, shutdown, and reset of a server:
-//	               refused as busy before anything happens
+//	409            read, write, clone, destroy, start, stop, shutdown, reset, add, remove, and set
+//	               except of the profile and of a subscription: refused as busy before anything
+//	               happens
 //	500            every command: refused before anything happens
 //	504            every command. Half of the time one that may run twice takes effect first; a
 //	               create, a clone or the extension of a subscription never does, or a retry would
