@@ -314,16 +314,18 @@ func (c *Client) subscribe(what string, n int, keys Object) *Creation[[]Subscrip
 }
 
 // ExtendSubscription makes a subscription longer: POST /subscriptions/UUID/set (manual 11). After a
-// lost response its Creation finds that the subscription ends later.
+// lost response its Creation finds that the subscription ends later, or has more months. Endpoints
+// may list subscriptions without their UUIDs: then any that has become longer may be the one.
 func (c *Client) ExtendSubscription(uuid string, months int) *Creation[Subscription] {
 	cmd := subscriptionKind.on("extend", uuid, "set", monthsKey(months))
 	listed := subscriptionList{client: c, identity: func(s *Subscription) string {
-		return s.UUID + " " + cmp.Or(s.Keys["end_time"], s.Keys["end_date"])
+		return s.UUID + " " + cmp.Or(s.Keys["end_time"], s.Keys["end_date"], s.Keys["months"])
 	}}
 	return &Creation[Subscription]{
 		op: cmd.op, hint: paidHint, list: listed.list,
 		match: func(_ context.Context, fresh []string) ([]Subscription, error) {
-			return slices.DeleteFunc(listed.get(fresh), func(s Subscription) bool { return s.UUID != uuid }), nil
+			another := func(s Subscription) bool { return s.UUID != "" && s.UUID != uuid }
+			return slices.DeleteFunc(listed.get(fresh), another), nil
 		},
 		send: func(ctx context.Context) (Subscription, error) { return one(ctx, c, cmd, newSubscription) },
 	}

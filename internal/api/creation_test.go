@@ -310,6 +310,35 @@ func TestFirstListFailsBeforeAnythingIsMade(t *testing.T) {
 	}
 }
 
+// TestLostExtensionIsFoundInEveryFormOfTheList: with or without UUIDs, by its end or by its months.
+func TestLostExtensionIsFoundInEveryFormOfTheList(t *testing.T) {
+	named := "subscription " + uuid + "\ntype ip\n"
+	for _, list := range []struct{ before, after string }{
+		{named + "end_time 2027-01-01", named + "end_time 2027-02-01"},
+		{named + "end_date 2027-01-01", named + "end_date 2027-02-01"},
+		{named + "months 1", named + "months 2"},
+		{"type ip\nend_time 2027-01-01", "type ip\nend_time 2027-02-01"},
+	} {
+		text, posts := list.before, 0
+		c := newEndpoint(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				posts++
+				text = list.after
+				w.WriteHeader(http.StatusGatewayTimeout)
+				return
+			}
+			_, _ = w.Write([]byte(text))
+		})
+		m := c.ExtendSubscription(uuid, 1)
+		if _, err := m.Do(t.Context()); transfer.CodeOf(err) != transfer.CodeTimeout {
+			t.Fatalf("%q: first: got %v, want %s", list.before, err, transfer.CodeTimeout)
+		}
+		if _, err := m.Do(t.Context()); err != nil || posts != 1 {
+			t.Errorf("%q: second: got %v after %d calls, want success after 1", list.before, err, posts)
+		}
+	}
+}
+
 // TestUnclearPurchaseIsAnError: more new subscriptions than the call makes.
 func TestUnclearPurchaseIsAnError(t *testing.T) {
 	f := &faulty{kept: make(map[string][]string), losses: []string{"reset"}}
