@@ -43,7 +43,7 @@ With -o json the response is an array: of objects, or of the values of a list.`,
 		path := strings.Join(args, "/")
 		var input []byte
 		if create {
-			if input, err = a.readInput(api.MaxInput(path)); err != nil {
+			if input, err = a.readInput(path); err != nil {
 				return err
 			}
 		}
@@ -98,15 +98,18 @@ func (a *app) printResponse(path string, response []byte) error {
 	return printList(a, api.Decode(response), nil)
 }
 
-// readInput reads all of standard input, at most limit bytes.
-func (a *app) readInput(limit int) ([]byte, error) {
+// readInput reads all of standard input, at most as much as a call may have.
+func (a *app) readInput(path string) ([]byte, error) {
+	limit, hint := api.MaxInput(path), "send keys and values, one pair a line"
+	if api.IsData(path) {
+		hint = "write a chunk at a time, each at its offset; transferctl upload writes an image"
+	}
 	input, err := io.ReadAll(io.LimitReader(a.stdin, int64(limit)+1))
 	if err != nil {
 		return nil, fmt.Errorf("read standard input: %w", err)
 	}
 	if len(input) > limit {
-		return nil, transfer.Errorf(transfer.CodeInvalid, "send keys and values, one pair a line",
-			"standard input has more than %d bytes", limit)
+		return nil, transfer.Errorf(transfer.CodeInvalid, hint, "standard input has more than %d bytes", limit)
 	}
 	return input, nil
 }
