@@ -58,40 +58,30 @@ func (f *sandboxFlags) register(set *pflag.FlagSet) {
 // config is the configuration that the flags make.
 func (f *sandboxFlags) config() (cfg sandbox.Config, err error) {
 	cfg = f.cfg
-	if cfg.Faults, err = parseFaults(f.faults); err != nil {
+	cfg.Faults, err = parseEach("fault", "transferd sandbox --help lists the faults", f.faults, sandbox.ParseFault)
+	if err != nil {
 		return cfg, err
 	}
 	if cfg.GuestWrites, err = parseRate(f.guestWrites); err != nil {
 		return cfg, err
 	}
-	if cfg.Quotas, err = parseQuotas(f.quotas); err != nil {
+	cfg.Quotas, err = parseEach("quota", "write it as --quota disk=10G,cpu=4000,mem=2G", f.quotas, sandbox.ParseQuota)
+	if err != nil {
 		return cfg, err
 	}
 	return cfg, checkBalance(cfg.Balance)
 }
 
-func parseFaults(specs []string) (faults []sandbox.Fault, err error) {
+// parseEach reads the values of a flag that may be repeated.
+func parseEach[T any](flag, hint string, specs []string, parse func(string) (T, error)) (values []T, err error) {
 	for _, spec := range specs {
-		f, err := sandbox.ParseFault(spec)
+		v, err := parse(spec)
 		if err != nil {
-			return nil, transfer.Errorf(transfer.CodeInvalid,
-				"transferd sandbox --help lists the faults", "--fault: %w", err)
+			return nil, transfer.Errorf(transfer.CodeInvalid, hint, "--%s: %w", flag, err)
 		}
-		faults = append(faults, f)
+		values = append(values, v)
 	}
-	return faults, nil
-}
-
-func parseQuotas(specs []string) (quotas []sandbox.Quota, err error) {
-	for _, spec := range specs {
-		q, err := sandbox.ParseQuota(spec)
-		if err != nil {
-			return nil, transfer.Errorf(transfer.CodeInvalid,
-				"write it as --quota disk=10G,cpu=4000,mem=2G", "--quota: %w", err)
-		}
-		quotas = append(quotas, q)
-	}
-	return quotas, nil
+	return values, nil
 }
 
 // checkBalance checks the value of --balance, which may be empty.
