@@ -241,9 +241,7 @@ func TestGuestWritesAgainAfterARestart(t *testing.T) {
 		if got := v.written(drive)[0]; got != "4196" { // 4096 at boot
 			t.Errorf("got %s bytes written in 10 seconds, want 4196", got)
 		}
-		if got := value(v.server(id), "status"); got != serverActive {
-			t.Errorf("got status %s, want active", got)
-		}
+		v.status(id, serverActive)
 	})
 }
 

@@ -47,6 +47,14 @@ func (v *virtual) server(id string) object {
 }
 func (v *virtual) drive(id string) object { v.Helper(); return v.post(200, "/drives/"+id+"/info", "") }
 
+// status checks the status of a server.
+func (v *virtual) status(id, want string) {
+	v.Helper()
+	if got := value(v.server(id), "status"); got != want {
+		v.Errorf("got status %s, want %s", got, want)
+	}
+}
+
 func (v *virtual) close() {
 	v.Helper()
 	if err := v.s.Close(); err != nil {
@@ -83,9 +91,7 @@ func TestShutdownIsObeyedLater(t *testing.T) {
 				check := func(state string) {
 					t.Helper()
 					synctest.Wait()
-					if got := value(v.server(id), "status"); got != state {
-						t.Errorf("got status %s, want %s", got, state)
-					}
+					v.status(id, state)
 					if _, claimed := v.drive(drive).get("claimed"); claimed != (state == serverActive) {
 						t.Errorf("%s: got claimed %v", state, claimed)
 					}
@@ -122,15 +128,11 @@ func TestResetEndsAShutdown(t *testing.T) {
 		v.post(204, "/servers/"+id+"/shutdown", "")
 		v.post(204, "/servers/"+id+"/reset", "")
 		time.Sleep(time.Hour)
-		if got := value(v.server(id), "status"); got != serverActive {
-			t.Errorf("got status %s after a reset, want active", got)
-		}
+		v.status(id, serverActive)
 		v.post(204, "/servers/"+id+"/shutdown", "")
 		time.Sleep(shutdownTime)
 		synctest.Wait()
-		if got := value(v.server(id), "status"); got != serverStopped {
-			t.Errorf("got status %s after a shutdown, want stopped", got)
-		}
+		v.status(id, serverStopped)
 	})
 }
 
@@ -421,15 +423,11 @@ func TestShutdownThatCannotBeSavedMayBeRepeated(t *testing.T) {
 		if err := os.Rename(moved, v.s.servers.dir); err != nil {
 			t.Fatal(err)
 		}
-		if got := value(v.server(id), "status"); got != serverActive {
-			t.Errorf("got status %s, want active", got)
-		}
+		v.status(id, serverActive)
 		v.post(204, "/servers/"+id+"/shutdown", "")
 		time.Sleep(shutdownTime)
 		synctest.Wait()
-		if got := value(v.server(id), "status"); got != serverStopped {
-			t.Errorf("got status %s after the second shutdown, want stopped", got)
-		}
+		v.status(id, serverStopped)
 	})
 }
 
