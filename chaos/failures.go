@@ -14,10 +14,10 @@ const longRun = time.Minute
 // leaseTime is how long leases last.
 const leaseTime = 15 * time.Second
 
-// pauses returns the mean times between two failures of one part. In a long run transferds and Redis
-// fail less often. After an unclean takeover a job waits for up to 20 s before it succeeds, and one
-// that loses six workers in these waits fails as worker_lost; each restart of Redis delays takeovers
-// from transferds that are cut off.
+// pauses returns the mean times between two failures of one part. In a long run transferds and
+// Redis fail less often. After an unclean takeover a job waits for up to 20 s before it succeeds,
+// and one that loses six workers in these waits fails as worker_lost; each restart of Redis delays
+// takeovers from transferds that are cut off.
 func (l *lab) pauses() (daemon, redis time.Duration) {
 	if l.time >= longRun {
 		return 20 * time.Second, 40 * time.Second
