@@ -28,6 +28,8 @@ type Attempt struct {
 	timing timing
 	mu     sync.Mutex
 	claims []heldClaim
+
+	outlived bool // a takeover's crash has been taken back; only writeOutcome uses it
 }
 
 var (
@@ -160,7 +162,7 @@ func (a *Attempt) writeOutcome(ctx context.Context, outcome error) (ended bool, 
 	late, _ := a.lease.Late()
 	if !owner {
 		late = max(late, a.timing.late) // bytes of this attempt may still arrive
-		if _, err := a.client.run(ctx, "end attempt of job "+a.Job.ID, outlivedScript, a.Job.ID); err != nil {
+		if err := a.outlive(ctx); err != nil {
 			return false, err
 		}
 	}
@@ -183,6 +185,16 @@ func (a *Attempt) writeOutcome(ctx context.Context, outcome error) (ended bool, 
 	default:
 		return a.finish(ctx, failMove, "error", mustJSON(transfer.FailureOf(outcome)))
 	}
+}
+
+// outlive takes back the crash that a takeover has counted for this attempt, once.
+func (a *Attempt) outlive(ctx context.Context) error {
+	if a.outlived {
+		return nil
+	}
+	_, err := a.client.run(ctx, "end attempt of job "+a.Job.ID, outlivedScript, a.Job.ID)
+	a.outlived = err == nil
+	return err
 }
 
 // stillOwner renews the lease and reports whether this attempt still owns the job. It fails if

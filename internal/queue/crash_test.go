@@ -48,8 +48,10 @@ func TestWorkersThatAreAliveHaveNotDied(t *testing.T) {
 		lost := acquire(t, c, id, withLease(time.Millisecond))
 		for range 2 * maxCrashes {
 			next := acquire(t, c, id, withLease(time.Millisecond))
-			if _, err := lost.writeOutcome(t.Context(), lost.fenced("test")); err != nil {
-				t.Fatal(err)
+			for range 2 { // it may be called again
+				if _, err := lost.writeOutcome(t.Context(), lost.fenced("test")); err != nil {
+					t.Fatal(err)
+				}
 			}
 			lost = next
 		}
