@@ -29,6 +29,9 @@ func (o *Opener) makeDrive(ctx context.Context, s *worker.Session, size int64, f
 	if p.made != "" {
 		return p.made, nil
 	}
+	if p.originErr != nil {
+		return "", transfer.NotCarriedOut(p.originErr)
+	}
 	copies := s.Spec.Action().EndpointCopies
 	if copies {
 		if _, err := p.origin.Ready(); err != nil { // it never will be; the endpoint waits for one that is busy

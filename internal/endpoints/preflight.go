@@ -18,9 +18,10 @@ const billingTimeout = 2 * time.Second
 
 // preflight is what a job finds out before it makes a drive.
 type preflight struct {
-	made    string        // UUID of the drive that an earlier call made; empty: none
-	origin  api.DriveInfo // the source, if it is a drive
-	account account
+	made      string        // UUID of the drive that an earlier call made; empty: none
+	origin    api.DriveInfo // the source, if it is a drive
+	originErr error         // of reading the source, which no longer matters if the drive is made
+	account   account
 }
 
 // preflight makes its calls at the same time, so that it takes one round trip. With find it looks
@@ -34,9 +35,9 @@ func (o *Opener) preflight(ctx context.Context, c *api.Client, s *worker.Session
 		})
 	}
 	if s.Spec.Source.IsDrive() {
-		g.Go(func() (err error) {
-			p.origin, err = o.sourceInfo(ctx, s)
-			return err
+		g.Go(func() error {
+			p.origin, p.originErr = o.sourceInfo(ctx, s)
+			return nil
 		})
 	}
 	g.Go(func() (err error) {
