@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/shopspring/decimal"
 	"github.com/spf13/cobra"
 
 	"github.com/transferd/transferd/internal/api"
@@ -63,6 +64,7 @@ type amountsRow struct {
 	Used       string `json:"used,omitempty"`
 	Burst      string `json:"burst,omitempty"`
 	Subscribed string `json:"subscribed,omitempty"`
+	Limit      string `json:"limit,omitempty"` // the most that the account may use
 }
 
 type subscriptionRow struct {
@@ -181,17 +183,19 @@ func newUsageRow(u *api.Usage) *usageRow {
 	}
 }
 
-func newAmountsRow(m *api.Amounts) (row amountsRow) {
-	if m.Used.Valid {
-		row.Used = m.Used.Decimal.String()
+func newAmountsRow(m *api.Amounts) amountsRow {
+	return amountsRow{
+		Used: decimalText(m.Used), Burst: decimalText(m.Burst), Subscribed: decimalText(m.Subscribed),
+		Limit: decimalText(m.Limit),
 	}
-	if m.Burst.Valid {
-		row.Burst = m.Burst.Decimal.String()
+}
+
+// decimalText is an exact number; empty if it is not known.
+func decimalText(n decimal.NullDecimal) string {
+	if !n.Valid {
+		return ""
 	}
-	if m.Subscribed.Valid {
-		row.Subscribed = m.Subscribed.Decimal.String()
-	}
-	return row
+	return n.Decimal.String()
 }
 
 func newSubscriptionRow(s *api.Subscription) subscriptionRow {
@@ -228,13 +232,13 @@ func (r *accountReport) write(w io.Writer) {
 func (u *usageRow) write(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer t.Flush()
-	fmt.Fprintln(t, "\nUSAGE\tUSED\tBURST\tSUBSCRIBED")
+	fmt.Fprintln(t, "\nUSAGE\tUSED\tBURST\tSUBSCRIBED\tLIMIT")
 	for _, row := range []struct {
 		name string
 		amountsRow
 	}{{"cpu", u.CPU}, {"mem", u.Mem}, {"disk", u.Disk}, {"transfer", u.Transfer}} {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", row.name,
-			cmp.Or(row.Used, "-"), cmp.Or(row.Burst, "-"), cmp.Or(row.Subscribed, "-"))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", row.name, cmp.Or(row.Used, "-"), cmp.Or(row.Burst, "-"),
+			cmp.Or(row.Subscribed, "-"), cmp.Or(row.Limit, "-"))
 	}
 }
 

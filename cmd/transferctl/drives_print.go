@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/transferd/transferd/internal/api"
 	"github.com/transferd/transferd/internal/cli"
@@ -71,6 +72,10 @@ func notNil[T any](list []T) []T {
 	return list
 }
 
+// serverNamesTimeout is how long the names of servers may take: a list of drives does not wait for
+// them longer.
+const serverNamesTimeout = 5 * time.Second
+
 // serverNames is the names, by UUID, of the servers that hold drives. Without the names the UUIDs
 // are printed: not every endpoint has the call, and it is no reason to fail.
 func (a *app) serverNames(ctx context.Context, c *api.Client, drives []api.DriveInfo) map[string]string {
@@ -80,7 +85,9 @@ func (a *app) serverNames(ctx context.Context, c *api.Client, drives []api.Drive
 	if !held {
 		return nil
 	}
-	servers, err := retried(ctx, a, c.Servers)
+	ctx, cancel := context.WithTimeout(ctx, serverNamesTimeout)
+	defer cancel()
+	servers, err := c.Servers(ctx)
 	if err != nil && !errors.Is(err, api.ErrUnsupported) {
 		a.warn(fmt.Errorf("the names of servers are not known: %w", err))
 	}
