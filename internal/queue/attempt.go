@@ -28,8 +28,6 @@ type Attempt struct {
 	timing timing
 	mu     sync.Mutex
 	claims []heldClaim
-
-	outlived bool // a takeover's crash has been taken back; only writeOutcome uses it
 }
 
 var (
@@ -162,7 +160,7 @@ func (a *Attempt) writeOutcome(ctx context.Context, outcome error) (ended bool, 
 	late, _ := a.lease.Late()
 	if !owner {
 		late = max(late, a.timing.late) // bytes of this attempt may still arrive
-		if err := a.outlive(ctx); err != nil {
+		if _, err := a.client.run(ctx, "end attempt of job "+a.Job.ID, outlivedScript, a.Job.ID); err != nil {
 			return false, err
 		}
 	}
@@ -185,16 +183,6 @@ func (a *Attempt) writeOutcome(ctx context.Context, outcome error) (ended bool, 
 	default:
 		return a.finish(ctx, failMove, "error", mustJSON(transfer.FailureOf(outcome)))
 	}
-}
-
-// outlive takes back the crash that a takeover has counted for this attempt, once.
-func (a *Attempt) outlive(ctx context.Context) error {
-	if a.outlived {
-		return nil
-	}
-	_, err := a.client.run(ctx, "end attempt of job "+a.Job.ID, outlivedScript, a.Job.ID)
-	a.outlived = err == nil
-	return err
 }
 
 // stillOwner renews the lease and reports whether this attempt still owns the job. It fails if

@@ -39,9 +39,9 @@ func TestJobThatKillsItsWorkersFails(t *testing.T) {
 	})
 }
 
-// TestWorkersThatAreAliveHaveNotDied: a worker that was stopped or cut off loses its job, and ends
-// its attempt later. The job has not killed it.
-func TestWorkersThatAreAliveHaveNotDied(t *testing.T) {
+// TestWorkersThatAreAliveEndARowOfCrashes: a worker that was stopped or cut off loses its job, and
+// ends its attempt later, or one stops and releases the job. The job has not killed them.
+func TestWorkersThatAreAliveEndARowOfCrashes(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
 		id := enqueue(t, c)
@@ -55,9 +55,15 @@ func TestWorkersThatAreAliveHaveNotDied(t *testing.T) {
 			}
 			lost = next
 		}
-		_, deaths := crashUntilEnd(t, c, id) // the first takeover is from the worker that is lost still
-		if deaths != maxCrashes {
-			t.Errorf("got %d takeovers until the job failed, want %d", deaths, maxCrashes)
+		for range maxCrashes - 1 {
+			acquire(t, c, id, withLease(time.Millisecond))
+		}
+		drained := transfer.Errorf(transfer.CodeDrained, "", "test")
+		if _, err := acquire(t, c, id, quick).writeOutcome(t.Context(), drained); err != nil {
+			t.Fatal(err)
+		}
+		if _, deaths := crashUntilEnd(t, c, id); deaths != maxCrashes+1 {
+			t.Errorf("got %d deaths until the job failed, want %d", deaths, maxCrashes+1)
 		}
 	})
 }

@@ -50,7 +50,8 @@ const (
 	revoke = "revoke"
 )
 
-// maxCrashes is how many workers may die under a job without progress in between.
+// maxCrashes is how many workers in a row may die under a job without progress in between. One that
+// releases the job, or ends an attempt that it has lost, is alive and ends the row.
 const maxCrashes = 5
 
 var (
@@ -58,7 +59,7 @@ var (
 		Code: transfer.CodeCanceled, Message: "canceled", Hint: "transferctl jobs retry continues it",
 	})
 	failureLost = mustJSON(transfer.Failure{
-		Code: transfer.CodeWorkerLost, Message: fmt.Sprintf("%d workers died while they ran this job", maxCrashes+1),
+		Code: transfer.CodeWorkerLost, Message: fmt.Sprintf("%d workers in a row died while they ran this job", maxCrashes+1),
 		Hint: "look for what ended them (out of memory?), then transferctl jobs retry continues it",
 	})
 	errDue = transfer.Errorf(transfer.CodeDeadline,
@@ -95,12 +96,12 @@ var (
 	stopMove = newOwnerMove("stop", rule{From: transfer.Running, To: transfer.Canceled, Lease: revoke,
 		Delete: fields{"cancel", "lapse"}, Set: fields{"finished"}, Error: failureCanceled})
 
-	// release does not count the attempt.
+	// release does not count the attempt. Its worker is alive, so the job does not kill its workers.
 	releaseMove = newOwnerMove("release",
 		rule{From: transfer.Running, IfCancel: true, To: transfer.Canceled, Lease: revoke,
 			Delete: fields{"cancel", "lapse"}, Set: fields{"finished"}, Error: failureCanceled},
 		rule{From: transfer.Running, To: transfer.Queued, Lease: revoke,
-			Delete: fields{"lapse"}, Add: add{"attempts": -1}})
+			Delete: fields{"lapse"}, Zero: fields{"crashes"}, Add: add{"attempts": -1}})
 
 	// cancel asks the worker of a job that has one to stop.
 	cancelMove = newMove("cancel",

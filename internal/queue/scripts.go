@@ -46,15 +46,14 @@ if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)
 
-	// outlived takes back the crash that a takeover has counted for a worker which is alive: it was
-	// stopped or cut off, and the job has not ended it. The deletion is for a full Redis, see
-	// renewLease. KEYS: jobKeys.
+	// outlived sets crashes to 0, because the worker that a takeover has counted as dead is alive: it
+	// was stopped or cut off, and the job has not killed it. So the workers that died have not died
+	// in a row. The deletion is for a full Redis, see renewLease. KEYS: jobKeys.
 	outlivedScript = newScript(`
-local state, crashes = unpack(redis.call('HMGET', KEYS[1], 'state', 'crashes'))
-crashes = tonumber(crashes or '0')
-if (state == 'running' or state == 'queued') and crashes > 0 then
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'running' or state == 'queued' then
   redis.call('HDEL', KEYS[1], 'crashes')
-  redis.call('HSET', KEYS[1], 'crashes', string.format('%d', crashes - 1))
+  redis.call('HSET', KEYS[1], 'crashes', '0')
 end
 return 'ok'
 `)
