@@ -122,11 +122,11 @@ func TestJcloudsServersAreServed(t *testing.T) {
 		begin = "server $SERVER\nuser $USER\nstatus "
 		rest  = "\ncpu 2000\nsmp auto\nmem 1024\npersistent true\nboot ide:0:0\nide:0:0 $DRIVE\nide:0:0:media disk\n" +
 			"nic:0:model e1000\n"
-		input   = "name TestServer" + rest + "nic:0:dhcp auto\nvnc:ip auto\nvnc:password XXXXXXXX"
-		changed = "name ridiculous" + rest + "nic:0:dhcp auto\nvnc:ip auto\nvnc:password XXXXXXXX"
+		input   = "name TestServer" + rest + "nic:0:dhcp auto\nvnc:ip auto\nvnc:password s3cretpw"
+		changed = "name ridiculous" + rest + "nic:0:dhcp auto\nvnc:ip auto\nvnc:password s3cretpw"
 		stopped = begin + "stopped\n" + input + "\n**tx *\n**"
 		active  = begin + "active\nname TestServer" + rest + "nic:0:dhcp 198.51.100.*\nvnc:ip 198.51.100.*\n" +
-			"vnc:password XXXXXXXX\n**started *\n**"
+			"vnc:password s3cretpw\n**started *\n**"
 	)
 	r.run(true, []replay{
 		{head: jclouds("GET", "/servers/list", false), status: ok200},
