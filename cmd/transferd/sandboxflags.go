@@ -51,6 +51,8 @@ func (f *sandboxFlags) register(set *pflag.FlagSet) {
 	set.StringArrayVar(&f.faults, "fault", nil, "`fault` to inject, such as 409=5% (may be repeated)")
 	set.Uint64Var(&f.cfg.Seed, "seed", 0,
 		"`seed` of the random choice of faults, a number (default: a random one)")
+	set.BoolVar(&f.cfg.CloneInUse, "clone-in-use", false,
+		"allow clones of drives that a running server holds (default: they are busy)")
 	set.StringVar(&f.guestWrites, "guest-writes", "",
 		"`rate` at which each running server writes to its drives, such as 1M, bytes a second (default: 0)")
 }

@@ -68,7 +68,10 @@ func (d *Drive) ForWriting(enc *codec.Codec, created bool) *Drive {
 	return &Drive{client: d.client, uuid: d.uuid, size: d.size, codec: enc, created: created}
 }
 
-// Claimed is the servers that used the drive at OpenDrive, as the endpoint names them.
+// UUID is the UUID of the drive.
+func (d *Drive) UUID() string { return d.uuid }
+
+// Claimed is what used the drive at OpenDrive, as the endpoint names it.
 func (d *Drive) Claimed() []string { return d.claimed }
 
 // Size implements transfer.Source.

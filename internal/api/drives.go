@@ -50,6 +50,16 @@ func (d *DriveInfo) Ready() (bool, error) {
 	return (d.Status == "active" || d.Status == "") && d.Imaging == "" && !claimed, nil
 }
 
+// Servers returns the UUIDs of the running servers that hold the drive.
+func (d *DriveInfo) Servers() (uuids []string) {
+	for _, claim := range d.Claimed {
+		if server := ParseClaim(claim).Server; server != "" && !slices.Contains(uuids, server) {
+			uuids = append(uuids, server)
+		}
+	}
+	return uuids
+}
+
 // CreateOptions describe a new drive. Name and Size are required.
 type CreateOptions struct {
 	Name    string

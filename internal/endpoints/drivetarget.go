@@ -60,17 +60,27 @@ func (o *Opener) makeDrive(ctx context.Context, s *worker.Session, size int64, f
 }
 
 // explainBusy names what uses a drive, if the endpoint refuses to copy the drive because it is
-// busy.
+// busy. Servers that run are the worker's to name.
 func explainBusy(origin *api.DriveInfo, refusal error) error {
-	if transfer.CodeOf(refusal) != transfer.CodeConflict || len(origin.Claimed) == 0 {
+	if transfer.CodeOf(refusal) != transfer.CodeConflict || len(origin.Claimed) == 0 || len(origin.Servers()) > 0 {
 		return refusal
 	}
-	busy := inUse(origin.Claimed, refusal)
+	used := inUse(origin.Claimed, refusal)
 	var e *transfer.Error
 	if errors.As(refusal, &e) {
-		busy.RetryAfter = e.RetryAfter
+		used.RetryAfter = e.RetryAfter
 	}
-	return busy
+	return used
+}
+
+// busy is the error of a drive that has users, so that it cannot be written; nil: it has none.
+func busy(d *api.Drive) error {
+	if len(d.Claimed()) == 0 {
+		return nil
+	}
+	e := inUse(d.Claimed(), nil)
+	e.Op = "open drive " + d.UUID()
+	return e
 }
 
 // inUse is the error of a drive that has users. cause may be nil.
@@ -80,7 +90,7 @@ func inUse(users []string, cause error) *transfer.Error {
 		err = fmt.Errorf("%w; %w", cause, err)
 	}
 	return &transfer.Error{
-		Code: transfer.CodeConflict, Hint: "stop the server that uses it, and the job goes on", Err: err,
+		Code: transfer.CodeConflict, Hint: "when it is free, the job goes on", Err: err,
 	}
 }
 
@@ -127,14 +137,14 @@ func madeTags(s *worker.Session) []string {
 	return []string{transfer.JobTag(s.ID), transfer.IncompleteTag}
 }
 
-// UsedBy implements worker.Opener.
-func (o *Opener) UsedBy(ctx context.Context, s *worker.Session, drive transfer.Ref) ([]string, error) {
+// HeldBy implements worker.Opener.
+func (o *Opener) HeldBy(ctx context.Context, s *worker.Session, drive transfer.Ref) ([]string, error) {
 	c, err := o.session(ctx, s, drive.Endpoint)
 	if err != nil {
 		return nil, err
 	}
 	info, err := c.Drive(ctx, drive.Drive)
-	return info.Claimed, err
+	return info.Servers(), err
 }
 
 // openTag is the tag of the job's target drive until the drive is complete.
@@ -251,10 +261,8 @@ func (o *Opener) driveSink(ctx context.Context, s *worker.Session, r worker.Sink
 		return nil, err
 	}
 	switch writes := s.Spec.Action().Writes && !r.Compare; {
-	case writes && len(d.Claimed()) > 0:
-		busy := inUse(d.Claimed(), nil)
-		busy.Op = "open drive " + r.Drive
-		return nil, busy
+	case writes && busy(d) != nil:
+		return nil, busy(d)
 	case r.Size <= d.Size() && !writes:
 		return d, nil
 	case r.Size <= d.Size():

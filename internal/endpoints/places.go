@@ -128,6 +128,9 @@ func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.S
 	// drive. With --size, a damaged image is found only during the copy.
 	if opts.Measure = s.Spec.Size == 0; opts.Measure && target.Drive != "" {
 		d, err := o.drive(ctx, s, target.Endpoint, target.Drive)
+		if err == nil {
+			err = busy(d)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -16,7 +16,6 @@ import (
 	"github.com/transferd/transferd/internal/jobtest"
 	"github.com/transferd/transferd/internal/sandbox"
 	"github.com/transferd/transferd/internal/transfer"
-	"github.com/transferd/transferd/internal/worker"
 )
 
 // billingCalls are the calls about the account.
@@ -424,32 +423,4 @@ func TestUnusableSourceDriveMakesNothing(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestCloneOfADriveInUseNamesTheServer: the job waits, and says for what.
-func TestCloneOfADriveInUseNamesTheServer(t *testing.T) {
-	h := newHarness(t)
-	drive := h.upload(64 << 10)
-	c, err := h.Opener.Client(t.Context(), jobtest.Here)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := c.CreateServer(api.ServerOptions{
-		Name: "web", CPU: 1000, Mem: 512, Devices: []api.Device{{Name: "ide:0:0", Drive: drive}}, Start: true,
-	}).Do(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := spec(transfer.Clone, jobtest.Drive(jobtest.Here, drive), newDrive)
-	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
-	_, err = h.Opener.Provision(t.Context(), session, -1, false)
-	f := transfer.FailureOf(err)
-	if f == nil || f.Code != transfer.CodeConflict || !strings.Contains(f.Message, "in use by") ||
-		!strings.Contains(f.Message, server.UUID+":ide:0:0") || !strings.Contains(f.Hint, "stop the server") {
-		t.Errorf("got %+v, want %s with the server %s", f, transfer.CodeConflict, server.UUID)
-	}
-	if err := c.StopServer(t.Context(), server.UUID); err != nil {
-		t.Fatal(err)
-	}
-	h.MustRun(s)
 }

@@ -62,8 +62,8 @@ func TestNewDriveIsTaggedIncomplete(t *testing.T) {
 	}
 }
 
-// TestDriveInUseIsNotWritten: a drive is not written while a server uses it, and UsedBy names the
-// server.
+// TestDriveInUseIsNotWritten: a drive is not written while something uses it, and HeldBy names the
+// servers among that.
 func TestDriveInUseIsNotWritten(t *testing.T) {
 	h := newHarness(t)
 	s := spec(transfer.Upload, jobtest.File(h.image(1<<20)), newDrive)
@@ -73,18 +73,20 @@ func TestDriveInUseIsNotWritten(t *testing.T) {
 		if !strings.HasSuffix(r.URL.Path, s.Target.Drive+"/info") {
 			return false
 		}
-		const info = "drive %s\nname x\nsize %d\nstatus active\nclaimed server-1:exclusive\n"
+		const info = "drive %s\nname x\nsize %d\nstatus active\n" +
+			"claimed host-1:lock:x host-1:guest:" + uuidA + ":ide:0:0\n"
 		_, _ = fmt.Fprintf(w, info, s.Target.Drive, 1<<20)
 		return true
 	})
 	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
 	_, err := h.Opener.Sink(t.Context(), session, worker.SinkRequest{Drive: s.Target.Drive, Size: 1 << 20})
-	if transfer.CodeOf(err) != transfer.CodeConflict || !strings.Contains(err.Error(), "in use by server-1:exclusive") {
+	const claims = "in use by host-1:lock:x, host-1:guest:" + uuidA + ":ide:0:0"
+	if transfer.CodeOf(err) != transfer.CodeConflict || !strings.Contains(err.Error(), claims) {
 		t.Errorf("got %v, want %s with the server", err, transfer.CodeConflict)
 	}
-	users, err := h.Opener.UsedBy(t.Context(), session, s.Target)
-	if err != nil || !slices.Equal(users, []string{"server-1:exclusive"}) {
-		t.Errorf("UsedBy: got %q, %v; want the server", users, err)
+	servers, err := h.Opener.HeldBy(t.Context(), session, s.Target)
+	if err != nil || !slices.Equal(servers, []string{uuidA}) {
+		t.Errorf("HeldBy: got %q, %v; want the server", servers, err)
 	}
 }
 

@@ -104,7 +104,7 @@ func (s *Server) newClone(src *drive, a attributes) (*drive, error) {
 	}
 	id := uuid.NewString()
 	state := &imaging{claim: s.newClaim(byClone, id), began: time.Now(), least: s.faults.Load().imaging}
-	err := src.claimSource(state, a.size)
+	err := src.claimSource(state, a.size, s.cfg.CloneInUse)
 	if err != nil {
 		s.tasks.Done()
 		return nil, err
@@ -142,8 +142,8 @@ func (s *Server) dropClone(c pendingCopy) {
 }
 
 // claimSource claims d as the source of a clone of size bytes: until the claim is released it
-// cannot be written, resized or destroyed.
-func (d *drive) claimSource(c *imaging, size int64) error {
+// cannot be written, resized or destroyed. inUse allows that a server runs with it.
+func (d *drive) claimSource(c *imaging, size int64, inUse bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.gone {
@@ -155,7 +155,7 @@ func (d *drive) claimSource(c *imaging, size int64) error {
 	if size < d.attrs.size { // it has grown since the input was checked
 		return statusErrorf(http.StatusBadRequest, "size", "is smaller than the drive to clone")
 	}
-	if d.claimedBy(byServer) && !d.shared() {
+	if d.claimedBy(byServer) && !d.shared() && !inUse {
 		return d.unclaimed()
 	}
 	c.total = d.attrs.size

@@ -39,6 +39,9 @@ type Config struct {
 	// GuestWrites is how much each server that runs writes to its drives, in bytes a second; 0:
 	// nothing. It overwrites random pages, also what the drives hold.
 	GuestWrites int64
+	// CloneInUse allows clones of exclusive drives that a running server holds. Without it they are
+	// refused as busy, as on endpoints that copy only what nobody writes.
+	CloneInUse bool
 	// Intercept, if set, gets each authenticated request first; it returns true if it has
 	// responded. It may run the request by Server.Plain with a recorder, and respond with something
 	// else.

@@ -26,6 +26,7 @@ const (
 	CodeCanceled      Code = "canceled"       // the user canceled the job
 	CodeWaitTimeout   Code = "wait_timeout"   // the wait ended, the job continues
 	CodeConflict      Code = "conflict"       // 409: the drive is busy
+	CodeInUse         Code = "in_use"         // a running server holds the drive
 	CodeTimeout       Code = "timeout"        // 504, or no progress
 	CodeThrottled     Code = "throttled"      // 429
 	CodeServer        Code = "server"         // 500 and other 5xx
@@ -70,6 +71,7 @@ var codes = map[Code]codeInfo{
 	CodeCanceled:      {7, http.StatusConflict, RetryNever},
 	CodeWaitTimeout:   {8, http.StatusGatewayTimeout, RetryNever},
 	CodeConflict:      {1, http.StatusConflict, RetryDrive},
+	CodeInUse:         {1, http.StatusConflict, RetryNever},
 	CodeTimeout:       {1, http.StatusGatewayTimeout, RetryCall},
 	CodeThrottled:     {1, http.StatusTooManyRequests, RetryCall},
 	CodeServer:        {1, http.StatusBadGateway, RetryCall},
@@ -146,8 +148,8 @@ func MayBeCarriedOut(err error) bool {
 		return false
 	}
 	switch CodeOf(err) {
-	case CodeInvalid, CodeExists, CodeNotFound, CodeConflict, CodeUnreachable, CodeUntrusted, CodeUnauthorized,
-		CodeForbidden, CodeThrottled, CodeRefused:
+	case CodeInvalid, CodeExists, CodeNotFound, CodeConflict, CodeInUse, CodeUnreachable, CodeUntrusted,
+		CodeUnauthorized, CodeForbidden, CodeThrottled, CodeRefused:
 		return false
 	}
 	return err != nil

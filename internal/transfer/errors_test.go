@@ -16,7 +16,7 @@ func TestExitStatusesAreStable(t *testing.T) {
 	want := map[Code]int{
 		"": 0, CodeInvalid: 2, CodeExists: 2, CodeForbidden: 2, CodeUnreachable: 3, CodeUntrusted: 3,
 		CodeUnauthorized: 4, CodeMismatch: 5, CodeNotFound: 6, CodeCanceled: 7, CodeWaitTimeout: 8,
-		CodeConflict: 1, CodeTimeout: 1, CodeThrottled: 1, CodeServer: 1, CodeNetwork: 1, CodeProtocol: 1,
+		CodeConflict: 1, CodeInUse: 1, CodeTimeout: 1, CodeThrottled: 1, CodeServer: 1, CodeNetwork: 1, CodeProtocol: 1,
 		CodeRefused: 1, CodeSourceChanged: 1, CodeNoSpace: 1, CodeWorkerLost: 1, CodeFenced: 1, CodeDrained: 1,
 		CodeDeadline: 1, CodeInternal: 1, CodeFailed: 1, "of a later version": 1,
 	}

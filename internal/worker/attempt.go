@@ -52,8 +52,8 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 		takeover: &takeover{lease: state.lease},
 		retrier:  &retrier{policy: w.cfg.Policy, count: state.counters, log: log, drain: drain},
 	}
-	a.source = newSourceCalls(a.ends, a.retrier, job.Spec.Source.Endpoint)
-	a.target = newTargetCalls(a.ends, a.retrier, job.Spec.Target.Endpoint, state.lease, a.made)
+	a.source = newSourceCalls(a.ends, a.retrier, job.Spec.Source.Endpoint, a.sourceHeld)
+	a.target = newTargetCalls(a.ends, a.retrier, job.Spec.Target.Endpoint, state.lease, a.made, a.targetHeld)
 	a.session.Retry = func(ctx context.Context, op func(ctx context.Context) error) error {
 		return control(ctx, a.source, op)
 	}

@@ -75,9 +75,9 @@ func (l *limits) calls() int {
 // caller makes calls to the source or to the target. The decorators below wrap a caller. Every call
 // of a job passes one of these stacks:
 //
-//	target: ordered → retrying → duplexed → breaking → leased →
+//	target: ordered → retrying → duplexed → breaking → refusingHeld → leased →
 //	        awaitingVisibility → tracking → timed → sink
-//	source: retrying → breaking → tracking → source
+//	source: retrying → breaking → refusingHeld → tracking → source
 //
 // A chunk that waits for a retry must not hold a slot of its direction, so retrying is outside of
 // duplexed. A chunk that waits for a busy drive may hold one, because no other call can pass
@@ -88,17 +88,21 @@ type caller interface {
 }
 
 // newSourceCalls returns the stack of calls to the source. endpoint is empty if that is not a
-// drive.
-func newSourceCalls(e *ends, r *retrier, endpoint string) caller {
-	return &retrying{r, &breaking{r, new(flow.Breaker), &tracking{r.count, endpoint, &sourceCalls{e}}}}
+// drive. held returns the error of a drive that a running server holds; nil: none does.
+func newSourceCalls(e *ends, r *retrier, endpoint string, held heldFunc) caller {
+	c := &refusingHeld{held, &tracking{r.count, endpoint, &sourceCalls{e}}}
+	return &retrying{r, &breaking{r, new(flow.Breaker), c}}
 }
 
 // newTargetCalls returns the stack of calls to the target, under the job's lease. endpoint is empty
-// if that is not a drive. made returns when the job made the drive; zero: it did not.
-func newTargetCalls(e *ends, r *retrier, endpoint string, l *lease.Lease, made func() time.Time) caller {
+// if that is not a drive. made returns when the job made the drive; zero: it did not. held is as for
+// the source.
+func newTargetCalls(
+	e *ends, r *retrier, endpoint string, l *lease.Lease, made func() time.Time, held heldFunc,
+) caller {
 	var c caller = &tracking{r.count, endpoint, &timed{&targetCalls{e}}}
 	c = &awaitingVisibility{made, r.policy.NotYetVisible, c}
-	c = &leased{l, e, c}
+	c = &refusingHeld{held, &leased{l, e, c}}
 	c = &breaking{r, new(flow.Breaker), c}
 	return &ordered{e, flow.NewSequencer(), &retrying{r, &duplexed{c}}}
 }
@@ -196,6 +200,27 @@ func (b *breaking) do(ctx context.Context, c *call) error {
 		}
 		b.count.countRetry(transfer.CodeOf(err))
 	}
+}
+
+// heldFunc returns the error of a drive that a running server holds; nil: none does, or that is not
+// known. refusal is the endpoint's.
+type heldFunc func(ctx context.Context, refusal error) error
+
+// refusingHeld ends a job whose drive a running server holds. To the endpoint the drive is busy, but
+// it may stay so for months.
+type refusingHeld struct {
+	held heldFunc
+	next caller
+}
+
+func (h *refusingHeld) do(ctx context.Context, c *call) error {
+	err := h.next.do(ctx, c)
+	if transfer.CodeOf(err) == transfer.CodeConflict {
+		if held := h.held(ctx, err); held != nil {
+			return held
+		}
+	}
+	return err
 }
 
 // ordered writes chunks in order if the sink requires it.

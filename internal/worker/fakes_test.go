@@ -209,10 +209,10 @@ type fakeOpener struct {
 	open     func(what string, n int) error
 	mu       sync.Mutex // of opened
 	opened   map[string]int
-	ready    int           // number of Ready calls until the copy is complete
-	finds    []bool        // find of each Provision
-	requests []SinkRequest // of each Sink
-	users    map[transfer.Ref][]string
+	ready    int                       // number of Ready calls until the copy is complete
+	finds    []bool                    // find of each Provision
+	requests []SinkRequest             // of each Sink
+	servers  map[transfer.Ref][]string // that hold drives
 
 	tags     transfer.TargetTags // of the drive
 	untagged bool                // drives have no tags
@@ -254,8 +254,8 @@ func (e *fakeOpener) Claim(endpoint, drive string) transfer.Claim {
 	return transfer.Claim{Endpoint: endpoint, Drive: drive}
 }
 
-func (e *fakeOpener) UsedBy(_ context.Context, _ *Session, drive transfer.Ref) ([]string, error) {
-	return e.users[drive], nil
+func (e *fakeOpener) HeldBy(_ context.Context, _ *Session, drive transfer.Ref) ([]string, error) {
+	return e.servers[drive], nil
 }
 
 func (e *fakeOpener) TargetTags(context.Context, *Session, string) (transfer.TargetTags, error) {

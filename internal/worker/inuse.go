@@ -10,29 +10,78 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// usedByTimeout bounds the query for the users of a drive.
-const usedByTimeout = 10 * time.Second
+// heldByTimeout bounds the query for the servers that hold a drive.
+const heldByTimeout = 10 * time.Second
 
-// explainInUse wraps a mismatch on a drive that something else uses, and may write. It queries the
+// heldBy queries the servers that hold a drive, once. It returns none for what is no drive, or if
+// the endpoint does not answer: what a job does with a drive in use, it does well enough without.
+func (a *attempt) heldBy(ctx context.Context, drive transfer.Ref) []string {
+	if drive.Drive == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, heldByTimeout)
+	defer cancel()
+	servers, err := a.opener.HeldBy(ctx, a.session, drive)
+	if err != nil {
+		return nil
+	}
+	return servers
+}
+
+// sourceHeld is the heldFunc of calls to the source. To open an image, the opener may look at the
+// drive that the image is for.
+func (a *attempt) sourceHeld(ctx context.Context, refusal error) error {
+	if drive := a.spec().Source; drive.IsDrive() {
+		return a.refuseHeld(ctx, drive, refusal)
+	}
+	return a.targetHeld(ctx, refusal)
+}
+
+// targetHeld is the heldFunc of calls to the target. Before the endpoint has made its copy, the
+// drive that may be held is the source.
+func (a *attempt) targetHeld(ctx context.Context, refusal error) error {
+	drive := targetOf(a.spec(), a.state.Plan().Drive)
+	if a.action.EndpointCopies && drive.Drive == "" {
+		drive = a.spec().Source
+	}
+	return a.refuseHeld(ctx, drive, refusal)
+}
+
+func (a *attempt) refuseHeld(ctx context.Context, drive transfer.Ref, refusal error) error {
+	servers := a.heldBy(ctx, drive)
+	if len(servers) == 0 {
+		return nil
+	}
+	return &transfer.Error{
+		Code: transfer.CodeInUse,
+		Hint: "stop the server; after that, transferctl jobs retry continues the job",
+		Err:  fmt.Errorf("drive %s is in use by %s: %w", drive.Drive, serversText(servers), refusal),
+	}
+}
+
+// serversText names servers.
+func serversText(uuids []string) string {
+	if len(uuids) == 1 {
+		return "server " + uuids[0]
+	}
+	return "servers " + strings.Join(uuids, ", ")
+}
+
+// explainInUse wraps a mismatch on a drive that a server holds, and may write. It queries the
 // endpoint once, since the job has failed in any case.
 func (a *attempt) explainInUse(ctx context.Context, err error) error {
 	if transfer.CodeOf(err) != transfer.CodeMismatch {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, usedByTimeout)
-	defer cancel()
 	for _, drive := range []transfer.Ref{a.spec().Source, targetOf(a.spec(), a.state.Plan().Drive)} {
-		if drive.Drive == "" {
-			continue
-		}
-		users, usersErr := a.opener.UsedBy(ctx, a.session, drive)
-		if usersErr != nil || len(users) == 0 {
+		servers := a.heldBy(ctx, drive)
+		if len(servers) == 0 {
 			continue
 		}
 		used := &transfer.Error{
 			Code: transfer.CodeMismatch,
 			Hint: "stop the server that uses the drive, or clone the drive and use the clone",
-			Err:  fmt.Errorf("drive %s is in use by %s: %w", drive.Drive, strings.Join(users, ", "), err),
+			Err:  fmt.Errorf("drive %s is in use by %s: %w", drive.Drive, serversText(servers), err),
 		}
 		var cause *transfer.Error
 		if errors.As(err, &cause) {

@@ -75,8 +75,8 @@ type Opener interface {
 	// Claim returns a claim for reading a drive on the named endpoint. It identifies the endpoint
 	// by its URL and account, not by its name.
 	Claim(endpoint, drive string) transfer.Claim
-	// UsedBy returns the users of a drive according to its endpoint, such as a server.
-	UsedBy(ctx context.Context, s *Session, drive transfer.Ref) ([]string, error)
+	// HeldBy returns the UUIDs of the running servers that hold a drive according to its endpoint.
+	HeldBy(ctx context.Context, s *Session, drive transfer.Ref) ([]string, error)
 	// TargetTags returns what the tags of the target drive say. Provision tags a new drive as
 	// incomplete.
 	TargetTags(ctx context.Context, s *Session, drive string) (transfer.TargetTags, error)
