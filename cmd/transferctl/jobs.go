@@ -156,6 +156,7 @@ func (a *app) printManifest(ctx context.Context, c *queue.Client, id string) err
 			"the ledger of job %s has chunks root %s, and the job's result has %s",
 			id, m.ChunksRoot, job.Digest.ChunksRoot)
 	}
+	m.InUse = job.InUse
 	return printLine(a.stdout, m)
 }
 

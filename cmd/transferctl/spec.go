@@ -72,6 +72,12 @@ func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 		"read all of a sparse image, including its holes")
 }
 
+// modeFlag adds the flag of commands that copy a drive.
+func (f *jobFlags) modeFlag(flags *pflag.FlagSet) {
+	flags.StringVar((*string)(&f.spec.Mode), "mode", "",
+		"`mode` of reading a drive that a running server holds: live (default: it is not read)")
+}
+
 // keepTailFlag adds the flag of commands that may write to a target that is larger than the image.
 func (f *jobFlags) keepTailFlag(flags *pflag.FlagSet, target string) {
 	flags.BoolVar(&f.spec.KeepTail, "keep-tail", false,

@@ -95,7 +95,11 @@ func (a *app) downloadCommand() *cobra.Command {
 
 The file is sparse where the drive has zeros. It appears under its name when it is complete,
 with DEST.manifest.json, which has its digests, next to it. Without --wait this prints the ID of
-the job, with --wait or --local the path.`,
+the job, with --wait or --local the path.
+
+A drive that a running server holds is read only with --mode live. The server may write to it
+meanwhile, so the image may mix what the drive held at different times; the result and the
+manifest say so (in_use).`,
 		Example: `  transferctl download zrh:$drive copy.img --wait
   transferctl download zrh:$drive copy.img.zst --wait      # compressed
   transferctl download zrh:$drive copy.img --overwrite --verify full --wait
@@ -107,6 +111,7 @@ the job, with --wait or --local the path.`,
 		"`format` of the image: raw, gz or zst (default by DEST's ending, else raw)")
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace DEST if it exists")
 	f.keepTailFlag(cmd.Flags(), "block device")
+	f.modeFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if f.spec.Format == "" {
 			if f.spec.Format, err = image.FormatOfName(args[1]); err != nil {
@@ -124,13 +129,19 @@ func (a *app) cloneCommand() *cobra.Command {
 		Short: "Copy a drive to a new drive",
 		Long: `Copy a drive to a new drive. On one endpoint this calls the clone of the API and compares the
 two drives. To another endpoint it copies chunk by chunk, without a local file. Without --wait
-this prints the ID of the job, with --wait or --local the UUID of the new drive.`,
+this prints the ID of the job, with --wait or --local the UUID of the new drive.
+
+A drive that a running server holds is copied only if its endpoint clones it all the same, or
+with --mode live: then it is copied chunk by chunk, on one endpoint too. The server may write to it
+meanwhile, so the new drive may mix what the drive held at different times; the result says so
+(in_use).`,
 		Example: `  transferctl clone zrh:$drive --wait
   transferctl clone zrh:$drive lvs: --name copy --wait`,
 		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.operands(a.driveOperand, a.endpointOperand),
 	}
 	f := newJobFlags(cmd, transfer.Clone)
 	f.newDriveFlags(cmd.Flags())
+	f.modeFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		target := strings.SplitN(args[0], ":", 2)[0] + ":"
 		if len(args) == 2 {

@@ -40,6 +40,7 @@ var (
 	_ transfer.ReadBacker   = (*Drive)(nil)
 	_ transfer.BlankChecker = (*Drive)(nil)
 	_ transfer.Discarder    = (*Drive)(nil)
+	_ transfer.Holdable     = (*Drive)(nil)
 )
 
 // OpenDrive opens an existing drive. It fails with CodeConflict while the endpoint is still making
@@ -70,6 +71,9 @@ func (d *Drive) ForWriting(enc *codec.Codec, created bool) *Drive {
 
 // UUID is the UUID of the drive.
 func (d *Drive) UUID() string { return d.uuid }
+
+// HeldBy implements transfer.Holdable.
+func (d *Drive) HeldBy() []string { return serversOf(d.claimed) }
 
 // Claimed is what used the drive at OpenDrive, as the endpoint names it.
 func (d *Drive) Claimed() []string { return d.claimed }

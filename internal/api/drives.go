@@ -51,8 +51,10 @@ func (d *DriveInfo) Ready() (bool, error) {
 }
 
 // Servers returns the UUIDs of the running servers that hold the drive.
-func (d *DriveInfo) Servers() (uuids []string) {
-	for _, claim := range d.Claimed {
+func (d *DriveInfo) Servers() []string { return serversOf(d.Claimed) }
+
+func serversOf(claimed []string) (uuids []string) {
+	for _, claim := range claimed {
 		if server := ParseClaim(claim).Server; server != "" && !slices.Contains(uuids, server) {
 			uuids = append(uuids, server)
 		}

@@ -3,7 +3,8 @@ package transfer
 import "errors"
 
 // Action is what a job does with its source and target. It follows from the kind of the job, and
-// for a clone from whether both drives are on one endpoint.
+// for a clone from whether both drives are on one endpoint. An endpoint may refuse to copy a drive
+// in use, so the worker copies it for ModeLive.
 type Action struct {
 	// Writes says that chunks are written to the target; otherwise the target is only compared with
 	// the source.
@@ -30,7 +31,7 @@ var actions = map[Kind]Action{
 
 // Action returns what the job does.
 func (s *Spec) Action() Action {
-	if s.Kind == Clone && s.Source.Endpoint == s.Target.Endpoint {
+	if s.Kind == Clone && s.Source.Endpoint == s.Target.Endpoint && s.Mode != ModeLive {
 		return actions[cloneInPlace]
 	}
 	return actions[s.Kind]

@@ -75,8 +75,9 @@ type Progress struct {
 	Encoding Encoding  `json:"encoding"`
 	Retries  Retries   `json:"retries"`
 	Digest   JobDigest `json:"digest"`
-	Tail     Tail      `json:"tail,omitzero"` // of a target that existed before the job
-	Verified bool      `json:"verified"`      // all stored bytes have been read back and compared
+	Tail     Tail      `json:"tail,omitzero"`    // of a target that existed before the job
+	InUse    *InUse    `json:"in_use,omitempty"` // the source drive was in use; nil: not as far as known
+	Verified bool      `json:"verified"`         // all stored bytes have been read back and compared
 	// Warnings is what users should know although the job succeeded, one sentence each.
 	Warnings []string `json:"warnings,omitempty"`
 	// ReadVia is how a file or device on the worker's host was read back; empty for other targets.

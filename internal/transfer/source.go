@@ -110,6 +110,12 @@ type StoredDigester interface {
 	StoredSHA256() string
 }
 
+// Holdable is a Source that running servers may hold, and write to meanwhile.
+type Holdable interface {
+	// HeldBy is the UUIDs of the servers that held the source when it was opened.
+	HeldBy() []string
+}
+
 // Remote is a Source or a Sink at the other end of a network.
 type Remote interface {
 	// MaxInFlight is how many calls the other end takes at once, from all jobs together.

@@ -115,6 +115,7 @@ type Spec struct {
 	NoHoles     bool     `json:"no_holes,omitempty"`     // the holes of the source are read, too
 	// AllowMounted reads a source even while a file system on it is mounted read-write.
 	AllowMounted bool        `json:"allow_mounted,omitempty"`
+	Mode         Mode        `json:"mode,omitempty"` // of reading a drive in use; empty: it is not read
 	Verify       VerifyMode  `json:"verify"`
 	Compression  Compression `json:"compression"`
 	Concurrency  int         `json:"concurrency,omitempty"` // chunks in flight; 0: found by the worker
@@ -172,6 +173,7 @@ func (s *Spec) WantsImageDigest() bool { return s.ImageDigest || s.SHA256 != "" 
 func (s *Spec) Validate() error {
 	for _, check := range []func() error{
 		s.validateText, s.validateEnds, s.validateDrive, s.validateTransfer, s.validateOverwrite,
+		s.validateMode,
 	} {
 		if err := check(); err != nil {
 			return err

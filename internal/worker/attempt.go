@@ -167,6 +167,9 @@ func (a *attempt) carry(ctx context.Context, lay layout) error {
 	if err := a.checkSource(ctx, c); err != nil {
 		return err
 	}
+	if err := a.recheckHeld(ctx); err != nil {
+		return err
+	}
 	if err := c.clearTail(ctx); err != nil {
 		return err
 	}

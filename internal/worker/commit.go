@@ -15,6 +15,7 @@ import (
 // commit checks the image's digest, completes the target and saves the result.
 func (a *attempt) commit(ctx context.Context, c *copier) error {
 	m := verify.NewManifest(c.size, c.chunkSize, a.state.ledger.nonZero(c.size, c.chunkSize), c.imageDigest())
+	m.InUse = a.state.snapshot().InUse
 	warnings, err := a.checkDigest(m)
 	if err == nil && a.ends.described != nil {
 		err = a.ends.described.CheckImage(m)

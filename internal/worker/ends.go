@@ -26,6 +26,7 @@ type ends struct {
 	stored    transfer.StoredDigester // of the source
 	resembler transfer.Resembler      // of the source
 	unwatched transfer.Unwatched      // of the source
+	holdable  transfer.Holdable       // of the source
 
 	sink      transfer.Sink
 	traits    transfer.Traits
@@ -82,6 +83,7 @@ func (e *ends) setSource(source transfer.Source) error {
 	e.stored = ability[transfer.StoredDigester](source)
 	e.resembler = ability[transfer.Resembler](source)
 	e.unwatched = ability[transfer.Unwatched](source)
+	e.holdable = ability[transfer.Holdable](source)
 	e.addRemote(source)
 	kinds := 0
 	for _, is := range []bool{e.stream != nil, e.digests != nil, e.random != nil} {

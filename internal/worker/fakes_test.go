@@ -25,6 +25,7 @@ type memImage struct {
 	mu       sync.Mutex
 	data     []byte
 	extents  []transfer.Extent // nil: the whole image
+	heldBy   []string          // the servers that held it when it was opened
 	identity string
 	blank    bool
 	capacity int64
@@ -48,6 +49,7 @@ func newMemImage(data []byte) *memImage {
 func (m *memImage) Size() int64      { return int64(len(m.data)) }
 func (m *memImage) Identity() string { return m.identity }
 func (m *memImage) Close() error     { m.closes++; return nil }
+func (m *memImage) HeldBy() []string { return m.heldBy }
 
 func (m *memImage) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {

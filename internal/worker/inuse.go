@@ -52,11 +52,67 @@ func (a *attempt) refuseHeld(ctx context.Context, drive transfer.Ref, refusal er
 	if len(servers) == 0 {
 		return nil
 	}
-	return &transfer.Error{
-		Code: transfer.CodeInUse,
-		Hint: "stop the server; after that, transferctl jobs retry continues the job",
-		Err:  fmt.Errorf("drive %s is in use by %s: %w", drive.Drive, serversText(servers), refusal),
+	return a.inUse(drive, servers, refusal)
+}
+
+// inUse is the error of a drive that servers hold.
+func (a *attempt) inUse(drive transfer.Ref, servers []string, cause error) error {
+	hint := "stop the server; after that, transferctl jobs retry continues the job"
+	if drive == a.spec().Source {
+		hint = "--mode live reads the drive while the server may write to it; or " + hint
 	}
+	return &transfer.Error{
+		Code: transfer.CodeInUse, Hint: hint,
+		Err: fmt.Errorf("drive %s is in use by %s: %w", drive.Drive, serversText(servers), cause),
+	}
+}
+
+var errMixed = errors.New("what is read may be of different times")
+
+// checkHeld refuses a source that running servers hold, and closes it, unless the user has asked to
+// read it as it is. What the endpoint copies by itself, it refuses by itself.
+func (a *attempt) checkHeld(closeSource func() error) error {
+	if a.ends.holdable == nil || a.action.EndpointCopies {
+		return nil
+	}
+	servers := a.ends.holdable.HeldBy()
+	if len(servers) > 0 && a.spec().Mode != transfer.ModeLive {
+		return errors.Join(a.inUse(a.spec().Source, servers, errMixed), closeSource())
+	}
+	a.noteInUse(servers)
+	return nil
+}
+
+// recheckHeld looks once more, after the source was read, which servers hold it.
+func (a *attempt) recheckHeld(ctx context.Context) error {
+	if a.ends.holdable == nil || a.action.EndpointCopies {
+		return nil
+	}
+	servers := a.heldBy(ctx, a.spec().Source)
+	if len(servers) > 0 && a.spec().Mode != transfer.ModeLive {
+		return &transfer.Error{
+			Op: "read the source", Code: transfer.CodeSourceChanged,
+			Hint: "run the job again; --mode live reads the drive while the server may write to it",
+			Err: fmt.Errorf("%s started with drive %s while it was read: %w",
+				serversText(servers), a.spec().Source.Drive, errMixed),
+		}
+	}
+	a.noteInUse(servers)
+	return nil
+}
+
+func (a *attempt) noteInUse(servers []string) {
+	a.state.update(func(p *transfer.Progress) { p.NoteInUse(a.spec().Mode, servers) })
+}
+
+// inUseWarning says what users should know of an image that was read while servers held the drive;
+// empty: none did.
+func inUseWarning(u *transfer.InUse) string {
+	if u == nil {
+		return ""
+	}
+	return fmt.Sprintf("the drive was in use by %s while it was read, so the image may mix what the drive held at "+
+		"different times", serversText(u.Servers))
 }
 
 // serversText names servers.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,5 +84,96 @@ func TestHeldDriveEndsTheJobAtOnce(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// newRead is a job that reads a drive, origin.
+func newRead(t *testing.T, source *memImage) *job {
+	j := newJob(t, source, newMemImage(nil))
+	j.spec.Kind, j.spec.Source = transfer.Download, transfer.Ref{Endpoint: "e", Drive: "origin"}
+	j.spec.Target = transfer.Ref{Path: "/x.img"}
+	return j
+}
+
+// TestDriveInUseIsReadOnlyOnRequest: without a mode, a drive that a server holds is not read. With
+// the mode live it is, and the result says so, whether the server held the drive at the beginning,
+// at the end or both.
+func TestDriveInUseIsReadOnlyOnRequest(t *testing.T) {
+	live := func(servers ...string) *transfer.InUse {
+		return &transfer.InUse{Mode: transfer.ModeLive, Servers: servers}
+	}
+	for name, tc := range map[string]struct {
+		first, last []string // the servers that hold the drive
+		code        transfer.Code
+		live        *transfer.InUse
+	}{
+		"never":        {nil, nil, "", nil},
+		"all the time": {[]string{"s"}, []string{"s"}, transfer.CodeInUse, live("s")},
+		"at first":     {[]string{"s"}, nil, transfer.CodeInUse, live("s")},
+		"at last":      {nil, []string{"s"}, transfer.CodeSourceChanged, live("s")},
+		"two servers":  {[]string{"s"}, []string{"s", "r"}, transfer.CodeInUse, live("s", "r")},
+	} {
+		for _, mode := range []transfer.Mode{"", transfer.ModeLive} {
+			source := newMemImage(randomBytes(3 * chunkSize))
+			j := newRead(t, source)
+			j.spec.Mode, source.heldBy = mode, tc.first
+			j.opener.servers = map[transfer.Ref][]string{j.spec.Source: tc.last}
+			if mode == "" && tc.code != "" {
+				f := j.mustFail(tc.code)
+				if !strings.Contains(f.Message, "server") || !strings.Contains(f.Hint, "--mode live") || source.closes != 1 {
+					t.Errorf("%s: got %+v, want the servers and the hint to read live", name, f)
+				}
+				continue
+			}
+			p := j.mustRun()
+			if !reflect.DeepEqual(p.InUse, tc.live) || (tc.live != nil) != (len(p.Warnings) > 0) {
+				t.Errorf("%s, mode %q: got %+v with warnings %q, want %+v", name, mode, p.InUse, p.Warnings, tc.live)
+			}
+		}
+	}
+}
+
+// TestManifestSaysThatTheDriveWasInUse: whoever has only the file and its manifest sees it.
+func TestManifestSaysThatTheDriveWasInUse(t *testing.T) {
+	source := newMemImage(randomBytes(3 * chunkSize))
+	j := newRead(t, source)
+	j.spec.Mode, source.heldBy = transfer.ModeLive, []string{"s"}
+	sink := &manifestSink{memImage: newMemImage(nil)}
+	j.opener.sink = sink
+	j.mustRun()
+	if want := (&transfer.InUse{Mode: "live", Servers: []string{"s"}}); !reflect.DeepEqual(sink.manifest.InUse, want) {
+		t.Errorf("got %+v, want %+v", sink.manifest.InUse, want)
+	}
+}
+
+// manifestSink keeps the manifest of its commit.
+type manifestSink struct {
+	*memImage
+	manifest *transfer.Manifest
+}
+
+func (s *manifestSink) Commit(
+	ctx context.Context, m *transfer.Manifest, owned func(context.Context) error,
+) error {
+	s.manifest = m
+	return s.memImage.Commit(ctx, m, owned)
+}
+
+// TestInUseSurvivesAnAttempt: what an earlier attempt read while a server held the drive stays in
+// the image, and in the result.
+func TestInUseSurvivesAnAttempt(t *testing.T) {
+	source := newMemImage(randomBytes(3 * chunkSize))
+	j := newRead(t, source)
+	j.spec.Mode, source.heldBy = transfer.ModeLive, []string{"s"}
+	source.onRead = func(_ context.Context, c transfer.Chunk, _ int) error {
+		if c.Index == 2 {
+			return failure(transfer.CodeRefused)
+		}
+		return nil
+	}
+	j.mustFail(transfer.CodeRefused)
+	source.onRead, source.heldBy = nil, nil
+	if p := j.mustRun(); p.InUse == nil {
+		t.Error("got no in_use, want that of the first attempt")
 	}
 }

@@ -19,6 +19,9 @@ func (a *attempt) openSource(ctx context.Context) error {
 		return err
 	}
 	source := a.ends.source
+	if err := a.checkHeld(source.Close); err != nil {
+		return err
+	}
 	switch now := source.Identity(); {
 	case plan.Source == "" || now == "" || plan.Source == now:
 		return nil

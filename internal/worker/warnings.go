@@ -20,6 +20,9 @@ func (a *attempt) warnings(ctx context.Context, m *transfer.Manifest) (list []st
 	if a.undetected != "" {
 		list = append(list, a.undetected)
 	}
+	if held := inUseWarning(a.state.snapshot().InUse); held != "" {
+		list = append(list, held)
+	}
 	return list
 }
 
