@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -100,12 +101,17 @@ func targetOf(j *transfer.Job) string {
 	return j.Target
 }
 
-// stateText is the state of a job for people: a canceled job that still runs is stopping.
+// stateText is the state of a job for people: a canceled job that has not ended is stopping, and a
+// running job may do something else than moving bytes.
 func stateText(j *transfer.Job) string {
+	state := string(j.State)
 	if j.Stopping {
-		return "stopping"
+		state = "stopping"
 	}
-	return string(j.State)
+	if j.Step == "" || j.State != transfer.Running {
+		return state
+	}
+	return state + ", " + strings.ReplaceAll(string(j.Step), "_", " ")
 }
 
 func (a *app) jobsShow() *cobra.Command {

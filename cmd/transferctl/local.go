@@ -103,6 +103,10 @@ func endsAgain(store *localstore.Store, code transfer.Code) bool {
 	return false
 }
 
+// undoFor is how long a command tries to destroy its clone after it was stopped. The same command
+// tries again.
+const undoFor = time.Minute
+
 // attempt runs the job once and returns it as a queue would.
 func (a *app) attempt(ctx context.Context, store *localstore.Store, spec transfer.Spec) transfer.Job {
 	started := time.Now()
@@ -112,7 +116,7 @@ func (a *app) attempt(ctx context.Context, store *localstore.Store, spec transfe
 	follower, waits := a.follow(), a.reportWaits(nil)
 	defer follower.stop()
 	w := worker.New(worker.Config{
-		Opener: a.opener(), Policy: flow.DefaultPolicy, Log: zap.NewNop(),
+		Opener: a.opener(), Policy: flow.DefaultPolicy, Log: zap.NewNop(), UndoFor: undoFor,
 		Observe: func(p transfer.Progress) {
 			job.Progress = p
 			job.SetTimes(time.Now())

@@ -75,7 +75,7 @@ func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 // modeFlag adds the flag of commands that copy a drive.
 func (f *jobFlags) modeFlag(flags *pflag.FlagSet) {
 	flags.StringVar((*string)(&f.spec.Mode), "mode", "",
-		"`mode` of reading a drive that a running server holds: live (default: it is not read)")
+		"`mode` of reading the drive: live or clone (default: clone if a running server holds it)")
 }
 
 // keepTailFlag adds the flag of commands that may write to a target that is larger than the image.

@@ -97,9 +97,11 @@ The file is sparse where the drive has zeros. It appears under its name when it 
 with DEST.manifest.json, which has its digests, next to it. Without --wait this prints the ID of
 the job, with --wait or --local the path.
 
-A drive that a running server holds is read only with --mode live. The server may write to it
-meanwhile, so the image may mix what the drive held at different times; the result and the
-manifest say so (in_use).`,
+A drive that a running server holds is not read while the server may write to it: its endpoint
+clones it, the clone is read and then destroyed. If the endpoint does not clone it, the job ends
+at once (in_use). --mode live reads it as it is, so that the image may mix what the drive held at
+different times; --mode clone reads a clone in any case. The result and the manifest say that the
+drive was in use, and how it was read.`,
 		Example: `  transferctl download zrh:$drive copy.img --wait
   transferctl download zrh:$drive copy.img.zst --wait      # compressed
   transferctl download zrh:$drive copy.img --overwrite --verify full --wait
@@ -131,10 +133,11 @@ func (a *app) cloneCommand() *cobra.Command {
 two drives. To another endpoint it copies chunk by chunk, without a local file. Without --wait
 this prints the ID of the job, with --wait or --local the UUID of the new drive.
 
-A drive that a running server holds is copied only if its endpoint clones it all the same, or
-with --mode live: then it is copied chunk by chunk, on one endpoint too. The server may write to it
-meanwhile, so the new drive may mix what the drive held at different times; the result says so
-(in_use).`,
+A drive that a running server holds is copied to another endpoint from a clone, which is then
+destroyed. If its endpoint does not clone it, the job ends at once (in_use). --mode live copies it
+as it is, chunk by chunk on one endpoint too, so that the new drive may mix what the drive held at
+different times; --mode clone copies from a clone in any case. The result says that the drive was
+in use, and how it was read.`,
 		Example: `  transferctl clone zrh:$drive --wait
   transferctl clone zrh:$drive lvs: --name copy --wait`,
 		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.operands(a.driveOperand, a.endpointOperand),

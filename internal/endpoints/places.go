@@ -1,6 +1,7 @@
 package endpoints
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/transferd/transferd/internal/api"
@@ -107,7 +108,7 @@ func makerOf(r transfer.Ref) (*maker, error) {
 }
 
 func (o *Opener) driveSource(ctx context.Context, s *worker.Session) (transfer.Source, error) {
-	return o.drive(ctx, s, s.Spec.Source.Endpoint, s.Spec.Source.Drive)
+	return o.drive(ctx, s, s.Spec.Source.Endpoint, cmp.Or(s.Snapshot, s.Spec.Source.Drive))
 }
 
 // imageSource opens an image or, for a job that only compares, an image or a manifest.

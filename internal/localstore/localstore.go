@@ -255,10 +255,13 @@ func (s *Store) Finished() bool { return s.state.Plan.Finished }
 // Restart drops the checkpoint of earlier attempts. This attempt becomes the first one: of the same
 // job with sameID, else of a new job.
 func (s *Store) Restart(sameID bool) error {
+	// The next attempt destroys the clone, by its UUID, for its tag names the ID.
+	plan := transfer.Plan{Snapshot: s.state.Plan.Snapshot}
 	if s.state.Attempts = 1; !sameID {
 		s.state.ID = newID()
+		plan.Snapshot.Tagged = false
 	}
-	return s.Save(context.Background(), &transfer.Checkpoint{Reset: true})
+	return s.Save(context.Background(), &transfer.Checkpoint{Plan: plan, Reset: true})
 }
 
 // Remove removes the job's folder.

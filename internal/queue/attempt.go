@@ -19,6 +19,7 @@ import (
 type Attempt struct {
 	Job  transfer.Job // as it was when the attempt began
 	Spec transfer.Spec
+	lost bool // too many workers have died under the job: the attempt only undoes what the job owes
 
 	client *Client
 	readAt time.Time // when Job was read, by this host's clock
@@ -62,7 +63,8 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	}
 	flag := map[bool]int{true: 1}
 	return a.runAsOwner(ctx, "save job "+a.Job.ID, saveScript,
-		plan, progress, flag[c.Reset], transfer.AppendEntries(nil, c.Entries), flag[!c.Interim])
+		plan, progress, flag[c.Reset], transfer.AppendEntries(nil, c.Entries), flag[!c.Interim], flag[c.Ending],
+		flag[c.Plan.Owes()])
 }
 
 // runAsOwner runs a script that renews the lease. If the script answers ok, the lease is proven

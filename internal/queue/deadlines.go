@@ -42,6 +42,8 @@ func (d *deadlines) check(ctx context.Context, entries []entry) error {
 		case job.state != transfer.Queued && job.state != transfer.Running || job.due == nil:
 		case !job.overdue(): // it was retried
 			*next = max(soon, job.due.Sub(job.now))
+		case job.owes: // the next worker ends it
+			*next = soon
 		case job.state == transfer.Queued:
 			overdue = append(overdue, job.id)
 			*next = soon // a worker may be starting it now

@@ -125,7 +125,7 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life 
 		}
 	}
 	return &Attempt{
-		Job: r.job(), Spec: r.spec, client: c, readAt: time.Now(), worker: worker,
+		Job: r.job(), Spec: r.spec, lost: r.crashes > maxCrashes, client: c, readAt: time.Now(), worker: worker,
 		owner: owner{r.epoch, token}, lease: held, timing: t,
 	}, nil
 }

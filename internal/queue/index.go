@@ -137,6 +137,7 @@ type status struct {
 	due        *time.Time
 	now        time.Time     // when it was read, by Redis' clock
 	lease      time.Duration // until the lease lapses; 0: the job has no owner
+	owes       bool          // it has to undo something before it ends
 }
 
 // unreadableState is the state of a job whose record cannot be read.
@@ -149,7 +150,7 @@ func (c *Client) statuses(ctx context.Context, ids []string) ([]status, error) {
 	var at *redis.TimeCmd
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
-			found[i] = p.HMGet(ctx, recordKey(id), "state", "worker", "due")
+			found[i] = p.HMGet(ctx, recordKey(id), "state", "worker", "due", "owes")
 			leases[i] = p.PTTL(ctx, leaseKey(id))
 		}
 		at = p.Time(ctx)
@@ -175,6 +176,7 @@ func (c *Client) statuses(ctx context.Context, ids []string) ([]status, error) {
 		list[i] = status{
 			id: id, state: transfer.State(text(0)), worker: text(1), due: parseTime(text(2)),
 			now: timeOf(at), lease: max(0, leases[i].Val()),
+			owes: text(3) != "",
 		}
 		if list[i].state == "" {
 			list[i].state = none

@@ -50,7 +50,7 @@ func (l *lostOwners) check(ctx context.Context, entries []entry) error {
 		case job.state != transfer.Running:
 		case job.lease > 0:
 			*next = job.lease
-		case job.overdue(): // deadlines ends it
+		case job.overdue() && !job.owes: // deadlines ends it
 			*next = l.leader.timing.tick
 		default:
 			lost = append(lost, job.id)

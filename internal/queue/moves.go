@@ -24,6 +24,7 @@ type rule struct {
 	IfCancel  bool           `json:"if_cancel,omitempty"`  // its worker has been asked to stop
 	IfDue     bool           `json:"if_due,omitempty"`     // its deadline has passed
 	IfCrashes int            `json:"if_crashes,omitempty"` // at least so many workers died without progress
+	IfOwes    string         `json:"if_owes,omitempty"`    // yes or no: it has something to undo; empty: either
 
 	To      transfer.State `json:"to"`
 	Lease   string         `json:"lease,omitempty"`    // grant or revoke; empty: no change
@@ -48,21 +49,25 @@ const (
 
 	grant  = "grant"
 	revoke = "revoke"
+
+	owesSomething = "yes"
+	owesNothing   = "no"
 )
 
 // maxCrashes is how many workers in a row may die under a job without progress in between. One that
-// releases the job, or ends an attempt that it has lost, is alive and ends the row.
+// releases the job, or ends an attempt that it has lost, is alive and ends the row. As many again
+// may die under a job that only undoes what it owes.
 const maxCrashes = 5
 
 var (
 	failureCanceled = mustJSON(transfer.Failure{
 		Code: transfer.CodeCanceled, Message: "canceled", Hint: "transferctl jobs retry continues it",
 	})
-	failureLost = mustJSON(transfer.Failure{
-		Code: transfer.CodeWorkerLost, Message: fmt.Sprintf("%d workers in a row died while they ran this job", maxCrashes+1),
-		Hint: "look for what ended them (out of memory?), then transferctl jobs retry continues it",
-	})
-	errDue = transfer.Errorf(transfer.CodeDeadline,
+	errLost = transfer.Errorf(transfer.CodeWorkerLost,
+		"look for what ended them (out of memory?), then transferctl jobs retry continues it",
+		"%d workers in a row died while they ran this job", maxCrashes+1)
+	failureLost = mustJSON(transfer.FailureOf(errLost))
+	errDue      = transfer.Errorf(transfer.CodeDeadline,
 		"transferctl jobs retry continues it, with as much time again", "the job has not ended by its deadline")
 	failureDue = mustJSON(transfer.FailureOf(errDue))
 )
@@ -74,6 +79,10 @@ var newOwner = fields{"worker", "owner", "home"}
 // that takes a job from its owner raises the epoch, which fences the owner. A full Redis refuses a
 // script at its first command that needs memory, unless the script has deleted something before. So
 // each move that ends a job first deletes a lease or a field, even one that does not exist.
+//
+// A job that owes something has not ended: no move ends it, except when too many workers have died
+// under it. A worker undoes what it owes first, also after it was canceled or its deadline has
+// passed.
 var (
 	createMove = newMove("create", rule{From: none, To: transfer.Queued,
 		Set: fields{"spec", "created", "due"}, Zero: fields{"epoch", "attempts", "crashes"}})
@@ -81,31 +90,42 @@ var (
 	acquireMove = newMove("acquire",
 		rule{From: transfer.Queued, To: transfer.Running, Lease: grant,
 			Set: newOwner, SetOnce: fields{"started"}, Add: add{"epoch": 1, "attempts": 1}},
-		rule{From: transfer.Running, IfLease: free, IfCancel: true, To: transfer.Canceled,
+		rule{From: transfer.Running, IfLease: free, IfCancel: true, IfOwes: owesNothing, To: transfer.Canceled,
 			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}},
-		rule{From: transfer.Running, IfLease: free, IfCrashes: maxCrashes, To: transfer.Failed,
+		rule{From: transfer.Running, IfLease: free, IfCrashes: maxCrashes, IfOwes: owesNothing, To: transfer.Failed,
 			Set: fields{"finished"}, Error: failureLost, Add: add{"epoch": 1, "crashes": 1}},
+		rule{From: transfer.Running, IfLease: free, IfCrashes: 2 * maxCrashes, To: transfer.Failed,
+			Delete: fields{"owes"}, Set: fields{"finished"}, Error: failureLost, Add: add{"epoch": 1, "crashes": 1}},
 		rule{From: transfer.Running, IfLease: free, To: transfer.Running, Lease: grant,
 			Set: newOwner, Add: add{"epoch": 1, "attempts": 1, "crashes": 1}})
 
 	// If the answer is lost and the owner tries again, these answer the state that they made.
 	succeedMove = newOwnerMove("succeed", rule{From: transfer.Running, To: transfer.Succeeded, Lease: revoke,
 		Delete: fields{"cancel", "error", "lapse", "late"}, Set: fields{"finished"}})
-	failMove = newOwnerMove("fail", rule{From: transfer.Running, To: transfer.Failed, Lease: revoke,
+	failMove = newOwnerMove("fail", requeueOwing, rule{From: transfer.Running, To: transfer.Failed, Lease: revoke,
 		Delete: fields{"cancel", "lapse"}, Set: fields{"finished", "error"}})
-	stopMove = newOwnerMove("stop", rule{From: transfer.Running, To: transfer.Canceled, Lease: revoke,
+	stopMove = newOwnerMove("stop", requeueOwing, rule{From: transfer.Running, To: transfer.Canceled, Lease: revoke,
 		Delete: fields{"cancel", "lapse"}, Set: fields{"finished"}, Error: failureCanceled})
+
+	// requeueOwing gives the job to another worker, which undoes what the job owes.
+	requeueOwing = rule{From: transfer.Running, IfOwes: owesSomething, To: transfer.Queued, Lease: revoke,
+		Delete: fields{"lapse"}}
 
 	// release does not count the attempt. Its worker is alive, so the job does not kill its workers.
 	releaseMove = newOwnerMove("release",
-		rule{From: transfer.Running, IfCancel: true, To: transfer.Canceled, Lease: revoke,
+		rule{From: transfer.Running, IfCancel: true, IfOwes: owesNothing, To: transfer.Canceled, Lease: revoke,
 			Delete: fields{"cancel", "lapse"}, Set: fields{"finished"}, Error: failureCanceled},
 		rule{From: transfer.Running, To: transfer.Queued, Lease: revoke,
 			Delete: fields{"lapse"}, Zero: fields{"crashes"}, Add: add{"attempts": -1}})
 
-	// cancel asks the worker of a job that has one to stop.
+	// cancel asks the worker of a job that has one to stop, and the next one of a job that owes
+	// something.
 	cancelMove = newMove("cancel",
 		rule{From: transfer.Running, IfLease: held, To: transfer.Running,
+			Delete: fields{"cancel"}, Set: fields{"cancel"}},
+		rule{From: transfer.Running, IfOwes: owesSomething, To: transfer.Running,
+			Delete: fields{"cancel"}, Set: fields{"cancel"}},
+		rule{From: transfer.Queued, IfOwes: owesSomething, To: transfer.Queued,
 			Delete: fields{"cancel"}, Set: fields{"cancel"}},
 		rule{From: transfer.Running, To: transfer.Canceled,
 			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}},
@@ -113,9 +133,9 @@ var (
 			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}})
 
 	expireMove = newMove("expire",
-		rule{From: transfer.Queued, IfDue: true, To: transfer.Failed, Lease: revoke,
+		rule{From: transfer.Queued, IfDue: true, IfOwes: owesNothing, To: transfer.Failed, Lease: revoke,
 			Set: fields{"finished"}, Error: failureDue, Add: add{"epoch": 1}},
-		rule{From: transfer.Running, IfLease: free, IfDue: true, To: transfer.Failed, Lease: revoke,
+		rule{From: transfer.Running, IfLease: free, IfDue: true, IfOwes: owesNothing, To: transfer.Failed, Lease: revoke,
 			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureDue, Add: add{"epoch": 1}})
 
 	retryMove = newMove("retry",
@@ -162,6 +182,7 @@ local function set(field, value)
   changes[#changes + 1] = value
 end
 ` + thisRedis + grantLease + `
+local owes = get('owes') and 'yes' or 'no'
 local holder = redis.call('EXISTS', KEYS[3]) == 1 and 'held' or 'free'
 if epoch ~= '' and state ~= 'none'
   and (get('epoch') ~= epoch or (get('owner') or '') ~= token) then return {'fenced'} end
@@ -174,6 +195,7 @@ local function applies(rule)
     and (not rule.if_lease or rule.if_lease == holder)
     and (not rule.if_cancel or get('cancel'))
     and (not rule.if_due or (tonumber(get('due')) or math.huge) <= tonumber(now))
+    and (not rule.if_owes or rule.if_owes == owes)
     and (not rule.if_crashes or tonumber(get('crashes')) >= rule.if_crashes)
 end
 

@@ -20,6 +20,7 @@ var allMoves = []*move{
 type situation struct {
 	state             transfer.State
 	held, cancel, due bool
+	owes              bool
 	crashes           int
 	fenced            string // why the caller is not the owner: epoch, token or redis; empty: it is
 }
@@ -34,9 +35,11 @@ func situations() []situation {
 		for _, held := range both {
 			for _, cancel := range both {
 				for _, due := range both {
-					for _, crashes := range []int{0, maxCrashes - 1, maxCrashes} {
-						for _, fenced := range []string{"", "epoch", "token", "redis"} {
-							list = append(list, situation{state, held, cancel, due, crashes, fenced})
+					for _, owes := range both {
+						for _, crashes := range []int{0, maxCrashes - 1, maxCrashes, 2 * maxCrashes} {
+							for _, fenced := range []string{"", "epoch", "token", "redis"} {
+								list = append(list, situation{state, held, cancel, due, owes, crashes, fenced})
+							}
 						}
 					}
 				}
@@ -69,6 +72,9 @@ func (s *situation) record() map[string]string {
 	if s.cancel {
 		h["cancel"] = "1"
 	}
+	if s.owes {
+		h["owes"] = "1"
+	}
 	return h
 }
 
@@ -92,7 +98,8 @@ func (s *situation) rule(m *move) *rule {
 	for i, r := range m.rules {
 		owner := map[bool]string{true: held, false: free}[s.held]
 		matches := r.From == s.state && (r.IfLease == "" || r.IfLease == owner) &&
-			(!r.IfCancel || s.cancel) && (!r.IfDue || s.due) && s.crashes >= r.IfCrashes
+			(!r.IfCancel || s.cancel) && (!r.IfDue || s.due) && s.crashes >= r.IfCrashes &&
+			(r.IfOwes == "" || r.IfOwes == map[bool]string{true: owesSomething, false: owesNothing}[s.owes])
 		if matches {
 			return &m.rules[i]
 		}

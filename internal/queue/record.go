@@ -15,6 +15,7 @@ type record struct {
 	id       string
 	epoch    int64
 	attempts int
+	crashes  int // since the job's last progress
 	state    transfer.State
 	spec     transfer.Spec
 	plan     transfer.Plan
@@ -60,6 +61,7 @@ func parseRecord(id string, h map[string]string, at time.Time) (*record, error) 
 	if r.attempts, err = strconv.Atoi(h["attempts"]); err != nil {
 		return nil, unreadable(id, "attempts", err)
 	}
+	r.crashes, _ = strconv.Atoi(h["crashes"]) // tests and older versions leave it out
 	return r, r.parseTimes(h)
 }
 
@@ -111,7 +113,7 @@ func (r *record) job() transfer.Job {
 	j.Drive = cmp.Or(j.Drive, r.plan.Drive, specified)
 	j.StartedAt, j.FinishedAt, j.Deadline = r.started, r.finished, r.due
 	j.SetTimes(r.at)
-	j.Stopping = r.cancel && r.state == transfer.Running
+	j.Stopping = r.cancel && !r.state.Terminal()
 	j.NoteLeftover(&r.spec, &r.plan, "transferctl jobs cancel --destroy "+r.id+" removes the drive")
 	return j
 }

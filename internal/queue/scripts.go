@@ -30,7 +30,8 @@ return 'ok'
 	// save writes a checkpoint and renews the lease. It sets crashes to 0 when the ledger is longer
 	// than ever before, because a job that runs for days may survive many crashes. KEYS: jobKeys.
 	// ARGV: that of requireOwner, plan, progress, reset (1 or 0), packed entries, whether to notify
-	// watchers (1 or 0).
+	// watchers (1 or 0), whether the job only undoes what it owes, so that a cancellation does not
+	// end it (1 or 0), whether it owes something (1 or 0).
 	saveScript = newScript(requireOwner + `
 if ARGV[7] == '1' then redis.call('DEL', KEYS[2]) end
 if #ARGV[8] > 0 then
@@ -40,9 +41,10 @@ if #ARGV[8] > 0 then
   end
 end
 redis.call('HSET', KEYS[1], 'plan', ARGV[5], 'progress', ARGV[6])
+if ARGV[11] == '1' then redis.call('HSET', KEYS[1], 'owes', '1') else redis.call('HDEL', KEYS[1], 'owes') end
 renewLease()
 if ARGV[9] == '1' then notify() end
-if redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
+if ARGV[10] ~= '1' and redis.call('HGET', KEYS[1], 'cancel') then return 'cancel' end
 return 'ok'
 `)
 

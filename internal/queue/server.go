@@ -261,6 +261,9 @@ func (s *Server) runAttempt(a *Attempt) {
 		ctx, cancel = context.WithTimeoutCause(ctx, due.Sub(a.Job.AsOf), errDue)
 		defer cancel()
 	}
+	if a.lost {
+		stop(errLost)
+	}
 	renewing, stopRenewing := context.WithCancel(s.hardStop)
 	renewed := panics.Go(func() { a.renewPeriodically(renewing, stop, log) }, stop)
 	defer func() { // also if writeOutcome panics, which asynq recovers: then the lease must lapse

@@ -82,6 +82,8 @@ type Progress struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// ReadVia is how a file or device on the worker's host was read back; empty for other targets.
 	ReadVia ReadVia `json:"read_via,omitempty"`
+	// Step is what a job does besides moving bytes; empty: nothing.
+	Step Step `json:"step,omitempty"`
 	// Waiting is the long wait that the job is in now; nil: none.
 	Waiting *Waiting `json:"waiting,omitempty"`
 	// Waited is the sum of the waits that endpoints have asked for (Retry-After).
@@ -90,6 +92,15 @@ type Progress struct {
 	// no byte moves; for a job that has ended it is Bytes.Read over the job's whole time.
 	Rate float64 `json:"rate"`
 }
+
+// Step is something that a job does besides moving bytes.
+type Step string
+
+// The steps.
+const (
+	StepCloning    Step = "cloning"          // the endpoint clones the source drive
+	StepDestroying Step = "destroying_clone" // that clone is destroyed
+)
 
 // Waiting describes a call that has failed and is retried, once the wait is longer than ten seconds
 // or the call has failed for as long.

@@ -8,7 +8,12 @@ import (
 const (
 	jobTagPrefix         = "transferd:"
 	overwritingTagPrefix = jobTagPrefix + "overwriting:"
+	snapshotTagPrefix    = jobTagPrefix + "snapshot:"
 )
+
+// SnapshotTag is the tag of the clone that a job reads in place of its source drive, and then
+// destroys. id is the job's.
+func SnapshotTag(id string) string { return snapshotTagPrefix + id }
 
 // IncompleteTag is the tag of a drive that a job made, until the drive is complete.
 const IncompleteTag = jobTagPrefix + "incomplete"
@@ -27,7 +32,8 @@ func IsOurTag(tag string) bool {
 
 // IsJobTag reports whether a tag is the JobTag of a job.
 func IsJobTag(tag string) bool {
-	return IsOurTag(tag) && tag != IncompleteTag && !strings.HasPrefix(tag, overwritingTagPrefix)
+	return IsOurTag(tag) && tag != IncompleteTag &&
+		!strings.HasPrefix(tag, overwritingTagPrefix) && !strings.HasPrefix(tag, snapshotTagPrefix)
 }
 
 // TargetTags is what the tags of a job's target drive say.

@@ -5,9 +5,11 @@ import "slices"
 // Mode is how a job reads a source drive that a running server holds.
 type Mode string
 
-// The modes. Without one, a job does not read such a drive.
+// The modes. Without one, a drive that nobody holds is read as it is, and one that a server holds as
+// with ModeClone.
 const (
-	ModeLive Mode = "live" // as it is, while the server may write to it
+	ModeLive  Mode = "live"  // as it is, while the server may write to it
+	ModeClone Mode = "clone" // its endpoint clones it, and the clone is read and then destroyed
 )
 
 // InUse says that running servers held the source drive of a job.
@@ -42,9 +44,9 @@ func (s *Spec) validateMode() error {
 	switch s.Mode {
 	case "":
 		return nil
-	case ModeLive:
+	case ModeLive, ModeClone:
 	default:
-		return invalid("use live", "--mode: %q is not a mode", s.Mode)
+		return invalid("use live or clone", "--mode: %q is not a mode", s.Mode)
 	}
 	if s.Kind != Download && s.Kind != Clone {
 		return invalid("leave --mode out", "only a job that copies a drive has a mode")

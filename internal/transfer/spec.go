@@ -115,7 +115,7 @@ type Spec struct {
 	NoHoles     bool     `json:"no_holes,omitempty"`     // the holes of the source are read, too
 	// AllowMounted reads a source even while a file system on it is mounted read-write.
 	AllowMounted bool        `json:"allow_mounted,omitempty"`
-	Mode         Mode        `json:"mode,omitempty"` // of reading a drive in use; empty: it is not read
+	Mode         Mode        `json:"mode,omitempty"` // of reading a drive; empty: by whether a server holds it
 	Verify       VerifyMode  `json:"verify"`
 	Compression  Compression `json:"compression"`
 	Concurrency  int         `json:"concurrency,omitempty"` // chunks in flight; 0: found by the worker

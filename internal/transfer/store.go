@@ -91,6 +91,9 @@ type Checkpoint struct {
 	// Interim says, to Save only, that another save follows within a second. Observers may miss
 	// this one, and it must survive a crash of the process, not of the host.
 	Interim bool
+	// Ending says, to Save only, that the job has ended and only undoes what it owes. A cancellation
+	// does not end that.
+	Ending  bool
 	Entries []Entry // Load: all chunks done; Save: those done since the last Save
 }
 
@@ -110,4 +113,19 @@ type Plan struct {
 	ReadMark       string    `json:"read_mark,omitempty"`  // of the source drive's last writer before the job
 	WriteMark      string    `json:"write_mark,omitempty"` // of the job's last claim of the target drive
 	Doubted        bool      `json:"doubted,omitempty"`    // another job may have written the target
+	Snapshot       Snapshot  `json:"snapshot,omitzero"`    // the clone that is read in place of the source
+	Done           bool      `json:"done,omitempty"`       // the target is complete; the rest is to undo what is owed
 }
+
+// Snapshot is a clone of the source drive that a job reads in the drive's place, and then destroys.
+// It is in the plan before it is requested.
+type Snapshot struct {
+	Requested time.Time `json:"requested,omitzero"` // last, by the store's clock; zero: it is not
+	Drive     string    `json:"drive,omitempty"`    // UUID; empty: not known
+	Tagged    bool      `json:"tagged,omitempty"`   // it had the tag of the job's snapshot
+	// Left says that it stays, because the endpoint does not let the job destroy it.
+	Left bool `json:"left,omitempty"`
+}
+
+// Owes reports whether the job has to undo something before it ends.
+func (p *Plan) Owes() bool { return !p.Snapshot.Requested.IsZero() && !p.Snapshot.Left }

@@ -28,6 +28,8 @@ type attempt struct {
 	ends       *ends
 	source     caller
 	target     caller
+	snapshots  caller // calls about the clone that is read in place of the source
+	loaded     bool   // state has what earlier attempts saved
 	retrier    *retrier
 	flusher    *flusher // nil: the target needs no flush
 	stop       context.CancelCauseFunc
@@ -54,6 +56,7 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 	}
 	a.source = newSourceCalls(a.ends, a.retrier, job.Spec.Source.Endpoint, a.sourceHeld)
 	a.target = newTargetCalls(a.ends, a.retrier, job.Spec.Target.Endpoint, state.lease, a.made, a.targetHeld)
+	a.snapshots = newSnapshotCalls(a.retrier, job.Spec.Source.Endpoint, state.lease, a.requested)
 	a.session.Retry = func(ctx context.Context, op func(ctx context.Context) error) error {
 		return control(ctx, a.source, op)
 	}
@@ -78,6 +81,7 @@ func (a *attempt) load(ctx context.Context) error {
 		return fmt.Errorf("load checkpoint: %w", err)
 	}
 	a.takeover.addInherited(a.state.ledger)
+	a.loaded = true
 	return nil
 }
 
@@ -95,6 +99,9 @@ func (a *attempt) storeCall(ctx context.Context, end caller, run func(ctx contex
 
 // run goes through the phases, and logs the drive that a failed attempt leaves.
 func (a *attempt) run(ctx context.Context) error {
+	if a.state.Plan().Done {
+		return a.takeover.wait(ctx, a.drain, a.log)
+	}
 	err := a.explainInUse(ctx, a.explainFinished(a.phases(ctx)))
 	if err == nil {
 		return a.tagComplete(ctx)

@@ -78,6 +78,7 @@ func (l *limits) calls() int {
 //	target: ordered → retrying → duplexed → breaking → refusingHeld → leased →
 //	        awaitingVisibility → tracking → timed → sink
 //	source: retrying → breaking → refusingHeld → tracking → source
+//	clones of the source: retrying → breaking → leased → awaitingVisibility → tracking
 //
 // A chunk that waits for a retry must not hold a slot of its direction, so retrying is outside of
 // duplexed. A chunk that waits for a busy drive may hold one, because no other call can pass
@@ -105,6 +106,15 @@ func newTargetCalls(
 	c = &refusingHeld{held, &leased{l, e, c}}
 	c = &breaking{r, new(flow.Breaker), c}
 	return &ordered{e, flow.NewSequencer(), &retrying{r, &duplexed{c}}}
+}
+
+// newSnapshotCalls returns the stack of calls about clones of the source drive, under the job's
+// lease. requested returns when the clone was requested.
+func newSnapshotCalls(r *retrier, endpoint string, l *lease.Lease, requested func() time.Time) caller {
+	e := new(ends) // all calls have opControl
+	var c caller = &tracking{r.count, endpoint, &sourceCalls{e}}
+	c = &leased{l, e, &awaitingVisibility{requested, r.policy.NotYetVisible, c}}
+	return &retrying{r, &breaking{r, new(flow.Breaker), c}}
 }
 
 // control makes a call that concerns the source or target as a whole.

@@ -41,9 +41,10 @@ type checkpointer struct {
 	saving chan struct{} // has a token while a save runs
 	waits  waitLog       // used by that save
 
-	mu    sync.Mutex
-	plan  transfer.Plan
-	saved chan struct{} // closed and replaced when a save succeeds
+	mu     sync.Mutex
+	ending bool // the job has ended, and only undoes what it owes
+	plan   transfer.Plan
+	saved  chan struct{} // closed and replaced when a save succeeds
 }
 
 func newCheckpointer(store transfer.Store, observe func(transfer.Progress), log *zap.Logger) *checkpointer {
@@ -79,6 +80,19 @@ func (c *checkpointer) Plan() transfer.Plan {
 	return c.plan
 }
 
+// end makes later saves those of a job that has ended.
+func (c *checkpointer) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ending = true
+}
+
+func (c *checkpointer) isEnding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending
+}
+
 // updatePlan changes the plan. The next save stores it.
 func (c *checkpointer) updatePlan(change func(p *transfer.Plan)) {
 	c.mu.Lock()
@@ -112,7 +126,9 @@ func (c *checkpointer) checkpoint(ctx context.Context, interim bool) error {
 	defer cancel()
 	began := time.Now()
 	entries, reset := c.ledger.takeUnsaved()
-	at := transfer.Checkpoint{Plan: c.Plan(), Progress: c.snapshot(), Reset: reset, Entries: entries, Interim: interim}
+	at := transfer.Checkpoint{
+		Plan: c.Plan(), Progress: c.snapshot(), Reset: reset, Entries: entries, Interim: interim, Ending: c.isEnding(),
+	}
 	c.waits.update(at.Progress.Waiting)
 	if err := c.store.Save(ctx, &at); err != nil {
 		c.ledger.returnUnsaved(entries, reset)

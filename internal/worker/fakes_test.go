@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"math/rand/v2"
@@ -216,6 +217,8 @@ type fakeOpener struct {
 	requests []SinkRequest             // of each Sink
 	servers  map[transfer.Ref][]string // that hold drives
 
+	snapshots fakeSnapshots
+
 	tags     transfer.TargetTags // of the drive
 	untagged bool                // drives have no tags
 }
@@ -234,9 +237,15 @@ func (e *fakeOpener) opening(what string) error {
 	return e.open(what, n)
 }
 
-func (e *fakeOpener) Source(context.Context, *Session) (transfer.Source, error) {
+func (e *fakeOpener) Source(_ context.Context, s *Session) (transfer.Source, error) {
 	if err := e.opening("source"); err != nil {
 		return nil, err
+	}
+	if s.Snapshot != "" {
+		if !e.snapshots.exist[s.Snapshot] {
+			return nil, failure(transfer.CodeNotFound)
+		}
+		return e.snapshots.image, nil
 	}
 	return e.source, nil
 }
@@ -285,6 +294,66 @@ func (e *fakeOpener) Ready(context.Context, *Session, string) (bool, error) {
 	return e.opened["ready"] > e.ready, err
 }
 
+// fakeSnapshots is the clones of a fakeOpener's source.
+type fakeSnapshots struct {
+	image     *memImage // what a clone holds
+	ready     int       // number of SnapshotReady calls until a clone is complete
+	requested int       // clones, in all
+	exist     map[string]bool
+	users     []string // the servers that held the source
+	// late is how long after a request whose response is lost the clone is made; 0: before that.
+	late time.Duration
+}
+
+func (e *fakeOpener) Snapshot(_ context.Context, _ *Session, find bool) (Snapshot, error) {
+	err := e.opening("snapshot")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := &e.snapshots
+	for drive := range s.exist {
+		if find {
+			return Snapshot{drive, true, s.users}, err
+		}
+	}
+	if err != nil && !transfer.MayBeCarriedOut(err) {
+		return Snapshot{}, err
+	}
+	if s.exist == nil {
+		s.exist = make(map[string]bool)
+	}
+	s.requested++
+	drive := fmt.Sprintf("clone-%d", s.requested)
+	if err != nil && s.late > 0 {
+		time.AfterFunc(s.late, func() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			s.exist[drive] = true
+		})
+		return Snapshot{}, err
+	}
+	s.exist[drive] = true
+	return Snapshot{drive, true, s.users}, err
+}
+
+func (e *fakeOpener) SnapshotReady(_ context.Context, _ *Session, drive string) (bool, error) {
+	err := e.opening("snapshot ready")
+	if !e.snapshots.exist[drive] {
+		return false, failure(transfer.CodeNotFound)
+	}
+	return e.opened["snapshot ready"] > e.snapshots.ready, err
+}
+
+func (e *fakeOpener) DestroySnapshots(context.Context, *Session, string, bool) (int, error) {
+	if err := e.opening("destroy"); err != nil {
+		return 0, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := len(e.snapshots.exist)
+	clear(e.snapshots.exist)
+	return n, nil
+}
+
 func (e *fakeOpener) Sink(_ context.Context, _ *Session, r SinkRequest) (transfer.Sink, error) {
 	e.requests = append(e.requests, r)
 	if err := e.opening("sink"); err != nil {
@@ -300,6 +369,8 @@ type memoryStore struct {
 	saves  int
 	onSave func(n int) error
 	lease  *lease.Lease
+	// canceled refuses saves, except those of a job that has ended.
+	canceled bool
 }
 
 // provenFor is how long a save proves the lease.
@@ -337,6 +408,9 @@ func (s *memoryStore) Save(_ context.Context, c *transfer.Checkpoint) error {
 	}
 	s.saved.Plan, s.saved.Progress = c.Plan, c.Progress
 	s.saved.Entries = append(s.saved.Entries, c.Entries...)
+	if s.canceled && !c.Ending {
+		return failure(transfer.CodeCanceled)
+	}
 	s.lease.Renewed(s.lease.Now())
 	return nil
 }

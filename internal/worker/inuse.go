@@ -69,23 +69,32 @@ func (a *attempt) inUse(drive transfer.Ref, servers []string, cause error) error
 
 var errMixed = errors.New("what is read may be of different times")
 
-// checkHeld refuses a source that running servers hold, and closes it, unless the user has asked to
-// read it as it is. What the endpoint copies by itself, it refuses by itself.
-func (a *attempt) checkHeld(closeSource func() error) error {
+// openUnheld opens the source. If running servers hold it, a clone is opened in its place, unless
+// the user has asked to read it as it is. What the endpoint copies by itself is compared as it is.
+func (a *attempt) openUnheld(ctx context.Context) error {
+	if a.readsSnapshot() {
+		return a.openSnapshot(ctx)
+	}
+	if err := a.tryOpenSource(ctx); err != nil {
+		return err
+	}
 	if a.ends.holdable == nil || a.action.EndpointCopies {
 		return nil
 	}
 	servers := a.ends.holdable.HeldBy()
-	if len(servers) > 0 && a.spec().Mode != transfer.ModeLive {
-		return errors.Join(a.inUse(a.spec().Source, servers, errMixed), closeSource())
+	if len(servers) == 0 || a.spec().Mode == transfer.ModeLive {
+		a.noteInUse(transfer.ModeLive, servers)
+		return nil
 	}
-	a.noteInUse(servers)
-	return nil
+	if err := a.ends.source.Close(); err != nil {
+		return err
+	}
+	return a.openSnapshot(ctx)
 }
 
 // recheckHeld looks once more, after the source was read, which servers hold it.
 func (a *attempt) recheckHeld(ctx context.Context) error {
-	if a.ends.holdable == nil || a.action.EndpointCopies {
+	if a.ends.holdable == nil || a.action.EndpointCopies || a.session.Snapshot != "" {
 		return nil
 	}
 	servers := a.heldBy(ctx, a.spec().Source)
@@ -97,19 +106,23 @@ func (a *attempt) recheckHeld(ctx context.Context) error {
 				serversText(servers), a.spec().Source.Drive, errMixed),
 		}
 	}
-	a.noteInUse(servers)
+	a.noteInUse(transfer.ModeLive, servers)
 	return nil
 }
 
-func (a *attempt) noteInUse(servers []string) {
-	a.state.update(func(p *transfer.Progress) { p.NoteInUse(a.spec().Mode, servers) })
+func (a *attempt) noteInUse(mode transfer.Mode, servers []string) {
+	a.state.update(func(p *transfer.Progress) { p.NoteInUse(mode, servers) })
 }
 
 // inUseWarning says what users should know of an image that was read while servers held the drive;
 // empty: none did.
 func inUseWarning(u *transfer.InUse) string {
-	if u == nil {
+	switch {
+	case u == nil:
 		return ""
+	case u.Mode == transfer.ModeClone:
+		return fmt.Sprintf("the drive was in use by %s when it was cloned, so the image is as after a power cut",
+			serversText(u.Servers))
 	}
 	return fmt.Sprintf("the drive was in use by %s while it was read, so the image may mix what the drive held at "+
 		"different times", serversText(u.Servers))

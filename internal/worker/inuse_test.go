@@ -95,7 +95,8 @@ func newRead(t *testing.T, source *memImage) *job {
 	return j
 }
 
-// TestDriveInUseIsReadOnlyOnRequest: without a mode, a drive that a server holds is not read. With
+// TestDriveInUseIsReadOnlyOnRequest: without a mode, a drive that a server holds, and that the
+// endpoint does not clone, is not read. With
 // the mode live it is, and the result says so, whether the server held the drive at the beginning,
 // at the end or both.
 func TestDriveInUseIsReadOnlyOnRequest(t *testing.T) {
@@ -118,6 +119,13 @@ func TestDriveInUseIsReadOnlyOnRequest(t *testing.T) {
 			j := newRead(t, source)
 			j.spec.Mode, source.heldBy = mode, tc.first
 			j.opener.servers = map[transfer.Ref][]string{j.spec.Source: tc.last}
+			j.opener.open = func(what string, _ int) error {
+				if what != "snapshot" {
+					return nil
+				}
+				j.opener.servers[j.spec.Source] = tc.first
+				return failure(transfer.CodeConflict)
+			}
 			if mode == "" && tc.code != "" {
 				f := j.mustFail(tc.code)
 				if !strings.Contains(f.Message, "server") || !strings.Contains(f.Hint, "--mode live") || source.closes != 1 {

@@ -139,7 +139,8 @@ func (a *attempt) awaitCopy(ctx context.Context) error {
 		return err
 	}
 	a.retrier.reached = true
-	err := a.pollCopy(ctx)
+	drive := a.state.Plan().Drive
+	err := a.pollCopy(ctx, a.target, drive, a.opener.Ready)
 	if a.driveGone(err) {
 		err = errors.Join(err, a.startOver(ctx)) // the next attempt requests another copy
 	}
@@ -148,12 +149,14 @@ func (a *attempt) awaitCopy(ctx context.Context) error {
 
 // pollCopy polls the endpoint until the copy is complete. There is no time limit: a large drive may
 // take hours, and the endpoint reports a copy that has failed.
-func (a *attempt) pollCopy(ctx context.Context) error {
-	drive := a.state.Plan().Drive
+func (a *attempt) pollCopy(
+	ctx context.Context, end caller, drive string,
+	isReady func(ctx context.Context, s *Session, drive string) (bool, error),
+) error {
 	for wait := copyPollMin; ; wait = min(wait*2, copyPollMax) {
 		var ready bool
-		err := control(ctx, a.target, func(ctx context.Context) (err error) {
-			ready, err = a.opener.Ready(ctx, a.session, drive)
+		err := control(ctx, end, func(ctx context.Context) (err error) {
+			ready, err = isReady(ctx, a.session, drive)
 			return err
 		})
 		if err != nil || ready {
@@ -177,7 +180,7 @@ func (a *attempt) driveGone(err error) bool {
 func (a *attempt) startOver(ctx context.Context) error {
 	a.log.Info("target drive not found, starting over", zap.String("drive", a.state.Plan().Drive))
 	a.state.updatePlan(func(p *transfer.Plan) {
-		*p = transfer.Plan{ReadMark: p.ReadMark, DriveRequested: p.DriveRequested}
+		*p = transfer.Plan{ReadMark: p.ReadMark, DriveRequested: p.DriveRequested, Snapshot: p.Snapshot}
 	})
 	a.state.ledger.clear()
 	a.state.update(func(p *transfer.Progress) { p.Drive = "" })

@@ -15,13 +15,10 @@ import (
 func (a *attempt) openSource(ctx context.Context) error {
 	plan := a.state.Plan()
 	a.session.InOrder = plan.InOrder
-	if err := a.tryOpenSource(ctx); err != nil {
+	if err := a.openUnheld(ctx); err != nil {
 		return err
 	}
 	source := a.ends.source
-	if err := a.checkHeld(source.Close); err != nil {
-		return err
-	}
 	switch now := source.Identity(); {
 	case plan.Source == "" || now == "" || plan.Source == now:
 		return nil

@@ -16,6 +16,7 @@ package worker
 
 import (
 	"context"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
@@ -46,6 +47,8 @@ type Session struct {
 	// Retry runs op and retries it like a call to the source. It is for a stream, which must retry
 	// its own calls: after an error its reader, such as a decompressor, cannot continue.
 	Retry func(ctx context.Context, op func(ctx context.Context) error) error
+	// Snapshot is the UUID of the clone to read in place of the source drive; empty: none.
+	Snapshot string
 	// InOrder says that the source can no longer be read by offset (transfer.ErrInOrder). It is set
 	// before the source is opened again.
 	InOrder bool
@@ -88,9 +91,32 @@ type Opener interface {
 	TagComplete(ctx context.Context, s *Session, drive string) error
 	// Ready reports whether the endpoint's copy is complete.
 	Ready(ctx context.Context, s *Session, drive string) (bool, error)
+	Snapshotter
 	// Sink opens the target. If the target cannot hold the source, the error has CodeInvalid, or
 	// CodeMismatch for a target that is only compared.
 	Sink(ctx context.Context, s *Session, r SinkRequest) (transfer.Sink, error)
+}
+
+// Snapshotter manages the clones that jobs read in place of their source drives. Its methods are
+// about the job's source drive, and do not retry.
+type Snapshotter interface {
+	// Snapshot has the endpoint clone the source drive. find says that an earlier call may have
+	// been carried out: then it returns that clone. CodeConflict: the endpoint does not copy the
+	// drive now.
+	Snapshot(ctx context.Context, s *Session, find bool) (Snapshot, error)
+	// SnapshotReady reports whether the clone is complete.
+	SnapshotReady(ctx context.Context, s *Session, drive string) (bool, error)
+	// DestroySnapshots destroys all clones that the job has requested. drive is the UUID of the one
+	// that is known; empty: none. tagged says that it had a tag; if it has none now, a user has
+	// taken it into use, and it stays. n is how many clones existed.
+	DestroySnapshots(ctx context.Context, s *Session, drive string, tagged bool) (n int, err error)
+}
+
+// Snapshot describes a clone of a job's source drive.
+type Snapshot struct {
+	Drive   string   // UUID
+	Tagged  bool     // it has a tag that names the job
+	Servers []string // UUIDs of those that held the source drive when it was cloned
 }
 
 // Config configures a Worker.
@@ -101,6 +127,9 @@ type Config struct {
 	// Observe, if not nil, is called with the progress about once a second and at the end of each
 	// attempt. Calls for one attempt do not overlap.
 	Observe func(transfer.Progress)
+	// UndoFor is how long an attempt tries to undo what the job owes after it has ended; 0: until
+	// its deadline, at least ten minutes, and a day for a job without one.
+	UndoFor time.Duration
 }
 
 // Worker runs jobs. It is safe for concurrent use.
@@ -124,11 +153,14 @@ func newLimit(bytesPerSecond int64) *rate.Limiter {
 // Run runs one attempt of a job. When drain closes, it begins no further chunk, finishes those in
 // flight, saves and returns an error with CodeDrained. When ctx ends, it stops at once, saves, and
 // returns ctx's cause. A panic in the attempt is returned as an error with CodeInternal.
+//
+// Run does not return the outcome of the job before it has undone what the job owes, also after ctx
+// has ended. If drain closes meanwhile, it returns an error with CodeDrained instead.
 func (w *Worker) Run(ctx context.Context, drain <-chan struct{}, job Job, store transfer.Store) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	a := newAttempt(w, drain, job, store)
 	err := panics.Catch(func() error {
-		a := newAttempt(w, drain, job, store)
 		a.stop = stop
 		if _, bounded := ctx.Deadline(); bounded || job.Spec.Deadline > 0 {
 			a.retrier.policy.RequestedWait = 0
@@ -141,5 +173,5 @@ func (w *Worker) Run(ctx context.Context, drain <-chan struct{}, job Job, store 
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}
-	return err
+	return a.undo(ctx, w.cfg.UndoFor, err)
 }

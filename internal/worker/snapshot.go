@@ -1,0 +1,250 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// readsSnapshot reports whether the job reads a clone in place of its source drive. A job that makes
+// its endpoint clone the drive anyway needs no other clone.
+func (a *attempt) readsSnapshot() bool {
+	plan := a.state.Plan()
+	cloned := a.spec().Mode == transfer.ModeClone || plan.Owes()
+	return cloned && a.spec().Source.IsDrive() && a.action.Writes
+}
+
+// openSnapshot opens a clone of the source drive as the source: that of an earlier attempt, or a new
+// one.
+func (a *attempt) openSnapshot(ctx context.Context) error {
+	a.setStep(transfer.StepCloning)
+	defer a.setStep("")
+	switch snapshot := a.state.Plan().Snapshot; {
+	case snapshot.Drive == "":
+		if err := a.takeSnapshot(ctx); err != nil {
+			return err
+		}
+	case snapshot.Left: // by an attempt before a retry
+		a.noteRequest()
+		if err := a.state.saveUntilDone(ctx); err != nil {
+			return err
+		}
+	}
+	drive := a.state.Plan().Snapshot.Drive
+	err := a.pollCopy(ctx, a.snapshots, drive, a.opener.SnapshotReady)
+	if err == nil {
+		a.session.Snapshot = drive
+		err = a.tryOpenSource(ctx)
+	}
+	if transfer.CodeOf(err) == transfer.CodeNotFound {
+		return &transfer.Error{
+			Op: "read the source", Code: transfer.CodeSourceChanged, Hint: "run the job again",
+			Err: fmt.Errorf("the clone that it reads does not exist any more: %w", err),
+		}
+	}
+	return err
+}
+
+// takeSnapshot has the endpoint clone the source drive. The plan is saved before the request, so
+// that whatever happens the clone is destroyed, and again with the clone's UUID.
+func (a *attempt) takeSnapshot(ctx context.Context) error {
+	plan := a.state.Plan()
+	find, mayExist := plan.Owes(), plan.Owes()
+	a.noteRequest()
+	if err := a.state.saveUntilDone(ctx); err != nil {
+		return err
+	}
+	var made Snapshot
+	err := control(ctx, a.snapshots, func(ctx context.Context) (err error) {
+		made, err = a.opener.Snapshot(ctx, a.session, find)
+		if transfer.MayBeCarriedOut(err) {
+			find, mayExist = true, true
+			a.noteRequest()
+		}
+		if transfer.CodeOf(err) == transfer.CodeConflict {
+			return cmp.Or(a.sourceHeld(ctx, err), err)
+		}
+		return err
+	})
+	if err != nil {
+		if !mayExist {
+			a.state.updatePlan(func(p *transfer.Plan) { p.Snapshot = transfer.Snapshot{} })
+		}
+		return fmt.Errorf("clone the source drive: %w", err)
+	}
+	a.retrier.reached = true
+	a.noteInUse(transfer.ModeClone, made.Servers)
+	a.state.updatePlan(func(p *transfer.Plan) {
+		p.Snapshot.Drive, p.Snapshot.Tagged = made.Drive, made.Tagged
+	})
+	return a.state.saveUntilDone(ctx)
+}
+
+// noteRequest records that a clone is, or may just have been, requested.
+func (a *attempt) noteRequest() {
+	a.state.updatePlan(func(p *transfer.Plan) { p.Snapshot.Requested, p.Snapshot.Left = a.now(), false })
+}
+
+// requested returns when the clone was requested, by this host's clock; zero: it was not.
+func (a *attempt) requested() time.Time {
+	at := a.state.Plan().Snapshot.Requested
+	if at.IsZero() {
+		return at
+	}
+	return time.Now().Add(at.Sub(a.now()))
+}
+
+func (a *attempt) setStep(s transfer.Step) {
+	a.state.update(func(p *transfer.Progress) { p.Step = s })
+}
+
+const (
+	// undoPause is the pause between two tries to undo something.
+	undoPause = 5 * time.Second
+	// undoAfterDeadline is how long it is tried at least, and undoWithoutDeadline how long for a
+	// job without a deadline.
+	undoAfterDeadline   = 10 * time.Minute
+	undoWithoutDeadline = 24 * time.Hour
+	// settleTime is how long after a request without a response the endpoint may still carry it
+	// out.
+	settleTime = 30 * time.Second
+)
+
+// undo undoes what the job owes, and then returns its outcome. ctx is that of the attempt, which may
+// have ended. Another attempt undoes it if this one has lost the job, or if its worker stops.
+func (a *attempt) undo(ctx context.Context, limit time.Duration, outcome error) error {
+	code := transfer.CodeOf(outcome)
+	if code == transfer.CodeFenced || code == transfer.CodeDrained {
+		return outcome
+	}
+	if limit == 0 {
+		limit = undoWithoutDeadline
+		if due, bounded := ctx.Deadline(); bounded {
+			limit = max(undoAfterDeadline, time.Until(due))
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if !a.loaded && a.load(ctx) != nil {
+		return outcome
+	}
+	if plan := a.state.Plan(); !plan.Owes() {
+		return outcome
+	}
+	if outcome == nil {
+		a.state.updatePlan(func(p *transfer.Plan) { p.Done = true })
+	}
+	a.state.end()
+	err := a.state.runWithSaves(ctx, stop, func() error { return a.destroySnapshot(ctx, outcome) })
+	if cause := context.Cause(ctx); transfer.CodeOf(cause) == transfer.CodeFenced {
+		return cause
+	}
+	if err != nil {
+		return err
+	}
+	return a.noteLeft(outcome)
+}
+
+// noteLeft adds what stays to the error of a job.
+func (a *attempt) noteLeft(outcome error) error {
+	p := a.state.Plan()
+	if outcome == nil || !p.Snapshot.Left {
+		return outcome
+	}
+	noted := &transfer.Error{Code: transfer.CodeOf(outcome), Err: fmt.Errorf("%w; %s", outcome, a.leftText())}
+	var cause *transfer.Error
+	if errors.As(outcome, &cause) {
+		noted.Hint, noted.Offset = cause.Hint, cause.Offset
+	}
+	return noted
+}
+
+// leftText names the clone that stays.
+func (a *attempt) leftText() string {
+	s, endpoint := a.state.Plan().Snapshot, a.spec().Source.Endpoint
+	if s.Drive == "" {
+		return fmt.Sprintf("%s may have made a clone, which then has the tag %s",
+			endpoint, transfer.SnapshotTag(a.session.ID))
+	}
+	return fmt.Sprintf("the clone %s:%s stays: transferctl drives destroy removes it", endpoint, s.Drive)
+}
+
+// destroySnapshot destroys the clone of the source drive, and tries until ctx ends. What was read
+// of it is void then, unless the job has succeeded: another clone is another image.
+func (a *attempt) destroySnapshot(ctx context.Context, outcome error) error {
+	a.setStep(transfer.StepDestroying)
+	defer a.setStep("")
+	err := a.tryDestroySnapshot(ctx)
+	if code := transfer.CodeOf(err); code == transfer.CodeDrained || code == transfer.CodeFenced {
+		return err
+	}
+	if err != nil {
+		a.log.Error("clone of the source drive stays", zap.String("left", a.leftText()), zap.Error(err))
+		warning := fmt.Sprintf("%s (%v)", a.leftText(), err)
+		a.state.update(func(p *transfer.Progress) { p.Warnings = append(p.Warnings, warning) })
+		a.state.updatePlan(func(p *transfer.Plan) { p.Snapshot.Left = true })
+		return a.saveEnd(ctx)
+	}
+	a.state.updatePlan(func(p *transfer.Plan) {
+		p.Snapshot = transfer.Snapshot{}
+		if outcome != nil {
+			p.Source, p.Blank = "", false
+		}
+	})
+	if outcome != nil {
+		a.state.ledger.clear()
+	}
+	return a.saveEnd(ctx)
+}
+
+// saveEnd saves, also after ctx has ended.
+func (a *attempt) saveEnd(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return a.state.saveUntilDone(ctx)
+}
+
+func (a *attempt) tryDestroySnapshot(ctx context.Context) error {
+	for {
+		err := a.destroySnapshots(ctx)
+		if err == nil || ctx.Err() != nil || transfer.CodeOf(err).Retry() == transfer.RetryNever {
+			return err
+		}
+		a.log.Warn("clone of the source drive not destroyed, trying again", zap.Error(err))
+		if err := flow.Wait(ctx, a.drain, undoPause); err != nil {
+			return err
+		}
+	}
+}
+
+// destroySnapshots makes the call. If a request may have been carried out, and no clone exists, it
+// waits until the request can have no effect any more.
+func (a *attempt) destroySnapshots(ctx context.Context) error {
+	for {
+		n, s := 0, a.state.Plan().Snapshot
+		err := control(ctx, a.snapshots, func(ctx context.Context) (err error) {
+			// Within the call, so that each try has its own proof.
+			if err := a.state.saveUntilDone(ctx); err != nil {
+				return err
+			}
+			n, err = a.opener.DestroySnapshots(ctx, a.session, s.Drive, s.Tagged)
+			return err
+		})
+		left := settleTime - time.Since(a.requested())
+		if err != nil || n > 0 || s.Drive != "" || left <= 0 {
+			return err
+		}
+		if err := flow.Wait(ctx, a.drain, min(left, undoPause)); err != nil {
+			return err
+		}
+	}
+}
