@@ -80,11 +80,11 @@ func TestBothEndsShareTheJobsLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	uuid, err := h.Opener.Provision(t.Context(), session, n, false)
+	made, err := h.Opener.Provision(t.Context(), session, n, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sink, err := h.Opener.Sink(t.Context(), session, worker.SinkRequest{Drive: uuid, Made: true, Size: n})
+	sink, err := h.Opener.Sink(t.Context(), session, worker.SinkRequest{Drive: made.UUID, Made: true, Size: n})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,35 +17,40 @@ import (
 
 // makeDrive makes a job's new drive, unless the preflight refuses it. With find, it first looks for
 // the tag of a drive that an earlier call made.
-func (o *Opener) makeDrive(ctx context.Context, s *worker.Session, size int64, find bool) (drive string, err error) {
+func (o *Opener) makeDrive(
+	ctx context.Context, s *worker.Session, size int64, find bool,
+) (made worker.NewDrive, err error) {
 	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
 	if err != nil {
-		return "", err
+		return made, err
 	}
 	p, err := o.preflight(ctx, c, s, find)
 	if err != nil {
-		return "", transfer.NotCarriedOut(err)
-	}
-	if p.made != "" {
-		return p.made, nil
-	}
-	if p.originErr != nil {
-		return "", transfer.NotCarriedOut(p.originErr)
+		return made, transfer.NotCarriedOut(err)
 	}
 	copies := s.Spec.Action().EndpointCopies
 	if copies {
+		made.Servers = p.origin.Servers()
+	}
+	if made.UUID = p.made; made.UUID != "" {
+		return made, nil
+	}
+	if p.originErr != nil {
+		return made, transfer.NotCarriedOut(p.originErr)
+	}
+	if copies {
 		if _, err := p.origin.Ready(); err != nil { // it never will be; the endpoint waits for one that is busy
-			return "", err
+			return made, err
 		}
 		size = p.origin.Size
 	}
 	if err := checkSize(&s.Spec, size); err != nil {
-		return "", err
+		return made, err
 	}
 	size = cmp.Or(s.Spec.Size, size)
 	allowed := p.account.allowance(time.Now())
 	if err := allowed.check(s.Spec.Target.Endpoint, size); err != nil {
-		return "", transfer.NotCarriedOut(err)
+		return made, transfer.NotCarriedOut(err)
 	}
 	opts := newDriveOptions(s, size, &p.origin)
 	var info api.DriveInfo
@@ -56,7 +61,8 @@ func (o *Opener) makeDrive(ctx context.Context, s *worker.Session, size int64, f
 	} else {
 		info, err = c.CreateDrive(ctx, opts)
 	}
-	return info.UUID, explainNoSpace(ctx, c, s.Spec.Target.Endpoint, size, err)
+	made.UUID = info.UUID
+	return made, explainNoSpace(ctx, c, s.Spec.Target.Endpoint, size, err)
 }
 
 // explainBusy names what uses a drive, if the endpoint refuses to copy the drive because it is

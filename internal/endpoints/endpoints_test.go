@@ -89,8 +89,8 @@ func TestOneJobMakesOneDrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, err := h.Opener.Provision(t.Context(), session, 1<<20, true)
-	if err != nil || first != second {
-		t.Errorf("the second call: got drive %s (%v), want %s", second, err, first)
+	if err != nil || first.UUID != second.UUID {
+		t.Errorf("the second call: got drive %s (%v), want %s", second.UUID, err, first.UUID)
 	}
 }
 

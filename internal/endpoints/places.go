@@ -21,7 +21,7 @@ type place struct {
 
 // maker makes targets, each with a new ID, as worker.Opener describes it.
 type maker struct {
-	provision func(o *Opener, ctx context.Context, s *worker.Session, size int64, find bool) (string, error)
+	provision func(o *Opener, ctx context.Context, s *worker.Session, size int64, find bool) (worker.NewDrive, error)
 	ready     func(o *Opener, ctx context.Context, s *worker.Session, id string) (bool, error)
 }
 
@@ -79,10 +79,10 @@ func readOnly(r transfer.Ref) error {
 }
 
 // Provision implements worker.Opener.
-func (o *Opener) Provision(ctx context.Context, s *worker.Session, size int64, find bool) (string, error) {
+func (o *Opener) Provision(ctx context.Context, s *worker.Session, size int64, find bool) (worker.NewDrive, error) {
 	m, err := makerOf(s.Spec.Target)
 	if err != nil {
-		return "", err
+		return worker.NewDrive{}, err
 	}
 	return m.provision(o, ctx, s, size, find)
 }

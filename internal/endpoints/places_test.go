@@ -12,8 +12,8 @@ func TestTargetsWithoutAMakerAreRefused(t *testing.T) {
 	o := New(nil, Options{})
 	for _, target := range []transfer.Ref{{Path: "https://h/x"}, {Path: "/x"}, {Path: "-"}} {
 		s := &worker.Session{Job: worker.Job{Spec: transfer.Spec{Target: target}}}
-		if id, err := o.Provision(t.Context(), s, 512, false); transfer.CodeOf(err) != transfer.CodeInvalid {
-			t.Errorf("provision %s: got %q, %v; want %s", target, id, err, transfer.CodeInvalid)
+		if made, err := o.Provision(t.Context(), s, 512, false); transfer.CodeOf(err) != transfer.CodeInvalid {
+			t.Errorf("provision %s: got %q, %v; want %s", target, made.UUID, err, transfer.CodeInvalid)
 		}
 		if _, err := o.Ready(t.Context(), s, "x"); transfer.CodeOf(err) != transfer.CodeInvalid {
 			t.Errorf("ready %s: got %v, want %s", target, err, transfer.CodeInvalid)

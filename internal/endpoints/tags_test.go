@@ -34,19 +34,19 @@ func TestNewDriveIsTaggedIncomplete(t *testing.T) {
 	s := spec(transfer.Upload, jobtest.File(h.image(1<<20)), newDrive)
 	s.Tags = []string{"mine"}
 	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
-	uuid, err := h.Opener.Provision(t.Context(), session, 1<<20, false)
+	made, err := h.Opener.Provision(t.Context(), session, 1<<20, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, want := h.tags(jobtest.Here, uuid), []string{"mine", "transferd:job", "transferd:incomplete"}
+	got, want := h.tags(jobtest.Here, made.UUID), []string{"mine", "transferd:job", "transferd:incomplete"}
 	if !slices.Equal(got, want) {
 		t.Errorf("before it is complete: got %q, want %q", got, want)
 	}
 	for range 2 { // the second call as after a lost response
-		if err := h.Opener.TagComplete(t.Context(), session, uuid); err != nil {
+		if err := h.Opener.TagComplete(t.Context(), session, made.UUID); err != nil {
 			t.Fatal(err)
 		}
-		got, want := h.tags(jobtest.Here, uuid), []string{"mine", "transferd:job"}
+		got, want := h.tags(jobtest.Here, made.UUID), []string{"mine", "transferd:job"}
 		if !slices.Equal(got, want) {
 			t.Errorf("when it is complete: got %q, want %q", got, want)
 		}

@@ -77,7 +77,9 @@ type Progress struct {
 	Digest   JobDigest `json:"digest"`
 	Tail     Tail      `json:"tail,omitzero"`    // of a target that existed before the job
 	InUse    *InUse    `json:"in_use,omitempty"` // the source drive was in use; nil: not as far as known
-	Verified bool      `json:"verified"`         // all stored bytes have been read back and compared
+	// Changed is where the source drive changed while it was compared with a copy of it; nil: nowhere.
+	Changed  *Changed `json:"changed_while_read,omitempty"`
+	Verified bool     `json:"verified"` // all stored bytes have been read back and compared
 	// Warnings is what users should know although the job succeeded, one sentence each.
 	Warnings []string `json:"warnings,omitempty"`
 	// ReadVia is how a file or device on the worker's host was read back; empty for other targets.
@@ -153,6 +155,13 @@ type Tail struct {
 
 // IsZero reports whether there is no tail to report; encoding/json calls it for omitzero.
 func (t Tail) IsZero() bool { return t.Bytes == 0 && !t.Kept && t.Cleared == 0 && len(t.Found) == 0 }
+
+// Changed counts the chunks of a source drive that differ from a copy that the endpoint made of it,
+// because the drive has changed since, or may have.
+type Changed struct {
+	Chunks int64 `json:"chunks"`
+	Bytes  int64 `json:"bytes"`
+}
 
 // Encoding counts the writes to endpoints, by their encoding. A chunk may take several writes.
 type Encoding struct {

@@ -219,6 +219,7 @@ func (a *attempt) afterComparison(ctx context.Context, err error) error {
 	// A retried job compares everything again: the drive may have been changed to mend the
 	// difference.
 	a.state.ledger.clear()
+	a.state.update(func(p *transfer.Progress) { p.Changed = nil })
 	return errors.Join(err, a.state.save(ctx))
 }
 

@@ -41,7 +41,7 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 		p.Warnings = warnings
 		p.Digest.Image, p.Digest.ChunksRoot = m.Image, m.ChunksRoot
 		p.Bytes.Total = p.Bytes.Done // an estimate before
-		if p.Verified = c.verified(); p.Verified && !c.verifyEach {
+		if p.Verified = c.verified() && p.Changed == nil; p.Verified && !c.verifyEach {
 			p.Chunks.Verified = p.Chunks.Total // verified as a whole
 		}
 		if a.ends.local != nil && p.Verified {

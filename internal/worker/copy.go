@@ -32,6 +32,7 @@ type copier struct {
 	verifyEach bool                        // each chunk is read back before it counts as done
 	log        *zap.Logger
 	takeover   *takeover
+	heldBy     func(ctx context.Context, drive transfer.Ref) []string // the servers that hold a drive
 }
 
 func newCopier(a *attempt, lay layout) *copier {
@@ -39,7 +40,7 @@ func newCopier(a *attempt, lay layout) *copier {
 		layout: lay, spec: a.spec(), action: a.action, ends: a.ends, source: a.source, target: a.target,
 		state: a.state, buffers: a.buffers, drain: a.drain, verifyEach: a.verifiesEach(),
 		flush: a.flusher.flush,
-		log:   a.log, takeover: a.takeover,
+		log:   a.log, takeover: a.takeover, heldBy: a.heldBy,
 	}
 	if c.spec.WantsImageDigest() {
 		c.hash = &orderedHash{order: flow.NewSequencer(), sum: verify.NewImageHash()}

@@ -250,15 +250,15 @@ func (e *fakeOpener) Source(_ context.Context, s *Session) (transfer.Source, err
 	return e.source, nil
 }
 
-func (e *fakeOpener) Provision(_ context.Context, _ *Session, _ int64, find bool) (string, error) {
+func (e *fakeOpener) Provision(_ context.Context, _ *Session, _ int64, find bool) (NewDrive, error) {
 	e.finds = append(e.finds, find)
 	if err := e.opening("provision"); err != nil {
-		return "", err
+		return NewDrive{}, err
 	}
 	if !find && !e.untagged {
 		e.tags = transfer.TargetTags{Job: true, Incomplete: true}
 	}
-	return e.drive, nil
+	return NewDrive{e.drive, e.snapshots.users}, nil
 }
 
 func (e *fakeOpener) Claim(endpoint, drive string) transfer.Claim {

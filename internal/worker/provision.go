@@ -36,9 +36,9 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 	if err := a.state.saveUntilDone(ctx); err != nil {
 		return err
 	}
-	var drive string
+	var made NewDrive
 	err := control(ctx, a.target, func(ctx context.Context) (err error) {
-		drive, err = a.opener.Provision(ctx, a.session, size, find)
+		made, err = a.opener.Provision(ctx, a.session, size, find)
 		find, mayBeMade = true, mayBeMade || transfer.MayBeCarriedOut(err)
 		return err
 	})
@@ -47,10 +47,11 @@ func (a *attempt) provision(ctx context.Context, size int64) error {
 		return err
 	}
 	a.retrier.reached = true // the endpoint has responded
-	if err := a.noteDrive(ctx, drive, a.now()); err != nil {
+	a.noteInUse(transfer.ModeClone, made.Servers)
+	if err := a.noteDrive(ctx, made.UUID, a.now()); err != nil {
 		return err
 	}
-	return a.claimTarget(ctx, drive)
+	return a.claimTarget(ctx, made.UUID)
 }
 
 // noteDrive saves the target drive. created is when the job made it; zero: it existed before the

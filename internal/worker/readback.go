@@ -9,9 +9,16 @@ import (
 )
 
 // compare reads a chunk of the target and returns CodeMismatch if it differs from the source.
-// Before that it reads the source again, too, since the transmission from the source may have
-// changed the chunk.
 func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transfer.Digest, error) {
+	if c.action.EndpointCopies {
+		return c.compareCopy(ctx, w, p, l)
+	}
+	return c.compareTimes(ctx, w, p, l, maxComparisons)
+}
+
+// compareTimes is compare. Before it returns CodeMismatch it reads the source n times, since the
+// transmission from the source may have changed the chunk.
+func (c *copier) compareTimes(ctx context.Context, w work, p []byte, l *lane, n int) (transfer.Digest, error) {
 	want := expected{bytes: p}
 	if c.ends.digests != nil {
 		var ok bool
@@ -21,7 +28,7 @@ func (c *copier) compare(ctx context.Context, w work, p []byte, l *lane) (transf
 	}
 	for try := 1; ; try++ {
 		got, err := c.readBack(ctx, w.Chunk, want, l)
-		if transfer.CodeOf(err) != transfer.CodeMismatch || try == maxComparisons {
+		if transfer.CodeOf(err) != transfer.CodeMismatch || try == n {
 			return got, err
 		}
 		if err := pauseBeforeTry(ctx, try); err != nil {

@@ -20,8 +20,11 @@ func (a *attempt) warnings(ctx context.Context, m *transfer.Manifest) (list []st
 	if a.undetected != "" {
 		list = append(list, a.undetected)
 	}
-	if held := inUseWarning(a.state.snapshot().InUse); held != "" {
-		list = append(list, held)
+	progress := a.state.snapshot()
+	for _, warning := range []string{inUseWarning(progress.InUse), changedWarning(progress.Changed)} {
+		if warning != "" {
+			list = append(list, warning)
+		}
 	}
 	return list
 }

@@ -69,12 +69,12 @@ type SinkRequest struct {
 type Opener interface {
 	// Source opens what the job reads.
 	Source(ctx context.Context, s *Session) (transfer.Source, error)
-	// Provision makes the job's new target drive and returns its UUID. size is the source's in
+	// Provision makes the job's new target drive. size is the source's in
 	// bytes, -1 if unknown; CodeInvalid: the drive could not hold it. find says that an earlier
 	// call may have made the drive: then it returns that one. If the job's action is
 	// EndpointCopies, the drive is made as a copy of the source, and Ready reports when it is
 	// complete.
-	Provision(ctx context.Context, s *Session, size int64, find bool) (drive string, err error)
+	Provision(ctx context.Context, s *Session, size int64, find bool) (NewDrive, error)
 	// Claim returns a claim for reading a drive on the named endpoint. It identifies the endpoint
 	// by its URL and account, not by its name.
 	Claim(endpoint, drive string) transfer.Claim
@@ -95,6 +95,13 @@ type Opener interface {
 	// Sink opens the target. If the target cannot hold the source, the error has CodeInvalid, or
 	// CodeMismatch for a target that is only compared.
 	Sink(ctx context.Context, s *Session, r SinkRequest) (transfer.Sink, error)
+}
+
+// NewDrive describes a drive that a job has made.
+type NewDrive struct {
+	UUID string
+	// Servers are the UUIDs of those that held the source drive when the endpoint copied it.
+	Servers []string
 }
 
 // Snapshotter manages the clones that jobs read in place of their source drives. Its methods are
