@@ -23,6 +23,10 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 			return unknownEndpoint(r.Endpoint, a.cfg.EndpointNames())
 		}
 	}
+	if spec.Mode == transfer.ModeQuiesce {
+		return transfer.Errorf(transfer.CodeInvalid, "leave --local out, and start transferd",
+			"--mode quiesce needs a queue: if this process is killed, another one must start the servers again")
+	}
 	if spec.Target.IsStd() && a.output != outputText {
 		return transfer.Errorf(transfer.CodeInvalid, "omit --output, or write to a file",
 			"standard output cannot have both the image and JSON")

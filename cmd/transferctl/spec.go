@@ -75,7 +75,13 @@ func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 // modeFlag adds the flag of commands that copy a drive.
 func (f *jobFlags) modeFlag(flags *pflag.FlagSet) {
 	flags.StringVar((*string)(&f.spec.Mode), "mode", "",
-		"`mode` of reading the drive: live or clone (default: clone if a running server holds it)")
+		"`mode` of reading the drive: live, clone or quiesce (default: clone if a running server holds it)")
+	durationFlag(flags, (*time.Duration)(&f.spec.QuiesceTimeout), "quiesce-timeout",
+		"with --mode quiesce, how long a server may take to shut down, a `duration` (default 5m)")
+	flags.BoolVar(&f.spec.ForceStop, "force-stop", false,
+		"with --mode quiesce, stop a server that does not shut down in time, which is like a power cut")
+	flags.BoolVar(&f.spec.AllowNewAddress, "allow-new-address", false,
+		"with --mode quiesce, shut down a server whose address may be another one when it is started again")
 }
 
 // keepTailFlag adds the flag of commands that may write to a target that is larger than the image.

@@ -100,7 +100,9 @@ the job, with --wait or --local the path.
 A drive that a running server holds is not read while the server may write to it: its endpoint
 clones it, the clone is read and then destroyed. If the endpoint does not clone it, the job ends
 at once (in_use). --mode live reads it as it is, so that the image may mix what the drive held at
-different times; --mode clone reads a clone in any case. The result and the manifest say that the
+different times; --mode clone reads a clone in any case. --mode quiesce shuts the servers
+that hold the drive down, clones it, and starts them again at once; it needs a queue, which sees
+to it that they are started again whatever happens. The result and the manifest say that the
 drive was in use, and how it was read.`,
 		Example: `  transferctl download zrh:$drive copy.img --wait
   transferctl download zrh:$drive copy.img.zst --wait      # compressed
@@ -136,7 +138,9 @@ this prints the ID of the job, with --wait or --local the UUID of the new drive.
 A drive that a running server holds is copied to another endpoint from a clone, which is then
 destroyed. If its endpoint does not clone it, the job ends at once (in_use). --mode live copies it
 as it is, chunk by chunk on one endpoint too, so that the new drive may mix what the drive held at
-different times; --mode clone copies from a clone in any case. The result says that the drive was
+different times; --mode clone copies from a clone in any case. --mode quiesce shuts the servers
+that hold the drive down, clones it, and starts them again at once; it needs a queue, which sees
+to it that they are started again whatever happens. The result says that the drive was
 in use, and how it was read.`,
 		Example: `  transferctl clone zrh:$drive --wait
   transferctl clone zrh:$drive lvs: --name copy --wait`,

@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"github.com/rs/xid"
 	"golang.org/x/sys/unix"
@@ -195,7 +196,7 @@ func (s *Store) Load(context.Context) (transfer.Checkpoint, error) {
 // plan, and before it removes entries of an earlier plan. If another Save follows soon, it does not
 // sync the entries.
 func (s *Store) Save(_ context.Context, c *transfer.Checkpoint) error {
-	if c.Interim && !c.Reset && c.Plan == s.state.Plan {
+	if c.Interim && !c.Reset && reflect.DeepEqual(c.Plan, s.state.Plan) {
 		return s.append(c.Entries)
 	}
 	s.state.Plan, s.state.Progress, s.state.Reset = c.Plan, c.Progress, c.Reset

@@ -37,7 +37,7 @@ func (c *Client) Disown(ctx context.Context, id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	r.plan = transfer.Plan{ReadMark: r.plan.ReadMark, Snapshot: r.plan.Snapshot}
+	r.plan = transfer.Plan{ReadMark: r.plan.ReadMark, Snapshot: r.plan.Snapshot, Stopped: r.plan.Stopped}
 	r.progress.Drive, r.progress.Chunks = "", transfer.Chunks{Total: r.progress.Chunks.Total}
 	word, err := c.run(ctx, "remove the drive of job "+id+" from its record", disownScript, id,
 		r.epoch, mustJSON(r.plan), mustJSON(r.progress))

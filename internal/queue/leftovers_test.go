@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +44,7 @@ func TestLeftoverIsNamedUntilDestroyed(t *testing.T) {
 		}
 		job, at, err := c.Ledger(ctx, id)
 		kept := job.DriveLeft || job.Drive != "" || job.Chunks.Done != 0
-		if err != nil || kept || at.Plan != (transfer.Plan{}) || len(at.Entries) != 0 {
+		if err != nil || kept || !reflect.DeepEqual(at.Plan, transfer.Plan{}) || len(at.Entries) != 0 {
 			t.Errorf("got %+v, %+v (%v); want a job without a drive and a checkpoint", job, at, err)
 		}
 		for state, reach := range map[transfer.State]func(id string){

@@ -100,8 +100,11 @@ type Step string
 
 // The steps.
 const (
-	StepCloning    Step = "cloning"          // the endpoint clones the source drive
-	StepDestroying Step = "destroying_clone" // that clone is destroyed
+	StepShuttingDown Step = "shutting_down_servers"
+	StepStarting     Step = "starting_servers"   // that the job has shut down
+	StepNotStarted   Step = "server_not_started" // the endpoint refuses to start one; it is tried again
+	StepCloning      Step = "cloning"            // the endpoint clones the source drive
+	StepDestroying   Step = "destroying_clone"   // that clone is destroyed
 )
 
 // Waiting describes a call that has failed and is retried, once the wait is longer than ten seconds

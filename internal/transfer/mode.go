@@ -1,6 +1,9 @@
 package transfer
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Mode is how a job reads a source drive that a running server holds.
 type Mode string
@@ -10,7 +13,23 @@ type Mode string
 const (
 	ModeLive  Mode = "live"  // as it is, while the server may write to it
 	ModeClone Mode = "clone" // its endpoint clones it, and the clone is read and then destroyed
+	// ModeQuiesce is ModeClone while the servers that hold the drive are shut down. They are started
+	// again as soon as the drive is cloned.
+	ModeQuiesce Mode = "quiesce"
 )
+
+// DefaultQuiesceTimeout is how long servers may take to shut down.
+const DefaultQuiesceTimeout = Seconds(5 * time.Minute)
+
+// StoppedServer is a server that a job shuts down, and has to start again. It is in the plan before
+// the shutdown is requested.
+type StoppedServer struct {
+	UUID    string    `json:"uuid"`
+	Config  string    `json:"config"`            // digest of its configuration; it is started only if that is the same
+	Asked   time.Time `json:"asked,omitzero"`    // when its shutdown was first requested (store's clock); zero: never
+	Stopped bool      `json:"stopped,omitempty"` // it was seen stopped after that
+	Left    string    `json:"left,omitempty"`    // why it stays stopped; empty: it does not
+}
 
 // InUse says that running servers held the source drive of a job.
 type InUse struct {
@@ -41,12 +60,20 @@ func (p *Progress) NoteInUse(mode Mode, servers []string) {
 
 // validateMode checks the mode. What the target is does not matter.
 func (s *Spec) validateMode() error {
+	if s.Mode != ModeQuiesce && (s.QuiesceTimeout != 0 || s.ForceStop || s.AllowNewAddress) {
+		return invalid("give --mode quiesce too, or leave them out",
+			"--quiesce-timeout, --force-stop and --allow-new-address are for --mode quiesce")
+	}
+	if s.QuiesceTimeout < 0 || s.QuiesceTimeout%Seconds(time.Second) != 0 {
+		return invalid("use whole seconds or minutes, such as 5m",
+			"--quiesce-timeout: %s is not a timeout", time.Duration(s.QuiesceTimeout))
+	}
 	switch s.Mode {
 	case "":
 		return nil
-	case ModeLive, ModeClone:
+	case ModeLive, ModeClone, ModeQuiesce:
 	default:
-		return invalid("use live or clone", "--mode: %q is not a mode", s.Mode)
+		return invalid("use live, clone or quiesce", "--mode: %q is not a mode", s.Mode)
 	}
 	if s.Kind != Download && s.Kind != Clone {
 		return invalid("leave --mode out", "only a job that copies a drive has a mode")

@@ -114,16 +114,22 @@ type Spec struct {
 	KeepTail    bool     `json:"keep_tail,omitempty"`    // the bytes behind the image are left as they are
 	NoHoles     bool     `json:"no_holes,omitempty"`     // the holes of the source are read, too
 	// AllowMounted reads a source even while a file system on it is mounted read-write.
-	AllowMounted bool        `json:"allow_mounted,omitempty"`
-	Mode         Mode        `json:"mode,omitempty"` // of reading a drive; empty: by whether a server holds it
-	Verify       VerifyMode  `json:"verify"`
-	Compression  Compression `json:"compression"`
-	Concurrency  int         `json:"concurrency,omitempty"` // chunks in flight; 0: found by the worker
-	ChunkSize    int         `json:"chunk_size"`            // bytes
-	LimitRate    int64       `json:"limit_rate,omitempty"`  // bytes a second on the wire; 0: none
-	Queue        string      `json:"queue"`
-	Priority     Priority    `json:"priority"`
-	Deadline     Seconds     `json:"deadline,omitempty"` // from enqueueing until the job must have ended; 0: none
+	AllowMounted bool `json:"allow_mounted,omitempty"`
+	// QuiesceTimeout is how long servers may take to shut down for ModeQuiesce; 0: the default.
+	QuiesceTimeout Seconds `json:"quiesce_timeout,omitempty"`
+	// ForceStop stops a server that does not shut down in time. It is like a power cut.
+	ForceStop bool `json:"force_stop,omitempty"`
+	// AllowNewAddress shuts a server down although it may have another address afterwards.
+	AllowNewAddress bool        `json:"allow_new_address,omitempty"`
+	Mode            Mode        `json:"mode,omitempty"` // of reading a drive; empty: by whether a server holds it
+	Verify          VerifyMode  `json:"verify"`
+	Compression     Compression `json:"compression"`
+	Concurrency     int         `json:"concurrency,omitempty"` // chunks in flight; 0: found by the worker
+	ChunkSize       int         `json:"chunk_size"`            // bytes
+	LimitRate       int64       `json:"limit_rate,omitempty"`  // bytes a second on the wire; 0: none
+	Queue           string      `json:"queue"`
+	Priority        Priority    `json:"priority"`
+	Deadline        Seconds     `json:"deadline,omitempty"` // from enqueueing until the job must have ended; 0: none
 }
 
 // Seconds is a duration that is whole seconds in JSON.

@@ -114,7 +114,9 @@ type Plan struct {
 	WriteMark      string    `json:"write_mark,omitempty"` // of the job's last claim of the target drive
 	Doubted        bool      `json:"doubted,omitempty"`    // another job may have written the target
 	Snapshot       Snapshot  `json:"snapshot,omitzero"`    // the clone that is read in place of the source
-	Done           bool      `json:"done,omitempty"`       // the target is complete; the rest is to undo what is owed
+	// Stopped is the servers that the job has to start again. An update replaces it as a whole.
+	Stopped []StoppedServer `json:"stopped,omitempty"`
+	Done    bool            `json:"done,omitempty"` // the target is complete; the rest is to undo what is owed
 }
 
 // Snapshot is a clone of the source drive that a job reads in the drive's place, and then destroys.
@@ -128,4 +130,10 @@ type Snapshot struct {
 }
 
 // Owes reports whether the job has to undo something before it ends.
-func (p *Plan) Owes() bool { return !p.Snapshot.Requested.IsZero() && !p.Snapshot.Left }
+func (p *Plan) Owes() bool {
+	stopped := slices.ContainsFunc(p.Stopped, func(s StoppedServer) bool { return s.Left == "" })
+	return stopped || p.OwesSnapshot()
+}
+
+// OwesSnapshot reports whether the job has to destroy a clone.
+func (p *Plan) OwesSnapshot() bool { return !p.Snapshot.Requested.IsZero() && !p.Snapshot.Left }

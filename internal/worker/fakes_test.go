@@ -218,6 +218,7 @@ type fakeOpener struct {
 	servers  map[transfer.Ref][]string // that hold drives
 
 	snapshots fakeSnapshots
+	power     map[string]*fakeServer // the server that holds the source while it runs
 
 	tags     transfer.TargetTags // of the drive
 	untagged bool                // drives have no tags
@@ -266,6 +267,13 @@ func (e *fakeOpener) Claim(endpoint, drive string) transfer.Claim {
 }
 
 func (e *fakeOpener) HeldBy(_ context.Context, _ *Session, drive transfer.Ref) ([]string, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for uuid, server := range e.power {
+		if server.running {
+			return []string{uuid}, nil
+		}
+	}
 	return e.servers[drive], nil
 }
 
@@ -352,6 +360,70 @@ func (e *fakeOpener) DestroySnapshots(context.Context, *Session, string, bool) (
 	n := len(e.snapshots.exist)
 	clear(e.snapshots.exist)
 	return n, nil
+}
+
+// fakeServer is a server whose system obeys a shutdown after a while.
+type fakeServer struct {
+	running       bool
+	config        string
+	obeys         time.Duration // 0: never
+	asked         bool          // it shuts down
+	notAgain      string
+	newAddress    bool
+	starts, stops int
+}
+
+func (e *fakeOpener) ServerState(_ context.Context, _ *Session, server string) (ServerState, error) {
+	if err := e.opening("state"); err != nil {
+		return ServerState{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.power[server]
+	if s == nil {
+		return ServerState{}, failure(transfer.CodeNotFound)
+	}
+	return ServerState{Running: s.running, Config: s.config, NotAgain: s.notAgain, NewAddress: s.newAddress}, nil
+}
+
+func (e *fakeOpener) ShutDown(_ context.Context, _ *Session, server string) error {
+	err := e.opening("shutdown")
+	if transfer.CodeOf(err) == transfer.CodeRefused {
+		return err
+	}
+	if s := e.power[server]; s.obeys > 0 && !s.asked {
+		s.asked = true
+		time.AfterFunc(s.obeys, func() { _ = e.setRunning(server, false) })
+	}
+	return err
+}
+
+func (e *fakeOpener) Stop(_ context.Context, _ *Session, server string) error {
+	if err := e.opening("stop"); err != nil {
+		return err
+	}
+	return e.setRunning(server, false)
+}
+
+func (e *fakeOpener) Start(_ context.Context, _ *Session, server string) error {
+	if err := e.opening("start"); err != nil && transfer.CodeOf(err) != transfer.CodeFenced {
+		return err
+	}
+	return e.setRunning(server, true)
+}
+
+func (e *fakeOpener) setRunning(server string, running bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.power[server]
+	if running && !s.running {
+		s.starts++
+	}
+	if !running && s.running {
+		s.stops++
+	}
+	s.running, s.asked = running, false
+	return nil
 }
 
 func (e *fakeOpener) Sink(_ context.Context, _ *Session, r SinkRequest) (transfer.Sink, error) {

@@ -59,7 +59,8 @@ func (a *attempt) refuseHeld(ctx context.Context, drive transfer.Ref, refusal er
 func (a *attempt) inUse(drive transfer.Ref, servers []string, cause error) error {
 	hint := "stop the server; after that, transferctl jobs retry continues the job"
 	if drive == a.spec().Source {
-		hint = "--mode live reads the drive while the server may write to it; or " + hint
+		hint = "--mode live reads the drive while the server may write to it, --mode quiesce shuts the server down " +
+			"until the drive is cloned; or " + hint
 	}
 	return &transfer.Error{
 		Code: transfer.CodeInUse, Hint: hint,
@@ -119,6 +120,8 @@ func (a *attempt) noteInUse(mode transfer.Mode, servers []string) {
 func inUseWarning(u *transfer.InUse) string {
 	switch {
 	case u == nil:
+		return ""
+	case u.Mode == transfer.ModeQuiesce:
 		return ""
 	case u.Mode == transfer.ModeClone:
 		return fmt.Sprintf("the drive was in use by %s when it was cloned, so the image is as after a power cut",

@@ -136,9 +136,17 @@ func (a *attempt) callSink(ctx context.Context, size int64) (sink transfer.Sink,
 
 // awaitCopy requests a copy of the source from the endpoint, and waits until it is complete.
 func (a *attempt) awaitCopy(ctx context.Context) error {
-	if err := a.provision(ctx, -1); err != nil {
+	make := func(ctx context.Context) error { return a.provision(ctx, -1) }
+	if a.state.Plan().Drive == "" {
+		if err := a.quiesced(ctx, make); err != nil {
+			return err
+		}
+	}
+	if err := a.startServers(ctx); err != nil {
 		return err
 	}
+	a.setStep(transfer.StepCloning)
+	defer a.setStep("")
 	a.retrier.reached = true
 	drive := a.state.Plan().Drive
 	err := a.pollCopy(ctx, a.target, drive, a.opener.Ready)
@@ -181,7 +189,7 @@ func (a *attempt) driveGone(err error) bool {
 func (a *attempt) startOver(ctx context.Context) error {
 	a.log.Info("target drive not found, starting over", zap.String("drive", a.state.Plan().Drive))
 	a.state.updatePlan(func(p *transfer.Plan) {
-		*p = transfer.Plan{ReadMark: p.ReadMark, DriveRequested: p.DriveRequested, Snapshot: p.Snapshot}
+		*p = transfer.Plan{ReadMark: p.ReadMark, DriveRequested: p.DriveRequested, Snapshot: p.Snapshot, Stopped: p.Stopped}
 	})
 	a.state.ledger.clear()
 	a.state.update(func(p *transfer.Progress) { p.Drive = "" })

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,18 +18,18 @@ import (
 // its endpoint clone the drive anyway needs no other clone.
 func (a *attempt) readsSnapshot() bool {
 	plan := a.state.Plan()
-	cloned := a.spec().Mode == transfer.ModeClone || plan.Owes()
+	mode := a.spec().Mode
+	cloned := mode == transfer.ModeClone || mode == transfer.ModeQuiesce || plan.OwesSnapshot()
 	return cloned && a.spec().Source.IsDrive() && a.action.Writes
 }
 
 // openSnapshot opens a clone of the source drive as the source: that of an earlier attempt, or a new
 // one.
 func (a *attempt) openSnapshot(ctx context.Context) error {
-	a.setStep(transfer.StepCloning)
 	defer a.setStep("")
 	switch snapshot := a.state.Plan().Snapshot; {
 	case snapshot.Drive == "":
-		if err := a.takeSnapshot(ctx); err != nil {
+		if err := a.quiesced(ctx, a.takeSnapshot); err != nil {
 			return err
 		}
 	case snapshot.Left: // by an attempt before a retry
@@ -37,6 +38,10 @@ func (a *attempt) openSnapshot(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := a.startServers(ctx); err != nil {
+		return err
+	}
+	a.setStep(transfer.StepCloning)
 	drive := a.state.Plan().Snapshot.Drive
 	err := a.pollCopy(ctx, a.snapshots, drive, a.opener.SnapshotReady)
 	if err == nil {
@@ -55,8 +60,9 @@ func (a *attempt) openSnapshot(ctx context.Context) error {
 // takeSnapshot has the endpoint clone the source drive. The plan is saved before the request, so
 // that whatever happens the clone is destroyed, and again with the clone's UUID.
 func (a *attempt) takeSnapshot(ctx context.Context) error {
+	a.setStep(transfer.StepCloning)
 	plan := a.state.Plan()
-	find, mayExist := plan.Owes(), plan.Owes()
+	find, mayExist := plan.OwesSnapshot(), plan.OwesSnapshot()
 	a.noteRequest()
 	if err := a.state.saveUntilDone(ctx); err != nil {
 		return err
@@ -144,7 +150,12 @@ func (a *attempt) undo(ctx context.Context, limit time.Duration, outcome error) 
 		a.state.updatePlan(func(p *transfer.Plan) { p.Done = true })
 	}
 	a.state.end()
-	err := a.state.runWithSaves(ctx, stop, func() error { return a.destroySnapshot(ctx, outcome) })
+	err := a.state.runWithSaves(ctx, stop, func() error {
+		if err := a.undoQuiesce(ctx); err != nil {
+			return err
+		}
+		return a.destroySnapshot(ctx, outcome)
+	})
 	if cause := context.Cause(ctx); transfer.CodeOf(cause) == transfer.CodeFenced {
 		return cause
 	}
@@ -157,10 +168,16 @@ func (a *attempt) undo(ctx context.Context, limit time.Duration, outcome error) 
 // noteLeft adds what stays to the error of a job.
 func (a *attempt) noteLeft(outcome error) error {
 	p := a.state.Plan()
-	if outcome == nil || !p.Snapshot.Left {
+	left := a.leftServers()
+	if p.Snapshot.Left {
+		left = append(left, a.leftText())
+	}
+	if outcome == nil || len(left) == 0 {
 		return outcome
 	}
-	noted := &transfer.Error{Code: transfer.CodeOf(outcome), Err: fmt.Errorf("%w; %s", outcome, a.leftText())}
+	noted := &transfer.Error{
+		Code: transfer.CodeOf(outcome), Err: fmt.Errorf("%w; %s", outcome, strings.Join(left, "; ")),
+	}
 	var cause *transfer.Error
 	if errors.As(outcome, &cause) {
 		noted.Hint, noted.Offset = cause.Hint, cause.Offset
@@ -181,6 +198,9 @@ func (a *attempt) leftText() string {
 // destroySnapshot destroys the clone of the source drive, and tries until ctx ends. What was read
 // of it is void then, unless the job has succeeded: another clone is another image.
 func (a *attempt) destroySnapshot(ctx context.Context, outcome error) error {
+	if plan := a.state.Plan(); !plan.OwesSnapshot() {
+		return nil
+	}
 	a.setStep(transfer.StepDestroying)
 	defer a.setStep("")
 	err := a.tryDestroySnapshot(ctx)

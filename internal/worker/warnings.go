@@ -26,7 +26,7 @@ func (a *attempt) warnings(ctx context.Context, m *transfer.Manifest) (list []st
 			list = append(list, warning)
 		}
 	}
-	return list
+	return append(list, a.leftServers()...)
 }
 
 // misplacedGPT returns a warning if the target has a GUID partition table whose backup is not at

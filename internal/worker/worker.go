@@ -92,6 +92,7 @@ type Opener interface {
 	// Ready reports whether the endpoint's copy is complete.
 	Ready(ctx context.Context, s *Session, drive string) (bool, error)
 	Snapshotter
+	ServerControl
 	// Sink opens the target. If the target cannot hold the source, the error has CodeInvalid, or
 	// CodeMismatch for a target that is only compared.
 	Sink(ctx context.Context, s *Session, r SinkRequest) (transfer.Sink, error)
@@ -117,6 +118,30 @@ type Snapshotter interface {
 	// that is known; empty: none. tagged says that it had a tag; if it has none now, a user has
 	// taken it into use, and it stays. n is how many clones existed.
 	DestroySnapshots(ctx context.Context, s *Session, drive string, tagged bool) (n int, err error)
+}
+
+// ServerControl shuts servers down and starts them. The servers are at the endpoint of the job's
+// source. Its methods do not retry, and are idempotent.
+type ServerControl interface {
+	// ServerState describes a server.
+	ServerState(ctx context.Context, s *Session, server string) (ServerState, error)
+	// ShutDown asks a server's system to shut down, and does not wait.
+	ShutDown(ctx context.Context, s *Session, server string) error
+	// Stop stops a server at once.
+	Stop(ctx context.Context, s *Session, server string) error
+	// Start starts a server. CodeConflict: one of its drives is busy. CodeNoSpace: the account may
+	// not, for now.
+	Start(ctx context.Context, s *Session, server string) error
+}
+
+// ServerState describes a server.
+type ServerState struct {
+	Running bool
+	Config  string // digest of the configuration, which running and counters do not change
+	// NotAgain says why the server would not be the same after a stop and a start; empty: it would.
+	NotAgain string
+	// NewAddress says that it may have another address after a stop and a start.
+	NewAddress bool
 }
 
 // Snapshot describes a clone of a job's source drive.

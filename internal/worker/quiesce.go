@@ -1,0 +1,305 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+const (
+	// serverPoll is how often a server is looked at that shuts down, or that is to be started.
+	serverPoll = time.Second
+	// askAgain is how often a server is asked to shut down: its system may have missed it, or
+	// another job may have started it again.
+	askAgain = 30 * time.Second
+)
+
+// quiesced calls copy, which has the endpoint clone the source drive. For ModeQuiesce it shuts the
+// servers down that hold the drive before. startServers must follow, also after an error.
+func (a *attempt) quiesced(ctx context.Context, copy func(context.Context) error) error {
+	if a.spec().Mode == transfer.ModeQuiesce {
+		if err := a.shutDownServers(ctx); err != nil {
+			return err
+		}
+	}
+	return copy(ctx)
+}
+
+// shutDownServers shuts the servers down that hold the source drive. None is asked before all may
+// be, and before the plan that says so is saved.
+func (a *attempt) shutDownServers(ctx context.Context) error {
+	a.setStep(transfer.StepShuttingDown)
+	defer a.setStep("")
+	var holders []string
+	err := control(ctx, a.snapshots, func(ctx context.Context) (err error) {
+		holders, err = a.opener.HeldBy(ctx, a.session, a.spec().Source)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look which servers hold the drive: %w", err)
+	}
+	stopped := a.stopped()
+	for _, uuid := range holders {
+		state, err := a.serverState(ctx, uuid)
+		if err == nil {
+			err = a.mayStop(uuid, &state)
+		}
+		if err != nil {
+			return err
+		}
+		stopped = slices.DeleteFunc(stopped, func(s transfer.StoppedServer) bool { return s.UUID == uuid })
+		stopped = append(stopped, transfer.StoppedServer{UUID: uuid, Config: state.Config})
+	}
+	a.setStopped(stopped)
+	a.noteInUse(transfer.ModeQuiesce, uuidsOf(stopped))
+	if err := a.state.saveUntilDone(ctx); err != nil {
+		return err
+	}
+	for i := range stopped {
+		if err := a.shutDown(ctx, stopped[i].UUID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayStop refuses a server that would not be the same after a stop and a start.
+func (a *attempt) mayStop(uuid string, state *ServerState) error {
+	why, hint := state.NotAgain, "use --mode live, or stop the server yourself"
+	if state.NewAddress && !a.spec().AllowNewAddress {
+		why, hint = "its address is not static, so it may start with another one", "give --allow-new-address"
+	}
+	if why == "" {
+		return nil
+	}
+	return transfer.Errorf(transfer.CodeInUse, hint, "server %s is not shut down: %s", uuid, why)
+}
+
+// shutDown asks a server to shut down and waits until it has. A worker that stops does not interrupt
+// that.
+func (a *attempt) shutDown(ctx context.Context, uuid string) error {
+	timeout := time.Duration(cmp.Or(a.spec().QuiesceTimeout, transfer.DefaultQuiesceTimeout))
+	began := time.Now()
+	var asked time.Time
+	for {
+		state, err := a.serverState(ctx, uuid)
+		switch {
+		case err != nil:
+			return err
+		case !state.Running:
+			a.updateStopped(uuid, func(s *transfer.StoppedServer) { s.Stopped = !s.Asked.IsZero() })
+			return a.state.saveUntilDone(ctx)
+		case time.Since(began) >= timeout:
+			return a.stopHard(ctx, uuid, timeout)
+		case time.Since(asked) >= askAgain:
+			asked = time.Now()
+			a.updateStopped(uuid, func(s *transfer.StoppedServer) {
+				if s.Asked.IsZero() {
+					s.Asked = a.now()
+				}
+			})
+			if err := a.ownedCall(ctx, func(ctx context.Context) error {
+				return a.opener.ShutDown(ctx, a.session, uuid)
+			}); err != nil {
+				return fmt.Errorf("shut server %s down: %w", uuid, err)
+			}
+		}
+		if err := flow.Wait(ctx, nil, serverPoll); err != nil {
+			return err
+		}
+	}
+}
+
+// stopHard stops a server that has not shut down in time, if the user allows that.
+func (a *attempt) stopHard(ctx context.Context, uuid string, timeout time.Duration) error {
+	if !a.spec().ForceStop {
+		return transfer.Errorf(transfer.CodeInUse,
+			"give it more time (--quiesce-timeout), or --force-stop, which is like a power cut",
+			"server %s has not shut down within %s", uuid, transfer.FormatDuration(timeout))
+	}
+	err := a.ownedCall(ctx, func(ctx context.Context) error { return a.opener.Stop(ctx, a.session, uuid) })
+	if err != nil {
+		return fmt.Errorf("stop server %s: %w", uuid, err)
+	}
+	a.updateStopped(uuid, func(s *transfer.StoppedServer) { s.Stopped = true })
+	return a.state.saveUntilDone(ctx)
+}
+
+// undoQuiesce is startServers after the job has ended.
+func (a *attempt) undoQuiesce(ctx context.Context) error {
+	err := a.startServers(ctx)
+	if code := transfer.CodeOf(err); code == transfer.CodeDrained || code == transfer.CodeFenced {
+		return err
+	}
+	if err == nil {
+		return nil
+	}
+	a.log.Error("servers stay stopped", zap.Error(err))
+	stopped := a.stopped()
+	for i := range stopped {
+		stopped[i].Left = cmp.Or(stopped[i].Left, err.Error())
+	}
+	a.setStopped(stopped)
+	warnings := a.leftServers()
+	a.state.update(func(p *transfer.Progress) { p.Warnings = append(p.Warnings, warnings...) })
+	return a.saveEnd(ctx)
+}
+
+// leftServers names the servers that stay stopped.
+func (a *attempt) leftServers() (texts []string) {
+	for _, server := range a.stopped() {
+		if server.Left != "" {
+			texts = append(texts, a.serverLeftText(&server))
+		}
+	}
+	return texts
+}
+
+func (a *attempt) serverLeftText(s *transfer.StoppedServer) string {
+	return fmt.Sprintf("server %s is still stopped (%s): transferctl servers start %s:%s",
+		s.UUID, s.Left, a.spec().Source.Endpoint, s.UUID)
+}
+
+// startServers starts the servers again that the job has shut down, and tries until ctx ends. All
+// are tried, whatever happens with one of them.
+func (a *attempt) startServers(ctx context.Context) error {
+	var errs []error
+	for _, server := range a.stopped() {
+		a.setStep(transfer.StepStarting)
+		err := a.startAgain(ctx, server)
+		switch {
+		case errors.Is(err, errChanged):
+			a.log.Warn("server not started", zap.String("server", server.UUID), zap.Error(err))
+			a.updateStopped(server.UUID, func(s *transfer.StoppedServer) { s.Left = err.Error() })
+		case err != nil:
+			errs = append(errs, fmt.Errorf("start server %s again: %w", server.UUID, err))
+			continue
+		default:
+			rest := slices.DeleteFunc(a.stopped(), func(s transfer.StoppedServer) bool { return s.UUID == server.UUID })
+			a.setStopped(rest)
+		}
+		if err := a.state.saveUntilDone(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	a.setStep("")
+	return errors.Join(errs...)
+}
+
+var errChanged = errors.New("it was changed while it was stopped")
+
+// startAgain starts a server if it is still stopped by this job, and unchanged. A server that was
+// asked to shut down, and runs, may still obey: it is watched for a while.
+func (a *attempt) startAgain(ctx context.Context, server transfer.StoppedServer) error {
+	for {
+		state, err := a.serverState(ctx, server.UUID)
+		switch {
+		case transfer.CodeOf(err) == transfer.CodeNotFound:
+			return nil // a user has destroyed it
+		case err != nil && !a.startsLater(err):
+			return err
+		case err != nil:
+		case state.Running && (server.Stopped || !a.mayObey(&server)):
+			return nil
+		case state.Running:
+		case server.Asked.IsZero():
+			return nil // a user has stopped it
+		case state.Config != server.Config:
+			return errChanged
+		default:
+			server.Stopped = true
+			err = a.ownedCall(ctx, func(ctx context.Context) error {
+				return a.opener.Start(ctx, a.session, server.UUID)
+			})
+			if err == nil || !a.startsLater(err) {
+				return err
+			}
+			a.noteRefused(server.UUID, err)
+		}
+		if err := flow.Wait(ctx, a.drain, serverPoll); err != nil {
+			return err
+		}
+	}
+}
+
+// noteRefused shows that a server cannot be started for now.
+func (a *attempt) noteRefused(uuid string, err error) {
+	a.log.Warn("server not started, trying again", zap.String("server", uuid), zap.Error(err))
+	if transfer.CodeOf(err) != transfer.CodeConflict {
+		a.setStep(transfer.StepNotStarted)
+	}
+}
+
+// startsLater reports whether a start may succeed later: an account may get money, and a drive that
+// is being cloned becomes free.
+func (a *attempt) startsLater(err error) bool {
+	code := transfer.CodeOf(err)
+	return code == transfer.CodeNoSpace || code.Retry() != transfer.RetryNever
+}
+
+// mayObey reports whether a server that was asked to shut down, and still runs, may do so later.
+func (a *attempt) mayObey(server *transfer.StoppedServer) bool {
+	timeout := time.Duration(cmp.Or(a.spec().QuiesceTimeout, transfer.DefaultQuiesceTimeout))
+	return !server.Asked.IsZero() && a.now().Sub(server.Asked) < 2*timeout
+}
+
+func (a *attempt) serverState(ctx context.Context, uuid string) (state ServerState, err error) {
+	err = control(ctx, a.snapshots, func(ctx context.Context) (err error) {
+		state, err = a.opener.ServerState(ctx, a.session, uuid)
+		return err
+	})
+	return state, err
+}
+
+// ownedCall makes one call that changes a server, with a fresh proof of the lease. What it refuses
+// because a drive is busy is not retried.
+func (a *attempt) ownedCall(ctx context.Context, run func(ctx context.Context) error) error {
+	var busy error
+	err := control(ctx, a.snapshots, func(ctx context.Context) error {
+		if err := a.state.saveUntilDone(ctx); err != nil {
+			return err
+		}
+		err := run(ctx)
+		if busy = nil; transfer.CodeOf(err) == transfer.CodeConflict {
+			busy, err = err, nil
+		}
+		return err
+	})
+	return cmp.Or(err, busy)
+}
+
+// stopped is a copy of the servers that the job has to start again.
+func (a *attempt) stopped() []transfer.StoppedServer { return slices.Clone(a.state.Plan().Stopped) }
+
+func (a *attempt) setStopped(servers []transfer.StoppedServer) {
+	if len(servers) == 0 {
+		servers = nil
+	}
+	a.state.updatePlan(func(p *transfer.Plan) { p.Stopped = servers })
+}
+
+// updateStopped changes what the plan says of a server.
+func (a *attempt) updateStopped(uuid string, change func(s *transfer.StoppedServer)) {
+	servers := a.stopped()
+	for i := range servers {
+		if servers[i].UUID == uuid {
+			change(&servers[i])
+		}
+	}
+	a.setStopped(servers)
+}
+
+func uuidsOf(servers []transfer.StoppedServer) (uuids []string) {
+	for i := range servers {
+		uuids = append(uuids, servers[i].UUID)
+	}
+	return uuids
+}

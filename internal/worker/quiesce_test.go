@@ -1,0 +1,230 @@
+package worker
+
+import (
+	"context"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// newQuiesce is a job that shuts server s down to read its drive.
+func newQuiesce(t *testing.T) (*job, *fakeServer) {
+	j := newSnapshotRead(t)
+	j.spec.Mode = transfer.ModeQuiesce
+	j.opener.snapshots.users = nil
+	server := &fakeServer{running: true, config: "one", obeys: 3 * time.Second}
+	j.opener.power = map[string]*fakeServer{"s": server}
+	return j, server
+}
+
+// mustRunAgain checks that the server runs, and that nothing is owed.
+func (j *job) mustRunAgain(name string) {
+	j.t.Helper()
+	time.Sleep(time.Minute) // a late shutdown
+	if server := j.opener.power["s"]; !server.running {
+		j.t.Errorf("%s: got a server that is stopped (%d stops, %d starts), want it running",
+			name, server.stops, server.starts)
+	}
+	j.mustOweNothing(name)
+}
+
+// TestQuiescedDriveIsClonedWhileItsServerIsDown: the server is in the record before it is asked to
+// shut down, the clone is made while it is down, and it runs again before the clone is read.
+func TestQuiescedDriveIsClonedWhileItsServerIsDown(t *testing.T) {
+	for _, kind := range []transfer.Kind{transfer.Download, transfer.Clone} {
+		synctest.Test(t, func(t *testing.T) {
+			j, server := newQuiesce(t)
+			if kind == transfer.Clone {
+				image := randomBytes(3 * chunkSize)
+				power := j.opener.power
+				j = newClone(t, image, newMemImage(image))
+				j.opener.power, j.spec.Mode = power, transfer.ModeQuiesce
+			}
+			j.opener.open = func(what string, _ int) error {
+				plan := j.store.saved.Plan
+				switch {
+				case what == "shutdown" && (len(plan.Stopped) != 1 || plan.Stopped[0].Config != "one"):
+					t.Errorf("%s: at the shutdown, got plan %+v, want the server", kind, plan)
+				case (what == "snapshot" || what == "provision" && kind == transfer.Clone) && server.running:
+					t.Errorf("%s: the drive is cloned while the server runs", kind)
+				case (what == "sink" || what == "snapshot ready" || what == "ready") && !server.running:
+					t.Errorf("%s: the server is down at the call %s", kind, what)
+				}
+				return nil
+			}
+			p := j.mustRun()
+			want := &transfer.InUse{Mode: transfer.ModeQuiesce, Servers: []string{"s"}}
+			if !reflect.DeepEqual(p.InUse, want) || server.stops != 1 || server.starts != 1 || len(p.Warnings) > 0 {
+				t.Errorf("%s: got %+v, %d stops, %d starts, warnings %q; want %+v, one each, none",
+					kind, p.InUse, server.stops, server.starts, p.Warnings, want)
+			}
+			j.mustRunAgain(string(kind))
+		})
+	}
+}
+
+// TestServerIsStartedAgainWhateverHappens: an attempt ends at each of its calls in each way. When its
+// job has ended, after another attempt if it was killed, the server runs and no clone is left.
+func TestServerIsStartedAgainWhateverHappens(t *testing.T) {
+	for _, call := range []string{"state", "shutdown", "snapshot", "start", "snapshot ready", "sink", "destroy"} {
+		for name, happens := range events {
+			if name == "failed" && (call == "start" || call == "destroy") {
+				continue // TestServerThatStaysStoppedIsNamed
+			}
+			for _, n := range []int{1, 2} { // the first and the second call
+				synctest.Test(t, func(t *testing.T) {
+					name := name + " at " + call
+					j, _ := newQuiesce(t)
+					ctx, stop := context.WithCancelCause(t.Context())
+					defer stop(nil)
+					calls := 0
+					j.opener.open = func(what string, _ int) error {
+						if what != call {
+							return nil
+						}
+						if calls++; calls != n {
+							return nil
+						}
+						return happens(j, stop)
+					}
+					err := j.run(ctx, nil)
+					if transfer.CodeOf(err) == transfer.CodeFenced {
+						j.store.onSave = nil
+						j.mustRun() // another worker
+						checkContent(t, j.target(), j.opener.snapshots.image.data)
+					}
+					j.mustRunAgain(name)
+				})
+			}
+		}
+	}
+}
+
+// TestServerIsNotShutDownForNothing: what would not be the same afterwards is refused before
+// anything is done.
+func TestServerIsNotShutDownForNothing(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(s *fakeServer, spec *transfer.Spec)
+		hint   string // empty: it is shut down
+	}{
+		"not persistent": {func(s *fakeServer, _ *transfer.Spec) { s.notAgain = "it is not persistent" }, "--mode live"},
+		"new address":    {func(s *fakeServer, _ *transfer.Spec) { s.newAddress = true }, "--allow-new-address"},
+		"allowed": {func(s *fakeServer, spec *transfer.Spec) {
+			s.newAddress, spec.AllowNewAddress = true, true
+		}, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			j, server := newQuiesce(t)
+			tc.change(server, &j.spec)
+			if tc.hint == "" {
+				j.mustRun()
+				return
+			}
+			f := j.mustFail(transfer.CodeInUse)
+			if !strings.Contains(f.Message, "server s") || !strings.Contains(f.Hint, tc.hint) || server.stops > 0 ||
+				j.opener.opened["shutdown"] > 0 {
+				t.Errorf("%s: got %+v and %d stops, want the hint %s and none", name, f, server.stops, tc.hint)
+			}
+			j.mustRunAgain(name)
+		})
+	}
+}
+
+// TestServerThatDoesNotShutDown: it is stopped hard only on request. One that obeys late is started
+// again all the same.
+func TestServerThatDoesNotShutDown(t *testing.T) {
+	for name, tc := range map[string]struct {
+		obeys time.Duration
+		force bool
+		stops int
+	}{
+		"never":          {0, false, 0},
+		"never, forced":  {0, true, 1},
+		"after the wait": {90 * time.Second, false, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			j, server := newQuiesce(t)
+			server.obeys, j.spec.ForceStop, j.spec.QuiesceTimeout = tc.obeys, tc.force, transfer.Seconds(time.Minute)
+			if tc.force {
+				j.mustRun()
+			} else if f := j.mustFail(transfer.CodeInUse); !strings.Contains(f.Hint, "--force-stop") {
+				t.Errorf("%s: got %+v, want the hint", name, f)
+			}
+			if server.stops < tc.stops {
+				t.Errorf("%s: got %d stops, want %d", name, server.stops, tc.stops)
+			}
+			j.mustRunAgain(name)
+		})
+	}
+}
+
+// TestRefusedStartIsTriedAgain: the account has no money for an hour. The job shows that, and starts
+// the server then.
+func TestRefusedStartIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, _ := newQuiesce(t)
+		began, shown := time.Now(), false
+		j.opener.open = func(what string, _ int) error {
+			if what == "start" && time.Since(began) < time.Hour {
+				shown = shown || j.store.saved.Progress.Step == transfer.StepNotStarted
+				return failure(transfer.CodeNoSpace)
+			}
+			return nil
+		}
+		if j.mustRun(); !shown {
+			t.Errorf("the job does not show that its server is not started")
+		}
+		j.mustRunAgain("after an hour")
+	})
+}
+
+// TestServerThatStaysStoppedIsNamed: the endpoint refuses for good to start it. A retry tries again.
+func TestServerThatStaysStoppedIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newQuiesce(t)
+		j.opener.open = func(what string, _ int) error {
+			if what == "start" {
+				return failure(transfer.CodeRefused)
+			}
+			return nil
+		}
+		if f := j.mustFail(transfer.CodeRefused); !strings.Contains(f.Message, "server s is still stopped") {
+			t.Errorf("got %+v, want the server", f)
+		}
+		if plan := j.store.saved.Plan; plan.Owes() || server.running {
+			t.Errorf("got plan %+v, running %t; want nothing owed, and false", plan, server.running)
+		}
+		j.opener.open = nil
+		j.mustRun()
+		j.mustRunAgain("after a retry")
+	})
+}
+
+// TestServerOfAUserIsLeftAlone: while it is down, a user changes, starts or destroys it.
+func TestServerOfAUserIsLeftAlone(t *testing.T) {
+	for name, change := range map[string]func(j *job, s *fakeServer){
+		"changed":   func(_ *job, s *fakeServer) { s.config = "two" },
+		"started":   func(_ *job, s *fakeServer) { s.running = true },
+		"destroyed": func(j *job, _ *fakeServer) { delete(j.opener.power, "s") },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			j, server := newQuiesce(t)
+			j.opener.open = func(what string, _ int) error {
+				if what == "snapshot" {
+					change(j, server)
+				}
+				return nil
+			}
+			p := j.mustRun()
+			if server.starts > 0 || (name == "changed") != (len(p.Warnings) > 0) {
+				t.Errorf("%s: got %d starts and warnings %q, want none, and a warning if it was changed",
+					name, server.starts, p.Warnings)
+			}
+			j.mustOweNothing(name)
+		})
+	}
+}
