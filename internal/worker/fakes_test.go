@@ -345,6 +345,8 @@ func (e *fakeOpener) Snapshot(_ context.Context, _ *Session, find bool) (Snapsho
 
 func (e *fakeOpener) SnapshotReady(_ context.Context, _ *Session, drive string) (bool, error) {
 	err := e.opening("snapshot ready")
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if !e.snapshots.exist[drive] {
 		return false, failure(transfer.CodeNotFound)
 	}
@@ -391,6 +393,8 @@ func (e *fakeOpener) ShutDown(_ context.Context, _ *Session, server string) erro
 	if transfer.CodeOf(err) == transfer.CodeRefused {
 		return err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if s := e.power[server]; s.obeys > 0 && !s.asked {
 		s.asked = true
 		time.AfterFunc(s.obeys, func() { _ = e.setRunning(server, false) })
@@ -410,6 +414,13 @@ func (e *fakeOpener) Start(_ context.Context, _ *Session, server string) error {
 		return err
 	}
 	return e.setRunning(server, true)
+}
+
+// isRunning reports whether a server runs.
+func (e *fakeOpener) isRunning(server string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.power[server].running
 }
 
 func (e *fakeOpener) setRunning(server string, running bool) error {
@@ -456,6 +467,20 @@ func (s *memoryStore) Lease() *lease.Lease {
 		s.lease = lease.New(func() time.Duration { return time.Since(began) }, provenFor/2*3)
 	}
 	return s.lease
+}
+
+// last is the last checkpoint that was saved.
+func (s *memoryStore) last() transfer.Checkpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved
+}
+
+// change changes the store while an attempt runs.
+func (s *memoryStore) change(change func(s *memoryStore)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
 }
 
 func (s *memoryStore) Load(context.Context) (transfer.Checkpoint, error) {

@@ -25,7 +25,7 @@ func newQuiesce(t *testing.T) (*job, *fakeServer) {
 func (j *job) mustRunAgain(name string) {
 	j.t.Helper()
 	time.Sleep(time.Minute) // a late shutdown
-	if server := j.opener.power["s"]; !server.running {
+	if server := j.opener.power["s"]; !j.opener.isRunning("s") {
 		j.t.Errorf("%s: got a server that is stopped (%d stops, %d starts), want it running",
 			name, server.stops, server.starts)
 	}
@@ -45,13 +45,13 @@ func TestQuiescedDriveIsClonedWhileItsServerIsDown(t *testing.T) {
 				j.opener.power, j.spec.Mode = power, transfer.ModeQuiesce
 			}
 			j.opener.open = func(what string, _ int) error {
-				plan := j.store.saved.Plan
+				plan, running := j.store.last().Plan, j.opener.isRunning("s")
 				switch {
 				case what == "shutdown" && (len(plan.Stopped) != 1 || plan.Stopped[0].Config != "one"):
 					t.Errorf("%s: at the shutdown, got plan %+v, want the server", kind, plan)
-				case (what == "snapshot" || what == "provision" && kind == transfer.Clone) && server.running:
+				case (what == "snapshot" || what == "provision" && kind == transfer.Clone) && running:
 					t.Errorf("%s: the drive is cloned while the server runs", kind)
-				case (what == "sink" || what == "snapshot ready" || what == "ready") && !server.running:
+				case (what == "sink" || what == "snapshot ready" || what == "ready") && !running:
 					t.Errorf("%s: the server is down at the call %s", kind, what)
 				}
 				return nil
@@ -170,7 +170,7 @@ func TestRefusedStartIsTriedAgain(t *testing.T) {
 		began, shown := time.Now(), false
 		j.opener.open = func(what string, _ int) error {
 			if what == "start" && time.Since(began) < time.Hour {
-				shown = shown || j.store.saved.Progress.Step == transfer.StepNotStarted
+				shown = shown || j.store.last().Progress.Step == transfer.StepNotStarted
 				return failure(transfer.CodeNoSpace)
 			}
 			return nil
@@ -215,6 +215,8 @@ func TestServerOfAUserIsLeftAlone(t *testing.T) {
 			j, server := newQuiesce(t)
 			j.opener.open = func(what string, _ int) error {
 				if what == "snapshot" {
+					j.opener.mu.Lock()
+					defer j.opener.mu.Unlock()
 					change(j, server)
 				}
 				return nil

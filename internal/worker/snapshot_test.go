@@ -51,7 +51,7 @@ func TestDriveInUseIsReadFromAClone(t *testing.T) {
 			source := j.opener.source.(*memImage)
 			j.spec.Mode, source.heldBy, j.opener.snapshots.users = tc.mode, tc.servers, tc.servers
 			j.opener.open = func(what string, _ int) error {
-				plan := j.store.saved.Plan
+				plan := j.store.last().Plan
 				if what == "snapshot" && !plan.Owes() {
 					t.Errorf("%s: a clone is requested before that is in the record", name)
 				}
@@ -82,11 +82,13 @@ type event func(j *job, stop context.CancelCauseFunc) error
 // attempt does or saves has an effect.
 var events = map[string]event{
 	"killed": func(j *job, _ context.CancelCauseFunc) error {
-		j.store.onSave = func(int) error { return failure(transfer.CodeFenced) }
+		j.store.change(func(s *memoryStore) {
+			s.onSave = func(int) error { return failure(transfer.CodeFenced) }
+		})
 		return failure(transfer.CodeFenced)
 	},
 	"canceled": func(j *job, stop context.CancelCauseFunc) error {
-		j.store.canceled = true
+		j.store.change(func(s *memoryStore) { s.canceled = true })
 		stop(failure(transfer.CodeCanceled))
 		return nil
 	},
