@@ -33,3 +33,22 @@ func FuzzParseClaim(f *testing.F) {
 		}
 	})
 }
+
+// TestServersDoNotWriteToCDsAndTheLibrary: so such a drive is not in use in the sense of a copy.
+func TestServersDoNotWriteToCDsAndTheLibrary(t *testing.T) {
+	const server = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+	for name, tc := range map[string]struct {
+		keys Object
+		want int
+	}{
+		"disk":    {Object{"type": "disk"}, 1},
+		"no type": {Object{}, 1},
+		"CD":      {Object{"type": "cdrom"}, 0},
+		"library": {Object{"type": "disk", "user": libraryUser}, 0},
+	} {
+		d := DriveInfo{Claimed: []string{"host:guest:" + server + ":ide:0:0"}, Keys: tc.keys}
+		if got := d.Writers(); len(got) != tc.want || len(d.Servers()) != 1 {
+			t.Errorf("%s: got writers %q of servers %q, want %d of 1", name, got, d.Servers(), tc.want)
+		}
+	}
+}

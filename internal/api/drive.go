@@ -23,13 +23,14 @@ import (
 
 // Drive is a drive as the source or the target of a copy. It is safe for concurrent use.
 type Drive struct {
-	client  *Client
-	uuid    string
-	size    int64
-	codec   *codec.Codec       // encodes writes; nil: the drive is only read
-	claimed []string           // its users at OpenDrive
-	created bool               // by this job, so that unwritten ranges may be zeros
-	sampled [blankSamples]bool // the samples that Blank has read
+	client   *Client
+	uuid     string
+	size     int64
+	codec    *codec.Codec       // encodes writes; nil: the drive is only read
+	claimed  []string           // its users at OpenDrive
+	writable bool               // by servers that hold it
+	created  bool               // by this job, so that unwritten ranges may be zeros
+	sampled  [blankSamples]bool // the samples that Blank has read
 }
 
 var (
@@ -60,7 +61,7 @@ func OpenDrive(ctx context.Context, c *Client, uuid string) (*Drive, error) {
 			Err: fmt.Errorf("the endpoint is still making it (imaging %s)", info.Imaging),
 		}
 	}
-	return &Drive{client: c, uuid: uuid, size: info.Size, claimed: info.Claimed}, nil
+	return &Drive{client: c, uuid: uuid, size: info.Size, claimed: info.Claimed, writable: info.Writable()}, nil
 }
 
 // ForWriting is the drive as a sink that encodes chunks with enc. created says that this job made
@@ -74,6 +75,9 @@ func (d *Drive) UUID() string { return d.uuid }
 
 // HeldBy implements transfer.Holdable.
 func (d *Drive) HeldBy() []string { return serversOf(d.claimed) }
+
+// Writable implements transfer.Holdable.
+func (d *Drive) Writable() bool { return d.writable }
 
 // Claimed is what used the drive at OpenDrive, as the endpoint names it.
 func (d *Drive) Claimed() []string { return d.claimed }

@@ -62,6 +62,23 @@ func serversOf(claimed []string) (uuids []string) {
 	return uuids
 }
 
+// Writable reports whether servers that hold the drive may write to it. They may not write to a CD,
+// nor to a drive of the library.
+func (d *DriveInfo) Writable() bool {
+	return d.Keys["type"] != "cdrom" && d.Keys["user"] != libraryUser
+}
+
+// libraryUser is the owner of the endpoint's library.
+const libraryUser = "00000000-0000-0000-0000-000000000001"
+
+// Writers returns those of Servers that may write to the drive.
+func (d *DriveInfo) Writers() []string {
+	if !d.Writable() {
+		return nil
+	}
+	return d.Servers()
+}
+
 // CreateOptions describe a new drive. Name and Size are required.
 type CreateOptions struct {
 	Name    string

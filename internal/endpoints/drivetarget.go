@@ -30,7 +30,7 @@ func (o *Opener) makeDrive(
 	}
 	copies := s.Spec.Action().EndpointCopies
 	if copies {
-		made.Servers = p.origin.Servers()
+		made.Servers = p.origin.Writers()
 	}
 	if made.UUID = p.made; made.UUID != "" {
 		return made, nil

@@ -46,7 +46,7 @@ func (o *Opener) Snapshot(ctx context.Context, s *worker.Session, find bool) (wo
 }
 
 func snapshotOf(s *worker.Session, made, origin *api.DriveInfo) worker.Snapshot {
-	return worker.Snapshot{Drive: made.UUID, Tagged: isSnapshot(s, made), Servers: origin.Servers()}
+	return worker.Snapshot{Drive: made.UUID, Tagged: isSnapshot(s, made), Servers: origin.Writers()}
 }
 
 func isSnapshot(s *worker.Session, d *api.DriveInfo) bool {

@@ -114,6 +114,8 @@ type StoredDigester interface {
 type Holdable interface {
 	// HeldBy is the UUIDs of the servers that held the source when it was opened.
 	HeldBy() []string
+	// Writable reports whether servers that hold the source may write to it.
+	Writable() bool
 }
 
 // Remote is a Source or a Sink at the other end of a network.

@@ -45,7 +45,7 @@ func (c *copier) compareCopy(ctx context.Context, w work, p []byte, l *lane) (tr
 
 // wasInUse reports whether a server held the source drive when it was copied or opened.
 func (c *copier) wasInUse() bool {
-	return c.state.snapshot().InUse != nil || c.ends.holdable != nil && len(c.ends.holdable.HeldBy()) > 0
+	return c.state.snapshot().InUse != nil || c.ends.heldMatters() && len(c.ends.holdable.HeldBy()) > 0
 }
 
 // hasChanged reports whether a chunk of the source drive changes, or may have: a server has started

@@ -140,6 +140,9 @@ func (e *ends) addRemote(end any) {
 	}
 }
 
+// heldMatters reports whether servers that hold the source may change it.
+func (e *ends) heldMatters() bool { return e.holdable != nil && e.holdable.Writable() }
+
 // maxInFlight returns the lower limit of source and sink. One without a limit takes as many as the
 // other.
 func (e *ends) maxInFlight() int {

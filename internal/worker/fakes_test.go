@@ -26,6 +26,7 @@ type memImage struct {
 	mu       sync.Mutex
 	data     []byte
 	extents  []transfer.Extent // nil: the whole image
+	readOnly bool              // for the servers
 	heldBy   []string          // the servers that held it when it was opened
 	identity string
 	blank    bool
@@ -51,6 +52,7 @@ func (m *memImage) Size() int64      { return int64(len(m.data)) }
 func (m *memImage) Identity() string { return m.identity }
 func (m *memImage) Close() error     { m.closes++; return nil }
 func (m *memImage) HeldBy() []string { return m.heldBy }
+func (m *memImage) Writable() bool   { return !m.readOnly }
 
 func (m *memImage) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {

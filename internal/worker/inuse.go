@@ -79,7 +79,7 @@ func (a *attempt) openUnheld(ctx context.Context) error {
 	if err := a.tryOpenSource(ctx); err != nil {
 		return err
 	}
-	if a.ends.holdable == nil || a.action.EndpointCopies {
+	if !a.ends.heldMatters() || a.action.EndpointCopies {
 		return nil
 	}
 	servers := a.ends.holdable.HeldBy()
@@ -95,7 +95,7 @@ func (a *attempt) openUnheld(ctx context.Context) error {
 
 // recheckHeld looks once more, after the source was read, which servers hold it.
 func (a *attempt) recheckHeld(ctx context.Context) error {
-	if a.ends.holdable == nil || a.action.EndpointCopies || a.session.Snapshot != "" {
+	if !a.ends.heldMatters() || a.action.EndpointCopies || a.session.Snapshot != "" {
 		return nil
 	}
 	servers := a.heldBy(ctx, a.spec().Source)

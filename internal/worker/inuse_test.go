@@ -185,3 +185,14 @@ func TestInUseSurvivesAnAttempt(t *testing.T) {
 		t.Error("got no in_use, want that of the first attempt")
 	}
 }
+
+// TestReadOnlyDriveInUseIsReadAsItIs: servers that hold a CD cannot change it.
+func TestReadOnlyDriveInUseIsReadAsItIs(t *testing.T) {
+	source := newMemImage(randomBytes(3 * chunkSize))
+	j := newRead(t, source)
+	source.heldBy, source.readOnly = []string{"s"}, true
+	j.opener.servers = map[transfer.Ref][]string{j.spec.Source: {"s"}}
+	if p := j.mustRun(); p.InUse != nil || j.opener.snapshots.requested > 0 {
+		t.Errorf("got %+v and %d clones, want none", p.InUse, j.opener.snapshots.requested)
+	}
+}
