@@ -18,7 +18,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// leftover is an incomplete drive that a job made.
+// leftover is an incomplete drive that a job made, or the clone that it read.
 type leftover struct {
 	Drive   string  `json:"drive"`
 	Name    string  `json:"name"`
@@ -29,8 +29,9 @@ type leftover struct {
 	Kept    string  `json:"kept,omitempty"` // why it is not removed; empty: it may be
 	Removed bool    `json:"removed"`
 
-	tags []string
-	lost bool // neither the queue nor this host has a record of the job
+	snapshot bool // the job read the drive in place of its source drive
+	tags     []string
+	lost     bool // neither the queue nor this host has a record of the job
 }
 
 // lostAge is the age of a lost job from which its drive may be removed. Until then a job of another
@@ -141,25 +142,26 @@ func (f *leftoverFinder) find(ctx context.Context) ([]leftover, error) {
 // leftoverOf describes a drive as a leftover. It returns nil if the drive is complete, if a job
 // still writes to it, or if no job made it.
 func (f *leftoverFinder) leftoverOf(ctx context.Context, d *api.DriveInfo) (*leftover, error) {
-	id := transfer.MakerOf(d.Tags)
+	reader := transfer.ReaderOf(d.Tags)
+	id := cmp.Or(transfer.MakerOf(d.Tags), reader)
 	if id == "" {
 		return nil, nil
 	}
-	l := &leftover{Drive: d.UUID, Name: d.Name, Size: d.Size, Job: id, tags: d.Tags}
+	l := &leftover{snapshot: id == reader, Drive: d.UUID, Name: d.Name, Size: d.Size, Job: id, tags: d.Tags}
 	if enqueued, ok := queue.TimeOf(strings.TrimPrefix(id, "local-")); ok {
 		l.Age = time.Since(enqueued).Seconds()
 	}
-	incomplete := slices.Contains(d.Tags, transfer.IncompleteTag)
+	incomplete := l.snapshot || slices.Contains(d.Tags, transfer.IncompleteTag)
 	job, known, err := f.job(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	switch local, isLocal := f.local[id]; {
-	case known && !leftBy(&job, incomplete), !known && !incomplete, isLocal && local.Running:
+	case known && !l.isLeftBy(&job, incomplete), !known && !incomplete, isLocal && local.Running:
 		return nil, nil
 	case known:
 		l.Reason = outcome(&job)
-		if job.Name != "" && job.Name != d.Name {
+		if job.Name != "" && job.Name != d.Name && !l.snapshot {
 			l.Kept = fmt.Sprintf("it was renamed to %q", d.Name)
 		}
 	case isLocal:
@@ -188,6 +190,11 @@ func (f *leftoverFinder) job(ctx context.Context, id string) (job transfer.Job, 
 	return job, err == nil, err
 }
 
+// isLeftBy is leftBy; a job that has ended, in whatever way, reads no clone any more.
+func (l *leftover) isLeftBy(j *transfer.Job, incomplete bool) bool {
+	return l.snapshot && j.State.Terminal() || leftBy(j, incomplete)
+}
+
 // leftBy reports whether a drive is a leftover of the job that made it: the job ended without
 // success, and the drive still has the incomplete tag. A user may remove the tag to keep the drive.
 // A job that never received its drive's UUID could not tag it.
@@ -200,8 +207,11 @@ func leftBy(j *transfer.Job, incomplete bool) bool {
 
 // outcome says how a job ended that did not succeed.
 func outcome(j *transfer.Job) string {
-	if j.State == transfer.Canceled {
+	switch j.State {
+	case transfer.Canceled:
 		return "the job was canceled"
+	case transfer.Succeeded:
+		return "the job has read its clone"
 	}
 	return "the job failed: " + string(j.Error.Code)
 }
@@ -299,7 +309,7 @@ func (f *leftoverFinder) remove(ctx context.Context, l *leftover) error {
 			return fmt.Errorf("check that drive %s is incomplete by setting its tags: %w", l.Drive, err)
 		}
 	}
-	if f.queue != nil {
+	if f.queue != nil && !l.snapshot {
 		owned, err := f.queue.Disown(ctx, l.Job)
 		if err != nil {
 			return err

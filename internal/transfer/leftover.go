@@ -53,6 +53,17 @@ func MakerOf(tags []string) (job string) {
 	return job
 }
 
+// ReaderOf returns, from a drive's tags, the ID of the job that reads the drive in place of its
+// source drive; empty: none.
+func ReaderOf(tags []string) (job string) {
+	for _, tag := range tags {
+		if id, ok := strings.CutPrefix(tag, snapshotTagPrefix); ok {
+			job = id
+		}
+	}
+	return job
+}
+
 // Leftover describes the drive that a job leaves when it ends without success: one that it made, or
 // an older one that it may have begun to write; empty: none.
 func (p *Plan) Leftover(id string, target Ref) string {
