@@ -55,8 +55,9 @@ const (
 )
 
 // maxCrashes is how many workers in a row may die under a job without progress in between. One that
-// releases the job, or ends an attempt that it has lost, is alive and ends the row. As many again
-// may die under a job that only undoes what it owes.
+// releases the job, or ends an attempt that it has lost, is alive and ends the row. After that many,
+// a job that owes something is only given to workers that undo it, however many die: they do nothing
+// of what may have killed the others.
 const maxCrashes = 5
 
 var (
@@ -80,9 +81,8 @@ var newOwner = fields{"worker", "owner", "home"}
 // script at its first command that needs memory, unless the script has deleted something before. So
 // each move that ends a job first deletes a lease or a field, even one that does not exist.
 //
-// A job that owes something has not ended: no move ends it, except when too many workers have died
-// under it. A worker undoes what it owes first, also after it was canceled or its deadline has
-// passed.
+// A job that owes something has not ended: no move ends it. A worker undoes what it owes first, also
+// after it was canceled, its deadline has passed, or too many workers have died under it.
 var (
 	createMove = newMove("create", rule{From: none, To: transfer.Queued,
 		Set: fields{"spec", "created", "due"}, Zero: fields{"epoch", "attempts", "crashes"}})
@@ -94,8 +94,6 @@ var (
 			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureCanceled, Add: add{"epoch": 1}},
 		rule{From: transfer.Running, IfLease: free, IfCrashes: maxCrashes, IfOwes: owesNothing, To: transfer.Failed,
 			Set: fields{"finished"}, Error: failureLost, Add: add{"epoch": 1, "crashes": 1}},
-		rule{From: transfer.Running, IfLease: free, IfCrashes: 2 * maxCrashes, To: transfer.Failed,
-			Delete: fields{"owes"}, Set: fields{"finished"}, Error: failureLost, Add: add{"epoch": 1, "crashes": 1}},
 		rule{From: transfer.Running, IfLease: free, To: transfer.Running, Lease: grant,
 			Set: newOwner, Add: add{"epoch": 1, "attempts": 1, "crashes": 1}})
 

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -70,4 +71,71 @@ func (e jobEnd) run(t *testing.T, c *Client) {
 	if len(undone) != 1 {
 		t.Errorf("%+v: got %d attempts after the first one, want 1", e, len(undone))
 	}
+}
+
+// TestWorkersThatDieDoNotEndAJobThatOwes: after too many of them, the next ones only undo what it
+// owes, and then it has failed.
+func TestWorkersThatDieDoNotEndAJobThatOwes(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		id := enqueue(t, c)
+		for deaths := range 3 * maxCrashes {
+			a := acquire(t, c, id, withLease(time.Millisecond))
+			if want := deaths > maxCrashes; a.lost != want {
+				t.Errorf("after %d deaths: got an attempt that only undoes: %t, want %t", deaths, a.lost, want)
+			}
+			if err := a.Save(t.Context(), &owing); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop := serve(t, c, "one", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+			if code := transfer.CodeOf(context.Cause(ctx)); code != transfer.CodeWorkerLost {
+				t.Errorf("got an attempt with the cause %q, want %s", code, transfer.CodeWorkerLost)
+			}
+			return errors.Join(a.Save(context.WithoutCancel(ctx), &settled), context.Cause(ctx))
+		})
+		defer stop()
+		if job := await(t, c, id, transfer.Failed); job.Error.Code != transfer.CodeWorkerLost {
+			t.Errorf("got %+v, want %s", job.Error, transfer.CodeWorkerLost)
+		}
+	})
+}
+
+// TestWorkerThatStopsHandsOnWhatAJobOwes: it was canceled, and its worker stops before it has undone
+// that. Another worker does it at once.
+func TestWorkerThatStopsHandsOnWhatAJobOwes(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		id := enqueue(t, c)
+		undoing := make(chan struct{})
+		stop := serve(t, c, "one", func(ctx context.Context, drain <-chan struct{}, a *Attempt) error {
+			err := a.Save(ctx, &owing)
+			undoing <- struct{}{}
+			<-ctx.Done()
+			undoing <- struct{}{}
+			<-drain
+			return errors.Join(err, transfer.Errorf(transfer.CodeDrained, "", "test"))
+		})
+		<-undoing
+		if _, err := c.Cancel(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		<-undoing
+		stop()
+		if job, err := c.Job(t.Context(), id); err != nil || job.State != transfer.Queued || !job.Stopping {
+			t.Errorf("got %s, stopping %t (%v); want it queued, and stopping", job.State, job.Stopping, err)
+		}
+		records, _, err := c.records(t.Context(), []string{id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if without, err := c.wakeup.untriggered(t.Context(), records); len(without) > 0 || err != nil {
+			t.Errorf("got %d jobs without a trigger (%v), want none", len(without), err)
+		}
+		defer serve(t, c, "two", func(ctx context.Context, _ <-chan struct{}, a *Attempt) error {
+			<-ctx.Done()
+			return errors.Join(a.Save(context.WithoutCancel(ctx), &settled), context.Cause(ctx))
+		})()
+		await(t, c, id, transfer.Canceled)
+	})
 }

@@ -271,7 +271,8 @@ func (s *Server) runAttempt(a *Attempt) {
 		renewed()
 	}()
 	err := panics.Catch(func() error { return s.cfg.Run(ctx, s.drain, a) })
-	if cause := context.Cause(ctx); cause != nil && err != nil {
+	// If it was drained while it undid what the job owes, another attempt continues that.
+	if cause := context.Cause(ctx); cause != nil && err != nil && transfer.CodeOf(err) != transfer.CodeDrained {
 		err = cause
 	}
 	if p := panics.Of(err); p != nil {
