@@ -28,6 +28,7 @@ type StoppedServer struct {
 	Config  string    `json:"config"`            // digest of its configuration; it is started only if that is the same
 	Asked   time.Time `json:"asked,omitzero"`    // when its shutdown was first requested (store's clock); zero: never
 	Stopped bool      `json:"stopped,omitempty"` // it was seen stopped after that
+	Started bool      `json:"started,omitempty"` // the job has requested its start after that
 	Left    string    `json:"left,omitempty"`    // why it stays stopped; empty: it does not
 }
 

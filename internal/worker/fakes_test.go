@@ -271,12 +271,16 @@ func (e *fakeOpener) Claim(endpoint, drive string) transfer.Claim {
 func (e *fakeOpener) HeldBy(_ context.Context, _ *Session, drive transfer.Ref) ([]string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.power == nil {
+		return e.servers[drive], nil
+	}
+	var running []string
 	for uuid, server := range e.power {
 		if server.running {
-			return []string{uuid}, nil
+			running = append(running, uuid)
 		}
 	}
-	return e.servers[drive], nil
+	return running, nil
 }
 
 func (e *fakeOpener) TargetTags(context.Context, *Session, string) (transfer.TargetTags, error) {

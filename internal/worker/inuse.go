@@ -58,7 +58,11 @@ func (a *attempt) refuseHeld(ctx context.Context, drive transfer.Ref, refusal er
 // inUse is the error of a drive that servers hold.
 func (a *attempt) inUse(drive transfer.Ref, servers []string, cause error) error {
 	hint := "stop the server; after that, transferctl jobs retry continues the job"
-	if drive == a.spec().Source {
+	switch {
+	case drive != a.spec().Source:
+	case a.spec().Mode == transfer.ModeQuiesce:
+		hint = "a user or another job has started the server: transferctl jobs retry shuts it down again"
+	default:
 		hint = "--mode live reads the drive while the server may write to it, --mode quiesce shuts the server down " +
 			"until the drive is cloned; or " + hint
 	}

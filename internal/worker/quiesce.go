@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -20,6 +21,10 @@ const (
 	// askAgain is how often a server is asked to shut down: its system may have missed it, or
 	// another job may have started it again.
 	askAgain = 30 * time.Second
+	// busyPause and refusedPause are the longest pauses between two tries to start a server: while
+	// the endpoint clones its drive, and after another refusal.
+	busyPause    = 5 * time.Second
+	refusedPause = time.Minute
 )
 
 // quiesced calls copy, which has the endpoint clone the source drive. For ModeQuiesce it shuts the
@@ -46,6 +51,9 @@ func (a *attempt) shutDownServers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look which servers hold the drive: %w", err)
 	}
+	if started := a.startedByOthers(holders); len(started) > 0 {
+		return a.inUse(a.spec().Source, started, errStarted)
+	}
 	stopped := a.stopped()
 	for _, uuid := range holders {
 		state, err := a.serverState(ctx, uuid)
@@ -58,17 +66,27 @@ func (a *attempt) shutDownServers(ctx context.Context) error {
 		stopped = slices.DeleteFunc(stopped, func(s transfer.StoppedServer) bool { return s.UUID == uuid })
 		stopped = append(stopped, transfer.StoppedServer{UUID: uuid, Config: state.Config})
 	}
-	a.setStopped(stopped)
+	a.setStopped(func([]transfer.StoppedServer) []transfer.StoppedServer { return stopped })
 	a.noteInUse(transfer.ModeQuiesce, uuidsOf(stopped))
 	if err := a.state.saveUntilDone(ctx); err != nil {
 		return err
 	}
+	g, ctx := panics.WithContext(ctx)
 	for i := range stopped {
-		if err := a.shutDown(ctx, stopped[i].UUID); err != nil {
-			return err
+		g.Go(func() error { return a.shutDown(ctx, stopped[i].UUID) })
+	}
+	return g.Wait()
+}
+
+// startedByOthers returns those of the servers that run which an earlier attempt has shut down and not
+// started. They are left alone.
+func (a *attempt) startedByOthers(running []string) (uuids []string) {
+	for _, s := range a.stopped() {
+		if s.Stopped && !s.Started && s.Left == "" && slices.Contains(running, s.UUID) {
+			uuids = append(uuids, s.UUID)
 		}
 	}
-	return nil
+	return uuids
 }
 
 // mayStop refuses a server that would not be the same after a stop and a start.
@@ -136,18 +154,13 @@ func (a *attempt) stopHard(ctx context.Context, uuid string, timeout time.Durati
 // undoQuiesce is startServers after the job has ended.
 func (a *attempt) undoQuiesce(ctx context.Context) error {
 	err := a.startServers(ctx)
-	if code := transfer.CodeOf(err); code == transfer.CodeDrained || code == transfer.CodeFenced {
+	if err == nil || handedOn(ctx, err) != nil {
 		return err
 	}
-	if err == nil {
-		return nil
-	}
 	a.log.Error("servers stay stopped", zap.Error(err))
-	stopped := a.stopped()
-	for i := range stopped {
-		stopped[i].Left = cmp.Or(stopped[i].Left, err.Error())
+	for _, server := range a.stopped() {
+		a.updateStopped(server.UUID, func(s *transfer.StoppedServer) { s.Left = cmp.Or(s.Left, err.Error()) })
 	}
-	a.setStopped(stopped)
 	warnings := a.leftServers()
 	a.state.update(func(p *transfer.Progress) { p.Warnings = append(p.Warnings, warnings...) })
 	return a.saveEnd(ctx)
@@ -171,42 +184,57 @@ func (a *attempt) serverLeftText(s *transfer.StoppedServer) string {
 // startServers starts the servers again that the job has shut down, and tries until ctx ends. All
 // are tried, whatever happens with one of them.
 func (a *attempt) startServers(ctx context.Context) error {
-	var errs []error
-	for _, server := range a.stopped() {
-		a.setStep(transfer.StepStarting)
-		err := a.startAgain(ctx, server)
-		switch {
-		case errors.Is(err, errChanged):
-			a.log.Warn("server not started", zap.String("server", server.UUID), zap.Error(err))
-			a.updateStopped(server.UUID, func(s *transfer.StoppedServer) { s.Left = err.Error() })
-		case err != nil:
-			errs = append(errs, fmt.Errorf("start server %s again: %w", server.UUID, err))
-			continue
-		default:
-			rest := slices.DeleteFunc(a.stopped(), func(s transfer.StoppedServer) bool { return s.UUID == server.UUID })
-			a.setStopped(rest)
-		}
-		if err := a.state.saveUntilDone(ctx); err != nil {
-			errs = append(errs, err)
-		}
+	stopped := a.stopped()
+	if len(stopped) == 0 {
+		return nil
 	}
-	a.setStep("")
-	return errors.Join(errs...)
+	a.setStep(transfer.StepStarting)
+	defer a.setStep("")
+	errs := make([]error, len(stopped))
+	g := panics.NewGroup()
+	for i := range stopped {
+		g.Go(func() error { errs[i] = a.startServer(ctx, stopped[i]); return nil })
+	}
+	return errors.Join(append(errs, g.Wait())...)
 }
 
-var errChanged = errors.New("it was changed while it was stopped")
+// startServer starts a server again and records that.
+func (a *attempt) startServer(ctx context.Context, server transfer.StoppedServer) error {
+	err := a.startAgain(ctx, server)
+	switch {
+	case errors.Is(err, errChanged):
+		a.log.Warn("server not started", zap.String("server", server.UUID), zap.Error(err))
+		a.updateStopped(server.UUID, func(s *transfer.StoppedServer) { s.Left = err.Error() })
+	case err != nil:
+		return fmt.Errorf("start server %s again: %w", server.UUID, err)
+	default:
+		a.setStopped(func(servers []transfer.StoppedServer) []transfer.StoppedServer {
+			return slices.DeleteFunc(servers, func(s transfer.StoppedServer) bool { return s.UUID == server.UUID })
+		})
+	}
+	return a.state.saveUntilDone(ctx)
+}
+
+var (
+	errChanged = errors.New("it was changed while it was stopped")
+	errStarted = errors.New("the server was started before the drive was cloned")
+)
 
 // startAgain starts a server if it is still stopped by this job, and unchanged. A server that was
-// asked to shut down, and runs, may still obey: it is watched for a while.
+// asked to shut down, and runs, may still obey: it is watched for a while. A worker that stops does
+// not interrupt that, nor the wait for a drive that is cloned; undo and the queue bound it.
 func (a *attempt) startAgain(ctx context.Context, server transfer.StoppedServer) error {
+	pause := serverPoll
 	for {
+		var drain <-chan struct{}
 		state, err := a.serverState(ctx, server.UUID)
 		switch {
 		case transfer.CodeOf(err) == transfer.CodeNotFound:
 			return nil // a user has destroyed it
-		case err != nil && !a.startsLater(err):
+		case err != nil && !mayPass(err):
 			return err
 		case err != nil:
+			pause, drain = a.noteRefused(server.UUID, err, pause)
 		case state.Running && (server.Stopped || !a.mayObey(&server)):
 			return nil
 		case state.Running:
@@ -216,33 +244,35 @@ func (a *attempt) startAgain(ctx context.Context, server transfer.StoppedServer)
 			return errChanged
 		default:
 			server.Stopped = true
+			a.updateStopped(server.UUID, func(s *transfer.StoppedServer) { s.Stopped, s.Started = true, true })
 			err = a.ownedCall(ctx, func(ctx context.Context) error {
 				return a.opener.Start(ctx, a.session, server.UUID)
 			})
-			if err == nil || !a.startsLater(err) {
+			if err == nil || !mayPass(err) {
 				return err
 			}
-			a.noteRefused(server.UUID, err)
+			pause, drain = a.noteRefused(server.UUID, err, pause)
 		}
-		if err := flow.Wait(ctx, a.drain, serverPoll); err != nil {
-			return err
+		switch ended := flow.Wait(ctx, drain, pause); {
+		case ended != nil && err != nil && ctx.Err() != nil:
+			return err // the refusal
+		case ended != nil:
+			return ended
 		}
 	}
 }
 
-// noteRefused shows that a server cannot be started for now.
-func (a *attempt) noteRefused(uuid string, err error) {
+// noteRefused shows that a server cannot be started for now. It returns the pause until the next
+// try, and what interrupts it; pause is the one before this.
+func (a *attempt) noteRefused(
+	uuid string, err error, pause time.Duration,
+) (next time.Duration, drain <-chan struct{}) {
+	if transfer.CodeOf(err) == transfer.CodeConflict {
+		return min(2*pause, busyPause), nil
+	}
 	a.log.Warn("server not started, trying again", zap.String("server", uuid), zap.Error(err))
-	if transfer.CodeOf(err) != transfer.CodeConflict {
-		a.setStep(transfer.StepNotStarted)
-	}
-}
-
-// startsLater reports whether a start may succeed later: an account may get money, and a drive that
-// is being cloned becomes free.
-func (a *attempt) startsLater(err error) bool {
-	code := transfer.CodeOf(err)
-	return code == transfer.CodeNoSpace || code.Retry() != transfer.RetryNever
+	a.setStep(transfer.StepNotStarted)
+	return min(2*pause, refusedPause), a.drain
 }
 
 // mayObey reports whether a server that was asked to shut down, and still runs, may do so later.
@@ -279,22 +309,25 @@ func (a *attempt) ownedCall(ctx context.Context, run func(ctx context.Context) e
 // stopped is a copy of the servers that the job has to start again.
 func (a *attempt) stopped() []transfer.StoppedServer { return slices.Clone(a.state.Plan().Stopped) }
 
-func (a *attempt) setStopped(servers []transfer.StoppedServer) {
-	if len(servers) == 0 {
-		servers = nil
-	}
-	a.state.updatePlan(func(p *transfer.Plan) { p.Stopped = servers })
+// setStopped replaces what the plan says of the servers; change gets a copy.
+func (a *attempt) setStopped(change func(servers []transfer.StoppedServer) []transfer.StoppedServer) {
+	a.state.updatePlan(func(p *transfer.Plan) {
+		if p.Stopped = change(slices.Clone(p.Stopped)); len(p.Stopped) == 0 {
+			p.Stopped = nil
+		}
+	})
 }
 
 // updateStopped changes what the plan says of a server.
 func (a *attempt) updateStopped(uuid string, change func(s *transfer.StoppedServer)) {
-	servers := a.stopped()
-	for i := range servers {
-		if servers[i].UUID == uuid {
-			change(&servers[i])
+	a.setStopped(func(servers []transfer.StoppedServer) []transfer.StoppedServer {
+		for i := range servers {
+			if servers[i].UUID == uuid {
+				change(&servers[i])
+			}
 		}
-	}
-	a.setStopped(servers)
+		return servers
+	})
 }
 
 func uuidsOf(servers []transfer.StoppedServer) (uuids []string) {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -19,6 +20,14 @@ func newQuiesce(t *testing.T) (*job, *fakeServer) {
 	server := &fakeServer{running: true, config: "one", obeys: 3 * time.Second}
 	j.opener.power = map[string]*fakeServer{"s": server}
 	return j, server
+}
+
+// quiesceClone makes it a job whose endpoint clones the drive.
+func (j *job) quiesceClone() {
+	image := randomBytes(3 * chunkSize)
+	clone := newClone(j.t, image, newMemImage(image))
+	clone.opener.power, clone.spec.Mode = j.opener.power, transfer.ModeQuiesce
+	*j = *clone
 }
 
 // mustRunAgain checks that the server runs, and that nothing is owed.
@@ -39,10 +48,7 @@ func TestQuiescedDriveIsClonedWhileItsServerIsDown(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			j, server := newQuiesce(t)
 			if kind == transfer.Clone {
-				image := randomBytes(3 * chunkSize)
-				power := j.opener.power
-				j = newClone(t, image, newMemImage(image))
-				j.opener.power, j.spec.Mode = power, transfer.ModeQuiesce
+				j.quiesceClone()
 			}
 			j.opener.open = func(what string, _ int) error {
 				plan, running := j.store.last().Plan, j.opener.isRunning("s")
@@ -70,36 +76,53 @@ func TestQuiescedDriveIsClonedWhileItsServerIsDown(t *testing.T) {
 // TestServerIsStartedAgainWhateverHappens: an attempt ends at each of its calls in each way. When its
 // job has ended, after another attempt if it was killed, the server runs and no clone is left.
 func TestServerIsStartedAgainWhateverHappens(t *testing.T) {
-	for _, call := range []string{"state", "shutdown", "snapshot", "start", "snapshot ready", "sink", "destroy"} {
-		for name, happens := range events {
-			if name == "failed" && (call == "start" || call == "destroy") {
-				continue // TestServerThatStaysStoppedIsNamed
-			}
-			for _, n := range []int{1, 2} { // the first and the second call
-				synctest.Test(t, func(t *testing.T) {
-					name := name + " at " + call
-					j, _ := newQuiesce(t)
-					ctx, stop := context.WithCancelCause(t.Context())
-					defer stop(nil)
-					calls := 0
-					j.opener.open = func(what string, _ int) error {
-						if what != call {
-							return nil
-						}
-						if calls++; calls != n {
-							return nil
-						}
-						return happens(j, stop)
+	for kind, calls := range map[transfer.Kind][]string{
+		transfer.Download: {"state", "shutdown", "stop", "snapshot", "start", "snapshot ready", "sink", "destroy"},
+		transfer.Clone:    {"state", "shutdown", "stop", "provision", "start", "ready", "sink"},
+	} {
+		for _, call := range calls {
+			startedAfterEachEvent(t, kind, call)
+		}
+	}
+}
+
+func startedAfterEachEvent(t *testing.T, kind transfer.Kind, call string) {
+	for name, happens := range events {
+		if name == "failed" && (call == "start" || call == "destroy") {
+			continue // TestServerThatStaysStoppedIsNamed
+		}
+		for _, n := range []int{1, 2} { // the first and the second call
+			synctest.Test(t, func(t *testing.T) {
+				name := fmt.Sprintf("%s: %s at %s %d", kind, name, call, n)
+				j, server := newQuiesce(t)
+				if kind == transfer.Clone {
+					j.quiesceClone()
+				}
+				if call == "stop" {
+					server.obeys, j.spec.ForceStop, j.spec.QuiesceTimeout = 0, true, transfer.Seconds(5*time.Second)
+				}
+				ctx, stop := context.WithCancelCause(t.Context())
+				defer stop(nil)
+				calls := 0
+				j.opener.open = func(what string, _ int) error {
+					if what != call {
+						return nil
 					}
-					err := j.run(ctx, nil)
-					if transfer.CodeOf(err) == transfer.CodeFenced {
-						j.store.onSave = nil
-						j.mustRun() // another worker
+					if calls++; calls != n {
+						return nil
+					}
+					return happens(j, stop)
+				}
+				err := j.run(ctx, nil)
+				if transfer.CodeOf(err) == transfer.CodeFenced {
+					j.store.onSave = nil
+					j.mustRun() // another worker
+					if kind == transfer.Download {
 						checkContent(t, j.target(), j.opener.snapshots.image.data)
 					}
-					j.mustRunAgain(name)
-				})
-			}
+				}
+				j.mustRunAgain(name)
+			})
 		}
 	}
 }
@@ -229,4 +252,164 @@ func TestServerOfAUserIsLeftAlone(t *testing.T) {
 			j.mustOweNothing(name)
 		})
 	}
+}
+
+// TestWorkerThatStopsStartsTheServer: it is told to stop while the server is down, because the
+// endpoint does not answer, or still clones the drive. No other worker may be there.
+func TestWorkerThatStopsStartsTheServer(t *testing.T) {
+	for call, code := range map[string]transfer.Code{"snapshot": transfer.CodeServer, "start": transfer.CodeConflict} {
+		for _, kind := range []transfer.Kind{transfer.Download, transfer.Clone} {
+			synctest.Test(t, func(t *testing.T) {
+				j, server := newQuiesce(t)
+				if kind == transfer.Clone {
+					j.quiesceClone()
+				}
+				at, drain := call, make(chan struct{})
+				if at == "snapshot" && kind == transfer.Clone {
+					at = "provision"
+				}
+				j.opener.open = func(what string, n int) error {
+					if what != at || n > 3 {
+						return nil
+					}
+					if n == 1 {
+						close(drain)
+					}
+					return failure(code)
+				}
+				if err := j.run(t.Context(), drain); err != nil && transfer.CodeOf(err) != transfer.CodeDrained {
+					t.Errorf("%s at %s: got %v, want none or %s", kind, at, err, transfer.CodeDrained)
+				}
+				time.Sleep(time.Minute)
+				if !j.opener.isRunning("s") || server.stops != 1 {
+					t.Errorf("%s at %s: got a server that is stopped (%d stops, %d starts), want it running",
+						kind, at, server.stops, server.starts)
+				}
+				j.opener.open = nil
+				j.mustRun()
+				j.mustRunAgain(string(kind) + " at " + at)
+			})
+		}
+	}
+}
+
+// TestWorkerThatStopsLeavesARefusedServerToAnother: it does not wait for money, and not long for the
+// store or the end of a clone.
+func TestWorkerThatStopsLeavesARefusedServerToAnother(t *testing.T) {
+	for name, tc := range map[string]struct {
+		refusal        transfer.Code
+		canceled, away bool
+		limit          time.Duration
+	}{
+		"refused":           {transfer.CodeNoSpace, false, false, 5 * time.Second},
+		"refused, canceled": {transfer.CodeNoSpace, true, false, 5 * time.Second},
+		"busy, canceled":    {transfer.CodeConflict, true, false, undoDraining + time.Second},
+		"store away":        {transfer.CodeConflict, true, true, undoDraining + 2*stopTimeout},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			j, _ := newQuiesce(t)
+			ctx, stop := context.WithCancelCause(t.Context())
+			drain := make(chan struct{})
+			var drained time.Time
+			j.opener.open = func(what string, n int) error {
+				if what != "start" {
+					return nil
+				}
+				if n == 1 && tc.canceled {
+					_ = events["canceled"](j, stop)
+				}
+				if n == 3 {
+					drained = time.Now()
+					close(drain)
+					j.store.change(func(s *memoryStore) {
+						s.onSave = func(int) error {
+							if tc.away {
+								return failure(transfer.CodeUnreachable)
+							}
+							return nil
+						}
+					})
+				}
+				return failure(tc.refusal)
+			}
+			err := j.run(ctx, drain)
+			if took := time.Since(drained); transfer.CodeOf(err) != transfer.CodeDrained || took > tc.limit {
+				t.Errorf("%s: got %v after %s, want %s within %s", name, err, took, transfer.CodeDrained, tc.limit)
+			}
+			j.store.onSave, j.opener.open = nil, nil
+			if plan := j.store.saved.Plan; len(plan.Stopped) != 1 || plan.Stopped[0].Left != "" {
+				t.Errorf("%s: got %+v, want a server to start", name, plan.Stopped)
+			}
+			if err := j.run(t.Context(), nil); tc.canceled != (transfer.CodeOf(err) == transfer.CodeCanceled) {
+				t.Errorf("%s: got %v from the next worker", name, err)
+			}
+			j.mustRunAgain(name)
+		})
+	}
+}
+
+// TestServerThatAUserHasStartedEndsTheJob: its worker was killed while it was down. The next worker
+// does not shut it down again.
+func TestServerThatAUserHasStartedEndsTheJob(t *testing.T) {
+	for _, ours := range []bool{false, true} { // this job has started it
+		synctest.Test(t, func(t *testing.T) {
+			j, server := newQuiesce(t)
+			at := map[bool]string{false: "snapshot", true: "start"}[ours]
+			j.opener.open = func(what string, _ int) error {
+				if ours && what == "snapshot" {
+					return failure(transfer.CodeRefused)
+				}
+				if what == at {
+					return events["killed"](j, nil)
+				}
+				return nil
+			}
+			if err := j.run(t.Context(), nil); transfer.CodeOf(err) != transfer.CodeFenced {
+				t.Fatalf("got %v, want %s", err, transfer.CodeFenced)
+			}
+			j.opener.snapshots.exist, j.store.onSave, j.opener.open = nil, nil, nil
+			_ = j.opener.setRunning("s", true)
+			stops := server.stops
+			if ours {
+				j.mustRun()
+			} else if f := j.mustFail(transfer.CodeInUse); !strings.Contains(f.Hint, "jobs retry") || server.stops != stops {
+				t.Errorf("got %+v and %d more stops, want a hint and none", f, server.stops-stops)
+			}
+			j.mustRunAgain("started")
+			j.mustRun() // a retry
+			j.mustRunAgain("after a retry")
+		})
+	}
+}
+
+// TestServersDoNotWaitForEachOther: they are shut down at the same time, and one that is not started
+// for now holds no other up.
+func TestServersDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, first := newQuiesce(t)
+		second := &fakeServer{running: true, config: "two", obeys: 3 * time.Second}
+		j.opener.power["t"] = second
+		began := time.Now()
+		var cloned time.Duration
+		j.opener.open = func(what string, n int) error {
+			switch {
+			case what == "snapshot":
+				cloned = time.Since(began)
+			case what == "start" && n == 1:
+				return failure(transfer.CodeNoSpace)
+			case what == "start" && n == 3 && first.starts+second.starts != 1:
+				t.Errorf("got %d and %d starts, want one", first.starts, second.starts)
+			}
+			return nil
+		}
+		j.mustRun()
+		if cloned > 5*time.Second || first.stops != 1 || second.stops != 1 {
+			t.Errorf("got %d and %d stops, a clone after %s; want one each, and 5s at most",
+				first.stops, second.stops, cloned)
+		}
+		if !j.opener.isRunning("t") {
+			t.Error("got a second server that is stopped")
+		}
+		j.mustRunAgain("both")
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -112,33 +113,38 @@ func (a *attempt) setStep(s transfer.Step) {
 }
 
 const (
-	// undoPause is the pause between two tries to undo something.
-	undoPause = 5 * time.Second
+	// undoPause is the first pause between two tries to undo something, and undoPauseMax the
+	// longest.
+	undoPause    = 5 * time.Second
+	undoPauseMax = time.Minute
 	// undoAfterDeadline is how long it is tried at least, and undoWithoutDeadline how long for a
 	// job without a deadline.
 	undoAfterDeadline   = 10 * time.Minute
 	undoWithoutDeadline = 24 * time.Hour
+	// undoDraining is how long it is tried by a worker that stops. Then another worker does it.
+	undoDraining = 30 * time.Second
 	// settleTime is how long after a request without a response the endpoint may still carry it
 	// out.
 	settleTime = 30 * time.Second
 )
 
 // undo undoes what the job owes, and then returns its outcome. ctx is that of the attempt, which may
-// have ended. Another attempt undoes it if this one has lost the job, or if its worker stops.
+// have ended. Another attempt undoes it if this one has lost the job, or if its worker stops. A
+// worker that stops starts the servers before, if that is soon possible: no other one may be there.
 func (a *attempt) undo(ctx context.Context, limit time.Duration, outcome error) error {
 	code := transfer.CodeOf(outcome)
-	if code == transfer.CodeFenced || code == transfer.CodeDrained {
+	if code == transfer.CodeFenced || code == transfer.CodeDrained && ctx.Err() != nil {
 		return outcome
 	}
-	if limit == 0 {
-		limit = undoWithoutDeadline
-		if due, bounded := ctx.Deadline(); bounded {
-			limit = max(undoAfterDeadline, time.Until(due))
-		}
+	limit = undoLimit(ctx, limit)
+	if code != transfer.CodeDrained {
+		ctx = context.WithoutCancel(ctx)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
+	bounded := panics.Go(func() { a.boundDraining(ctx, stop) }, stop)
+	defer bounded()
 	defer stop(nil)
 	if !a.loaded && a.load(ctx) != nil {
 		return outcome
@@ -151,18 +157,67 @@ func (a *attempt) undo(ctx context.Context, limit time.Duration, outcome error) 
 	}
 	a.state.end()
 	err := a.state.runWithSaves(ctx, stop, func() error {
-		if err := a.undoQuiesce(ctx); err != nil {
+		if err := a.undoQuiesce(ctx); err != nil || code == transfer.CodeDrained {
 			return err
 		}
 		return a.destroySnapshot(ctx, outcome)
 	})
-	if cause := context.Cause(ctx); transfer.CodeOf(cause) == transfer.CodeFenced {
-		return cause
+	if handedOn := handedOn(ctx, err); handedOn != nil {
+		return handedOn
 	}
 	if err != nil {
 		return err
 	}
 	return a.noteLeft(outcome)
+}
+
+// handedOn returns why another attempt continues the job: the cause of the end of ctx, or the worker
+// stops, so that a wait ended with err; nil: none does.
+func handedOn(ctx context.Context, err error) error {
+	switch cause := context.Cause(ctx); transfer.CodeOf(cause) {
+	case transfer.CodeFenced, transfer.CodeDrained:
+		return cause
+	}
+	if errors.Is(err, flow.ErrDrained) {
+		return flow.ErrDrained
+	}
+	return nil
+}
+
+// undoLimit is how long an attempt with the context ctx tries to undo what the job owes; limit is the
+// worker's.
+func undoLimit(ctx context.Context, limit time.Duration) time.Duration {
+	if limit > 0 {
+		return limit
+	}
+	if due, bounded := ctx.Deadline(); bounded {
+		return max(undoAfterDeadline, time.Until(due))
+	}
+	return undoWithoutDeadline
+}
+
+// boundDraining calls stop some time after the worker was told to stop, unless ctx ends before.
+func (a *attempt) boundDraining(ctx context.Context, stop context.CancelCauseFunc) {
+	select {
+	case <-a.drain:
+	case <-ctx.Done():
+		return
+	}
+	if flow.Wait(ctx, nil, undoDraining) == nil {
+		stop(flow.ErrDrained)
+	}
+}
+
+// mayPass reports whether what failed with err may succeed later, although its call is not retried:
+// an account may get money, and a password may be corrected.
+func mayPass(err error) bool {
+	switch code := transfer.CodeOf(err); code {
+	case transfer.CodeNoSpace, transfer.CodeUnauthorized, transfer.CodeForbidden, transfer.CodeUntrusted,
+		transfer.CodeProtocol:
+		return true
+	default:
+		return code.Retry() != transfer.RetryNever
+	}
 }
 
 // noteLeft adds what stays to the error of a job.
@@ -204,7 +259,7 @@ func (a *attempt) destroySnapshot(ctx context.Context, outcome error) error {
 	a.setStep(transfer.StepDestroying)
 	defer a.setStep("")
 	err := a.tryDestroySnapshot(ctx)
-	if code := transfer.CodeOf(err); code == transfer.CodeDrained || code == transfer.CodeFenced {
+	if handedOn(ctx, err) != nil {
 		return err
 	}
 	if err != nil {
@@ -234,13 +289,13 @@ func (a *attempt) saveEnd(ctx context.Context) error {
 }
 
 func (a *attempt) tryDestroySnapshot(ctx context.Context) error {
-	for {
+	for pause := undoPause; ; pause = min(2*pause, undoPauseMax) {
 		err := a.destroySnapshots(ctx)
-		if err == nil || ctx.Err() != nil || transfer.CodeOf(err).Retry() == transfer.RetryNever {
+		if err == nil || ctx.Err() != nil || !mayPass(err) {
 			return err
 		}
 		a.log.Warn("clone of the source drive not destroyed, trying again", zap.Error(err))
-		if err := flow.Wait(ctx, a.drain, undoPause); err != nil {
+		if err := flow.Wait(ctx, a.drain, pause); err != nil {
 			return err
 		}
 	}
