@@ -10,6 +10,7 @@ import (
 
 	"github.com/transferd/transferd/internal/chunker"
 	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/panics"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -174,19 +175,26 @@ func (a *attempt) carry(ctx context.Context, lay layout) error {
 	if err := a.checkSource(ctx, c); err != nil {
 		return err
 	}
-	if err := a.recheckHeld(ctx); err != nil {
+	// At the same time, since the endpoint of the source may be far away.
+	g, finishing := panics.WithContext(ctx)
+	g.Go(func() error { return a.recheckHeld(finishing) })
+	g.Go(func() error { return c.finish(finishing) })
+	if err := g.Wait(); err != nil {
 		return err
 	}
+	return a.commit(ctx, c)
+}
+
+// finish makes what the target holds behind the image, and what a lost worker may have written late,
+// as it must be, and verifies the target.
+func (c *copier) finish(ctx context.Context) error {
 	if err := c.clearTail(ctx); err != nil {
 		return err
 	}
 	if err := c.finishTakeover(ctx); err != nil {
 		return err
 	}
-	if err := c.verify(ctx); err != nil {
-		return err
-	}
-	return a.commit(ctx, c)
+	return c.verify(ctx)
 }
 
 // closeSink closes the target at the end of an attempt whose error is cause. It flushes the done

@@ -174,7 +174,7 @@ func (c *copier) readUntilTwoAgree(
 	}
 	return first, &transfer.Error{
 		Op: fmt.Sprintf("read chunk %d again", w.Index), Code: transfer.CodeMismatch, Offset: &w.Off,
-		Hint: "stop the server that writes to the drive, or clone the drive and download the clone",
+		Hint: "stop the server that writes to the drive, or copy it with --mode clone or --mode quiesce",
 		Err: fmt.Errorf("%d reads of %s at %d gave different data each time",
 			maxSourceReads, transfer.Count(w.Len, "byte"), w.Off),
 	}

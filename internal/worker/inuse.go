@@ -156,7 +156,7 @@ func (a *attempt) explainInUse(ctx context.Context, err error) error {
 		}
 		used := &transfer.Error{
 			Code: transfer.CodeMismatch,
-			Hint: "stop the server that uses the drive, or clone the drive and use the clone",
+			Hint: "stop the server, or compare a clone: transferctl clone --mode clone, or --mode quiesce",
 			Err:  fmt.Errorf("drive %s is in use by %s: %w", drive.Drive, serversText(servers), err),
 		}
 		var cause *transfer.Error

@@ -153,13 +153,16 @@ func (a *attempt) stopHard(ctx context.Context, uuid string, timeout time.Durati
 
 // undoQuiesce is startServers after the job has ended.
 func (a *attempt) undoQuiesce(ctx context.Context) error {
-	err := a.startServers(ctx)
+	stopped, errs := a.startEach(ctx)
+	err := errors.Join(errs...)
 	if err == nil || handedOn(ctx, err) != nil {
 		return err
 	}
-	a.log.Error("servers stay stopped", zap.Error(err))
-	for _, server := range a.stopped() {
-		a.updateStopped(server.UUID, func(s *transfer.StoppedServer) { s.Left = cmp.Or(s.Left, err.Error()) })
+	for i := range stopped {
+		if errs[i] != nil {
+			a.log.Error("server stays stopped", zap.String("server", stopped[i].UUID), zap.Error(errs[i]))
+			a.updateStopped(stopped[i].UUID, func(s *transfer.StoppedServer) { s.Left = errs[i].Error() })
+		}
 	}
 	warnings := a.leftServers()
 	a.state.update(func(p *transfer.Progress) { p.Warnings = append(p.Warnings, warnings...) })
@@ -184,18 +187,33 @@ func (a *attempt) serverLeftText(s *transfer.StoppedServer) string {
 // startServers starts the servers again that the job has shut down, and tries until ctx ends. All
 // are tried, whatever happens with one of them.
 func (a *attempt) startServers(ctx context.Context) error {
-	stopped := a.stopped()
-	if len(stopped) == 0 {
-		return nil
+	stopped, errs := a.startEach(ctx)
+	for i := range errs {
+		if errs[i] != nil {
+			errs[i] = fmt.Errorf("start server %s again: %w", stopped[i].UUID, errs[i])
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// startEach is startServers. It returns the servers, and the error of each; nil: the record says that
+// it is done.
+func (a *attempt) startEach(ctx context.Context) (stopped []transfer.StoppedServer, errs []error) {
+	if stopped = a.stopped(); len(stopped) == 0 {
+		return nil, nil
 	}
 	a.setStep(transfer.StepStarting)
 	defer a.setStep("")
-	errs := make([]error, len(stopped))
+	errs = make([]error, len(stopped))
 	g := panics.NewGroup()
 	for i := range stopped {
-		g.Go(func() error { errs[i] = a.startServer(ctx, stopped[i]); return nil })
+		g.Go(func() error {
+			errs[i] = panics.Catch(func() error { return a.startServer(ctx, stopped[i]) })
+			return nil
+		})
 	}
-	return errors.Join(append(errs, g.Wait())...)
+	_ = g.Wait()
+	return stopped, errs
 }
 
 // startServer starts a server again and records that.
@@ -206,7 +224,7 @@ func (a *attempt) startServer(ctx context.Context, server transfer.StoppedServer
 		a.log.Warn("server not started", zap.String("server", server.UUID), zap.Error(err))
 		a.updateStopped(server.UUID, func(s *transfer.StoppedServer) { s.Left = err.Error() })
 	case err != nil:
-		return fmt.Errorf("start server %s again: %w", server.UUID, err)
+		return err
 	default:
 		a.setStopped(func(servers []transfer.StoppedServer) []transfer.StoppedServer {
 			return slices.DeleteFunc(servers, func(s transfer.StoppedServer) bool { return s.UUID == server.UUID })

@@ -185,24 +185,26 @@ func TestServerThatDoesNotShutDown(t *testing.T) {
 	}
 }
 
-// TestRefusedStartIsTriedAgain: the account has no money for an hour. The job shows that, and starts
-// the server then.
+// TestRefusedStartIsTriedAgain: the account has no money for an hour, or its password is not the
+// configured one. The job shows that, and starts the server then.
 func TestRefusedStartIsTriedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		j, _ := newQuiesce(t)
-		began, shown := time.Now(), false
-		j.opener.open = func(what string, _ int) error {
-			if what == "start" && time.Since(began) < time.Hour {
-				shown = shown || j.store.last().Progress.Step == transfer.StepNotStarted
-				return failure(transfer.CodeNoSpace)
+	for _, code := range []transfer.Code{transfer.CodeNoSpace, transfer.CodeUnauthorized, transfer.CodeServer} {
+		synctest.Test(t, func(t *testing.T) {
+			j, _ := newQuiesce(t)
+			began, shown := time.Now(), false
+			j.opener.open = func(what string, _ int) error {
+				if what == "start" && time.Since(began) < time.Hour {
+					shown = shown || j.store.last().Progress.Step == transfer.StepNotStarted
+					return failure(code)
+				}
+				return nil
 			}
-			return nil
-		}
-		if j.mustRun(); !shown {
-			t.Errorf("the job does not show that its server is not started")
-		}
-		j.mustRunAgain("after an hour")
-	})
+			if j.mustRun(); !shown {
+				t.Errorf("%s: the job does not show that its server is not started", code)
+			}
+			j.mustRunAgain(string(code))
+		})
+	}
 }
 
 // TestServerThatStaysStoppedIsNamed: the endpoint refuses for good to start it. A retry tries again.
