@@ -298,11 +298,7 @@ func TestWorkerThatStopsStartsTheServer(t *testing.T) {
 // TestWorkerThatStopsLeavesARefusedServerToAnother: it does not wait for money, and not long for the
 // store or the end of a clone.
 func TestWorkerThatStopsLeavesARefusedServerToAnother(t *testing.T) {
-	for name, tc := range map[string]struct {
-		refusal        transfer.Code
-		canceled, away bool
-		limit          time.Duration
-	}{
+	for name, r := range map[string]refusedStart{
 		"refused":           {transfer.CodeNoSpace, false, false, 5 * time.Second},
 		"refused, canceled": {transfer.CodeNoSpace, true, false, 5 * time.Second},
 		"busy, canceled":    {transfer.CodeConflict, true, false, undoDraining + time.Second},
@@ -310,44 +306,55 @@ func TestWorkerThatStopsLeavesARefusedServerToAnother(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			j, _ := newQuiesce(t)
-			ctx, stop := context.WithCancelCause(t.Context())
-			drain := make(chan struct{})
-			var drained time.Time
-			j.opener.open = func(what string, n int) error {
-				if what != "start" {
-					return nil
-				}
-				if n == 1 && tc.canceled {
-					_ = events["canceled"](j, stop)
-				}
-				if n == 3 {
-					drained = time.Now()
-					close(drain)
-					j.store.change(func(s *memoryStore) {
-						s.onSave = func(int) error {
-							if tc.away {
-								return failure(transfer.CodeUnreachable)
-							}
-							return nil
-						}
-					})
-				}
-				return failure(tc.refusal)
-			}
-			err := j.run(ctx, drain)
-			if took := time.Since(drained); transfer.CodeOf(err) != transfer.CodeDrained || took > tc.limit {
-				t.Errorf("%s: got %v after %s, want %s within %s", name, err, took, transfer.CodeDrained, tc.limit)
+			if took, err := r.drain(j); transfer.CodeOf(err) != transfer.CodeDrained || took > r.limit {
+				t.Errorf("%s: got %v after %s, want %s within %s", name, err, took, transfer.CodeDrained, r.limit)
 			}
 			j.store.onSave, j.opener.open = nil, nil
 			if plan := j.store.saved.Plan; len(plan.Stopped) != 1 || plan.Stopped[0].Left != "" {
 				t.Errorf("%s: got %+v, want a server to start", name, plan.Stopped)
 			}
-			if err := j.run(t.Context(), nil); tc.canceled != (transfer.CodeOf(err) == transfer.CodeCanceled) {
+			if err := j.run(t.Context(), nil); r.canceled != (transfer.CodeOf(err) == transfer.CodeCanceled) {
 				t.Errorf("%s: got %v from the next worker", name, err)
 			}
 			j.mustRunAgain(name)
 		})
 	}
+}
+
+// refusedStart is an endpoint that does not start a server, and what happens meanwhile: the job is
+// canceled, or the store is away when the worker is told to stop.
+type refusedStart struct {
+	refusal        transfer.Code
+	canceled, away bool
+	limit          time.Duration // for the worker to stop
+}
+
+// drain tells the worker to stop at the third start. It returns the outcome of the attempt, and how
+// long it took after that.
+func (r *refusedStart) drain(j *job) (took time.Duration, outcome error) {
+	ctx, stop := context.WithCancelCause(j.t.Context())
+	drain := make(chan struct{})
+	var drained time.Time
+	j.opener.open = func(what string, n int) error {
+		if what != "start" {
+			return nil
+		}
+		if n == 1 && r.canceled {
+			_ = events["canceled"](j, stop)
+		}
+		if n == 3 {
+			drained = time.Now()
+			close(drain)
+			if r.away {
+				j.store.change(func(s *memoryStore) {
+					s.onSave = func(int) error { return failure(transfer.CodeUnreachable) }
+				})
+			}
+		}
+		return failure(r.refusal)
+	}
+	outcome = j.run(ctx, drain)
+	return time.Since(drained), outcome
 }
 
 // TestServerThatAUserHasStartedEndsTheJob: its worker was killed while it was down. The next worker
