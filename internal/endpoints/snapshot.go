@@ -87,7 +87,8 @@ func (o *Opener) DestroySnapshots(ctx context.Context, s *worker.Session, drive 
 	uuids := make(map[string]bool)
 	for i := range found {
 		if servers := found[i].Servers(); len(servers) > 0 {
-			errs = append(errs, transfer.Errorf(transfer.CodeInUse, "", "it is in use by %s", strings.Join(servers, ", ")))
+			users := strings.Join(servers, ", ")
+			errs = append(errs, transfer.Errorf(transfer.CodeInUse, "", "it is in use by %s", users))
 			continue
 		}
 		uuids[found[i].UUID] = true

@@ -87,7 +87,8 @@ func TestCloneWithoutATagIsDestroyedByItsUUID(t *testing.T) {
 	if _, err := h.Opener.DestroySnapshots(t.Context(), s, made.UUID, true); err != nil || len(h.uuids()) != 2 {
 		t.Errorf("a user has removed its tag: got %v and drives %q, want it to stay", err, h.uuids())
 	}
-	if n, err := h.Opener.DestroySnapshots(t.Context(), s, made.UUID, false); err != nil || n != 1 || len(h.uuids()) != 1 {
+	n, err := h.Opener.DestroySnapshots(t.Context(), s, made.UUID, false)
+	if err != nil || n != 1 || len(h.uuids()) != 1 {
 		t.Errorf("it had no tag: got %d, %v and drives %q, want it destroyed", n, err, h.uuids())
 	}
 }

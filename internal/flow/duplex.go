@@ -24,7 +24,7 @@ const (
 //
 // A nil Duplex limits nothing. It is safe for concurrent use.
 type Duplex struct {
-	limit func() int // of the calls in both directions together
+	limit func() (both, each int)
 
 	mu         sync.Mutex
 	running    [2]int        // calls, by direction
@@ -38,10 +38,12 @@ type Duplex struct {
 // weight of the calls before it.
 type callTimes struct{ seconds, count float64 }
 
-// NewDuplex returns a Duplex that gives each direction half of limit's result until calls in both
-// have been observed. limit returns how many chunks may be in flight, at least 1, such as
-// [Window.Limit]. The Duplex calls it for each call; it must not call the Duplex.
-func NewDuplex(limit func() int) *Duplex {
+// NewDuplex returns a Duplex that gives each direction half of limit's result both until calls in both
+// have been observed. limit returns how many calls may run in both directions together, at least 1,
+// and in each direction; 0: by its share. A share would drift where the link limits the calls: the more
+// calls of a direction run, the longer each takes. The Duplex calls limit for each call; it must not
+// call the Duplex.
+func NewDuplex(limit func() (both, each int)) *Duplex {
 	return &Duplex{limit: limit, ended: make(chan struct{}), writeShare: 0.5}
 }
 
@@ -106,18 +108,23 @@ func (d *Duplex) Observe(dir Direction, took time.Duration) {
 	defer d.mu.Unlock()
 	d.calls[dir].seconds += took.Seconds()
 	d.calls[dir].count++
-	if d.observed++; d.observed >= d.limit() {
+	d.observed++
+	if both, _ := d.limit(); d.observed >= both {
 		d.rebalance()
 	}
 }
 
 // maxCalls is how many calls may run in direction dir, at least 1.
 func (d *Duplex) maxCalls(dir Direction) int {
+	both, each := d.limit()
+	if each > 0 {
+		return each
+	}
 	share := d.writeShare
 	if dir == ReadBack {
 		share = 1 - share
 	}
-	return max(1, int(math.Round(float64(d.limit())*share)))
+	return max(1, int(math.Round(float64(both)*share)))
 }
 
 // rebalance sets the shares by the mean duration of a call in each direction. Sums would be wrong:

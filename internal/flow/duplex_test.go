@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func fixedLimit(n int) func() int { return func() int { return n } }
+func fixedLimit(n int) func() (both, each int) { return func() (both, each int) { return n, 0 } }
 
 // do runs op as a call in direction dir.
 func do(ctx context.Context, d *Duplex, dir Direction, op func() error) error {
@@ -126,7 +126,7 @@ func TestWaitingCallsUseALimitThatGrew(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var limit, running atomic.Int32
 			limit.Store(2)
-			d := NewDuplex(func() int { return int(limit.Load()) })
+			d := NewDuplex(func() (both, each int) { return int(limit.Load()), 0 })
 			release := make(chan struct{})
 			call := func(dir Direction, until <-chan struct{}) {
 				_ = do(t.Context(), d, dir, func() error {
@@ -205,5 +205,20 @@ func TestNilDuplexLimitsNothing(t *testing.T) {
 	})
 	if err != nil || ran != 1 {
 		t.Errorf("ran %d times with error %v, want once without", ran, err)
+	}
+}
+
+// TestMeasuredCallsDoNotDrift: with a known number of calls for each direction, how long they take
+// changes nothing.
+func TestMeasuredCallsDoNotDrift(t *testing.T) {
+	d := NewDuplex(func() (both, each int) { return 8, 3 })
+	for range 100 {
+		d.Observe(Write, time.Second)
+		d.Observe(ReadBack, time.Millisecond)
+	}
+	for _, dir := range []Direction{Write, ReadBack} {
+		if got := d.maxCalls(dir); got != 3 {
+			t.Errorf("direction %d: got %d calls, want 3", dir, got)
+		}
 	}
 }

@@ -19,6 +19,9 @@ const (
 	// anyway, and more calls cost more. At 200 Mbit/s a piece takes 14 ms compressed and 42 ms
 	// plain, and splitting gains 7 to 10%.
 	slowPiece = 11 * time.Millisecond
+	// wholePiece is how long a piece of maxPiece must keep the link busy for the link to be the limit
+	// of whole chunks: at 2.8 Gbit/s and above, the processors may be.
+	wholePiece = 3 * time.Millisecond
 	// longPiece is how long a piece may keep the link busy, unless it is of minPiece: for the time
 	// of a few pieces, one direction is idle at the start of a copy, and the other at its end.
 	longPiece = 30 * time.Millisecond
@@ -26,7 +29,11 @@ const (
 	// must take for chunks to be split: then the link is a third of the longer one's time. Where a
 	// call is mostly latency, splitting would only multiply the latency.
 	linkShare = 1.2
-	// spareCalls is how many calls run in each direction beyond those that hide the latency.
+	// farShare is how many round trips a call must take for the number of whole chunks in flight to be
+	// measured.
+	farShare = 1.5
+	// spareCalls is how many calls run in each direction beyond those that hide the latency. With
+	// more, whole chunks that are written at once are also read back at once.
 	spareCalls = 2
 	// splitFor is for how many chunks a new decision is kept. Each time the decision is repeated,
 	// it is kept for twice as long, so that probing costs less and less.
@@ -49,13 +56,14 @@ const (
 // never splits. It is safe for concurrent use.
 //
 //	phase     observed                                                  next phase
-//	probe     the link is fast                                          settled, whole chunks
+//	probe     the link is no limit                                      settled, whole chunks
 //	          otherwise                                                 explore
 //	explore   the link is fast, or larger pieces take hardly longer     settled, whole chunks
 //	          otherwise                                                 settled, pieces
 //	settled   the chunks for which the decision is kept                 probe
 type Split struct {
-	rtt time.Duration
+	chunkSize int
+	rtt       time.Duration
 
 	mu     sync.Mutex
 	phase  splitPhase
@@ -63,7 +71,7 @@ type Split struct {
 	full   callMeans // of maxPiece, in probe and explore
 	chunks int       // begun in this phase
 	piece  int       // in settled: the size of the pieces, bytes; 0: chunks are not split
-	calls  int       // in settled: how many calls keep a direction busy
+	calls  int       // in settled: how many calls keep a direction busy; 0: unknown
 	keep   int       // for how many chunks the decision is kept
 	last   bool      // the last decision was for pieces
 }
@@ -80,7 +88,7 @@ func NewSplit(chunkSize int, rtt time.Duration) *Split {
 	if chunkSize <= maxPiece {
 		return nil
 	}
-	return &Split{rtt: rtt, phase: splitProbe}
+	return &Split{chunkSize: chunkSize, rtt: rtt, phase: splitProbe}
 }
 
 // Piece returns the piece size for the next chunk, which has size bytes. A result of size means
@@ -106,8 +114,8 @@ func (s *Split) Piece(size int) int {
 	return min(maxPiece, size)
 }
 
-// Calls returns how many calls keep one direction of the link busy when all chunks are split; 0:
-// chunks are not split, or the number is not known yet.
+// Calls returns how many calls keep one direction of the link busy, of pieces if chunks are split and
+// of whole chunks otherwise. 0: it is not known yet, or the link is too fast to be the limit.
 func (s *Split) Calls() int {
 	if s == nil {
 		return 0
@@ -168,7 +176,7 @@ func (m *callMeans) busyWithout(rtt time.Duration) float64 {
 func (s *Split) decide() {
 	switch {
 	case s.full.count < splitSample:
-	case s.phase == splitProbe && s.full.busyWithout(s.rtt) < slowPiece.Seconds():
+	case s.phase == splitProbe && s.noLimit():
 		s.keepDecision(0, 0)
 	case s.phase == splitProbe:
 		s.enter(splitExplore)
@@ -177,23 +185,38 @@ func (s *Split) decide() {
 	}
 }
 
+// noLimit reports, after the probe, whether the link hardly limits calls. Where a call is mostly
+// latency, to find out more would cost more than it gains.
+func (s *Split) noLimit() bool {
+	busy := s.full.busyWithout(s.rtt)
+	return busy < wholePiece.Seconds() || busy < slowPiece.Seconds() && s.full.mean() < farShare*s.rtt.Seconds()
+}
+
 // compare decides by how much longer a piece of twice the size takes: the difference is the link's
 // time.
 func (s *Split) compare() {
 	half, full := s.half.busy(), s.full.busy()
 	busy := min(maxPiece/(maxPiece-halfPiece)*(full-half), full)
-	if busy < slowPiece.Seconds() || full < linkShare*half {
+	// The part of a call's duration that does not depend on its size, such as the endpoint's time.
+	latency := max(s.rtt.Seconds(), 2*s.half.mean()-s.full.mean())
+	switch {
+	case busy < wholePiece.Seconds():
 		s.keepDecision(0, 0)
+		return
+	case min(busy, s.full.busyWithout(s.rtt)) < slowPiece.Seconds(), full < linkShare*half:
+		s.keepDecision(0, callsToHide(latency, busy*float64(s.chunkSize)/maxPiece))
 		return
 	}
 	piece := maxPiece
 	for piece > minPiece && busy > longPiece.Seconds() {
 		piece, busy = piece/2, busy/2
 	}
-	// The part of a call's duration that does not depend on its size, such as the endpoint's time.
-	latency := max(s.rtt.Seconds(), 2*s.half.mean()-s.full.mean())
-	s.keepDecision(piece, int(math.Ceil(1+latency/busy))+spareCalls)
+	s.keepDecision(piece, callsToHide(latency, busy))
 }
+
+// callsToHide is how many calls keep a direction busy if each takes busy of the link and latency
+// besides, in seconds.
+func callsToHide(latency, busy float64) int { return int(math.Ceil(1+latency/busy)) + spareCalls }
 
 // enter starts a phase without observations.
 func (s *Split) enter(p splitPhase) {

@@ -25,16 +25,17 @@ func TestSplitFollowsItsTable(t *testing.T) {
 		wantCalls  int
 		wantPhase  splitPhase
 	}{
-		"fast link":                 {20 * ms, 0, 20*ms + 4*slowPiece - ms, 0, 0, splitSettled},
+		"no limit":                  {20 * ms, 0, 20*ms + 4*wholePiece - ms, 0, 0, splitSettled},
+		"fast link":                 {20 * ms, 37 * ms, 54 * ms, 0, 2 + spareCalls, splitSettled},
 		"fast link, far away":       {200 * ms, 0, 200*ms + 4*slowPiece - ms, 0, 0, splitSettled},
 		"nothing to compare":        {20 * ms, 0, 20*ms + 4*slowPiece, 0, 0, splitExplore},
-		"fast link, slow endpoint":  {20 * ms, 2*slowPiece + 21*ms, 20*ms + 4*slowPiece, 0, 0, splitSettled},
+		"slow endpoint":             {20 * ms, 2*slowPiece + 21*ms, 20*ms + 4*slowPiece, 0, 4, splitSettled},
 		"link takes the time":       {0, 60 * ms, 120 * ms, maxPiece, 1 + spareCalls, splitSettled},
 		"round trip":                {20 * ms, 60 * ms, 120 * ms, maxPiece, 2 + spareCalls, splitSettled},
 		"slower link":               {0, 120 * ms, 240 * ms, halfPiece, 1 + spareCalls, splitSettled},
 		"slowest link":              {0, 2 * time.Second, 4 * time.Second, minPiece, 1 + spareCalls, splitSettled},
 		"endpoint's latency":        {0, 138 * ms, 196 * ms, maxPiece, 4 + spareCalls, splitSettled},
-		"latency takes the time":    {20 * ms, 380 * ms, 455 * ms, 0, 0, splitSettled},
+		"latency takes the time":    {20 * ms, 380 * ms, 455 * ms, 0, 4 + spareCalls, splitSettled},
 		"larger ones are no slower": {20 * ms, 380 * ms, 100 * ms, 0, 0, splitSettled},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -97,7 +97,10 @@ func NewWindow(fixed, most int, rtt time.Duration) *Window {
 	return w
 }
 
-// Bound sets a further maximum of the limit; 0 removes it. A fixed window ignores it.
+// Bound sets a further maximum of the limit; 0 removes it. It is the measured number of chunks that
+// keep the link busy, so the limit rises to it at once in slow start: with one barrier more, at which
+// the first chunks all wait for their reading back, an upload of 256 MiB at 1 Gbit/s takes a tenth
+// longer. A fixed window ignores it.
 func (w *Window) Bound(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -105,7 +108,7 @@ func (w *Window) Bound(n int) {
 		return
 	}
 	w.bound = n
-	if w.limit > w.top() {
+	if w.limit > w.top() || w.phase == phaseSlowStart && n > 0 {
 		w.limit, w.baseline = w.top(), 0
 		w.newRound()
 	}

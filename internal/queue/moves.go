@@ -135,8 +135,8 @@ var (
 	expireMove = newMove("expire",
 		rule{From: transfer.Queued, IfDue: true, IfOwes: owesNothing, To: transfer.Failed, Lease: revoke,
 			Set: fields{"finished"}, Error: failureDue, Add: add{"epoch": 1}},
-		rule{From: transfer.Running, IfLease: free, IfDue: true, IfOwes: owesNothing, To: transfer.Failed, Lease: revoke,
-			Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureDue, Add: add{"epoch": 1}})
+		rule{From: transfer.Running, IfLease: free, IfDue: true, IfOwes: owesNothing, To: transfer.Failed,
+			Lease: revoke, Delete: fields{"cancel"}, Set: fields{"finished"}, Error: failureDue, Add: add{"epoch": 1}})
 
 	retryMove = newMove("retry",
 		rule{From: transfer.Failed, To: transfer.Queued,

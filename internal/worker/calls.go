@@ -46,30 +46,43 @@ type limits struct {
 	split  *flow.Split  // nil: likewise
 }
 
-// spareLanes is how many lanes compress pieces while the others keep both directions busy.
+// spareLanes is how many lanes read and compress while the others keep both directions busy.
 const spareLanes = 3
 
 // initialCalls is how many calls may run in each direction until Split.Calls is known. With more,
 // all pieces would be written at once and then all be read back at once.
 const initialCalls = 4
 
-// lanes returns how many lanes the pieces need; 0: not known.
+// lanes returns how many lanes keep both directions busy; 0: not known. A lane with pieces writes and
+// reads back at once, one with whole chunks only one of them.
 func (l *limits) lanes() int {
-	if n := l.split.Calls(); n > 0 {
-		return n + spareLanes
+	calls := l.split.Calls()
+	switch {
+	case calls == 0:
+		return 0
+	case l.split.Splits():
+		return calls + spareLanes
 	}
-	return 0
+	return 2*calls + spareLanes
 }
 
-// calls returns how many calls may run in both directions together. Whole chunks need one for each
-// chunk in flight. Pieces need two for each lane, which writes and reads back at once, but no more
-// than keep both directions busy.
-func (l *limits) calls() int {
-	limit := l.window.Limit()
-	if !l.split.Splits() {
-		return limit
+// calls returns how many calls may run in both directions together, and in each: no more than keep
+// them busy. As long as that is not known, whole chunks have one for each chunk in flight, and each is
+// 0.
+func (l *limits) calls() (both, each int) {
+	limit, calls := l.window.Limit(), l.split.Calls()
+	switch {
+	case l.split.Splits():
+		both = 2 * min(cmp.Or(calls, initialCalls), limit)
+	case calls > 0:
+		both = min(2*calls, limit)
+	default:
+		both = limit
 	}
-	return 2 * min(cmp.Or(l.split.Calls(), initialCalls), limit)
+	if 2*calls <= both {
+		each = calls
+	}
+	return both, each
 }
 
 // caller makes calls to the source or to the target. The decorators below wrap a caller. Every call

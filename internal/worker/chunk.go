@@ -269,6 +269,7 @@ func (c *copier) writePieces(
 		if err := c.callWrite(ctx, put); err != nil {
 			return chunkError("write", piece, err)
 		}
+		l.startLanes()
 		select {
 		case written <- piece:
 		case <-ctx.Done():

@@ -97,6 +97,7 @@ type lane struct {
 	buf        []byte
 	cmp        *verify.Comparer
 	limits     *limits   // nil: the call is not part of a run
+	startLanes func()    // starts more lanes, if more are allowed now; set if limits is
 	began      time.Time // when the chunk was begun
 	bytesMoved int       // bytes of the chunk that crossed a link or reached a disk
 }
@@ -132,8 +133,9 @@ func (c *copier) runLanes(ctx context.Context, chunks chunkQueue, f chunkFunc, t
 	return err
 }
 
-// startLanes starts as many lanes as the window allows.
+// startLanes starts as many lanes as the window allows, which may have grown.
 func (r *lanes) startLanes(ctx context.Context) {
+	r.limits.window.Bound(r.limits.lanes())
 	for r.limits.window.Enter() {
 		r.group.Go(func() error { return r.runLane(ctx) })
 	}
@@ -143,7 +145,7 @@ func (r *lanes) startLanes(ctx context.Context) {
 func (r *lanes) runLane(ctx context.Context) error {
 	buf := r.buffers.Get(r.chunkSize)
 	defer r.buffers.Put(buf)
-	l := &lane{buf: *buf, cmp: verify.NewComparer(), limits: r.limits}
+	l := &lane{buf: *buf, cmp: verify.NewComparer(), limits: r.limits, startLanes: func() { r.startLanes(ctx) }}
 	return r.carryChunks(ctx, l)
 }
 
@@ -170,8 +172,7 @@ func (r *lanes) carryChunks(ctx context.Context, l *lane) error {
 		if l.bytesMoved > 0 {
 			r.limits.window.ChunkDone(l.bytesMoved, l.began)
 		}
-		r.limits.window.Bound(r.limits.lanes())
-		r.startLanes(ctx) // the window may have grown
+		r.startLanes(ctx)
 	}
 	return nil
 }

@@ -128,7 +128,8 @@ func TestDriveInUseIsReadOnlyOnRequest(t *testing.T) {
 			}
 			if mode == "" && tc.code != "" {
 				f := j.mustFail(tc.code)
-				if !strings.Contains(f.Message, "server") || !strings.Contains(f.Hint, "--mode live") || source.closes != 1 {
+				told := strings.Contains(f.Message, "server") && strings.Contains(f.Hint, "--mode live")
+				if !told || source.closes != 1 {
 					t.Errorf("%s: got %+v, want the servers and the hint to read live", name, f)
 				}
 				continue

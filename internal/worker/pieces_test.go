@@ -68,6 +68,56 @@ func TestPiecesFillASlowLink(t *testing.T) {
 	}
 }
 
+// farLink is a memImage behind a full-duplex link whose calls share each direction, as TCP
+// connections do: n calls at once take n times as long.
+type farLink struct {
+	*memImage
+	rtt time.Duration
+}
+
+func (l farLink) MaxInFlight() int   { return 16 }
+func (l farLink) RTT() time.Duration { return l.rtt }
+
+func newFarLink(image *memImage, rate float64, rtt time.Duration) farLink {
+	const turn = 64 << 10
+	link := &slowLink{rate: rate}
+	move := func(dir int) func(context.Context, transfer.Chunk, int) error {
+		return func(ctx context.Context, c transfer.Chunk, _ int) error {
+			for n := c.Len; n > 0; n -= turn {
+				if err := link.move(ctx, dir, min(n, turn)); err != nil {
+					return err
+				}
+			}
+			return sleep(ctx, rtt)
+		}
+	}
+	image.onWrite, image.onRead = move(0), move(1)
+	return farLink{image, rtt}
+}
+
+// TestWholeChunksFillAFarLink: at 1 Gbit/s and 20 ms, chunks are not split. As many are in flight as
+// keep both directions busy, and no more: those that are written at once are read back at once, while
+// the other direction is idle. With a window that only climbs, the job takes a tenth longer.
+func TestWholeChunksFillAFarLink(t *testing.T) {
+	const rate, rtt, chunks = 1e9 / 8, 20 * time.Millisecond, 64
+	synctest.Test(t, func(t *testing.T) {
+		image := make([]byte, chunks<<22)
+		for i := 0; i < len(image); i += 4096 {
+			image[i] = byte(i>>12) | 1
+		}
+		sink := newMemImage(make([]byte, len(image)))
+		j := newJob(t, newMemImage(image), newFarLink(sink, rate, rtt))
+		j.spec.ChunkSize = 4 << 20
+		started := time.Now()
+		j.mustRun()
+		checkContent(t, sink, image)
+		best := time.Duration(float64(len(image)) / rate * float64(time.Second))
+		if took := time.Since(started); took > best*100/87 {
+			t.Errorf("took %s, want at most %s", took, best*100/87)
+		}
+	})
+}
+
 // TestRestOfAChunkIsOnePieceOnAFastLink: the link turns out to be fast while the first chunks are
 // written in pieces, and more pieces would only cost more round trips.
 func TestRestOfAChunkIsOnePieceOnAFastLink(t *testing.T) {

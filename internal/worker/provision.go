@@ -189,7 +189,9 @@ func (a *attempt) driveGone(err error) bool {
 func (a *attempt) startOver(ctx context.Context) error {
 	a.log.Info("target drive not found, starting over", zap.String("drive", a.state.Plan().Drive))
 	a.state.updatePlan(func(p *transfer.Plan) {
-		*p = transfer.Plan{ReadMark: p.ReadMark, DriveRequested: p.DriveRequested, Snapshot: p.Snapshot, Stopped: p.Stopped}
+		*p = transfer.Plan{
+			ReadMark: p.ReadMark, DriveRequested: p.DriveRequested, Snapshot: p.Snapshot, Stopped: p.Stopped,
+		}
 	})
 	a.state.ledger.clear()
 	a.state.update(func(p *transfer.Progress) { p.Drive = "" })

@@ -134,7 +134,7 @@ func TestServerIsNotShutDownForNothing(t *testing.T) {
 		change func(s *fakeServer, spec *transfer.Spec)
 		hint   string // empty: it is shut down
 	}{
-		"not persistent": {func(s *fakeServer, _ *transfer.Spec) { s.notAgain = "it is not persistent" }, "--mode live"},
+		"not persistent": {func(s *fakeServer, _ *transfer.Spec) { s.notAgain = "not persistent" }, "--mode live"},
 		"new address":    {func(s *fakeServer, _ *transfer.Spec) { s.newAddress = true }, "--allow-new-address"},
 		"allowed": {func(s *fakeServer, spec *transfer.Spec) {
 			s.newAddress, spec.AllowNewAddress = true, true
@@ -381,7 +381,7 @@ func TestServerThatAUserHasStartedEndsTheJob(t *testing.T) {
 			stops := server.stops
 			if ours {
 				j.mustRun()
-			} else if f := j.mustFail(transfer.CodeInUse); !strings.Contains(f.Hint, "jobs retry") || server.stops != stops {
+			} else if f := j.mustFail(transfer.CodeInUse); server.stops != stops || !strings.Contains(f.Hint, "retry") {
 				t.Errorf("got %+v and %d more stops, want a hint and none", f, server.stops-stops)
 			}
 			j.mustRunAgain("started")

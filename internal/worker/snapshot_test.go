@@ -27,9 +27,9 @@ func (j *job) target() *memImage { return j.opener.sink.(*memImage) }
 // mustOweNothing checks that no clone exists, and that the record says so.
 func (j *job) mustOweNothing(name string) {
 	j.t.Helper()
-	plan := j.store.saved.Plan
-	if n := len(j.opener.snapshots.exist); n > 0 || plan.Owes() || j.store.saved.Progress.Step != "" {
-		j.t.Errorf("%s: got %d clones, plan %+v, step %q; want none", name, n, plan.Snapshot, j.store.saved.Progress.Step)
+	plan, step := j.store.saved.Plan, j.store.saved.Progress.Step
+	if n := len(j.opener.snapshots.exist); n > 0 || plan.Owes() || step != "" {
+		j.t.Errorf("%s: got %d clones, plan %+v, step %q; want none", name, n, plan.Snapshot, step)
 	}
 }
 
