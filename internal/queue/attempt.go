@@ -21,14 +21,15 @@ type Attempt struct {
 	Spec transfer.Spec
 	lost bool // too many workers have died under the job: the attempt only undoes what the job owes
 
-	client *Client
-	readAt time.Time // when Job was read, by this host's clock
-	worker string
-	owner  owner
-	lease  *lease.Lease
-	timing timing
-	mu     sync.Mutex
-	claims []heldClaim
+	client   *Client
+	readAt   time.Time // when Job was read, by this host's clock
+	worker   string
+	owner    owner
+	lease    *lease.Lease
+	timing   timing
+	mu       sync.Mutex
+	claims   []heldClaim
+	finished bool // the plan saved last says that the target is finished, and only compared
 }
 
 var (
@@ -61,6 +62,9 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	if err != nil {
 		return fmt.Errorf("encode progress: %w", err)
 	}
+	a.mu.Lock()
+	a.finished = c.Plan.Finished
+	a.mu.Unlock()
 	flag := map[bool]int{true: 1}
 	return a.runAsOwner(ctx, "save job "+a.Job.ID, saveScript,
 		plan, progress, flag[c.Reset], transfer.AppendEntries(nil, c.Entries), flag[!c.Interim], flag[c.Ending],
@@ -166,11 +170,12 @@ func (a *Attempt) writeOutcome(ctx context.Context, outcome error) (ended bool, 
 			return false, err
 		}
 	}
-	if outcome == nil && !a.lease.Settled() && a.Spec.Action().Writes {
-		// Another Redis may have given the job to an unknown owner after the run had read its
-		// target for the last time. The next attempt, which has the claims, waits for that owner's
-		// bytes and reads again.
-		return a.release(ctx)
+	if a.keepsClaims(outcome) {
+		ended, err := a.release(ctx)
+		if ended {
+			a.freeClaims(ctx, late)
+		}
+		return ended, err
 	}
 	a.freeClaims(ctx, late)
 	switch code := transfer.CodeOf(outcome); {
@@ -185,6 +190,23 @@ func (a *Attempt) writeOutcome(ctx context.Context, outcome error) (ended bool, 
 	default:
 		return a.finish(ctx, failMove, "error", mustJSON(transfer.FailureOf(outcome)))
 	}
+}
+
+// keepsClaims reports whether the next attempt must find the target as this one leaves it.
+func (a *Attempt) keepsClaims(outcome error) bool {
+	switch transfer.CodeOf(outcome) {
+	case "":
+		// Another Redis may have given the job to an unknown owner after the run had read its
+		// target for the last time. The next attempt waits for that owner's bytes and reads again.
+		return !a.lease.Settled() && a.Spec.Action().Writes
+	case transfer.CodeDrained:
+		// The next attempt only compares a finished target. Between the two, another job could
+		// write to it, and this one would fail although it has done its work.
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.finished
+	}
+	return false
 }
 
 // stillOwner renews the lease and reports whether this attempt still owns the job. It fails if

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"maps"
 	"testing"
 	"time"
@@ -263,6 +264,31 @@ func TestLostOwnerFreesItsOwnClaims(t *testing.T) {
 	writer := driveKeys("one:d")[0]
 	if left := c.rdb.PTTL(t.Context(), writer).Val(); left <= 0 || left > lost.timing.late {
 		t.Errorf("got a drive that is closed for %s, want up to %s", left, lost.timing.late)
+	}
+}
+
+// TestFinishedDriveStaysClosedWhileAJobIsHandedOver: the next attempt only compares it. If another job
+// wrote to the drive before, this one would fail although it has done its work.
+func TestFinishedDriveStaysClosedWhileAJobIsHandedOver(t *testing.T) {
+	c, drained := dial(t, startRedis(t).options), transfer.Errorf(transfer.CodeDrained, "", "stopping")
+	for _, finished := range []bool{false, true} {
+		a, other := acquireAs(t, c, enqueue(t, c), "a", nil), acquireAs(t, c, enqueue(t, c), "other", nil)
+		drive := transfer.Claim{Endpoint: "zrh", Drive: fmt.Sprint("d", finished), Mark: "m"}
+		if _, err := a.Claim(t.Context(), drive); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Save(t.Context(), &transfer.Checkpoint{Plan: transfer.Plan{Finished: finished}}); err != nil {
+			t.Fatal(err)
+		}
+		if ended, err := a.writeOutcome(t.Context(), drained); ended || err != nil {
+			t.Fatalf("got %t, %v, want the job queued again", ended, err)
+		}
+		want := map[bool]transfer.Code{true: transfer.CodeConflict}[finished]
+		_, err := other.Claim(t.Context(), drive)
+		wantCode(t, err, want)
+		if _, err := acquireAs(t, c, a.Job.ID, "next", nil).Claim(t.Context(), drive); finished {
+			wantCode(t, err, "")
+		}
 	}
 }
 
