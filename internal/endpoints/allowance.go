@@ -93,9 +93,22 @@ func (a *account) subscribedDisk(now time.Time) (sum int64, ok bool) {
 	return sum, true
 }
 
+// left is how much more disk the account may use, in bytes; unlimited: not known.
+func (a *allowance) left() int64 {
+	if a.limit == unlimited {
+		return unlimited
+	}
+	return max(0, a.limit-max(0, a.used))
+}
+
 // check refuses a new drive of size bytes that is larger than what is left: CodeNoSpace.
 func (a *allowance) check(endpoint string, size int64) error {
-	left := max(0, a.limit-max(0, a.used))
+	return a.checkSum(endpoint, "the new drive needs", size)
+}
+
+// checkSum is check for drives that have size bytes together. what is the beginning of the error.
+func (a *allowance) checkSum(endpoint, what string, size int64) error {
+	left := a.left()
 	if size <= left {
 		return nil
 	}
@@ -112,8 +125,8 @@ func (a *allowance) check(endpoint string, size int64) error {
 	}
 	hint = "destroy drives that are not needed (transferctl drives list " + endpoint + ": lists them), or " + hint
 	return transfer.Errorf(transfer.CodeNoSpace, hint,
-		"the new drive needs %s, and on %s the account has %s left: it %s",
-		sizeText(size), endpoint, sizeText(left), why)
+		"%s %s, and on %s the account has %s left: it %s",
+		what, sizeText(size), endpoint, sizeText(left), why)
 }
 
 // sizeText writes a number of bytes, with a suffix if that is exact.

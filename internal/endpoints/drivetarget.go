@@ -100,12 +100,12 @@ func inUse(users []string, cause error) *transfer.Error {
 	}
 }
 
-// newDriveOptions describes a new drive of size bytes. The copy of a drive, origin, has its name
-// and tags.
+// newDriveOptions describes a new drive of size bytes. The copy of a drive, origin, also has its
+// name, unless the job has one, and its tags.
 func newDriveOptions(s *worker.Session, size int64, origin *api.DriveInfo) api.CreateOptions {
 	opts := api.CreateOptions{Name: s.Spec.Name, Size: size, Tags: s.Spec.Tags, Readers: s.Spec.Readers}
 	if s.Spec.Source.IsDrive() {
-		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), copiedTags(*origin)
+		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), append(copiedTags(*origin), s.Spec.Tags...)
 	}
 	opts.Tags = append(slices.Clone(opts.Tags), madeTags(s)...)
 	return opts

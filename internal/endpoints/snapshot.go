@@ -39,7 +39,7 @@ func (o *Opener) Snapshot(ctx context.Context, s *worker.Session, find bool) (wo
 		return worker.Snapshot{}, transfer.NotCarriedOut(err)
 	}
 	info, err := c.CloneDrive(ctx, origin.UUID, api.CloneOptions{
-		Name: api.DriveName("clone of " + origin.Name), Tags: []string{transfer.SnapshotTag(s.ID)},
+		Name: api.DriveName("clone of " + origin.Name), Tags: []string{s.SnapshotTag()},
 	})
 	err = explainNoSpace(ctx, c, s.Spec.Source.Endpoint, origin.Size, explainBusy(&origin, err))
 	return snapshotOf(s, &info, &origin), err
@@ -50,7 +50,7 @@ func snapshotOf(s *worker.Session, made, origin *api.DriveInfo) worker.Snapshot 
 }
 
 func isSnapshot(s *worker.Session, d *api.DriveInfo) bool {
-	return slices.Contains(d.Tags, transfer.SnapshotTag(s.ID))
+	return slices.Contains(d.Tags, s.SnapshotTag())
 }
 
 // snapshotsOf returns the drives with the tag of the job's clones. There are several if the response

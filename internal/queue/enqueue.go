@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/xid"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -20,7 +21,7 @@ func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job,
 	if err := checkSecrets(&spec); err != nil {
 		return transfer.Job{}, err
 	}
-	key, err := spec.Fingerprint()
+	key, err := slotOf(&spec)
 	if err != nil {
 		return transfer.Job{}, err
 	}
@@ -53,7 +54,7 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 	if err := checkSecrets(&spec); err != nil {
 		return job, false, err
 	}
-	key, err := spec.Fingerprint()
+	key, err := slotOf(&spec)
 	if err != nil {
 		return job, false, err
 	}
@@ -80,12 +81,60 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 			ended = other // its state is unknown, and it must not block this job
 		case err != nil:
 			return job, false, err
+		case spec.Kind == transfer.Migrate && r.job().Stopping:
+			if err := c.awaitStopped(ctx, r.id); err != nil {
+				return job, false, err
+			}
+		case continues(r, &spec):
+			job, err = c.retry(ctx, r, &spec, mustJSON(spec))
+			if transfer.CodeOf(err) == transfer.CodeInvalid {
+				continue // another client was faster
+			}
+			return job, true, err
 		case r.state.Terminal() || r.cancel:
 			ended = other
 		default:
+			if err := r.sameMigration(&spec); err != nil {
+				return job, false, err
+			}
 			return r.job(), true, c.wakeup.trigger(ctx, r)
 		}
 	}
+}
+
+// slotOf is the key under which the last job of a spec is found. All migrations of a server have the
+// same one, whatever else they are asked to do: a server has one migration at a time.
+func slotOf(spec *transfer.Spec) (string, error) {
+	if spec.Kind == transfer.Migrate {
+		spec = &transfer.Spec{Kind: spec.Kind, Source: spec.Source}
+	}
+	return spec.Fingerprint()
+}
+
+// continues reports whether a migration that has ended without success is continued by one that is
+// enqueued, because both have the same source and target.
+func continues(r *record, spec *transfer.Spec) bool {
+	ended := r.state == transfer.Failed || r.state == transfer.Canceled
+	return ended && spec.Kind == transfer.Migrate && r.spec.Target == spec.Target
+}
+
+// sameMigration refuses a migration whose server another job moves with another spec: CodeConflict.
+func (r *record) sameMigration(spec *transfer.Spec) error {
+	if spec.Kind != transfer.Migrate {
+		return nil
+	}
+	theirs, err := r.spec.Fingerprint()
+	if err != nil {
+		return err
+	}
+	ours, err := spec.Fingerprint()
+	if err != nil || ours == theirs {
+		return err
+	}
+	return transfer.Errorf(transfer.CodeConflict,
+		"transferctl jobs watch "+r.id+" follows it; to change it, cancel it and run migrate again",
+		"job %s, which is %s, moves server %s to %s with other flags",
+		r.id, r.state, spec.Source.Redacted(), r.spec.Target.Redacted())
 }
 
 // anyJob as the job that reserveScript may replace means any job, ended or not.
@@ -145,4 +194,25 @@ func deadlineText(t *time.Time) string {
 		return ""
 	}
 	return fmt.Sprint(t.UnixMilli())
+}
+
+// LastOf returns the last job that EnqueueOnce would find for a spec. exists is false if there is
+// none.
+func (c *Client) LastOf(ctx context.Context, spec *transfer.Spec) (job transfer.Job, exists bool, err error) {
+	key, err := slotOf(spec)
+	if err != nil {
+		return job, false, err
+	}
+	id, err := c.rdb.HGet(ctx, keySpecs, key).Result()
+	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
+		return job, false, nil
+	}
+	if err != nil {
+		return job, false, failed("find a job of the same spec", err)
+	}
+	job, err = c.Job(ctx, id)
+	if transfer.CodeOf(err) == transfer.CodeNotFound {
+		return job, false, nil
+	}
+	return job, err == nil, err
 }

@@ -212,12 +212,20 @@ func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 			return transfer.Job{}, err
 		}
 	}
+	return c.retry(ctx, r, &r.spec, r.text["spec"])
+}
+
+// retry queues the job of a record again, with a spec that may differ from that of the record. text
+// is the spec as JSON.
+func (c *Client) retry(ctx context.Context, r *record, spec *transfer.Spec, text string) (transfer.Job, error) {
+	id := r.id
 	// First, so that maintenance finds the job even if this client ends in between.
 	if err := c.schedule(ctx, keyQueued, pickupTimeout, id); err != nil {
 		return transfer.Job{}, err
 	}
-	until := deadlineOf(&r.spec, r.at)
-	answer, r, err := c.move(ctx, retryMove, id, moveArgs{now: r.at, values: []string{"due", deadlineText(until)}})
+	until := deadlineOf(spec, r.at)
+	values := []string{"due", deadlineText(until), "spec", text}
+	answer, r, err := c.move(ctx, retryMove, id, moveArgs{now: r.at, values: values})
 	if err := moveError(answer, err, id, "only failed and canceled jobs can be retried"); err != nil {
 		return transfer.Job{}, err
 	}

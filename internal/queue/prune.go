@@ -72,7 +72,7 @@ func (c *Client) unreserve(ctx context.Context, gone []string, records map[strin
 	}
 	var pairs []string
 	for _, id := range gone {
-		key, err := records[id].spec.Fingerprint()
+		key, err := slotOf(&records[id].spec)
 		if err != nil {
 			return err
 		}

@@ -91,6 +91,7 @@ type Server struct {
 	drain    chan struct{}
 	mu       sync.Mutex
 	jobs     map[string]bool // that run here, or whose outcome is not written yet
+	waiters  sync.WaitGroup  // attempts without a slot
 	hardStop context.Context // ends the attempts that do not drain in time
 	kill     context.CancelCauseFunc
 
@@ -192,17 +193,18 @@ func (s *Server) engineConfig() asynq.Config {
 type asynqLog struct{ *zap.SugaredLogger }
 
 // awaitJobs waits until all running jobs have ended or been released, and cancels those that take
-// too long. Each running job has a slot.
+// too long. Each running job has a slot, except those of runWithoutSlot.
 func (s *Server) awaitJobs() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timing.drain)
 	defer cancel()
-	all := int64(s.cfg.Jobs)
-	if s.slots.Acquire(ctx, all) != nil {
+	defer context.AfterFunc(ctx, func() {
 		s.cfg.Log.Warn("jobs not released in time, canceling their runs")
 		s.kill(transfer.Errorf(transfer.CodeDrained, "", "the worker was stopped"))
-		_ = s.slots.Acquire(context.Background(), all) // it fails only with its context
-	}
+	})()
+	all := int64(s.cfg.Jobs)
+	_ = s.slots.Acquire(context.Background(), all) // it fails only with its context
 	s.slots.Release(all)
+	s.waiters.Wait() // none is added any more: that takes a slot
 }
 
 // handle acquires the job of a trigger and runs it. It ignores asynq's context, which ends when
@@ -221,16 +223,37 @@ func (s *Server) handle(_ context.Context, t *asynq.Task) error {
 	if !s.addJob(id) {
 		return nil // the lease lapsed during an outage of Redis, but the job still runs here
 	}
-	defer s.removeJob(id)
+	a, err := s.acquire(id)
+	switch {
+	case a == nil || err != nil:
+		s.removeJob(id)
+	case a.Spec.Action().MovesServer:
+		s.runWithoutSlot(a)
+	default:
+		defer s.removeJob(id)
+		s.runAttempt(a)
+	}
+	return err
+}
+
+func (s *Server) acquire(id string) (*Attempt, error) {
 	if err := s.client.checkReadable(s.hardStop, id); err != nil {
-		return err
+		return nil, err
 	}
-	a, err := s.client.acquire(s.hardStop, id, s.cfg.Name, s.timing, s.cfg.Life)
-	if a == nil || err != nil {
-		return err
-	}
-	s.runAttempt(a)
-	return nil
+	return s.client.acquire(s.hardStop, id, s.cfg.Name, s.timing, s.cfg.Life)
+}
+
+// runWithoutSlot starts an attempt that moves no bytes, and waits for jobs that do. With a slot it
+// could take the one that they need. awaitJobs waits for it.
+func (s *Server) runWithoutSlot(a *Attempt) {
+	s.waiters.Add(1)
+	panics.Go(func() {
+		defer s.waiters.Done()
+		defer s.removeJob(a.Job.ID)
+		s.runAttempt(a)
+	}, func(err error) {
+		s.cfg.Log.Error("attempt panicked", zap.String("job", a.Job.ID), zap.Error(err))
+	})
 }
 
 // addJob adds a job to those that run here; false: it runs already.

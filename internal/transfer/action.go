@@ -16,6 +16,9 @@ type Action struct {
 	// second read shows a bit that was flipped between a drive and this host, or an error of a disk
 	// whose host caches writes.
 	RereadsSource, RereadsTarget bool
+	// MovesServer says that the job moves a server. It moves no bytes itself: other jobs copy the
+	// drives.
+	MovesServer bool
 }
 
 // cloneInPlace is the row of a clone within one endpoint. No job has it as its kind.
@@ -27,6 +30,7 @@ var actions = map[Kind]Action{
 	Clone:        {Writes: true, RereadsSource: true, RereadsTarget: true},
 	cloneInPlace: {EndpointCopies: true},
 	Verify:       {},
+	Migrate:      {MovesServer: true},
 }
 
 // Action returns what the job does.
@@ -37,7 +41,7 @@ func (s *Spec) Action() Action {
 	return actions[s.Kind]
 }
 
-// Valid reports whether k is one of the four kinds.
+// Valid reports whether k is one of the kinds.
 func (k Kind) Valid() bool {
 	_, ok := roles[k]
 	return ok
@@ -82,12 +86,16 @@ var roles = map[Kind][2]role{
 		{isImage, "give the image's or the manifest's path", "verify compares with a file, and %s is a drive"},
 		anExistingDrive,
 	},
+	Migrate: {
+		{existingDrive, "write ENDPOINT:UUID; `transferctl servers list` shows them", "%s is not an existing server"},
+		{isNewDrive, "write ENDPOINT2:", "migrate makes a new server, and %s is not the name of an endpoint"},
+	},
 }
 
 func (s *Spec) validateEnds() error {
 	ends := roles[s.Kind]
 	if !s.Kind.Valid() {
-		return invalid("use upload, download, clone or verify", "%q is not a kind of job", s.Kind)
+		return invalid("use upload, download, clone, verify or migrate", "%q is not a kind of job", s.Kind)
 	}
 	for i, r := range []Ref{s.Source, s.Target} {
 		if !ends[i].fits(r) {

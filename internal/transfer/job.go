@@ -45,11 +45,12 @@ type Job struct {
 	State    State      `json:"state"`
 	Source   string     `json:"source"`
 	Target   string     `json:"target"`
-	Name     string     `json:"name,omitempty"` // of the new drive
+	Name     string     `json:"name,omitempty"` // of the new drive or server
 	Endpoint string     `json:"endpoint"`       // the target's, else the source's
 	Queue    string     `json:"queue"`
 	Verify   VerifyMode `json:"verify"`
 	Priority Priority   `json:"priority"`
+	Batch    string     `json:"batch,omitempty"` // ID of the job that this one is a part of
 	Progress
 	Attempts   int        `json:"attempts"`         // how many attempts have begun
 	Worker     string     `json:"worker,omitempty"` // that runs it, or ran it last
@@ -78,8 +79,10 @@ type Progress struct {
 	Tail     Tail      `json:"tail,omitzero"`    // of a target that existed before the job
 	InUse    *InUse    `json:"in_use,omitempty"` // the source drive was in use; nil: not as far as known
 	// Changed is where the source drive changed while it was compared with a copy of it; nil: nowhere.
-	Changed  *Changed `json:"changed_while_read,omitempty"`
-	Verified bool     `json:"verified"` // all stored bytes have been read back and compared
+	Changed *Changed `json:"changed_while_read,omitempty"`
+	// Migration is the server that moves; nil: the job moves none.
+	Migration *Migration `json:"migration,omitempty"`
+	Verified  bool       `json:"verified"` // all stored bytes have been read back and compared
 	// Warnings is what users should know although the job succeeded, one sentence each.
 	Warnings []string `json:"warnings,omitempty"`
 	// ReadVia is how a file or device on the worker's host was read back; empty for other targets.
@@ -105,6 +108,8 @@ const (
 	StepNotStarted   Step = "server_not_started" // the endpoint refuses to start one; it is tried again
 	StepCloning      Step = "cloning"            // the endpoint clones the source drive
 	StepDestroying   Step = "destroying_clone"   // that clone is destroyed
+	StepCopying      Step = "copying_drives"     // other jobs copy the drives of a server that moves
+	StepMaking       Step = "making_server"      // the new server is made, and compared with the old one
 )
 
 // Waiting describes a call that has failed and is retried, once the wait is longer than ten seconds
@@ -196,7 +201,7 @@ func NewJob(id string, spec *Spec, now time.Time) Job {
 	j := Job{
 		ID: id, Kind: spec.Kind, State: Queued, Name: spec.Name,
 		Source: spec.Source.Redacted(), Target: spec.Target.Redacted(),
-		Queue: spec.Queue, Priority: spec.Priority, Verify: spec.Verify,
+		Queue: spec.Queue, Priority: spec.Priority, Verify: spec.Verify, Batch: spec.Batch,
 		CreatedAt: now.UTC().Truncate(time.Millisecond),
 	}
 	j.Endpoint = spec.Target.Endpoint

@@ -9,11 +9,19 @@ const (
 	jobTagPrefix         = "transferd:"
 	overwritingTagPrefix = jobTagPrefix + "overwriting:"
 	snapshotTagPrefix    = jobTagPrefix + "snapshot:"
+	movedTagPrefix       = jobTagPrefix + "moved:"
 )
+
+// MovedTag is the tag of a drive that a migration copied from the drive with this UUID.
+func MovedTag(drive string) string { return movedTagPrefix + drive }
 
 // SnapshotTag is the tag of the clone that a job reads in place of its source drive, and then
 // destroys. id is the job's.
 func SnapshotTag(id string) string { return snapshotTagPrefix + id }
+
+// PartTag is the SnapshotTag of one of several clones of a job. part tells them apart, and holds no
+// blank.
+func PartTag(id, part string) string { return SnapshotTag(id) + "." + part }
 
 // IncompleteTag is the tag of a drive that a job made, until the drive is complete.
 const IncompleteTag = jobTagPrefix + "incomplete"
@@ -33,7 +41,8 @@ func IsOurTag(tag string) bool {
 // IsJobTag reports whether a tag is the JobTag of a job.
 func IsJobTag(tag string) bool {
 	return IsOurTag(tag) && tag != IncompleteTag &&
-		!strings.HasPrefix(tag, overwritingTagPrefix) && !strings.HasPrefix(tag, snapshotTagPrefix)
+		!strings.HasPrefix(tag, overwritingTagPrefix) && !strings.HasPrefix(tag, snapshotTagPrefix) &&
+		!strings.HasPrefix(tag, movedTagPrefix)
 }
 
 // TargetTags is what the tags of a job's target drive say.
@@ -58,7 +67,7 @@ func MakerOf(tags []string) (job string) {
 func ReaderOf(tags []string) (job string) {
 	for _, tag := range tags {
 		if id, ok := strings.CutPrefix(tag, snapshotTagPrefix); ok {
-			job = id
+			job, _, _ = strings.Cut(id, ".")
 		}
 	}
 	return job
@@ -68,6 +77,8 @@ func ReaderOf(tags []string) (job string) {
 // an older one that it may have begun to write; empty: none.
 func (p *Plan) Leftover(id string, target Ref) string {
 	switch {
+	case p.Migration != nil:
+		return p.Migration.leftover(target)
 	case !target.IsDrive() || p.Finished:
 		return ""
 	case target.Drive != "" && p.Drive != "" && p.ChunkSize > 0:
@@ -82,6 +93,18 @@ func (p *Plan) Leftover(id string, target Ref) string {
 	return ""
 }
 
+// leftover names the complete copies of drives that no server has yet.
+func (p *MigrationPlan) leftover(target Ref) string {
+	if !p.Copied() || p.Server != "" {
+		return ""
+	}
+	var copies []string
+	for i := range p.Drives {
+		copies = append(copies, target.Endpoint+":"+p.Drives[i].Copy)
+	}
+	return "the copies of the drives stay, complete: " + strings.Join(copies, ", ")
+}
+
 // NoteLeftover adds the leftover drive to the error of a job that has ended without success. remedy
 // says how to remove the drive.
 func (j *Job) NoteLeftover(spec *Spec, p *Plan, remedy string) {
@@ -92,7 +115,7 @@ func (j *Job) NoteLeftover(spec *Spec, p *Plan, remedy string) {
 	noted := *j.Error
 	noted.Message += "; " + left
 	j.Error = &noted
-	if j.DriveLeft = spec.Target.Drive == ""; !j.DriveLeft {
+	if j.DriveLeft = spec.Target.Drive == "" && p.Migration == nil; !j.DriveLeft {
 		return
 	}
 	if noted.Hint != "" {

@@ -71,10 +71,16 @@ func (s *Spec) validateMode() error {
 	}
 	switch s.Mode {
 	case "":
+		if s.Kind == Migrate {
+			return invalid("use --mode quiesce", "a migration clones all drives at one point in time")
+		}
 		return nil
 	case ModeLive, ModeClone, ModeQuiesce:
 	default:
 		return invalid("use live, clone or quiesce", "--mode: %q is not a mode", s.Mode)
+	}
+	if s.Kind == Migrate && s.Mode == ModeQuiesce {
+		return nil
 	}
 	if s.Kind != Download && s.Kind != Clone {
 		return invalid("leave --mode out", "only a job that copies a drive has a mode")

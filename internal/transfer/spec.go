@@ -14,12 +14,13 @@ import (
 // Kind is what a job does.
 type Kind string
 
-// The four kinds of job.
+// The kinds of job.
 const (
 	Upload   Kind = "upload"   // image → drive
 	Download Kind = "download" // drive → image
 	Clone    Kind = "clone"    // drive → new drive
 	Verify   Kind = "verify"   // image or manifest = drive; nothing is written
+	Migrate  Kind = "migrate"  // server → new server on another endpoint; the source's Drive is the server's UUID
 )
 
 // VerifyMode is how much of the target is read back and compared.
@@ -102,7 +103,7 @@ type Spec struct {
 	Source Ref  `json:"source"` // what is read
 	Target Ref  `json:"target"` // what is written, or compared with the source
 
-	Name        string   `json:"name,omitempty"`         // of a new drive
+	Name        string   `json:"name,omitempty"`         // of a new drive or server
 	Size        int64    `json:"size,omitempty"`         // of a new drive, bytes; 0: the image's
 	Tags        []string `json:"tags,omitempty"`         // of a new drive
 	Readers     []string `json:"readers,omitempty"`      // of a new drive: UUIDs of accounts that may read it
@@ -120,16 +121,20 @@ type Spec struct {
 	// ForceStop stops a server that does not shut down in time. It is like a power cut.
 	ForceStop bool `json:"force_stop,omitempty"`
 	// AllowNewAddress shuts a server down although it may have another address afterwards.
-	AllowNewAddress bool        `json:"allow_new_address,omitempty"`
-	Mode            Mode        `json:"mode,omitempty"` // of reading a drive; empty: by whether a server holds it
-	Verify          VerifyMode  `json:"verify"`
-	Compression     Compression `json:"compression"`
-	Concurrency     int         `json:"concurrency,omitempty"` // chunks in flight; 0: found by the worker
-	ChunkSize       int         `json:"chunk_size"`            // bytes
-	LimitRate       int64       `json:"limit_rate,omitempty"`  // bytes a second on the wire; 0: none
-	Queue           string      `json:"queue"`
-	Priority        Priority    `json:"priority"`
-	Deadline        Seconds     `json:"deadline,omitempty"` // from enqueueing until the job must have ended; 0: none
+	AllowNewAddress bool `json:"allow_new_address,omitempty"`
+	// VLANs maps the UUIDs of a server's VLANs to those at the target of a migration.
+	VLANs       map[string]string `json:"vlans,omitempty"`
+	Start       bool              `json:"start,omitempty"` // the new server of a migration is started
+	Batch       string            `json:"batch,omitempty"` // the job that this one is a part of; empty: none
+	Mode        Mode              `json:"mode,omitempty"`  // of reading a drive; empty: by whether a server holds it
+	Verify      VerifyMode        `json:"verify"`
+	Compression Compression       `json:"compression"`
+	Concurrency int               `json:"concurrency,omitempty"` // chunks in flight; 0: found by the worker
+	ChunkSize   int               `json:"chunk_size"`            // bytes
+	LimitRate   int64             `json:"limit_rate,omitempty"`  // bytes a second on the wire; 0: none
+	Queue       string            `json:"queue"`
+	Priority    Priority          `json:"priority"`
+	Deadline    Seconds           `json:"deadline,omitempty"` // from enqueueing until the job must have ended; 0: none
 }
 
 // Seconds is a duration that is whole seconds in JSON.
@@ -179,7 +184,7 @@ func (s *Spec) WantsImageDigest() bool { return s.ImageDigest || s.SHA256 != "" 
 func (s *Spec) Validate() error {
 	for _, check := range []func() error{
 		s.validateText, s.validateEnds, s.validateDrive, s.validateTransfer, s.validateOverwrite,
-		s.validateMode,
+		s.validateMode, s.validateMigration,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -210,8 +215,27 @@ func invalid(hint, format string, args ...any) error {
 	return Errorf(CodeInvalid, hint, format, args...)
 }
 
+// validateMigration checks what only a migration has, or does not have.
+func (s *Spec) validateMigration() error {
+	switch {
+	case s.Kind != Migrate && (len(s.VLANs) > 0 || s.Start):
+		return invalid("leave them out", "only a migration maps VLANs and starts a server")
+	case s.Kind != Migrate:
+		return nil
+	case s.Source.Endpoint == s.Target.Endpoint:
+		return invalid("write another endpoint: transferctl migrate "+s.Source.Endpoint+":SERVER ENDPOINT2:",
+			"a server moves to another endpoint, and both are %s", s.Target.Endpoint)
+	case s.Size != 0 || len(s.Tags) > 0 || len(s.Readers) > 0 || s.Format != "" || s.SHA256 != "":
+		return invalid("leave them out", "the new drives of a migration are like the old ones")
+	}
+	return nil
+}
+
 func (s *Spec) validateDrive() error {
 	makesDrive := s.Target.IsDrive() && s.Target.Drive == ""
+	if s.Kind == Migrate {
+		return nil // validateMigration
+	}
 	if !makesDrive && (s.Name != "" || s.Size != 0 || len(s.Tags) > 0 || len(s.Readers) > 0) {
 		return invalid("leave --name, --size, --tag and --readers out, or write ENDPOINT: as the target",
 			"only a new drive takes a name, size, tags or readers")

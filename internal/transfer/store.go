@@ -36,6 +36,18 @@ type Claimer interface {
 	Claim(ctx context.Context, c Claim) (last string, err error)
 }
 
+// Batcher is a Store of a job that has other jobs do parts of its work.
+type Batcher interface {
+	// NewID returns the ID of a new job. It makes no call.
+	NewID() string
+	// EnqueuePart records a job and makes its trigger. It is idempotent: the job may exist already.
+	EnqueuePart(ctx context.Context, id string, spec Spec) error
+	// Parts returns the jobs with these IDs, without those that do not exist.
+	Parts(ctx context.Context, ids []string) ([]Job, error)
+	// CancelPart cancels a job. It does nothing if the job has ended or does not exist.
+	CancelPart(ctx context.Context, id string) error
+}
+
 // Clock is a Store with its own clock. Attempts on different hosts, whose clocks may differ,
 // compare times by it.
 type Clock interface {
@@ -117,6 +129,9 @@ type Plan struct {
 	// Stopped is the servers that the job has to start again. An update replaces it as a whole.
 	Stopped []StoppedServer `json:"stopped,omitempty"`
 	Done    bool            `json:"done,omitempty"` // the target is complete; the rest is to undo what is owed
+	// Migration is the plan of a job that moves a server; nil: it has none yet. An update replaces it
+	// as a whole.
+	Migration *MigrationPlan `json:"migration,omitempty"`
 }
 
 // Snapshot is a clone of the source drive that a job reads in the drive's place, and then destroys.
@@ -132,8 +147,16 @@ type Snapshot struct {
 // Owes reports whether the job has to undo something before it ends.
 func (p *Plan) Owes() bool {
 	stopped := slices.ContainsFunc(p.Stopped, func(s StoppedServer) bool { return s.Left == "" })
-	return stopped || p.OwesSnapshot()
+	return stopped || p.OwesSnapshot() || p.Migration != nil && p.Migration.OwesCopies()
 }
 
 // OwesSnapshot reports whether the job has to destroy a clone.
-func (p *Plan) OwesSnapshot() bool { return !p.Snapshot.Requested.IsZero() && !p.Snapshot.Left }
+func (p *Plan) OwesSnapshot() bool {
+	if p.Migration != nil {
+		return slices.ContainsFunc(p.Migration.Drives, func(d MigratingDrive) bool { return d.Snapshot.Owed() })
+	}
+	return p.Snapshot.Owed()
+}
+
+// Owed reports whether the clone has to be destroyed.
+func (s *Snapshot) Owed() bool { return !s.Requested.IsZero() && !s.Left }

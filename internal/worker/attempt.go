@@ -26,6 +26,7 @@ type attempt struct {
 	state      *checkpointer
 	now        func() time.Time // by the store's clock
 	claimer    transfer.Claimer // nil: the store does not arbitrate between jobs
+	parts      transfer.Batcher // nil: the store has no other jobs
 	ends       *ends
 	source     caller
 	target     caller
@@ -51,7 +52,8 @@ func newAttempt(w *Worker, drain <-chan struct{}, job Job, store transfer.Store)
 	a := &attempt{
 		session: &Session{Job: job, Meter: state.counters, Limit: newLimit(job.Spec.LimitRate), Lease: state.lease},
 		action:  job.Spec.Action(), opener: w.cfg.Opener, buffers: &w.buffers, drain: drain, log: log,
-		state: state, now: clock(store), claimer: claimer(store), ends: new(ends),
+		state: state, now: clock(store), claimer: claimer(store), parts: batcher(store),
+		ends:     new(ends),
 		takeover: &takeover{lease: state.lease},
 		retrier:  &retrier{policy: w.cfg.Policy, count: state.counters, log: log, drain: drain},
 	}
@@ -119,6 +121,9 @@ func (a *attempt) run(ctx context.Context) error {
 
 // phases claims the drives and runs the phases of the attempt.
 func (a *attempt) phases(ctx context.Context) error {
+	if a.action.MovesServer {
+		return a.migrate(ctx)
+	}
 	if err := a.claimDrives(ctx); err != nil {
 		return a.discardAfter(ctx, err)
 	}

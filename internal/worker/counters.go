@@ -42,12 +42,12 @@ func (c *counters) snapshot() transfer.Progress {
 	return p
 }
 
-// restore sets the counts of earlier attempts. Their waits are over.
+// restore sets the counts of earlier attempts. Their waits and steps are over.
 func (c *counters) restore(p *transfer.Progress) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.p = *p
-	c.p.Waiting = nil
+	c.p.Waiting, c.p.Step = nil, ""
 	c.requested.Restore(time.Duration(p.Waited))
 }
 

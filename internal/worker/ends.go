@@ -53,6 +53,9 @@ func ability[T any](end any) T {
 // claimer returns the store as a Claimer; nil: it is none.
 func claimer(store transfer.Store) transfer.Claimer { return ability[transfer.Claimer](store) }
 
+// batcher returns the store as a Batcher; nil: it is none.
+func batcher(store transfer.Store) transfer.Batcher { return ability[transfer.Batcher](store) }
+
 // leaseOf returns the lease on the store's job; nil, which always holds, if no other process can
 // take the job over.
 func leaseOf(store transfer.Store) *lease.Lease {

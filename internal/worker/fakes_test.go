@@ -221,6 +221,7 @@ type fakeOpener struct {
 
 	snapshots fakeSnapshots
 	power     map[string]*fakeServer // the server that holds the source while it runs
+	migration fakeMigration
 
 	tags     transfer.TargetTags // of the drive
 	untagged bool                // drives have no tags
@@ -314,18 +315,19 @@ type fakeSnapshots struct {
 	ready     int       // number of SnapshotReady calls until a clone is complete
 	requested int       // clones, in all
 	exist     map[string]bool
-	users     []string // the servers that held the source
+	parts     map[string]string // Session.Part with which each clone was requested
+	users     []string          // the servers that held the source
 	// late is how long after a request whose response is lost the clone is made; 0: before that.
 	late time.Duration
 }
 
-func (e *fakeOpener) Snapshot(_ context.Context, _ *Session, find bool) (Snapshot, error) {
+func (e *fakeOpener) Snapshot(_ context.Context, session *Session, find bool) (Snapshot, error) {
 	err := e.opening("snapshot")
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := &e.snapshots
 	for drive := range s.exist {
-		if find {
+		if find && s.parts[drive] == session.Part {
 			return Snapshot{drive, true, s.users}, err
 		}
 	}
@@ -333,10 +335,11 @@ func (e *fakeOpener) Snapshot(_ context.Context, _ *Session, find bool) (Snapsho
 		return Snapshot{}, err
 	}
 	if s.exist == nil {
-		s.exist = make(map[string]bool)
+		s.exist, s.parts = make(map[string]bool), make(map[string]string)
 	}
 	s.requested++
 	drive := fmt.Sprintf("clone-%d", s.requested)
+	s.parts[drive] = session.Part
 	if err != nil && s.late > 0 {
 		time.AfterFunc(s.late, func() {
 			e.mu.Lock()
@@ -359,14 +362,18 @@ func (e *fakeOpener) SnapshotReady(_ context.Context, _ *Session, drive string) 
 	return e.opened["snapshot ready"] > e.snapshots.ready, err
 }
 
-func (e *fakeOpener) DestroySnapshots(context.Context, *Session, string, bool) (int, error) {
+func (e *fakeOpener) DestroySnapshots(_ context.Context, s *Session, _ string, _ bool) (n int, err error) {
 	if err := e.opening("destroy"); err != nil {
 		return 0, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := len(e.snapshots.exist)
-	clear(e.snapshots.exist)
+	for drive := range e.snapshots.exist {
+		if e.snapshots.parts[drive] == s.Part {
+			delete(e.snapshots.exist, drive)
+			n++
+		}
+	}
 	return n, nil
 }
 
@@ -460,6 +467,7 @@ type memoryStore struct {
 	lease  *lease.Lease
 	// canceled refuses saves, except those of a job that has ended.
 	canceled bool
+	parts    fakeParts
 }
 
 // provenFor is how long a save proves the lease.

@@ -31,29 +31,29 @@ const (
 // servers down that hold the drive before. startServers must follow, also after an error.
 func (a *attempt) quiesced(ctx context.Context, copy func(context.Context) error) error {
 	if a.spec().Mode == transfer.ModeQuiesce {
-		if err := a.shutDownServers(ctx); err != nil {
+		var holders []string
+		err := control(ctx, a.snapshots, func(ctx context.Context) (err error) {
+			holders, err = a.opener.HeldBy(ctx, a.session, a.spec().Source)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("look which servers hold the drive: %w", err)
+		}
+		if started := a.startedByOthers(holders); len(started) > 0 {
+			return a.inUse(a.spec().Source, started, errStarted)
+		}
+		if err := a.shutDownServers(ctx, holders); err != nil {
 			return err
 		}
 	}
 	return copy(ctx)
 }
 
-// shutDownServers shuts the servers down that hold the source drive. None is asked before all may
-// be, and before the plan that says so is saved.
-func (a *attempt) shutDownServers(ctx context.Context) error {
+// shutDownServers shuts servers down. None is asked before all may be, and before the plan that says
+// so is saved.
+func (a *attempt) shutDownServers(ctx context.Context, holders []string) error {
 	a.setStep(transfer.StepShuttingDown)
 	defer a.setStep("")
-	var holders []string
-	err := control(ctx, a.snapshots, func(ctx context.Context) (err error) {
-		holders, err = a.opener.HeldBy(ctx, a.session, a.spec().Source)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("look which servers hold the drive: %w", err)
-	}
-	if started := a.startedByOthers(holders); len(started) > 0 {
-		return a.inUse(a.spec().Source, started, errStarted)
-	}
 	stopped := a.stopped()
 	for _, uuid := range holders {
 		state, err := a.serverState(ctx, uuid)

@@ -15,6 +15,41 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
+// sourceClone is a clone that a job has the endpoint make of a drive, and destroys.
+type sourceClone struct {
+	session *Session // about the drive
+	// of returns where a plan has the clone.
+	of func(p *transfer.Plan) *transfer.Snapshot
+}
+
+// ownClone is the clone that the job reads in place of its source drive.
+func (a *attempt) ownClone() *sourceClone {
+	return &sourceClone{a.session, func(p *transfer.Plan) *transfer.Snapshot { return &p.Snapshot }}
+}
+
+// clones are all clones that the job may have requested.
+func (a *attempt) clones() []*sourceClone {
+	if a.action.MovesServer {
+		return a.clonesOfServer()
+	}
+	return []*sourceClone{a.ownClone()}
+}
+
+// snapshot is what the plan says of a clone.
+func (a *attempt) snapshot(c *sourceClone) transfer.Snapshot {
+	plan := a.state.Plan()
+	return *c.of(&plan)
+}
+
+func (a *attempt) updateSnapshot(c *sourceClone, change func(s *transfer.Snapshot)) {
+	a.state.updatePlan(func(p *transfer.Plan) {
+		if p.Migration != nil {
+			p.Migration = p.Migration.Clone()
+		}
+		change(c.of(p))
+	})
+}
+
 // readsSnapshot reports whether the job reads a clone in place of its source drive. A job that makes
 // its endpoint clone the drive anyway needs no other clone.
 func (a *attempt) readsSnapshot() bool {
@@ -28,13 +63,15 @@ func (a *attempt) readsSnapshot() bool {
 // one.
 func (a *attempt) openSnapshot(ctx context.Context) error {
 	defer a.setStep("")
-	switch snapshot := a.state.Plan().Snapshot; {
+	clone := a.ownClone()
+	switch snapshot := a.snapshot(clone); {
 	case snapshot.Drive == "":
-		if err := a.quiesced(ctx, a.takeSnapshot); err != nil {
+		take := func(ctx context.Context) error { return a.takeSnapshot(ctx, clone) }
+		if err := a.quiesced(ctx, take); err != nil {
 			return err
 		}
 	case snapshot.Left: // by an attempt before a retry
-		a.noteRequest()
+		a.noteRequest(clone)
 		if err := a.state.saveUntilDone(ctx); err != nil {
 			return err
 		}
@@ -43,7 +80,7 @@ func (a *attempt) openSnapshot(ctx context.Context) error {
 		return err
 	}
 	a.setStep(transfer.StepCloning)
-	drive := a.state.Plan().Snapshot.Drive
+	drive := a.snapshot(clone).Drive
 	err := a.pollCopy(ctx, a.snapshots, drive, a.opener.SnapshotReady)
 	if err == nil {
 		a.session.Snapshot = drive
@@ -58,50 +95,57 @@ func (a *attempt) openSnapshot(ctx context.Context) error {
 	return err
 }
 
-// takeSnapshot has the endpoint clone the source drive. The plan is saved before the request, so
+// takeSnapshot has the endpoint clone a drive. The plan is saved before the request, so
 // that whatever happens the clone is destroyed, and again with the clone's UUID.
-func (a *attempt) takeSnapshot(ctx context.Context) error {
+func (a *attempt) takeSnapshot(ctx context.Context, clone *sourceClone) error {
 	a.setStep(transfer.StepCloning)
-	plan := a.state.Plan()
-	find, mayExist := plan.OwesSnapshot(), plan.OwesSnapshot()
-	a.noteRequest()
+	earlier := a.snapshot(clone)
+	find, mayExist := earlier.Owed(), earlier.Owed()
+	a.noteRequest(clone)
 	if err := a.state.saveUntilDone(ctx); err != nil {
 		return err
 	}
 	var made Snapshot
 	err := control(ctx, a.snapshots, func(ctx context.Context) (err error) {
-		made, err = a.opener.Snapshot(ctx, a.session, find)
+		made, err = a.opener.Snapshot(ctx, clone.session, find)
 		if transfer.MayBeCarriedOut(err) {
 			find, mayExist = true, true
-			a.noteRequest()
+			a.noteRequest(clone)
 		}
 		if transfer.CodeOf(err) == transfer.CodeConflict {
-			return cmp.Or(a.sourceHeld(ctx, err), err)
+			return cmp.Or(a.refuseHeld(ctx, clone.session.Spec.Source, err), err)
 		}
 		return err
 	})
 	if err != nil {
 		if !mayExist {
-			a.state.updatePlan(func(p *transfer.Plan) { p.Snapshot = transfer.Snapshot{} })
+			a.updateSnapshot(clone, func(s *transfer.Snapshot) { *s = transfer.Snapshot{} })
 		}
 		return fmt.Errorf("clone the source drive: %w", err)
 	}
 	a.retrier.reached = true
 	a.noteInUse(transfer.ModeClone, made.Servers)
-	a.state.updatePlan(func(p *transfer.Plan) {
-		p.Snapshot.Drive, p.Snapshot.Tagged = made.Drive, made.Tagged
-	})
+	a.updateSnapshot(clone, func(s *transfer.Snapshot) { s.Drive, s.Tagged = made.Drive, made.Tagged })
 	return a.state.saveUntilDone(ctx)
 }
 
 // noteRequest records that a clone is, or may just have been, requested.
-func (a *attempt) noteRequest() {
-	a.state.updatePlan(func(p *transfer.Plan) { p.Snapshot.Requested, p.Snapshot.Left = a.now(), false })
+func (a *attempt) noteRequest(c *sourceClone) {
+	a.updateSnapshot(c, func(s *transfer.Snapshot) { s.Requested, s.Left = a.now(), false })
 }
 
-// requested returns when the clone was requested, by this host's clock; zero: it was not.
-func (a *attempt) requested() time.Time {
-	at := a.state.Plan().Snapshot.Requested
+// requested returns when a clone was last requested, by this host's clock; zero: none was.
+func (a *attempt) requested() (last time.Time) {
+	for _, c := range a.clones() {
+		if at := a.localTime(a.snapshot(c).Requested); at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
+// localTime converts a time of the store's clock to this host's; zero stays zero.
+func (a *attempt) localTime(at time.Time) time.Time {
 	if at.IsZero() {
 		return at
 	}
@@ -160,7 +204,10 @@ func (a *attempt) undo(ctx context.Context, limit time.Duration, outcome error) 
 		if err := a.undoQuiesce(ctx); err != nil || code == transfer.CodeDrained {
 			return err
 		}
-		return a.destroySnapshot(ctx, outcome)
+		if err := a.undoCopies(ctx, outcome); err != nil {
+			return err
+		}
+		return a.destroyClones(ctx, outcome)
 	})
 	if handedOn := handedOn(ctx, err); handedOn != nil {
 		return handedOn
@@ -222,10 +269,11 @@ func mayPass(err error) bool {
 
 // noteLeft adds what stays to the error of a job.
 func (a *attempt) noteLeft(outcome error) error {
-	p := a.state.Plan()
 	left := a.leftServers()
-	if p.Snapshot.Left {
-		left = append(left, a.leftText())
+	for _, c := range a.clones() {
+		if a.snapshot(c).Left {
+			left = append(left, a.leftText(c))
+		}
 	}
 	if outcome == nil || len(left) == 0 {
 		return outcome
@@ -240,45 +288,57 @@ func (a *attempt) noteLeft(outcome error) error {
 	return noted
 }
 
-// leftText names the clone that stays.
-func (a *attempt) leftText() string {
-	s, endpoint := a.state.Plan().Snapshot, a.spec().Source.Endpoint
+// leftText names a clone that stays.
+func (a *attempt) leftText(c *sourceClone) string {
+	s, endpoint := a.snapshot(c), a.spec().Source.Endpoint
 	if s.Drive == "" {
-		return fmt.Sprintf("%s may have made a clone, which then has the tag %s",
-			endpoint, transfer.SnapshotTag(a.session.ID))
+		return fmt.Sprintf("%s may have made a clone, which then has the tag %s", endpoint, c.session.SnapshotTag())
 	}
 	return fmt.Sprintf("the clone %s:%s stays: transferctl drives destroy removes it", endpoint, s.Drive)
 }
 
-// destroySnapshot destroys the clone of the source drive, and tries until ctx ends. What was read
-// of it is void then, unless the job has succeeded: another clone is another image.
-func (a *attempt) destroySnapshot(ctx context.Context, outcome error) error {
-	if plan := a.state.Plan(); !plan.OwesSnapshot() {
+// destroyClones destroys all clones, and tries until ctx ends.
+func (a *attempt) destroyClones(ctx context.Context, outcome error) error {
+	for _, c := range a.clones() {
+		if err := a.destroyClone(ctx, c, outcome); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// destroyClone destroys a clone, and tries until ctx ends. What was read of it is void then, unless
+// the job has succeeded: another clone is another image.
+func (a *attempt) destroyClone(ctx context.Context, c *sourceClone, outcome error) error {
+	if s := a.snapshot(c); !s.Owed() {
 		return nil
 	}
 	a.setStep(transfer.StepDestroying)
 	defer a.setStep("")
-	err := a.tryDestroySnapshot(ctx)
+	err := a.tryDestroy(ctx, "clone of the source drive", func(ctx context.Context) error {
+		return a.destroySnapshots(ctx, c)
+	})
 	if handedOn(ctx, err) != nil {
 		return err
 	}
 	if err != nil {
-		a.log.Error("clone of the source drive stays", zap.String("left", a.leftText()), zap.Error(err))
-		warning := fmt.Sprintf("%s (%v)", a.leftText(), err)
-		a.state.update(func(p *transfer.Progress) { p.Warnings = append(p.Warnings, warning) })
-		a.state.updatePlan(func(p *transfer.Plan) { p.Snapshot.Left = true })
+		a.log.Error("clone of the source drive stays", zap.String("left", a.leftText(c)), zap.Error(err))
+		a.warn("%s (%v)", a.leftText(c), err)
+		a.updateSnapshot(c, func(s *transfer.Snapshot) { s.Left = true })
 		return a.saveEnd(ctx)
 	}
-	a.state.updatePlan(func(p *transfer.Plan) {
-		p.Snapshot = transfer.Snapshot{}
-		if outcome != nil {
-			p.Source, p.Blank = "", false
-		}
-	})
+	a.updateSnapshot(c, func(s *transfer.Snapshot) { *s = transfer.Snapshot{} })
 	if outcome != nil {
+		a.state.updatePlan(func(p *transfer.Plan) { p.Source, p.Blank = "", false })
 		a.state.ledger.clear()
 	}
 	return a.saveEnd(ctx)
+}
+
+// warn adds a warning to the job's result.
+func (a *attempt) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	a.state.update(func(p *transfer.Progress) { p.Warnings = append(p.Warnings, text) })
 }
 
 // saveEnd saves, also after ctx has ended.
@@ -288,13 +348,14 @@ func (a *attempt) saveEnd(ctx context.Context) error {
 	return a.state.saveUntilDone(ctx)
 }
 
-func (a *attempt) tryDestroySnapshot(ctx context.Context) error {
+// tryDestroy destroys something that users know as what, and tries until ctx ends.
+func (a *attempt) tryDestroy(ctx context.Context, what string, destroy func(context.Context) error) error {
 	for pause := undoPause; ; pause = min(2*pause, undoPauseMax) {
-		err := a.destroySnapshots(ctx)
+		err := destroy(ctx)
 		if err == nil || ctx.Err() != nil || !mayPass(err) {
 			return err
 		}
-		a.log.Warn("clone of the source drive not destroyed, trying again", zap.Error(err))
+		a.log.Warn(what+" not destroyed, trying again", zap.Error(err))
 		if err := flow.Wait(ctx, a.drain, pause); err != nil {
 			return err
 		}
@@ -303,18 +364,18 @@ func (a *attempt) tryDestroySnapshot(ctx context.Context) error {
 
 // destroySnapshots makes the call. If a request may have been carried out, and no clone exists, it
 // waits until the request can have no effect any more.
-func (a *attempt) destroySnapshots(ctx context.Context) error {
+func (a *attempt) destroySnapshots(ctx context.Context, c *sourceClone) error {
 	for {
-		n, s := 0, a.state.Plan().Snapshot
+		n, s := 0, a.snapshot(c)
 		err := control(ctx, a.snapshots, func(ctx context.Context) (err error) {
 			// Within the call, so that each try has its own proof.
 			if err := a.state.saveUntilDone(ctx); err != nil {
 				return err
 			}
-			n, err = a.opener.DestroySnapshots(ctx, a.session, s.Drive, s.Tagged)
+			n, err = a.opener.DestroySnapshots(ctx, c.session, s.Drive, s.Tagged)
 			return err
 		})
-		left := settleTime - time.Since(a.requested())
+		left := settleTime - time.Since(a.localTime(s.Requested))
 		if err != nil || n > 0 || s.Drive != "" || left <= 0 {
 			return err
 		}

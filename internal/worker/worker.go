@@ -49,9 +49,20 @@ type Session struct {
 	Retry func(ctx context.Context, op func(ctx context.Context) error) error
 	// Snapshot is the UUID of the clone to read in place of the source drive; empty: none.
 	Snapshot string
+	// Part tells a drive of a migration from its others, in the tags of clones; empty: the job is no
+	// migration.
+	Part string
 	// InOrder says that the source can no longer be read by offset (transfer.ErrInOrder). It is set
 	// before the source is opened again.
 	InOrder bool
+}
+
+// SnapshotTag is the tag of the clones that are requested with this session.
+func (s *Session) SnapshotTag() string {
+	if s.Part == "" {
+		return transfer.SnapshotTag(s.ID)
+	}
+	return transfer.PartTag(s.ID, s.Part)
 }
 
 // SinkRequest describes the sink that a job writes or, if its action does not write, compares.
@@ -93,6 +104,7 @@ type Opener interface {
 	Ready(ctx context.Context, s *Session, drive string) (bool, error)
 	Snapshotter
 	ServerControl
+	Migrator
 	// Sink opens the target. If the target cannot hold the source, the error has CodeInvalid, or
 	// CodeMismatch for a target that is only compared.
 	Sink(ctx context.Context, s *Session, r SinkRequest) (transfer.Sink, error)
@@ -132,6 +144,25 @@ type ServerControl interface {
 	// Start starts a server. CodeConflict: one of its drives is busy. CodeNoSpace: the account may
 	// not, for now.
 	Start(ctx context.Context, s *Session, server string) error
+}
+
+// Migrator reads and makes the servers of migrations. Its methods do not retry.
+type Migrator interface {
+	// PlanMigration reads source and target, and says what the migration would do, and what prevents
+	// it. It changes nothing. The plan has the drives to clone.
+	PlanMigration(ctx context.Context, s *Session) (*transfer.Migration, *transfer.MigrationPlan, error)
+	// MigratedServer returns the UUID of the target's server that has a copy of one of the drives;
+	// empty: there is none.
+	MigratedServer(ctx context.Context, s *Session, p *transfer.MigrationPlan) (string, error)
+	// MakeServer makes the new server, stopped, with the copies of the drives. It is not idempotent.
+	MakeServer(ctx context.Context, s *Session, p *transfer.MigrationPlan) (string, error)
+	// CompareServers compares the new server with the old one.
+	CompareServers(ctx context.Context, s *Session, p *transfer.MigrationPlan) (*transfer.Comparison, error)
+	// StartMigrated starts the new server. It is idempotent.
+	StartMigrated(ctx context.Context, s *Session, server string) error
+	// DestroyCopies destroys the drives at the target that these jobs made, and no server has. It is
+	// idempotent.
+	DestroyCopies(ctx context.Context, s *Session, jobs []string) error
 }
 
 // ServerState describes a server.

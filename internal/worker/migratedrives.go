@@ -1,0 +1,208 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/transferd/transferd/internal/flow"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// partPoll is how often the jobs are looked at that copy the drives of a server.
+const partPoll = time.Second
+
+// copyClones has a job for each clone copy it, and waits until all have succeeded. It fails as soon as
+// one has not. The IDs of the jobs are in the plan before the jobs exist, so that however often this
+// is interrupted, a clone has one job.
+func (a *attempt) copyClones(ctx context.Context) error {
+	if a.migration().Copied() {
+		return nil
+	}
+	a.setStep(transfer.StepCopying)
+	defer a.setStep("")
+	a.updateMigration(func(p *transfer.MigrationPlan) {
+		for i := range p.Drives {
+			if p.Drives[i].Job == "" {
+				p.Drives[i].Job = a.parts.NewID()
+			}
+		}
+	})
+	if err := a.state.saveUntilDone(ctx); err != nil {
+		return err
+	}
+	for {
+		done, err := a.checkParts(ctx)
+		if done || err != nil {
+			return err
+		}
+		if err := flow.Wait(ctx, a.drain, partPoll); err != nil {
+			return err
+		}
+	}
+}
+
+// checkParts looks at the jobs that copy drives, and enqueues those that do not exist. done says that
+// all have succeeded.
+func (a *attempt) checkParts(ctx context.Context) (done bool, err error) {
+	jobs, err := a.partJobs(ctx)
+	if err != nil {
+		return false, err
+	}
+	a.reportParts(jobs)
+	plan, missing := a.migration(), 0
+	for i := range plan.Drives {
+		d := &plan.Drives[i]
+		job, exists := jobs[d.Job]
+		if !exists {
+			missing++
+			err = a.storeCall(ctx, a.source, func(ctx context.Context) error {
+				return a.parts.EnqueuePart(ctx, d.Job, a.partSpec(d))
+			})
+		} else if job.State.Terminal() && job.State != transfer.Succeeded {
+			err = partError(d, &job)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	allSucceeded := missing == 0 && !slices.ContainsFunc(plan.Drives, func(d transfer.MigratingDrive) bool {
+		return jobs[d.Job].State != transfer.Succeeded
+	})
+	if !allSucceeded {
+		return false, nil
+	}
+	a.updateMigration(func(p *transfer.MigrationPlan) {
+		for i := range p.Drives {
+			p.Drives[i].Copy = jobs[p.Drives[i].Job].Drive
+		}
+	})
+	return true, a.state.saveUntilDone(ctx)
+}
+
+// partJobs reads the jobs that copy drives, by their IDs.
+func (a *attempt) partJobs(ctx context.Context) (map[string]transfer.Job, error) {
+	var list []transfer.Job
+	err := a.storeCall(ctx, a.source, func(ctx context.Context) (err error) {
+		list, err = a.parts.Parts(ctx, a.migration().Jobs())
+		return err
+	})
+	jobs := make(map[string]transfer.Job, len(list))
+	for _, job := range list {
+		jobs[job.ID] = job
+	}
+	return jobs, err
+}
+
+// partSpec is the job that copies the clone of a drive: what it does besides is as the user asked for
+// the migration.
+func (a *attempt) partSpec(d *transfer.MigratingDrive) transfer.Spec {
+	s := *a.spec()
+	s.Kind, s.Batch = transfer.Clone, a.session.ID
+	s.Source.Drive, s.Name, s.Tags, s.Readers = d.Snapshot.Drive, d.Name, d.Tags, d.Readers
+	s.Mode, s.QuiesceTimeout, s.ForceStop, s.AllowNewAddress = "", 0, false, false
+	s.VLANs, s.Start, s.Deadline = nil, false, 0
+	return s
+}
+
+// partError is the error of a migration whose copy of a drive has not succeeded.
+func partError(d *transfer.MigratingDrive, job *transfer.Job) error {
+	e := &transfer.Error{
+		Code: transfer.CodeFailed, Err: fmt.Errorf("copy drive %s: job %s is %s", d.Drive, job.ID, job.State),
+		Hint: "run the migration again",
+	}
+	if job.Error != nil {
+		e.Code, e.Hint, e.Offset = job.Error.Code, job.Error.Hint, job.Error.Offset
+		e.Err = fmt.Errorf("copy drive %s: job %s: %s", d.Drive, job.ID, job.Error.Message)
+	}
+	return e
+}
+
+// reportParts adds up what the jobs have done.
+func (a *attempt) reportParts(jobs map[string]transfer.Job) {
+	a.report(func(m *transfer.Migration) {
+		for i, d := range a.migration().Drives {
+			if job, ok := jobs[d.Job]; ok && i < len(m.Drives) {
+				m.Drives[i].Job, m.Drives[i].State, m.Drives[i].Target = job.ID, job.State, job.Drive
+			}
+		}
+	})
+	a.state.update(func(p *transfer.Progress) {
+		p.Chunks, p.Bytes, p.Retries, p.Encoding = transfer.Chunks{}, transfer.Bytes{}, transfer.Retries{}, transfer.Encoding{}
+		p.Verified = len(jobs) > 0
+		for _, job := range jobs {
+			p.AddPart(&job.Progress)
+		}
+	})
+}
+
+// undoCopies ends the jobs that copy drives, and destroys the copies, unless all are complete. The
+// plan is void then: the next attempt clones all drives again, and copies the clones.
+func (a *attempt) undoCopies(ctx context.Context, outcome error) error {
+	plan := a.migration()
+	if plan == nil || outcome == nil || plan.Copied() {
+		return nil
+	}
+	if err := a.endParts(ctx); err != nil {
+		return err
+	}
+	var err error
+	if ids := plan.Jobs(); len(ids) > 0 {
+		err = a.tryDestroy(ctx, "copy of a drive", func(ctx context.Context) error {
+			return control(ctx, a.target, func(ctx context.Context) error {
+				if err := a.state.saveUntilDone(ctx); err != nil {
+					return err
+				}
+				return a.opener.DestroyCopies(ctx, a.session, ids)
+			})
+		})
+	}
+	if handedOn(ctx, err) != nil {
+		return err
+	}
+	if err != nil {
+		a.log.Error("copies of drives stay", zap.Error(err))
+		a.warn("copies of drives stay at %s (%v): transferctl drives cleanup %s: removes them",
+			a.spec().Target.Endpoint, err, a.spec().Target.Endpoint)
+	}
+	a.updateMigration(func(p *transfer.MigrationPlan) {
+		p.Config = ""
+		for i := range p.Drives {
+			p.Drives[i].Job = ""
+		}
+	})
+	return a.saveEnd(ctx)
+}
+
+// endParts cancels the jobs that copy drives, and waits until they have ended.
+func (a *attempt) endParts(ctx context.Context) error {
+	for {
+		jobs, err := a.partJobs(ctx)
+		if err != nil {
+			return err
+		}
+		running := false
+		for id, job := range jobs {
+			if job.State.Terminal() {
+				continue
+			}
+			running = true
+			if job.Stopping {
+				continue
+			}
+			err := a.storeCall(ctx, a.source, func(ctx context.Context) error { return a.parts.CancelPart(ctx, id) })
+			if err != nil {
+				return err
+			}
+		}
+		if !running {
+			return nil
+		}
+		if err := flow.Wait(ctx, a.drain, partPoll); err != nil {
+			return err
+		}
+	}
+}
