@@ -64,7 +64,7 @@ and a server on zrh, and $job is the ID of a job.`,
 		"`format` of results: text, json or jsonl")
 	completeValues(root, "output", string(outputText), string(outputJSON), string(outputJSONL))
 	cli.AddVersionFlag(root.Name(), root)
-	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.cloneCommand(), a.verifyCommand(),
+	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.cloneCommand(), a.verifyCommand(), a.migrateCommand(),
 		a.jobsCommand(), a.drivesCommand(), a.serversCommand(), a.accountCommand(), a.endpointsCommand(),
 		a.apiCommand(), a.doctorCommand(), a.versionCommand())
 	return root

@@ -96,9 +96,17 @@ func writeJobs(w io.Writer, jobs []transfer.Job) {
 // has made it.
 func targetOf(j *transfer.Job) string {
 	if j.Target == j.Endpoint+":" {
-		return j.Target + j.Drive
+		return j.Target + madeBy(j)
 	}
 	return j.Target
+}
+
+// madeBy is the UUID of the drive or the server that a job has made; empty: it is not known.
+func madeBy(j *transfer.Job) string {
+	if j.Migration != nil {
+		return j.Migration.Server
+	}
+	return j.Drive
 }
 
 // stateText is the state of a job for people: a canceled job that has not ended is stopping, and a
@@ -178,7 +186,11 @@ func writeJob(w io.Writer, j *transfer.Job) {
 	}
 	row("source", cli.OneLine(j.Source))
 	row("target", cli.OneLine(j.Target))
-	row("drive", j.Drive)
+	if j.Kind == transfer.Migrate {
+		migrationRows(j, row)
+	} else {
+		row("drive", j.Drive)
+	}
 	row("size", sizeText(j.Size))
 	row("chunks", fmt.Sprintf("%d of %d done, %d zero, %d written, %d read back",
 		j.Chunks.Done, j.Chunks.Total, j.Chunks.Zero, j.Chunks.Sent, j.Chunks.Verified))

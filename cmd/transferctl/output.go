@@ -108,7 +108,8 @@ func (a *app) finish(j *transfer.Job) error {
 	return nil
 }
 
-// result is what a job prints on stdout: the UUID of the drive, the path of the file, or "equal".
+// result is what a job prints on stdout: the UUID of the drive or the server, the path of the file, or
+// "equal".
 func result(j *transfer.Job) string {
 	switch j.Kind {
 	case transfer.Download:
@@ -116,12 +117,15 @@ func result(j *transfer.Job) string {
 	case transfer.Verify:
 		return "equal"
 	}
-	return j.Drive
+	return madeBy(j)
 }
 
 // summary describes a job that succeeded, in two lines, or three if the target is a local file:
 // what it moved and how fast, how it was verified, and what was read back.
 func summary(j *transfer.Job) string {
+	if j.Kind == transfer.Migrate {
+		return migrationSummary(j)
+	}
 	s := fmt.Sprintf("%s: %s image %s", j.Kind, sizeText(j.Size), work(j))
 	if n := j.Retries.Sum(); n > 0 {
 		s += ", " + transfer.Count(n, "retry")

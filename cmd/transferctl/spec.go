@@ -15,7 +15,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// jobFlags has the flags that upload, download, clone and verify share.
+// jobFlags has the flags that all commands share which move bytes.
 type jobFlags struct {
 	wait, local bool
 	force       bool
@@ -37,8 +37,10 @@ func newJobFlags(cmd *cobra.Command, kind transfer.Kind) *jobFlags {
 		"stop waiting after this `duration`, such as 90s, 6h or 7d; the job continues")
 	durationFlag(flags, (*time.Duration)(&s.Deadline), "deadline",
 		"fail the job if it has not ended this `duration` after it was enqueued, such as 6h")
-	flags.BoolVar(&f.force, "force", false,
-		"make a new job even if the same job is in the queue; with --local, start over")
+	if kind != transfer.Migrate { // a server has one migration at a time
+		flags.BoolVar(&f.force, "force", false,
+			"make a new job even if the same job is in the queue; with --local, start over")
+	}
 	flags.StringVar((*string)(&s.Verify), "verify", string(s.Verify), "`level` of verification: written, full or none")
 	flags.StringVar(&f.compression, "compression", "auto", "`level` of gzip: auto, none, or 1 to 9")
 	flags.StringVar(&f.concurrency, "concurrency", "auto",
@@ -76,12 +78,17 @@ func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 func (f *jobFlags) modeFlag(flags *pflag.FlagSet) {
 	flags.StringVar((*string)(&f.spec.Mode), "mode", "",
 		"`mode` of reading the drive: live, clone or quiesce (default: clone if a running server holds it)")
+	f.quiesceFlags(flags, "with --mode quiesce, ")
+}
+
+// quiesceFlags adds the flags of commands that may shut servers down. when says when they do.
+func (f *jobFlags) quiesceFlags(flags *pflag.FlagSet, when string) {
 	durationFlag(flags, (*time.Duration)(&f.spec.QuiesceTimeout), "quiesce-timeout",
-		"with --mode quiesce, how long a server may take to shut down, a `duration` (default 5m)")
+		when+"how long a server may take to shut down, a `duration` (default 5m)")
 	flags.BoolVar(&f.spec.ForceStop, "force-stop", false,
-		"with --mode quiesce, stop a server that does not shut down in time, which is like a power cut")
+		when+"stop a server that does not shut down in time, which is like a power cut")
 	flags.BoolVar(&f.spec.AllowNewAddress, "allow-new-address", false,
-		"with --mode quiesce, shut down a server whose address may be another one when it is started again")
+		when+"shut down a server whose address may be another one when it is started again")
 }
 
 // keepTailFlag adds the flag of commands that may write to a target that is larger than the image.

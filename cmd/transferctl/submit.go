@@ -37,12 +37,22 @@ func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error
 		return err
 	}
 	defer c.Close()
+	return a.submitTo(ctx, c, f, spec, nil)
+}
+
+// submitTo is submit with a connection to the queue. plan is that of a migration.
+func (a *app) submitTo(
+	ctx context.Context, c *queue.Client, f *jobFlags, spec transfer.Spec, plan *transfer.Migration,
+) error {
 	if err := a.checkBeforeQueueing(ctx, c, &spec); err != nil {
 		return err
 	}
 	job, err := a.enqueue(ctx, c, f, spec)
 	if err != nil {
 		return err
+	}
+	if job.Migration == nil {
+		job.Migration = plan
 	}
 	if err := a.warnUnserved(ctx, c, &job); err != nil {
 		return err
@@ -71,7 +81,10 @@ func (a *app) enqueue(ctx context.Context, c *queue.Client, f *jobFlags, spec tr
 		return c.Enqueue(ctx, spec)
 	}
 	job, exists, err := c.EnqueueOnce(ctx, spec)
-	if exists {
+	switch {
+	case exists && spec.Kind == transfer.Migrate:
+		fmt.Fprintf(a.stderr, "job %s, which is %s, moves this server and goes on\n", job.ID, job.State)
+	case exists:
 		fmt.Fprintf(a.stderr, "job %s, which is %s, does the same; --force makes another one\n", job.ID, job.State)
 	}
 	return job, err
