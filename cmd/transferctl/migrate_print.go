@@ -21,7 +21,7 @@ const maxMeasured = 20
 func estimate(
 	ctx context.Context, c *queue.Client, spec *transfer.Spec, m *transfer.Migration,
 ) (e transfer.Estimate, err error) {
-	jobs, err := c.Jobs(ctx, queue.Filter{States: []transfer.State{transfer.Succeeded}})
+	jobs, err := c.Jobs(ctx, queue.Filter{})
 	if err != nil {
 		return e, err
 	}
@@ -37,7 +37,8 @@ func estimate(
 			downs++
 			cloned, cloning, shutdown = cloned+j.Migration.Size(), cloning+d.Clone, shutdown+d.Shutdown
 		}
-		if j.Kind == transfer.Clone && j.Endpoint == spec.Target.Endpoint && j.Seconds > 0 && e.Jobs < maxMeasured {
+		copies := j.Kind == transfer.Clone && j.State == transfer.Succeeded && j.Endpoint == spec.Target.Endpoint
+		if copies && j.Seconds > 0 && e.Jobs < maxMeasured {
 			e.Jobs++
 			copied, copying = copied+j.Bytes.Read, copying+j.Seconds
 		}

@@ -79,10 +79,11 @@ func (c *comparison) servers(k *serverKeys, made *api.Server, p *transfer.Migrat
 		device, isMedia := strings.CutSuffix(key, ":media")
 		switch {
 		case why != "":
-		case k.facts.leftOut(device) != "":
+		case deviceKey.MatchString(key):
 			why = k.facts.leftOut(device)
-		case deviceKey.MatchString(key) && !isMedia && isCopy(p, key, source[key], made.Keys[key]):
-			why = "the copy of the drive"
+			if !isMedia && isCopy(p, key, source[key], made.Keys[key]) {
+				why = "the copy of the drive"
+			}
 		case key == "nic:1:mac" && source[key] == "":
 			why = "the endpoint chose it"
 		}
