@@ -27,6 +27,39 @@ func TestTwoSandboxesRun(t *testing.T) {
 		strings.NewReplacer("127.0.0.1:7421", first, "127.0.0.1:7422", second))
 }
 
+// TestServersPageRuns types servers.md, on two sandboxes with a server that runs.
+func TestServersPageRuns(t *testing.T) {
+	zrh, lvs, status := transfertest.FreeAddress(t), transfertest.FreeAddress(t), transfertest.FreeAddress(t)
+	text, err := os.ReadFile("servers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := []string{`
+export SANDBOX_PASSWORD=secret TRANSFERD_CONFIG=$PWD/config.yaml TRANSFERD_STATE=$PWD/state
+transferd sandbox --listen ZRH --data zrh --user me --password secret --clone-in-use --guest-writes 1M &
+transferd sandbox --listen LVS --data lvs --user me --password secret &
+cat >config.yaml <<END
+listen: STATUS
+endpoints:
+  zrh: {url: "http://ZRH", user: me, password_env: SANDBOX_PASSWORD}
+  lvs: {url: "http://LVS", user: me, password_env: SANDBOX_PASSWORD}
+END
+transferd &
+transferctl upload disk.img zrh: --name root --wait
+drive=$(transferctl upload disk.img zrh: --name data --wait)
+transferctl verify zrh:data disk.img --wait
+vlan=$(echo "name office" | transferctl api -e zrh -c resources vlan create | sed -n "s/^resource //p")
+echo "name office" | transferctl api -e lvs -c resources vlan create
+printf "name web\ncpu 1000\nmem 512\nide:0:0 $drive\nnic:0:dhcp auto\nnic:1:vlan $vlan\nstatus active\n" |
+	transferctl api -e zrh -c servers create
+`}
+	for _, block := range strings.Split(string(text), "```sh\n")[1:] {
+		commands, _, _ := strings.Cut(block, "```")
+		script = append(script, commands)
+	}
+	typed(t, strings.Join(script, ""), strings.NewReplacer("ZRH", zrh, "LVS", lvs, "STATUS", status))
+}
+
 // typed runs a script as a user types it, in a folder with an image disk.img. The script must
 // verify a drive. Ports that it uses are replaced by free ones.
 func typed(t *testing.T, script string, ports *strings.Replacer) {
