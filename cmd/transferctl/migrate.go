@@ -156,8 +156,10 @@ func (a *app) migrate(ctx context.Context, f *jobFlags, spec transfer.Spec) erro
 	if err != nil {
 		return err
 	}
-	a.printPlan(&spec, m)
 	goesOn := exists && last.State != transfer.Succeeded && last.Target == spec.Target.Redacted()
+	if !goesOn || !m.Moved {
+		a.printPlan(&spec, m)
+	}
 	switch err := m.Err(); {
 	case goesOn: // its job has a plan
 	case m.Moved:

@@ -49,11 +49,35 @@ func (o *Opener) MigratedServer(
 	if err != nil {
 		return "", err
 	}
+	drives, err := c.Drives(ctx)
+	if err != nil {
+		return "", err
+	}
 	copies := make(map[string]bool)
 	for i := range p.Drives {
 		copies[p.Drives[i].Copy] = true
 	}
-	return serverWith(servers, copies), nil
+	uuid := serverWith(servers, copies)
+	if other := serverWith(servers, copiesOf(drives, p)); uuid == "" && other != "" {
+		return "", transfer.Errorf(transfer.CodeExists,
+			"if that server is not needed, destroy it and its drives, and run the migration again",
+			"another migration has made server %s:%s of this server's drives", s.Spec.Target.Endpoint, other)
+	}
+	return uuid, nil
+}
+
+// copiesOf returns the drives that a migration, not necessarily this one, has copied from those of p.
+func copiesOf(drives []api.DriveInfo, p *transfer.MigrationPlan) map[string]bool {
+	copies := make(map[string]bool)
+	for i := range drives {
+		moved := slices.ContainsFunc(p.Drives, func(m transfer.MigratingDrive) bool {
+			return slices.Contains(drives[i].Tags, transfer.MovedTag(m.Drive))
+		})
+		if moved {
+			copies[drives[i].UUID] = true
+		}
+	}
+	return copies
 }
 
 // serverWith returns the UUID of the first server that has one of the drives; empty: none has.

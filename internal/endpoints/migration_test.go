@@ -281,8 +281,23 @@ func TestDifferencesThatShouldNotBeAreFound(t *testing.T) {
 	m.must(err)
 	compared, err := m.opener.CompareServers(t.Context(), m.session, plan)
 	m.must(err)
-	if got := compared.Unexpected(); !slices.Equal(got, []string{"cpu", "block:2 size"}) {
-		t.Errorf("got %q, want the processors and the size of a drive", got)
+	want := []string{"cpu", "block:2 size", "configuration of the old server"} // the plan has another one
+	if got := compared.Unexpected(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestServerOfAnotherMigrationIsNotMadeAgain: by a job that another queue has.
+func TestServerOfAnotherMigrationIsNotMadeAgain(t *testing.T) {
+	m := newMigration(t, sandbox.Config{}, nil)
+	_, ours := m.plan()
+	m.make() // theirs
+	for i := range ours.Drives {
+		ours.Drives[i].Copy = m.drives[i] // not at the target, as far as this matters
+	}
+	_, err := m.opener.MigratedServer(t.Context(), m.session, ours)
+	if transfer.CodeOf(err) != transfer.CodeExists {
+		t.Errorf("got %v, want %s", err, transfer.CodeExists)
 	}
 }
 

@@ -41,9 +41,9 @@ func (o *Opener) CompareServers(
 		origin := f.drives[d.Drive]
 		c.drives(d.Device, &origin, &copies[at])
 	}
-	if configOf(&f.server) != p.Config {
+	if now := configOf(&f.server); now != p.Config {
 		c.found.Differences = append(c.found.Differences, transfer.Difference{
-			Field: "configuration", Why: "the old server was changed since its drives were cloned; the new one is like it is now",
+			Field: "configuration of the old server", Source: "changed since its drives were cloned",
 		})
 	}
 	return &c.found, nil

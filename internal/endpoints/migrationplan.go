@@ -100,16 +100,7 @@ func (p *migrationPlan) checkDrive(device string, info *api.DriveInfo) {
 // findMoved finds a server at the target that has copies of the drives. Copies without a server are
 // those of a migration that was interrupted.
 func (p *migrationPlan) findMoved() {
-	copies := make(map[string]bool)
-	for i := range p.facts.targetDrives {
-		d := &p.facts.targetDrives[i]
-		moved := slices.ContainsFunc(p.plan.Drives, func(m transfer.MigratingDrive) bool {
-			return slices.Contains(d.Tags, transfer.MovedTag(m.Drive))
-		})
-		if moved {
-			copies[d.UUID] = true
-		}
-	}
+	copies := copiesOf(p.facts.targetDrives, &p.plan)
 	if p.report.Server = serverWith(p.facts.targetServers, copies); p.report.Server != "" {
 		p.report.Moved = true
 		return

@@ -185,6 +185,13 @@ func (s *memoryStore) CancelPart(_ context.Context, id string) error {
 	return nil
 }
 
+// forget deletes the records of all jobs.
+func (p *fakeParts) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.jobs)
+}
+
 func (p *fakeParts) destroy(ids []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

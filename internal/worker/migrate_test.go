@@ -180,6 +180,52 @@ func TestMigrationSurvivesAKillAtEachSave(t *testing.T) {
 	}
 }
 
+// TestDrainedMigrationGoesOn: the worker stops at each call. The old server runs before it ends if it
+// can, and the next worker goes on.
+func TestDrainedMigrationGoesOn(t *testing.T) {
+	for _, call := range []string{"shutdown", "snapshot", "snapshot ready", "migrated server", "make server", "compare"} {
+		synctest.Test(t, func(t *testing.T) {
+			j, _ := newMigration(t)
+			drain := make(chan struct{})
+			j.opener.open = func(what string, n int) error {
+				if what == call && n == 1 {
+					close(drain)
+				}
+				return nil
+			}
+			if err := j.run(t.Context(), drain); err != nil && transfer.CodeOf(err) != transfer.CodeDrained {
+				t.Errorf("drained at %s: got %v, want no other error", call, err)
+			}
+			if !j.opener.isRunning("s") {
+				t.Errorf("drained at %s: got a server that is stopped, want it running", call)
+			}
+			j.mustRun()
+			j.mustBeMoved("drained at " + call)
+			j.mustRunAgain("drained at " + call)
+		})
+	}
+}
+
+// TestDeletedPartIsNotRepeated: a user deletes the records of jobs that have ended.
+func TestDeletedPartIsNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, _ := newMigration(t)
+		j.opener.open = func(what string, n int) error {
+			if what == "migrated server" && n == 1 {
+				j.store.parts.forget()
+				return failure(transfer.CodeRefused)
+			}
+			return nil
+		}
+		j.mustFail(transfer.CodeRefused)
+		j.mustRun()
+		if j.store.parts.made != 2 || len(j.store.parts.jobs) > 0 {
+			t.Errorf("got %d parts and %v enqueued again, want 2 and none", j.store.parts.made, j.store.parts.jobs)
+		}
+		j.mustBeMoved("deleted parts")
+	})
+}
+
 // TestLostResponseMakesOneServer: the response to the request for the new server is lost, and the
 // server appears at once or later.
 func TestLostResponseMakesOneServer(t *testing.T) {

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -53,34 +52,25 @@ func (a *attempt) checkParts(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	a.reportParts(jobs)
-	plan, missing := a.migration(), 0
-	for i := range plan.Drives {
-		d := &plan.Drives[i]
+	for i, d := range a.migration().Drives {
 		job, exists := jobs[d.Job]
-		if !exists {
-			missing++
+		switch {
+		case d.Copy != "": // its job may have been deleted since
+		case !exists:
 			err = a.storeCall(ctx, a.source, func(ctx context.Context) error {
-				return a.parts.EnqueuePart(ctx, d.Job, a.partSpec(d))
+				return a.parts.EnqueuePart(ctx, d.Job, a.partSpec(&d))
 			})
-		} else if job.State.Terminal() && job.State != transfer.Succeeded {
-			err = partError(d, &job)
+		case job.State == transfer.Succeeded:
+			a.updateMigration(func(p *transfer.MigrationPlan) { p.Drives[i].Copy = job.Drive })
+			err = a.state.saveUntilDone(ctx)
+		case job.State.Terminal():
+			err = partError(&d, &job)
 		}
 		if err != nil {
 			return false, err
 		}
 	}
-	allSucceeded := missing == 0 && !slices.ContainsFunc(plan.Drives, func(d transfer.MigratingDrive) bool {
-		return jobs[d.Job].State != transfer.Succeeded
-	})
-	if !allSucceeded {
-		return false, nil
-	}
-	a.updateMigration(func(p *transfer.MigrationPlan) {
-		for i := range p.Drives {
-			p.Drives[i].Copy = jobs[p.Drives[i].Job].Drive
-		}
-	})
-	return true, a.state.saveUntilDone(ctx)
+	return a.migration().Copied(), nil
 }
 
 // partJobs reads the jobs that copy drives, by their IDs.
@@ -171,7 +161,7 @@ func (a *attempt) undoCopies(ctx context.Context, outcome error) error {
 	a.updateMigration(func(p *transfer.MigrationPlan) {
 		p.Config = ""
 		for i := range p.Drives {
-			p.Drives[i].Job = ""
+			p.Drives[i].Job, p.Drives[i].Copy = "", ""
 		}
 	})
 	return a.saveEnd(ctx)
