@@ -106,14 +106,17 @@ func (e *fakeOpener) DestroyCopies(_ context.Context, _ *Session, jobs []string)
 	return nil
 }
 
-// fakeParts is the jobs that have the parts of a job. A job takes three seconds, and one to stop.
+// fakeParts is the jobs that have the parts of a job. A job takes three seconds, that of drive two takes
+// six, and to stop takes one.
 type fakeParts struct {
 	mu     sync.Mutex
 	jobs   map[string]*transfer.Job
 	made   int
 	copies map[string]string // the drives that the jobs have made, by job
 	failed bool              // the second job fails
-	clones func(drive string) bool
+	clones func(drive string) bool // reports whether a clone exists
+	called func(what string) error // at each call
+	early  int // jobs whose copy was destroyed while they ran
 	gone   int // jobs that ended by themselves after their clone was destroyed
 }
 
@@ -126,6 +129,9 @@ func (s *memoryStore) NewID() string {
 
 func (s *memoryStore) EnqueuePart(_ context.Context, id string, spec transfer.Spec) error {
 	p := &s.parts
+	if err := p.called("part"); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.jobs == nil {
@@ -137,7 +143,11 @@ func (s *memoryStore) EnqueuePart(_ context.Context, id string, spec transfer.Sp
 	job := transfer.NewJob(id, &spec, time.Now())
 	p.jobs[id] = &job
 	p.copies[id] = "copy-" + id
-	time.AfterFunc(3*time.Second, func() {
+	took := 3 * time.Second
+	if spec.Name == "two" {
+		took *= 2
+	}
+	time.AfterFunc(took, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		switch {
@@ -156,6 +166,9 @@ func (s *memoryStore) EnqueuePart(_ context.Context, id string, spec transfer.Sp
 }
 
 func (s *memoryStore) Parts(_ context.Context, ids []string) (jobs []transfer.Job, err error) {
+	if err := s.parts.called("parts"); err != nil {
+		return nil, err
+	}
 	s.parts.mu.Lock()
 	defer s.parts.mu.Unlock()
 	for _, id := range ids {
@@ -185,17 +198,20 @@ func (s *memoryStore) CancelPart(_ context.Context, id string) error {
 	return nil
 }
 
-// forget deletes the records of all jobs.
-func (p *fakeParts) forget() {
+// forget deletes the record of a job.
+func (p *fakeParts) forget(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.jobs)
+	delete(p.jobs, id)
 }
 
 func (p *fakeParts) destroy(ids []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, id := range ids {
+		if job := p.jobs[id]; job != nil && !job.State.Terminal() {
+			p.early++
+		}
 		delete(p.copies, id)
 	}
 }

@@ -22,6 +22,7 @@ func newMigration(t *testing.T) (*job, *fakeServer) {
 	server := &fakeServer{running: true, config: "one", obeys: 3 * time.Second}
 	j.opener.power = map[string]*fakeServer{"s": server}
 	j.opener.migration.parts = &j.store.parts
+	j.store.parts.called = j.opener.opening
 	j.store.parts.clones = func(drive string) bool {
 		j.opener.mu.Lock()
 		defer j.opener.mu.Unlock()
@@ -53,6 +54,9 @@ func (j *job) mustLeaveNothing(name string) {
 	complete := plan != nil && plan.Copied()
 	if n := len(j.store.parts.copies); n > 0 && !complete {
 		j.t.Errorf("%s: got %d copies that are no server's and not complete, want none", name, n)
+	}
+	if n := j.store.parts.early; n > 0 {
+		j.t.Errorf("%s: got %d copies destroyed while their jobs ran, want none", name, n)
 	}
 }
 
@@ -98,15 +102,15 @@ func TestServerMoves(t *testing.T) {
 // no clone is left, and there is one new server, or none and no copy. The same job goes on.
 func TestMigrationEndsWell(t *testing.T) {
 	calls := []string{
-		"plan", "state", "shutdown", "snapshot", "start", "snapshot ready", "destroy", "migrated server", "make server",
-		"compare", "start migrated",
+		"plan", "state", "shutdown", "snapshot", "start", "snapshot ready", "part", "parts", "migrated server",
+		"make server", "compare", "start migrated", "destroy",
 	}
 	for _, call := range calls {
 		for name, happens := range events {
 			if name == "failed" && (call == "start" || call == "destroy") {
 				continue // what cannot be undone is named: TestServerThatStaysStoppedIsNamed
 			}
-			for _, n := range []int{1, 2} { // the first and the second call
+			for _, n := range []int{1, 2, 3} {
 				synctest.Test(t, func(t *testing.T) { migrateThrough(t, call, name, n, happens) })
 			}
 		}
@@ -166,6 +170,14 @@ func TestMigrationSurvivesAKillAtEachSave(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 			j.store.onSave = nil
+			j.opener.open = func(what string, _ int) error {
+				j.opener.mu.Lock()
+				defer j.opener.mu.Unlock()
+				if clones := len(j.opener.snapshots.exist); what == "make server" && clones != 2 {
+					t.Errorf("%s: got %d clones, want 2: those of an interrupted attempt are destroyed", name, clones)
+				}
+				return nil
+			}
 			j.mustRun()
 			j.mustBeMoved(name)
 			j.mustRunAgain(name)
@@ -183,7 +195,7 @@ func TestMigrationSurvivesAKillAtEachSave(t *testing.T) {
 // TestDrainedMigrationGoesOn: the worker stops at each call. The old server runs before it ends if it
 // can, and the next worker goes on.
 func TestDrainedMigrationGoesOn(t *testing.T) {
-	for _, call := range []string{"shutdown", "snapshot", "snapshot ready", "migrated server", "make server", "compare"} {
+	for _, call := range []string{"shutdown", "snapshot", "snapshot ready", "parts", "migrated server", "make server", "compare"} {
 		synctest.Test(t, func(t *testing.T) {
 			j, _ := newMigration(t)
 			drain := make(chan struct{})
@@ -206,23 +218,41 @@ func TestDrainedMigrationGoesOn(t *testing.T) {
 	}
 }
 
-// TestDeletedPartIsNotRepeated: a user deletes the records of jobs that have ended.
+// TestDeletedPartIsNotRepeated: a user deletes the record of a job that has ended, while another runs.
 func TestDeletedPartIsNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, _ := newMigration(t)
-		j.opener.open = func(what string, n int) error {
-			if what == "migrated server" && n == 1 {
-				j.store.parts.forget()
-				return failure(transfer.CodeRefused)
+		deleted := false
+		j.store.onSave = func(int) error {
+			plan := j.store.saved.Plan.Migration // Save has the lock
+			if !deleted && plan != nil && plan.Drives[0].Copy != "" {
+				deleted = true
+				j.store.parts.forget(plan.Drives[0].Job)
 			}
 			return nil
 		}
-		j.mustFail(transfer.CodeRefused)
 		j.mustRun()
-		if j.store.parts.made != 2 || len(j.store.parts.jobs) > 0 {
-			t.Errorf("got %d parts and %v enqueued again, want 2 and none", j.store.parts.made, j.store.parts.jobs)
+		if !deleted || len(j.store.parts.jobs) != 1 {
+			t.Errorf("got deleted %t and the jobs %v, want the deleted one not enqueued again", deleted, j.store.parts.jobs)
 		}
-		j.mustBeMoved("deleted parts")
+		j.mustBeMoved("deleted part")
+	})
+}
+
+// TestServerThatIsStartedTooEarlyEndsAMigration: a user starts it while the drives are cloned, so that
+// they are of different times.
+func TestServerThatIsStartedTooEarlyEndsAMigration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, _ := newMigration(t)
+		j.opener.open = func(what string, n int) error {
+			if what == "snapshot" && n == 2 {
+				return j.opener.setRunning("s", true)
+			}
+			return nil
+		}
+		j.mustFail(transfer.CodeSourceChanged)
+		j.mustRunAgain("started too early")
+		j.mustLeaveNothing("started too early")
 	})
 }
 
@@ -240,6 +270,7 @@ func TestLostResponseMakesOneServer(t *testing.T) {
 				return nil
 			}
 			j.mustRun()
+			time.Sleep(time.Minute)
 			j.mustBeMoved("late " + late.String())
 		})
 	}
@@ -260,8 +291,9 @@ func TestFailedCopyEndsAMigration(t *testing.T) {
 		j.store.parts.failed = false
 		j.mustRun()
 		j.mustBeMoved("after a failed copy")
-		if server.stops != 2 || j.opener.snapshots.requested != 4 {
-			t.Errorf("got %d stops and %d clones, want 2 and 4", server.stops, j.opener.snapshots.requested)
+		if server.stops != 2 || j.opener.snapshots.requested != 4 || j.opener.opened["plan"] != 2 {
+			t.Errorf("got %d stops, %d clones and %d plans, want 2, 4 and 2",
+				server.stops, j.opener.snapshots.requested, j.opener.opened["plan"])
 		}
 	})
 }
