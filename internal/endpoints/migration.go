@@ -127,7 +127,8 @@ func explainServer(endpoint string, err error) error {
 	}
 	return &transfer.Error{
 		Code: transfer.CodeNoSpace, Err: err,
-		Hint: "transferctl account show " + endpoint + ": shows what the account may use; with more of it, run the migration again",
+		Hint: "transferctl account show " + endpoint + ": shows what the account may use; " +
+			"with more of it, run the migration again",
 	}
 }
 

@@ -177,11 +177,10 @@ func TestPlanFindsWhatPreventsAMigration(t *testing.T) {
 			m.must(err)
 		}, want: []string{"warning ide:0:0: its 1 reader…"}},
 		"in use by another server": {prepare: func(m *migration) {
-			other, err := m.zrh.CreateServer(api.ServerOptions{
+			_, err := m.zrh.CreateServer(api.ServerOptions{
 				Name: "other", CPU: 1, Mem: 1, Start: true, Devices: []api.Device{{Name: "ide:0:0", Drive: m.drives[0]}},
 			}).Do(m.t.Context())
 			m.must(err)
-			_ = other
 		}, want: []string{"error ide:0:0: …also in use by server"}},
 		"no drives": {prepare: func(m *migration) {
 			m.set(api.Object{"ide:0:0": "", "block:2": ""})
@@ -191,7 +190,8 @@ func TestPlanFindsWhatPreventsAMigration(t *testing.T) {
 			want:   []string{"error lvs:: the new drives need 2097152 bytes…"},
 		},
 		"no balance": {
-			target: sandbox.Config{Balance: "0"}, want: []string{"error lvs:: the new drives need …", "error lvs:: …of cpu", "error lvs:: …of mem"},
+			target: sandbox.Config{Balance: "0"},
+			want:   []string{"error lvs:: the new drives need …", "error lvs:: …of cpu", "error lvs:: …of mem"},
 		},
 		"too few processors": {
 			target: sandbox.Config{Quotas: []sandbox.Quota{{Resource: "cpu", Amount: 1000}}},
@@ -245,7 +245,8 @@ func TestNewServerIsLikeTheOldOne(t *testing.T) {
 	m.session.Spec.Name, m.session.Spec.AllowNewAddress = "web2", true
 	m.start()
 	made, compared := m.make()
-	if made.Running() || made.Name != "web2" || made.Keys["vnc:password"] != "hunter2" || made.Keys["user:team"] != "blue" {
+	keys := made.Keys
+	if made.Running() || made.Name != "web2" || keys["vnc:password"] != "hunter2" || keys["user:team"] != "blue" {
 		t.Errorf("got %+v, want a stopped server web2 with the keys of the old one", made.Keys)
 	}
 	var differ []string

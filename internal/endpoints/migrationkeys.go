@@ -92,8 +92,8 @@ func (k *serverKeys) addAddress(key, value string) {
 		k.why[key] = "the address is one of " + k.spec.Source.Endpoint
 		k.warn(key, fmt.Sprintf("%s is a static address of %s, so the new server gets another one when it starts",
 			value, k.spec.Source.Endpoint),
-			fmt.Sprintf("for a static address of %s: transferctl api -e %s resources ip create, and after the migration set %s",
-				k.spec.Target.Endpoint, k.spec.Target.Endpoint, key))
+			fmt.Sprintf("to have a static address there: transferctl api -e %s resources ip create; then set %s",
+				k.spec.Target.Endpoint, key))
 	default:
 		k.why[key] = "the endpoint chooses the address when the server starts"
 	}
@@ -127,7 +127,8 @@ func (k *serverKeys) addVLAN(key, uuid string) {
 		if len(found) > 1 {
 			number = transfer.Count(len(found), "VLAN")
 		}
-		k.fail(transfer.CodeInvalid, key, fmt.Sprintf("%s has %s %q", k.spec.Target.Endpoint, number, wanted), k.targetVLANs())
+		cause := fmt.Sprintf("%s has %s %q", k.spec.Target.Endpoint, number, wanted)
+		k.fail(transfer.CodeInvalid, key, cause, k.targetVLANs())
 		return
 	}
 	nic.Target = found[0]

@@ -81,25 +81,39 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 			ended = other // its state is unknown, and it must not block this job
 		case err != nil:
 			return job, false, err
-		case spec.Kind == transfer.Migrate && r.job().Stopping:
-			if err := c.awaitStopped(ctx, r.id); err != nil {
-				return job, false, err
-			}
-		case continues(r, &spec):
-			job, err = c.retry(ctx, r, &spec, mustJSON(spec))
-			if transfer.CodeOf(err) == transfer.CodeInvalid {
-				continue // another client was faster
-			}
-			return job, true, err
-		case r.state.Terminal() || r.cancel:
+		case replaceable(r, &spec):
 			ended = other
 		default:
-			if err := r.sameMigration(&spec); err != nil {
-				return job, false, err
+			if job, again, err := c.join(ctx, r, &spec); !again {
+				return job, err == nil, err
 			}
-			return r.job(), true, c.wakeup.trigger(ctx, r)
 		}
 	}
+}
+
+// replaceable reports whether a new job of the spec takes the place of the last one.
+func replaceable(r *record, spec *transfer.Spec) bool {
+	if spec.Kind == transfer.Migrate && r.job().Stopping {
+		return false // it may still undo what it has done
+	}
+	return !continues(r, spec) && (r.state.Terminal() || r.cancel)
+}
+
+// join returns the job of a record, which does what the spec asks for. It continues a migration that
+// has ended without success. again says that the record has to be read again: it has changed.
+func (c *Client) join(ctx context.Context, r *record, spec *transfer.Spec) (job transfer.Job, again bool, err error) {
+	switch {
+	case r.job().Stopping:
+		err = c.awaitStopped(ctx, r.id)
+		return job, err == nil, err
+	case r.state.Terminal():
+		job, err = c.retry(ctx, r, spec, mustJSON(spec))
+		return job, transfer.CodeOf(err) == transfer.CodeInvalid, err // another client was faster
+	}
+	if err := r.sameMigration(spec); err != nil {
+		return job, false, err
+	}
+	return r.job(), false, c.wakeup.trigger(ctx, r)
 }
 
 // slotOf is the key under which the last job of a spec is found. All migrations of a server have the

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -106,5 +107,33 @@ func TestPartsRunWhileTheirBatchWaits(t *testing.T) {
 		await(t, c, batch.ID, transfer.Succeeded)
 		parts := <-ids
 		await(t, c, parts[0], transfer.Succeeded)
+	})
+}
+
+// TestMigrationThatStopsIsAwaited: one that is being canceled may still undo what it has done, so that
+// the same command waits for it, and continues it.
+func TestMigrationThatStopsIsAwaited(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c, ctx := dial(t, o), t.Context()
+		first, _, err := c.EnqueueOnce(ctx, newMigrationSpec())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := acquire(t, c, first.ID, withLease(time.Minute))
+		if _, err := c.Cancel(ctx, first.ID); err != nil {
+			t.Fatal(err)
+		}
+		next := make(chan transfer.Job)
+		go func() {
+			job, exists, err := c.EnqueueOnce(ctx, newMigrationSpec())
+			if !exists || err != nil {
+				t.Errorf("got exists %t, %v; want the first job", exists, err)
+			}
+			next <- job
+		}()
+		writeOutcome(t, a, transfer.Errorf(transfer.CodeCanceled, "", "canceled"))
+		if job := <-next; job.ID != first.ID || job.State != transfer.Queued {
+			t.Errorf("got %+v, want %s queued", job, first.ID)
+		}
 	})
 }

@@ -157,7 +157,9 @@ type Difference struct {
 
 // MigrationPlan is what all attempts of a migration keep.
 type MigrationPlan struct {
-	Config string           `json:"config,omitempty"` // digest of the server's configuration when all drives were cloned; empty: they are not
+	// Config is the digest of the server's configuration when all drives were cloned; empty: they are
+	// not.
+	Config string           `json:"config,omitempty"`
 	Drives []MigratingDrive `json:"drives"`
 	// Requested is when the new server was last requested (store's clock); zero: it was not.
 	Requested time.Time `json:"requested,omitzero"`

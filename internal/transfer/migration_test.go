@@ -8,6 +8,7 @@ import (
 // TestMigrationOwes: what a migration has to undo, and when its drives are cloned and copied.
 func TestMigrationOwes(t *testing.T) {
 	requested := Snapshot{Requested: time.Unix(1, 0), Drive: "clone"}
+	one := MigratingDrive{Job: "j", Copy: "c"}
 	left := Snapshot{Requested: time.Unix(1, 0), Drive: "clone", Left: true}
 	for name, tc := range map[string]struct {
 		plan         MigrationPlan
@@ -17,8 +18,8 @@ func TestMigrationOwes(t *testing.T) {
 		"a clone":            {MigrationPlan{Drives: []MigratingDrive{{}, {Snapshot: requested}}}, true, false},
 		"a clone that stays": {MigrationPlan{Drives: []MigratingDrive{{}, {Snapshot: left}}}, false, false},
 		"a job":              {MigrationPlan{Drives: []MigratingDrive{{Snapshot: left, Job: "j"}, {Job: "k"}}}, true, false},
-		"one copy":           {MigrationPlan{Drives: []MigratingDrive{{Job: "j", Copy: "c"}, {Job: "k"}}}, true, false},
-		"all copies":         {MigrationPlan{Drives: []MigratingDrive{{Job: "j", Copy: "c"}, {Job: "k", Copy: "d"}}}, false, true},
+		"one copy":           {MigrationPlan{Drives: []MigratingDrive{one, {Job: "k"}}}, true, false},
+		"all copies":         {MigrationPlan{Drives: []MigratingDrive{one, {Job: "k", Copy: "d"}}}, false, true},
 	} {
 		plan := Plan{Migration: &tc.plan}
 		if plan.Owes() != tc.owes || tc.plan.Copied() != tc.copied {

@@ -112,12 +112,12 @@ type fakeParts struct {
 	mu     sync.Mutex
 	jobs   map[string]*transfer.Job
 	made   int
-	copies map[string]string // the drives that the jobs have made, by job
-	failed bool              // the second job fails
+	copies map[string]string       // the drives that the jobs have made, by job
+	failed bool                    // the second job fails
 	clones func(drive string) bool // reports whether a clone exists
 	called func(what string) error // at each call
-	early  int // jobs whose copy was destroyed while they ran
-	gone   int // jobs that ended by themselves after their clone was destroyed
+	early  int                     // jobs whose copy was destroyed while they ran
+	gone   int                     // jobs that ended by themselves after their clone was destroyed
 }
 
 func (s *memoryStore) NewID() string {

@@ -195,7 +195,8 @@ func TestMigrationSurvivesAKillAtEachSave(t *testing.T) {
 // TestDrainedMigrationGoesOn: the worker stops at each call. The old server runs before it ends if it
 // can, and the next worker goes on.
 func TestDrainedMigrationGoesOn(t *testing.T) {
-	for _, call := range []string{"shutdown", "snapshot", "snapshot ready", "parts", "migrated server", "make server", "compare"} {
+	calls := []string{"shutdown", "snapshot", "snapshot ready", "parts", "migrated server", "make server", "compare"}
+	for _, call := range calls {
 		synctest.Test(t, func(t *testing.T) {
 			j, _ := newMigration(t)
 			drain := make(chan struct{})

@@ -121,11 +121,12 @@ func (a *attempt) reportParts(jobs map[string]transfer.Job) {
 		}
 	})
 	a.state.update(func(p *transfer.Progress) {
-		p.Chunks, p.Bytes, p.Retries, p.Encoding = transfer.Chunks{}, transfer.Bytes{}, transfer.Retries{}, transfer.Encoding{}
-		p.Verified = len(jobs) > 0
+		sum := transfer.Progress{Verified: len(jobs) > 0}
 		for _, job := range jobs {
-			p.AddPart(&job.Progress)
+			sum.AddPart(&job.Progress)
 		}
+		p.Chunks, p.Bytes, p.Retries, p.Encoding = sum.Chunks, sum.Bytes, sum.Retries, sum.Encoding
+		p.Verified = sum.Verified
 	})
 }
 
