@@ -111,12 +111,17 @@ func partError(d *transfer.MigratingDrive, job *transfer.Job) error {
 	return e
 }
 
-// reportParts adds up what the jobs have done.
+// reportParts adds up what the jobs have done. One that has not begun has its whole drive to move.
 func (a *attempt) reportParts(jobs map[string]transfer.Job) {
+	var notBegun int64
 	a.report(func(m *transfer.Migration) {
 		for i, d := range a.migration().Drives {
-			if job, ok := jobs[d.Job]; ok && i < len(m.Drives) {
+			job, ok := jobs[d.Job]
+			if ok {
 				m.Drives[i].Job, m.Drives[i].State, m.Drives[i].Target = job.ID, job.State, job.Drive
+			}
+			if job.Bytes.Total == 0 {
+				notBegun += m.Drives[i].Size
 			}
 		}
 	})
@@ -125,6 +130,7 @@ func (a *attempt) reportParts(jobs map[string]transfer.Job) {
 		for _, job := range jobs {
 			sum.AddPart(&job.Progress)
 		}
+		sum.Bytes.Total += notBegun
 		p.Chunks, p.Bytes, p.Retries, p.Encoding = sum.Chunks, sum.Bytes, sum.Retries, sum.Encoding
 		p.Verified = sum.Verified
 	})
