@@ -23,6 +23,11 @@ type File interface {
 	ReadAt(ctx context.Context, p []byte, off int64) error
 }
 
+// Holds reports whether the n bytes at off, both as an image says, are all in the file.
+func Holds(f File, off, n int64) bool {
+	return off >= 0 && n >= 0 && off <= f.Size() && n <= f.Size()-off
+}
+
 // Disk is the content of a virtual disk, by offset. Many goroutines may read it at once. The memory
 // that it holds has a bound that does not depend on what the file says.
 type Disk interface {

@@ -23,34 +23,38 @@ type Table struct {
 // NewTable reads tables of a file. One Table serves all tables of a file.
 func NewTable(file File) *Table { return &Table{file: file, pages: map[int64][]byte{}} }
 
-// Read returns the n bytes at off of the file, which may cross pages. The caller does not change
-// them.
+// Read returns the n bytes at off of the file, which may cross pages; n is at least 1. A range that
+// is not in the file is Damaged. The caller does not change the bytes.
 func (t *Table) Read(ctx context.Context, off int64, n int) ([]byte, error) {
-	start := off / pageSize * pageSize
-	page, err := t.page(ctx, start)
-	if err != nil {
-		return nil, err
+	if !Holds(t.file, off, int64(n)) {
+		return nil, Damaged("a table of the image is at byte %d, outside of the file", off)
 	}
-	within := int(off - start)
-	if within+n <= len(page) {
-		return page[within : within+n], nil
+	var p []byte
+	for {
+		page, err := t.page(ctx, off/pageSize*pageSize)
+		if err != nil {
+			return nil, err
+		}
+		part := page[off%pageSize:]
+		part = part[:min(len(part), n-len(p))]
+		if len(part) == n {
+			return part, nil
+		}
+		if p = append(p, part...); len(p) == n {
+			return p, nil
+		}
+		off += int64(len(part))
 	}
-	p := make([]byte, n)
-	return p, t.file.ReadAt(ctx, p, off)
 }
 
-// page returns the page at off, which ends at the end of the file at the latest.
+// page returns the page at off, which is in the file; it ends at the end of the file at the latest.
 func (t *Table) page(ctx context.Context, off int64) ([]byte, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if page, ok := t.pages[off]; ok {
 		return page, nil
 	}
-	n := min(pageSize, t.file.Size()-off)
-	if off < 0 || n <= 0 {
-		return nil, Damaged("a table of the image is at byte %d, outside of the file", off)
-	}
-	page := make([]byte, n)
+	page := make([]byte, min(pageSize, t.file.Size()-off))
 	if err := t.file.ReadAt(ctx, page, off); err != nil {
 		return nil, err
 	}

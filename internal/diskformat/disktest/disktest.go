@@ -1,0 +1,182 @@
+// Package disktest checks readers of virtual disks: against the same disk as a raw file, and with
+// files that lie.
+package disktest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/transferd/transferd/internal/diskformat"
+	"github.com/transferd/transferd/internal/transfer"
+)
+
+// File is a diskformat.File of known content, which counts its reads.
+type File struct {
+	R     io.ReaderAt
+	N     int64 // bytes
+	Reads atomic.Int64
+	Bytes atomic.Int64 // read, in total
+}
+
+var _ diskformat.File = (*File)(nil)
+
+// Bytes is a file of these bytes.
+func Bytes(content []byte) *File { return &File{R: bytes.NewReader(content), N: int64(len(content))} }
+
+// Open opens the file at path until the test ends.
+func Open(t testing.TB, path string) *File {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &File{R: f, N: info.Size()}
+}
+
+// Size is the number of stored bytes.
+func (f *File) Size() int64 { return f.N }
+
+// ReadAt fills p with the bytes at off.
+func (f *File) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f.Reads.Add(1)
+	f.Bytes.Add(int64(len(p)))
+	if n, err := f.R.ReadAt(p, off); n < len(p) {
+		return err
+	}
+	return nil
+}
+
+// Run runs a program in dir, which must succeed.
+func Run(t testing.TB, dir, program string, args ...string) {
+	t.Helper()
+	c := exec.Command(program, args...)
+	c.Dir = dir
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", c, err, out)
+	}
+}
+
+// Equal checks that a disk has the content of a raw file, that its extents ascend without overlap,
+// and that all else is zeros. It reads the disk in pieces of step bytes; the last one may be
+// shorter.
+func Equal(t testing.TB, disk diskformat.Disk, raw diskformat.File, step int) {
+	t.Helper()
+	if disk.Size() != raw.Size() {
+		t.Fatalf("got a disk of %d bytes, want %d", disk.Size(), raw.Size())
+	}
+	extents := Extents(t, disk)
+	got, want := make([]byte, step), make([]byte, step)
+	for off := int64(0); off < raw.Size(); off += int64(step) {
+		n := min(int64(step), raw.Size()-off)
+		got, want := got[:n], want[:n]
+		if err := raw.ReadAt(t.Context(), want, off); err != nil {
+			t.Fatal(err)
+		}
+		for len(extents) > 0 && extents[0].Off+extents[0].Len <= off {
+			extents = extents[1:]
+		}
+		if len(extents) == 0 || extents[0].Off >= off+n {
+			if len(bytes.TrimLeft(want, "\x00")) > 0 {
+				t.Fatalf("at %d: got no extent for %d bytes with data", off, n)
+			}
+			continue
+		}
+		if err := disk.ReadAt(t.Context(), got, off); err != nil {
+			t.Fatalf("at %d: got %v, want %d bytes", off, err, n)
+		}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("at %d: got other bytes than the raw file has within %d", off, n)
+		}
+	}
+}
+
+// Extents are the extents of a disk, which must be in order and inside of it.
+func Extents(t testing.TB, disk diskformat.Disk) (all []transfer.Extent) {
+	t.Helper()
+	end := int64(0)
+	for e, err := range disk.Extents(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Off < end || e.Len <= 0 || e.Len > disk.Size()-e.Off {
+			t.Fatalf("got extent %+v after %d, on a disk of %d bytes", e, end, disk.Size())
+		}
+		end = e.Off + e.Len
+		all = append(all, e)
+	}
+	return all
+}
+
+// Refused checks that an error is for users: the image is not read, and a hint says what to do.
+func Refused(t testing.TB, err error) {
+	t.Helper()
+	var e *transfer.Error
+	if !errors.As(err, &e) || e.Code != transfer.CodeInvalid || e.Hint == "" || e.Op == "" {
+		t.Errorf("got %v, want an error with code %q, an operation and a hint", err, transfer.CodeInvalid)
+	}
+}
+
+const (
+	maxExtents = 1000    // that Survives looks at
+	maxRead    = 1 << 20 // bytes of each that Survives reads
+)
+
+// Survives reads what a reader made of a file with any content: each failure is for users, and
+// extents are in order.
+func Survives(t testing.TB, disk diskformat.Disk, err error) {
+	t.Helper()
+	if err != nil {
+		Refused(t, err)
+		return
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	end, count := int64(0), 0
+	for e, err := range disk.Extents(ctx) {
+		if err != nil {
+			Refused(t, err)
+			break
+		}
+		if e.Off < end || e.Len <= 0 || e.Len > disk.Size()-e.Off {
+			t.Fatalf("got extent %+v after %d, on a disk of %d bytes", e, end, disk.Size())
+		}
+		end = e.Off + e.Len
+		if err := disk.ReadAt(ctx, make([]byte, min(e.Len, maxRead)), e.Off); err != nil {
+			Refused(t, err)
+		}
+		if count++; count == maxExtents {
+			break
+		}
+	}
+}
+
+// Heap is how many bytes of memory what build returns occupies.
+func Heap(build func() any) int64 {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	kept := build()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	runtime.KeepAlive(kept)
+	return int64(after.HeapAlloc) - int64(before.HeapAlloc)
+}
