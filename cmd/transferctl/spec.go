@@ -66,10 +66,12 @@ func (f *jobFlags) sourceFormatFlag(flags *pflag.FlagSet) {
 		"`format` of the image: raw, gz or zst (default: detected from its content)")
 }
 
-// sourceFlags adds the flags of commands that read a device or a sparse image.
+// sourceFlags adds the flags of commands that read an image.
 func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.spec.AllowMounted, "allow-mounted", false,
 		"read a device even if a file system on it is mounted read-write")
+	flags.BoolVar(&f.spec.Follow, "follow", false,
+		"read the other files that the image names, such as its backing file, if they are in the image's own folder")
 	flags.BoolVar(&f.spec.NoHoles, "no-holes", false,
 		"read all of a sparse image, including its holes")
 }

@@ -112,7 +112,7 @@ func (a *app) checkBeforeQueueing(ctx context.Context, c *queue.Client, spec *tr
 		}
 	}
 	if a.cfg.Redis == "" && spec.Kind == transfer.Upload && spec.Source.IsFile() {
-		return image.Check(spec.Source.Path, spec.Format)
+		return image.Check(spec.Source.Path, image.Options{Format: spec.Format, Follow: spec.Follow})
 	}
 	return nil
 }

@@ -40,17 +40,26 @@ type Disk interface {
 	Extents(ctx context.Context) iter.Seq2[transfer.Extent, error]
 }
 
-// Opener opens another file that an image names, such as a backing file. name is as in the image,
-// not checked. An Opener returns an error with the name for each file that it does not allow. The
-// opener of the image closes the files.
-type Opener func(ctx context.Context, name string) (File, error)
+// Warner is a Disk that reports what users should know about its image although it is read.
+type Warner interface {
+	// Warnings has one sentence for each.
+	Warnings() []string
+}
 
-const (
-	hintDamaged = "the image is damaged or incomplete: get it again"
-	op          = "read the image"
-)
+// Opener opens the disk in another file that an image names, such as a backing file or an extent.
+// name is as in the image, not checked. format is what the image says about that file: Raw if its
+// bytes are the disk, whatever they look like; otherwise the content decides. An Opener returns an
+// error with the name for each file that it does not allow. The files stay open until the caller of
+// the format's Open closes them.
+type Opener func(ctx context.Context, name, format string) (Disk, error)
 
-// Damaged is the error, with CodeInvalid, for an image that contradicts its format.
+// Raw is the format of a file whose bytes are the disk.
+const Raw = "raw"
+
+const hintDamaged = "the image is damaged or incomplete: get it again"
+
+// Damaged is the error, with CodeInvalid, for an image that contradicts its format. The caller of
+// the format adds the operation, with the name of the file.
 func Damaged(format string, args ...any) error {
 	return Refused(hintDamaged, format, args...)
 }
@@ -58,7 +67,5 @@ func Damaged(format string, args ...any) error {
 // Refused is the error, with CodeInvalid, for an image that is not read here; hint says what to do,
 // such as the command that converts the file IN to OUT.
 func Refused(hint, format string, args ...any) error {
-	e := transfer.Errorf(transfer.CodeInvalid, hint, format, args...)
-	e.Op = op
-	return e
+	return transfer.Errorf(transfer.CodeInvalid, hint, format, args...)
 }

@@ -116,7 +116,7 @@ func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.S
 	path, target := s.Spec.Source.Path, s.Spec.Target
 	opts := image.Options{
 		Roots: o.opts.Roots, Stdin: o.opts.In, Limit: s.Limit, Format: s.Spec.Format, StoredDigest: s.Spec.SHA256 != "",
-		Retry: s.Retry, InOrder: s.InOrder, AllowMounted: s.Spec.AllowMounted,
+		Retry: s.Retry, InOrder: s.InOrder, AllowMounted: s.Spec.AllowMounted, Follow: s.Spec.Follow,
 	}
 	if !s.Spec.AllowShort {
 		opts.MinSize = s.Spec.Size

@@ -79,6 +79,9 @@ func TestCutStreamIsContinuedByRanges(t *testing.T) {
 			if err != nil || !bytes.Equal(got, content) {
 				t.Fatalf("got %d bytes, %v; want %d", len(got), err, len(content))
 			}
+			if store.byOffset {
+				return // the tables are requested, too
+			}
 			if n := requests.Load(); n < int64(len(stored))/most || n > int64(len(stored))/most+3 {
 				t.Errorf("got %d requests for %d bytes, want one for each %d", n, len(stored), most)
 			}

@@ -84,7 +84,7 @@ func detect(ctx context.Context, m medium, requested transfer.Format) (reading, 
 	op, meta := "open "+m.name(), m.metadata()
 	if requested != "" {
 		f := formatNamed(requested)
-		if f == nil || f.decode == nil {
+		if f == nil || !f.readable() {
 			return reading{}, invalid(op, hintFormats, "%q is not a format", requested)
 		}
 		if meta.contentEncoding != "" {
@@ -128,7 +128,7 @@ var detectableCodings = []string{"", "identity", "gzip", "x-gzip", "zstd"}
 // So is a file whose name and content have different formats: it is damaged, or a saved error page.
 func (m metadata) accept(op string, s sample) (*format, error) {
 	f := formatOf(s)
-	if f.decode == nil {
+	if !f.readable() {
 		return nil, f.refused(op, nil)
 	}
 	if err := m.check(op, s.head); err != nil {
@@ -143,7 +143,7 @@ func (m metadata) accept(op string, s sample) (*format, error) {
 	return f, nil
 }
 
-// acceptInside checks the content of a file of format outer: only a raw image is accepted.
+// acceptInside checks the content of a file of format outer, compressed or a virtual disk: only a raw image is accepted.
 func (m metadata) acceptInside(op string, outer *format, s sample) error {
 	f := formatOf(s)
 	if f == &raw {
@@ -154,7 +154,7 @@ func (m metadata) acceptInside(op string, outer *format, s sample) error {
 		return refusal
 	}
 	hint := curlDecoded + ", and give FILE"
-	if f.decode == nil {
+	if !f.readable() {
 		hint = f.remedy(curlDecoded)
 	}
 	return invalid(op, hint, "%w; the server has compressed it for the transfer (Content-Encoding: %s)",

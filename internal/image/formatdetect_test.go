@@ -251,7 +251,7 @@ func TestEncodedBodyIsReadOrRefused(t *testing.T) {
 		"compressed twice": {"gzip", gzipped(t, gz), "",
 			[]string{"compressed it for the transfer (Content-Encoding: gzip)", "and give FILE"}},
 		"another compression": {"zstd", zstded(t, gz), "", []string{"(Content-Encoding: zstd)", "curl --compressed"}},
-		"a qcow2 image in it": {"gzip", gzipped(t, []byte("QFI\xfb more")), "",
+		"a QED image in it": {"gzip", gzipped(t, []byte("QED\x00 more")), "",
 			[]string{"curl --compressed -o FILE URL && qemu-img convert -O raw FILE OUT"}},
 		"a page in it":             {"gzip", gzipped(t, []byte("<html>")), "", []string{"sign-in"}},
 		"undetectable compression": {"br", disk, "", []string{"Content-Encoding: br", "curl --compressed"}},
@@ -314,13 +314,13 @@ func TestStreamShorterThanMinSizeIsRefused(t *testing.T) {
 func TestCheckRefusesWhatOpenRefuses(t *testing.T) {
 	qcow := append([]byte("QFI\xfb"), binary.BigEndian.AppendUint32(nil, 3)...)
 	path := tempFile(t, "x.img", qcow)
-	expect(t, Check(path, ""), transfer.CodeInvalid, "qcow2")
-	expect(t, Check(tempFile(t, "x.img.gz", gzipped(t, qcow)), ""), transfer.CodeInvalid, "gzip file with a qcow2")
-	if err := Check(path, transfer.FormatRaw); err != nil {
+	expect(t, Check(path, Options{}), transfer.CodeInvalid, "qcow2")
+	expect(t, Check(tempFile(t, "x.img.gz", gzipped(t, qcow)), Options{}), transfer.CodeInvalid, "gzip file with a qcow2")
+	if err := Check(path, Options{Format: transfer.FormatRaw}); err != nil {
 		t.Errorf("as a raw image: got %v, want success", err)
 	}
 	writeFile(t, path+manifestSuffix, nil)
-	if err := Check(path, ""); err != nil {
+	if err := Check(path, Options{}); err != nil {
 		t.Errorf("with a manifest: got %v, want success", err)
 	}
 }

@@ -1,11 +1,14 @@
 package image
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
+	"github.com/transferd/transferd/internal/diskformat"
+	"github.com/transferd/transferd/internal/diskformat/qcow2"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -22,16 +25,20 @@ type format struct {
 	convert string
 	// advice says what to do if no command helps.
 	advice string
-	// open opens an image on a medium with offsets; nil: the image can only be read in order.
-	open   func(m transfer.RandomAccess) (transfer.Source, error)
-	decode func(in *input) (decoder, error)   // reads an image in order from any medium; nil: the format is refused
+	// disk opens the virtual disk in a file with offsets; files opens others that it names. nil: the
+	// format has no disk.
+	disk   func(ctx context.Context, f diskformat.File, files diskformat.Opener) (diskformat.Disk, error)
+	decode func(in *input) (decoder, error)   // reads an image in order from any medium; nil: that is not possible
 	encode func(w io.Writer) (encoder, error) // stores an image; nil: images of this format are not written
 }
 
 // raw is the format of all content without a signature.
 var raw = format{
-	name: "a raw image", id: transfer.FormatRaw, open: openRaw, decode: decodeRaw, encode: encodeRaw,
+	name: "a raw image", id: transfer.FormatRaw, decode: decodeRaw, encode: encodeRaw,
 }
+
+// readable reports whether images of this format are read. Others are refused.
+func (f *format) readable() bool { return f.decode != nil || f.disk != nil }
 
 const convertByQemu = "qemu-img convert -O raw IN OUT"
 
@@ -41,7 +48,7 @@ const convertByQemu = "qemu-img convert -O raw IN OUT"
 // random.
 var formats = []format{
 	{name: "a qcow image", signatures: at(0, "QFI\xfb\x00\x00\x00\x01"), convert: convertByQemu},
-	{name: "a qcow2 image", signatures: at(0, "QFI\xfb"), convert: convertByQemu},
+	{name: "a qcow2 image", signatures: at(0, "QFI\xfb"), convert: convertByQemu, disk: qcow2.Open},
 	{name: "a QED image", signatures: at(0, "QED\x00"), convert: convertByQemu},
 	{
 		name:       "a VMDK image",
@@ -205,9 +212,6 @@ var formats = []format{
 const adviceOnPages = "open the address in a browser: it may need a sign-in, or lead to a page about the image; " +
 	"give the address of the image itself"
 
-// openRaw returns the medium: its bytes are the image.
-func openRaw(m transfer.RandomAccess) (transfer.Source, error) { return m, nil }
-
 // formatNamed is the format of that name in jobs; nil: there is none.
 func formatNamed(id transfer.Format) *format {
 	if id == raw.id {
@@ -238,6 +242,9 @@ func (f *format) refused(op string, outer *format) error {
 		unpack = strings.Replace(outer.convert, "OUT", "FILE", 1)
 	}
 	hint := f.remedy(unpack) + "; or copy it as it is by --format " + string(asIs)
+	if asIs == "" {
+		hint = f.remedy(unpack) + "; or copy it as it is: " + unpack + ", and give FILE with --format raw"
+	}
 	return invalid(op, hint, "this is %s, not a raw image", what)
 }
 

@@ -35,14 +35,14 @@ func TestEverySignatureIsFound(t *testing.T) {
 			if m.is != nil {
 				continue
 			}
-			if bits := bitsOf(m); bits < 32 && f.decode == nil || bits < 27 {
+			if bits := bitsOf(m); bits < 32 && !f.readable() || bits < 27 {
 				t.Errorf("%s: got a signature of %d bits, which raw images have by chance; want 32", f.name, bits)
 			}
 			if len(m.bytes)+max(m.off, -m.off-len(m.bytes)) > sampleSize {
 				t.Errorf("%s: got a signature outside of the sample of %d bytes", f.name, sampleSize)
 			}
 			s := contentOf(m)
-			if f.decode != nil {
+			if f.readable() {
 				if got, err := noMetadata.accept("open x", s); err != nil || got != f {
 					t.Errorf("got %v, %v; want %s", got, err, f.name)
 				}
@@ -181,7 +181,7 @@ func FuzzFormat(f *testing.F) {
 	f.Fuzz(func(t *testing.T, head, tail []byte) {
 		s := sample{head: head[:min(len(head), sampleSize)], tail: tail[:min(len(tail), sampleSize)]}
 		got, err := noMetadata.accept("open x", s)
-		if (err == nil) != (got != nil && got.decode != nil) {
+		if (err == nil) != (got != nil && got.readable()) {
 			t.Errorf("got %v, %v; want an error for a format that is not read, and only then", got, err)
 		}
 		if err != nil {

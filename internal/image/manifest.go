@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -22,7 +23,8 @@ func detectForFile(ctx context.Context, f *File, opts Options) (reading, error) 
 	m, err := manifestOf(opts.Roots, f.path)
 	switch {
 	case err != nil:
-		return r.ignoring(refusal, fmt.Sprintf("%s is ignored: %v", f.path+manifestSuffix, err))
+		r.notes = append(r.notes, fmt.Sprintf("%s is ignored: %v", f.path+manifestSuffix, err))
+		return r, refusal
 	case m == nil:
 		return r, refusal
 	}
@@ -31,17 +33,18 @@ func detectForFile(ctx context.Context, f *File, opts Options) (reading, error) 
 		candidates = append(candidates, &raw)
 	}
 	if refusal == nil {
-		if refusal = checkInside(ctx, f, r); refusal != nil {
+		if refusal = checkInside(ctx, f, r, opts); refusal != nil {
 			candidates = append(candidates, r.format)
 		}
 	}
 	for _, c := range candidates {
-		if equal, err := f.equals(ctx, c, m); equal || err != nil {
+		if equal, err := f.equals(ctx, c, m, opts); equal || err != nil {
 			return reading{format: c, asIs: true}, err
 		}
 	}
 	if refusal != nil {
-		return r.ignoring(refusal, ignoredManifest(f.path))
+		r.notes = append(r.notes, ignoredManifest(f.path))
+		return r, refusal
 	}
 	m.Chunks = nil // to free memory: the root suffices
 	r.manifest = m
@@ -50,21 +53,31 @@ func detectForFile(ctx context.Context, f *File, opts Options) (reading, error) 
 
 func isInvalid(err error) bool { return transfer.CodeOf(err) == transfer.CodeInvalid }
 
-// ignoring is the reading without its manifest. It adds the note that says so to the refusal or, if
-// there is none, to the reading.
-func (r reading) ignoring(refusal error, note string) (reading, error) {
+// withNotes adds notes about a reading to the refusal of the image.
+func withNotes(refusal error, notes []string) error {
 	var e *transfer.Error
-	if !errors.As(refusal, &e) {
-		r.notes = append(r.notes, note)
-		return r, refusal
+	if len(notes) == 0 || !isInvalid(refusal) || !errors.As(refusal, &e) {
+		return refusal
 	}
-	return r, &transfer.Error{Op: e.Op, Code: e.Code, Hint: e.Hint, Err: fmt.Errorf("%w; %s", e.Err, note)}
+	return &transfer.Error{
+		Op: e.Op, Code: e.Code, Hint: e.Hint, Offset: e.Offset,
+		Err: fmt.Errorf("%w; %s", e.Err, strings.Join(notes, "; ")),
+	}
 }
 
-// checkInside checks the content of a compressed file. It returns nil for a raw image.
-func checkInside(ctx context.Context, f *File, r reading) error {
-	if r.format == &raw {
+// checkInside checks the content of a compressed file or virtual disk. It returns nil for a raw
+// image.
+func checkInside(ctx context.Context, f *File, r reading, opts Options) error {
+	switch {
+	case r.format == &raw:
 		return nil
+	case r.format.disk != nil:
+		opts.Measure = false
+		d, err := openDisk(ctx, f, r, opts)
+		if err != nil {
+			return err
+		}
+		return d.others.Close()
 	}
 	image, err := decodeMedium(ctx, f, r, Options{})
 	if err != nil {
@@ -87,8 +100,20 @@ func manifestOf(roots Roots, path string) (*transfer.Manifest, error) {
 }
 
 // equals reports whether the file holds, in this format, the image that a manifest describes.
-func (s *File) equals(ctx context.Context, f *format, m *transfer.Manifest) (bool, error) {
-	err := verifyStored(ctx, "compare with its manifest "+s.path, s.reader(), f, m)
+func (s *File) equals(ctx context.Context, f *format, m *transfer.Manifest, opts Options) (equal bool, err error) {
+	read := s.reader()
+	if f.disk != nil {
+		d, err := openDisk(ctx, s, reading{format: f, asIs: true}, opts)
+		if err != nil {
+			if isInvalid(err) {
+				err = nil // it is not readable in this format
+			}
+			return false, err
+		}
+		defer func() { err = errors.Join(err, d.others.Close()) }()
+		read, f = d.reader(), &raw
+	}
+	err = verifyStored(ctx, "compare with its manifest "+s.path, read, f, m)
 	if transfer.CodeOf(err) == transfer.CodeMismatch {
 		return false, nil
 	}

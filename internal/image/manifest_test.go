@@ -64,7 +64,7 @@ func TestManifestDecidesTheFormat(t *testing.T) {
 			} {
 				src, err := open()
 				if tc.refusal != "" {
-					expect(t, err, transfer.CodeInvalid, manifestSuffix, tc.refusal, "qemu-img convert")
+					expect(t, err, transfer.CodeInvalid, manifestSuffix, tc.refusal, "a qcow2 image")
 					continue
 				}
 				if err != nil {

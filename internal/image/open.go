@@ -21,8 +21,8 @@ type Options struct {
 	// decides.
 	Format transfer.Format
 	// Measure makes Open unpack a compressed file once, to learn its size, and to find damage
-	// before anything is created. Without it the size is -1 until the end. URLs and standard input
-	// are never measured.
+	// before anything is created. Without it the size is -1 until the end. Of a virtual disk Open
+	// reads the tables. URLs and standard input are never measured.
 	Measure bool
 	// MaxSize is the largest unpacked size of a stream, in bytes; a read beyond it is CodeInvalid.
 	// 0: no limit. With it, a small file that unpacks to more than any drive holds is not unpacked
@@ -38,6 +38,9 @@ type Options struct {
 	// Retry repeats failed reads of a URL in order; nil: no read is repeated. The caller retries
 	// reads by offset, and Open itself.
 	Retry Retry
+	// Follow opens the files that an image names, such as the backing file of a qcow2 image, if they
+	// are in the image's own folder and below the roots. Without it such an image is CodeInvalid.
+	Follow bool
 	// AllowMounted allows a block device or file with a file system on it that is mounted
 	// read-write. Otherwise such an image is CodeInvalid.
 	AllowMounted bool
@@ -51,8 +54,9 @@ type Options struct {
 // Open opens an image: a regular file or block device, an http or https URL, or "-" for standard
 // input. Unless the options name the format, the content decides. Images in gzip and Zstandard (of
 // one or many members or frames), on standard input, and behind a URL whose server does not support
-// ranges, are a transfer.Stream. All others can be read by offset. Open refuses content, compressed
-// or not, that is known to be no raw image. If the manifest of a file, PATH.manifest.json,
+// ranges, are a transfer.Stream. All others can be read by offset: raw images, and virtual disks
+// such as qcow2, whose format tells where data is. Open refuses content, compressed or on a virtual
+// disk or neither, that is known to be no raw image. If the manifest of a file, PATH.manifest.json,
 // describes its bytes, they are the image, whatever they look like.
 //
 // Errors: CodeNotFound; CodeForbidden (also outside of the roots); CodeInvalid if the content
@@ -102,7 +106,7 @@ func openStored(ctx context.Context, f *File, opts Options) (transfer.Source, er
 	f.reading = r
 	src, err := openImage(ctx, f, r, opts, err)
 	if err != nil {
-		return nil, err
+		return nil, withNotes(err, r.notes)
 	}
 	if err := r.checkSize(f.path, src.Size()); err != nil {
 		return nil, errors.Join(err, src.Close())
@@ -116,9 +120,14 @@ func openImage(ctx context.Context, m medium, r reading, opts Options, refusal e
 	if refusal != nil {
 		return nil, errors.Join(refusal, m.Close())
 	}
-	if random := m.random(); random != nil && r.format.open != nil {
-		src, err = r.format.open(random)
-	} else {
+	switch random := m.random(); {
+	case random != nil && r.format == &raw:
+		src = random
+	case random != nil && r.format.disk != nil:
+		src, err = openDisk(ctx, m, r, opts)
+	case r.format.decode == nil:
+		err = errNeedsOffsets(m, r.format)
+	default:
 		src, err = openStream(ctx, m, r, opts)
 	}
 	if err != nil {
@@ -127,17 +136,25 @@ func openImage(ctx context.Context, m medium, r reading, opts Options, refusal e
 	return src, nil
 }
 
-// Check finds errors in an image file that show without unpacking it. It has no roots, so it is for
-// a user's own files. It leaves a refusal that the file's manifest may overrule to Open. Its errors
-// are those of Open.
-func Check(path string, format transfer.Format) error {
-	f, err := openFile(Roots{string(os.PathSeparator)}, path)
+// errNeedsOffsets is the error for a format that can only be read by offset, on a medium that can
+// only be read in order.
+func errNeedsOffsets(m medium, f *format) error {
+	return orAsIs(invalid("open "+m.name(), "store it in a file first, and give that",
+		"this is %s, which is read by offset, and %s is read in order", f.name, m.name()))
+}
+
+// Check finds errors in an image file that show without unpacking it. It takes all roots, so it is
+// for a user's own files. It leaves a refusal that the file's manifest may overrule to Open. Its
+// errors are those of Open.
+func Check(path string, opts Options) error {
+	opts.Roots = Roots{string(os.PathSeparator)}
+	f, err := openFile(opts.Roots, path)
 	if err != nil {
 		return err
 	}
-	r, err := detect(context.Background(), f, format)
+	r, err := detect(context.Background(), f, opts.Format)
 	if err == nil {
-		err = checkInside(context.Background(), f, r)
+		err = checkInside(context.Background(), f, r, opts)
 	}
 	if _, none := os.Stat(path + manifestSuffix); none == nil && isInvalid(err) {
 		err = nil

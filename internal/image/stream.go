@@ -36,7 +36,7 @@ var (
 func openStream(ctx context.Context, m medium, r reading, opts Options) (*stream, error) {
 	size := int64(-1)
 	switch {
-	case r.format.open != nil: // not compressed
+	case r.format == &raw:
 		size = m.Size()
 	case opts.Measure:
 		var err error

@@ -116,6 +116,8 @@ type Spec struct {
 	NoHoles     bool     `json:"no_holes,omitempty"`     // the holes of the source are read, too
 	// AllowMounted reads a source even while a file system on it is mounted read-write.
 	AllowMounted bool `json:"allow_mounted,omitempty"`
+	// Follow reads the files that the image names, too.
+	Follow bool `json:"follow,omitempty"`
 	// QuiesceTimeout is how long servers may take to shut down for ModeQuiesce; 0: the default.
 	QuiesceTimeout Seconds `json:"quiesce_timeout,omitempty"`
 	// ForceStop stops a server that does not shut down in time. It is like a power cut.
@@ -270,6 +272,9 @@ func (s *Spec) validateTransfer() error {
 	}
 	if s.Kind == Clone && s.Format != "" {
 		return invalid("leave --format out", "drives are raw")
+	}
+	if s.Follow && s.Kind != Upload && s.Kind != Verify {
+		return invalid("leave --follow out", "--follow is for an image that is read")
 	}
 	if s.AllowShort && (s.Kind != Upload || s.Size == 0) {
 		return invalid("leave --allow-short out, or give the new drive's --size",
