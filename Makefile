@@ -19,7 +19,8 @@ MKFS_NEEDS := $(GO_NEEDS) mkfs.ext4=e2fsprogs
 DEMO_NEEDS = $(if $(IMAGE),$(GO_NEEDS),$(MKFS_NEEDS)) bash=bash flock=util-linux
 TEST_NEEDS := $(VULN_NEEDS) $(MKFS_NEEDS) redis-server=redis-server redis-cli=redis-tools mkfs.xfs=xfsprogs \
 	mkfs.btrfs=btrfs-progs mkfs.vfat=dosfstools mkswap=util-linux setpriv=util-linux script=bsdutils losetup=mount \
-	mount=mount qemu-img=qemu-utils zstd=zstd xz=xz-utils bzip2=bzip2 zip=zip python3:libcloud=python3-libcloud
+	mount=mount qemu-img=qemu-utils qemu-io=qemu-utils zstd=zstd xz=xz-utils bzip2=bzip2 zip=zip \
+	python3:libcloud=python3-libcloud
 RACE_NEEDS := $(TEST_NEEDS) gcc=build-essential
 COMPARE_NEEDS := $(MKFS_NEEDS) pigz=pigz curl=curl nbdcopy=libnbd-bin nbdkit=nbdkit qemu-img=qemu-utils rclone=rclone \
 	openssl=openssl

@@ -52,18 +52,14 @@ func (d *disk) l2Entries() int64 { return d.clusterSize() / d.entrySize() }
 // find returns a run that begins at off, of at most most bytes.
 func (d *disk) find(ctx context.Context, off, most int64) (run, error) {
 	cluster, within := off>>d.clusterBits, off&(d.clusterSize()-1)
-	l1, l2 := cluster/d.l2Entries(), cluster%d.l2Entries()
-	p, err := d.table.Read(ctx, d.l1Off+l1*8, 8)
+	l2 := cluster % d.l2Entries()
+	l2Off, err := d.l2Table(ctx, cluster/d.l2Entries())
 	if err != nil {
 		return run{}, err
 	}
-	l2Off := int64(binary.BigEndian.Uint64(p) & offsetMask)
 	if l2Off == 0 {
 		n := (d.l2Entries()-l2)<<d.clusterBits - within
 		return run{kind: d.unallocated(), len: min(n, most)}, nil
-	}
-	if l2Off&(d.clusterSize()-1) != 0 {
-		return run{}, diskformat.Damaged("an L2 table is at byte %d", l2Off)
 	}
 	at := l2Off + l2*d.entrySize()
 	n := min((within+most-1)>>d.clusterBits+1, d.l2Entries()-l2, (entriesAtOnce-at%entriesAtOnce)/d.entrySize())
@@ -76,6 +72,19 @@ func (d *disk) find(ctx context.Context, off, most int64) (run, error) {
 		return run{}, err
 	}
 	return r, d.checkRun(r)
+}
+
+// l2Table is the offset of the L2 table of an L1 entry; 0: there is none.
+func (d *disk) l2Table(ctx context.Context, entry int64) (int64, error) {
+	p, err := d.table.Read(ctx, d.l1Off+entry*8, 8)
+	if err != nil {
+		return 0, err
+	}
+	off := int64(binary.BigEndian.Uint64(p) & offsetMask)
+	if off&(d.clusterSize()-1) != 0 {
+		return 0, diskformat.Damaged("an L2 table is at byte %d", off)
+	}
+	return off, nil
 }
 
 // checkRun checks that the bytes of a run are in the file.

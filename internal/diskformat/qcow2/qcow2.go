@@ -46,9 +46,8 @@ func Open(ctx context.Context, f diskformat.File, files diskformat.Opener) (disk
 
 // checkL1 checks that the L1 table is in the file and has entries for the whole disk.
 func (d *disk) checkL1() error {
-	covered := d.clusterSize() * d.l2Entries() // by one entry of the L1 table
-	need := d.size / covered
-	if d.size%covered > 0 {
+	need := d.size / d.covered()
+	if d.size%d.covered() > 0 {
 		need++
 	}
 	switch {
@@ -60,6 +59,23 @@ func (d *disk) checkL1() error {
 		return diskformat.Damaged("its L1 table, at byte %d, ends after the file", d.l1Off)
 	}
 	return nil
+}
+
+// covered is how many bytes of the disk one entry of the L1 table is for.
+func (d *disk) covered() int64 { return d.clusterSize() * d.l2Entries() }
+
+// countTable adds the L2 table of an L1 entry to the number of tables. Each is a cluster of its own,
+// so more tables than clusters in the file are the same ones again: without this check, a small file
+// could keep a reader busy for years.
+func (d *disk) countTable(ctx context.Context, entry int64, tables *int64) error {
+	off, err := d.l2Table(ctx, entry)
+	if off != 0 {
+		*tables++
+	}
+	if err == nil && *tables > d.file.Size()/d.clusterSize() {
+		err = diskformat.Damaged("it has more tables than clusters")
+	}
+	return err
 }
 
 // Size is the size of the disk in bytes.
@@ -126,7 +142,13 @@ func (d *disk) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 func (d *disk) extents(ctx context.Context, out *merger) error {
 	below := newBackingExtents(ctx, d.backing)
 	defer below.stop()
+	tables := int64(0)
 	for off := int64(0); off < d.size; {
+		if off%d.covered() == 0 {
+			if err := d.countTable(ctx, off/d.covered(), &tables); err != nil {
+				return err
+			}
+		}
 		r, err := d.find(ctx, off, d.size-off)
 		if err == nil {
 			err = ctx.Err()

@@ -86,46 +86,47 @@ func writeRaw(t testing.TB, path string, size int64, seed uint64) {
 	}
 }
 
+// options are those of qemu-img convert for the kinds of image that it writes.
+var options = [][]string{
+	{"-o", "compat=0.10"}, {"-o", "compat=1.1"}, {"-o", "lazy_refcounts=on"}, {"-o", "refcount_bits=1"},
+	{"-o", "cluster_size=512"}, {"-o", "cluster_size=4k"}, {"-o", "cluster_size=2M"},
+	{"-o", "compat=0.10,cluster_size=512"}, {"-o", "extended_l2=on"}, {"-o", "extended_l2=on,cluster_size=16k"},
+	{"-o", "extended_l2=on,cluster_size=2M"}, {"-o", "preallocation=metadata"}, {"-o", "preallocation=falloc"},
+	{"-o", "preallocation=metadata,extended_l2=on"},
+	{"-c"}, {"-c", "-o", "cluster_size=512"}, {"-c", "-o", "cluster_size=4k"}, {"-c", "-o", "cluster_size=2M"},
+	{"-c", "-o", "compat=0.10"}, {"-c", "-o", "compression_type=zstd"},
+	{"-c", "-o", "compression_type=zstd,cluster_size=2M"}, {"-c", "-o", "compression_type=zstd,cluster_size=4k"},
+	{"-c", "-o", "extended_l2=on"}, {"-c", "-o", "extended_l2=on,compression_type=zstd"},
+}
+
 // TestImagesOfQemu: each kind of image that qemu-img writes has the content of qemu-img's own raw
 // conversion.
 func TestImagesOfQemu(t *testing.T) {
 	requireQemu(t)
-	options := []string{
-		"compat=0.10", "compat=1.1", "compat=1.1,lazy_refcounts=on", "compat=1.1,refcount_bits=1",
-		"cluster_size=512", "cluster_size=4k", "cluster_size=2M", "compat=0.10,cluster_size=512",
-		"extended_l2=on", "extended_l2=on,cluster_size=16k", "extended_l2=on,cluster_size=2M",
-		"preallocation=metadata", "preallocation=falloc", "preallocation=metadata,extended_l2=on",
-		"-c", "-c cluster_size=512", "-c cluster_size=4k", "-c cluster_size=2M", "-c compat=0.10",
-		"-c compression_type=zstd", "-c compression_type=zstd,cluster_size=2M", "-c compression_type=zstd,cluster_size=4k",
-		"-c extended_l2=on", "-c extended_l2=on,compression_type=zstd",
-	}
 	dir := t.TempDir()
-	for _, size := range []int64{0, 1, 511, 512, 513, 64<<10 - 1, 64 << 10, 64<<10 + 1, 3<<20 + 1000, 40<<20 + 512} {
-		raw := fmt.Sprintf("%d.img", size)
-		writeRaw(t, filepath.Join(dir, raw), size, 1)
+	for _, size := range []int64{0, 1, 513, 64 << 10, 64<<10 + 1, 3<<20 + 1000, 20<<20 + 512} {
+		writeRaw(t, filepath.Join(dir, "disk.img"), size, 1)
 		for _, option := range options {
-			t.Run(fmt.Sprintf("%d %s", size, option), func(t *testing.T) {
-				args := []string{"convert", "-f", "raw", "-O", "qcow2"}
-				if len(option) >= 2 && option[:2] == "-c" {
-					args, option = append(args, "-c"), option[2:]
-				}
-				if option != "" {
-					args = append(args, "-o", trim(option))
-				}
-				disktest.Run(t, dir, "qemu-img", append(args, raw, "x.qcow2")...)
-				disktest.Run(t, dir, "qemu-img", "convert", "-f", "qcow2", "-O", "raw", "x.qcow2", "back.img")
-				want := disktest.Open(t, filepath.Join(dir, "back.img"))
-				for _, step := range []int{1 << 20, 100_003} {
-					disktest.Equal(t, openImage(t, dir, "x.qcow2"), want, step)
-				}
-			})
+			compareWithQemu(t, dir, size, option, 1<<20, 100_003)
 		}
+	}
+	const large = 5 << 30
+	writeRaw(t, filepath.Join(dir, "disk.img"), large, 1)
+	for _, option := range [][]string{{}, {"-c", "-o", "compression_type=zstd"}, {"-o", "extended_l2=on"}} {
+		compareWithQemu(t, dir, large, option, 4<<20)
 	}
 }
 
-func trim(s string) string {
-	for len(s) > 0 && s[0] == ' ' {
-		s = s[1:]
-	}
-	return s
+// compareWithQemu converts disk.img, which has size bytes, to qcow2, and reads it in pieces of each
+// of the steps.
+func compareWithQemu(t *testing.T, dir string, size int64, option []string, steps ...int) {
+	t.Run(fmt.Sprintf("%d bytes %v", size, option), func(t *testing.T) {
+		args := append([]string{"convert", "-f", "raw", "-O", "qcow2"}, option...)
+		disktest.Run(t, dir, "qemu-img", append(args, "disk.img", "x.qcow2")...)
+		disktest.Run(t, dir, "qemu-img", "convert", "-f", "qcow2", "-O", "raw", "x.qcow2", "back.img")
+		want := disktest.Open(t, filepath.Join(dir, "back.img"))
+		for _, step := range steps {
+			disktest.Equal(t, openImage(t, dir, "x.qcow2"), want, step)
+		}
+	})
 }
