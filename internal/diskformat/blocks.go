@@ -49,35 +49,30 @@ func (b *Blocks) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// Extents yields the ranges of the blocks that are stored.
+// Extents yields the ranges of the blocks that are stored, without the holes of the file.
 func (b *Blocks) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
-		var data transfer.Extent // not yet yielded: the next run may continue it
-		for off := int64(0); off < b.DiskSize; {
-			run, err := b.Find(ctx, off/b.BlockSize)
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err != nil {
-				yield(transfer.Extent{}, err)
-				return
-			}
-			n := min(run.Blocks*b.BlockSize, b.DiskSize-off)
-			switch {
-			case run.Stored && data.Len > 0:
-				data.Len += n
-			case run.Stored:
-				data = transfer.Extent{Off: off, Len: n}
-			case data.Len > 0:
-				if !yield(data, nil) {
-					return
-				}
-				data = transfer.Extent{}
-			}
-			off += n
-		}
-		if data.Len > 0 {
-			yield(data, nil)
-		}
+		j := NewJoiner(yield)
+		j.End(b.extents(ctx, j))
 	}
+}
+
+func (b *Blocks) extents(ctx context.Context, j *Joiner) error {
+	for off := int64(0); off < b.DiskSize && !j.Stopped(); {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		run, err := b.Find(ctx, off/b.BlockSize)
+		if err != nil {
+			return err
+		}
+		n := min(run.Blocks*b.BlockSize, b.DiskSize-off)
+		if run.Stored {
+			if err := j.AddStored(ctx, b.File, transfer.Extent{Off: off, Len: n}, run.Off); err != nil {
+				return err
+			}
+		}
+		off += n
+	}
+	return nil
 }

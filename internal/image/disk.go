@@ -255,7 +255,10 @@ type storedBytes struct {
 	medium transfer.RandomAccess
 }
 
-var _ diskformat.Disk = storedBytes{}
+var (
+	_ diskformat.Disk   = storedBytes{}
+	_ diskformat.Sparse = storedBytes{}
+)
 
 func bytesOf(name string, m transfer.RandomAccess) storedBytes { return storedBytes{name, m} }
 
@@ -270,6 +273,14 @@ func (s storedBytes) ReadAt(ctx context.Context, p []byte, off int64) error {
 			s.name, s.Size(), transfer.Count(int64(len(p)), "byte"), off)
 	}
 	return s.medium.ReadChunk(ctx, transfer.Chunk{Off: off, Len: len(p)}, p)
+}
+
+// Data is the data of a file, without its holes.
+func (s storedBytes) Data(ctx context.Context, off, n int64) (transfer.Extent, error) {
+	if f, ok := s.medium.(*File); ok {
+		return f.dataWithin(ctx, off, n)
+	}
+	return transfer.Extent{Off: off, Len: n}, nil
 }
 
 // Extents are those of the medium.

@@ -198,6 +198,21 @@ func (s *File) dataExtents(ctx context.Context) iter.Seq2[transfer.Extent, error
 	}
 }
 
+// dataWithin is the first extent of data within the n bytes at off; its length is 0 if there is
+// none.
+func (s *File) dataWithin(ctx context.Context, off, n int64) (transfer.Extent, error) {
+	misreported, err := s.holesAreMisreported(ctx)
+	if err != nil || misreported {
+		return transfer.Extent{Off: off, Len: n}, err
+	}
+	e, err := s.nextData(off)
+	if err != nil || e.Off >= off+n {
+		return transfer.Extent{}, err
+	}
+	e.Len = min(e.Len, off+n-e.Off)
+	return e, nil
+}
+
 func (s *File) seek(off int64, whence int) (int64, error) {
 	if s.seekHoles != nil {
 		return s.seekHoles(off, whence)

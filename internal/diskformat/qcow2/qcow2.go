@@ -126,24 +126,20 @@ func (d *disk) readBacking(ctx context.Context, p []byte, off int64) error {
 	return d.backing.ReadAt(ctx, p[:n], off)
 }
 
-// Extents yields the clusters that are stored, here or in the backing file.
+// Extents yields the clusters that are stored, here or in the backing file, without the holes of the
+// file.
 func (d *disk) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
 	return func(yield func(transfer.Extent, error) bool) {
-		out := &merger{yield: yield}
-		err := d.extents(ctx, out)
-		if err != nil {
-			out.fail(err)
-			return
-		}
-		out.flush()
+		j := diskformat.NewJoiner(yield)
+		j.End(d.extents(ctx, j))
 	}
 }
 
-func (d *disk) extents(ctx context.Context, out *merger) error {
+func (d *disk) extents(ctx context.Context, out *diskformat.Joiner) error {
 	below := newBackingExtents(ctx, d.backing)
 	defer below.stop()
 	tables := int64(0)
-	for off := int64(0); off < d.size; {
+	for off := int64(0); off < d.size && !out.Stopped(); {
 		if off%d.covered() == 0 {
 			if err := d.countTable(ctx, off/d.covered(), &tables); err != nil {
 				return err
@@ -156,17 +152,18 @@ func (d *disk) extents(ctx context.Context, out *merger) error {
 		if err != nil {
 			return err
 		}
+		e := transfer.Extent{Off: off, Len: r.len}
 		switch r.kind {
-		case stored, compressed:
-			out.add(transfer.Extent{Off: off, Len: r.len})
+		case stored:
+			err = out.AddStored(ctx, d.file, e, r.host)
+		case compressed:
+			out.Add(e)
 		case inBacking:
-			if err := below.within(off, off+r.len, out); err != nil {
-				return err
-			}
+			err = below.within(off, off+r.len, out)
 		case zeros:
 		}
-		if out.stopped {
-			return nil
+		if err != nil {
+			return err
 		}
 		off += r.len
 	}
