@@ -72,7 +72,7 @@ func checkInside(ctx context.Context, f *File, r reading, opts Options) error {
 	case r.format == &raw:
 		return nil
 	case r.format.disk != nil:
-		opts.Measure = false
+		opts.Measure, opts.StoredDigest = false, false
 		d, err := openDisk(ctx, f, r, opts)
 		if err != nil {
 			return err
@@ -103,6 +103,7 @@ func manifestOf(roots Roots, path string) (*transfer.Manifest, error) {
 func (s *File) equals(ctx context.Context, f *format, m *transfer.Manifest, opts Options) (equal bool, err error) {
 	read := s.reader()
 	if f.disk != nil {
+		opts.Measure, opts.StoredDigest = false, false
 		d, err := openDisk(ctx, s, reading{format: f, asIs: true}, opts)
 		if err != nil {
 			if isInvalid(err) {

@@ -142,23 +142,26 @@ func TestInvalidFieldsHaveAHint(t *testing.T) {
 		"short clone": {
 			func(s *Spec) { s.Kind, s.Source, s.Size, s.AllowShort = Clone, drive, 512, true }, false,
 		},
-		"chunk 0":           {func(s *Spec) { s.ChunkSize = 0 }, false},
-		"chunk negative":    {func(s *Spec) { s.ChunkSize = -MinChunkSize }, false},
-		"chunk 4k":          {func(s *Spec) { s.ChunkSize = MinChunkSize }, true},
-		"chunk 4k+1":        {func(s *Spec) { s.ChunkSize = MinChunkSize + 1 }, false},
-		"chunk 6k":          {func(s *Spec) { s.ChunkSize = 6 << 10 }, false},
-		"chunk max":         {func(s *Spec) { s.ChunkSize = MaxChunkSize }, true},
-		"chunk max+4k":      {func(s *Spec) { s.ChunkSize = MaxChunkSize + MinChunkSize }, false},
-		"concurrency -1":    {func(s *Spec) { s.Concurrency = -1 }, false},
-		"concurrency max":   {func(s *Spec) { s.Concurrency = MaxConcurrency }, true},
-		"concurrency max+1": {func(s *Spec) { s.Concurrency = MaxConcurrency + 1 }, false},
-		"rate":              {func(s *Spec) { s.LimitRate = -1 }, false},
-		"queue":             {func(s *Spec) { s.Queue = "" }, false},
-		"queue with colon":  {func(s *Spec) { s.Queue = "a:b" }, false},
-		"sha256":            {func(s *Spec) { s.SHA256 = strings.Repeat("aB", 32) }, true},
-		"sha256 of 63":      {func(s *Spec) { s.SHA256 = strings.Repeat("a", 63) }, false},
-		"sha256 of 66":      {func(s *Spec) { s.SHA256 = strings.Repeat("a", 66) }, false},
-		"sha256 no hex":     {func(s *Spec) { s.SHA256 = strings.Repeat("g", 64) }, false},
+		"follow":             {func(s *Spec) { s.Follow = true }, true},
+		"follow of a verify": {func(s *Spec) { s.Kind, s.Target, s.Follow = Verify, drive, true }, true},
+		"follow of a clone":  {func(s *Spec) { s.Kind, s.Source, s.Follow = Clone, drive, true }, false},
+		"chunk 0":            {func(s *Spec) { s.ChunkSize = 0 }, false},
+		"chunk negative":     {func(s *Spec) { s.ChunkSize = -MinChunkSize }, false},
+		"chunk 4k":           {func(s *Spec) { s.ChunkSize = MinChunkSize }, true},
+		"chunk 4k+1":         {func(s *Spec) { s.ChunkSize = MinChunkSize + 1 }, false},
+		"chunk 6k":           {func(s *Spec) { s.ChunkSize = 6 << 10 }, false},
+		"chunk max":          {func(s *Spec) { s.ChunkSize = MaxChunkSize }, true},
+		"chunk max+4k":       {func(s *Spec) { s.ChunkSize = MaxChunkSize + MinChunkSize }, false},
+		"concurrency -1":     {func(s *Spec) { s.Concurrency = -1 }, false},
+		"concurrency max":    {func(s *Spec) { s.Concurrency = MaxConcurrency }, true},
+		"concurrency max+1":  {func(s *Spec) { s.Concurrency = MaxConcurrency + 1 }, false},
+		"rate":               {func(s *Spec) { s.LimitRate = -1 }, false},
+		"queue":              {func(s *Spec) { s.Queue = "" }, false},
+		"queue with colon":   {func(s *Spec) { s.Queue = "a:b" }, false},
+		"sha256":             {func(s *Spec) { s.SHA256 = strings.Repeat("aB", 32) }, true},
+		"sha256 of 63":       {func(s *Spec) { s.SHA256 = strings.Repeat("a", 63) }, false},
+		"sha256 of 66":       {func(s *Spec) { s.SHA256 = strings.Repeat("a", 66) }, false},
+		"sha256 no hex":      {func(s *Spec) { s.SHA256 = strings.Repeat("g", 64) }, false},
 	} {
 		s := NewSpec(Upload, image, newDrive)
 		tc.change(&s)
@@ -177,7 +180,7 @@ func TestSpecSurvivesJSON(t *testing.T) {
 	s := NewSpec(Upload, web, newDrive)
 	s.Name, s.Size, s.Tags, s.Readers, s.SHA256 = "n", 1024, []string{"t"}, []string{uuidB}, strings.Repeat("ab", 32)
 	s.Concurrency, s.LimitRate, s.Format = 4, 1<<20, FormatGzip
-	s.ImageDigest, s.Overwrite, s.AllowShort = true, true, true
+	s.ImageDigest, s.Overwrite, s.AllowShort, s.Follow = true, true, true, true
 	for _, c := range []Compression{CompressionAuto, CompressionNone, 1, 9} {
 		s.Compression = c
 		b, err := json.Marshal(s)

@@ -24,6 +24,7 @@ type header struct {
 
 	backing       string // name of the backing file; empty: none
 	backingFormat string // empty: not stated
+	dataFile      string // name of the file with the data; empty: not stated
 }
 
 const (
@@ -130,7 +131,7 @@ func (h *header) refuse(names map[uint]string) error {
 	case h.features&dirty != 0:
 		return diskformat.Refused(mend, "it is marked as dirty: the program that wrote it did not close it")
 	case h.features&externalData != 0:
-		return diskformat.Refused(convert, "its data is in another file")
+		return diskformat.Refused("if you trust the image, "+convert, "its data is in another file, %q", h.dataFile)
 	case h.features&^knownFeatures != 0:
 		return diskformat.Refused(convert, "it needs %s, which is not known here", h.unknown(names))
 	case h.features&compressionType == 0 && h.compression != deflate, h.compression > zstd:
@@ -162,6 +163,7 @@ const (
 	extensionEnd           = 0
 	extensionBackingFormat = 0xe2792aca
 	extensionFeatures      = 0x6803f857
+	extensionDataFile      = 0x44415441
 )
 
 // extensions reads what follows the header, in the first cluster (Header extensions).
@@ -216,23 +218,33 @@ func (x *extensions) read(ctx context.Context, off int64) error {
 }
 
 func (x *extensions) extension(ctx context.Context, kind uint32, off, n int64) error {
-	if kind != extensionBackingFormat && kind != extensionFeatures || n == 0 {
+	if n == 0 {
 		return nil
 	}
 	p, err := x.table.Read(ctx, off, int(min(n, maxExtension)))
 	if err != nil {
 		return err
 	}
-	if kind == extensionBackingFormat {
+	switch kind {
+	case extensionBackingFormat:
 		x.h.backingFormat = string(p)
-		return nil
-	}
-	x.features = map[uint]string{}
-	for ; len(p) >= featureSize; p = p[featureSize:] {
-		const incompatible = 0
-		if p[0] == incompatible {
-			x.features[uint(p[1])] = strings.TrimRight(string(p[2:featureSize]), "\x00")
-		}
+	case extensionDataFile:
+		x.h.dataFile = string(p)
+	case extensionFeatures:
+		x.features = incompatibleNames(p)
 	}
 	return nil
+}
+
+// incompatibleNames are the names of incompatible features by their bit, from the table in an
+// extension.
+func incompatibleNames(table []byte) map[uint]string {
+	names := map[uint]string{}
+	for ; len(table) >= featureSize; table = table[featureSize:] {
+		const incompatible = 0
+		if table[0] == incompatible {
+			names[uint(table[1])] = strings.TrimRight(string(table[2:featureSize]), "\x00")
+		}
+	}
+	return names
 }

@@ -46,6 +46,9 @@ func TestWhatIsNotReadIsRefused(t *testing.T) {
 	named := put(put(image, incompatible, uint64(1<<5)), 104, uint32(extensionFeatures)) // the extension is at 104
 	named = put(named, 108, uint32(featureSize))
 	copy(named[112:], "\x00\x05time travel")
+	external := put(put(image, incompatible, externalData), 104, uint32(extensionDataFile))
+	external = put(external, 108, uint32(len("../disk")))
+	copy(external[112:], "../disk")
 	for name, tc := range map[string]struct {
 		image      []byte
 		word, hint string
@@ -56,7 +59,7 @@ func TestWhatIsNotReadIsRefused(t *testing.T) {
 		"LUKS":               {put(image, 32, uint32(2)), "encrypted", "encrypt.format=luks"},
 		"dirty":              {put(image, incompatible, dirty), "dirty", "qemu-img check -r all IN"},
 		"corrupt":            {put(image, incompatible, corrupt|dirty), "corrupt", "qemu-img check -r all IN"},
-		"external data":      {put(image, incompatible, externalData), "another file", "qemu-img convert"},
+		"external data":      {external, `another file, "../disk"`, "if you trust the image"},
 		"an unknown feature": {put(image, incompatible, uint64(1<<5)), "feature 5", "qemu-img convert"},
 		"a named feature":    {named, `feature "time travel"`, "qemu-img convert"},
 		"another compression": {

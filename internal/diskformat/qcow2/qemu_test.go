@@ -1,12 +1,15 @@
 package qcow2
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/transferd/transferd/internal/diskformat"
 	"github.com/transferd/transferd/internal/diskformat/disktest"
@@ -129,4 +132,38 @@ func compareWithQemu(t *testing.T, dir string, size int64, option []string, step
 			disktest.Equal(t, openImage(t, dir, "x.qcow2"), want, step)
 		}
 	})
+}
+
+// TestReadsAtOnce: many goroutines read compressed clusters at once, whole ones and parts of them.
+func TestReadsAtOnce(t *testing.T) {
+	requireQemu(t)
+	dir := t.TempDir()
+	const size = 4 << 20
+	writeRaw(t, filepath.Join(dir, "disk.img"), size, 5)
+	want, err := os.ReadFile(filepath.Join(dir, "disk.img"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"zlib", "zstd"} {
+		disktest.Run(t, dir, "qemu-img", "convert", "-O", "qcow2", "-c", "-o", "compression_type="+kind, "disk.img", "x.qcow2")
+		d := openImage(t, dir, "x.qcow2")
+		var g errgroup.Group
+		for i := range int64(8) {
+			g.Go(func() error {
+				for off := i * 1000; off < size; off += 300_000 {
+					p := make([]byte, min(200_000, size-off))
+					if err := d.ReadAt(t.Context(), p, off); err != nil {
+						return err
+					}
+					if !bytes.Equal(p, want[off:off+int64(len(p))]) {
+						return fmt.Errorf("%s: got other bytes at %d", kind, off)
+					}
+				}
+				return nil
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
 }
