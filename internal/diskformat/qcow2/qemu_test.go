@@ -79,7 +79,7 @@ func writeRaw(t testing.TB, path string, size int64, seed uint64) {
 			}
 		case 2:
 			for i := range p {
-				p[i] = byte("some text "[i%10]) + byte(r.Uint32()&1)
+				p[i] = "some text "[i%10] + byte(r.Uint32()&1)
 			}
 		}
 		if _, err := f.WriteAt(p, off); err != nil {
