@@ -93,7 +93,10 @@ func TestExtentsOfBlocks(t *testing.T) {
 				t.Errorf("%v: got %v, want %v", tc.order, got, tc.want)
 			}
 		}
-		for range d.Extents(t.Context()) {
+		for _, err := range d.Extents(t.Context()) {
+			if err != nil {
+				t.Error(err)
+			}
 			break
 		}
 	}
