@@ -1,7 +1,6 @@
 package vmdk_test
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -150,13 +149,10 @@ func TestHeadersThatAreRefused(t *testing.T) {
 	_, err := openBytes(t, s.file(t))
 	refused(t, err, "no footer")
 	whole := sparse().bytes(table(22), grainTable(0))
-	for n := range len(whole) - 1 {
-		if _, err := openBytes(t, whole[:n]); err == nil && n < 21*sector+4 {
-			t.Fatalf("got no error for the first %d bytes of an image", n)
+	for _, n := range []int{4, 8, 76, sector - 1, sector, 2 * sector, 21 * sector, 21*sector + 3} {
+		if _, err := openBytes(t, whole[:n]); err == nil {
+			t.Errorf("got no error for the first %d bytes of an image", n)
 		}
-	}
-	if !bytes.HasPrefix(whole, []byte("KDMV")) {
-		t.Fatal("got no VMDK image")
 	}
 }
 
@@ -189,13 +185,14 @@ func TestLargestImageHoldsItsBound(t *testing.T) {
 // FuzzOpen: images with any content are read or refused, by errors for users, in bounded time.
 func FuzzOpen(f *testing.F) {
 	m := sparse()
-	f.Add(m.bytes(table(22), grainTable(26, 0, 1, 154), filled('a', grain), filled('b', grain)), []byte(nil))
+	m.grain, m.sectors = 2, 9
+	f.Add(m.bytes(table(22), grainTable(26, 0, 1, 28), filled('a', 2*sector), filled('b', 2*sector)), []byte(nil))
 	m.flags |= 4
-	f.Add(m.bytes(table(22), grainTable(1, 26), filled('a', sector)), []byte(nil))
-	f.Add(newStream(content(3*grain+sector), 2, 0, 3).file(f), []byte(nil))
-	s := newStream(content(4*sector), 0)
-	s.sectors = 4
+	f.Add(m.bytes(table(22), grainTable(1, 0, 0, 0, 26), filled('a', sector)), []byte(nil))
+	s := newStream(content(7*sector), 2, 0, 3)
+	s.grain = 2
 	f.Add(s.file(f), []byte(nil))
+	f.Add(newStream(content(4*sector), 0).file(f), []byte(nil))
 	f.Add([]byte(text+"createType=\"custom\"\nRW 1 ZERO\nRW 2 FLAT \"a\" 1\nRW 1024 SPARSE \"b\"\n"),
 		sparse().bytes(table(22), grainTable(0)))
 	f.Add([]byte(text+"createType=\"monolithicFlat\"\nRW 2 FLAT \"a\" 0\n"), filled('f', 2*sector))

@@ -154,19 +154,24 @@ func (s stream) file(t testing.TB) []byte {
 	t.Helper()
 	p := s.bytes()
 	pad := func() { p = append(p, make([]byte, (sector-len(p)%sector)%sector)...) }
-	grains := (len(s.content) + grain - 1) / grain
-	tables := (grains + 511) / 512
+	size := int(s.grain) * sector
+	tables := (len(s.content) + 512*size - 1) / (512 * size)
 	entries := make([]uint32, 512*tables)
 	for _, i := range s.order {
 		pad()
 		entries[i] = uint32(len(p) / sector)
 		var packed bytes.Buffer
-		w := zlib.NewWriter(&packed)
-		part := append(bytes.Clone(s.content[i*grain:min(int(i+1)*grain, len(s.content))]), make([]byte, grain)...)
-		if _, err := w.Write(part[:grain]); err != nil || w.Close() != nil {
+		w, err := zlib.NewWriterLevel(&packed, zlib.BestSpeed)
+		if err != nil {
 			t.Fatal(err)
 		}
-		p = binary.LittleEndian.AppendUint64(p, i*128)
+		part := make([]byte, size)
+		copy(part, s.content[int(i)*size:])
+		_, err = w.Write(part)
+		if err := errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		p = binary.LittleEndian.AppendUint64(p, i*s.grain)
 		p = binary.LittleEndian.AppendUint32(p, uint32(packed.Len()))
 		p = append(p, packed.Bytes()...)
 	}
