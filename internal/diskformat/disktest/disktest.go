@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -18,7 +19,7 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// File is a diskformat.File of known content, which counts its reads.
+// File is a diskformat.File of known content, which counts its reads. It is a raw disk, too.
 type File struct {
 	R     io.ReaderAt
 	N     int64 // bytes
@@ -26,7 +27,7 @@ type File struct {
 	Bytes atomic.Int64 // read, in total
 }
 
-var _ diskformat.File = (*File)(nil)
+var _ diskformat.Disk = (*File)(nil)
 
 // Bytes is a file of these bytes.
 func Bytes(content []byte) *File { return &File{R: bytes.NewReader(content), N: int64(len(content))} }
@@ -64,6 +65,15 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) error {
 		return err
 	}
 	return nil
+}
+
+// Extents yields one extent, all of the file.
+func (f *File) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
+	return func(yield func(transfer.Extent, error) bool) {
+		if f.N > 0 {
+			yield(transfer.Extent{Off: 0, Len: f.N}, nil)
+		}
+	}
 }
 
 // Raw makes a sparse raw file of size bytes at path: random bytes, text that compresses well, single

@@ -14,6 +14,7 @@ import (
 	"github.com/transferd/transferd/internal/diskformat/disktest"
 	"github.com/transferd/transferd/internal/diskformat/vdi"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 const (
@@ -86,6 +87,7 @@ func blocks(letters string) (p []byte) {
 // TestImagesOfQemu: dynamic and static images, as qemu-img writes them, have the content that
 // qemu-img reads from them.
 func TestImagesOfQemu(t *testing.T) {
+	transfertest.RequireProgram(t, "qemu-img", "qemu-utils")
 	dir := t.TempDir()
 	sizes := []int64{0, 1, 511, 512, 513, block - 1, block, block + 1, 10*block + 5, 300*block - 512, 5 << 30}
 	if testing.Short() {

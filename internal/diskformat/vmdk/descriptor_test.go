@@ -14,10 +14,10 @@ import (
 
 // files opens files of a map.
 func files(contents map[string][]byte) diskformat.Opener {
-	return func(ctx context.Context, name string) (diskformat.File, error) {
+	return func(ctx context.Context, name, format string) (diskformat.Disk, error) {
 		content, ok := contents[name]
-		if !ok {
-			return noFiles(ctx, name)
+		if !ok || format != diskformat.Raw {
+			return noFiles(ctx, name, format)
 		}
 		return disktest.Bytes(content), nil
 	}
@@ -197,7 +197,7 @@ func FuzzOpen(f *testing.F) {
 		sparse().bytes(table(22), grainTable(0)))
 	f.Add([]byte(text+"createType=\"monolithicFlat\"\nRW 2 FLAT \"a\" 0\n"), filled('f', 2*sector))
 	f.Fuzz(func(t *testing.T, p, other []byte) {
-		open := func(context.Context, string) (diskformat.File, error) { return disktest.Bytes(other), nil }
+		open := func(context.Context, string, string) (diskformat.Disk, error) { return disktest.Bytes(other), nil }
 		disk, err := vmdk.Open(t.Context(), disktest.Bytes(p), open)
 		disktest.Survives(t, disk, err)
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/transferd/transferd/internal/diskformat"
 	"github.com/transferd/transferd/internal/diskformat/disktest"
 	"github.com/transferd/transferd/internal/diskformat/vmdk"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 const grain = 64 << 10
@@ -21,7 +22,7 @@ func open(t testing.TB, path string) (diskformat.Disk, error) {
 
 // folder opens the files of a folder.
 func folder(t testing.TB, dir string) diskformat.Opener {
-	return func(_ context.Context, name string) (diskformat.File, error) {
+	return func(_ context.Context, name, _ string) (diskformat.Disk, error) {
 		return disktest.Open(t, filepath.Join(dir, filepath.Base(name))), nil
 	}
 }
@@ -29,6 +30,7 @@ func folder(t testing.TB, dir string) diskformat.Opener {
 // TestImagesOfQemu: each kind of image that is read, as qemu-img writes it, has the content that
 // qemu-img reads from it.
 func TestImagesOfQemu(t *testing.T) {
+	transfertest.RequireProgram(t, "qemu-img", "qemu-utils")
 	dir := t.TempDir()
 	sizes := []int64{1, 511, 512, 513, grain - 1, grain, grain + 1, 10*grain + 5, 512*grain - 1, 512*grain + grain/2, 5 << 30}
 	if testing.Short() {
@@ -63,6 +65,7 @@ func TestImagesOfQemu(t *testing.T) {
 
 // TestImagesOfQemuInAnyOrder: grains that several threads wrote lie in the order of their ends.
 func TestImagesOfQemuInAnyOrder(t *testing.T) {
+	transfertest.RequireProgram(t, "qemu-img", "qemu-utils")
 	dir := t.TempDir()
 	raw := disktest.Raw(t, filepath.Join(dir, "disk.raw"), 100<<20, 1)
 	for _, subformat := range []string{"monolithicSparse", "streamOptimized"} {
@@ -80,6 +83,7 @@ func TestImagesOfQemuInAnyOrder(t *testing.T) {
 
 // TestEmptyImagesOfQemu: disks of 0 bytes are read, also those that qemu-img itself cannot read.
 func TestEmptyImagesOfQemu(t *testing.T) {
+	transfertest.RequireProgram(t, "qemu-img", "qemu-utils")
 	dir := t.TempDir()
 	for _, subformat := range []string{"monolithicSparse", "streamOptimized", "monolithicFlat"} {
 		disktest.Run(t, dir, "qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat="+subformat, "disk.vmdk", "0")
@@ -94,6 +98,7 @@ func TestEmptyImagesOfQemu(t *testing.T) {
 // TestImagesOfQemuThatAreRefused: disks of several files and differences are refused, with the
 // command.
 func TestImagesOfQemuThatAreRefused(t *testing.T) {
+	transfertest.RequireProgram(t, "qemu-img", "qemu-utils")
 	dir := t.TempDir()
 	disktest.Run(t, dir, "qemu-img", "create", "-q", "-f", "vmdk", "base.vmdk", "1M")
 	for name, args := range map[string]string{

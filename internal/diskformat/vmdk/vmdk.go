@@ -16,10 +16,8 @@ package vmdk
 import (
 	"bytes"
 	"context"
-	"iter"
 
 	"github.com/transferd/transferd/internal/diskformat"
-	"github.com/transferd/transferd/internal/transfer"
 )
 
 const (
@@ -133,9 +131,9 @@ func openDescriptor(ctx context.Context, f diskformat.File, open diskformat.Open
 func (e *extent) open(ctx context.Context, open diskformat.Opener) (diskformat.Disk, error) {
 	size := e.sectors * sector
 	if e.kind == extentZero || size == 0 {
-		return &diskformat.Blocks{DiskSize: size, BlockSize: size, Find: wholly(diskformat.Run{Blocks: 1})}, nil
+		return zeros(size), nil
 	}
-	f, err := open(ctx, e.name)
+	f, err := open(ctx, e.name, diskformat.Raw)
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +142,7 @@ func (e *extent) open(ctx context.Context, open diskformat.Opener) (diskformat.D
 			return nil, diskformat.Damaged("the file %q has %d bytes, and the VMDK image needs %d at byte %d of it",
 				e.name, f.Size(), size, e.off*sector)
 		}
-		all := diskformat.Run{Blocks: 1, Stored: true, Off: e.off * sector}
-		return &diskformat.Blocks{File: f, DiskSize: size, BlockSize: size, Find: wholly(all)}, nil
+		return &window{Disk: f, off: e.off * sector, size: size}, nil
 	}
 	h, err := readHeader(ctx, f)
 	if err != nil {
@@ -156,56 +153,4 @@ func (e *extent) open(ctx context.Context, open diskformat.Opener) (diskformat.D
 			e.name, h.sectors, e.sectors)
 	}
 	return openSparse(f, h)
-}
-
-// wholly finds the one block of a disk.
-func wholly(run diskformat.Run) func(context.Context, int64) (diskformat.Run, error) {
-	return func(context.Context, int64) (diskformat.Run, error) { return run, nil }
-}
-
-// parts is a disk of several disks, one after the other.
-type parts []part
-
-type part struct {
-	diskformat.Disk
-	off int64 // of its first byte
-}
-
-// Size is the size of the disk in bytes.
-func (p parts) Size() int64 {
-	if len(p) == 0 {
-		return 0
-	}
-	last := p[len(p)-1]
-	return last.off + last.Size()
-}
-
-// ReadAt fills b with the bytes of the disk at off.
-func (p parts) ReadAt(ctx context.Context, b []byte, off int64) error {
-	for _, part := range p {
-		within := off - part.off
-		if len(b) == 0 || within >= part.Size() {
-			continue
-		}
-		n := min(int64(len(b)), part.Size()-within)
-		if err := part.ReadAt(ctx, b[:n], within); err != nil {
-			return err
-		}
-		b, off = b[n:], off+n
-	}
-	return nil
-}
-
-// Extents yields the ranges of the parts that may hold data.
-func (p parts) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] {
-	return func(yield func(transfer.Extent, error) bool) {
-		for _, part := range p {
-			for e, err := range part.Extents(ctx) {
-				e.Off += part.off
-				if !yield(e, err) || err != nil {
-					return
-				}
-			}
-		}
-	}
 }

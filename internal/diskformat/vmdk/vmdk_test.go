@@ -103,7 +103,7 @@ func openBytes(t testing.TB, p []byte) (diskformat.Disk, error) {
 }
 
 // noFiles opens no files, as without --follow.
-func noFiles(_ context.Context, name string) (diskformat.File, error) {
+func noFiles(_ context.Context, name, _ string) (diskformat.Disk, error) {
 	return nil, diskformat.Refused("use --follow", "the image names the file %q", name)
 }
 
