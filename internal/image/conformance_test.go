@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -46,7 +47,8 @@ func TestEverySourceKeepsTheContract(t *testing.T) {
 				continue // TestDisksNeedOffsets
 			}
 			t.Run(medium+" "+format, func(t *testing.T) {
-				transfertest.Source(t, transfertest.Shape{}, func(t *testing.T, content []byte) transfer.Source {
+				shape := transfertest.Shape{Unit: store.unit}
+				transfertest.Source(t, shape, func(t *testing.T, content []byte) transfer.Source {
 					return open(t, store.pack(t, content), store.ending)
 				})
 			})
@@ -59,7 +61,8 @@ func TestEverySourceKeepsTheContract(t *testing.T) {
 type storage struct {
 	ending   string // of a file's name
 	pack     func(t testing.TB, content []byte) []byte
-	byOffset bool // it cannot be read in order
+	byOffset bool  // it cannot be read in order
+	unit     int64 // sizes are multiples of it, in bytes; 0: any
 }
 
 // storedAs has a storage for each format that is read, and for each form of its files.
@@ -83,7 +86,28 @@ func storedAs() map[string]storage {
 		"qcow2": {byOffset: true, pack: func(_ testing.TB, content []byte) []byte {
 			return transfertest.Qcow2(content, "")
 		}},
+		"VMDK":                  byQemu("vmdk"),
+		"stream-optimized VMDK": byQemu("vmdk", "-o", "subformat=streamOptimized"),
+		"VDI":                   byQemu("vdi"),
 	}
+}
+
+// byQemu stores disks as qemu-img does, whose sizes are sectors.
+func byQemu(format string, options ...string) storage {
+	return storage{byOffset: true, unit: 512, pack: func(t testing.TB, content []byte) []byte {
+		t.Helper()
+		transfertest.RequireProgram(t, "qemu-img", debian["qemu-img"])
+		in, out := tempFile(t, "in", content), filepath.Join(tempDir(t), "out")
+		args := append([]string{"convert", "-f", "raw", "-O", format}, options...)
+		if text, err := exec.Command("qemu-img", append(args, in, out)...).CombinedOutput(); err != nil {
+			t.Fatalf("qemu-img: %v\n%s", err, text)
+		}
+		stored, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stored
+	}}
 }
 
 func openManifest(t *testing.T, content []byte) transfer.Source {

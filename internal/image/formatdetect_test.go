@@ -160,7 +160,7 @@ func TestImagesOfOtherProgramsAreRecognised(t *testing.T) {
 		{"a fixed VHD image", "qemu-img", "qemu-img convert -O vpc -o subformat=fixed disk.img OUT"},
 		{"a VMDK image", "qemu-img", "qemu-img convert -O vmdk disk.img OUT"},
 		{"a VMDK image", "qemu-img", "qemu-img convert -O vmdk -o subformat=streamOptimized disk.img OUT"},
-		{"a VMDK descriptor", "qemu-img", "qemu-img convert -O vmdk -o subformat=monolithicFlat disk.img OUT"},
+		{"a VMDK image", "qemu-img", "qemu-img convert -O vmdk -o subformat=monolithicFlat disk.img OUT"},
 		{"a tar archive", "tar", "tar -cf OUT disk.img"},
 		{"a tar archive", "tar", "tar --format=v7 -cf OUT disk.img"},
 		{"a tar archive", "tar", "tar --format=pax -cf OUT disk.img"},

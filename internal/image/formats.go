@@ -9,6 +9,8 @@ import (
 
 	"github.com/transferd/transferd/internal/diskformat"
 	"github.com/transferd/transferd/internal/diskformat/qcow2"
+	"github.com/transferd/transferd/internal/diskformat/vdi"
+	"github.com/transferd/transferd/internal/diskformat/vmdk"
 	"github.com/transferd/transferd/internal/transfer"
 )
 
@@ -51,13 +53,12 @@ var formats = []format{
 	{name: "a qcow2 image", signatures: at(0, "QFI\xfb"), convert: convertByQemu, disk: qcow2.Open},
 	{name: "a QED image", signatures: at(0, "QED\x00"), convert: convertByQemu},
 	{
-		name:       "a VMDK image",
-		signatures: at(0, "KDMV", "COWD", "\xbe\xba\xfe\xca\x00\x00\x00\x00"), // sparse, of ESX, of vSphere 6.5
-		convert:    convertByQemu,
+		name: "a VMDK image", convert: convertByQemu, disk: vmdk.Open,
+		signatures: append(at(0, "KDMV"), text("# disk descriptorfile")...), // a sparse extent, the text that names extents
 	},
 	{
-		name: "a VMDK descriptor, whose data is in other files", signatures: text("# disk descriptorfile"),
-		convert: convertByQemu,
+		name: "a sparse VMDK image of ESX", convert: convertByQemu,
+		signatures: at(0, "COWD", "\xbe\xba\xfe\xca\x00\x00\x00\x00"), // the second since vSphere 6.5
 	},
 	{name: "a VHDX image", signatures: at(0, "vhdxfile"), convert: convertByQemu},
 	{name: "a dynamic VHD image", signatures: at(0, "conectix"), convert: "qemu-img convert -f vpc -O raw IN OUT"},
@@ -67,7 +68,7 @@ var formats = []format{
 		signatures: append(at(-512, "conectix"), at(-511, "conectix")...),
 		convert:    "head -c -512 IN >OUT (or qemu-img convert -f vpc -O raw IN OUT)",
 	},
-	{name: "a VDI image", signatures: at(64, "\x7f\x10\xda\xbe"), convert: convertByQemu},
+	{name: "a VDI image", signatures: at(64, "\x7f\x10\xda\xbe"), convert: convertByQemu, disk: openVDI},
 	{name: "a Parallels image", signatures: at(0, "WithoutFreeSpace", "WithouFreSpacExt"), convert: convertByQemu},
 	{name: "a Bochs image", signatures: at(0, "Bochs Virtual HD Image"), convert: convertByQemu},
 	{
@@ -207,6 +208,11 @@ var formats = []format{
 			signature{bytes: "\x50\x2a\x4d\x18", mask: "\xf0\xff\xff\xff"}),
 		decode: decodeZstd, encode: encodeZstd,
 	},
+}
+
+// openVDI opens a VDI image, which names no other files.
+func openVDI(ctx context.Context, f diskformat.File, _ diskformat.Opener) (diskformat.Disk, error) {
+	return vdi.Open(ctx, f)
 }
 
 const adviceOnPages = "open the address in a browser: it may need a sign-in, or lead to a page about the image; " +

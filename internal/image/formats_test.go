@@ -96,7 +96,7 @@ func TestSkippableFramesAreZstandard(t *testing.T) {
 func TestTextSignaturesIgnoreCaseAndBlanks(t *testing.T) {
 	for content, want := range map[string]string{
 		"<!DOCTYPE html>\n<html>": "HTML", "\xef\xbb\xbf\r\n  <HTML lang=en>": "HTML", "<head>": "HTML",
-		"<?xml version=\"1.0\"?><Error/>": "XML", "# Disk DescriptorFile\r\nversion=1": "descriptor",
+		"<?xml version=\"1.0\"?><Error/>": "XML", "# Disk DescriptorFile\r\nversion=1": "VMDK",
 		"version https://git-lfs.github.com/spec/v1\noid": "LFS", "%PDF-1.7\n%\xb5": "PDF",
 		"\x1f\x9d\x90\x64\xca\xd0": "compress", "{\n  \"error\": \"denied\"\n}": "JSON", "[ {\"id\": 1}]": "JSON",
 		"{\"\x00\x01": "raw", "{ 1": "raw", "{": "raw",

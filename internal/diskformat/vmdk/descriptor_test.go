@@ -54,6 +54,34 @@ func TestDescriptorWithExtents(t *testing.T) {
 	}
 }
 
+// TestHolesOfFlatExtentsAreNotRead: what the file of a flat extent does not store is no extent of the
+// disk.
+func TestHolesOfFlatExtentsAreNotRead(t *testing.T) {
+	sparseFile := &diskformat.Blocks{
+		File: disktest.Bytes(filled('d', 2*sector)), DiskSize: 10 * sector, BlockSize: 2 * sector,
+		Find: func(_ context.Context, block int64) (diskformat.Run, error) { // the second block is stored
+			return diskformat.Run{Blocks: 1, Stored: block == 1}, nil
+		},
+	}
+	open := func(context.Context, string, string) (diskformat.Disk, error) { return sparseFile, nil }
+	for lines, want := range map[string][]transfer.Extent{
+		"RW 10 FLAT \"a\" 0":                   {{Off: 2 * sector, Len: 2 * sector}},
+		"RW 1 ZERO\nRW 5 FLAT \"a\" 3":         {{Off: sector, Len: sector}},
+		"RW 3 FLAT \"a\" 0":                    {{Off: 2 * sector, Len: sector}},
+		"RW 1 FLAT \"a\" 3\nRW 4 FLAT \"a\" 0": {{Off: 0, Len: sector}, {Off: 3 * sector, Len: 2 * sector}},
+		"RW 6 FLAT \"a\" 4":                    nil,
+	} {
+		descriptor := text + "createType=\"custom\"\n" + lines
+		disk, err := vmdk.Open(t.Context(), disktest.Bytes([]byte(descriptor)), open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := disktest.Extents(t, disk); !slices.Equal(got, want) {
+			t.Errorf("%q: got extents %v, want %v", lines, got, want)
+		}
+	}
+}
+
 // TestDescriptorsThatAreRefused: each kind of disk that is not read is refused with the command, and
 // lines that lie are damage.
 func TestDescriptorsThatAreRefused(t *testing.T) {
