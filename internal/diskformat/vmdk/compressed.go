@@ -16,6 +16,7 @@ import (
 
 const (
 	markerSize = 12       // bytes in front of a compressed grain: its first sector and its size
+	maxStored  = 2        // sizes of a grain that a compressed one has at most (QEMU, block/vmdk.c)
 	maxBatch   = 2 << 20  // bytes of one read of the file
 	maxGap     = 64 << 10 // bytes that a read may include for nothing, such as a table between grains
 )
@@ -104,11 +105,10 @@ func (c *compressed) locate(ctx context.Context, grain int64) (stored, error) {
 	if off == 0 {
 		return stored{}, nil
 	}
-	if !c.s.holds(grain, off) {
-		return stored{}, c.damaged(grain, "it is outside of the file")
+	if err := c.s.check(ctx, grain, off); err != nil {
+		return stored{}, err
 	}
-	// No grain is compressed to more than twice its size (QEMU, block/vmdk.c).
-	g := stored{grain: grain, off: off, end: min(off+2*c.BlockSize, c.File.Size())}
+	g := stored{grain: grain, off: off, end: min(off+maxStored*c.BlockSize, c.File.Size())}
 	for i := int64(1); i < n; i++ {
 		if next := c.s.place(entries, i); next > 0 {
 			if next > off {

@@ -164,13 +164,15 @@ func (s *sparse) find(ctx context.Context, grain int64) (diskformat.Run, error) 
 	}
 	run := diskformat.Run{Off: s.place(entries, 0)}
 	run.Stored = run.Off > 0
-	if run.Stored && !s.holds(grain, run.Off) {
-		return run, diskformat.Damaged("grain %d of the VMDK image, at byte %d, is outside of the file", grain, run.Off)
+	if run.Stored {
+		if err := s.check(ctx, grain, run.Off); err != nil {
+			return run, err
+		}
 	}
 	for run.Blocks = 1; run.Blocks < n; run.Blocks++ {
 		off := s.place(entries, run.Blocks)
 		next := run.Off + run.Blocks*s.grain*sector
-		if run.Stored && (off == 0 || !s.compressed && off != next || !s.holds(grain+run.Blocks, off)) ||
+		if run.Stored && (off == 0 || !s.compressed && off != next || s.check(ctx, grain+run.Blocks, off) != nil) ||
 			!run.Stored && off > 0 {
 			break
 		}
@@ -195,11 +197,23 @@ func (s *sparse) findZeros(ctx context.Context, grain, n int64) diskformat.Run {
 	return run
 }
 
-// holds reports whether the file has a grain at off. Of a compressed one that is its marker, of
-// another as much as is on the disk.
-func (s *sparse) holds(grain, off int64) bool {
+// check fails if the file does not have a grain at off, as much of it as is on the disk, or all of it
+// if it is compressed.
+func (s *sparse) check(ctx context.Context, grain, off int64) error {
+	n := min(s.grain, s.sectors-grain*s.grain) * sector
 	if s.compressed {
-		return diskformat.Holds(s.file, off, markerSize)
+		n = markerSize
+		// Only the markers of those at the end are read: their sizes show that a file was cut.
+		if diskformat.Holds(s.file, off, n) && !diskformat.Holds(s.file, off, maxStored*s.grain*sector) {
+			marker, err := s.table.Read(ctx, off, markerSize)
+			if err != nil {
+				return err
+			}
+			n += int64(binary.LittleEndian.Uint32(marker[8:]))
+		}
 	}
-	return diskformat.Holds(s.file, off, min(s.grain, s.sectors-grain*s.grain)*sector)
+	if !diskformat.Holds(s.file, off, n) {
+		return diskformat.Damaged("grain %d of the VMDK image, at byte %d, is outside of the file", grain, off)
+	}
+	return nil
 }

@@ -276,7 +276,7 @@ func TestDamagedStream(t *testing.T) {
 	}
 	first := 21 * sector // the marker of the first grain
 	for off, what := range map[int]string{
-		first: "marker", first + 9: "", first + 12: "zlib", first + 3000: "", first + 11: "overlaps",
+		first: "marker", first + 9: "overlaps", first + 11: "outside", first + 12: "zlib", first + 3000: "",
 	} {
 		p := bytes.Clone(whole)
 		p[off] ^= 0x55
@@ -289,6 +289,41 @@ func TestDamagedStream(t *testing.T) {
 		if err := disk.ReadAt(t.Context(), make([]byte, grain), grain); err != nil {
 			t.Errorf("got %v, want the next grain", err)
 		}
+	}
+}
+
+// TestCutStreamWithTablesInFront: a stream as qemu-img writes it has no footer. That its last grain
+// is cut shows before anything is read.
+func TestCutStreamWithTablesInFront(t *testing.T) {
+	s := newStream(content(3*grain), 0, 1, 2)
+	whole := s.file(t)
+	tables := bytes.Index(whole, marker(4, 1))
+	// The directory is sector 21, its table 22 to 25; the grains are 5 sectors further.
+	front := s.image
+	front.directory = 21
+	offsets := bytes.Clone(whole[tables+sector : tables+5*sector])
+	for i := range 3 {
+		e := binary.LittleEndian.Uint32(offsets[4*i:])
+		binary.LittleEndian.PutUint32(offsets[4*i:], e+5)
+	}
+	p := front.bytes(table(22), offsets, whole[21*sector:tables])
+	last := 21*sector + 5*sector + (int(binary.LittleEndian.Uint32(offsets[8:]))-26)*sector
+	end := last + 12 + int(binary.LittleEndian.Uint32(p[last+8:]))
+	for n, ok := range map[int]bool{len(p): true, end: true, end - 1: false, last + 12: false, last + 5: false, last: false} {
+		disk, err := openBytes(t, p[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err = range disk.Extents(t.Context()) {
+		}
+		if ok {
+			if err != nil {
+				t.Errorf("%d of %d bytes: got %v, want success", n, len(p), err)
+			}
+			disktest.Equal(t, disk, disktest.Bytes(s.content), 1<<20)
+			continue
+		}
+		refused(t, err, "grain 2", "outside of the file")
 	}
 }
 
