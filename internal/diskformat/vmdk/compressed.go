@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zlib"
@@ -126,7 +125,7 @@ func (c *compressed) readBatch(ctx context.Context, b *buffers, batch []stored) 
 		return nil
 	}
 	start := batch[0].off
-	b.batch = slices.Grow(b.batch[:0], int(batch[len(batch)-1].end-start))[:batch[len(batch)-1].end-start]
+	b.batch = resized(b.batch, batch[len(batch)-1].end-start)
 	if err := c.File.ReadAt(ctx, b.batch, start); err != nil {
 		return err
 	}
@@ -139,6 +138,14 @@ func (c *compressed) readBatch(ctx context.Context, b *buffers, batch []stored) 
 		}
 	}
 	return nil
+}
+
+// resized is p with n bytes of any value. It never has room for more than the largest n.
+func resized(p []byte, n int64) []byte {
+	if int64(cap(p)) < n {
+		return make([]byte, n)
+	}
+	return p[:n]
 }
 
 // inflate decompresses a grain, whose marker p begins with, to its dst.
@@ -159,7 +166,7 @@ func (c *compressed) inflate(b *buffers, g stored, p []byte) error {
 	dst, whole := g.dst, int64(len(g.dst)) == want
 	if !whole {
 		b.held = 0
-		b.grain = slices.Grow(b.grain[:0], int(c.BlockSize))[:want]
+		b.grain = resized(b.grain, want)
 		dst = b.grain
 	}
 	if _, err := io.ReadFull(b.zlib, dst); err != nil {

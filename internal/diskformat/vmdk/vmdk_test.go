@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/transferd/transferd/internal/diskformat/disktest"
 	"github.com/transferd/transferd/internal/diskformat/vmdk"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 const sector = 512
@@ -229,6 +232,41 @@ func TestStreamWithFooter(t *testing.T) {
 		for _, step := range []int{1 << 20, grain, 100_000, 1000} {
 			disktest.Equal(t, disk, disktest.Bytes(want), step)
 		}
+	}
+}
+
+// TestQemuReadsTheSameStream: the images that this test makes as VMware does are those of the format.
+func TestQemuReadsTheSameStream(t *testing.T) {
+	transfertest.RequireProgram(t, "qemu-img", "qemu-utils")
+	dir := t.TempDir()
+	all := content(9*grain + 3*sector)
+	path := filepath.Join(dir, "disk.vmdk")
+	if err := os.WriteFile(path, newStream(all, 9, 8, 0, 1, 2, 3, 4, 5, 6, 7).file(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	disktest.Run(t, dir, "qemu-img", "convert", "-q", "-O", "raw", "disk.vmdk", "disk.raw")
+	disktest.Equal(t, disktest.Open(t, filepath.Join(dir, "disk.raw")), disktest.Bytes(all), 1<<20)
+}
+
+// TestStreamHoldsItsBound: a reader of the largest grains has 3 MiB in memory.
+func TestStreamHoldsItsBound(t *testing.T) {
+	s := newStream(content(16<<20), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+	s.grain = 2048
+	file, p := s.file(t), make([]byte, 4<<20)
+	heap := disktest.Heap(func() any {
+		disk, err := openBytes(t, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for off := int64(0); off < 10<<20; off += 1_234_567 {
+			if err := disk.ReadAt(t.Context(), p, off); err != nil || !bytes.Equal(p, s.content[off:off+4<<20]) {
+				t.Fatalf("at %d: got other bytes, %v", off, err)
+			}
+		}
+		return disk
+	})
+	if heap > 3<<20+3<<19 { // and a page of the tables, and the tables of the decompressor
+		t.Errorf("got %d bytes in memory, want about 3 MiB", heap)
 	}
 }
 
