@@ -61,7 +61,8 @@ func openDynamic(ctx context.Context, f diskformat.File, table *diskformat.Table
 		return nil, err
 	}
 	d := &dynamic{
-		footer: foot, file: f, table: table, tableOff: int64(min(binary.BigEndian.Uint64(p[headerTable:]), math.MaxInt64)),
+		footer: foot, file: f, table: table,
+		tableOff:  int64(min(binary.BigEndian.Uint64(p[headerTable:]), math.MaxInt64)),
 		bitmapLen: roundUp(blockSize/sectorSize, 8*sectorSize) / 8,
 	}
 	d.blocks = diskformat.Blocks{File: f, DiskSize: size, BlockSize: blockSize, Find: d.find}

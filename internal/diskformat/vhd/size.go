@@ -40,6 +40,6 @@ func (f footer) Warnings() []string {
 	if !f.byGeometry() || f.size <= uint64(f.geometry) || f.size > math.MaxInt64 {
 		return nil
 	}
-	return []string{fmt.Sprintf("the last %d bytes in the VHD image are left out: the disk of %q ends with its geometry",
+	return []string{fmt.Sprintf("the last %d bytes in the VHD image are left out: a disk of %q ends with its geometry",
 		f.size-uint64(f.geometry), f.creator)}
 }

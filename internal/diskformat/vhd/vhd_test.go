@@ -104,13 +104,13 @@ func TestSectorsWithoutABitAreZeros(t *testing.T) {
 // TestBitmapsOfLargeBlocksAreReadInPart: a block of 1 GiB has a bitmap of 256 KiB.
 func TestBitmapsOfLargeBlocksAreReadInPart(t *testing.T) {
 	const blockSize = 1 << 30
-	head := image{kind: kindDynamic, creator: "win ", size: blockSize, blockSize: blockSize, entries: 1}
-	file := slices.Concat(head.footer(), head.header(), binary.BigEndian.AppendUint32(nil, 4), make([]byte, 508))
-	bitmap := make([]byte, blockSize/sectorSize/8)
-	bitmap[200_000] = 0x10
-	f := &disktest.File{R: bytes.NewReader(append(file, bitmap...)), N: 2048 + int64(len(bitmap)) + blockSize}
+	m := image{kind: kindDynamic, creator: "win ", size: blockSize, blockSize: blockSize, entries: 1}
+	const at, bitmapLen = 2048, blockSize / sectorSize / 8
 	data := random(sectorSize)
-	f.R = at{f.R, 2048 + int64(len(bitmap)) + (200_000*8+3)*sectorSize, data}
+	f := disktest.Parts(at+bitmapLen+blockSize, map[int64][]byte{
+		0: m.footer(), footerLen: m.header(), footerLen + headerLen: {0, 0, 0, at / sectorSize},
+		at + 200_000: {0x10}, at + bitmapLen + (200_000*8+3)*sectorSize: data,
+	})
 	d, err := Open(t.Context(), f)
 	if err != nil {
 		t.Fatal(err)
@@ -125,22 +125,6 @@ func TestBitmapsOfLargeBlocksAreReadInPart(t *testing.T) {
 	if n := f.Bytes.Load() - before; n > sectorSize+1<<20/sectorSize/8 {
 		t.Errorf("got %d bytes read, want the sector with data and the bits of 1 MiB", n)
 	}
-}
-
-// at is a file with data at off, far beyond its end.
-type at struct {
-	r interface {
-		ReadAt(p []byte, off int64) (int, error)
-	}
-	off  int64
-	data []byte
-}
-
-func (f at) ReadAt(p []byte, off int64) (int, error) {
-	if off == f.off {
-		return copy(p, f.data), nil
-	}
-	return f.r.ReadAt(p, off)
 }
 
 func TestAnyFooterWithACorrectChecksumCounts(t *testing.T) {
@@ -177,6 +161,7 @@ func TestImagesThatCannotBeReadAreRefused(t *testing.T) {
 	short.entries = 1
 	huge := m
 	huge.size, huge.entries = 1<<64-1, 2
+	ofType := image{kind: 5, size: 8192, blockSize: 4096}
 	for name, tc := range map[string]struct {
 		image []byte
 		words []string
@@ -187,7 +172,7 @@ func TestImagesThatCannotBeReadAreRefused(t *testing.T) {
 		"fixed, cut":                 {m.fixed(disk[:4096]), []string{"8192 bytes", "4096"}},
 		"fixed, of any size":         {huge.fixed(disk), []string{"damaged"}},
 		"of any size":                {huge.dynamic(), []string{"damaged"}},
-		"type":                       {image{kind: 5, size: 8192, blockSize: 4096}.dynamic(), []string{"type 5", "qemu-img convert"}},
+		"type":                       {ofType.dynamic(), []string{"type 5", "qemu-img convert"}},
 		"header":                     {change(m.dynamic(), footerLen+100), []string{"header", "damaged"}},
 		"version of the header":      {edit(headerVersion, 0x20000), []string{"header", "damaged"}},
 		"block size 0":               {edit(headerBlock, 0), []string{"blocks of 0 bytes"}},
