@@ -41,8 +41,9 @@ func TestEverySourceKeepsTheContract(t *testing.T) {
 			return open(t, serve(t, stored, false)+"/x.img"+ending, Options{})
 		},
 	}
+	stores := storedAs()
 	for medium, open := range media {
-		for format, store := range storedAs() {
+		for format, store := range stores {
 			if store.byOffset && (medium == "standard input" || medium == "URL without ranges") {
 				continue // TestDisksNeedOffsets
 			}
@@ -86,28 +87,38 @@ func storedAs() map[string]storage {
 		"qcow2": {byOffset: true, pack: func(_ testing.TB, content []byte) []byte {
 			return transfertest.Qcow2(content, "")
 		}},
-		"VMDK":                  byQemu("vmdk"),
-		"stream-optimized VMDK": byQemu("vmdk", "-o", "subformat=streamOptimized"),
-		"VDI":                   byQemu("vdi"),
+		"VMDK":                  byQemu("vmdk", ""),
+		"stream-optimized VMDK": byQemu("vmdk", "subformat=streamOptimized"),
+		"VDI":                   byQemu("vdi", ""),
+		"VHD":                   byQemu("vpc", "force_size=on"),
+		"fixed VHD":             byQemu("vpc", "subformat=fixed,force_size=on"),
+		"VHDX":                  byQemu("vhdx", "block_size=1M"),
+		"fixed VHDX":            byQemu("vhdx", "subformat=fixed,block_size=1M"),
 	}
 }
 
-// byQemu stores disks as qemu-img does, whose sizes are sectors.
-func byQemu(format string, options ...string) storage {
+// byQemu stores disks, whose sizes are sectors, as qemu-img does in a format with options. It keeps
+// what it has stored, because a test stores the same content for each medium.
+func byQemu(format, options string) storage {
+	kept := map[string][]byte{}
 	return storage{byOffset: true, unit: 512, pack: func(t testing.TB, content []byte) []byte {
 		t.Helper()
-		transfertest.RequireProgram(t, "qemu-img", debian["qemu-img"])
-		in, out := tempFile(t, "in", content), filepath.Join(tempDir(t), "out")
-		args := append([]string{"convert", "-f", "raw", "-O", format}, options...)
-		if text, err := exec.Command("qemu-img", append(args, in, out)...).CombinedOutput(); err != nil {
-			t.Fatalf("qemu-img: %v\n%s", err, text)
+		if kept[string(content)] == nil {
+			transfertest.RequireProgram(t, "qemu-img", debian["qemu-img"])
+			in := tempFile(t, "disk", content)
+			out := in + ".image"
+			qemu(t, "convert", "-f", "raw", "-O", format, "-o", options, in, out)
+			kept[string(content)] = readFile(t, out)
 		}
-		stored, err := os.ReadFile(out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return stored
+		return kept[string(content)]
 	}}
+}
+
+func qemu(t testing.TB, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("qemu-img", args...).CombinedOutput(); err != nil {
+		t.Fatalf("qemu-img %q: %v\n%s", args, err, out)
+	}
 }
 
 func openManifest(t *testing.T, content []byte) transfer.Source {
@@ -126,7 +137,8 @@ func openManifest(t *testing.T, content []byte) transfer.Source {
 func TestConformanceCoversEveryFormat(t *testing.T) {
 	tested := map[string]bool{}
 	for _, store := range storedAs() {
-		tested[formatOf(sample{head: store.pack(t, []byte("content"))}).name] = true
+		packed := store.pack(t, []byte("content"))
+		tested[formatOf(sample{head: packed, tail: packed}).name] = true
 	}
 	for _, f := range formats {
 		if f.readable() && !tested[f.name] {

@@ -156,7 +156,7 @@ func TestImagesOfOtherProgramsAreRecognised(t *testing.T) {
 		{"a VDI image", "qemu-img", "qemu-img convert -O vdi disk.img OUT"},
 		{"a VHDX image", "qemu-img", "qemu-img convert -O vhdx disk.img OUT"},
 		{"a Parallels image", "qemu-img", "qemu-img convert -O parallels disk.img OUT"},
-		{"a dynamic VHD image", "qemu-img", "qemu-img convert -O vpc disk.img OUT"},
+		{"a VHD image", "qemu-img", "qemu-img convert -O vpc disk.img OUT"},
 		{"a fixed VHD image", "qemu-img", "qemu-img convert -O vpc -o subformat=fixed disk.img OUT"},
 		{"a VMDK image", "qemu-img", "qemu-img convert -O vmdk disk.img OUT"},
 		{"a VMDK image", "qemu-img", "qemu-img convert -O vmdk -o subformat=streamOptimized disk.img OUT"},

@@ -10,6 +10,8 @@ import (
 	"github.com/transferd/transferd/internal/diskformat"
 	"github.com/transferd/transferd/internal/diskformat/qcow2"
 	"github.com/transferd/transferd/internal/diskformat/vdi"
+	"github.com/transferd/transferd/internal/diskformat/vhd"
+	"github.com/transferd/transferd/internal/diskformat/vhdx"
 	"github.com/transferd/transferd/internal/diskformat/vmdk"
 	"github.com/transferd/transferd/internal/transfer"
 )
@@ -29,9 +31,18 @@ type format struct {
 	advice string
 	// disk opens the virtual disk in a file with offsets; files opens others that it names. nil: the
 	// format has no disk.
-	disk   func(ctx context.Context, f diskformat.File, files diskformat.Opener) (diskformat.Disk, error)
+	disk   openDiskFunc
 	decode func(in *input) (decoder, error)   // reads an image in order from any medium; nil: that is not possible
 	encode func(w io.Writer) (encoder, error) // stores an image; nil: images of this format are not written
+}
+
+type openDiskFunc func(ctx context.Context, f diskformat.File, files diskformat.Opener) (diskformat.Disk, error)
+
+// alone is for a format whose images need no other file.
+func alone(open func(ctx context.Context, f diskformat.File) (diskformat.Disk, error)) openDiskFunc {
+	return func(ctx context.Context, f diskformat.File, _ diskformat.Opener) (diskformat.Disk, error) {
+		return open(ctx, f)
+	}
 }
 
 // raw is the format of all content without a signature.
@@ -60,15 +71,19 @@ var formats = []format{
 		name: "a sparse VMDK image of ESX", convert: convertByQemu,
 		signatures: at(0, "COWD", "\xbe\xba\xfe\xca\x00\x00\x00\x00"), // the second since vSphere 6.5
 	},
-	{name: "a VHDX image", signatures: at(0, "vhdxfile"), convert: convertByQemu},
-	{name: "a dynamic VHD image", signatures: at(0, "conectix"), convert: "qemu-img convert -f vpc -O raw IN OUT"},
+	{name: "a VHDX image", signatures: at(0, "vhdxfile"), convert: convertByQemu, disk: alone(vhdx.Open)},
+	{
+		name: "a VHD image", signatures: at(0, "conectix"), convert: "qemu-img convert -f vpc -O raw IN OUT",
+		disk: alone(vhd.Open),
+	},
 	{
 		// The footers of old programs have 511 bytes.
 		name:       "a fixed VHD image (raw data with 512 bytes of footer behind it)",
 		signatures: append(at(-512, "conectix"), at(-511, "conectix")...),
 		convert:    "head -c -512 IN >OUT (or qemu-img convert -f vpc -O raw IN OUT)",
+		disk:       alone(vhd.Open),
 	},
-	{name: "a VDI image", signatures: at(64, "\x7f\x10\xda\xbe"), convert: convertByQemu, disk: openVDI},
+	{name: "a VDI image", signatures: at(64, "\x7f\x10\xda\xbe"), convert: convertByQemu, disk: alone(vdi.Open)},
 	{name: "a Parallels image", signatures: at(0, "WithoutFreeSpace", "WithouFreSpacExt"), convert: convertByQemu},
 	{name: "a Bochs image", signatures: at(0, "Bochs Virtual HD Image"), convert: convertByQemu},
 	{
@@ -208,11 +223,6 @@ var formats = []format{
 			signature{bytes: "\x50\x2a\x4d\x18", mask: "\xf0\xff\xff\xff"}),
 		decode: decodeZstd, encode: encodeZstd,
 	},
-}
-
-// openVDI opens a VDI image, which names no other files.
-func openVDI(ctx context.Context, f diskformat.File, _ diskformat.Opener) (diskformat.Disk, error) {
-	return vdi.Open(ctx, f)
 }
 
 const adviceOnPages = "open the address in a browser: it may need a sign-in, or lead to a page about the image; " +

@@ -63,8 +63,7 @@ func findFooter(ctx context.Context, fileSize int64, table *diskformat.Table) (f
 		}
 		foot := parseFooter(p, at.off)
 		if !isVersion(p, footerSum, footerVersion) {
-			err = diskformat.Refused("the image is damaged: get it again; --format raw takes the bytes as they are",
-				"the footer of a VHD image at byte %d is damaged", at.off)
+			err = diskformat.Damaged("the footer of the VHD image at byte %d is damaged", at.off)
 		} else if foot.kind != kindFixed || at.off+at.n == fileSize {
 			return foot, nil
 		}

@@ -28,7 +28,8 @@ const (
 // other part of the disk.
 //
 // Only a footer with a correct checksum counts. A file with the cookie of a footer and no correct
-// one is refused: it is a damaged VHD, as no raw image has these 8 bytes at its end by chance.
+// one is refused and not taken as a raw image: no raw image has these 8 bytes in the place of a
+// footer by chance, and a damaged VHD as a raw image would be a disk with a footer on it.
 func Open(ctx context.Context, f diskformat.File) (diskformat.Disk, error) {
 	table := diskformat.NewTable(f)
 	foot, err := findFooter(ctx, f.Size(), table)

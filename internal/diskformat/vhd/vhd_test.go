@@ -168,7 +168,7 @@ func TestImagesThatCannotBeReadAreRefused(t *testing.T) {
 	}{
 		"no footer":                  {disk, []string{"no footer"}},
 		"nothing":                    {nil, []string{"no footer"}},
-		"footer of a fixed image":    {change(m.fixed(disk), -1), []string{"byte 8192", "damaged", "--format raw"}},
+		"footer of a fixed image":    {change(m.fixed(disk), -1), []string{"byte 8192", "damaged"}},
 		"fixed, cut":                 {m.fixed(disk[:4096]), []string{"8192 bytes", "4096"}},
 		"fixed, of any size":         {huge.fixed(disk), []string{"damaged"}},
 		"of any size":                {huge.dynamic(), []string{"damaged"}},
