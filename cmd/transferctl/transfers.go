@@ -22,7 +22,7 @@ func (a *app) uploadCommand() *cobra.Command {
 
 SOURCE is a file or block device on the worker's host, an http(s) URL, or - for standard input
 with --local. Images that gzip or zstd compressed are decompressed, and of a virtual disk (qcow2,
-VMDK, VDI) the disk is copied; other image formats are refused. --format raw copies the bytes
+VMDK, VHD, VHDX, VDI) the disk is copied; other image formats are refused. --format raw copies the bytes
 unchanged. So does a manifest next to the file, as a download leaves it, if it describes these
 bytes. A file that differs from its manifest fails the job; with --format the manifest is not read.
 
