@@ -84,6 +84,12 @@ func storedAs() map[string]storage {
 		"Zstandard after a skippable frame": {ending: ".zst", pack: func(t testing.TB, content []byte) []byte {
 			return append([]byte("\x53\x2a\x4d\x18\x04\x00\x00\x00skip"), zstded(t, content)...)
 		}},
+		"xz": {ending: ".xz", pack: func(t testing.TB, content []byte) []byte {
+			return packedBy(t, content, "xz", "-0", "-c")
+		}},
+		"bzip2": {ending: ".bz2", pack: func(t testing.TB, content []byte) []byte {
+			return packedBy(t, content, "bzip2", "-1", "-c")
+		}},
 		"qcow2": {byOffset: true, pack: func(_ testing.TB, content []byte) []byte {
 			return transfertest.Qcow2(content, "")
 		}},

@@ -158,7 +158,10 @@ var formats = []format{
 		convert: "xar -xf IN, and give the image that was in it",
 	},
 	{name: "a RAR archive", signatures: at(0, "Rar!\x1a\x07"), convert: "unrar p -inul IN >OUT"},
-	{name: "an xz file", signatures: at(0, "\xfd7zXZ\x00"), endings: []string{".xz"}, convert: "xz -dc IN >OUT"},
+	{
+		name: "an xz file", signatures: at(0, "\xfd7zXZ\x00"), endings: []string{".xz", ".txz"},
+		convert: "xz -dc IN >OUT", decode: decodeXz,
+	},
 	{
 		// The size of the dictionary is free, that of the content is unknown.
 		name: "an lzma file", endings: []string{".lzma"},
@@ -169,7 +172,8 @@ var formats = []format{
 		convert: "xz -dc --format=lzma IN >OUT",
 	},
 	{
-		name: "a bzip2 file", endings: []string{".bz2"}, convert: "bzip2 -dc IN >OUT",
+		name: "a bzip2 file", endings: []string{".bz2", ".tbz2", ".tbz"}, convert: "bzip2 -dc IN >OUT",
+		decode:     decodeBzip2,
 		signatures: at(4, "1AY&SY", "\x17\x72\x45\x38\x50\x90"), // of the first block, or of the end of an empty stream
 	},
 	{

@@ -55,6 +55,9 @@ func TestEverySignatureIsFound(t *testing.T) {
 				err := noMetadata.acceptInside("open x", formatNamed(outer), s)
 				expect(t, err, transfer.CodeInvalid, "with "+f.name+" in it", f.advice, "--format "+string(outer))
 			}
+			xz := formatOf(sample{head: []byte("\xfd7zXZ\x00")})
+			err := noMetadata.acceptInside("open x", xz, s)
+			expect(t, err, transfer.CodeInvalid, "with "+f.name+" in it", "copy it as it is: xz -dc IN >FILE")
 			// An incomplete signature does not count: a raw image may begin with any bytes.
 			if !m.text && m.off >= 0 {
 				cut := sample{head: s.head[:m.off+len(m.bytes)-1]}

@@ -22,7 +22,8 @@ func TestWhatIsNoImageIsRefused(t *testing.T) {
 	compressed, framed := gzipped(t, data), zstded(t, data)
 	for name, content := range map[string][]byte{
 		"empty.img": {}, "empty.img.gz": gzipped(t, nil),
-		"disk.qed": []byte("QED\x00 and more of it"), "disk.qcow2": []byte("QFI\xfb and more of it"), "disk.xz": []byte("\xfd7zXZ\x00 and more"),
+		"disk.qed": []byte("QED\x00 and more of it"), "disk.qcow2": []byte("QFI\xfb and more of it"),
+		"disk.xz": []byte("\xfd7zXZ\x00 and more"), "disk.lz": []byte("LZIP\x01 and more"),
 		"torn.gz": compressed[:len(compressed)/2], "torn.zst": framed[:len(framed)/2],
 		"trailing.gz":  append(bytes.Clone(compressed), bytes.Repeat([]byte("garbage"), maxTrailing)...),
 		"trailing.zst": append(bytes.Clone(framed), "garbage"...), "page.img.gz": []byte("<html>not found</html>"),
@@ -52,7 +53,8 @@ func TestWhatIsNoImageIsRefused(t *testing.T) {
 		"empty.img.gz":        {transfer.CodeInvalid, "empty"},
 		"disk.qed":            {transfer.CodeInvalid, "qemu-img convert"},
 		"disk.qcow2":          {transfer.CodeInvalid, "a qcow2 image): the header of the image is cut off"},
-		"disk.xz":             {transfer.CodeInvalid, "xz -d"},
+		"disk.xz":             {transfer.CodeInvalid, "damaged"},
+		"disk.lz":             {transfer.CodeInvalid, "lzip -d"},
 		"torn.gz":             {transfer.CodeInvalid, "truncated"},
 		"torn-header.gz":      {transfer.CodeInvalid, "truncated"},
 		"torn-name.gz":        {transfer.CodeInvalid, "truncated"},
