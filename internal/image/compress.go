@@ -18,6 +18,7 @@ type decoder struct {
 	io.Reader
 	release func()          // frees its memory; no Read may follow
 	ignored func() []string // warnings about ignored bytes after the image; nil: the decoder ignores none
+	member  *member         // that holds the image; nil: it is not in an archive
 }
 
 // encoder stores an image. Write copies its buffer; the writer below receives the output later.

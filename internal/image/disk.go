@@ -27,6 +27,7 @@ var (
 	_ transfer.Described      = (*disk)(nil)
 	_ transfer.Resembler      = (*disk)(nil)
 	_ transfer.Unwatched      = (*disk)(nil)
+	_ transfer.StoredDigester = (*disk)(nil)
 )
 
 // openDisk opens the virtual disk on a medium with offsets, and checks its content. After an error
@@ -35,7 +36,7 @@ func openDisk(ctx context.Context, m medium, r reading, opts Options) (*disk, er
 	d := &disk{medium: m, reading: r, others: newOthers(m, opts)}
 	var err error
 	if d.Disk, err = openNamed(ctx, r.format, m, d.others.opener(1, ".")); err != nil {
-		err = orAsIs(err)
+		err = orAsIs(err, packingOf(m))
 	} else {
 		err = d.check(ctx, opts.Measure)
 	}
@@ -45,14 +46,22 @@ func openDisk(ctx context.Context, m medium, r reading, opts Options) (*disk, er
 	return d, nil
 }
 
-// orAsIs adds to the hint of a refusal how the bytes are copied as they are.
-func orAsIs(err error) error {
+// packingOf is the format of the file that the bytes of a medium are packed in.
+func packingOf(m medium) *format {
+	if p, ok := m.(*part); ok {
+		return p.outer
+	}
+	return &raw
+}
+
+// orAsIs adds to the hint of a refusal how the bytes in a file of format outer are copied as they
+// are.
+func orAsIs(err error, outer *format) error {
 	var e *transfer.Error
 	if !errors.As(err, &e) || e.Code != transfer.CodeInvalid {
 		return err
 	}
-	hint := e.Hint + "; or copy it as it is by --format " + string(raw.id)
-	return &transfer.Error{Op: e.Op, Code: e.Code, Hint: hint, Offset: e.Offset, Err: e.Err}
+	return &transfer.Error{Op: e.Op, Code: e.Code, Hint: e.Hint + outer.orAsIs(), Offset: e.Offset, Err: e.Err}
 }
 
 // openNamed opens the virtual disk on a medium, whose name is in all errors about it.
@@ -73,7 +82,7 @@ func (d *disk) check(ctx context.Context, tables bool) error {
 	if tables {
 		for _, err := range d.Extents(ctx) {
 			if err != nil {
-				return orAsIs(err)
+				return orAsIs(err, packingOf(d.medium))
 			}
 		}
 	}
@@ -83,7 +92,7 @@ func (d *disk) check(ctx context.Context, tables bool) error {
 	n := min(d.Size(), sampleSize)
 	s := sample{head: make([]byte, n), tail: make([]byte, n)}
 	if err := errors.Join(d.ReadAt(ctx, s.head, 0), d.ReadAt(ctx, s.tail, d.Size()-n)); err != nil {
-		return orAsIs(err)
+		return orAsIs(err, packingOf(d.medium))
 	}
 	return d.medium.metadata().acceptInside("open "+d.medium.name(), d.reading.format, s)
 }
@@ -183,12 +192,20 @@ func (d *disk) Warnings(m *transfer.Manifest) (list []string) {
 	return list
 }
 
+// StoredSHA256 is the SHA-256 of the file that was unpacked to read the disk.
+func (d *disk) StoredSHA256() string {
+	if s, ok := d.medium.(transfer.StoredDigester); ok {
+		return s.StoredSHA256()
+	}
+	return ""
+}
+
 // UndetectedChanges is that of the files.
 func (d *disk) UndetectedChanges() string {
 	var list []string
 	for _, m := range d.media() {
-		if f, ok := m.(*File); ok {
-			if text := f.UndetectedChanges(); text != "" {
+		if u, ok := m.(transfer.Unwatched); ok {
+			if text := u.UndetectedChanges(); text != "" {
 				list = append(list, text)
 			}
 		}
@@ -199,8 +216,8 @@ func (d *disk) UndetectedChanges() string {
 // DropCache is that of the files.
 func (d *disk) DropCache() (err error) {
 	for _, m := range d.media() {
-		if f, ok := m.(*File); ok {
-			err = errors.Join(err, f.DropCache())
+		if u, ok := m.(transfer.Unwatched); ok {
+			err = errors.Join(err, u.DropCache())
 		}
 	}
 	return err

@@ -143,7 +143,17 @@ func (m metadata) accept(op string, s sample) (*format, error) {
 	return f, nil
 }
 
-// acceptInside checks the content of a file of format outer, compressed or a virtual disk: only a raw image is accepted.
+// acceptPacked is the format of what a file of format outer packs: a raw image or a virtual disk.
+// Other formats are CodeInvalid.
+func (m metadata) acceptPacked(op string, outer *format, s sample) (*format, error) {
+	if f := formatOf(s); f.disk != nil {
+		return f, m.check(op, s.head)
+	}
+	return &raw, m.acceptInside(op, outer, s)
+}
+
+// acceptInside checks the content of a file of format outer, compressed or a virtual disk: only a
+// raw image is accepted.
 func (m metadata) acceptInside(op string, outer *format, s sample) error {
 	f := formatOf(s)
 	if f == &raw {

@@ -16,7 +16,7 @@ import (
 
 // openOn opens stored bytes on each medium.
 func openOn(t *testing.T, stored []byte, opts Options) map[string]func() (transfer.Source, error) {
-	opts.Roots = anywhere
+	opts.Roots, opts.DefaultSpool = anywhere, filepath.Join(tempDir(t), "spool")
 	stdin := opts
 	stdin.Stdin = bytes.NewReader(stored)
 	return map[string]func() (transfer.Source, error){
@@ -164,7 +164,7 @@ func TestImagesOfOtherProgramsAreRecognised(t *testing.T) {
 		{"a tar archive", "tar", "tar -cf OUT disk.img"},
 		{"a tar archive", "tar", "tar --format=v7 -cf OUT disk.img"},
 		{"a tar archive", "tar", "tar --format=pax -cf OUT disk.img"},
-		{"an OVA archive", "tar", "touch vm.ovf && tar -cf OUT vm.ovf disk.img"},
+		{"a tar archive", "tar", "touch vm.ovf && tar -cf OUT vm.ovf disk.img"},
 		{"a zip archive", "zip", "zip -q disk.zip disk.img && mv disk.zip OUT"},
 		{"an xz file", "xz", "xz -c disk.img >OUT"},
 		{"an lzma file", "xz", "xz --format=lzma -c disk.img >OUT"},
@@ -315,7 +315,8 @@ func TestCheckRefusesWhatOpenRefuses(t *testing.T) {
 	qcow := append([]byte("QFI\xfb"), binary.BigEndian.AppendUint32(nil, 3)...)
 	path := tempFile(t, "x.img", qcow)
 	expect(t, Check(path, Options{}), transfer.CodeInvalid, "qcow2")
-	expect(t, Check(tempFile(t, "x.img.gz", gzipped(t, qcow)), Options{}), transfer.CodeInvalid, "gzip file with a qcow2")
+	qed := gzipped(t, []byte("QED\x00 and more"))
+	expect(t, Check(tempFile(t, "x.img.gz", qed), Options{}), transfer.CodeInvalid, "gzip file with a QED")
 	if err := Check(path, Options{Format: transfer.FormatRaw}); err != nil {
 		t.Errorf("as a raw image: got %v, want success", err)
 	}

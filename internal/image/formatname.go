@@ -31,6 +31,20 @@ func FormatOfName(name string) (transfer.Format, error) {
 	return transfer.FormatRaw, nil
 }
 
+// WithoutEndings is a file name without the endings of formats: disk for disk.qcow2.xz.
+func WithoutEndings(name string) string {
+	for {
+		ending := path.Ext(name)
+		lower := strings.ToLower(ending)
+		known := slices.Contains(diskEndings, lower) || slices.Contains(imageEndings, lower) ||
+			slices.ContainsFunc(formats, func(f format) bool { return slices.Contains(f.endings, lower) })
+		if !known {
+			return name
+		}
+		name = strings.TrimSuffix(name, ending)
+	}
+}
+
 func notWritten(name, format string) error {
 	return invalid("create "+name, "download to a name that ends in .img, .gz or .zst, and convert that; "+
 		"--format raw writes a raw image of this name",

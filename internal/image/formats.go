@@ -29,6 +29,8 @@ type format struct {
 	convert string
 	// advice says what to do if no command helps.
 	advice string
+	// archive says that the file has others in it, one of them an image.
+	archive bool
 	// disk opens the virtual disk in a file with offsets; files opens others that it names. nil: the
 	// format has no disk.
 	disk   openDiskFunc
@@ -127,12 +129,9 @@ var formats = []format{
 	},
 
 	{
-		name: "an OVA archive of a virtual machine", signatures: []signature{{is: isOVA}},
-		convert: "tar -xf IN && qemu-img convert -O raw DISK.vmdk OUT",
-	},
-	{
-		name: "a tar archive", signatures: []signature{{is: isTar}},
+		name: "a tar archive", signatures: []signature{{is: isTar}}, endings: []string{".tar", ".ova"}, archive: true,
 		convert: "tar -xf IN, and give the image that was in it",
+		decode:  decodeTar,
 	},
 	{
 		name:       "a zip archive",
@@ -256,16 +255,25 @@ func formatOf(s sample) *format {
 // refused is the error for content of this format in a file of format outer; nil: the content is
 // the file itself.
 func (f *format) refused(op string, outer *format) error {
-	what, unpack, asIs := f.name, "", raw.id
-	if outer != nil && outer != &raw {
-		what, asIs = fmt.Sprintf("%s with %s in it", outer.name, f.name), outer.id
-		unpack = strings.Replace(outer.convert, "OUT", "FILE", 1)
+	what, unpack := f.name, ""
+	if outer == nil {
+		outer = &raw
 	}
-	hint := f.remedy(unpack) + "; or copy it as it is by --format " + string(asIs)
-	if asIs == "" {
-		hint = f.remedy(unpack) + "; or copy it as it is: " + unpack + ", and give FILE with --format raw"
+	if outer != &raw {
+		what, unpack = fmt.Sprintf("%s with %s in it", outer.name, f.name), outer.unpack()
 	}
-	return invalid(op, hint, "this is %s, not a raw image", what)
+	return invalid(op, f.remedy(unpack)+outer.orAsIs(), "this is %s, not a raw image", what)
+}
+
+// unpack is the command that writes the content of a file of this format to FILE.
+func (f *format) unpack() string { return strings.Replace(f.convert, "OUT", "FILE", 1) }
+
+// orAsIs is the end of a hint: how to copy the content of a file of this format as it is.
+func (f *format) orAsIs() string {
+	if f.id == "" {
+		return "; or copy it as it is: " + f.unpack() + ", and give FILE with --format raw"
+	}
+	return "; or copy it as it is by --format " + string(f.id)
 }
 
 // remedy is a hint what to do with a file of this format. The command unpack writes it to FILE

@@ -136,9 +136,8 @@ func TestBootSectorIsNoTarArchive(t *testing.T) {
 	damaged := bytes.Clone(boot)
 	copy(boot[bootSigOffset:], "\x55\xaa")
 	for want, heads := range map[string][][]byte{
-		"a tar archive":                       {archive("disk.img"), archive("x.ovf.bak"), v7, damaged},
-		"an OVA archive of a virtual machine": {archive("vm.ovf"), archive("VM.OVF")},
-		"a raw image":                         {boot, make([]byte, sampleSize), v7[:sampleSize-1], nil},
+		"a tar archive": {archive("disk.img"), archive("vm.ovf"), v7, damaged},
+		"a raw image":   {boot, make([]byte, sampleSize), v7[:sampleSize-1], nil},
 	} {
 		for i, head := range heads {
 			if f := formatOf(sample{head: head}); f.name != want {

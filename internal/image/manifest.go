@@ -33,7 +33,8 @@ func detectForFile(ctx context.Context, f *File, opts Options) (reading, error) 
 		candidates = append(candidates, &raw)
 	}
 	if refusal == nil {
-		if refusal = checkInside(ctx, f, r, opts); refusal != nil {
+		var inside *format
+		if inside, refusal = checkInside(ctx, f, r, opts); inside != &raw {
 			candidates = append(candidates, r.format)
 		}
 	}
@@ -65,25 +66,31 @@ func withNotes(refusal error, notes []string) error {
 	}
 }
 
-// checkInside checks the content of a compressed file or virtual disk. It returns nil for a raw
-// image.
-func checkInside(ctx context.Context, f *File, r reading, opts Options) error {
+// checkInside is the format of what a compressed file, an archive or a virtual disk holds, as far as
+// that shows without unpacking it; nil with the refusal of another one.
+func checkInside(ctx context.Context, f *File, r reading, opts Options) (*format, error) {
 	switch {
 	case r.format == &raw:
-		return nil
+		return &raw, nil
 	case r.format.disk != nil:
 		opts.Measure, opts.StoredDigest = false, false
 		d, err := openDisk(ctx, f, r, opts)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return d.others.Close()
+		return &raw, d.others.Close()
+	case r.format.archive:
+		p, err := findPart(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		return p.inside, nil
 	}
 	image, err := decodeMedium(ctx, f, r, Options{})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return image.Close()
+	return image.inside, image.Close()
 }
 
 // manifestOf reads the manifest of the image at path; nil if there is none.

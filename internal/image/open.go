@@ -41,6 +41,12 @@ type Options struct {
 	// Follow opens the files that an image names, such as the backing file of a qcow2 image, if they
 	// are in the image's own folder and below the roots. Without it such an image is CodeInvalid.
 	Follow bool
+	// Spool is the folder, below the roots, for the copy of a packed image that is read by offset;
+	// empty: DefaultSpool.
+	Spool string
+	// DefaultSpool is the folder for such copies if the job names none. It may be anywhere, and is
+	// made if it is missing. Empty: such images are CodeInvalid without Spool.
+	DefaultSpool string
 	// AllowMounted allows a block device or file with a file system on it that is mounted
 	// read-write. Otherwise such an image is CodeInvalid.
 	AllowMounted bool
@@ -76,19 +82,12 @@ func Open(ctx context.Context, path string, opts Options) (transfer.Source, erro
 	}
 	opts.Measure = false // it would fetch a URL twice, and standard input can be read once only
 	r, err := detect(ctx, m, opts.Format)
+	src, err := openImage(ctx, m, r, opts, err)
 	if errors.Is(err, transfer.ErrInOrder) && !opts.InOrder {
 		opts.InOrder = true
-		return reopen(ctx, m, path, opts)
+		return Open(ctx, path, opts)
 	}
-	return openImage(ctx, m, r, opts, err)
-}
-
-// reopen closes the medium and opens its URL again, with other options.
-func reopen(ctx context.Context, m medium, path string, opts Options) (transfer.Source, error) {
-	if err := m.Close(); err != nil {
-		return nil, err
-	}
-	return Open(ctx, path, opts)
+	return src, err
 }
 
 // openMedium opens a URL or standard input.
@@ -120,27 +119,21 @@ func openImage(ctx context.Context, m medium, r reading, opts Options, refusal e
 	if refusal != nil {
 		return nil, errors.Join(refusal, m.Close())
 	}
-	switch random := m.random(); {
-	case random != nil && r.format == &raw:
+	random := m.random()
+	switch byOffset := random != nil; {
+	case byOffset && r.format == &raw:
 		src = random
-	case random != nil && r.format.disk != nil:
+	case byOffset && r.format.disk != nil:
 		src, err = openDisk(ctx, m, r, opts)
-	case r.format.decode == nil:
-		err = errNeedsOffsets(m, r.format)
+	case byOffset && r.format.archive:
+		src, err = openMember(ctx, m, r, opts)
 	default:
-		src, err = openStream(ctx, m, r, opts)
+		src, err = openInOrder(ctx, m, r, opts)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return src, nil
-}
-
-// errNeedsOffsets is the error for a format that can only be read by offset, on a medium that can
-// only be read in order.
-func errNeedsOffsets(m medium, f *format) error {
-	return orAsIs(invalid("open "+m.name(), "store it in a file first, and give that",
-		"this is %s, which is read by offset, and %s is read in order", f.name, m.name()))
 }
 
 // Check finds errors in an image file that show without unpacking it. It takes all roots, so it is
@@ -154,7 +147,7 @@ func Check(path string, opts Options) error {
 	}
 	r, err := detect(context.Background(), f, opts.Format)
 	if err == nil {
-		err = checkInside(context.Background(), f, r, opts)
+		_, err = checkInside(context.Background(), f, r, opts)
 	}
 	if _, none := os.Stat(path + manifestSuffix); none == nil && isInvalid(err) {
 		err = nil

@@ -110,7 +110,6 @@ func isJSON(head []byte) bool {
 // Interchange Format"), and in a boot sector.
 const (
 	tarHeader     = 512
-	tarName       = 100 // bytes from 0
 	tarSum        = 148
 	tarSumLen     = 8
 	tarMagic      = 257
@@ -141,14 +140,4 @@ func hasTarSum(header []byte) bool {
 		}
 	}
 	return got == want
-}
-
-// isOVA reports whether a file begins like a tar archive whose first file is an OVF descriptor, as
-// the OVF specification demands (DSP0243, 7).
-func isOVA(head []byte) bool {
-	if !isTar(head) {
-		return false
-	}
-	name, _, _ := bytes.Cut(head[:tarName], []byte{0})
-	return bytes.HasSuffix(bytes.ToLower(name), []byte(".ovf"))
 }

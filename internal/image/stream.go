@@ -32,42 +32,63 @@ var (
 	_ transfer.Unwatched      = (*stream)(nil)
 )
 
-// openStream makes a stream of the image on a medium. Without an error, the stream owns the medium.
-func openStream(ctx context.Context, m medium, r reading, opts Options) (*stream, error) {
-	size := int64(-1)
-	switch {
-	case r.format == &raw:
-		size = m.Size()
-	case opts.Measure:
-		var err error
-		if size, err = measureImage(ctx, m, r, opts); err != nil {
-			return nil, err
-		}
-	}
+// openInOrder opens an image that is packed, or on a medium that can only be read in order. A
+// virtual disk, which is read by offset, is unpacked to a spool first. Without an error, the source
+// owns the medium.
+func openInOrder(ctx context.Context, m medium, r reading, opts Options) (transfer.Source, error) {
 	image, err := decodeMedium(ctx, m, r, opts)
 	if err != nil {
 		return nil, err
+	}
+	size, spooled := image.knownSize(m, r), image.needsOffsets(m)
+	if !spooled && (opts.Measure && r.format != &raw || image.out.member != nil) {
+		if size, spooled, err = measureImage(ctx, m, r, opts); err != nil {
+			return nil, errors.Join(err, image.Close())
+		}
+	}
+	if spooled {
+		src, err := openSpooled(ctx, m, r, image, opts)
+		return src, errors.Join(err, image.Close())
 	}
 	image.size.Store(size)
 	return &stream{medium: m, reading: r, image: image}, nil
 }
 
-// measureImage decodes the whole image, to learn its size and to find damage.
-func measureImage(ctx context.Context, m medium, r reading, opts Options) (int64, error) {
+// knownSize is the size of the unpacked bytes; -1: it is unknown.
+func (c *contents) knownSize(m medium, r reading) int64 {
+	switch {
+	case c.out.member != nil:
+		return c.out.member.size
+	case r.format.decode == nil, r.format == &raw:
+		return m.Size()
+	}
+	return -1
+}
+
+// needsOffsets reports whether an image cannot be read as a stream: a virtual disk, and what is in
+// an archive on a medium that is read once, because the rest of the archive is only known behind it.
+func (c *contents) needsOffsets(m medium) bool {
+	_, again := m.(*File)
+	return c.inside.disk != nil || c.out.member != nil && !again
+}
+
+// measureImage decodes the whole image, to learn its size and to find damage. byOffset says that
+// its last bytes are those of a virtual disk.
+func measureImage(ctx context.Context, m medium, r reading, opts Options) (size int64, byOffset bool, err error) {
 	opts.StoredDigest = false
 	image, err := decodeMedium(ctx, m, r, opts)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer image.Close()
-	size, err := image.measure(ctx)
+	size, err = image.measure(ctx)
 	switch {
 	case err != nil:
-		return 0, orChanged(ctx, m, err)
+		return 0, false, orChanged(ctx, m, err)
 	case size == 0:
-		return 0, errEmpty("open " + m.name())
+		return 0, false, errEmpty("open " + m.name())
 	}
-	return size, nil
+	return size, image.inside.disk != nil, nil
 }
 
 // decodeMedium starts to decode a medium, and checks the format of the decoded content.
@@ -79,7 +100,11 @@ func decodeMedium(ctx context.Context, m medium, r reading, opts Options) (*cont
 	if opts.StoredDigest && r.format != &raw {
 		in.hashInto(sha256.New())
 	}
-	image, err := decode(ctx, m.name(), in, r.format)
+	packing := r.format
+	if packing.decode == nil {
+		packing = &raw // a virtual disk
+	}
+	image, err := decode(ctx, m.name(), in, packing)
 	if err != nil {
 		return nil, errors.Join(err, in.Close())
 	}
@@ -89,7 +114,7 @@ func decodeMedium(ctx context.Context, m medium, r reading, opts Options) (*cont
 		image.minSize = opts.MinSize
 	}
 	if !r.asIs {
-		image.check = func(s sample) error { return meta.acceptInside("read "+m.name(), r.format, s) }
+		image.accept = func(s sample) (*format, error) { return meta.acceptPacked("read "+m.name(), image.outer, s) }
 	}
 	if err := image.begin(ctx); err != nil {
 		return nil, errors.Join(err, image.Close())
@@ -119,6 +144,9 @@ func (s *stream) Identity() string { return s.medium.Identity() }
 // offset in the image.
 func (s *stream) Next(ctx context.Context, p []byte) (int, error) {
 	n, err := s.image.next(ctx, p)
+	if inside := s.image.inside; errors.Is(err, io.EOF) && inside.disk != nil {
+		err = inside.refused("read "+s.medium.name(), s.image.outer)
+	}
 	return n, orChanged(ctx, s.medium, err)
 }
 
@@ -132,11 +160,7 @@ func (s *stream) CheckImage(m *transfer.Manifest) error {
 
 // Warnings lists what was ignored: a manifest, and bytes after a compressed image.
 func (s *stream) Warnings(m *transfer.Manifest) []string {
-	notes := s.reading.warnings(s.medium.name(), m)
-	if s.image.out.ignored != nil {
-		notes = append(notes, s.image.out.ignored()...)
-	}
-	return notes
+	return append(s.reading.warnings(s.medium.name(), m), s.image.ignored()...)
 }
 
 // StoredSHA256 is the SHA-256 of the stored form of a compressed image, in hexadecimal. It is empty
@@ -179,14 +203,17 @@ type contents struct {
 	size    atomic.Int64  // -1: unknown
 	off     int64         // bytes of the image that next has returned
 
-	check     func(sample) error // of the image's first and last bytes; nil: none
-	sample    sample             // of the bytes returned
-	storedSum string             // of the input, at its end; empty: not requested
+	outer  *format // that packs the image
+	inside *format // of the image, by the bytes that were read
+	// accept is the format of an image with these first and last bytes; nil: the bytes are the image.
+	accept    func(sample) (*format, error)
+	sample    sample // of the bytes returned
+	storedSum string // of the input, at its end; empty: not requested
 }
 
 // decode reads an image of format f from in. Without an error, the contents own in.
 func decode(ctx context.Context, name string, in *input, f *format) (*contents, error) {
-	c := &contents{name: name, in: in}
+	c := &contents{name: name, in: in, outer: f, inside: &raw}
 	c.size.Store(-1)
 	in.setContext(ctx)
 	var err error
@@ -197,22 +224,57 @@ func decode(ctx context.Context, name string, in *input, f *format) (*contents, 
 	return c, nil
 }
 
-// begin checks the first bytes. next returns them again.
+// begin checks the first bytes. next returns them again. If they are those of an archive in a
+// compressed file, the image is what the archive holds.
 func (c *contents) begin(ctx context.Context) error {
 	c.in.setContext(ctx)
+	err := c.peek()
+	if err == nil && c.accept != nil && c.outer != &raw && !c.outer.archive && isTar(c.sample.head) {
+		err = c.unpackArchive()
+	}
+	if err != nil {
+		return err
+	}
+	return c.checkSample()
+}
+
+// peek reads the first bytes ahead.
+func (c *contents) peek() error {
+	if m := c.out.member; m != nil {
+		c.outer = m.format()
+	}
 	head, err := c.bytes.Peek(sampleSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return c.userError(err)
 	}
 	c.sample.head = bytes.Clone(head)
-	return c.checkSample()
+	return nil
 }
 
-func (c *contents) checkSample() error {
-	if c.check == nil {
+// unpackArchive makes the image in an archive the image.
+func (c *contents) unpackArchive() error {
+	a, err := decodeTarFrom(c.bytes)
+	if err != nil {
+		return c.userError(err)
+	}
+	c.out.Reader, c.out.member = a.Reader, a.member
+	c.bytes = bufio.NewReaderSize(c.out, sampleSize)
+	return c.peek()
+}
+
+// ignored are the warnings of the decoder.
+func (c *contents) ignored() []string {
+	if c.out.ignored == nil {
 		return nil
 	}
-	return c.check(c.sample)
+	return c.out.ignored()
+}
+
+func (c *contents) checkSample() (err error) {
+	if c.accept != nil {
+		c.inside, err = c.accept(c.sample)
+	}
+	return err
 }
 
 // next is transfer.Stream's Next.

@@ -25,20 +25,18 @@ func packedBy(t testing.TB, content []byte, program string, flags ...string) []b
 	return packed.Bytes()
 }
 
-// diskContent is content with noise, text and zeros.
-func diskContent() []byte {
+// noisyDisk is content with noise, text and zeros.
+func noisyDisk() []byte {
 	disk := make([]byte, 300_000)
 	source := rand.NewChaCha8([32]byte{1})
 	_, _ = source.Read(disk[1000:100_000])
 	return append(disk, bytes.Repeat([]byte("data of a disk "), 10_000)...)
 }
 
-func joined(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
-
 // TestFilesOfXzAndBzip2AreRead reads, on each medium, files that the programs made with all their
 // options, and files of several streams, as pbzip2 and pixz write them.
 func TestFilesOfXzAndBzip2AreRead(t *testing.T) {
-	disk := diskContent()
+	disk := noisyDisk()
 	xz := func(flags ...string) []byte { return packedBy(t, disk, "xz", append([]string{"-c"}, flags...)...) }
 	bz := func(flags ...string) []byte { return packedBy(t, disk, "bzip2", append([]string{"-c"}, flags...)...) }
 	half := len(disk) / 2
@@ -124,7 +122,7 @@ func unpacked(t testing.TB, stored []byte) ([]byte, error) {
 // TestDamagedFilesOfXzAndBzip2AreRefused: damage in the data, bytes after the last stream and
 // options that are not read here are refused with the reason.
 func TestDamagedFilesOfXzAndBzip2AreRefused(t *testing.T) {
-	disk := diskContent()
+	disk := noisyDisk()
 	xz, bz := packedBy(t, disk, "xz", "-c"), packedBy(t, disk, "bzip2", "-c")
 	filtered := packedBy(t, disk, "xz", "-c", "--arm64", "--lzma2") // xz 5.4 has it, the library not
 	damaged := func(p []byte) []byte {
