@@ -119,5 +119,7 @@ func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") 
 // opener opens all files that this user may open: the roots of the config are for jobs that others
 // may have enqueued.
 func (a *app) opener() *endpoints.Opener {
-	return endpoints.New(a.cfg.Endpoints, endpoints.Options{Roots: image.Roots{"/"}, In: a.stdin, Out: a.stdout.Raw()})
+	return endpoints.New(a.cfg.Endpoints, endpoints.Options{
+		Roots: image.Roots{"/"}, In: a.stdin, Out: a.stdout.Raw(), Spool: a.cfg.SpoolFolder(),
+	})
 }

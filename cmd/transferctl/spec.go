@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -72,6 +73,8 @@ func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 		"read a device even if a file system on it is mounted read-write")
 	flags.BoolVar(&f.spec.Follow, "follow", false,
 		"read the other files that the image names, such as its backing file, if they are in the image's own folder")
+	flags.StringVar(&f.spec.Spool, "spool", "",
+		"`folder` to unpack the image to, if it is read by offset (default: in the state folder)")
 	flags.BoolVar(&f.spec.NoHoles, "no-holes", false,
 		"read all of a sparse image, including its holes")
 }
@@ -118,6 +121,11 @@ func (a *app) build(ctx context.Context, f *jobFlags, source, target string) (tr
 	}
 	if s.Target, err = absoluteRef(target); err != nil {
 		return s, err
+	}
+	if s.Spool != "" {
+		if s.Spool, err = filepath.Abs(s.Spool); err != nil {
+			return s, fmt.Errorf("--spool: make path absolute: %w", err)
+		}
 	}
 	if s.Compression, err = transfer.ParseCompression(f.compression); err != nil {
 		return s, transfer.Errorf(transfer.CodeOf(err), hintOf(err), "--compression: %w", err)

@@ -81,10 +81,7 @@ func imageName(r transfer.Ref) string {
 			name = path.Base(u.Path)
 		}
 	}
-	for _, ending := range []string{".gz", ".zst", ".img", ".raw", ".qcow2", ".vmdk", ".vhd", ".vhdx", ".vdi"} {
-		name = strings.TrimSuffix(name, ending)
-	}
-	if name = api.DriveName(name); name == "" || name == "." || name == "/" {
+	if name = api.DriveName(image.WithoutEndings(name)); name == "" || name == "." || name == "/" {
 		return "image"
 	}
 	return name // a file name may have line breaks, the name of a drive must not

@@ -36,7 +36,7 @@ type Config struct {
 	// Roots are the only folders whose files queued jobs may read or write on this host. Nil: not
 	// configured.
 	Roots []string `yaml:"roots"`
-	// State is the folder of the embedded queue and of the state of --local jobs.
+	// State is the folder of the embedded queue, of the state of --local jobs, and of unpacked images.
 	State string `yaml:"state"`
 	// Endpoints are the endpoints by the names that addresses use.
 	Endpoints map[string]Endpoint `yaml:"endpoints"`
@@ -191,6 +191,9 @@ func decode(text []byte, v any, opts ...yaml.DecodeOption) (err error) {
 	}()
 	return yaml.UnmarshalWithOptions(text, v, opts...)
 }
+
+// SpoolFolder is the folder for unpacked images of jobs that name none.
+func (c *Config) SpoolFolder() string { return filepath.Join(c.State, "spool") }
 
 // EndpointNames are the names of all endpoints, sorted.
 func (c *Config) EndpointNames() []string { return slices.Sorted(maps.Keys(c.Endpoints)) }

@@ -27,6 +27,7 @@ type Options struct {
 	Roots image.Roots  // the only folders that jobs may touch
 	In    io.Reader    // the source "-"; nil: none
 	Out   io.Writer    // the target "-"; nil: none
+	Spool string       // folder for unpacked images of jobs that name none; empty: there is none
 	Guard *lease.Guard // resets connections to endpoints when this process is stopped; may be nil
 }
 

@@ -117,6 +117,7 @@ func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.S
 	opts := image.Options{
 		Roots: o.opts.Roots, Stdin: o.opts.In, Limit: s.Limit, Format: s.Spec.Format, StoredDigest: s.Spec.SHA256 != "",
 		Retry: s.Retry, InOrder: s.InOrder, AllowMounted: s.Spec.AllowMounted, Follow: s.Spec.Follow,
+		Spool: s.Spec.Spool, DefaultSpool: o.opts.Spool,
 	}
 	if !s.Spec.AllowShort {
 		opts.MinSize = s.Spec.Size

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -118,6 +119,8 @@ type Spec struct {
 	AllowMounted bool `json:"allow_mounted,omitempty"`
 	// Follow reads the files that the image names, too.
 	Follow bool `json:"follow,omitempty"`
+	// Spool is the folder to unpack the image to; empty: the worker's own.
+	Spool string `json:"spool,omitempty"`
 	// QuiesceTimeout is how long servers may take to shut down for ModeQuiesce; 0: the default.
 	QuiesceTimeout Seconds `json:"quiesce_timeout,omitempty"`
 	// ForceStop stops a server that does not shut down in time. It is like a power cut.
@@ -204,7 +207,7 @@ func (s *Spec) validateText() error {
 				"%q is not valid UTF-8", r.Redacted())
 		}
 	}
-	named := []string{s.Name, s.SHA256, s.Source.Endpoint, s.Target.Endpoint}
+	named := []string{s.Name, s.SHA256, s.Spool, s.Source.Endpoint, s.Target.Endpoint}
 	for _, text := range slices.Concat(named, s.Tags, s.Readers) {
 		if !utf8.ValidString(text) {
 			return invalid("use text in UTF-8", "%q is not valid UTF-8", text)
@@ -275,6 +278,10 @@ func (s *Spec) validateTransfer() error {
 	}
 	if s.Follow && s.Kind != Upload && s.Kind != Verify {
 		return invalid("leave --follow out", "--follow is for an image that is read")
+	}
+	if s.Spool != "" && (s.Kind != Upload && s.Kind != Verify || !filepath.IsAbs(s.Spool)) {
+		return invalid("give the absolute path of a folder on the worker's host, or leave --spool out",
+			"--spool is a folder for an image that is read")
 	}
 	if s.AllowShort && (s.Kind != Upload || s.Size == 0) {
 		return invalid("leave --allow-short out, or give the new drive's --size",
