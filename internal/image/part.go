@@ -13,12 +13,13 @@ import (
 // or the copy of an unpacked image. It is a medium, and a raw image on it. It is the origin's in
 // all but its bytes: it has its name, its identity and its changes.
 type part struct {
-	medium                        // the origin
-	bytes   transfer.RandomAccess // closed with the part
-	label   string                // the name of the file in an archive; empty: none
-	outer   *format               // of the layer
-	inside  *format               // of the bytes
-	ignored []string              // warnings about bytes of the origin that were ignored
+	medium                       // the origin
+	bytes  transfer.RandomAccess // closed with the part
+	label  string                // the name of the file in an archive; empty: none
+	outer  *format               // of the layer
+	inside *format               // of the bytes
+	digest *listedDigest         // by a manifest in the archive; nil: none
+	notes  []string              // warnings about the packing
 	// storedSum is the SHA-256 of the origin in hexadecimal; empty: not computed.
 	storedSum string
 }
@@ -86,12 +87,12 @@ func (p *part) ReadChunk(ctx context.Context, c transfer.Chunk, to []byte) error
 	return p.bytes.ReadChunk(ctx, c, to)
 }
 
-// Warnings are those of the origin, and the ignored bytes.
+// Warnings are those of the origin and of the packing.
 func (p *part) Warnings(m *transfer.Manifest) (list []string) {
 	if w, ok := p.medium.(transfer.Warner); ok {
 		list = w.Warnings(m)
 	}
-	return append(list, p.ignored...)
+	return append(list, p.notes...)
 }
 
 // CheckImage is that of the origin.

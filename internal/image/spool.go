@@ -170,7 +170,7 @@ func openSpooled(ctx context.Context, m medium, r reading, image *contents, opts
 	}
 	p := &part{
 		medium: m, outer: image.outer, inside: image.inside,
-		ignored: image.ignored(), storedSum: image.storedSum,
+		notes: image.ignored(), storedSum: image.storedSum,
 	}
 	if image.out.member != nil {
 		p.label = image.out.member.name

@@ -26,7 +26,7 @@ const (
 var (
 	// otherEndings are those of files that accompany a disk: the descriptor of an OVA, its manifest
 	// and certificate (OVF specification, DSP0243, 5.1), the settings of its firmware, documents.
-	otherEndings = []string{".ovf", ".mf", ".cert", ".nvram", ".pdf"}
+	otherEndings = []string{".ovf", ".cert", ".nvram", ".pdf"}
 	// imageEndings are those of images, in addition to diskEndings.
 	imageEndings = []string{".img", ".raw", ".iso", ".bin", ".dd"}
 )
@@ -34,7 +34,8 @@ var (
 // archive goes through the files of a tar archive. After an error it is at its end.
 type archive struct {
 	tar     *tar.Reader
-	members int // so far
+	members int                      // so far
+	digests map[string]*listedDigest // by the manifests so far, by the names of files
 }
 
 // member is a file in a tar archive that may be an image.
@@ -65,6 +66,12 @@ func (a *archive) next(in io.Reader) (*member, error) {
 				"the tar archive has more than %d files, so it is not the archive of one disk image", maxMembers)
 		}
 		if h.Size == 0 || h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeGNUSparse {
+			continue
+		}
+		if strings.HasSuffix(strings.ToLower(h.Name), digestsEnding) {
+			if err := a.addDigests(h.Name, h.Size); err != nil {
+				return nil, tarError(err)
+			}
 			continue
 		}
 		m := &member{name: h.Name, size: h.Size, off: -1, sparse: isSparse(h)}
@@ -154,20 +161,28 @@ func openMember(ctx context.Context, m medium, r reading, opts Options) (transfe
 	if p.bytes == nil {
 		return openInOrder(ctx, m, r, opts)
 	}
+	switch {
+	case p.digest != nil && opts.Measure:
+		if err := p.checkDigest(ctx, p.digest); err != nil {
+			return nil, err
+		}
+	case p.digest != nil:
+		p.notes = append(p.notes, p.digest.unchecked(p.label))
+	}
 	return openPart(ctx, p, r, opts)
 }
 
 // findPart is the image in an archive on a medium with offsets, as a part of it, with an acceptable
 // content; without bytes if it is not stored in one piece.
 func findPart(ctx context.Context, m medium) (*part, error) {
-	image, err := findMember(ctx, m.random())
+	image, digest, err := findMember(ctx, m.random())
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = transfer.Errorf(transfer.CodeInvalid, "get the archive again", "the tar archive is truncated")
 	}
 	if err != nil {
 		return nil, withOperation("open "+m.name(), err)
 	}
-	p := &part{medium: m, outer: image.format(), inside: &raw, label: image.name}
+	p := &part{medium: m, outer: image.format(), inside: &raw, label: image.name, digest: digest}
 	if image.sparse {
 		return p, nil
 	}
@@ -194,6 +209,9 @@ func decodeTarFrom(in io.Reader) (decoder, error) {
 		return decoder{}, err
 	}
 	d.body = io.MultiReader(bytes.NewReader(d.image.head), d.archive.tar)
+	if d.digest = d.archive.digestOf(d.image); d.digest != nil {
+		d.body = io.TeeReader(d.body, d.digest.sum)
+	}
 	return decoder{Reader: d, release: func() {}, member: d.image}, nil
 }
 
@@ -204,6 +222,7 @@ type tarDecoder struct {
 	archive archive
 	image   *member
 	body    io.Reader
+	digest  *listedDigest // of the image; nil: unknown before the image
 }
 
 // Read implements io.Reader.
@@ -216,6 +235,11 @@ func (d *tarDecoder) Read(p []byte) (int, error) {
 }
 
 func (d *tarDecoder) finish() error {
+	if d.digest != nil {
+		if err := d.digest.check(d.image.name); err != nil {
+			return err
+		}
+	}
 	names := []string{d.image.name}
 	for len(names) <= maxNamed {
 		other, err := d.archive.next(d.in)
@@ -238,8 +262,8 @@ func (d *tarDecoder) finish() error {
 
 var _ io.Reader = (*tarDecoder)(nil)
 
-// findMember finds the one image in an archive on a medium with offsets.
-func findMember(ctx context.Context, m transfer.RandomAccess) (*member, error) {
+// findMember finds the one image in an archive on a medium with offsets, and its listed digest.
+func findMember(ctx context.Context, m transfer.RandomAccess) (*member, *listedDigest, error) {
 	in := &seeker{ctx: ctx, file: m}
 	a := archive{tar: tar.NewReader(in)}
 	var found []*member
@@ -250,17 +274,17 @@ func findMember(ctx context.Context, m transfer.RandomAccess) (*member, error) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		found, names = append(found, image), append(names, image.name)
 	}
 	switch len(found) {
 	case 0:
-		return nil, errNoImage()
+		return nil, nil, errNoImage()
 	case 1:
-		return found[0], found[0].checkEnd(m.Size())
+		return found[0], a.digestOf(found[0]), found[0].checkEnd(m.Size())
 	}
-	return nil, errSeveral(names)
+	return nil, nil, errSeveral(names)
 }
 
 // checkEnd refuses an image that ends behind the end of its archive, which has size bytes.

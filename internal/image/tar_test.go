@@ -3,7 +3,10 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha1"
+	"crypto/sha512"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -245,5 +248,45 @@ func TestDiskThatPointsOutsideOfItsArchiveIsRefused(t *testing.T) {
 	expect(t, err, transfer.CodeInvalid)
 	if !strings.Contains(err.Error(), "qcow2") {
 		t.Errorf("got %v, want a damaged qcow2 image", err)
+	}
+}
+
+// TestDigestsInAnArchiveAreCompared: the disk of an OVA must have the digest that the OVA's manifest
+// lists, before anything is made. Where that takes a second reading over a network, it is not
+// compared, with a warning.
+func TestDigestsInAnArchiveAreCompared(t *testing.T) {
+	disk := sectors(noisyDisk())
+	sum1, sum512 := sha1.Sum(disk), sha512.Sum512(disk)
+	for line, ok := range map[string]bool{
+		"SHA256(vm.raw)= " + sha256Of(disk): true, "SHA256(vm.raw)= " + sha256Of(nil): false,
+		"SHA1(vm.raw)= " + hex.EncodeToString(sum1[:]): true, "SHA1 (vm.raw) = 00": false,
+		"SHA512(vm.raw)=" + strings.ToUpper(hex.EncodeToString(sum512[:])): true,
+		"SHA256(other.raw)= 00": true, "no digest": true,
+	} {
+		stored := tarOf(t, tarFile{"./vm.ovf", []byte(descriptor)}, tarFile{"./vm.mf", []byte("SHA1(vm.ovf)= 00\r\n" + line + "\r\n")},
+			tarFile{"./vm.raw", disk})
+		for ending, packed := range packings(t, stored) {
+			for medium, open := range openOn(t, packed, Options{Measure: true}) {
+				src, err := open()
+				unchecked := ending == "" && medium == "URL with ranges"
+				if !ok && !unchecked {
+					expect(t, err, transfer.CodeInvalid, "vm.mf", "vm.raw", "get it again")
+					continue
+				}
+				if err != nil {
+					t.Errorf("%s%s on %s: got %v, want success", line, ending, medium, err)
+					continue
+				}
+				warning := ""
+				if unchecked && strings.Contains(line, "vm.raw") {
+					warning = "was not compared"
+				}
+				if got, err := drain(t, src); err != nil || !bytes.Equal(got, disk) {
+					t.Errorf("%s%s on %s: got %d bytes, %v; want %d", line, ending, medium, len(got), err, len(disk))
+				}
+				checkWarning(t, src, disk, warning)
+				closed(t, src)
+			}
+		}
 	}
 }
