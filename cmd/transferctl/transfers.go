@@ -21,13 +21,15 @@ func (a *app) uploadCommand() *cobra.Command {
 		Long: `Copy an image to a new drive, or to the drive with the UUID or the name.
 
 SOURCE is a file or block device on the worker's host, an http(s) URL, or - for standard input
-with --local. Images that gzip or zstd compressed are decompressed, and of a virtual disk (qcow2,
-VMDK, VHD, VHDX, VDI) the disk is copied; other image formats are refused. --format raw copies the bytes
-unchanged. So does a manifest next to the file, as a download leaves it, if it describes these
-bytes. A file that differs from its manifest fails the job; with --format the manifest is not read.
+with --local. Images that gzip, zstd, xz or bzip2 compressed are decompressed, the one disk in a tar
+archive or OVA is found, and of a virtual disk (qcow2, VMDK, VHD, VHDX, VDI) the disk is copied;
+other image formats are refused. --format raw copies the bytes unchanged. So does a manifest next to
+the file, as a download leaves it, if it describes these bytes. A file that differs from its
+manifest fails the job; with --format the manifest is not read.
 
 A virtual disk may name other files, such as its backing file or, in a VMDK descriptor, its data.
-They are read only with --follow, and only in the image's own folder.
+They are read only with --follow, and only in the image's own folder. One that is packed is unpacked
+first, to the folder of --spool on the worker's host; nothing stays there.
 
 Without --wait this prints the ID of the job, with --wait or --local the UUID of the drive. An
 existing drive is written only with --overwrite. If it is larger than the image, its tail
