@@ -138,6 +138,10 @@ func TestInvalidFieldsHaveAHint(t *testing.T) {
 		"format of a verify":   {func(s *Spec) { s.Kind, s.Target, s.Format = Verify, drive, FormatRaw }, true},
 		"format of a clone":    {func(s *Spec) { s.Kind, s.Source, s.Format = Clone, drive, FormatRaw }, false},
 		"short":                {func(s *Spec) { s.Size, s.AllowShort = 512, true }, true},
+		"a spool":              {func(s *Spec) { s.Spool = "/spool" }, true},
+		"a relative spool":     {func(s *Spec) { s.Spool = "spool" }, false},
+		"a spool of no UTF-8":  {func(s *Spec) { s.Spool = "/\xff" }, false},
+		"a spool of a clone":   {func(s *Spec) { s.Kind, s.Source, s.Spool = Clone, drive, "/spool" }, false},
 		"short of no size":     {func(s *Spec) { s.AllowShort = true }, false},
 		"short clone": {
 			func(s *Spec) { s.Kind, s.Source, s.Size, s.AllowShort = Clone, drive, 512, true }, false,
