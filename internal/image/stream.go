@@ -9,6 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -69,7 +72,19 @@ func (c *contents) knownSize(m medium, r reading) int64 {
 // an archive on a medium that is read once, because the rest of the archive is only known behind it.
 func (c *contents) needsOffsets(m medium) bool {
 	_, again := m.(*File)
-	return c.inside.disk != nil || c.out.member != nil && !again
+	return c.inside.disk != nil || c.out.member != nil && !again || c.accept != nil && c.mayHaveFooter(m)
+}
+
+// mayHaveFooter reports whether the name is that of an image that may be a virtual disk by its last
+// bytes, which a stream has too late.
+func (c *contents) mayHaveFooter(m medium) bool {
+	name := strings.ToLower(m.metadata().fileName)
+	if c.out.member != nil {
+		name = strings.ToLower(c.out.member.name)
+	} else if ending := path.Ext(name); slices.Contains(c.outer.endings, ending) {
+		name = strings.TrimSuffix(name, ending)
+	}
+	return path.Ext(name) == ".vhd"
 }
 
 // measureImage decodes the whole image, to learn its size and to find damage. byOffset says that
