@@ -134,7 +134,7 @@ func (s *spool) checkSpace(n int64) error {
 	if err := unix.Fstatfs(int(s.file.Fd()), &st); err != nil {
 		return nil //nolint:nilerr // a write shows whether there is space
 	}
-	free := int64(st.Bavail) * st.Bsize //nolint:gosec // sizes of file systems fit
+	free := int64(st.Bavail) * st.Bsize
 	free -= min(int64(st.Blocks)*st.Bsize/reserveShare, maxSpoolReserve)
 	if free < max(n, 1) {
 		return errSpoolFull{max(free, 0)}

@@ -143,8 +143,7 @@ func errSeveral(names []string) error {
 	for _, n := range names {
 		list = append(list, fmt.Sprintf("%q", n))
 	}
-	return transfer.Errorf(transfer.CodeInvalid,
-		fmt.Sprintf("unpack one and give that: tar -xOf IN %s >OUT", quoteForShell(names[0])),
+	return transfer.Errorf(transfer.CodeInvalid, "unpack them and give the one to copy: tar -xf IN",
 		"this is a tar archive with several disk images in it: %s%s", strings.Join(list, ", "), more)
 }
 

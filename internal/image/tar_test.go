@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,7 +167,7 @@ func TestSparseFilesOfArchivesAreRead(t *testing.T) {
 		{"--format=pax", "--sparse-version=1.0"},
 	} {
 		out := filepath.Join(tempDir(t), "x.tar")
-		args := append(flags, "-S", "-cf", out, "-C", filepath.Dir(path), filepath.Base(path))
+		args := slices.Concat(flags, []string{"-S", "-cf", out, "-C", filepath.Dir(path), filepath.Base(path)})
 		if text, err := exec.Command("tar", args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
@@ -201,7 +202,7 @@ func TestWhatIsNotOneDiskIsRefused(t *testing.T) {
 		words  []string
 	}{
 		"two disks": {tarOf(t, tarFile{"a b.raw", disk}, tarFile{"vm.ovf", []byte(descriptor)}, tarFile{"b.vmdk", disk}),
-			[]string{`several disk images in it: "a b.raw", "b.vmdk"`, "tar -xOf IN 'a b.raw' >OUT"}},
+			[]string{`several disk images in it: "a b.raw", "b.vmdk"`, "tar -xf IN"}},
 		"an ISO, too": {tarOf(t, tarFile{"a.vmdk", disk}, tarFile{"tools.iso", disk}), []string{`"a.vmdk", "tools.iso"`}},
 		"20 disks":    {tarOf(t, several...), []string{`"disk9.raw" and more`}},
 		"no disk":     {tarred(t, "vm.ovf", []byte(descriptor)), []string{"without a disk image", "tar -tf IN"}},
