@@ -158,8 +158,7 @@ func TestZerosTakeNoSpaceInTheSpool(t *testing.T) {
 	}
 }
 
-// TestNamedSpoolFileIsRemovedAtOnce: on a file system without unnamed files, the file has no name
-// once it is open.
+// TestSpoolsOfOneFolderDiffer: two jobs that use one folder have a file each.
 func TestSpoolsOfOneFolderDiffer(t *testing.T) {
 	dir := tempDir(t)
 	var files []*os.File

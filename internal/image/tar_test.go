@@ -83,11 +83,13 @@ func TestOneDiskInAnArchiveIsRead(t *testing.T) {
 	disk := sectors(noisyDisk())
 	side := []tarFile{
 		{"vm.ovf", []byte(descriptor)}, {"vm.mf", []byte("SHA1(vm.ovf)= 00\n")}, {"vm.cert", []byte("-----BEGIN\n")},
-		{"vm.nvram", []byte{1, 0, 2}}, {"Vagrantfile", []byte("Vagrant.configure\n")}, {"._disk.vmdk", []byte{0, 5, 22}},
+		{"vm.nvram", []byte{1, 0, 2}}, {"Vagrantfile", []byte("Vagrant.configure\n")},
+		{"._disk.vmdk", []byte{0, 5, 22}},
 		{"metadata.json", []byte("{}")}, {"empty.img", nil}, {"folder/", nil}, {"notes", []byte("a text")},
 	}
 	for name, image := range map[string]tarFile{
-		"raw": {"disk.raw", disk}, "ISO": {"x/y.iso", disk}, "no ending": {"box", disk}, "qcow2": {"box.img", qcow2Of(t, disk)},
+		"raw": {"disk.raw", disk}, "ISO": {"x/y.iso", disk}, "no ending": {"box", disk},
+		"qcow2":            {"box.img", qcow2Of(t, disk)},
 		"compressed qcow2": {"disk.qcow2", qcow2Of(t, disk, "-c")},
 		"text":             {"disk.img", bytes.Repeat([]byte("text"), 1024)},
 	} {
@@ -201,17 +203,21 @@ func TestWhatIsNotOneDiskIsRefused(t *testing.T) {
 		stored []byte
 		words  []string
 	}{
-		"two disks": {tarOf(t, tarFile{"a b.raw", disk}, tarFile{"vm.ovf", []byte(descriptor)}, tarFile{"b.vmdk", disk}),
+		"two disks": {tarOf(t, tarFile{"a b.raw", disk}, tarFile{"vm.ovf", nil}, tarFile{"b.vmdk", disk}),
 			[]string{`several disk images in it: "a b.raw", "b.vmdk"`, "tar -xf IN"}},
-		"an ISO, too": {tarOf(t, tarFile{"a.vmdk", disk}, tarFile{"tools.iso", disk}), []string{`"a.vmdk", "tools.iso"`}},
-		"20 disks":    {tarOf(t, several...), []string{`"disk9.raw" and more`}},
-		"no disk":     {tarred(t, "vm.ovf", []byte(descriptor)), []string{"without a disk image", "tar -tf IN"}},
-		"many files":  {tarOf(t, many...), []string{"more than 1000 files"}},
+		"an ISO, too": {tarOf(t, tarFile{"a.vmdk", disk}, tarFile{"tools.iso", disk}),
+			[]string{`"a.vmdk", "tools.iso"`}},
+		"20 disks":   {tarOf(t, several...), []string{`"disk9.raw" and more`}},
+		"no disk":    {tarred(t, "vm.ovf", []byte(descriptor)), []string{"without a disk image", "tar -tf IN"}},
+		"many files": {tarOf(t, many...), []string{"more than 1000 files"}},
 		"gzip in tar": {tarred(t, "it's.img.gz", gz), []string{"a tar archive with a gzip file in it",
 			`tar -xOf IN 'it'\''s.img.gz' >FILE && gzip -dc FILE >OUT`}},
-		"zip in tar":      {tarred(t, "x.zip", []byte("PK\x03\x04 and more\x00")), []string{"with a zip archive in it", "unzip -p FILE"}},
-		"tar in tar":      {tarred(t, "x.tar", inner), []string{"a tar archive with a tar archive in it", "tar -xf FILE"}},
-		"QED in tar":      {tarred(t, "x.qed", []byte("QED\x00 and more")), []string{"with a QED image in it", "qemu-img convert -O raw FILE OUT"}},
+		"zip in tar": {tarred(t, "x.zip", []byte("PK\x03\x04 and more\x00")),
+			[]string{"with a zip archive in it", "unzip -p FILE"}},
+		"tar in tar": {tarred(t, "x.tar", inner),
+			[]string{"a tar archive with a tar archive in it", "tar -xf FILE"}},
+		"QED in tar": {tarred(t, "x.qed", []byte("QED\x00 and more")),
+			[]string{"with a QED image in it", "qemu-img convert -O raw FILE OUT"}},
 		"a truncated one": {inner[:len(inner)/2], []string{"truncated"}},
 	} {
 		for ending, packed := range packings(t, tc.stored) {
@@ -227,7 +233,8 @@ func TestWhatIsNotOneDiskIsRefused(t *testing.T) {
 		}
 	}
 	for name, stored := range map[string][]byte{
-		"gzip": gzipped(t, gz), "xz": gzipped(t, packedBy(t, disk, "xz", "-c")), "bzip2": packedBy(t, gz, "bzip2", "-c"),
+		"gzip": gzipped(t, gz), "xz": gzipped(t, packedBy(t, disk, "xz", "-c")),
+		"bzip2":     packedBy(t, gz, "bzip2", "-c"),
 		"tar.gz.gz": gzipped(t, gzipped(t, inner)), "zip": packedBy(t, []byte("PK\x03\x04 and more"), "xz", "-c"),
 	} {
 		for medium, open := range openOn(t, stored, Options{}) {
@@ -264,7 +271,8 @@ func TestDigestsInAnArchiveAreCompared(t *testing.T) {
 		"SHA512(vm.raw)=" + strings.ToUpper(hex.EncodeToString(sum512[:])): true,
 		"SHA256(other.raw)= 00": true, "no digest": true,
 	} {
-		stored := tarOf(t, tarFile{"./vm.ovf", []byte(descriptor)}, tarFile{"./vm.mf", []byte("SHA1(vm.ovf)= 00\r\n" + line + "\r\n")},
+		lines := []byte("SHA1(vm.ovf)= 00\r\n" + line + "\r\n")
+		stored := tarOf(t, tarFile{"./vm.ovf", []byte(descriptor)}, tarFile{"./vm.mf", lines},
 			tarFile{"./vm.raw", disk})
 		for ending, packed := range packings(t, stored) {
 			for medium, open := range openOn(t, packed, Options{Measure: true}) {

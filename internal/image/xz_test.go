@@ -124,6 +124,7 @@ func unpacked(t testing.TB, stored []byte) ([]byte, error) {
 func TestDamagedFilesOfXzAndBzip2AreRefused(t *testing.T) {
 	disk := noisyDisk()
 	xz, bz := packedBy(t, disk, "xz", "-c"), packedBy(t, disk, "bzip2", "-c")
+	large := packedBy(t, disk, "xz", "-c", "--lzma2=dict=256MiB")
 	filtered := packedBy(t, disk, "xz", "-c", "--arm64", "--lzma2") // xz 5.4 has it, the library not
 	damaged := func(p []byte) []byte {
 		p = bytes.Clone(p)
@@ -134,10 +135,11 @@ func TestDamagedFilesOfXzAndBzip2AreRefused(t *testing.T) {
 		stored []byte
 		words  []string
 	}{
-		"xz, damaged":            {damaged(xz), []string{"damaged"}},
-		"xz, garbage":            {joined(xz, []byte("garbage and more")), []string{"other bytes follow a complete xz stream"}},
+		"xz, damaged": {damaged(xz), []string{"damaged"}},
+		"xz, garbage": {joined(xz, []byte("garbage and more")),
+			[]string{"other bytes follow a complete xz stream"}},
 		"xz, odd padding":        {joined(xz, make([]byte, 5)), []string{"damaged"}},
-		"xz, a dictionary":       {packedBy(t, disk, "xz", "-c", "--lzma2=dict=256MiB"), []string{"128 MiB", "xz -dc IN"}},
+		"xz, a dictionary":       {large, []string{"128 MiB", "xz -dc IN"}},
 		"xz, RISC-V":             {filtered, []string{"filter", "xz -dc IN"}},
 		"bzip2, damaged":         {damaged(bz), []string{"damaged"}},
 		"bzip2, garbage":         {joined(bz, []byte("garbage")), refusalAfter(bz)},
