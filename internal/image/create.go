@@ -74,7 +74,11 @@ func createStream(f *format, opts CreateOptions) (transfer.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newStreamSink(out, f)
+	s, err := newStreamSink(out, f)
+	if err != nil {
+		return nil, err
+	}
+	return s.withFrames(), nil
 }
 
 func createFile(t target, f *format, opts CreateOptions) (transfer.Sink, error) {
@@ -108,7 +112,7 @@ func resumeRaw(p *partial, size int64) (*offsetSink, error) {
 }
 
 // beginStream makes a sink that writes an image in order, from the beginning.
-func beginStream(p *partial) (*streamSink, error) {
+func beginStream(p *partial) (transfer.Sink, error) {
 	s, err := newStreamSink(p, p.format)
 	if err != nil {
 		return nil, errors.Join(err, p.remove())
@@ -116,7 +120,7 @@ func beginStream(p *partial) (*streamSink, error) {
 	if p.opts.FromDisk {
 		s.fromDisk = p.sys
 	}
-	return s, nil
+	return s.withFrames(), nil
 }
 
 // target describes the file that a path leads to, before it is written.

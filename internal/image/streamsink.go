@@ -47,17 +47,22 @@ func (s *streamSink) Traits() transfer.Traits {
 
 // WriteChunk appends a chunk. An error may concern an earlier chunk.
 func (s *streamSink) WriteChunk(ctx context.Context, c transfer.Chunk, p []byte) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if c.Off != s.next || c.Len != len(p) {
-		return invalid("write "+s.dest.name(), "",
-			"chunk %d is at %d, and the next one must be at %d", c.Index, c.Off, s.next)
-	}
-	err := s.dest.writeUntil(ctx, func() error {
+	return s.append(ctx, c, len(p), func() error {
 		_, err := s.enc.Write(p)
 		return err
 	})
+}
+
+// append appends a chunk of n bytes by write.
+func (s *streamSink) append(ctx context.Context, c transfer.Chunk, n int, write func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if c.Off != s.next || c.Len != n {
+		return invalid("write "+s.dest.name(), "",
+			"chunk %d is at %d, and the next one must be at %d", c.Index, c.Off, s.next)
+	}
+	err := s.dest.writeUntil(ctx, write)
 	if err != nil {
 		return s.writeError(ctx, err)
 	}
