@@ -118,8 +118,12 @@ func (a *app) queueFolder() string { return filepath.Join(a.cfg.State, "queue") 
 
 // opener opens all files that this user may open: the roots of the config are for jobs that others
 // may have enqueued.
-func (a *app) opener() *endpoints.Opener {
+func (a *app) opener() *endpoints.Opener { return a.openerWith(nil) }
+
+// openerWith is opener with more headers for URLs than those of the config.
+func (a *app) openerWith(headers []image.Credential) *endpoints.Opener {
 	return endpoints.New(a.cfg.Endpoints, endpoints.Options{
 		Roots: image.Roots{"/"}, In: a.stdin, Out: a.stdout.Raw(), Spool: a.cfg.SpoolFolder(),
+		URLCredentials: append(endpoints.URLCredentials(a.cfg.URLCredentials), headers...),
 	})
 }

@@ -51,7 +51,7 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 			defer cancel()
 		}
 	}
-	job, err := a.resume(ctx, store, spec)
+	job, err := a.resume(ctx, store, spec, a.openerWith(f.headers.credentials(spec.Source)))
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,10 @@ func restart(store *localstore.Store, spec *transfer.Spec) error {
 
 // resume runs the job. If the source has changed since an earlier attempt, it runs the job again
 // from the beginning, because the user wants the source as it is now.
-func (a *app) resume(ctx context.Context, store *localstore.Store, spec transfer.Spec) (transfer.Job, error) {
-	job := a.attempt(ctx, store, spec)
+func (a *app) resume(
+	ctx context.Context, store *localstore.Store, spec transfer.Spec, opener worker.Opener,
+) (transfer.Job, error) {
+	job := a.attempt(ctx, store, spec, opener)
 	if store.Attempt() == 1 || job.Error == nil || job.Error.Code != transfer.CodeSourceChanged {
 		return job, nil
 	}
@@ -92,7 +94,7 @@ func (a *app) resume(ctx context.Context, store *localstore.Store, spec transfer
 	if err := restart(store, &spec); err != nil {
 		return job, err
 	}
-	return a.attempt(ctx, store, spec), nil
+	return a.attempt(ctx, store, spec, opener), nil
 }
 
 // endsAgain reports whether a resumed job would end with the same error, so that the same command
@@ -112,7 +114,9 @@ func endsAgain(store *localstore.Store, code transfer.Code) bool {
 const undoFor = time.Minute
 
 // attempt runs the job once and returns it as a queue would.
-func (a *app) attempt(ctx context.Context, store *localstore.Store, spec transfer.Spec) transfer.Job {
+func (a *app) attempt(
+	ctx context.Context, store *localstore.Store, spec transfer.Spec, opener worker.Opener,
+) transfer.Job {
 	started := time.Now()
 	job := transfer.NewJob(store.ID(), &spec, started)
 	job.State, job.Attempts, job.StartedAt = transfer.Running, store.Attempt(), &job.CreatedAt
@@ -120,7 +124,7 @@ func (a *app) attempt(ctx context.Context, store *localstore.Store, spec transfe
 	follower, waits := a.follow(), a.reportWaits(nil)
 	defer follower.stop()
 	w := worker.New(worker.Config{
-		Opener: a.opener(), Policy: flow.DefaultPolicy, Log: zap.NewNop(), UndoFor: undoFor,
+		Opener: opener, Policy: flow.DefaultPolicy, Log: zap.NewNop(), UndoFor: undoFor,
 		Observe: func(p transfer.Progress) {
 			job.Progress = p
 			job.SetTimes(time.Now())

@@ -91,7 +91,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"daemon": startDaemon, "terminate": stopDaemon, "crash": crashDaemon,
 			"sandbox": startSandbox, "redis": startRedis, "image": makeImage, "gpt": makeGPT,
-			"same": same, "json": jsonField, "progress": awaitProgress, "let": let,
+			"same": same, "json": jsonField, "progress": awaitProgress, "let": let, "web": startWeb,
 		},
 	})
 }
@@ -101,8 +101,12 @@ func TestScripts(t *testing.T) {
 func start(ts *testscript.TestScript, word, name string, args ...string) *process {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, key := range []string{"PATH", "HOME", "TRANSFERD_STATE", "TRANSFERD_CONFIG", "SANDBOX_PASSWORD"} {
-		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
+	for _, key := range []string{
+		"PATH", "HOME", "TRANSFERD_STATE", "TRANSFERD_CONFIG", "SANDBOX_PASSWORD", "SSL_CERT_FILE", "VENDOR_TOKEN",
+	} {
+		if value := ts.Getenv(key); value != "" {
+			cmd.Env = append(cmd.Env, key+"="+value)
+		}
 	}
 	p, err := startProcess(cmd, word)
 	ts.Check(err)

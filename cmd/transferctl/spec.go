@@ -26,6 +26,7 @@ type jobFlags struct {
 	chunkSize   string
 	limitRate   string
 	size        string
+	headers     headerFlags
 	spec        transfer.Spec
 }
 
@@ -77,6 +78,7 @@ func (f *jobFlags) sourceFlags(flags *pflag.FlagSet) {
 		"`folder` to unpack the image to, if it is read by offset (default: in the state folder)")
 	flags.BoolVar(&f.spec.NoHoles, "no-holes", false,
 		"read all of a sparse image, including its holes")
+	f.headers.add(flags)
 }
 
 // modeFlag adds the flag of commands that copy a drive.

@@ -24,6 +24,9 @@ func (a *app) buildAndSubmit(ctx context.Context, f *jobFlags, source, target st
 
 // submit runs the job in this process, or enqueues it and, with --wait, follows it.
 func (a *app) submit(ctx context.Context, f *jobFlags, spec transfer.Spec) error {
+	if err := f.headers.check(spec.Source, f.local); err != nil {
+		return err
+	}
 	a.warnOverwrite(&spec)
 	if f.local {
 		return a.runLocal(ctx, f, spec)

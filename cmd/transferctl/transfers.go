@@ -48,6 +48,8 @@ becomes zeros, unless --keep-tail is given.`,
 	f.keepTailFlag(cmd.Flags(), "drive")
 	cmd.Flags().StringVar(&f.spec.SHA256, "sha256", "",
 		"fail unless the image, or its compressed file, has this SHA-256, in `hex`")
+	cmd.Flags().StringVar(&f.spec.SHA256URL, "sha256-url", "",
+		"fail unless the image, or its file as published, has the SHA-256 that the list at this `URL` has for it")
 	f.sourceFormatFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&f.spec.AllowShort, "allow-short", false,
 		"accept that standard input ends before --size; the rest of the drive is zeros")

@@ -142,7 +142,10 @@ func (d *daemon) start(ctx context.Context, f *daemonFlags) (_ *queue.Server, er
 	if err := d.startStatus(ctx, c); err != nil {
 		return nil, err
 	}
-	d.opener = endpoints.New(d.cfg.Endpoints, endpoints.Options{Roots: d.roots(), Spool: d.cfg.SpoolFolder(), Guard: guard})
+	d.opener = endpoints.New(d.cfg.Endpoints, endpoints.Options{
+		Roots: d.roots(), Spool: d.cfg.SpoolFolder(), Guard: guard,
+		URLCredentials: endpoints.URLCredentials(d.cfg.URLCredentials),
+	})
 	d.reloadOnHangup(ctx, func(ctx context.Context) error { return errors.Join(d.opener.Reload(ctx), d.relogin(f, c)) })
 	return queue.NewServer(c, queue.ServerConfig{
 		Name: name, Queues: f.queues, Endpoints: d.cfg.EndpointNames(), Jobs: f.jobs, Run: d.runJobs(), Log: d.log,

@@ -40,6 +40,8 @@ type Config struct {
 	State string `yaml:"state"`
 	// Endpoints are the endpoints by the names that addresses use.
 	Endpoints map[string]Endpoint `yaml:"endpoints"`
+	// URLCredentials are the headers for private images behind URLs, by names for messages.
+	URLCredentials map[string]URLCredential `yaml:"url_credentials"`
 }
 
 // Load reads the config at path or, if path is empty, the first that exists of $TRANSFERD_CONFIG,
@@ -165,7 +167,7 @@ func parse(text []byte) (*Config, error) {
 			return nil, err
 		}
 	}
-	return c, nil
+	return c, c.checkURLCredentials()
 }
 
 // checkRootsGiven refuses `roots:` without a value, for example if all its lines are comments: read

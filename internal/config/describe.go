@@ -84,6 +84,8 @@ var instead = map[string]string{ //nolint:gosec // names of keys
 	"token":    "use token_env, token_file or token_command: secrets do not stand in the config",
 	"username": "use user", "login": "use user", "email": "use user",
 	"host": "use url: https://HOST", "address": "use url: https://HOST (of the daemon: listen)",
+	"header":  "use header_env: {Header: VARIABLE}: secrets do not stand in the config",
+	"headers": "use header_env: {Header: VARIABLE}: secrets do not stand in the config",
 }
 
 // hintFor is the hint for an unknown key.
@@ -91,7 +93,8 @@ func hintFor(key string) string {
 	if hint, ok := instead[strings.ToLower(key)]; ok {
 		return hint
 	}
-	known := keysOf(reflect.TypeFor[Config](), reflect.TypeFor[HTTP](), reflect.TypeFor[Endpoint]())
+	known := keysOf(reflect.TypeFor[Config](), reflect.TypeFor[HTTP](), reflect.TypeFor[Endpoint](),
+		reflect.TypeFor[URLCredential]())
 	near := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !transfer.Resembles(k, key) })
 	if len(near) > 0 {
 		return "use " + strings.Join(near, " or ")

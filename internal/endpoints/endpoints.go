@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 
 	"golang.org/x/sync/semaphore"
@@ -29,6 +30,24 @@ type Options struct {
 	Out   io.Writer    // the target "-"; nil: none
 	Spool string       // folder for unpacked images of jobs that name none; empty: there is none
 	Guard *lease.Guard // resets connections to endpoints when this process is stopped; may be nil
+	// URLCredentials are the headers for the servers of URLs.
+	URLCredentials []image.Credential
+}
+
+// URLCredentials makes the credentials for Options of those in a configuration.
+func URLCredentials(configured map[string]config.URLCredential) (list []image.Credential) {
+	for _, name := range slices.Sorted(maps.Keys(configured)) {
+		c := configured[name]
+		list = append(list, image.Credential{Hosts: c.Hosts, Header: func() (http.Header, error) {
+			header, err := c.Header()
+			var e *transfer.Error
+			if errors.As(err, &e) {
+				err = transfer.Errorf(e.Code, e.Hint, "url_credentials: %s: %w", name, e.Err)
+			}
+			return header, err
+		}})
+	}
+	return list
 }
 
 // Opener opens the sources and targets of jobs. It is safe for concurrent use. All jobs share one

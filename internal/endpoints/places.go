@@ -115,9 +115,9 @@ func (o *Opener) driveSource(ctx context.Context, s *worker.Session) (transfer.S
 func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.Source, error) {
 	path, target := s.Spec.Source.Path, s.Spec.Target
 	opts := image.Options{
-		Roots: o.opts.Roots, Stdin: o.opts.In, Limit: s.Limit, Format: s.Spec.Format, StoredDigest: s.Spec.SHA256 != "",
-		Retry: s.Retry, InOrder: s.InOrder, AllowMounted: s.Spec.AllowMounted, Follow: s.Spec.Follow,
-		Spool: s.Spec.Spool, DefaultSpool: o.opts.Spool,
+		Roots: o.opts.Roots, Stdin: o.opts.In, Limit: s.Limit, Format: s.Spec.Format, StoredDigest: s.Spec.ExpectsDigest(),
+		Credentials: o.opts.URLCredentials, Retry: s.Retry, InOrder: s.InOrder, AllowMounted: s.Spec.AllowMounted,
+		Follow: s.Spec.Follow, Spool: s.Spec.Spool, DefaultSpool: o.opts.Spool,
 	}
 	if !s.Spec.AllowShort {
 		opts.MinSize = s.Spec.Size
@@ -146,5 +146,12 @@ func (o *Opener) imageSink(ctx context.Context, s *worker.Session, r worker.Sink
 		Format: s.Spec.Format, Size: r.Size, Overwrite: s.Spec.Overwrite, Resume: r.Resume,
 		Roots: o.opts.Roots, Stdout: o.opts.Out, Job: s.ID, FromDisk: s.Spec.Verify == transfer.VerifyFull,
 		Lease: s.Lease,
+	})
+}
+
+// PublishedSum implements worker.Opener.
+func (o *Opener) PublishedSum(ctx context.Context, s *worker.Session) (transfer.PublishedSum, error) {
+	return image.FetchSum(ctx, s.Spec.SHA256URL, s.Spec.Source, image.Options{
+		Limit: s.Limit, Credentials: o.opts.URLCredentials,
 	})
 }

@@ -28,7 +28,7 @@ func TestNamesOfDrivesHaveNoEndings(t *testing.T) {
 	for name, want := range map[string]string{
 		"disk.img": "disk", "disk.raw.gz": "disk", "web.vmdk": "web", "web.QCOW2.xz": "web", "vm.ova": "vm",
 		"vm.tar.gz": "vm",
-		"vm.tgz": "vm", "debian-13.1.iso": "debian-13.1", "disk.bz2": "disk", "disk.v2": "disk.v2", "disk": "disk",
+		"vm.tgz":    "vm", "debian-13.1.iso": "debian-13.1", "disk.bz2": "disk", "disk.v2": "disk.v2", "disk": "disk",
 		".img": "", "a.b.vhdx": "a.b",
 	} {
 		if got := WithoutEndings(name); got != want {

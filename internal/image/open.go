@@ -33,6 +33,8 @@ type Options struct {
 	MinSize int64
 	// StoredDigest also computes the SHA-256 of the stored form of a compressed image.
 	StoredDigest bool
+	// Credentials are the headers for the servers of URLs.
+	Credentials []Credential
 	// Limit is the rate limit for a URL, in bytes a second; nil: none.
 	Limit *rate.Limiter
 	// Retry repeats failed reads of a URL in order; nil: no read is repeated. The caller retries

@@ -37,19 +37,27 @@ func (r *remote) withRetry(ctx context.Context, op func(ctx context.Context) err
 	return r.retry(ctx, op)
 }
 
-// openURL opens an image for reads by offset, if its server supports ranges, and for reads in order
-// otherwise.
-func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error) {
-	r := &remote{name: ref.Redacted(), retry: opts.Retry}
-	var err error
+// newRemote prepares requests for the resource at a URL.
+func newRemote(ref transfer.Ref, opts Options) (r *remote, err error) {
+	r = &remote{name: ref.Redacted(), retry: opts.Retry}
 	if r.origin, err = url.Parse(ref.Path); err != nil || r.origin.Host == "" {
 		return nil, r.errNoURL()
 	}
-	layers, err := newLayers(opts)
+	layers, err := newLayers(r.origin, opts)
 	if err != nil {
 		return nil, err
 	}
 	r.client = &http.Client{Transport: layers, CheckRedirect: checkRedirect}
+	return r, nil
+}
+
+// openURL opens an image for reads by offset, if its server supports ranges, and for reads in order
+// otherwise.
+func openURL(ctx context.Context, ref transfer.Ref, opts Options) (medium, error) {
+	r, err := newRemote(ref, opts)
+	if err != nil {
+		return nil, err
+	}
 	if !opts.InOrder {
 		if m, err := r.openRanged(ctx); m != nil || err != nil {
 			return m, err
@@ -116,8 +124,9 @@ func (r *remote) pin(to *url.URL) {
 	r.redirected.Store(&at)
 }
 
-// newLayers is the HTTP stack of all requests for one image, in the order of package transport.
-func newLayers(opts Options) (rt http.RoundTripper, err error) {
+// newLayers is the HTTP stack of all requests for the image at origin, in the order of package
+// transport.
+func newLayers(origin *url.URL, opts Options) (rt http.RoundTripper, err error) {
 	if rt = opts.transport; rt == nil {
 		if rt, err = pool(); err != nil {
 			return nil, err
@@ -126,6 +135,9 @@ func newLayers(opts Options) (rt http.RoundTripper, err error) {
 	rt = &transport.Watchdog{Next: rt, Timeouts: cmp.Or(opts.timeouts, transport.DefaultTimeouts)}
 	if opts.Limit != nil {
 		rt = &transport.Limit{Next: rt, Rate: opts.Limit}
+	}
+	if len(opts.Credentials) > 0 {
+		rt = &authorization{next: rt, origin: origin, credentials: opts.Credentials}
 	}
 	return rt, nil
 }

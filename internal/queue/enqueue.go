@@ -30,7 +30,7 @@ func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job,
 
 // checkSecrets refuses addresses with passwords.
 func checkSecrets(spec *transfer.Spec) error {
-	for _, r := range []transfer.Ref{spec.Source, spec.Target} {
+	for _, r := range []transfer.Ref{spec.Source, spec.Target, {Path: spec.SHA256URL}} {
 		if r.HoldsUser() {
 			return transfer.Errorf(transfer.CodeInvalid,
 				"use a signed URL that expires, or --local, which keeps the address in this process",

@@ -191,9 +191,12 @@ func (r Retries) Sum() int64 { return r.Conflict + r.Timeout + r.Server + r.Netw
 
 // JobDigest has the digests of the image that was copied or compared.
 type JobDigest struct {
-	Algorithm  string `json:"algorithm,omitempty"`    // of chunks; always "blake3"
-	Image      string `json:"image_sha256,omitempty"` // SHA-256 as sha256sum prints it; only if requested
-	ChunksRoot string `json:"chunks_root,omitempty"`  // BLAKE3 over the chunks' digests in order
+	Algorithm string `json:"algorithm,omitempty"`    // of chunks; always "blake3"
+	Image     string `json:"image_sha256,omitempty"` // SHA-256 as sha256sum prints it; only if requested
+	// Expected is what has the SHA-256 that the job expects: "image", or "file" for the file as it
+	// was published, with its compression or format. Empty: the job expects none.
+	Expected   string `json:"expected_sha256_of,omitempty"`
+	ChunksRoot string `json:"chunks_root,omitempty"` // BLAKE3 over the chunks' digests in order
 }
 
 // NewJob returns the queued job for spec.

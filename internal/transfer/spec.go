@@ -109,6 +109,7 @@ type Spec struct {
 	Tags        []string `json:"tags,omitempty"`         // of a new drive
 	Readers     []string `json:"readers,omitempty"`      // of a new drive: UUIDs of accounts that may read it
 	SHA256      string   `json:"sha256,omitempty"`       // that the image must have, as sha256sum prints it
+	SHA256URL   string   `json:"sha256_url,omitempty"`   // of a list of sums, such as SHA256SUMS, that has the one for Source
 	ImageDigest bool     `json:"image_sha256,omitempty"` // also compute the SHA-256 of the image as a whole
 	Format      Format   `json:"format,omitempty"`       // of the image; empty: detected (of a target: raw)
 	AllowShort  bool     `json:"allow_short,omitempty"`  // a stream may end before Size
@@ -182,7 +183,11 @@ func NewSpec(kind Kind, source, target Ref) Spec {
 }
 
 // WantsImageDigest reports whether the job computes the SHA-256 of the whole image.
-func (s *Spec) WantsImageDigest() bool { return s.ImageDigest || s.SHA256 != "" }
+func (s *Spec) WantsImageDigest() bool { return s.ImageDigest || s.ExpectsDigest() }
+
+// ExpectsDigest reports whether the image, or the file that it is stored in, must have a certain
+// SHA-256.
+func (s *Spec) ExpectsDigest() bool { return s.SHA256 != "" || s.SHA256URL != "" }
 
 // Validate checks the spec without any I/O. Its errors have CodeInvalid, or CodeExists for a target
 // that needs Overwrite.
@@ -207,7 +212,7 @@ func (s *Spec) validateText() error {
 				"%q is not valid UTF-8", r.Redacted())
 		}
 	}
-	named := []string{s.Name, s.SHA256, s.Spool, s.Source.Endpoint, s.Target.Endpoint}
+	named := []string{s.Name, s.SHA256, s.SHA256URL, s.Spool, s.Source.Endpoint, s.Target.Endpoint}
 	for _, text := range slices.Concat(named, s.Tags, s.Readers) {
 		if !utf8.ValidString(text) {
 			return invalid("use text in UTF-8", "%q is not valid UTF-8", text)
@@ -305,9 +310,32 @@ func (s *Spec) validateTransfer() error {
 	if !ValidEndpointName(s.Queue) {
 		return invalid("use letters, digits, dot, dash and underscore", "--queue: %q is not a queue name", s.Queue)
 	}
-	if raw, err := hex.DecodeString(s.SHA256); s.SHA256 != "" && (err != nil || len(raw) != DigestSize) {
+	return s.validateDigest()
+}
+
+// validateDigest checks what the image must be.
+func (s *Spec) validateDigest() error {
+	list := Ref{Path: s.SHA256URL}
+	switch raw, err := hex.DecodeString(s.SHA256); {
+	case s.SHA256 != "" && (err != nil || len(raw) != DigestSize):
 		return invalid("give the 64 hexadecimal digits that sha256sum prints",
 			"--sha256: %q is not a SHA-256", s.SHA256)
+	case s.SHA256URL == "":
+		return nil
+	case s.SHA256 != "":
+		return invalid("leave one of them out", "--sha256 and --sha256-url both say what the image must be")
+	case s.Kind != Upload:
+		return invalid("leave --sha256-url out", "--sha256-url is for an image that is uploaded")
+	case !list.IsURL() || readURL(s.SHA256URL) == nil:
+		return invalid("give the http(s) URL of the list, such as https://HOST/PATH/SHA256SUMS",
+			"--sha256-url: %q is not a URL", list.Redacted())
 	}
 	return nil
+}
+
+// PublishedSum is a SHA-256 from a list of sums.
+type PublishedSum struct {
+	SHA256 string // in hexadecimal
+	// Origin is the line and the list, for messages; without secrets.
+	Origin string
 }

@@ -35,8 +35,9 @@ type attempt struct {
 	retrier    *retrier
 	flusher    *flusher // nil: the target needs no flush
 	stop       context.CancelCauseFunc
-	takeover   *takeover // from the worker before this one
-	undetected string    // warns of changes of the source that cannot be detected; empty: none
+	takeover   *takeover             // from the worker before this one
+	published  transfer.PublishedSum // that the source must have; zero: none
+	undetected string                // warns of changes of the source that cannot be detected; empty: none
 	// trusted says that no other job has claimed the target for writing since this job's last
 	// claim.
 	trusted bool
@@ -139,6 +140,9 @@ func (a *attempt) phases(ctx context.Context) error {
 
 // transfer opens the source and the target, and copies or compares the image.
 func (a *attempt) transfer(ctx context.Context) (err error) {
+	if err := a.fetchSum(ctx); err != nil {
+		return err
+	}
 	if err := a.openSource(ctx); err != nil {
 		return a.discardAfter(ctx, err)
 	}

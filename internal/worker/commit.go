@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -16,7 +15,7 @@ import (
 func (a *attempt) commit(ctx context.Context, c *copier) error {
 	m := verify.NewManifest(c.size, c.chunkSize, a.state.ledger.nonZero(c.size, c.chunkSize), c.imageDigest())
 	m.InUse = a.state.snapshot().InUse
-	warnings, err := a.checkDigest(m)
+	expected, warnings, err := a.checkDigest(m)
 	if err == nil && a.ends.described != nil {
 		err = a.ends.described.CheckImage(m)
 	}
@@ -39,7 +38,7 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 	}
 	a.state.update(func(p *transfer.Progress) {
 		p.Warnings = warnings
-		p.Digest.Image, p.Digest.ChunksRoot = m.Image, m.ChunksRoot
+		p.Digest.Image, p.Digest.ChunksRoot, p.Digest.Expected = m.Image, m.ChunksRoot, expected
 		p.Bytes.Total = p.Bytes.Done // an estimate before
 		if p.Verified = c.verified() && p.Changed == nil; p.Verified && !c.verifyEach {
 			p.Chunks.Verified = p.Chunks.Total // verified as a whole
@@ -49,30 +48,6 @@ func (a *attempt) commit(ctx context.Context, c *copier) error {
 		}
 	})
 	return a.state.saveUntilDone(ctx)
-}
-
-// checkDigest compares the image's SHA-256 with --sha256. The SHA-256 of the compressed file is
-// accepted too: that is the one that most publishers sign, and the file determines the image.
-func (a *attempt) checkDigest(m *transfer.Manifest) (warnings []string, err error) {
-	want, stored := a.spec().SHA256, ""
-	if a.ends.stored != nil {
-		stored = a.ends.stored.StoredSHA256()
-	}
-	switch {
-	case want == "" || strings.EqualFold(want, m.Image):
-		return nil, nil
-	case strings.EqualFold(want, stored):
-		return []string{"--sha256 is that of the compressed file; the image in it has SHA-256 " + m.Image}, nil
-	}
-	found := "the image has SHA-256 " + m.Image
-	if stored != "" {
-		found += fmt.Sprintf(" (and the compressed file %s)", stored)
-	}
-	return nil, &transfer.Error{
-		Op: "check --sha256", Code: transfer.CodeMismatch,
-		Hint: "check that the source is the intended image, and that --sha256 is right",
-		Err:  fmt.Errorf("%s, not %s: %w", found, want, transfer.ErrWrongImage),
-	}
 }
 
 // complete commits the sink, and then reads back a target that cannot be read before.

@@ -124,3 +124,46 @@ func TestZerosAreWrittenToAChangedBlankTarget(t *testing.T) {
 		t.Errorf("got %+v, want 60 chunks done and none skipped", p.Chunks)
 	}
 }
+
+// storedImage is an image that is stored in another form.
+type storedImage struct {
+	*memImage
+	sum string
+}
+
+func (s storedImage) StoredSHA256() string { return s.sum }
+
+// TestPublishedSumMayBeOfTheImageOrItsFile: the job succeeds with either, and says which it is and
+// from which line; any other sum fails it. A list that cannot be fetched, or has no sum, creates
+// nothing.
+func TestPublishedSumMayBeOfTheImageOrItsFile(t *testing.T) {
+	image := randomBytes(3 * chunkSize)
+	file := sha256Hex([]byte("the file"))
+	for name, tc := range map[string]struct{ sum, of string }{
+		"image": {sha256Hex(image), "image"}, "file": {file, "file"}, "other": {sha256Hex(nil), ""},
+	} {
+		sink := newMemImage(nil)
+		j := newJob(t, storedImage{newMemImage(image), file}, sink)
+		j.spec.SHA256URL = "https://h/SHA256SUMS"
+		j.opener.sum = transfer.PublishedSum{SHA256: tc.sum, Origin: "line 7 of https://h/SHA256SUMS"}
+		if tc.of == "" {
+			if f := j.mustFail(transfer.CodeMismatch); !strings.Contains(f.Message, "line 7 of https://h/SHA256SUMS") {
+				t.Errorf("%s: got %q, want the line in it", name, f.Message)
+			}
+			continue
+		}
+		p := j.mustRun()
+		if p.Digest.Expected != tc.of || len(p.Warnings) != 1 || !strings.HasPrefix(p.Warnings[0], "line 7 of ") {
+			t.Errorf("%s: got %+v and warnings %q, want %q and the line", name, p.Digest, p.Warnings, tc.of)
+		}
+	}
+	j := newJob(t, newMemImage(image), newMemImage(nil))
+	j.spec.SHA256URL = "https://h/SHA256SUMS"
+	j.opener.open = func(what string, _ int) error {
+		if what != "published sum" {
+			t.Errorf("got %s, want nothing after a list that was refused", what)
+		}
+		return transfer.Errorf(transfer.CodeInvalid, "", "it has no line for disk.img")
+	}
+	j.mustFail(transfer.CodeInvalid)
+}

@@ -225,6 +225,7 @@ type fakeOpener struct {
 
 	tags     transfer.TargetTags // of the drive
 	untagged bool                // drives have no tags
+	sum      transfer.PublishedSum
 }
 
 func (e *fakeOpener) opening(what string) error {
@@ -294,6 +295,10 @@ func (e *fakeOpener) TagIncomplete(context.Context, *Session, string) (transfer.
 		e.tags.Incomplete = true
 	}
 	return e.tags, err
+}
+
+func (e *fakeOpener) PublishedSum(context.Context, *Session) (transfer.PublishedSum, error) {
+	return e.sum, e.opening("published sum")
 }
 
 func (e *fakeOpener) TagComplete(context.Context, *Session, string) error {

@@ -44,7 +44,7 @@ func TestDigestOfTheCompressedFileIsAccepted(t *testing.T) {
 	j := newJob(t, compressedStream{stream: newStream(image), stored: stored}, newMemImage(nil))
 	j.spec.SHA256 = strings.Repeat("0", 64)
 	f := j.mustFail(transfer.CodeMismatch)
-	for _, word := range []string{sha256Hex(image), "compressed file " + stored, j.spec.SHA256} {
+	for _, word := range []string{sha256Hex(image), "compressed file or virtual disk " + stored, j.spec.SHA256} {
 		if !strings.Contains(f.Message, word) {
 			t.Errorf("got %q, want %s in it", f.Message, word)
 		}

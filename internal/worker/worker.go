@@ -80,6 +80,8 @@ type SinkRequest struct {
 type Opener interface {
 	// Source opens what the job reads.
 	Source(ctx context.Context, s *Session) (transfer.Source, error)
+	// PublishedSum fetches the SHA-256 of the source from the list at Spec.SHA256URL.
+	PublishedSum(ctx context.Context, s *Session) (transfer.PublishedSum, error)
 	// Provision makes the job's new target drive. size is the source's in
 	// bytes, -1 if unknown; CodeInvalid: the drive could not hold it. find says that an earlier
 	// call may have made the drive: then it returns that one. If the job's action is
