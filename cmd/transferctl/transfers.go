@@ -116,15 +116,13 @@ drive was in use, and how it was read.`,
 	}
 	f := newJobFlags(cmd, transfer.Download)
 	cmd.Flags().StringVar((*string)(&f.spec.Format), "format", "",
-		"`format` of the image: raw, gz or zst (default by DEST's ending, else raw)")
+		"`format` of the image: raw, gz, zst or qcow2, which needs qemu-img (default by DEST's ending, else raw)")
 	cmd.Flags().BoolVar(&f.spec.Overwrite, "overwrite", false, "replace DEST if it exists")
 	f.keepTailFlag(cmd.Flags(), "block device")
 	f.modeFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		if f.spec.Format == "" {
-			if f.spec.Format, err = image.FormatOfName(args[1]); err != nil {
-				return err
-			}
+		if f.spec.Format, err = image.FormatOfName(args[1], f.spec.Format); err != nil {
+			return err
 		}
 		return a.buildAndSubmit(cmd.Context(), f, args[0], args[1])
 	}

@@ -216,6 +216,10 @@ func TestEverySinkKeepsTheContract(t *testing.T) {
 			})
 		})
 	}
+	t.Run("qcow2", func(t *testing.T) {
+		transfertest.RequireProgram(t, qemuImg, debian[qemuImg])
+		transfertest.Sink(t, transfertest.Shape{Unit: sectorSize}, qcow2Target)
+	})
 	t.Run("device", func(t *testing.T) {
 		transfertest.Sink(t, transfertest.Shape{}, deviceTarget)
 	})
@@ -243,6 +247,35 @@ func fileTarget(t *testing.T, opts CreateOptions) transfertest.Target {
 			return unpack(t, b), true
 		},
 	}
+}
+
+// qcow2Target is read by qemu-img.
+func qcow2Target(t *testing.T, size int64) transfertest.Target {
+	target := fileTarget(t, CreateOptions{Format: transfer.FormatQcow2, Size: size, Roots: anywhere})
+	stored := target.Stored
+	target.Stored = func(t *testing.T) ([]byte, bool) {
+		b, ok := stored(t)
+		if !ok {
+			return nil, false
+		}
+		return qemuRead(t, tempFile(t, "x.qcow2", b)), true
+	}
+	return target
+}
+
+// qemuRead is the content of a qcow2 image, as qemu-img reads it.
+func qemuRead(t *testing.T, path string) []byte {
+	t.Helper()
+	plain := path + ".plain"
+	out, err := exec.CommandContext(t.Context(), qemuImg, "convert", "-f", "qcow2", "-O", "raw", path, plain).CombinedOutput()
+	if err != nil {
+		t.Fatalf("qemu-img: %v: %s", err, out)
+	}
+	b, err := os.ReadFile(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // streamTarget stores the output of the sink that was opened last.

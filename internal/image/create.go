@@ -25,14 +25,15 @@ type CreateOptions struct {
 	// FromDisk reads a compressed file back from the disk, not from the page cache.
 	FromDisk bool
 
-	sys *fsx.System // nil: the kernel's
+	sys       *fsx.System                   // nil: the kernel's
+	freeSpace func(*os.File) (int64, error) // of the file system, bytes; nil: as the kernel says
 }
 
 // Create makes the sink of an image: a file, a block device, or "-" for standard output.
 //
 // A file is written as PATH.partial, which belongs to its job alone. Commit gives it its name and
 // writes its manifest, PATH.manifest.json. A raw file is sparse where no chunk is written, and can
-// be resumed. A compressed file and standard output are written in order, and each attempt starts
+// be resumed; so can a qcow2 image, which qemu-img makes of a raw one. A compressed file and standard output are written in order, and each attempt starts
 // over. A block device is written in place: it has neither a .partial nor a manifest, and its zeros
 // must be written.
 //
@@ -47,7 +48,7 @@ func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink
 		opts.Format = transfer.FormatRaw
 	}
 	f := formatNamed(opts.Format)
-	if f == nil {
+	if f == nil || !f.writable() {
 		return nil, invalid("create "+path, hintFormats, "%q is not a format", opts.Format)
 	}
 	if opts.sys == nil {
@@ -70,6 +71,10 @@ func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink
 }
 
 func createStream(f *format, opts CreateOptions) (transfer.Sink, error) {
+	if f.encode == nil {
+		return nil, invalid("write standard output", "give the path of a file",
+			"%s is not written in order, and standard output is", f.name)
+	}
 	out, err := openStdout(opts)
 	if err != nil {
 		return nil, err
@@ -82,6 +87,9 @@ func createStream(f *format, opts CreateOptions) (transfer.Sink, error) {
 }
 
 func createFile(t target, f *format, opts CreateOptions) (transfer.Sink, error) {
+	if f.id == transfer.FormatQcow2 {
+		return createQcow2(t, f, opts)
+	}
 	raw := f.id == transfer.FormatRaw
 	p, err := openPartial(t, f, opts, raw && opts.Resume)
 	if err != nil {

@@ -2,6 +2,8 @@ package image
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"iter"
@@ -18,6 +20,9 @@ type disk struct {
 	medium  medium
 	reading reading
 	others  *others
+	// storedSum is the SHA-256 of the file on the medium, packed or not, in hexadecimal; empty: not
+	// requested, or this file alone does not determine the image.
+	storedSum string
 }
 
 var (
@@ -25,9 +30,9 @@ var (
 	_ transfer.ChangeDetector = (*disk)(nil)
 	_ transfer.Warner         = (*disk)(nil)
 	_ transfer.Described      = (*disk)(nil)
+	_ transfer.StoredDigester = (*disk)(nil)
 	_ transfer.Resembler      = (*disk)(nil)
 	_ transfer.Unwatched      = (*disk)(nil)
-	_ transfer.StoredDigester = (*disk)(nil)
 )
 
 // openDisk opens the virtual disk on a medium with offsets, and checks its content. After an error
@@ -39,6 +44,9 @@ func openDisk(ctx context.Context, m medium, r reading, opts Options) (*disk, er
 		err = orAsIs(err, packingOf(m))
 	} else {
 		err = d.check(ctx, opts.Measure)
+	}
+	if err == nil && opts.StoredDigest && len(d.others.files) == 0 {
+		d.storedSum, err = storedSumOf(ctx, m)
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.others.Close())
@@ -172,6 +180,35 @@ func (d *disk) Unchanged(ctx context.Context) (touched error) {
 	return touched
 }
 
+// StoredSHA256 is the SHA-256 of the file on the medium, in hexadecimal. It is empty without
+// Options.StoredDigest, and for an image in several files.
+func (d *disk) StoredSHA256() string { return d.storedSum }
+
+// storedSumOf is the SHA-256 of the file on a medium; of a part it is that of its origin.
+func storedSumOf(ctx context.Context, m medium) (string, error) {
+	if p, ok := m.(*part); ok {
+		return p.storedSum, nil
+	}
+	return sumOf(ctx, m)
+}
+
+// sumOf reads all of a medium, in order, for its SHA-256. Reads of the disk come later. They are of
+// the same bytes: a file's Unchanged, at the end of the job, covers the time from its opening, and
+// each response for a URL has the version of the first one.
+func sumOf(ctx context.Context, m medium) (sum string, err error) {
+	in, err := m.stream(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	h := sha256.New()
+	in.setContext(ctx)
+	if _, err := io.CopyBuffer(h, in, make([]byte, readSize)); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
 // CheckImage compares the image with the file's manifest, if it has one.
 func (d *disk) CheckImage(m *transfer.Manifest) error {
 	return d.reading.checkImage(d.medium.name(), m)
@@ -190,14 +227,6 @@ func (d *disk) Warnings(m *transfer.Manifest) (list []string) {
 		}
 	}
 	return list
-}
-
-// StoredSHA256 is the SHA-256 of the file that was unpacked to read the disk.
-func (d *disk) StoredSHA256() string {
-	if s, ok := d.medium.(transfer.StoredDigester); ok {
-		return s.StoredSHA256()
-	}
-	return ""
 }
 
 // UndetectedChanges is that of the files.

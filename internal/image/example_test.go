@@ -52,15 +52,15 @@ func ExampleOpen() {
 
 // The ending of a name decides the format of a new file. A format that is not written is refused.
 func ExampleFormatOfName() {
-	for _, name := range []string{"disk.img", "disk.img.gz", "disk.zst", "disk.qcow2"} {
-		format, err := image.FormatOfName(name)
+	for _, name := range []string{"disk.img", "disk.img.gz", "disk.zst", "disk.vmdk"} {
+		format, err := image.FormatOfName(name, "")
 		fmt.Printf("%s: %q %q\n", name, format, transfer.CodeOf(err))
 	}
 	// Output:
 	// disk.img: "raw" ""
 	// disk.img.gz: "gz" ""
 	// disk.zst: "zst" ""
-	// disk.qcow2: "" "invalid"
+	// disk.vmdk: "" "invalid"
 }
 
 func compress(path, text string) error {

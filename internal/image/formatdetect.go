@@ -76,7 +76,7 @@ func errOtherImage(path, format string, args ...any) error {
 	}
 }
 
-const hintFormats = "use raw, gz or zst"
+const hintFormats = "use raw, gz, zst or qcow2"
 
 // detect finds how to read a medium: in the requested format or, if none is requested, by its
 // content.

@@ -10,25 +10,39 @@ import (
 
 // diskEndings are endings of file names of formats that are not written here, in addition to those
 // in the table of formats.
-var diskEndings = []string{".qcow", ".qcow2", ".qed", ".vmdk", ".vhd", ".vhdx", ".vdi", ".ova", ".dmg", ".zip", ".tar"}
+var diskEndings = []string{".qcow", ".qed", ".vmdk", ".vhd", ".vhdx", ".vdi", ".ova", ".dmg", ".zip", ".tar"}
 
-// FormatOfName is the format for a new image of that name, by the ending of the name; without a
-// known ending, it is raw. The ending of a format that is not written here is CodeInvalid, because
-// programs would take a raw image of that name for that format.
-func FormatOfName(name string) (transfer.Format, error) {
+// FormatOfName is the format for a new image of that name: the requested one or, if none is
+// requested, that of the name's ending; without a known ending it is raw. Programs take a file for
+// what its name says, so CodeInvalid is an ending that contradicts the requested format, is that of
+// a format that is not written here, or says that another format is in a compressed file.
+func FormatOfName(name string, requested transfer.Format) (transfer.Format, error) {
 	ending := strings.ToLower(path.Ext(name))
-	for i := range formats {
-		if f := &formats[i]; slices.Contains(f.endings, ending) {
-			if f.encode == nil {
-				return "", notWritten(name, f.name)
-			}
-			return f.id, nil
-		}
-	}
 	if slices.Contains(diskEndings, ending) {
 		return "", notWritten(name, "an image of format "+ending[1:])
 	}
-	return transfer.FormatRaw, nil
+	i := slices.IndexFunc(formats, func(f format) bool { return slices.Contains(f.endings, ending) })
+	switch {
+	case i < 0 && ending == ".raw" && requested != "" && requested != transfer.FormatRaw:
+		return "", contradicts(name, &raw, requested)
+	case i < 0 && requested == "":
+		return transfer.FormatRaw, nil
+	case i < 0:
+		return requested, nil
+	}
+	f := &formats[i]
+	switch {
+	case !f.writable():
+		return "", notWritten(name, f.name)
+	case requested != "" && requested != f.id:
+		return "", contradicts(name, f, requested)
+	case f.disk == nil:
+		inside := strings.TrimSuffix(name, path.Ext(name))
+		if in, err := FormatOfName(inside, transfer.FormatRaw); err != nil || in != transfer.FormatRaw {
+			return "", notWritten(name, f.name+" with another format in it")
+		}
+	}
+	return f.id, nil
 }
 
 // WithoutEndings is a file name without the endings of formats: disk for disk.qcow2.xz.
@@ -46,7 +60,11 @@ func WithoutEndings(name string) string {
 }
 
 func notWritten(name, format string) error {
-	return invalid("create "+name, "download to a name that ends in .img, .gz or .zst, and convert that; "+
-		"--format raw writes a raw image of this name",
+	return invalid("create "+name, "download to a name that ends in .img, .gz, .zst or .qcow2, and convert that",
 		"its name says that it is %s, which is not written here", format)
+}
+
+func contradicts(name string, f *format, requested transfer.Format) error {
+	return invalid("create "+name, "leave --format out, or give a name that ends in ."+string(requested),
+		"its name says that it is %s, and --format says %s", f.name, requested)
 }

@@ -55,6 +55,9 @@ var raw = format{
 // readable reports whether images of this format are read. Others are refused.
 func (f *format) readable() bool { return f.decode != nil || f.disk != nil }
 
+// writable reports whether images of this format are written.
+func (f *format) writable() bool { return f.encode != nil || f.id == transfer.FormatQcow2 }
+
 const convertByQemu = "qemu-img convert -O raw IN OUT"
 
 // formats are all formats but raw; the first match counts. If there is no standard, the sources are
@@ -63,7 +66,10 @@ const convertByQemu = "qemu-img convert -O raw IN OUT"
 // random.
 var formats = []format{
 	{name: "a qcow image", signatures: at(0, "QFI\xfb\x00\x00\x00\x01"), convert: convertByQemu},
-	{name: "a qcow2 image", signatures: at(0, "QFI\xfb"), convert: convertByQemu, disk: qcow2.Open},
+	{
+		name: "a qcow2 image", id: transfer.FormatQcow2, signatures: at(0, "QFI\xfb"), endings: []string{".qcow2"},
+		convert: convertByQemu, disk: qcow2.Open, // written by qcow2Sink
+	},
 	{name: "a QED image", signatures: at(0, "QED\x00"), convert: convertByQemu},
 	{
 		name: "a VMDK image", convert: convertByQemu, disk: vmdk.Open,

@@ -217,11 +217,11 @@ func TestFormatsOfJobsAreStoredAndRead(t *testing.T) {
 			t.Errorf("content stored as %s: got %v, %v", id, got, err)
 		}
 	}
-	for _, id := range []transfer.Format{"", "qcow2", "gzip"} {
+	for _, id := range []transfer.Format{"", "vmdk", "gzip"} {
 		if f := formatNamed(id); f != nil {
 			t.Errorf("%q: got %s, want none", id, f.name)
 		}
 	}
-	_, err := Create(t.Context(), "x", CreateOptions{Format: "qcow2", Roots: anywhere})
-	expect(t, err, transfer.CodeInvalid, "qcow2")
+	_, err := Create(t.Context(), "x", CreateOptions{Format: "vmdk", Roots: anywhere})
+	expect(t, err, transfer.CodeInvalid, "vmdk")
 }

@@ -20,7 +20,7 @@ type part struct {
 	inside *format               // of the bytes
 	digest *listedDigest         // by a manifest in the archive; nil: none
 	notes  []string              // warnings about the packing
-	// storedSum is the SHA-256 of the origin in hexadecimal; empty: not computed.
+	// storedSum is the SHA-256 of the origin in hexadecimal; empty: not requested.
 	storedSum string
 }
 
@@ -125,7 +125,7 @@ func (p *part) DropCache() error {
 	return nil
 }
 
-// StoredSHA256 is the SHA-256 of the origin, if it was read in order and that was requested.
+// StoredSHA256 is the SHA-256 of the origin, if it was requested.
 func (p *part) StoredSHA256() string { return p.storedSum }
 
 // Close closes the part and its origin.

@@ -168,6 +168,11 @@ func openMember(ctx context.Context, m medium, r reading, opts Options) (transfe
 	case p.digest != nil:
 		p.notes = append(p.notes, p.digest.unchecked(p.label))
 	}
+	if opts.StoredDigest {
+		if p.storedSum, err = sumOf(ctx, m); err != nil {
+			return nil, err
+		}
+	}
 	return openPart(ctx, p, r, opts)
 }
 

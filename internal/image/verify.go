@@ -12,12 +12,19 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// verifyOnDisk is verifyStored for the file f, read from its disk. via says how it was read.
+// verifyOnDisk is verifyStored or verifyDisk for the file f, read from its disk. via says how it was
+// read.
 func verifyOnDisk(
 	ctx context.Context, op string, f *os.File, sys *fsx.System, format *format, m *transfer.Manifest,
 ) (via transfer.ReadVia, err error) {
 	d := newDiskReader(f, sys)
-	err = verifyStored(ctx, op, d.reader(op), format, m)
+	if format.disk == nil {
+		err = verifyStored(ctx, op, d.reader(op), format, m)
+	} else if info, statErr := f.Stat(); statErr != nil {
+		err = fileError(op, statErr)
+	} else {
+		err = verifyDisk(ctx, op, onDisk{d, info.Size()}, format, m)
+	}
 	return d.via(), errors.Join(err, d.Close())
 }
 

@@ -92,9 +92,10 @@ type Format string
 
 // The formats that a job can request.
 const (
-	FormatRaw  Format = "raw"
-	FormatGzip Format = "gz"
-	FormatZstd Format = "zst"
+	FormatRaw   Format = "raw"
+	FormatGzip  Format = "gz"
+	FormatZstd  Format = "zst"
+	FormatQcow2 Format = "qcow2"
 )
 
 // Spec is what the user requested of a job. It is stored in the queue in plain text, so it names
@@ -274,9 +275,9 @@ func (s *Spec) validateTransfer() error {
 		return invalid("use low, default or high", "--priority: %q is not a priority", s.Priority)
 	}
 	switch s.Format {
-	case "", FormatRaw, FormatGzip, FormatZstd:
+	case "", FormatRaw, FormatGzip, FormatZstd, FormatQcow2:
 	default:
-		return invalid("use raw, gz or zst", "--format: %q is not a format", s.Format)
+		return invalid("use raw, gz, zst or qcow2", "--format: %q is not a format", s.Format)
 	}
 	if s.Kind == Clone && s.Format != "" {
 		return invalid("leave --format out", "drives are raw")
