@@ -65,7 +65,7 @@ func (f *jobFlags) newDriveFlags(flags *pflag.FlagSet) {
 // sourceFormatFlag adds the flag for the format of an image that a command reads.
 func (f *jobFlags) sourceFormatFlag(flags *pflag.FlagSet) {
 	flags.StringVar((*string)(&f.spec.Format), "format", "",
-		"`format` of the image: raw, gz or zst (default: detected from its content)")
+		"`format` of the image: raw, gz, zst or qcow2 (default: detected from its content)")
 }
 
 // sourceFlags adds the flags of commands that read an image.

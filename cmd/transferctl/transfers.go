@@ -38,6 +38,8 @@ becomes zeros, unless --keep-tail is given.`,
   transferctl upload disk.img.gz zrh: --name golden --wait
   transferctl upload disk.img zrh: --local                 # no daemon, no queue
   transferctl upload disk.img zrh:$drive --overwrite --wait
+  transferctl upload https://images.example.com/disk.qcow2 zrh: \
+    --sha256-url https://images.example.com/SHA256SUMS --wait
   gzip -dc disk.img.gz | transferctl upload - zrh: --size 10GiB --allow-short --local`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: a.operands(fileOperand, a.driveOperand),
 	}
@@ -97,6 +99,10 @@ func (a *app) downloadCommand() *cobra.Command {
 		Short: "Copy a drive to an image file",
 		Long: `Copy a drive to an image file on the worker's host, or to - for standard output with --local.
 
+The ending of DEST, or --format, chooses the format; an ending that contradicts --format is
+refused. Zstandard is written as seekable frames of one chunk each. qcow2 is made by qemu-img of a
+raw image next to it, and needs space for both.
+
 The file is sparse where the drive has zeros. It appears under its name when it is complete,
 with DEST.manifest.json, which has its digests, next to it. Without --wait this prints the ID of
 the job, with --wait or --local the path.
@@ -110,6 +116,7 @@ to it that they are started again whatever happens. The result and the manifest 
 drive was in use, and how it was read.`,
 		Example: `  transferctl download zrh:$drive copy.img --wait
   transferctl download zrh:$drive copy.img.zst --wait      # compressed
+  transferctl download zrh:$drive copy.qcow2 --wait
   transferctl download zrh:$drive copy.img --overwrite --verify full --wait
   transferctl download zrh:$drive - --local | sha256sum`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: a.operands(a.driveOperand, fileOperand),

@@ -73,7 +73,7 @@ func (z *zstdWriter) append(f *encodedFrame) error {
 		return z.err
 	}
 	if len(z.frames) <= maxSeekFrames {
-		stored, image := uint32(len(*f.buf)), uint32(f.image) //nolint:gosec // a chunk has at most 4 MiB
+		stored, image := uint32(len(*f.buf)), uint32(f.image) // a chunk has at most 4 MiB
 		z.frames = append(z.frames, zstdEntry{stored: stored, image: image})
 	}
 	return nil
@@ -97,13 +97,13 @@ func (z *zstdWriter) Close() error {
 	table := make([]byte, 0, seekTableHead+len(z.frames)*seekTableEntry+seekTableFoot)
 	number := func(n uint32) { table = binary.LittleEndian.AppendUint32(table, n) }
 	number(zstdSeekTable)
-	number(uint32(cap(table) - seekTableHead)) //nolint:gosec // bounded by maxSeekFrames
+	number(uint32(cap(table) - seekTableHead))
 	for _, f := range z.frames {
 		number(f.stored)
 		number(f.image)
 	}
-	number(uint32(len(z.frames))) //nolint:gosec // bounded by maxSeekFrames
-	table = append(table, 0)      // the entries have no checksums: the frames have their own
+	number(uint32(len(z.frames)))
+	table = append(table, 0) // the entries have no checksums: the frames have their own
 	number(zstdSeekable)
 	_, z.err = z.w.Write(table)
 	return z.err

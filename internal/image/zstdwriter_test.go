@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -80,7 +81,7 @@ func readByOffset(t *testing.T, path string, content []byte) {
 	for off := (len(content) - 1) / 1000 * 1000; off >= 0; off -= 1000 {
 		want := content[off:min(off+1000, len(content))]
 		got := make([]byte, len(want))
-		if _, err := r.ReadAt(got, int64(off)); err != nil && err != io.EOF || !bytes.Equal(got, want) {
+		if _, err := r.ReadAt(got, int64(off)); err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(got, want) {
 			t.Fatalf("%d bytes at %d of %d: got other bytes, %v", len(want), off, len(content), err)
 		}
 	}
