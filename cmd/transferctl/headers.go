@@ -23,7 +23,8 @@ type headerFlags struct {
 
 func (h *headerFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&h.values, "header", nil,
-		"`header` for the server of a URL, as NAME: VALUE, with --local (may be repeated); other users of the host see it")
+		"`header` for the server of a URL, as NAME: VALUE, with --local (may be repeated); other users of the host "+
+			"see it")
 	flags.StringArrayVar(&h.env, "header-env", nil,
 		"`header` for the server of a URL, as NAME=VARIABLE, with --local (may be repeated)")
 }
@@ -73,7 +74,8 @@ func (h *headerFlags) header() (http.Header, error) {
 		}
 		name, value := text[:at], os.Getenv(strings.TrimSpace(text[at+1:]))
 		if value == "" {
-			return nil, transfer.Errorf(transfer.CodeInvalid, "write the name of the variable, not its value, and export it",
+			return nil, transfer.Errorf(transfer.CodeInvalid,
+				"write the name of the variable, not its value, and export it",
 				"--header-env: the variable of header %s is not set", name)
 		}
 		if err := addHeader(header, "--header-env", name, value); err != nil {

@@ -14,9 +14,10 @@ import (
 // webToken is what /private/ of startWeb requires.
 const webToken = "Bearer t0ken"
 
-// startWeb: web serves the files of the script's folder over TLS, at $WEB and $OTHER. /private/ needs
-// the header Authorization, and /moved/ at $WEB redirects to $OTHER. The file requests has a line for
-// each request: the server, the path and that header. The daemon and transferctl trust both servers.
+// startWeb: web serves the files of the script's folder over TLS, at $WEB and $OTHER. /private/
+// needs the header Authorization, and /moved/ at $WEB redirects to $OTHER. The file requests has a
+// line for each request: the server, the path and that header. The daemon and transferctl trust
+// both servers.
 func startWeb(ts *testscript.TestScript, _ bool, _ []string) {
 	log, err := os.Create(ts.MkAbs("requests"))
 	ts.Check(err)
@@ -26,16 +27,17 @@ func startWeb(ts *testscript.TestScript, _ bool, _ []string) {
 	serve := func(name, moved string) *httptest.Server {
 		mux := http.NewServeMux()
 		mux.Handle("/", files)
-		mux.Handle("/private/", http.StripPrefix("/private", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		below := func(folder string, h http.HandlerFunc) { mux.Handle(folder+"/", http.StripPrefix(folder, h)) }
+		below("/private", func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != webToken {
 				http.Error(w, "who are you?", http.StatusUnauthorized)
 				return
 			}
 			files.ServeHTTP(w, r)
-		})))
-		mux.Handle("/moved/", http.StripPrefix("/moved", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		})
+		below("/moved", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, moved+r.URL.Path, http.StatusFound)
-		})))
+		})
 		s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mu.Lock()
 			fmt.Fprintf(log, "%s %s %s\n", name, r.URL.Path, r.Header.Get("Authorization"))

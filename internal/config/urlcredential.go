@@ -47,8 +47,8 @@ var (
 	headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // RFC 9110, 5.1
 	// ownHeaders are set by the program.
 	ownHeaders = []string{
-		"Accept-Encoding", "Connection", "Content-Length", "Expect", "Host", "If-Match", "If-Modified-Since", "If-None-Match",
-		"If-Range", "If-Unmodified-Since", "Range", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Accept-Encoding", "Connection", "Content-Length", "Expect", "Host", "If-Match", "If-Modified-Since",
+		"If-None-Match", "If-Range", "If-Unmodified-Since", "Range", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 	}
 )
 
@@ -61,7 +61,8 @@ func CheckHeader(name, value string) error {
 	case slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)):
 		return invalid("leave it out", "header %s is set by transferd itself", name)
 	case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
-		return invalid("put it on one line", "the value of header %s has a line break or another control character", name)
+		return invalid("put it on one line",
+			"the value of header %s has a line break or another control character", name)
 	}
 	return nil
 }
@@ -77,7 +78,8 @@ func (c *Config) checkURLCredentials() error {
 		for _, host := range cred.Hosts {
 			host = strings.ToLower(host)
 			if other, ok := owner[host]; ok {
-				return invalid("name each host once", "url_credentials: %s and %s both name the host %s", other, name, host)
+				return invalid("name each host once",
+					"url_credentials: %s and %s both name the host %s", other, name, host)
 			}
 			owner[host] = name
 		}

@@ -7,12 +7,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// TestURLCredentialsAreChecked when the config is read: each error names the entry, and none shows a
-// secret.
+// TestURLCredentialsAreChecked when the config is read: each error names the entry, and none shows
+// a secret.
 func TestURLCredentialsAreChecked(t *testing.T) {
 	const start = "url_credentials:\n  vendor: "
 	for text, want := range map[string]string{
-		"{hosts: [images.example.com, \"10.0.0.1:8443\", \"[::1]\", \"[::1]:8443\"], header_env: {Authorization: T}}": "",
+		"{hosts: [h.example.com, \"10.0.0.1:8443\", \"[::1]\", \"[::1]:8443\"], header_env: {A: T}}": "",
 		"{header_env: {Authorization: T}}":                                        "hosts is missing",
 		"{hosts: [h]}":                                                            "header_env is missing",
 		"{hosts: [https://h], header_env: {A: T}}":                                `"https://h" is not a host`,
@@ -23,7 +23,7 @@ func TestURLCredentialsAreChecked(t *testing.T) {
 		"{hosts: [\"\"], header_env: {A: T}}":                                     "is not a host",
 		"{hosts: [h], header_env: {\"A B\": T}}":                                  "is not the name of a header",
 		"{hosts: [h], header_env: {range: T}}":                                    "is set by transferd itself",
-		"{hosts: [h], header_env: {A: Bearer s3cret}}":                            "is not the name of an environment variable",
+		"{hosts: [h], header_env: {A: Basic s3cret}}":                             "is not the name of an environment variable",
 		"{hosts: [h], header_env: {A: T}}\n  b: {hosts: [H], header_env: {A: T}}": "both name the host h",
 		"{hosts: [h], headers: {A: s3cret}}":                                      `unknown key "headers"`,
 	} {

@@ -115,9 +115,9 @@ func (o *Opener) driveSource(ctx context.Context, s *worker.Session) (transfer.S
 func (o *Opener) imageSource(ctx context.Context, s *worker.Session) (transfer.Source, error) {
 	path, target := s.Spec.Source.Path, s.Spec.Target
 	opts := image.Options{
-		Roots: o.opts.Roots, Stdin: o.opts.In, Limit: s.Limit, Format: s.Spec.Format, StoredDigest: s.Spec.ExpectsDigest(),
-		Credentials: o.opts.URLCredentials, Retry: s.Retry, InOrder: s.InOrder, AllowMounted: s.Spec.AllowMounted,
-		Follow: s.Spec.Follow, Spool: s.Spec.Spool, DefaultSpool: o.opts.Spool,
+		Roots: o.opts.Roots, Stdin: o.opts.In, Limit: s.Limit, Format: s.Spec.Format,
+		StoredDigest: s.Spec.ExpectsDigest(), Credentials: o.opts.URLCredentials, Retry: s.Retry, InOrder: s.InOrder,
+		AllowMounted: s.Spec.AllowMounted, Follow: s.Spec.Follow, Spool: s.Spec.Spool, DefaultSpool: o.opts.Spool,
 	}
 	if !s.Spec.AllowShort {
 		opts.MinSize = s.Spec.Size

@@ -267,7 +267,8 @@ func qcow2Target(t *testing.T, size int64) transfertest.Target {
 func qemuRead(t *testing.T, path string) []byte {
 	t.Helper()
 	plain := path + ".plain"
-	out, err := exec.CommandContext(t.Context(), qemuImg, "convert", "-f", "qcow2", "-O", "raw", path, plain).CombinedOutput()
+	cmd := exec.CommandContext(t.Context(), qemuImg, "convert", "-f", "qcow2", "-O", "raw", path, plain)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("qemu-img: %v: %s", err, out)
 	}

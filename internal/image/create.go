@@ -33,13 +33,14 @@ type CreateOptions struct {
 //
 // A file is written as PATH.partial, which belongs to its job alone. Commit gives it its name and
 // writes its manifest, PATH.manifest.json. A raw file is sparse where no chunk is written, and can
-// be resumed; so can a qcow2 image, which qemu-img makes of a raw one. A compressed file and standard output are written in order, and each attempt starts
-// over. A block device is written in place: it has neither a .partial nor a manifest, and its zeros
-// must be written.
+// be resumed; so can a qcow2 image, which qemu-img makes of a raw one. A compressed file and
+// standard output are written in order, and each attempt starts over. A block device is written in
+// place: it has neither a .partial nor a manifest, and its zeros must be written.
 //
 // Errors: CodeExists if the target, its manifest or a .partial of another job exists; CodeConflict
 // while another job writes the target; CodeInvalid if the target is no file; CodeForbidden (also
-// outside of the roots); CodeNotFound for a missing folder; CodeNoSpace.
+// outside of the roots); CodeNotFound for a missing folder; CodeNoSpace, also for a qcow2 image
+// whose raw image does not fit.
 func Create(ctx context.Context, path string, opts CreateOptions) (transfer.Sink, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

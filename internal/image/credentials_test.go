@@ -91,7 +91,8 @@ func TestCredentialsGoToTheirHostsAlone(t *testing.T) {
 			map[string][]string{"origin": {""}, "target": {token}},
 		},
 		"another host": {
-			content(`"1"`, data), func(string, string) []string { return []string{"localhost", "127.0.0.1:443", "0.0.1"} },
+			content(`"1"`, data),
+			func(string, string) []string { return []string{"localhost", "127.0.0.1:443", "0.0.1"} },
 			map[string][]string{"origin": {""}, "target": {""}},
 		},
 	} {
@@ -101,7 +102,8 @@ func TestCredentialsGoToTheirHostsAlone(t *testing.T) {
 			origin, originHost := tlsServer(t, seen.record("origin", func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, target.URL+"/mirror.img", http.StatusFound)
 			}))
-			opts := Options{Credentials: credential(tc.hosts(originHost, targetHost)...), transport: origin.Client().Transport}
+			hosts := tc.hosts(originHost, targetHost)
+			opts := Options{Credentials: credential(hosts...), transport: origin.Client().Transport}
 			src, err := Open(t.Context(), origin.URL+"/x.img", opts)
 			if err != nil {
 				t.Fatal(err)

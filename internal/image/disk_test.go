@@ -29,7 +29,8 @@ func TestDisksNeedOffsets(t *testing.T) {
 }
 
 // TestContentOfDisksIsChecked: a disk that has another format on it, at its beginning or its end, is
-// refused, unless a manifest describes it; --format raw copies the image as it is.
+// refused, unless a manifest describes it; --format copies the file, or what is on the disk, as it
+// is.
 func TestContentOfDisksIsChecked(t *testing.T) {
 	footer := joined(diskContent(), []byte("conectix"), make([]byte, sampleSize-8))
 	for name, tc := range map[string]struct {
@@ -44,10 +45,14 @@ func TestContentOfDisksIsChecked(t *testing.T) {
 		stored := transfertest.Qcow2(tc.content, "")
 		for _, medium := range []string{"file", "URL with ranges"} {
 			_, err := openOn(t, stored, Options{})[medium]()
-			expect(t, err, transfer.CodeInvalid, tc.word, "--format raw")
-			got, err := read(t, openOn(t, stored, Options{Format: transfer.FormatRaw})[medium])
-			if err != nil || !bytes.Equal(got, stored) {
-				t.Errorf("%s on %s as raw: got %d bytes, %v; want the file", name, medium, len(got), err)
+			expect(t, err, transfer.CodeInvalid, tc.word, "--format qcow2")
+			for format, want := range map[transfer.Format][]byte{
+				transfer.FormatRaw: stored, transfer.FormatQcow2: tc.content,
+			} {
+				got, err := read(t, openOn(t, stored, Options{Format: format})[medium])
+				if err != nil || !bytes.HasPrefix(got, want) {
+					t.Errorf("%s on %s as %s: got %d bytes, %v; want %d", name, medium, format, len(got), err, len(want))
+				}
 			}
 		}
 		path := tempFile(t, "x.qcow2", stored)

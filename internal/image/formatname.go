@@ -21,22 +21,17 @@ func FormatOfName(name string, requested transfer.Format) (transfer.Format, erro
 	if slices.Contains(diskEndings, ending) {
 		return "", notWritten(name, "an image of format "+ending[1:])
 	}
-	i := slices.IndexFunc(formats, func(f format) bool { return slices.Contains(f.endings, ending) })
+	f := formatOfEnding(ending)
 	switch {
-	case i < 0 && ending == ".raw" && requested != "" && requested != transfer.FormatRaw:
-		return "", contradicts(name, &raw, requested)
-	case i < 0 && requested == "":
+	case f == nil && requested == "":
 		return transfer.FormatRaw, nil
-	case i < 0:
+	case f == nil:
 		return requested, nil
-	}
-	f := &formats[i]
-	switch {
 	case !f.writable():
 		return "", notWritten(name, f.name)
 	case requested != "" && requested != f.id:
 		return "", contradicts(name, f, requested)
-	case f.disk == nil:
+	case f != &raw && f.disk == nil:
 		inside := strings.TrimSuffix(name, path.Ext(name))
 		if in, err := FormatOfName(inside, transfer.FormatRaw); err != nil || in != transfer.FormatRaw {
 			return "", notWritten(name, f.name+" with another format in it")
@@ -45,13 +40,22 @@ func FormatOfName(name string, requested transfer.Format) (transfer.Format, erro
 	return f.id, nil
 }
 
+// formatOfEnding is the format whose files have names with this ending; nil: there is none.
+func formatOfEnding(ending string) *format {
+	i := slices.IndexFunc(formats, func(f format) bool { return slices.Contains(f.endings, ending) })
+	if i >= 0 {
+		return &formats[i]
+	}
+	return formatNamed(transfer.Format(strings.TrimPrefix(ending, ".")))
+}
+
 // WithoutEndings is a file name without the endings of formats: disk for disk.qcow2.xz.
 func WithoutEndings(name string) string {
 	for {
 		ending := path.Ext(name)
 		lower := strings.ToLower(ending)
 		known := slices.Contains(diskEndings, lower) || slices.Contains(imageEndings, lower) ||
-			slices.ContainsFunc(formats, func(f format) bool { return slices.Contains(f.endings, lower) })
+			ending != "" && formatOfEnding(lower) != nil
 		if !known {
 			return name
 		}

@@ -67,7 +67,7 @@ const convertByQemu = "qemu-img convert -O raw IN OUT"
 var formats = []format{
 	{name: "a qcow image", signatures: at(0, "QFI\xfb\x00\x00\x00\x01"), convert: convertByQemu},
 	{
-		name: "a qcow2 image", id: transfer.FormatQcow2, signatures: at(0, "QFI\xfb"), endings: []string{".qcow2"},
+		name: "a qcow2 image", id: transfer.FormatQcow2, signatures: at(0, "QFI\xfb"),
 		convert: convertByQemu, disk: qcow2.Open, // written by qcow2Sink
 	},
 	{name: "a QED image", signatures: at(0, "QED\x00"), convert: convertByQemu},

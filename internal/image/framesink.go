@@ -6,8 +6,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// frameSink is a streamSink of a format that encodes each chunk by itself: chunks are encoded on all
-// cores at once, and appended in order. Many goroutines may call Prepare at once.
+// frameSink is a streamSink of a format that encodes each chunk by itself: chunks are encoded on
+// all cores at once, and appended in order. Many goroutines may call Prepare at once.
 type frameSink struct{ *streamSink }
 
 var (

@@ -18,9 +18,9 @@ import (
 const qemuImg = "qemu-img"
 
 // qcow2Sink writes a raw image by offset into PATH.raw.partial, which can be resumed. Commit makes
-// PATH of it: qemu-img converts it into PATH.partial, what that holds is read with the reader of this
-// program and compared with the manifest, and only then it gets its name. It is safe for concurrent
-// use.
+// PATH of it: qemu-img converts it into PATH.partial, what that holds is read with the reader of
+// this program and compared with the manifest, and only then it gets its name. It is safe for
+// concurrent use.
 type qcow2Sink struct {
 	*offsetSink          // of the raw image
 	raw         *partial // where it is
@@ -46,8 +46,8 @@ var (
 func createQcow2(t target, f *format, opts CreateOptions) (_ transfer.Sink, err error) {
 	program, err := exec.LookPath(qemuImg)
 	if err != nil {
-		return nil, invalid(t.op, "install it (Debian, Ubuntu: apt-get install qemu-utils), or download to a name that "+
-			"ends in .img, and convert that",
+		return nil, invalid(t.op, "install it (Debian, Ubuntu: apt-get install qemu-utils), or download to a name "+
+			"that ends in .img, and convert that",
 			"%s, which converts the image to qcow2, is not in the PATH of the host that runs the job", qemuImg)
 	}
 	if opts.Size%sectorSize != 0 {
@@ -142,8 +142,8 @@ func (s *qcow2Sink) Commit(ctx context.Context, m *transfer.Manifest, owned func
 	return s.raw.remove()
 }
 
-// convert runs qemu-img. It gets the two files as open descriptors, so no change to their names leads
-// it to others. If this process dies, qemu-img keeps the lock of PATH.partial until it ends.
+// convert runs qemu-img. It gets the two files as open descriptors, so no change to their names
+// leads it to others. If this process dies, qemu-img keeps the lock of PATH.partial until it ends.
 func (s *qcow2Sink) convert(ctx context.Context) error {
 	stored, err := allocated(s.raw.f)
 	if err != nil {

@@ -18,8 +18,8 @@ func qcow2Options(content []byte) CreateOptions {
 }
 
 // TestQcow2TargetIsResumed: an attempt that ends leaves the raw image, the next one writes only the
-// rest, and in the end there is nothing but the qcow2 image and its manifest. Both ways of reading it
-// back, from the cache and from the disk, find it equal.
+// rest, and in the end there is nothing but the qcow2 image and its manifest. Both ways of reading
+// it back, from the cache and from the disk, find it equal.
 func TestQcow2TargetIsResumed(t *testing.T) {
 	transfertest.RequireProgram(t, qemuImg, debian[qemuImg])
 	for _, fromDisk := range []bool{false, true} {
@@ -70,22 +70,30 @@ func expectNames(t *testing.T, dir string, want ...string) {
 	}
 }
 
-// TestWrongQcow2IsNotPublished: whatever qemu-img does wrong is found before the image gets its name,
-// and nothing of it stays but the raw image, for another attempt.
+// TestWrongQcow2IsNotPublished: whatever qemu-img does wrong is found before the image gets its
+// name, and nothing of it stays but the raw image, for another attempt.
 func TestWrongQcow2IsNotPublished(t *testing.T) {
 	transfertest.RequireProgram(t, qemuImg, debian[qemuImg])
-	const real = `PATH=${PATH#*:}; `
+	// The arguments of qemu-img are convert -f raw -O qcow2 FROM TO.
+	const real = `PATH=${PATH#*:}; of() { qemu-img convert -f raw -O qcow2 "$1" "$to"; }; from=$6 to=$7; `
 	for name, tc := range map[string]struct {
 		script string
 		code   transfer.Code
 		word   string
 	}{
-		"fails":           {"echo 'it is broken' >&2; exit 1", transfer.CodeFailed, "it is broken"},
-		"disk full":       {"echo 'write: No space left on device' >&2; exit 1", transfer.CodeNoSpace, "free space"},
-		"writes nothing":  {"exit 0", transfer.CodeMismatch, ""},
-		"changes a byte":  {real + `cp "$6" copy; printf x | dd of=copy bs=1 seek=20000 conv=notrunc 2>/dev/null; qemu-img "$1" -f raw -O qcow2 copy "$7"`, transfer.CodeMismatch, "chunk 4"},
-		"leaves data out": {real + `truncate -s $(stat -Lc %s "$6") hole; qemu-img "$1" -f raw -O qcow2 hole "$7"`, transfer.CodeMismatch, "chunk 0"},
-		"cuts it short":   {real + `head -c 32768 "$6" >part; qemu-img "$1" -f raw -O qcow2 part "$7"`, transfer.CodeMismatch, "32768 bytes are stored"},
+		"fails":          {"echo 'it is broken' >&2; exit 1", transfer.CodeFailed, "it is broken"},
+		"disk full":      {"echo 'write: No space left on device' >&2; exit 1", transfer.CodeNoSpace, "free space"},
+		"writes nothing": {"exit 0", transfer.CodeMismatch, ""},
+		"changes a byte": {
+			real + `cp $from copy; printf x | dd of=copy bs=1 seek=20000 conv=notrunc 2>/dev/null; of copy`,
+			transfer.CodeMismatch, "chunk 4",
+		},
+		"leaves data out": {
+			real + `truncate -s $(stat -Lc %s $from) hole; of hole`, transfer.CodeMismatch, "chunk 0",
+		},
+		"cuts it short": {
+			real + `head -c 32768 $from >part; of part`, transfer.CodeMismatch, "32768 bytes are stored",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			content := transfertest.Image(9*chunk, chunk)
@@ -104,8 +112,8 @@ func TestWrongQcow2IsNotPublished(t *testing.T) {
 	}
 }
 
-// TestQcow2IsRefusedBeforeTheTransfer: without qemu-img, without space for the raw image, and for an
-// image that no qcow2 can hold; nothing is left.
+// TestQcow2IsRefusedBeforeTheTransfer: without qemu-img, without space for the raw image, and for
+// an image that no qcow2 can hold; nothing is left.
 func TestQcow2IsRefusedBeforeTheTransfer(t *testing.T) {
 	transfertest.RequireProgram(t, qemuImg, debian[qemuImg])
 	content := make([]byte, 4*chunk)

@@ -63,9 +63,9 @@ func parseSums(text []byte) (sums []sum) {
 	return sums
 }
 
-// findSum finds the sum of a file in a list. where is the path of the file: its last element must be
-// that of the line, and of several such lines those with the longest common end of the path count.
-// A list that is one sum without a name is that of any file.
+// findSum finds the sum of a file in a list. where is the path of the file: its last element must
+// be that of the line, and of several such lines those with the longest common end of the path
+// count. A list that is one sum without a name is that of any file.
 func findSum(sums []sum, where string) (sum, error) {
 	if len(sums) == 1 && sums[0].file == "" {
 		return sums[0], nil
@@ -88,7 +88,8 @@ func findSum(sums []sum, where string) (sum, error) {
 	case len(found) == 0:
 		return sum{}, fmt.Errorf("it has no line for %q; it has %s", name, namesOf(sums))
 	case different > 0:
-		return sum{}, fmt.Errorf("lines %d and %d have different sums for %q", found[0].line, found[different].line, name)
+		return sum{}, fmt.Errorf("lines %d and %d have different sums for %q",
+			found[0].line, found[different].line, name)
 	}
 	return found[0], nil
 }
@@ -120,12 +121,12 @@ func namesOf(sums []sum) string {
 	return list
 }
 
-// FetchSum fetches a list of SHA-256 sums, such as SHA256SUMS, and finds the one of the source in it
-// by the name of its file. It reads the forms of sha256sum and of the BSDs, and a list that is one
-// sum alone. Of the options it uses those for URLs.
+// FetchSum fetches a list of SHA-256 sums, such as SHA256SUMS, and finds the one of the source in
+// it by the name of its file. It reads the forms of sha256sum and of the BSDs, and a list that is
+// one sum alone. Of the options it uses those for URLs.
 //
-// Errors: CodeInvalid for a list that has no sum of the source, has contradicting ones, or is larger
-// than 4 MiB; otherwise those of Open for URLs.
+// Errors: CodeInvalid for a list that has no sum of the source, has contradicting ones, or is
+// larger than 4 MiB; otherwise those of Open for URLs.
 func FetchSum(ctx context.Context, list string, source transfer.Ref, opts Options) (transfer.PublishedSum, error) {
 	r, err := newRemote(transfer.Ref{Path: list}, opts)
 	if err != nil {

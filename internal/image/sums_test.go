@@ -15,13 +15,15 @@ func TestSumsAreFoundInTheFormsThatPublishersUse(t *testing.T) {
 		list, source, want string // want is a part of the error if it is no sum
 		line               int
 	}{
-		"sha256sum":        {a + "  other.img\n" + b + "  disk.img\n", "/x/disk.img", b, 2},
-		"binary":           {b + " *disk.img\n", "/x/disk.img", b, 1},
-		"one space":        {b + " disk.img\n", "/x/disk.img", b, 1},
-		"CRLF and BOM":     {"\xef\xbb\xbf" + b + "  disk.img\r\n", "/x/disk.img", b, 1},
-		"spaces in names":  {b + "  my disk.img", "/x/my disk.img", b, 1},
-		"BSD":              {"SHA256 (other.img) = " + a + "\nSHA256 (disk.img) = " + b + "\n", "/x/disk.img", b, 2},
-		"BSD and others":   {"MD5 (disk.img) = 00\nSHA512 (disk.img) = " + a + a + "\nSHA256 (disk.img) = " + b, "disk.img", b, 3},
+		"sha256sum":       {a + "  other.img\n" + b + "  disk.img\n", "/x/disk.img", b, 2},
+		"binary":          {b + " *disk.img\n", "/x/disk.img", b, 1},
+		"one space":       {b + " disk.img\n", "/x/disk.img", b, 1},
+		"CRLF and BOM":    {"\xef\xbb\xbf" + b + "  disk.img\r\n", "/x/disk.img", b, 1},
+		"spaces in names": {b + "  my disk.img", "/x/my disk.img", b, 1},
+		"BSD":             {"SHA256 (other.img) = " + a + "\nSHA256 (disk.img) = " + b + "\n", "/x/disk.img", b, 2},
+		"BSD and others": {
+			"MD5 (disk.img) = 00\nSHA512 (disk.img) = " + a + a + "\nSHA256 (disk.img) = " + b, "disk.img", b, 3,
+		},
 		"a path":           {b + "  ./images/disk.img\n", "/x/disk.img", b, 1},
 		"a BSD path":       {"SHA256 (images/disk.img) = " + b, "/x/disk.img", b, 1},
 		"the nearest path": {a + "  arm64/disk.img\n" + b + "  amd64/disk.img\n", "/12/amd64/disk.img", b, 2},
@@ -33,7 +35,9 @@ func TestSumsAreFoundInTheFormsThatPublishersUse(t *testing.T) {
 			"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n# disk.img: 7 bytes\n" + b + "  disk.img\n" +
 				"-----BEGIN PGP SIGNATURE-----\n\nAbCd\n-----END PGP SIGNATURE-----\n", "disk.img", b, 5,
 		},
-		"contradicting":      {a + "  x/disk.img\n" + c + "  y/disk.img\n", "/z/disk.img", "lines 1 and 2 have different sums", 0},
+		"contradicting": {
+			a + "  x/disk.img\n" + c + "  y/disk.img\n", "/z/disk.img", "lines 1 and 2 have different sums", 0,
+		},
 		"another name":       {a + "  disk.img.gz\n", "/x/disk.img", `no line for "disk.img"; it has "disk.img.gz"`, 0},
 		"the end of a name":  {a + "  old-disk.img\n", "/x/disk.img", "no line for", 0},
 		"two without a name": {a + "\n" + b + "\n", "/x/disk.img", "no line for", 0},

@@ -18,8 +18,8 @@ func (r *remote) failure(code transfer.Code, hint string, err error) error {
 	return &transfer.Error{Op: "fetch " + r.name, Code: code, Hint: hint, Err: err}
 }
 
-// meanings maps statuses and failures to errors of an image behind a URL. Servers of files use 401 and
-// 403 for the same, so they mean the same to a user.
+// meanings maps statuses and failures to errors of an image behind a URL. Servers of files use 401
+// and 403 for the same, so they mean the same to a user.
 var meanings = transport.Meanings{
 	Statuses: map[int]transport.Meaning{
 		http.StatusBadRequest:   {Code: transfer.CodeRefused, Hint: hintForbidden},
@@ -37,8 +37,8 @@ var meanings = transport.Meanings{
 	},
 }
 
-const hintForbidden = "does the URL need a user and password, or a header (url_credentials of the config, over https; " +
-	"--header-env with --local)? if it was signed for a limited time, it may have expired: " +
+const hintForbidden = "does the URL need a user and password, or a header (url_credentials of the config, over " +
+	"https; --header-env with --local)? if it was signed for a limited time, it may have expired: " +
 	"start a job with a new one that lasts longer, or fetch the image by hand and give the file"
 
 // errPage is the error of a page with a success status in place of the image: a gateway fails, or

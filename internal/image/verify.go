@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/verify"
 )
 
-// verifyOnDisk is verifyStored or verifyDisk for the file f, read from its disk. via says how it was
-// read.
+// verifyOnDisk is verifyStored or verifyDisk for the file f, read from its disk. via says how it
+// was read.
 func verifyOnDisk(
 	ctx context.Context, op string, f *os.File, sys *fsx.System, format *format, m *transfer.Manifest,
 ) (via transfer.ReadVia, err error) {

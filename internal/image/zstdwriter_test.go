@@ -42,8 +42,8 @@ func TestWrittenZstdIsSeekable(t *testing.T) {
 	}
 }
 
-// prepareAndWrite prepares all chunks but the first one, from the last to the first, and then writes
-// them in order.
+// prepareAndWrite prepares all chunks but the first one, from the last to the first, and then
+// writes them in order.
 func prepareAndWrite(t *testing.T, dst transfer.Sink, content []byte) {
 	t.Helper()
 	writeChunks(t, dst, content, 0)
@@ -140,7 +140,8 @@ func BenchmarkZstd(b *testing.B) {
 	})
 }
 
-// encodeParallel encodes chunks in as many goroutines as there are cores, and appends them in order.
+// encodeParallel encodes chunks in as many goroutines as there are cores, and appends them in
+// order.
 func encodeParallel(b *testing.B, z *zstdWriter, content []byte, size int) {
 	frames := make([]chan *encodedFrame, len(content)/size)
 	for i := range frames {

@@ -110,7 +110,7 @@ type Spec struct {
 	Tags        []string `json:"tags,omitempty"`         // of a new drive
 	Readers     []string `json:"readers,omitempty"`      // of a new drive: UUIDs of accounts that may read it
 	SHA256      string   `json:"sha256,omitempty"`       // that the image must have, as sha256sum prints it
-	SHA256URL   string   `json:"sha256_url,omitempty"`   // of a list of sums, such as SHA256SUMS, that has the one for Source
+	SHA256URL   string   `json:"sha256_url,omitempty"`   // of a list, such as SHA256SUMS, that has the sum of Source
 	ImageDigest bool     `json:"image_sha256,omitempty"` // also compute the SHA-256 of the image as a whole
 	Format      Format   `json:"format,omitempty"`       // of the image; empty: detected (of a target: raw)
 	AllowShort  bool     `json:"allow_short,omitempty"`  // a stream may end before Size
