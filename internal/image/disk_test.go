@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -172,12 +171,8 @@ func TestWritersOfADiskAreReported(t *testing.T) {
 // TestHolesOfADisksFileAreNotRead: clusters that the image allocates and the file does not, as with
 // preallocation, are holes of the disk.
 func TestHolesOfADisksFileAreNotRead(t *testing.T) {
-	transfertest.RequireProgram(t, "qemu-img", debian["qemu-img"])
 	path := tempDir(t) + "/x.qcow2"
-	create := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", path, "1G")
-	if out, err := create.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	qemu(t, "create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", path, "1G")
 	src := open(t, path, Options{}).(transfer.RandomAccess)
 	defer closed(t, src)
 	for e, err := range src.Extents(t.Context()) {

@@ -10,7 +10,7 @@ import (
 
 // diskEndings are endings of file names of formats that are not written here, in addition to those
 // in the table of formats.
-var diskEndings = []string{".qcow", ".qed", ".vmdk", ".vhd", ".vhdx", ".vdi", ".ova", ".dmg", ".zip", ".tar"}
+var diskEndings = []string{".qcow", ".qed", ".vmdk", ".vhd", ".vhdx", ".vdi", ".dmg", ".zip"}
 
 // FormatOfName is the format for a new image of that name: the requested one or, if none is
 // requested, that of the name's ending; without a known ending it is raw. Programs take a file for
@@ -55,7 +55,7 @@ func WithoutEndings(name string) string {
 		ending := path.Ext(name)
 		lower := strings.ToLower(ending)
 		known := slices.Contains(diskEndings, lower) || slices.Contains(imageEndings, lower) ||
-			ending != "" && formatOfEnding(lower) != nil
+			formatOfEnding(lower) != nil
 		if !known {
 			return name
 		}

@@ -52,18 +52,7 @@ func tarred(t testing.TB, name string, content []byte) []byte {
 // qcow2Of is a qcow2 image with this content, as qemu-img makes it.
 func qcow2Of(t testing.TB, content []byte, flags ...string) []byte {
 	t.Helper()
-	transfertest.RequireProgram(t, "qemu-img", debian["qemu-img"])
-	dir := tempDir(t)
-	in, out := writeFile(t, filepath.Join(dir, "in"), content), filepath.Join(dir, "out")
-	args := append(append([]string{"convert", "-f", "raw", "-O", "qcow2"}, flags...), in, out)
-	if text, err := exec.Command("qemu-img", args...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	packed, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return packed
+	return byQemu("qcow2", flags...).pack(t, content)
 }
 
 // packings has each way to compress a file.
@@ -99,7 +88,7 @@ func TestOneDiskInAnArchiveIsRead(t *testing.T) {
 		}
 		stored := tarOf(t, append(append(side[:5:5], image), side[5:]...)...)
 		for ending, packed := range packings(t, stored) {
-			for medium, open := range openOn(t, packed, Options{}) {
+			for medium, open := range openOn(t, packed, Options{StoredDigest: true}) {
 				src, err := open()
 				if err != nil {
 					t.Errorf("%s%s on %s: got %v, want success", name, ending, medium, err)
@@ -111,6 +100,9 @@ func TestOneDiskInAnArchiveIsRead(t *testing.T) {
 				}
 				if src.Size() != int64(len(want)) {
 					t.Errorf("%s%s on %s: got size %d, want %d", name, ending, medium, src.Size(), len(want))
+				}
+				if sum := src.(transfer.StoredDigester).StoredSHA256(); sum != sha256Of(packed) {
+					t.Errorf("%s%s on %s: got digest %q, want that of the archive", name, ending, medium, sum)
 				}
 				closed(t, src)
 			}

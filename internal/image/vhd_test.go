@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
-	"os"
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -25,10 +24,18 @@ func reseal(image []byte, change func(footer []byte)) []byte {
 	return image
 }
 
+// fixedVHD stores disks as raw bytes with a footer behind them. A stream is known to have one by its
+// name.
+func fixedVHD() storage {
+	s := byQemu("vpc", "-o", "subformat=fixed,force_size=on")
+	s.ending = ".vhd"
+	return s
+}
+
 // TestDamagedFooterIsRefused: bytes that end in the cookie of a VHD footer are no raw image, unless
 // --format says so.
 func TestDamagedFooterIsRefused(t *testing.T) {
-	image := byQemu("vpc", "subformat=fixed,force_size=on").pack(t, bytes.Repeat([]byte("data"), 1024))
+	image := fixedVHD().pack(t, bytes.Repeat([]byte("data"), 1024))
 	image[len(image)-1]++
 	path := tempFile(t, "x.vhd", image)
 	_, err := Open(t.Context(), path, Options{Roots: anywhere})
@@ -42,7 +49,7 @@ func TestDamagedFooterIsRefused(t *testing.T) {
 // TestLeftOutBytesOfAVHDAreReported: a disk of Virtual PC ends with its geometry.
 func TestLeftOutBytesOfAVHDAreReported(t *testing.T) {
 	content := bytes.Repeat([]byte("data"), 1024)
-	image := byQemu("vpc", "subformat=fixed,force_size=on").pack(t, content)
+	image := fixedVHD().pack(t, content)
 	image = reseal(image, func(footer []byte) {
 		copy(footer[28:], "vpc ")
 		copy(footer[56:], []byte{0, 1, 1, 7})
@@ -58,7 +65,7 @@ func TestLeftOutBytesOfAVHDAreReported(t *testing.T) {
 // TestHolesOfAFixedVHDAreNotRead: they are those of its file.
 func TestHolesOfAFixedVHDAreNotRead(t *testing.T) {
 	content := append(make([]byte, 4<<20), "data"...)
-	image := byQemu("vpc", "subformat=fixed,force_size=on").pack(t, append(content, make([]byte, 4<<20-4)...))
+	image := fixedVHD().pack(t, append(content, make([]byte, 4<<20-4)...))
 	src := open(t, sparseFile(t, image), Options{})
 	defer closed(t, src)
 	for e, err := range src.(transfer.RandomAccess).Extents(t.Context()) {
@@ -71,7 +78,7 @@ func TestHolesOfAFixedVHDAreNotRead(t *testing.T) {
 // TestVHDXWithALogIsRefused with the command that writes the log to its place, before a drive is
 // made.
 func TestVHDXWithALogIsRefused(t *testing.T) {
-	image := bytes.Clone(byQemu("vhdx", "block_size=1M").pack(t, bytes.Repeat([]byte("data"), 1024)))
+	image := byQemu("vhdx", "-o", "block_size=1M").pack(t, bytes.Repeat([]byte("data"), 1024))
 	for _, off := range []int{64 << 10, 128 << 10} {
 		header := image[off : off+4096]
 		header[48] = 1 // LogGuid (MS-VHDX, 2.2.2)
@@ -87,7 +94,7 @@ func TestVHDXWithALogIsRefused(t *testing.T) {
 func TestTruncatedVHDsAreRefused(t *testing.T) {
 	content := bytes.Repeat([]byte("data"), 1<<20)
 	for _, format := range []string{"vpc", "vhdx"} {
-		image := byQemu(format, "subformat=dynamic").pack(t, content)
+		image := byQemu(format, "-o", "subformat=dynamic").pack(t, content)
 		for medium, open := range openOn(t, image[:len(image)/2], Options{}) {
 			if medium != "file" && medium != "URL with ranges" {
 				continue
@@ -96,13 +103,4 @@ func TestTruncatedVHDsAreRefused(t *testing.T) {
 			expect(t, err, transfer.CodeInvalid, "outside of the file", "damaged or incomplete")
 		}
 	}
-}
-
-func readFile(t testing.TB, path string) []byte {
-	t.Helper()
-	p, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
