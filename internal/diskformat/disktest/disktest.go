@@ -8,9 +8,7 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -73,47 +71,6 @@ func (f *File) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
 		if f.N > 0 {
 			yield(transfer.Extent{Off: 0, Len: f.N}, nil)
 		}
-	}
-}
-
-// Raw makes a sparse raw file of size bytes at path: random bytes, text that compresses well, single
-// bytes between zeros, and holes. The same seed makes the same file.
-func Raw(t testing.TB, path string, size, seed int64) *File {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = f.Truncate(size)
-	source := rand.NewChaCha8([32]byte{byte(seed)})
-	rnd := rand.New(source)
-	piece := make([]byte, 300<<10)
-	for off := int64(0); off < size && err == nil; off += 1 + rnd.Int64N(size/50+1<<20) {
-		p := piece[:min(1+rnd.Int64N(int64(len(piece))), size-off)]
-		switch rnd.IntN(3) {
-		case 0:
-			_, _ = source.Read(p)
-		case 1:
-			copy(p, bytes.Repeat([]byte("all work and no play "), len(p)/21+1))
-		case 2:
-			clear(p)
-			p[rnd.IntN(len(p))] = 1
-		}
-		_, err = f.WriteAt(p, off)
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return Open(t, path)
-}
-
-// Run runs a program in dir, which must succeed.
-func Run(t testing.TB, dir, program string, args ...string) {
-	t.Helper()
-	c := exec.Command(program, args...)
-	c.Dir = dir
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", c, err, out)
 	}
 }
 

@@ -14,7 +14,7 @@ func BenchmarkRead(b *testing.B) {
 	requireQemu(b)
 	const size, chunk = 128 << 20, 4 << 20
 	dir := b.TempDir()
-	writeRaw(b, filepath.Join(dir, "disk.img"), size, 1)
+	disktest.Raw(b, filepath.Join(dir, "disk.img"), size, 1)
 	for name, args := range map[string][]string{
 		"plain": nil, "zlib": {"-c"}, "zstd": {"-c", "-o", "compression_type=zstd"},
 		"clusters of 512": {"-o", "cluster_size=512"}, "extended": {"-o", "extended_l2=on"},

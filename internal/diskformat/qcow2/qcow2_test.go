@@ -153,7 +153,7 @@ func TestTablesInACircle(t *testing.T) {
 func TestSnapshotsAreIgnored(t *testing.T) {
 	requireQemu(t)
 	dir := t.TempDir()
-	writeRaw(t, dir+"/disk.img", 3<<20, 2)
+	disktest.Raw(t, dir+"/disk.img", 3<<20, 2)
 	for _, args := range [][]string{
 		{"convert", "-O", "qcow2", "disk.img", "x.qcow2"}, {"snapshot", "-c", "a", "x.qcow2"}, {"snapshot", "-c", "b", "x.qcow2"},
 	} {
@@ -179,7 +179,7 @@ func TestChangedImagesOverABackingFile(t *testing.T) {
 	requireQemu(t)
 	transfertest.RequireProgram(t, "qemu-io", "qemu-utils")
 	dir := t.TempDir()
-	writeRaw(t, dir+"/base.img", 2<<20+512, 3)
+	disktest.Raw(t, dir+"/base.img", 2<<20+512, 3)
 	disktest.Run(t, dir, "qemu-img", "convert", "-O", "qcow2", "-o", "cluster_size=4k", "base.img", "base.qcow2")
 	for name, tc := range map[string]struct{ options, backing, format, size string }{
 		"of qcow2":        {"", "base.qcow2", "qcow2", "3M"},
