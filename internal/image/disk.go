@@ -321,12 +321,9 @@ func (s storedBytes) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return s.medium.ReadChunk(ctx, transfer.Chunk{Off: off, Len: len(p)}, p)
 }
 
-// Data is the data of a file, without its holes.
+// Data is the first data within the n bytes at off, as far as the medium finds its holes.
 func (s storedBytes) Data(ctx context.Context, off, n int64) (transfer.Extent, error) {
-	if f, ok := s.medium.(*File); ok {
-		return f.dataWithin(ctx, off, n)
-	}
-	return transfer.Extent{Off: off, Len: n}, nil
+	return dataWithin(ctx, s.medium, off, n)
 }
 
 // Extents are those of the medium.

@@ -87,6 +87,31 @@ func (p *part) ReadChunk(ctx context.Context, c transfer.Chunk, to []byte) error
 	return p.bytes.ReadChunk(ctx, c, to)
 }
 
+// holeFinder finds the holes in a range of it without a search of all of it.
+type holeFinder interface {
+	// dataWithin is the first extent of data within the n bytes at off; its length is 0 if there is
+	// none.
+	dataWithin(ctx context.Context, off, n int64) (transfer.Extent, error)
+}
+
+var (
+	_ holeFinder = (*File)(nil)
+	_ holeFinder = (*part)(nil)
+	_ holeFinder = (*window)(nil)
+)
+
+// dataWithin is that of a source; of one that finds no holes it is the whole range.
+func dataWithin(ctx context.Context, src transfer.RandomAccess, off, n int64) (transfer.Extent, error) {
+	if f, ok := src.(holeFinder); ok {
+		return f.dataWithin(ctx, off, n)
+	}
+	return transfer.Extent{Off: off, Len: n}, nil
+}
+
+func (p *part) dataWithin(ctx context.Context, off, n int64) (transfer.Extent, error) {
+	return dataWithin(ctx, p.bytes, off, n)
+}
+
 // Warnings are those of the origin and of the packing.
 func (p *part) Warnings(m *transfer.Manifest) (list []string) {
 	if w, ok := p.medium.(transfer.Warner); ok {
@@ -156,6 +181,12 @@ func (w *window) Extents(ctx context.Context) iter.Seq2[transfer.Extent, error] 
 			}
 		}
 	}
+}
+
+func (w *window) dataWithin(ctx context.Context, off, n int64) (transfer.Extent, error) {
+	e, err := dataWithin(ctx, w.RandomAccess, w.off+off, n)
+	e.Off -= w.off
+	return e, err
 }
 
 // ReadChunk reads from the range.

@@ -31,9 +31,8 @@ func TestPackedDisksAreReadFromASpool(t *testing.T) {
 			if err != nil || !bytes.Equal(got, disk) {
 				t.Errorf("%s on %s: got %d bytes, %v; want %d", ending, medium, len(got), err, len(disk))
 			}
-			byOffset := ending == "" && (medium == "file" || medium == "URL with ranges")
 			sum := src.(transfer.StoredDigester).StoredSHA256()
-			if want := sha256Of(stored); sum != want && !byOffset {
+			if want := sha256Of(stored); sum != want {
 				t.Errorf("%s on %s: got SHA-256 %q of the file, want %s", ending, medium, sum, want)
 			}
 			if medium == "file" {
@@ -100,12 +99,16 @@ func TestSpoolIsWithinTheRoots(t *testing.T) {
 func smallFileSystem(t *testing.T, size int) string {
 	t.Helper()
 	dir := tempDir(t)
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
-		t.Skipf("mount a file system: %v", err)
+	err := unix.Mount("none", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size))
+	if errors.Is(err, unix.EPERM) {
+		t.Skipf("the kernel refuses a mount: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: got %v, want success", err)
+			t.Error(err)
 		}
 	})
 	return dir

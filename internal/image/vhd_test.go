@@ -62,16 +62,26 @@ func TestLeftOutBytesOfAVHDAreReported(t *testing.T) {
 	checkWarning(t, src, content[:7*512], "the last 512 bytes in the VHD image are left out")
 }
 
-// TestHolesOfAFixedVHDAreNotRead: they are those of its file.
+// TestHolesOfAFixedVHDAreNotRead: they are those of its file, also in an archive and in a spool.
 func TestHolesOfAFixedVHDAreNotRead(t *testing.T) {
-	content := append(make([]byte, 4<<20), "data"...)
-	image := fixedVHD().pack(t, append(content, make([]byte, 4<<20-4)...))
-	src := open(t, sparseFile(t, image), Options{})
-	defer closed(t, src)
-	for e, err := range src.(transfer.RandomAccess).Extents(t.Context()) {
-		if err != nil || e.Off < 4<<20 || e.Len > 1<<20 {
-			t.Errorf("got extent %+v, %v; want one of the data at %d", e, err, 4<<20)
+	content := make([]byte, 8<<20)
+	copy(content[4<<20:], "data")
+	image := fixedVHD().pack(t, content)
+	for _, path := range []string{
+		sparseFile(t, image), sparseFile(t, tarred(t, "x.vhd", image)), tempFile(t, "x.vhd.gz", gzipped(t, image)),
+	} {
+		src := open(t, path, Options{DefaultSpool: tempDir(t)})
+		var data int64
+		for e, err := range src.(transfer.RandomAccess).Extents(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			data += e.Len
 		}
+		if data == 0 || data > 1<<20 {
+			t.Errorf("%s: got %d bytes of data, want the %d without its holes", path, data, len(content))
+		}
+		closed(t, src)
 	}
 }
 

@@ -2,10 +2,8 @@ package vhd
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
-	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -197,41 +195,4 @@ func TestDifferencingImagesAreRefusedWithTheirParent(t *testing.T) {
 	damaged := m.dynamic()
 	clear(damaged[footerLen : footerLen+headerLen])
 	expectRefused(t, damaged, "in its parent;", "Convert-VHD")
-}
-
-// mapped is a file that tells where its data is.
-type mapped struct {
-	*disktest.File
-	extents []transfer.Extent
-}
-
-func (m mapped) Extents(context.Context) iter.Seq2[transfer.Extent, error] {
-	return func(yield func(transfer.Extent, error) bool) {
-		for _, e := range m.extents {
-			if !yield(e, nil) {
-				return
-			}
-		}
-	}
-}
-
-func TestFixedImagesHaveTheHolesOfTheirFile(t *testing.T) {
-	disk := random(8192)
-	f := mapped{File: disktest.Bytes(image{creator: "win ", size: 8192}.fixed(disk))}
-	f.extents = []transfer.Extent{{Off: 1024, Len: 1024}, {Off: 8000, Len: 704}}
-	d, err := Open(t.Context(), f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []transfer.Extent{{Off: 1024, Len: 1024}, {Off: 8000, Len: 192}}
-	if got := disktest.Extents(t, d); !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	f.extents = []transfer.Extent{{Off: 8192, Len: 512}}
-	if d, err = Open(t.Context(), f); err != nil {
-		t.Fatal(err)
-	}
-	if got := disktest.Extents(t, d); len(got) > 0 {
-		t.Errorf("got %v, want none", got)
-	}
 }
