@@ -84,3 +84,28 @@ func TestListOfSumsIsFetched(t *testing.T) {
 	_, err = FetchSum(t.Context(), s.URL+"/SHA256SUMS", source, Options{transport: s.Client().Transport})
 	expect(t, err, transfer.CodeForbidden)
 }
+
+// FuzzParseSums: each sum of any list stands in its line, and is found by the name of its file,
+// unless another line contradicts it.
+func FuzzParseSums(f *testing.F) {
+	a := strings.Repeat("a1", 32)
+	for _, list := range []string{
+		a + "  disk.img\n" + strings.ToUpper(a) + " *x/disk.img\r\n", "SHA256 (x/disk.img) = " + a,
+		`\` + a + `  di\\sk.img`, a + "\n", a + "  -\n", "\xef\xbb\xbf" + a + "  a\n\n# text\n",
+	} {
+		f.Add([]byte(list))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		sums := parseSums(text)
+		lines := strings.Split(strings.ToLower(string(text)), "\n")
+		for _, s := range sums[:min(10, len(sums))] {
+			if len(s.sha256) != 64 || !strings.Contains(lines[s.line-1], s.sha256) {
+				t.Errorf("got %+v, want a sum of its line", s)
+			}
+			got, err := findSum(sums, s.file)
+			if err == nil && commonEnd(got.file, s.file) == 0 || err != nil && strings.HasPrefix(err.Error(), "it has") {
+				t.Errorf("by the name of %+v: got %+v, %v; want a line of that name", s, got, err)
+			}
+		}
+	})
+}
