@@ -10,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -125,12 +126,19 @@ func Extents(t testing.TB, disk diskformat.Disk) (all []transfer.Extent) {
 	return all
 }
 
-// Refused checks that an error is for users: the image is not read, and a hint says what to do.
-func Refused(t testing.TB, err error) {
+// Refused checks that an error is for users: the image is not read, and a hint says what to do. The
+// words are in the error or in the hint.
+func Refused(t testing.TB, err error, words ...string) {
 	t.Helper()
 	var e *transfer.Error
 	if !errors.As(err, &e) || e.Code != transfer.CodeInvalid || e.Hint == "" {
 		t.Errorf("got %v, want an error with code %q and a hint", err, transfer.CodeInvalid)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(e.Error()+"; "+e.Hint, w) {
+			t.Errorf("got %q with hint %q, want %q", e, e.Hint, w)
+		}
 	}
 }
 

@@ -3,15 +3,12 @@ package vhd
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/transferd/transferd/internal/diskformat"
 	"github.com/transferd/transferd/internal/diskformat/disktest"
-	"github.com/transferd/transferd/internal/transfer"
 )
 
 func random(n int) []byte {
@@ -37,15 +34,7 @@ func expectDisk(t *testing.T, image, want []byte) diskformat.Disk {
 func expectRefused(t *testing.T, image []byte, words ...string) {
 	t.Helper()
 	_, err := Open(t.Context(), disktest.Bytes(image))
-	var e *transfer.Error
-	if !errors.As(err, &e) || e.Code != transfer.CodeInvalid {
-		t.Fatalf("got %v, want code %q", err, transfer.CodeInvalid)
-	}
-	for _, w := range words {
-		if text := e.Error() + "; " + e.Hint; !strings.Contains(text, w) {
-			t.Errorf("got %q, want %q in it", text, w)
-		}
-	}
+	disktest.Refused(t, err, words...)
 }
 
 func TestFootersHave512Or511Bytes(t *testing.T) {

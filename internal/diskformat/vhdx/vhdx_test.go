@@ -1,7 +1,6 @@
 package vhdx
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -47,15 +46,7 @@ func expectDisk(t *testing.T, f *disktest.File, want []byte) diskformat.Disk {
 func expectRefused(t *testing.T, f *disktest.File, words ...string) {
 	t.Helper()
 	_, err := Open(t.Context(), f)
-	var e *transfer.Error
-	if !errors.As(err, &e) || e.Code != transfer.CodeInvalid {
-		t.Fatalf("got %v, want code %q", err, transfer.CodeInvalid)
-	}
-	for _, w := range words {
-		if text := e.Error() + "; " + e.Hint; !strings.Contains(text, w) {
-			t.Errorf("got %q, want %q in it", text, w)
-		}
-	}
+	disktest.Refused(t, err, words...)
 }
 
 // TestOneValidHeaderAndTableSuffice: a program may crash while it writes one of them.

@@ -120,7 +120,7 @@ func TestDescriptorsThatAreRefused(t *testing.T) {
 		text + strings.Repeat("# comment\n", 7000): {"too large"},
 	} {
 		_, err := vmdk.Open(t.Context(), disktest.Bytes([]byte(descriptor)), files(contents))
-		refused(t, err, words...)
+		disktest.Refused(t, err, words...)
 		if t.Failed() {
 			t.Fatalf("%.300q", descriptor)
 		}
@@ -163,19 +163,19 @@ func TestHeadersThatAreRefused(t *testing.T) {
 		m := sparse()
 		tc.change(&m)
 		_, err := openBytes(t, m.bytes(table(22), grainTable(0), make([]byte, 2*sector)))
-		refused(t, err, tc.words)
+		disktest.Refused(t, err, tc.words)
 		if t.Failed() {
 			t.Fatal(name)
 		}
 	}
 	for _, magic := range []string{"COWD", "\xbe\xba\xfe\xca\x00\x00\x00\x00"} {
 		_, err := openBytes(t, append([]byte(magic), make([]byte, 2000)...))
-		refused(t, err, "ESX", "qemu-img convert -O raw")
+		disktest.Refused(t, err, "ESX", "qemu-img convert -O raw")
 	}
 	s := newStream(content(grain), 0)
 	s.footerDir = 1<<64 - 1
 	_, err := openBytes(t, s.file(t))
-	refused(t, err, "no footer")
+	disktest.Refused(t, err, "no footer")
 	whole := sparse().bytes(table(22), grainTable(0))
 	for _, n := range []int{4, 8, 76, sector - 1, sector, 2 * sector, 21 * sector, 21*sector + 3} {
 		if _, err := openBytes(t, whole[:n]); err == nil {

@@ -95,6 +95,6 @@ func TestImagesOfQemuThatAreRefused(t *testing.T) {
 		"child.vmdk": `parent "base.vmdk"`, "sparse-s001.vmdk": "only a part of a disk",
 	} {
 		_, err := open(t, filepath.Join(dir, name))
-		refused(t, err, words, "qemu-img convert -O raw")
+		disktest.Refused(t, err, words, "qemu-img convert -O raw")
 	}
 }

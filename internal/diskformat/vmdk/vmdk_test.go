@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/transferd/transferd/internal/diskformat"
@@ -21,21 +20,6 @@ import (
 )
 
 const sector = 512
-
-// refused checks that an error is for users, and has these words in its text or hint.
-func refused(t *testing.T, err error, words ...string) {
-	t.Helper()
-	disktest.Refused(t, err)
-	var e *transfer.Error
-	if !errors.As(err, &e) {
-		return
-	}
-	for _, w := range words {
-		if !strings.Contains(e.Error()+"\n"+e.Hint, w) {
-			t.Errorf("got %q with hint %q, want %q", e, e.Hint, w)
-		}
-	}
-}
 
 // image is an image that is made by hand. Its fields may lie.
 type image struct {
@@ -310,7 +294,7 @@ func TestDamagedStream(t *testing.T) {
 	whole := newStream(all, 0, 1, 2).file(t)
 	for _, cut := range []int{1, 100, sector, 2 * sector, 3 * sector, len(whole) / 2} {
 		_, err := openBytes(t, whole[:len(whole)-cut])
-		refused(t, err, "damaged or incomplete")
+		disktest.Refused(t, err, "damaged or incomplete")
 	}
 	first := 21 * sector // the marker of the first grain
 	for off, what := range map[int]string{
@@ -322,8 +306,8 @@ func TestDamagedStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		refused(t, disk.ReadAt(t.Context(), make([]byte, len(all)), 0), "grain 0", what)
-		refused(t, disk.ReadAt(t.Context(), make([]byte, 1), 5), "grain 0", what)
+		disktest.Refused(t, disk.ReadAt(t.Context(), make([]byte, len(all)), 0), "grain 0", what)
+		disktest.Refused(t, disk.ReadAt(t.Context(), make([]byte, 1), 5), "grain 0", what)
 		if err := disk.ReadAt(t.Context(), make([]byte, grain), grain); err != nil {
 			t.Errorf("got %v, want the next grain", err)
 		}
@@ -361,7 +345,7 @@ func TestCutStreamWithTablesInFront(t *testing.T) {
 			disktest.Equal(t, disk, disktest.Bytes(s.content), 1<<20)
 			continue
 		}
-		refused(t, err, "grain 2", "outside of the file")
+		disktest.Refused(t, err, "grain 2", "outside of the file")
 	}
 }
 
@@ -388,6 +372,6 @@ func TestTablesOutsideOfTheFile(t *testing.T) {
 			t.Errorf("%s: got no error", name)
 			continue
 		}
-		refused(t, err, "outside of the file")
+		disktest.Refused(t, err, "outside of the file")
 	}
 }
