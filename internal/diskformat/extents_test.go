@@ -43,10 +43,16 @@ func TestHolesOfTheFileAreNoExtents(t *testing.T) {
 		return run, nil
 	}
 	for name, tc := range map[string]struct{ data, want []transfer.Extent }{
-		"no data":   {[]transfer.Extent{{}}, nil},
-		"all data":  {[]transfer.Extent{{Len: 6 * mib}}, []transfer.Extent{{Len: 4 * mib}, {Off: 8 * mib, Len: 2 * mib}}},
-		"in part":   {[]transfer.Extent{{Off: 100, Len: 5}}, []transfer.Extent{{Off: 2*mib + 100, Len: 5}}},
-		"two parts": {[]transfer.Extent{{Off: 5, Len: 1}, {Off: 9, Len: 1}}, []transfer.Extent{{Off: 2*mib + 5, Len: 1}, {Off: 2*mib + 9, Len: 1}}},
+		"no data": {[]transfer.Extent{{}}, nil},
+		"all data": {
+			[]transfer.Extent{{Len: 6 * mib}},
+			[]transfer.Extent{{Len: 4 * mib}, {Off: 8 * mib, Len: 2 * mib}},
+		},
+		"in part": {[]transfer.Extent{{Off: 100, Len: 5}}, []transfer.Extent{{Off: 2*mib + 100, Len: 5}}},
+		"two parts": {
+			[]transfer.Extent{{Off: 5, Len: 1}, {Off: 9, Len: 1}},
+			[]transfer.Extent{{Off: 2*mib + 5, Len: 1}, {Off: 2*mib + 9, Len: 1}},
+		},
 		"across": {
 			[]transfer.Extent{{Off: 2*mib - 7, Len: 9}},
 			[]transfer.Extent{{Len: 2}, {Off: 4*mib - 7, Len: 7}},

@@ -50,7 +50,8 @@ func TestContentOfDisksIsChecked(t *testing.T) {
 			} {
 				got, err := read(t, openOn(t, stored, Options{Format: format})[medium])
 				if err != nil || !bytes.HasPrefix(got, want) {
-					t.Errorf("%s on %s as %s: got %d bytes, %v; want %d", name, medium, format, len(got), err, len(want))
+					t.Errorf("%s on %s as %s: got %d bytes, %v; want %d",
+						name, medium, format, len(got), err, len(want))
 				}
 			}
 		}

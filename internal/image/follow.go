@@ -74,7 +74,8 @@ func (o *others) allow(depth int, name string) error {
 		return o.refuse(hintOneFile+"; or give --follow, which reads files in the image's own folder", name,
 			"an image can name any file of this host")
 	case depth > maxDepth:
-		return o.refuse(hintOneFile, name, fmt.Sprintf("more than %d files name each other in a row, perhaps in a circle", maxDepth))
+		return o.refuse(hintOneFile, name,
+			fmt.Sprintf("more than %d files name each other in a row, perhaps in a circle", maxDepth))
 	case len(o.files) == maxOthers:
 		return o.refuse(hintOneFile, name, fmt.Sprintf("the image consists of more than %d files", maxOthers))
 	}
@@ -84,8 +85,8 @@ func (o *others) allow(depth int, name string) error {
 // localName is the name of a file relative to the first image's folder, which it is in.
 func (o *others) localName(from, name string) (string, error) {
 	outside := func(reason string) error {
-		return o.refuse("put the file into the image's own folder, and name it there (qemu-img rebase -u -b NAME IN); or "+
-			hintOneFile, name, reason)
+		return o.refuse("put the file into the image's own folder, and name it there (qemu-img rebase -u -b NAME IN); "+
+			"or "+hintOneFile, name, reason)
 	}
 	// What has a colon before the first slash is an address, a device or options to QEMU.
 	if first, _, _ := strings.Cut(name, "/"); strings.Contains(first, ":") || strings.ContainsRune(name, 0) {

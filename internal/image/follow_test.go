@@ -31,7 +31,8 @@ func TestFollowedFilesAreInTheImagesFolder(t *testing.T) {
 	writeFile(t, dir+"/raw.img", diskContent())
 	writeFile(t, dir+"/gz.img", gzipped(t, diskContent()))
 	for _, err := range []error{
-		os.Mkdir(dir+"/sub", 0o700), os.Symlink("base.qcow2", dir+"/inside"), os.Symlink(outside+"/base.qcow2", dir+"/out"),
+		os.Mkdir(dir+"/sub", 0o700), os.Symlink("base.qcow2", dir+"/inside"),
+		os.Symlink(outside+"/base.qcow2", dir+"/out"),
 		os.Symlink("../../"+filepath.Base(outside)+"/base.qcow2", dir+"/sub/out"), unix.Mkfifo(dir+"/pipe", 0o600),
 		os.Symlink(outside, dir+"/linked"),
 	} {

@@ -24,7 +24,8 @@ func TestFormatFollowsFromTheName(t *testing.T) {
 		transfer.FormatRaw, transfer.FormatGzip, transfer.FormatZstd, transfer.FormatQcow2,
 	} {
 		for name, want := range map[string]transfer.Format{
-			"/a/disk": requested, "/a/disk.img": requested, "/dev/sdb": requested, "-": requested, "/a/disk.1": requested,
+			"/a/disk": requested, "/a/disk.img": requested, "/dev/sdb": requested, "-": requested,
+			"/a/disk.1":   requested,
 			"/a/disk.raw": transfer.FormatRaw, "/a/disk.gz": transfer.FormatGzip, "/a/disk.ZST": transfer.FormatZstd,
 			"/a/disk.qcow2": transfer.FormatQcow2, "/a/disk.vmdk": "", "/a/disk.xz": "", "/a/disk.tar": "",
 		} {

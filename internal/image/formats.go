@@ -72,8 +72,9 @@ var formats = []format{
 	},
 	{name: "a QED image", signatures: at(0, "QED\x00"), convert: convertByQemu},
 	{
-		name: "a VMDK image", convert: convertByQemu, disk: vmdk.Open,
-		signatures: append(at(0, "KDMV"), text("# disk descriptorfile")...), // a sparse extent, the text that names extents
+		// A sparse extent, or the text that names extents.
+		name: "a VMDK image", signatures: append(at(0, "KDMV"), text("# disk descriptorfile")...),
+		convert: convertByQemu, disk: vmdk.Open,
 	},
 	{
 		name: "a sparse VMDK image of ESX", convert: convertByQemu,

@@ -39,7 +39,8 @@ func TestDamagedFooterIsRefused(t *testing.T) {
 	image[len(image)-1]++
 	path := tempFile(t, "x.vhd", image)
 	_, err := Open(t.Context(), path, Options{Roots: anywhere})
-	expect(t, err, transfer.CodeInvalid, "open "+path, "footer of the VHD image at byte 4096 is damaged", "--format raw")
+	expect(t, err, transfer.CodeInvalid, "open "+path, "footer of the VHD image at byte 4096 is damaged",
+		"--format raw")
 	got, err := read(t, opener(t, path, Options{Roots: anywhere, Format: transfer.FormatRaw}))
 	if err != nil || !bytes.Equal(got, image) {
 		t.Errorf("as raw: got %d bytes, %v; want the file", len(got), err)
@@ -97,7 +98,8 @@ func TestVHDXWithALogIsRefused(t *testing.T) {
 	}
 	path := tempFile(t, "x.vhdx", image)
 	_, err := Open(t.Context(), path, Options{Roots: anywhere})
-	expect(t, err, transfer.CodeInvalid, "open "+path, "log of the VHDX image", "qemu-img check -r all IN", "--format raw")
+	expect(t, err, transfer.CodeInvalid, "open "+path, "log of the VHDX image", "qemu-img check -r all IN",
+		"--format raw")
 }
 
 // TestTruncatedVHDsAreRefused before a drive is made, on files and URLs.

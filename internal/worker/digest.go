@@ -69,7 +69,9 @@ func (a *attempt) notesOfSum(of string, m *transfer.Manifest) []string {
 		return []string{a.published.Origin + " has the SHA-256 of the file as published; the image in it has SHA-256 " +
 			m.Image}
 	case of == ofFile:
-		return []string{"--sha256 is that of the compressed file or virtual disk; the image in it has SHA-256 " + m.Image}
+		return []string{
+			"--sha256 is that of the compressed file or virtual disk; the image in it has SHA-256 " + m.Image,
+		}
 	}
 	return nil
 }

@@ -90,7 +90,8 @@ func TestReadsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, kind := range []string{"zlib", "zstd"} {
-		disktest.Run(t, dir, "qemu-img", "convert", "-O", "qcow2", "-c", "-o", "compression_type="+kind, "disk.img", "x.qcow2")
+		disktest.Run(t, dir, "qemu-img", "convert", "-O", "qcow2", "-c", "-o", "compression_type="+kind,
+			"disk.img", "x.qcow2")
 		d := openImage(t, dir, "x.qcow2")
 		var g errgroup.Group
 		for i := range int64(8) {

@@ -107,7 +107,8 @@ func (d *descriptor) check(kinds []string) error {
 	}
 	if cid, err := strconv.ParseUint(d.parentCID, 16, 32); d.parentName != "" ||
 		d.parentCID != "" && (err != nil || cid != noParent) {
-		return diskformat.Refused(hintParent, "the VMDK image has only the differences to its parent %.200q", d.parentName)
+		return diskformat.Refused(hintParent,
+			"the VMDK image has only the differences to its parent %.200q", d.parentName)
 	}
 	if !slices.ContainsFunc(kinds, func(kind string) bool { return strings.EqualFold(d.kind, kind) }) {
 		return diskformat.Refused(hintConvert, "VMDK images of the type %.200q are not read", d.kind)

@@ -2,6 +2,7 @@ package vmdk_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -35,13 +36,15 @@ func TestDescriptorWithExtents(t *testing.T) {
 	for _, lineEnd := range []string{"\n", "\r\n"} {
 		descriptor := strings.ReplaceAll("# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\nCID=fffffffe\n"+
 			"parentCID = FFFFFFFF\ncreateType = \"Custom\"\n\n"+
-			"RW 4 FLAT \"a b-flat.vmdk\" 3\nRDONLY 2 ZERO\nRW  129\tSPARSE  \"c.vmdk\"\nRW 1 FLAT \"a b-flat.vmdk\" 0\n"+
+			"RW 4 FLAT \"a b-flat.vmdk\" 3\nRDONLY 2 ZERO\nRW  129\tSPARSE  \"c.vmdk\"\n"+
+			"RW 1 FLAT \"a b-flat.vmdk\" 0\n"+
 			"ddb.adapterType = \"ide\"\n", "\n", lineEnd)
 		disk, err := vmdk.Open(t.Context(), disktest.Bytes([]byte(descriptor)), files(contents))
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := slices.Concat(filled('a', 4*sector), make([]byte, 2*sector+grain), filled('c', sector), filled('x', sector))
+		want := slices.Concat(
+			filled('a', 4*sector), make([]byte, 2*sector+grain), filled('c', sector), filled('x', sector))
 		for _, step := range []int{1 << 20, 1000, 1} {
 			disktest.Equal(t, disk, disktest.Bytes(want), step)
 		}
@@ -86,35 +89,38 @@ func TestHolesOfFlatExtentsAreNotRead(t *testing.T) {
 // lines that lie are damage.
 func TestDescriptorsThatAreRefused(t *testing.T) {
 	const flat = "createType=\"monolithicFlat\"\n"
-	contents := map[string][]byte{"flat": make([]byte, 10*sector), "cowd": append([]byte("COWD"), make([]byte, 2000)...)}
+	contents := map[string][]byte{
+		"flat": make([]byte, 10*sector), "cowd": append([]byte("COWD"), make([]byte, 2000)...),
+	}
+	kind := func(name string) string { return text + fmt.Sprintf("createType=%q\n", name) }
 	for descriptor, words := range map[string][]string{
-		text + "createType=\"vmfs\"\nRW 10 VMFS \"flat\"":                              {"vmfs", "qemu-img convert"},
-		text + "createType=\"vmfsSparse\"\nRW 10 VMFSSPARSE \"flat\"":                  {"vmfsSparse", "qemu-img convert"},
-		text + "createType=\"seSparse\"\nRW 10 SESPARSE \"flat\"":                      {"seSparse", "qemu-img convert"},
-		text + "createType=\"twoGbMaxExtentFlat\"\nRW 10 FLAT \"flat\" 0":              {"twoGbMaxExtentFlat", "qemu-img convert"},
-		text + "createType=\"2GbMaxExtentSparse\"\nRW 10 SPARSE \"flat\"":              {"2GbMaxExtentSparse", "qemu-img convert"},
-		text + "createType=\"fullDevice\"\nRW 10 FLAT \"/dev/sda\" 0":                  {"fullDevice", "qemu-img convert"},
-		text + "createType=\"custom\"\nRW 10 VMFSRDM \"flat\"":                         {"VMFSRDM", "qemu-img convert"},
-		text + "createType=\"custom\"\nRW 10 SPARSE \"cowd\"":                          {"ESX", "qemu-img convert"},
-		text + "createType=\"custom\"\nNOACCESS 10 FLAT \"flat\" 0":                    {"NOACCESS", "qemu-img convert"},
-		text + "createType=\"custom\"\n" + strings.Repeat("RW 1 ZERO\n", 17):           {"more than 16", "qemu-img convert"},
-		"CID=1\nparentCID=12345678\n" + flat + "parentFileNameHint=\"base.vmdk\"":      {`parent "base.vmdk"`, "qemu-img"},
-		"CID=1\nparentCID=1\n" + flat + "RW 10 FLAT \"flat\" 0":                        {"parent", "qemu-img"},
-		"CID=1\nparentCID=x\n" + flat + "RW 10 FLAT \"flat\" 0":                        {"parent", "qemu-img"},
-		text + flat + "RW 10 FLAT \"../../etc/passwd\" 0":                              {"../../etc/passwd", "--follow"},
-		text + flat + "RW 11 FLAT \"flat\" 0":                                          {"5120 bytes", "5632"},
-		text + flat + "RW 1 FLAT \"flat\" 10":                                          {"at byte 5120"},
-		text + flat + "RW 1 FLAT \"flat\" 9223372036854775807":                         {"the line"},
-		text + flat + "RW 9223372036854775807 FLAT \"flat\" 0":                         {"the line"},
-		text + flat + "RW 99999999999999999999 FLAT \"flat\" 0":                        {"the line"},
-		text + flat + "RW -1 FLAT \"flat\" 0":                                          {"the line"},
-		text + flat + "RW 1 FLAT \"flat\" -1":                                          {"the line"},
-		text + flat + "RW 1 FLAT \"flat":                                               {"the line"},
-		text + flat + "RW 1 FLAT \"\" 0":                                               {"the line"},
-		text + flat + "RW 1 FLAT":                                                      {"the line"},
-		text + flat + "RW":                                                             {"the line"},
-		text + "createType=\"custom\"\nRW 10 SPARSE \"flat\"":                          {"no header"},
-		text + "createType=\"custom\"\n" + strings.Repeat("RW 137438953472 ZERO\n", 2): {"more than"},
+		kind("vmfs") + `RW 10 VMFS "flat"`:                                        {"vmfs", "qemu-img convert"},
+		kind("vmfsSparse") + `RW 10 VMFSSPARSE "flat"`:                            {"vmfsSparse", "qemu-img convert"},
+		kind("seSparse") + `RW 10 SESPARSE "flat"`:                                {"seSparse", "qemu-img convert"},
+		kind("twoGbMaxExtentFlat") + `RW 10 FLAT "flat" 0`:                        {"twoGbMaxExtentFlat", "qemu-img convert"},
+		kind("2GbMaxExtentSparse") + `RW 10 SPARSE "flat"`:                        {"2GbMaxExtentSparse", "qemu-img convert"},
+		kind("fullDevice") + `RW 10 FLAT "/dev/sda" 0`:                            {"fullDevice", "qemu-img convert"},
+		kind("custom") + `RW 10 VMFSRDM "flat"`:                                   {"VMFSRDM", "qemu-img convert"},
+		kind("custom") + `RW 10 SPARSE "cowd"`:                                    {"ESX", "qemu-img convert"},
+		kind("custom") + `NOACCESS 10 FLAT "flat" 0`:                              {"NOACCESS", "qemu-img convert"},
+		kind("custom") + strings.Repeat("RW 1 ZERO\n", 17):                        {"more than 16", "qemu-img convert"},
+		"CID=1\nparentCID=12345678\n" + flat + "parentFileNameHint=\"base.vmdk\"": {`parent "base.vmdk"`, "qemu-img"},
+		"CID=1\nparentCID=1\n" + flat + `RW 10 FLAT "flat" 0`:                     {"parent", "qemu-img"},
+		"CID=1\nparentCID=x\n" + flat + `RW 10 FLAT "flat" 0`:                     {"parent", "qemu-img"},
+		text + flat + `RW 10 FLAT "../../etc/passwd" 0`:                           {"../../etc/passwd", "--follow"},
+		text + flat + `RW 11 FLAT "flat" 0`:                                       {"5120 bytes", "5632"},
+		text + flat + `RW 1 FLAT "flat" 10`:                                       {"at byte 5120"},
+		text + flat + `RW 1 FLAT "flat" 9223372036854775807`:                      {"the line"},
+		text + flat + `RW 9223372036854775807 FLAT "flat" 0`:                      {"the line"},
+		text + flat + `RW 99999999999999999999 FLAT "flat" 0`:                     {"the line"},
+		text + flat + `RW -1 FLAT "flat" 0`:                                       {"the line"},
+		text + flat + `RW 1 FLAT "flat" -1`:                                       {"the line"},
+		text + flat + "RW 1 FLAT \"flat":                                          {"the line"},
+		text + flat + `RW 1 FLAT "" 0`:                                            {"the line"},
+		text + flat + "RW 1 FLAT":                                                 {"the line"},
+		text + flat + "RW":                                                        {"the line"},
+		kind("custom") + `RW 10 SPARSE "flat"`:                                    {"no header"},
+		kind("custom") + strings.Repeat("RW 137438953472 ZERO\n", 2):              {"more than"},
 		text: {"no createType"},
 		"":   {"no createType"},
 		text + strings.Repeat("# comment\n", 7000): {"too large"},
@@ -133,29 +139,33 @@ func TestHeadersThatAreRefused(t *testing.T) {
 		change func(*image)
 		words  string
 	}{
-		"version 0":             {func(m *image) { m.version = 0 }, "version 0"},
-		"version 4":             {func(m *image) { m.version = 4 }, "version 4"},
-		"unknown flag":          {func(m *image) { m.flags |= 1 << 20 }, "flags 0x100003"},
-		"compression":           {func(m *image) { m.compression = 2 }, "compression 2"},
-		"compression, no flag":  {func(m *image) { m.compression = 1 }, "compression 1"},
-		"flag, no compression":  {func(m *image) { m.flags |= 0x30000 }, "compression 0"},
-		"no markers":            {func(m *image) { m.flags |= 0x10000; m.compression = 1 }, "compression 1"},
-		"no grain":              {func(m *image) { m.grain = 0 }, "grains of 0"},
-		"odd grain":             {func(m *image) { m.grain = 127 }, "grains of 127"},
-		"large grain":           {func(m *image) { m.grain = 1 << 63 }, "grains of"},
-		"no entries":            {func(m *image) { m.entries = 0 }, "tables of 0"},
-		"many entries":          {func(m *image) { m.entries = 1<<32 - 1 }, "tables of"},
-		"large disk":            {func(m *image) { m.sectors = 1<<64 - 1 }, "a disk of"},
-		"disk without tables":   {func(m *image) { m.sectors = 64 << 40 / sector }, "outside of the file"},
-		"directory in header":   {func(m *image) { m.directory = 0 }, "outside of the file"},
-		"directory outside":     {func(m *image) { m.directory = 1 << 40 }, "outside of the file"},
-		"largest directory":     {func(m *image) { m.directory = 1<<64 - 2 }, "outside of the file"},
-		"no footer":             {func(m *image) { m.directory = 1<<64 - 1 }, "no footer"},
-		"text mode":             {func(m *image) { m.checks = "\r\n \r" }, "binary"},
-		"no descriptor":         {func(m *image) { m.descriptor = "" }, "only a part of a disk"},
-		"empty descriptor":      {func(m *image) { m.descriptor = "\x00" + m.descriptor }, "only a part of a disk"},
-		"descriptor of a part":  {func(m *image) { m.descriptor += "createType=\"twoGbMaxExtentSparse\"" }, "twoGbMaxExtentSparse"},
-		"descriptor of a child": {func(m *image) { m.descriptor += "parentFileNameHint=\"/vm/base.vmdk\"" }, "/vm/base.vmdk"},
+		"version 0":            {func(m *image) { m.version = 0 }, "version 0"},
+		"version 4":            {func(m *image) { m.version = 4 }, "version 4"},
+		"unknown flag":         {func(m *image) { m.flags |= 1 << 20 }, "flags 0x100003"},
+		"compression":          {func(m *image) { m.compression = 2 }, "compression 2"},
+		"compression, no flag": {func(m *image) { m.compression = 1 }, "compression 1"},
+		"flag, no compression": {func(m *image) { m.flags |= 0x30000 }, "compression 0"},
+		"no markers":           {func(m *image) { m.flags |= 0x10000; m.compression = 1 }, "compression 1"},
+		"no grain":             {func(m *image) { m.grain = 0 }, "grains of 0"},
+		"odd grain":            {func(m *image) { m.grain = 127 }, "grains of 127"},
+		"large grain":          {func(m *image) { m.grain = 1 << 63 }, "grains of"},
+		"no entries":           {func(m *image) { m.entries = 0 }, "tables of 0"},
+		"many entries":         {func(m *image) { m.entries = 1<<32 - 1 }, "tables of"},
+		"large disk":           {func(m *image) { m.sectors = 1<<64 - 1 }, "a disk of"},
+		"disk without tables":  {func(m *image) { m.sectors = 64 << 40 / sector }, "outside of the file"},
+		"directory in header":  {func(m *image) { m.directory = 0 }, "outside of the file"},
+		"directory outside":    {func(m *image) { m.directory = 1 << 40 }, "outside of the file"},
+		"largest directory":    {func(m *image) { m.directory = 1<<64 - 2 }, "outside of the file"},
+		"no footer":            {func(m *image) { m.directory = 1<<64 - 1 }, "no footer"},
+		"text mode":            {func(m *image) { m.checks = "\r\n \r" }, "binary"},
+		"no descriptor":        {func(m *image) { m.descriptor = "" }, "only a part of a disk"},
+		"empty descriptor":     {func(m *image) { m.descriptor = "\x00" + m.descriptor }, "only a part of a disk"},
+		"descriptor of a part": {
+			func(m *image) { m.descriptor += "createType=\"twoGbMaxExtentSparse\"" }, "twoGbMaxExtentSparse",
+		},
+		"descriptor of a child": {
+			func(m *image) { m.descriptor += "parentFileNameHint=\"/vm/base.vmdk\"" }, "/vm/base.vmdk",
+		},
 		"several extents": {func(m *image) {
 			m.descriptor += "RW 9 SPARSE \"a\"\nRW 9 SPARSE \"b\"\n"
 		}, "2 parts"},

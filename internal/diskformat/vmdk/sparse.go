@@ -85,11 +85,13 @@ func parseHeader(p []byte) (h header, last bool, err error) {
 	}
 	if h.compressed != (compression == compressDeflate) || compression > compressDeflate ||
 		h.compressed && flags&flagMarkers == 0 {
-		return h, false, diskformat.Refused(hintConvert, "VMDK compression %d with flags %#x is not read", compression, flags)
+		return h, false, diskformat.Refused(hintConvert, "VMDK compression %d with flags %#x is not read",
+			compression, flags)
 	}
 	grain, sectors, directory := u64(20), u64(12), u64(56)
 	if bits.OnesCount64(grain) != 1 || grain > maxGrain || h.entries < 1 || h.entries > maxEntries {
-		return h, false, diskformat.Damaged("the VMDK image has grains of %d sectors, and tables of %d", grain, h.entries)
+		return h, false, diskformat.Damaged("the VMDK image has grains of %d sectors, and tables of %d",
+			grain, h.entries)
 	}
 	if sectors > maxSectors {
 		return h, false, diskformat.Damaged("the VMDK image has a disk of %d sectors", sectors)
@@ -117,7 +119,8 @@ func openSparse(f diskformat.File, h header) (diskformat.Disk, error) {
 	s := &sparse{header: h, file: f, table: diskformat.NewTable(f), grains: (h.sectors + h.grain - 1) / h.grain}
 	tables := (s.grains + h.entries - 1) / h.entries
 	if h.directoryOff < sector || !diskformat.Holds(f, h.directoryOff, tables*entrySize) {
-		return nil, diskformat.Damaged("the directory of the VMDK image, of %d tables at byte %d, is outside of the file",
+		return nil, diskformat.Damaged(
+			"the directory of the VMDK image, of %d tables at byte %d, is outside of the file",
 			tables, h.directoryOff)
 	}
 	blocks := diskformat.Blocks{File: f, DiskSize: h.sectors * sector, BlockSize: h.grain * sector, Find: s.find}

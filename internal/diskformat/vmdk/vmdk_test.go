@@ -331,7 +331,9 @@ func TestCutStreamWithTablesInFront(t *testing.T) {
 	p := front.bytes(table(22), offsets, whole[21*sector:tables])
 	last := 21*sector + 5*sector + (int(binary.LittleEndian.Uint32(offsets[8:]))-26)*sector
 	end := last + 12 + int(binary.LittleEndian.Uint32(p[last+8:]))
-	for n, ok := range map[int]bool{len(p): true, end: true, end - 1: false, last + 12: false, last + 5: false, last: false} {
+	for n, ok := range map[int]bool{
+		len(p): true, end: true, end - 1: false, last + 12: false, last + 5: false, last: false,
+	} {
 		disk, err := openBytes(t, p[:n])
 		if err != nil {
 			t.Fatal(err)
