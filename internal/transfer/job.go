@@ -50,7 +50,9 @@ type Job struct {
 	Queue    string     `json:"queue"`
 	Verify   VerifyMode `json:"verify"`
 	Priority Priority   `json:"priority"`
-	Batch    string     `json:"batch,omitempty"` // ID of the job that this one is a part of
+	// Labels are those of the job's spec.
+	Labels map[string]string `json:"labels,omitempty"`
+	Batch  string            `json:"batch,omitempty"` // ID of the batch, or job, that this one is a part of
 	Progress
 	Attempts   int        `json:"attempts"`         // how many attempts have begun
 	Worker     string     `json:"worker,omitempty"` // that runs it, or ran it last
@@ -204,7 +206,7 @@ func NewJob(id string, spec *Spec, now time.Time) Job {
 	j := Job{
 		ID: id, Kind: spec.Kind, State: Queued, Name: spec.Name,
 		Source: spec.Source.Redacted(), Target: spec.Target.Redacted(),
-		Queue: spec.Queue, Priority: spec.Priority, Verify: spec.Verify, Batch: spec.Batch,
+		Queue: spec.Queue, Priority: spec.Priority, Verify: spec.Verify, Labels: spec.Labels, Batch: spec.Batch,
 		CreatedAt: now.UTC().Truncate(time.Millisecond),
 	}
 	j.Endpoint = spec.Target.Endpoint

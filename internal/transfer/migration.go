@@ -71,6 +71,7 @@ type Severity string
 const (
 	SeverityError   Severity = "error"
 	SeverityWarning Severity = "warning"
+	SeverityInfo    Severity = "info"
 )
 
 // Finding is something that a plan cannot carry out, or not as a user may expect.

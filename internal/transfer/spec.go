@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -132,7 +133,7 @@ type Spec struct {
 	// VLANs maps the UUIDs of a server's VLANs to those at the target of a migration.
 	VLANs       map[string]string `json:"vlans,omitempty"`
 	Start       bool              `json:"start,omitempty"` // the new server of a migration is started
-	Batch       string            `json:"batch,omitempty"` // the job that this one is a part of; empty: none
+	Batch       string            `json:"batch,omitempty"` // the batch, or job, that this one is a part of
 	Mode        Mode              `json:"mode,omitempty"`  // of reading a drive; empty: by whether a server holds it
 	Verify      VerifyMode        `json:"verify"`
 	Compression Compression       `json:"compression"`
@@ -142,6 +143,8 @@ type Spec struct {
 	Queue       string            `json:"queue"`
 	Priority    Priority          `json:"priority"`
 	Deadline    Seconds           `json:"deadline,omitempty"` // from enqueueing until the job must have ended; 0: none
+	// Labels are the user's, to select jobs by.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Seconds is a duration that is whole seconds in JSON.
@@ -159,9 +162,12 @@ func (s *Seconds) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// Fingerprint returns a hash of the spec: equal specs, and only those, have the same one.
+// Fingerprint returns a hash of what the spec requests: equal specs, and only those, have the same
+// one. Labels do not count, because they change nothing that the job does.
 func (s *Spec) Fingerprint() (string, error) {
-	text, err := json.Marshal(s)
+	requested := *s
+	requested.Labels = nil
+	text, err := json.Marshal(&requested)
 	if err != nil {
 		return "", fmt.Errorf("encode spec: %w", err)
 	}
@@ -217,6 +223,12 @@ func (s *Spec) validateText() error {
 	for _, text := range slices.Concat(named, s.Tags, s.Readers) {
 		if !utf8.ValidString(text) {
 			return invalid("use text in UTF-8", "%q is not valid UTF-8", text)
+		}
+	}
+	for key, value := range s.Labels {
+		if !ValidEndpointName(key) || !utf8.ValidString(value) || strings.ContainsAny(value, "\r\n") {
+			return invalid("write KEY=VALUE, with letters, digits, dot, dash and underscore in KEY",
+				"%q is not a label", key+"="+value)
 		}
 	}
 	return nil
