@@ -44,7 +44,7 @@ func (o *Opener) makeDrive(
 		}
 		size = p.origin.Size
 	}
-	if err := checkSize(&s.Spec, size); err != nil {
+	if err := CheckSize(&s.Spec, size); err != nil {
 		return made, err
 	}
 	size = cmp.Or(s.Spec.Size, size)
@@ -105,15 +105,20 @@ func inUse(users []string, cause error) *transfer.Error {
 func newDriveOptions(s *worker.Session, size int64, origin *api.DriveInfo) api.CreateOptions {
 	opts := api.CreateOptions{Name: s.Spec.Name, Size: size, Tags: s.Spec.Tags, Readers: s.Spec.Readers}
 	if s.Spec.Source.IsDrive() {
-		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), append(copiedTags(*origin), s.Spec.Tags...)
+		opts.Name, opts.Tags = cmp.Or(s.Spec.Name, origin.Name), copiedTags(*origin)
+		for _, tag := range s.Spec.Tags {
+			if !slices.Contains(opts.Tags, tag) {
+				opts.Tags = append(opts.Tags, tag)
+			}
+		}
 	}
 	opts.Tags = append(slices.Clone(opts.Tags), madeTags(s)...)
 	return opts
 }
 
-// checkSize checks whether a drive can be made for an image of size bytes; -1 if the size is
-// unknown.
-func checkSize(s *transfer.Spec, size int64) error {
+// CheckSize checks whether the spec's new drive can be made for an image of size bytes; -1 if the size
+// is unknown. Its errors have CodeInvalid.
+func CheckSize(s *transfer.Spec, size int64) error {
 	switch {
 	case s.Size != 0 && size > s.Size:
 		return tooLarge(size, s.Size, "give a larger --size, or leave it out")

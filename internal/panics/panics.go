@@ -114,6 +114,10 @@ func WithContext(ctx context.Context) (*Group, context.Context) {
 	return &Group{group}, ctx
 }
 
+// SetLimit bounds how many goroutines of the group run at once. It is called before Go, which then
+// waits for a free one.
+func (g *Group) SetLimit(n int) { g.group.SetLimit(n) }
+
 // Go calls f in a goroutine. The first error, or panic, ends the group's context.
 func (g *Group) Go(f func() error) { g.group.Go(func() error { return Catch(f) }) }
 
