@@ -149,7 +149,7 @@ func (d *daemon) start(ctx context.Context, f *daemonFlags) (_ *queue.Server, er
 	d.reloadOnHangup(ctx, func(ctx context.Context) error { return errors.Join(d.opener.Reload(ctx), d.relogin(f, c)) })
 	return queue.NewServer(c, queue.ServerConfig{
 		Name: name, Queues: f.queues, Endpoints: d.cfg.EndpointNames(), Jobs: f.jobs, Run: d.runJobs(), Log: d.log,
-		Lease: f.lease, Life: life,
+		Lease: f.lease, Life: life, Inspector: d.opener,
 	}), nil
 }
 

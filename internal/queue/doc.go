@@ -29,12 +29,23 @@
 //	                          claims lapse
 //	td:drive:{CLAIM}:mark     string with a time to live: the mark of the last claim for writing
 //
+// The keys of a batch hash to one slot, and its items name its jobs:
+//
+//	td:batch:{ID}         hash: state (open, paused or canceled), plan, fingerprint, created, items
+//	                      (their number), enqueued (how many are), final (its result, once it has one)
+//	td:batch:{ID}:items   hash: the items by their numbers, as JSON
+//	td:batch:{ID}:ended   hash: the outcomes of its jobs that were pruned
+//
 // The others:
 //
 //	td:jobs                  sorted set: all jobs by creation
 //	td:queued, td:running,   sorted sets: jobs that have not ended, by when maintenance checks them
 //	td:deadlines
 //	td:specs                 hash: the last job of each spec, by the spec's fingerprint
+//	td:batches               sorted set: all batches by creation
+//	td:batches:open          sorted set: batches that may have items to enqueue
+//	td:plans, td:items       hashes: the last batch of each plan, the last job of each item
+//	td:inspect:QUEUE         list: requests to look at files; td:inspected:ID the answers to one
 //	td:left                  set: pruned jobs that left an incomplete drive
 //	td:workers               set: names of workers; td:worker:NAME, with a time to live, describes each
 //	td:leader                string with a time to live: the worker that leads maintenance

@@ -25,8 +25,11 @@ func (c *Client) Enqueue(ctx context.Context, spec transfer.Spec) (transfer.Job,
 	if err != nil {
 		return transfer.Job{}, err
 	}
-	return c.enqueue(ctx, xid.New().String(), spec, key)
+	return c.enqueue(ctx, NewID(), spec, key)
 }
+
+// NewID returns the ID of a new job or batch. IDs are in the order of time.
+func NewID() string { return xid.New().String() }
 
 // checkSecrets refuses addresses with passwords.
 func checkSecrets(spec *transfer.Spec) error {
@@ -58,7 +61,7 @@ func (c *Client) EnqueueOnce(ctx context.Context, spec transfer.Spec) (job trans
 	if err != nil {
 		return job, false, err
 	}
-	id, ended, began := xid.New().String(), "", time.Now()
+	id, ended, began := NewID(), "", time.Now()
 	for {
 		other, err := c.reserve(ctx, key, ended, id)
 		if err != nil {

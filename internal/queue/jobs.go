@@ -203,7 +203,17 @@ func (c *Client) awaitStopped(ctx context.Context, id string) error {
 // new deadline. Retry waits for a job that is being canceled. CodeInvalid: the job is in another
 // state. CodeNotFound: there is none of that ID.
 func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
+	return c.RetryWith(ctx, id, nil)
+}
+
+// RetryWith is Retry with other options: change, if not nil, changes the spec of the job. It must not
+// change what the job's plan depends on: kind, source, target, name, size, format and chunk size.
+func (c *Client) RetryWith(ctx context.Context, id string, change func(*transfer.Spec) error) (transfer.Job, error) {
 	r, err := c.record(ctx, id)
+	if err != nil {
+		return transfer.Job{}, err
+	}
+	spec, err := changedSpec(r, change)
 	if err != nil {
 		return transfer.Job{}, err
 	}
@@ -212,7 +222,7 @@ func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 			return transfer.Job{}, err
 		}
 	}
-	return c.retry(ctx, r, &r.spec, r.text["spec"])
+	return c.retry(ctx, r, &r.spec, spec)
 }
 
 // retry queues the job of a record again, with a spec that may differ from that of the record. text
@@ -234,6 +244,21 @@ func (c *Client) retry(ctx context.Context, r *record, spec *transfer.Spec, text
 		return transfer.Job{}, err
 	}
 	return r.job(), c.wakeup.trigger(ctx, r)
+}
+
+// changedSpec is the spec of a job as its record has it, after change. It changes no spec with fields
+// of a newer version, which it would lose.
+func changedSpec(r *record, change func(*transfer.Spec) error) (text string, err error) {
+	if change == nil {
+		return r.text["spec"], nil
+	}
+	if err := r.checkFields(); err != nil {
+		return "", err
+	}
+	if err := change(&r.spec); err != nil {
+		return "", err
+	}
+	return mustJSON(r.spec), checkSecrets(&r.spec)
 }
 
 // moveError makes an error of an answer to a move: ok, or the state that forbids the move.

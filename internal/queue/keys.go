@@ -8,6 +8,11 @@ const (
 	keyLeft    = "td:left"  // pruned jobs that left an incomplete drive
 	keyLeader  = "td:leader"
 	keyWorkers = "td:workers"
+
+	keyBatches     = "td:batches"      // all batches by creation
+	keyOpenBatches = "td:batches:open" // batches that may have items to enqueue, by when that is checked
+	keyPlans       = "td:plans"        // the last batch of each plan, by its fingerprint
+	keyItems       = "td:items"        // the last job of each item of batches, by the item's key
 )
 
 func recordKey(id string) string { return "td:{" + id + "}" }
@@ -24,6 +29,15 @@ func driveKeys(claim string) []string {
 	key := "td:drive:{" + claim + "}"
 	return []string{key + ":writer", key + ":readers", key + ":mark"}
 }
+
+// batchKeys is the KEYS of every script on a batch: its record, its items by their numbers, and the
+// outcomes of its jobs that were pruned, by job.
+func batchKeys(id string) []string {
+	key := "td:batch:{" + id + "}"
+	return []string{key, key + ":items", key + ":ended"}
+}
+
+func isBatchKey(key string) bool { return strings.HasPrefix(key, "td:batch:{") }
 
 func workerKey(name string) string { return "td:worker:" + name }
 

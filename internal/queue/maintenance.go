@@ -29,6 +29,7 @@ func newMaintenance(c *Client, name string, t timing, log *zap.Logger) *maintena
 		&deadlines{client: c, leader: l},
 		&lostOwners{client: c, leader: l},
 		&triggers{client: c, timing: t},
+		&batches{client: c},
 	}}
 }
 

@@ -17,7 +17,8 @@ type PruneOptions struct {
 	Left func(transfer.Job)
 }
 
-// Prune deletes jobs that have ended, with their ledgers, and returns how many it deleted.
+// Prune deletes jobs that have ended, with their ledgers, and returns how many it deleted. It also
+// deletes the batches whose jobs are all deleted.
 func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
 	now, err := c.now(ctx)
 	if err != nil {
@@ -35,6 +36,9 @@ func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
 		if err := c.recordLeftovers(ctx, old); err != nil {
 			return false, err
 		}
+		if err := c.recordOutcomes(ctx, old); err != nil {
+			return false, err
+		}
 		gone, err := c.deleteEnded(ctx, slices.Collect(maps.Keys(old)))
 		if err != nil {
 			return false, err
@@ -47,7 +51,10 @@ func (c *Client) Prune(ctx context.Context, o PruneOptions) (int, error) {
 		}
 		return true, c.unreserve(ctx, gone, old)
 	})
-	return n, err
+	if err != nil {
+		return n, err
+	}
+	return n, c.pruneBatches(ctx, cutoff)
 }
 
 // recordLeftovers records, before jobs are deleted, which of them leave drives. Without that these

@@ -9,7 +9,11 @@ type Schema struct{}
 // renew them. The index and asynq's keys need not, because maintenance restores them from the
 // records.
 func (Schema) Durable(key string) bool {
-	return isRecordKey(strings.TrimSuffix(key, ":ledger")) || key == keyJobs || key == keySpecs || key == keyLeft
+	switch key {
+	case keyJobs, keySpecs, keyLeft, keyBatches, keyPlans, keyItems:
+		return true
+	}
+	return isRecordKey(strings.TrimSuffix(key, ":ledger")) || isBatchKey(key)
 }
 
 // Scripts is the sources of the scripts that change durable keys. A renewal is not among them, so
@@ -19,6 +23,7 @@ func (Schema) Scripts() []string {
 	var sources []string
 	for _, s := range []*script{
 		moveScript, saveScript, deleteScript, reserveScript, unreserveScript, disownScript,
+		batchMoveScript, batchItemsScript, batchCursorScript, batchOutcomeScript, batchDeleteScript, reserveItemsScript,
 	} {
 		sources = append(sources, s.source)
 	}

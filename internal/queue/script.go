@@ -23,13 +23,21 @@ func (c *Client) run(ctx context.Context, op string, s *script, id string, args 
 	return word, failed(op, err)
 }
 
-// runAll runs a script on many jobs in one round trip, or in two if Redis does not have the script.
-// A job whose keys have the wrong type is reported to Warn, and its answer holds the error.
+// runAll is runEach with the same arguments for each job.
 func (c *Client) runAll(ctx context.Context, op string, s *script, ids []string, args ...any) ([]*redis.Cmd, error) {
+	return c.runEach(ctx, op, s, ids, func(int) []any { return args })
+}
+
+// runEach runs a script on many jobs in one round trip, or in two if Redis does not have the
+// script. args returns the arguments for the i-th job. A job whose keys have the wrong type is
+// reported to Warn, and its answer holds the error.
+func (c *Client) runEach(
+	ctx context.Context, op string, s *script, ids []string, args func(i int) []any,
+) ([]*redis.Cmd, error) {
 	answers := make([]*redis.Cmd, len(ids))
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
-			answers[i] = p.EvalSha(ctx, s.Hash(), jobKeys(id), args...)
+			answers[i] = p.EvalSha(ctx, s.Hash(), jobKeys(id), args(i)...)
 		}
 		return nil
 	})
@@ -37,7 +45,7 @@ func (c *Client) runAll(ctx context.Context, op string, s *script, ids []string,
 		_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, id := range ids {
 				if redis.HasErrorPrefix(answers[i].Err(), "NOSCRIPT") {
-					answers[i] = p.Eval(ctx, s.source, jobKeys(id), args...)
+					answers[i] = p.Eval(ctx, s.source, jobKeys(id), args(i)...)
 				}
 			}
 			return nil

@@ -39,7 +39,9 @@ type ServerConfig struct {
 	// Run runs an attempt. When drain closes, it returns an error with CodeDrained soon. When ctx
 	// ends, it returns at once.
 	Run func(ctx context.Context, drain <-chan struct{}, a *Attempt) error
-	Log *zap.Logger
+	// Inspector looks at files of this host for clients; nil: it answers none.
+	Inspector transfer.Inspector
+	Log       *zap.Logger
 }
 
 // DefaultLease is how long a worker that does not renew its lease keeps its job.
@@ -132,6 +134,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer failed(nil)
 	announced := panics.Go(func() { s.announcePeriodically(ctx) }, failed)
 	maintained := panics.Go(func() { s.maintain(ctx) }, failed)
+	inspected := s.startInspections(ctx, failed)
 	<-ctx.Done()
 	s.cfg.Log.Info("stopping, releasing jobs")
 	// In a goroutine: asynq may wait for a Redis that is away.
@@ -141,6 +144,7 @@ func (s *Server) Run(ctx context.Context) error {
 	engine.Shutdown()
 	announced()
 	maintained()
+	inspected()
 	stopped()
 	s.withdraw()
 	if cause := context.Cause(ctx); panics.Of(cause) != nil {
