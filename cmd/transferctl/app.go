@@ -44,7 +44,7 @@ and a server on zrh, and $job is the ID of a job.`,
   transferctl download zrh:$drive copy.img --wait
   transferctl jobs list`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := a.output.check(); err != nil {
+			if err := a.output.check(cmd); err != nil {
 				return err
 			}
 			withoutConfig := []string{"completion", "doctor", "help", "version", cobra.ShellCompRequestCmd}
@@ -65,7 +65,8 @@ and a server on zrh, and $job is the ID of a job.`,
 	completeValues(root, "output", string(outputText), string(outputJSON), string(outputJSONL))
 	cli.AddVersionFlag(root.Name(), root)
 	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.cloneCommand(), a.verifyCommand(), a.migrateCommand(),
-		a.jobsCommand(), a.drivesCommand(), a.serversCommand(), a.accountCommand(), a.endpointsCommand(),
+		a.batchCommand(), a.jobsCommand(), a.drivesCommand(), a.serversCommand(), a.accountCommand(),
+		a.endpointsCommand(),
 		a.apiCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }

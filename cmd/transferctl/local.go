@@ -9,11 +9,15 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/transferd/transferd/internal/endpoints"
 	"github.com/transferd/transferd/internal/flow"
 	"github.com/transferd/transferd/internal/localstore"
 	"github.com/transferd/transferd/internal/transfer"
 	"github.com/transferd/transferd/internal/worker"
 )
+
+var errQuiesceLocally = transfer.Errorf(transfer.CodeInvalid, "leave --local out, and start transferd",
+	"--mode quiesce needs a queue: if this process is killed, another one must start the servers again")
 
 // runLocal runs the job in this process. Its checkpoints are on disk, so that the same command
 // resumes it.
@@ -24,8 +28,7 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 		}
 	}
 	if spec.Mode == transfer.ModeQuiesce {
-		return transfer.Errorf(transfer.CodeInvalid, "leave --local out, and start transferd",
-			"--mode quiesce needs a queue: if this process is killed, another one must start the servers again")
+		return errQuiesceLocally
 	}
 	if spec.Target.IsStd() && a.output != outputText {
 		return transfer.Errorf(transfer.CodeInvalid, "omit --output, or write to a file",
@@ -51,14 +54,23 @@ func (a *app) runLocal(ctx context.Context, f *jobFlags, spec transfer.Spec) err
 			defer cancel()
 		}
 	}
-	job, err := a.resume(ctx, store, spec, a.openerWith(f.headers.credentials(spec.Source)))
+	opener := a.openerWith(f.headers.credentials(spec.Source))
+	job, err := a.resume(ctx, store, spec,
+		func(ctx context.Context, store *localstore.Store, spec transfer.Spec) transfer.Job {
+			return a.attempt(ctx, opener, store, spec)
+		})
 	if err != nil {
 		return err
 	}
+	return errors.Join(a.finish(&job), removeEnded(store, &job))
+}
+
+// removeEnded removes the state of a job that has ended, unless the same command resumes it.
+func removeEnded(store *localstore.Store, job *transfer.Job) error {
 	if job.State == transfer.Succeeded || !store.Resumable() || endsAgain(store, job.Error.Code) {
-		return errors.Join(a.finish(&job), store.Remove())
+		return store.Remove()
 	}
-	return a.finish(&job)
+	return nil
 }
 
 // openStore opens the state of an earlier run of the same command, if there is one. With fresh it
@@ -84,9 +96,10 @@ func restart(store *localstore.Store, spec *transfer.Spec) error {
 // resume runs the job. If the source has changed since an earlier attempt, it runs the job again
 // from the beginning, because the user wants the source as it is now.
 func (a *app) resume(
-	ctx context.Context, store *localstore.Store, spec transfer.Spec, opener worker.Opener,
+	ctx context.Context, store *localstore.Store, spec transfer.Spec,
+	attempt func(context.Context, *localstore.Store, transfer.Spec) transfer.Job,
 ) (transfer.Job, error) {
-	job := a.attempt(ctx, store, spec, opener)
+	job := attempt(ctx, store, spec)
 	if store.Attempt() == 1 || job.Error == nil || job.Error.Code != transfer.CodeSourceChanged {
 		return job, nil
 	}
@@ -94,7 +107,7 @@ func (a *app) resume(
 	if err := restart(store, &spec); err != nil {
 		return job, err
 	}
-	return a.attempt(ctx, store, spec, opener), nil
+	return attempt(ctx, store, spec), nil
 }
 
 // endsAgain reports whether a resumed job would end with the same error, so that the same command
@@ -113,23 +126,34 @@ func endsAgain(store *localstore.Store, code transfer.Code) bool {
 // tries again.
 const undoFor = time.Minute
 
-// attempt runs the job once and returns it as a queue would.
+// attempt runs the job once, shows its progress, and returns it as a queue would.
 func (a *app) attempt(
-	ctx context.Context, store *localstore.Store, spec transfer.Spec, opener worker.Opener,
+	ctx context.Context, opener worker.Opener, store *localstore.Store, spec transfer.Spec,
+) transfer.Job {
+	follower, waits := a.follow(), a.reportWaits(nil)
+	defer follower.stop()
+	return a.runOnce(ctx, opener, store, spec, func(job *transfer.Job) {
+		waits.show(ctx, job)
+		_ = follower.show(job)
+	})
+}
+
+// runOnce runs the job once and returns it as a queue would. It calls observe with the job's
+// progress.
+func (a *app) runOnce(
+	ctx context.Context, opener worker.Opener, store *localstore.Store, spec transfer.Spec,
+	observe func(*transfer.Job),
 ) transfer.Job {
 	started := time.Now()
 	job := transfer.NewJob(store.ID(), &spec, started)
 	job.State, job.Attempts, job.StartedAt = transfer.Running, store.Attempt(), &job.CreatedAt
 	job.Worker, _ = os.Hostname()
-	follower, waits := a.follow(), a.reportWaits(nil)
-	defer follower.stop()
 	w := worker.New(worker.Config{
 		Opener: opener, Policy: flow.DefaultPolicy, Log: zap.NewNop(), UndoFor: undoFor,
 		Observe: func(p transfer.Progress) {
 			job.Progress = p
 			job.SetTimes(time.Now())
-			waits.show(ctx, &job)
-			_ = follower.show(&job)
+			observe(&job)
 		},
 	})
 	claims := a.queueClaims(store.ID())

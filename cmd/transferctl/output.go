@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/transferd/transferd/internal/cli"
@@ -23,10 +25,22 @@ const (
 	outputJSONL output = "jsonl" // one object a line; for a job that is followed, its progress too
 )
 
-func (o output) check() error {
+// formatsAnnotation is the annotation of a command that has the formats of its value, too.
+const formatsAnnotation = "formats"
+
+// check refuses a format that the command does not have.
+func (o output) check(cmd *cobra.Command) error {
 	switch o {
 	case outputText, outputJSON, outputJSONL:
 		return nil
+	}
+	more := strings.Fields(cmd.Annotations[formatsAnnotation])
+	if slices.Contains(more, string(o)) {
+		return nil
+	}
+	if len(more) > 0 {
+		return transfer.Errorf(transfer.CodeInvalid, "use text, json, jsonl, "+strings.Join(more, " or "),
+			"--output: %q is not a format", o)
 	}
 	return transfer.Errorf(transfer.CodeInvalid, "use text, json or jsonl", "--output: %q is not a format", o)
 }

@@ -27,33 +27,47 @@ type jobFlags struct {
 	limitRate   string
 	size        string
 	headers     headerFlags
+	labels      []string
 	spec        transfer.Spec
 }
 
 func newJobFlags(cmd *cobra.Command, kind transfer.Kind) *jobFlags {
+	f := newRunFlags(cmd, kind)
+	if kind != transfer.Migrate { // a server has one migration at a time
+		cmd.Flags().BoolVar(&f.force, "force", false,
+			"make a new job even if the same job is in the queue; with --local, start over")
+	}
+	return f
+}
+
+// newRunFlags adds the flags of commands that run jobs, a batch among them.
+func newRunFlags(cmd *cobra.Command, kind transfer.Kind) *jobFlags {
 	f := &jobFlags{spec: transfer.NewSpec(kind, transfer.Ref{}, transfer.Ref{})}
-	s, flags := &f.spec, cmd.Flags()
+	flags := cmd.Flags()
 	flags.BoolVar(&f.wait, "wait", false, "follow the job to its end and exit with its outcome")
 	flags.BoolVar(&f.local, "local", false, "run the job in this process: no daemon, no Redis")
 	durationFlag(flags, &f.timeout, "timeout",
 		"stop waiting after this `duration`, such as 90s, 6h or 7d; the job continues")
+	f.changeableFlags(flags)
+	flags.StringVar(&f.chunkSize, "chunk-size", "4M", "`size` of a chunk: a multiple of 4k, at most 4M")
+	flags.BoolVar(&f.spec.ImageDigest, "image-sha256", false, "also compute the SHA-256 of the whole image")
+	flags.StringArrayVar(&f.labels, "label", nil, "`key=value` to select jobs by (may be repeated)")
+	return f
+}
+
+// changeableFlags adds the flags for options that a retried job may change.
+func (f *jobFlags) changeableFlags(flags *pflag.FlagSet) {
+	s := &f.spec
 	durationFlag(flags, (*time.Duration)(&s.Deadline), "deadline",
 		"fail the job if it has not ended this `duration` after it was enqueued, such as 6h")
-	if kind != transfer.Migrate { // a server has one migration at a time
-		flags.BoolVar(&f.force, "force", false,
-			"make a new job even if the same job is in the queue; with --local, start over")
-	}
 	flags.StringVar((*string)(&s.Verify), "verify", string(s.Verify), "`level` of verification: written, full or none")
 	flags.StringVar(&f.compression, "compression", "auto", "`level` of gzip: auto, none, or 1 to 9")
 	flags.StringVar(&f.concurrency, "concurrency", "auto",
 		fmt.Sprintf("`n` chunks in flight: auto, or 1 to %d", transfer.MaxConcurrency))
-	flags.StringVar(&f.chunkSize, "chunk-size", "4M", "`size` of a chunk: a multiple of 4k, at most 4M")
 	flags.StringVar(&f.limitRate, "limit-rate", "", "`rate` in bytes a second on the network, such as 50M")
 	flags.StringVar(&s.Queue, "queue", s.Queue, "`name` of the queue: the job runs on a host that serves it")
 	flags.StringVar((*string)(&s.Priority), "priority", string(s.Priority),
 		"`priority` in the queue: low, default or high")
-	flags.BoolVar(&s.ImageDigest, "image-sha256", false, "also compute the SHA-256 of the whole image")
-	return f
 }
 
 // newDriveFlags adds the flags of commands that may make a drive.
@@ -146,8 +160,27 @@ func (a *app) build(ctx context.Context, f *jobFlags, source, target string) (tr
 	if s.Size, err = parseSize("size", f.size); err != nil {
 		return s, err
 	}
+	if s.Labels, err = parseLabels(f.labels); err != nil {
+		return s, err
+	}
 	s.Readers = api.ParseReaders(s.Readers)
 	return s, checkSpec(&s)
+}
+
+// parseLabels reads the values of --label.
+func parseLabels(texts []string) (map[string]string, error) {
+	if len(texts) == 0 {
+		return nil, nil
+	}
+	labels := make(map[string]string)
+	for _, text := range texts {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, transfer.Errorf(transfer.CodeInvalid, "write KEY=VALUE", "--label: %q is not a label", text)
+		}
+		labels[key] = value
+	}
+	return labels, nil
 }
 
 // anyDrive stands for the UUID that a user has left out.

@@ -291,14 +291,16 @@ func nameFile(s *transfer.Spec, d *Drive) (err error) {
 			name = d.UUID
 		}
 		ending := ".img"
-		if s.Format != "" && s.Format != transfer.FormatRaw {
+		switch s.Format {
+		case "", transfer.FormatRaw:
+		case transfer.FormatQcow2:
+			ending = ".qcow2"
+		default:
 			ending += "." + string(s.Format)
 		}
 		s.Target.Path = filepath.Join(s.Target.Path, name+ending)
 	}
-	if s.Format == "" {
-		s.Format, err = image.FormatOfName(s.Target.Path)
-	}
+	s.Format, err = image.FormatOfName(s.Target.Path, s.Format)
 	return err
 }
 
