@@ -250,7 +250,13 @@ func (a *app) printBatchState(ctx context.Context, c *queue.Client, id string) e
 	if err != nil {
 		return err
 	}
-	return a.print(&b, func(w io.Writer) { fmt.Fprintln(w, b.ID, b.State) })
+	return a.print(&b, func(w io.Writer) {
+		state := string(b.State)
+		if b.Stopping {
+			state = "stopping"
+		}
+		fmt.Fprintln(w, b.ID, state)
+	})
 }
 
 func (a *app) batchRetry() *cobra.Command {
@@ -288,7 +294,11 @@ func errBatch(b *transfer.Batch) error {
 	if b.ID != "" {
 		hint = "transferctl batch report " + b.ID + " says why, and transferctl batch retry " + b.ID + " continues"
 	}
-	return transfer.Errorf(transfer.CodeFailed, hint, "the batch has %s: %s", b.State, countsText(&b.Totals))
+	ended := "failed"
+	if b.State == transfer.BatchCanceled {
+		ended = "was canceled"
+	}
+	return transfer.Errorf(transfer.CodeFailed, hint, "the batch %s: %s", ended, countsText(&b.Totals))
 }
 
 var errNothingStarted = errors.New("nothing was started")

@@ -127,12 +127,21 @@ func plannedText(b *transfer.Batch) string {
 	if t.Failed > 0 {
 		text += fmt.Sprintf(", %d with errors", t.Failed)
 	}
-	text += "; " + sizeText(t.BytesAll-t.Bytes) + " to copy"
-	if t.Unknown > 0 {
-		text += fmt.Sprintf(" and %s whose size shows when they are unpacked", transfer.Count(t.Unknown, "image"))
+	bytes, unknown := int64(0), 0
+	for i := range b.Items {
+		switch it := &b.Items[i]; {
+		case it.State == transfer.Queued && it.Size == 0:
+			unknown++
+		case it.State == transfer.Queued:
+			bytes += it.Size
+		}
+	}
+	text += "; " + sizeText(bytes) + " to copy"
+	if unknown > 0 {
+		text += fmt.Sprintf(" and %s whose size shows when they are unpacked", transfer.Count(unknown, "image"))
 	}
 	if b.Estimate > 0 {
-		return text + ", about " + ageText(time.Duration(b.Estimate*float64(time.Second))) + " at the rate of earlier jobs"
+		return text + ", about " + ageText(max(time.Second, time.Duration(b.Estimate*float64(time.Second)))) + " at the rate of earlier jobs"
 	}
 	return text + "; no earlier job shows how long that takes"
 }

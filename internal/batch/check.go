@@ -297,19 +297,15 @@ func (p *Planner) estimate(ctx context.Context) (time.Duration, error) {
 
 func (p *Planner) result(plan *Plan, estimate time.Duration) *Result {
 	r := &Result{}
-	r.Batch.Plan, r.Batch.Findings, r.Batch.Estimate = plan.Path, p.findings, estimate.Seconds()
+	r.Batch.Plan, r.Batch.Findings, r.Batch.Estimate = plan.Path, p.ordered(), estimate.Seconds()
 	r.New.Plan, r.New.Fingerprint = plan.Path, p.Fingerprint()
 	for _, i := range p.items {
 		if e := &i.entry; e.Spec != nil && e.Item.Job == "" && !i.failed {
 			e.Item.Job = p.NewJob() // here, so that jobs are in the order of the plan
 		}
-		shown := transfer.BatchItem{
-			Kind: i.spec.Kind, Source: i.spec.Source.Redacted(), Target: i.spec.Target.Redacted(), Name: i.name,
-			Format: i.report.Format, State: transfer.Queued, Size: max(i.size, 0), Job: i.entry.Item.Job,
-		}
-		if i.check != nil {
-			shown.Kind = transfer.Upload // the item's, whatever its job does
-		}
+		shown := i.shown
+		shown.Format, shown.State, shown.Size = i.report.Format, transfer.Queued, max(i.size, 0)
+		shown.Job = i.entry.Item.Job
 		if i.entry.Item.State == transfer.Skipped {
 			done := &i.entry.Item
 			shown.State, shown.Drive, shown.Size, shown.Bytes = done.State, done.Drive, done.Size, done.Bytes

@@ -25,9 +25,9 @@ func (p *Planner) Expand(ctx context.Context, plan *Plan) error {
 	}
 	for i := range plan.Lines {
 		l := &plan.Lines[i]
-		for _, source := range p.sources(ctx, l, matches) {
+		for _, source := range p.sources(ctx, l, i, matches) {
 			for _, target := range l.Targets { // a job for each, until one job can have several targets
-				p.add(ctx, l, source, target)
+				p.add(ctx, l, i, source, target)
 			}
 		}
 		if len(p.items) > MaxItems {
@@ -107,8 +107,10 @@ func (p *Planner) queueOf(l *Line) string {
 
 // sources resolves the source of a line: files that match a pattern, drives with a tag, or one
 // source. It adds a finding if there is none.
-func (p *Planner) sources(ctx context.Context, l *Line, matches map[*Line]transfer.FileReport) []string {
-	of := &item{where: l.Where, spec: transfer.Spec{Source: transfer.Ref{Path: l.Source}}}
+func (p *Planner) sources(
+	ctx context.Context, l *Line, line int, matches map[*Line]transfer.FileReport,
+) []string {
+	of := &item{line: line, where: l.Where, spec: transfer.Spec{Source: transfer.Ref{Path: l.Source}}}
 	of.spec.Target.Path = strings.Join(l.Targets, ", ")
 	endpoint, rest, drive := p.endpointOf(l.Source)
 	switch {
@@ -148,8 +150,8 @@ func (p *Planner) drivesLike(ctx context.Context, of *item, endpoint, rest strin
 }
 
 // add makes the item of a source and a target.
-func (p *Planner) add(ctx context.Context, l *Line, source, target string) {
-	i := &item{where: l.Where, size: -1}
+func (p *Planner) add(ctx context.Context, l *Line, line int, source, target string) {
+	i := &item{line: line, where: l.Where, size: -1}
 	i.spec.Source, i.spec.Target = transfer.Ref{Path: source}, transfer.Ref{Path: target} // for findings
 	if err := p.resolve(ctx, i, source, target); err != nil {
 		p.find(transfer.SeverityError, i, err)
@@ -161,6 +163,9 @@ func (p *Planner) add(ctx context.Context, l *Line, source, target string) {
 	i.name = i.spec.Name
 	if i.source != nil && i.name == "" && i.spec.Kind == transfer.Clone {
 		i.name = i.source.Name
+	}
+	i.shown = transfer.BatchItem{
+		Kind: i.spec.Kind, Source: i.spec.Source.Redacted(), Target: i.spec.Target.Redacted(), Name: i.name,
 	}
 	i.key = digest(string(i.spec.Kind), i.spec.Source.String(), i.spec.Target.String(), i.spec.Name)
 	p.items = append(p.items, i)

@@ -70,18 +70,20 @@ type Planner struct {
 	Typed Options
 
 	items    []*item
-	findings []transfer.Finding
+	findings []orderedFinding
 	drives   map[string]*driveList
 }
 
 // item is an item of the batch while it is planned.
 type item struct {
-	where  string
+	line   int    // of the plan, counted from 0
+	where  string // the same for users
 	spec   transfer.Spec
 	key    string
-	source *Drive // nil: the source is an image
-	target *Drive // nil: no existing drive is the target
-	name   string // shown
+	shown  transfer.BatchItem // its ends as the plan has them
+	source *Drive             // nil: the source is an image
+	target *Drive             // nil: no existing drive is the target
+	name   string             // shown
 	report transfer.FileReport
 	last   *transfer.LastJob
 	size   int64 // of the image, bytes; -1: not known
@@ -103,11 +105,27 @@ func (r *Result) Failed() bool {
 	})
 }
 
+// orderedFinding is a finding with the line of the plan that it is about; -1: none.
+type orderedFinding struct {
+	transfer.Finding
+	line int
+}
+
+// ordered returns the findings in the order of the plan; those about no item come first.
+func (p *Planner) ordered() (list []transfer.Finding) {
+	slices.SortStableFunc(p.findings, func(a, b orderedFinding) int { return a.line - b.line })
+	for i := range p.findings {
+		list = append(list, p.findings[i].Finding)
+	}
+	return list
+}
+
 // find adds a finding about an item; nil: it concerns several.
 func (p *Planner) find(severity transfer.Severity, i *item, err error) {
-	f := transfer.Finding{Severity: severity, Code: transfer.CodeOf(err), Cause: err.Error(), Remedy: hintOf(err)}
+	f := orderedFinding{line: -1}
+	f.Severity, f.Code, f.Cause, f.Remedy = severity, transfer.CodeOf(err), err.Error(), hintOf(err)
 	if i != nil {
-		f.Item = i.text()
+		f.line, f.Item = i.line, i.text()
 		i.failed = i.failed || severity == transfer.SeverityError
 	}
 	p.findings = append(p.findings, f)

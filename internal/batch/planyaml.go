@@ -192,7 +192,6 @@ func (r *yamlReader) mapping(n ast.Node) (fields []field, err error) {
 	default:
 		return nil, at(n, invalid("write its keys as KEY: VALUE, one on each line", "the value has the wrong form"))
 	}
-	seen := make(map[string]bool)
 	for _, v := range values {
 		if _, merge := v.Key.(*ast.MergeKeyNode); merge {
 			if r.depth++; r.depth > maxDepth {
@@ -207,12 +206,7 @@ func (r *yamlReader) mapping(n ast.Node) (fields []field, err error) {
 			fields = append(merged, fields...)
 			continue
 		}
-		key := v.Key.GetToken().Value
-		if seen[key] {
-			return nil, at(v, invalid("leave one of them out", "the key %q stands twice", key))
-		}
-		seen[key] = true
-		fields = append(fields, field{key, v.Value})
+		fields = append(fields, field{v.Key.GetToken().Value, v.Value})
 	}
 	return fields, nil
 }

@@ -69,7 +69,7 @@ func (c *Client) enqueuePage(ctx context.Context, id string, first int, entries 
 	if err := c.createAll(ctx, records); err != nil {
 		return err
 	}
-	return c.each(ctx, len(retries), func(ctx context.Context, i int) error {
+	return each(ctx, len(retries), atOnce, func(ctx context.Context, i int) error {
 		e := retries[i]
 		_, err := c.RetryWith(ctx, e.Item.Job, func(spec *transfer.Spec) error { *spec = *e.Spec; return nil })
 		if transfer.CodeOf(err) == transfer.CodeInvalid {
@@ -152,6 +152,11 @@ func (c *Client) liveJobs(ctx context.Context, ids []string) (map[string]bool, e
 	}
 }
 
+// thisRedisScript answers the run_id of this Redis.
+var thisRedisScript = newScript(thisRedis + `
+return (thisRedis())
+`)
+
 // createAll records many jobs in a few round trips, and makes their triggers.
 func (c *Client) createAll(ctx context.Context, records []*record) error {
 	if len(records) == 0 {
@@ -164,18 +169,27 @@ func (c *Client) createAll(ctx context.Context, records []*record) error {
 	for i, r := range records {
 		ids[i] = r.id
 	}
+	var known []string
+	if _, single := c.rdb.(*redis.Client); single { // in a cluster the records are on several Redis
+		run, err := thisRedisScript.Run(ctx, c.rdb, nil).Text()
+		if err != nil {
+			return failed("create jobs", err)
+		}
+		known = []string{"redis", run}
+	}
 	_, err := c.runEach(ctx, "create jobs", moveScript, ids, func(i int) []any {
 		r := records[i]
-		return createMove.args(&moveArgs{now: r.created, values: []string{
+		return createMove.args(&moveArgs{now: r.created, values: append([]string{
 			"spec", mustJSON(r.spec), "created", strconv.FormatInt(r.created.UnixMilli(), 10), "due", deadlineText(r.due),
-		}}, false)
+		}, known...)}, false)
 	})
 	if err != nil {
 		return err
 	}
-	return c.each(ctx, len(records), func(ctx context.Context, i int) error {
+	wakeup := c.wakeup.grouped()
+	return each(ctx, len(records), len(records), func(ctx context.Context, i int) error {
 		queue, task := taskOf(records[i])
-		_, err := c.wakeup.push(ctx, records[i], queue, task)
+		_, err := wakeup.push(ctx, records[i], queue, task)
 		return err // maintenance makes a trigger that is lost
 	})
 }
@@ -208,11 +222,11 @@ func (c *Client) addAllToIndex(ctx context.Context, records []*record) error {
 	}))
 }
 
-// atOnce is how many calls to Redis each makes at the same time.
+// atOnce is how many calls to Redis are made at the same time.
 const atOnce = 16
 
-// each calls do for the numbers below n, some at the same time, until one fails.
-func (c *Client) each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+// each calls do for the numbers below n, some of them at the same time, until one fails.
+func each(ctx context.Context, n, atOnce int, do func(ctx context.Context, i int) error) error {
 	g, ctx := panics.WithContext(ctx)
 	g.SetLimit(atOnce)
 	for i := range n {

@@ -18,12 +18,19 @@ type batchView struct {
 	entries []transfer.BatchEntry
 	batch   transfer.Batch
 	byJob   map[string]int // items by their jobs
+	// stopping is the items whose jobs run and have been canceled.
+	stopping map[int]bool
 }
 
 func (c *Client) batchView(ctx context.Context, id string) (*batchView, error) {
-	v := &batchView{client: c, byJob: make(map[string]int)}
-	v.record.id = id
+	v := newBatchView(c, id)
 	return v, v.refresh(ctx)
+}
+
+func newBatchView(c *Client, id string) *batchView {
+	v := &batchView{client: c, byJob: make(map[string]int), stopping: make(map[int]bool)}
+	v.record.id = id
+	return v
 }
 
 // refresh reads what has changed.
@@ -101,8 +108,9 @@ func (v *batchView) follow(ctx context.Context, ids []string) error {
 		return err
 	}
 	for _, r := range records {
-		job := r.job()
-		v.batch.Items[v.byJob[r.id]].Follow(&job)
+		job, i := r.job(), v.byJob[r.id]
+		v.batch.Items[i].Follow(&job)
+		v.stopping[i] = job.Stopping
 	}
 	return v.followMissing(ctx, missing)
 }
@@ -211,8 +219,7 @@ const (
 // yields an error once, last.
 func (c *Client) WatchBatch(ctx context.Context, id string) iter.Seq2[*transfer.Batch, error] {
 	return func(yield func(*transfer.Batch, error) bool) {
-		v := &batchView{client: c, byJob: make(map[string]int)}
-		v.record.id = id
+		v := newBatchView(c, id)
 		outageSince := time.Time{}
 		for {
 			err := v.refresh(ctx)
@@ -277,7 +284,7 @@ func (c *Client) CancelBatch(ctx context.Context, id string) error {
 }
 
 // RetryBatch queues the jobs of a batch again that failed or were canceled, and enqueues the items
-// that were not. change, if not nil, changes their specs, as in RetryWith. It returns how many items
+// that were not. It waits for jobs that are being canceled. change, if not nil, changes their specs, as in RetryWith. It returns how many items
 // it has begun again.
 func (c *Client) RetryBatch(ctx context.Context, id string, change func(*transfer.Spec) error) (n int, err error) {
 	v, err := c.batchView(ctx, id)
@@ -303,11 +310,11 @@ func (c *Client) RetryBatch(ctx context.Context, id string, change func(*transfe
 	}
 	var ids []string
 	for i := range v.entries[:v.record.enqueued] {
-		if s := v.batch.Items[i].State; s == transfer.Failed || s == transfer.Canceled {
+		if s := v.batch.Items[i].State; s == transfer.Failed || s == transfer.Canceled || v.stopping[i] {
 			ids = append(ids, v.entries[i].Item.Job)
 		}
 	}
-	err = c.each(ctx, len(ids), func(ctx context.Context, i int) error {
+	err = each(ctx, len(ids), atOnce, func(ctx context.Context, i int) error {
 		_, err := c.RetryWith(ctx, ids[i], change)
 		return err
 	})

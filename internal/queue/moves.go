@@ -165,7 +165,8 @@ local function notify() redis.call('XADD', KEYS[4], 'MAXLEN', '~', '256', '*', '
 // moveScript makes a move. KEYS: jobKeys. ARGV: the rules; the caller's epoch, empty for a move
 // that others than the owner may make; its token; now; the lease in ms; how long bytes may arrive
 // after a lapse, in ms; the token of an owner whose process has provably ended; 1 for an answer
-// with the record; then fields and their values. It answers ok, and with the record also how many
+// with the record; then fields and their values, of a new job also the run_id of this Redis, which
+// takes the script long to find. It answers ok, and with the record also how many
 // ms bytes of lost owners may arrive; or why the record does not change: fenced, or the job's
 // state.
 var moveScript = newScript(notify + `
@@ -206,7 +207,7 @@ local function apply(rule)
   for _, field in ipairs(rule.set or {}) do set(field, values[field]) end
   for _, field in ipairs(rule.set_once or {}) do set(field, get(field) or values[field]) end
   for _, field in ipairs(rule.zero or {}) do set(field, '0') end
-  if state == 'none' then set('redis', (thisRedis())) end
+  if state == 'none' then set('redis', values.redis or (thisRedis())) end
   for field, n in pairs(rule.add or {}) do set(field, string.format('%d', get(field) + n)) end
   if rule.error then set('error', rule.error) end
   if rule.lease == 'grant' then grantLease(token, lease, wait, ended) end

@@ -28,6 +28,7 @@ type Batch struct {
 	ID        string      `json:"id,omitempty"`
 	Plan      string      `json:"plan,omitempty"` // path of the plan file
 	State     BatchState  `json:"state"`
+	Stopping  bool        `json:"stopping,omitempty"` // it was canceled, and some of its jobs have not stopped yet
 	CreatedAt time.Time   `json:"created_at,omitzero"`
 	Items     []BatchItem `json:"items"`
 	Totals    BatchTotals `json:"totals"`
@@ -113,7 +114,7 @@ func (b *Batch) Count(canceled, paused bool) {
 			t.Unknown++
 		}
 	}
-	b.Totals = t
+	b.Totals, b.Stopping = t, canceled && t.Queued+t.Running > 0
 	switch {
 	case t.Succeeded+t.Skipped == t.Items:
 		b.State = BatchSucceeded
