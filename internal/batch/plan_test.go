@@ -142,12 +142,14 @@ func TestAliasesAreBounded(t *testing.T) {
 
 // TestTenThousandItemsAreReadInSeconds: YAML and CSV.
 func TestTenThousandItemsAreReadInSeconds(t *testing.T) {
-	yaml, csv := "defaults: {target: 'zrh:', tags: [migrated]}\nitems:\n", "source,target,name\n"
+	var yaml, csv strings.Builder
+	yaml.WriteString("defaults: {target: 'zrh:', tags: [migrated]}\nitems:\n")
+	csv.WriteString("source,target,name\n")
 	for i := range 10_000 {
-		yaml += fmt.Sprintf("  - source: images/%d.img\n    name: server-%d\n", i, i)
-		csv += fmt.Sprintf("images/%d.img,zrh:,server-%d\n", i, i)
+		fmt.Fprintf(&yaml, "  - source: images/%d.img\n    name: server-%d\n", i, i)
+		fmt.Fprintf(&csv, "images/%d.img,zrh:,server-%d\n", i, i)
 	}
-	for name, text := range map[string]string{"plan.yaml": yaml, "plan.csv": csv} {
+	for name, text := range map[string]string{"plan.yaml": yaml.String(), "plan.csv": csv.String()} {
 		began := time.Now()
 		p, err := writePlan(t, name, text)
 		took := time.Since(began)

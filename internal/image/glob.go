@@ -64,7 +64,7 @@ func (g *glob) walk(dir string, elements []string) error {
 	for {
 		entries, err := f.ReadDir(page)
 		for _, e := range entries {
-			if err := g.visit(dir, e.Name(), elements); err != nil {
+			if err := g.visit(dir, e, elements); err != nil {
 				return err
 			}
 		}
@@ -78,23 +78,20 @@ func (g *glob) walk(dir string, elements []string) error {
 }
 
 // visit adds the entry of a folder, or searches in it, if it matches the first element.
-func (g *glob) visit(dir, name string, elements []string) error {
+func (g *glob) visit(dir string, e fs.DirEntry, elements []string) error {
+	name := e.Name()
 	hidden := strings.HasPrefix(name, ".") && !strings.HasPrefix(elements[0], ".")
 	if ok, _ := filepath.Match(elements[0], name); !ok || hidden {
 		return nil
 	}
 	path := filepath.Join(dir, name)
-	resolved, err := g.roots.Check(path)
-	if err != nil {
-		return nil // a link that leads out of the roots
-	}
-	info, err := os.Stat(resolved)
+	kind, err := g.kindOf(path, e)
 	switch {
 	case err != nil:
-		return nil // it is gone, or a link to nothing
-	case len(elements) > 1 && info.IsDir():
+		return nil // it is gone, or a link to nothing or out of the roots
+	case len(elements) > 1 && kind.IsDir():
 		return g.walk(path, elements[1:])
-	case len(elements) > 1 || !info.Mode().IsRegular() && !isDevice(info):
+	case len(elements) > 1 || !kind.IsRegular() && kind&fs.ModeDevice == 0 || kind&fs.ModeCharDevice != 0:
 		return nil
 	case strings.HasSuffix(name, manifestSuffix) || strings.HasSuffix(name, partialSuffix):
 		return nil
@@ -105,4 +102,20 @@ func (g *glob) visit(dir, name string, elements []string) error {
 	}
 	g.names = append(g.names, path)
 	return nil
+}
+
+// kindOf is the kind of an entry or, if that is a link, of what the link leads to.
+func (g *glob) kindOf(path string, e fs.DirEntry) (fs.FileMode, error) {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.Type(), nil
+	}
+	resolved, err := g.roots.Check(path)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(resolved)
+	if err != nil {
+		return 0, err
+	}
+	return info.Mode(), nil
 }
