@@ -60,6 +60,13 @@ printf "name web\ncpu 1000\nmem 512\nide:0:0 $drive\nnic:0:dhcp auto\nnic:1:vlan
 	typed(t, strings.Join(script, ""), strings.NewReplacer("ZRH", zrh, "LVS", lvs, "STATUS", status))
 }
 
+// TestBatchesRun types the commands of batches.md, on free ports.
+func TestBatchesRun(t *testing.T) {
+	first, second, third := transfertest.FreeAddress(t), transfertest.FreeAddress(t), transfertest.FreeAddress(t)
+	typed(t, block(t, "batches.md", "## Try it", "sh"),
+		strings.NewReplacer("127.0.0.1:7421", first, "127.0.0.1:7422", second, "127.0.0.1:7423", third))
+}
+
 // typed runs a script as a user types it, in a folder with an image disk.img. The script must
 // verify a drive. Ports that it uses are replaced by free ones.
 func typed(t *testing.T, script string, ports *strings.Replacer) {

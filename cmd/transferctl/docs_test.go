@@ -127,6 +127,7 @@ func TestDocsHaveEachField(t *testing.T) {
 	sections := map[string]reflect.Type{
 		"The JSON of a job":       reflect.TypeFor[transfer.Job](),
 		"The JSON of a migration": reflect.TypeFor[transfer.Migration](),
+		"The JSON of a batch":     reflect.TypeFor[transfer.Batch](),
 		"The JSON of a drive":     reflect.TypeFor[driveRow](),
 		"The JSON of a server":    reflect.TypeFor[serverRow](),
 		"The JSON of an account":  reflect.TypeFor[accountReport](),

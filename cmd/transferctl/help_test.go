@@ -157,6 +157,9 @@ func (h *exampleHost) enterFolder(t *testing.T) {
 	t.Helper()
 	h.dir = t.TempDir()
 	h.shell(t, "cp "+h.files+"/config.yaml "+h.files+"/disk.img* .")
+	name := filepath.Base(filepath.Dir(h.dir)) // of the test, so that drives have names of their own
+	h.shell(t, `echo "items: [{source: disk.img, target: 'zrh:', name: `+name+`-yaml}]" >plan.yaml
+printf 'source,target,name\ndisk.img,lvs:,`+name+`-csv\n' >plan.csv`)
 }
 
 // start starts a program that is terminated at the end of the test, unless the test does it.
@@ -202,7 +205,7 @@ transferctl servers start zrh:$server >&2
 echo $server`)
 }
 
-// run runs an example, with the variables $drive, $server and $job that it names.
+// run runs an example, with the variables $drive, $server, $job and $batch that it names.
 func (h *exampleHost) run(t *testing.T, command, line string) {
 	t.Helper()
 	var variables []string
@@ -214,6 +217,9 @@ func (h *exampleHost) run(t *testing.T, command, line string) {
 	}
 	if strings.Contains(line, "$job") {
 		variables = append(variables, "job="+h.job(t, command))
+	}
+	if strings.Contains(line, "$batch") {
+		variables = append(variables, "batch="+h.shell(t, "transferctl batch run plan.yaml --wait -o json | jq -r .id"))
 	}
 	h.shell(t, line, variables...)
 }

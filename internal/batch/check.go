@@ -300,12 +300,9 @@ func (p *Planner) result(plan *Plan, estimate time.Duration) *Result {
 	r.Batch.Plan, r.Batch.Findings, r.Batch.Estimate = plan.Path, p.ordered(), estimate.Seconds()
 	r.New.Plan, r.New.Fingerprint = plan.Path, p.Fingerprint()
 	for _, i := range p.items {
-		if e := &i.entry; e.Spec != nil && e.Item.Job == "" && !i.failed {
-			e.Item.Job = p.NewJob() // here, so that jobs are in the order of the plan
-		}
 		shown := i.shown
 		shown.Format, shown.State, shown.Size = i.report.Format, transfer.Queued, max(i.size, 0)
-		shown.Job = i.entry.Item.Job
+		shown.Job = i.entry.Item.Job // of a job that exists
 		if i.entry.Item.State == transfer.Skipped {
 			done := &i.entry.Item
 			shown.State, shown.Drive, shown.Size, shown.Bytes = done.State, done.Drive, done.Size, done.Bytes
@@ -313,9 +310,12 @@ func (p *Planner) result(plan *Plan, estimate time.Duration) *Result {
 		if i.failed {
 			shown.State, shown.Job = transfer.Failed, ""
 		}
-		i.entry.Key, i.entry.Item = i.key, shown
-		r.New.Entries = append(r.New.Entries, i.entry)
 		r.Batch.Items = append(r.Batch.Items, shown)
+		i.entry.Key, i.entry.Item = i.key, shown
+		if e := &i.entry; e.Spec != nil && e.Item.Job == "" && !i.failed {
+			e.Item.Job = p.NewJob() // here, so that jobs are in the order of the plan
+		}
+		r.New.Entries = append(r.New.Entries, i.entry)
 	}
 	r.Batch.Count(false, false)
 	r.Batch.State = transfer.BatchPlanned
