@@ -18,13 +18,16 @@ import (
 
 func (a *app) batchCommand() *cobra.Command {
 	return group("batch", "Run many jobs from one plan file",
-		"  transferctl batch run plan.yaml --dry-run\n  transferctl batch run plan.yaml --wait\n  transferctl batch list",
+		`  transferctl batch run plan.yaml --dry-run
+  transferctl batch run plan.yaml --wait
+  transferctl batch list`,
 		a.batchRun(), a.batchList(), a.batchShow(), a.batchWatch(),
-		a.batchAction("pause", "Enqueue no further items of a batch", `Enqueue no further items of a batch. Jobs that are
-in the queue already go on. batch resume continues.`, (*queue.Client).PauseBatch),
+		a.batchAction("pause", "Enqueue no further items of a batch",
+			"Enqueue no further items of a batch. Jobs that are in the queue already go on.", (*queue.Client).PauseBatch),
 		a.batchAction("resume", "Continue a paused batch", "", (*queue.Client).ResumeBatch),
-		a.batchAction("cancel", "Cancel a batch", `Cancel all jobs of a batch that have not ended. What they have
-stored stays, and batch retry continues them.`, (*queue.Client).CancelBatch),
+		a.batchAction("cancel", "Cancel a batch",
+			"Cancel all jobs of a batch that have not ended. What they have stored stays, and batch retry\ncontinues them.",
+			(*queue.Client).CancelBatch),
 		a.batchRetry(), a.batchReport())
 }
 
@@ -101,7 +104,9 @@ items succeeded or were done already, else 1.`,
 }
 
 // runBatch checks a plan and enqueues it.
-func (a *app) runBatch(ctx context.Context, cmd *cobra.Command, c *queue.Client, f *batchFlags, plan *batch.Plan) error {
+func (a *app) runBatch(
+	ctx context.Context, cmd *cobra.Command, c *queue.Client, f *batchFlags, plan *batch.Plan,
+) error {
 	if _, err := a.workers(ctx, c); err != nil { // waits for one that starts
 		return err
 	}
@@ -218,7 +223,8 @@ func (a *app) batchWatch() *cobra.Command {
 		Use: "watch ID", Short: "Follow a batch to its end and exit with its outcome", Args: cobra.ExactArgs(1),
 		Example: "  transferctl batch watch $batch\n  transferctl batch watch $batch --timeout 6h -o jsonl",
 	}
-	durationFlag(cmd.Flags(), &timeout, "timeout", "stop watching after this `duration`, such as 6h; the batch continues")
+	durationFlag(cmd.Flags(), &timeout, "timeout",
+		"stop watching after this `duration`, such as 6h; the batch continues")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.withQueue(cmd, func(ctx context.Context, c *queue.Client) error {
 			return a.watchBatch(ctx, c, args[0], timeout)

@@ -141,7 +141,8 @@ func plannedText(b *transfer.Batch) string {
 		text += fmt.Sprintf(" and %s whose size shows when they are unpacked", transfer.Count(unknown, "image"))
 	}
 	if b.Estimate > 0 {
-		return text + ", about " + ageText(max(time.Second, time.Duration(b.Estimate*float64(time.Second)))) + " at the rate of earlier jobs"
+		takes := max(time.Second, time.Duration(b.Estimate*float64(time.Second)))
+		return text + ", about " + ageText(takes) + " at the rate of earlier jobs"
 	}
 	return text + "; no earlier job shows how long that takes"
 }

@@ -143,8 +143,8 @@ func runningLines(b *transfer.Batch) (lines []string) {
 }
 
 // batchFollower shows the progress of a batch: as objects of JSON on stdout with jsonl, else on
-// stderr as a bar with a line for each running item on a terminal, and as plain lines elsewhere. It is
-// safe for concurrent use.
+// stderr as a bar with a line for each running item on a terminal, and as plain lines elsewhere. It
+// is safe for concurrent use.
 type batchFollower struct {
 	app *app
 

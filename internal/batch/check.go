@@ -152,8 +152,8 @@ func (p *Planner) decideAll(ctx context.Context) error {
 	return nil
 }
 
-// compareTaken compares the images of items with the drives that have the names of their new drives.
-// If a sample is equal, the item's job compares all of the drive, and copies nothing.
+// compareTaken compares the images of items with the drives that have the names of their new
+// drives. If a sample is equal, the item's job compares all of the drive, and copies nothing.
 func (p *Planner) compareTaken(ctx context.Context) error {
 	err := p.inspect(ctx, func(i *item) (transfer.FileQuery, bool) {
 		comparable := !i.failed && i.check != nil && i.spec.Kind == transfer.Upload &&
@@ -183,7 +183,7 @@ func (p *Planner) compareTaken(ctx context.Context) error {
 		}
 		if !equal {
 			p.find(transfer.SeverityError, i, transfer.Errorf(transfer.CodeExists,
-				"give another name, or --on-change new for another drive of this name, or overwrite to replace its content",
+				"give another name; --on-change new makes another drive of this name, overwrite replaces its content",
 				"%s has a drive named %q already, %s, with other data", i.spec.Target.Endpoint, i.name, i.check.UUID))
 			continue
 		}
@@ -244,10 +244,11 @@ func (p *Planner) checkSums(ctx context.Context) error {
 	}
 	for _, disk := range slices.Sorted(maps.Keys(files)) {
 		if files[disk] > free[disk] {
-			// A warning: drives with many zeros make sparse files, and compressed files are smaller.
+			// A warning: drives with many zeros make sparse files, and compressed files are
+			// smaller.
 			p.find(transfer.SeverityWarning, nil, transfer.Errorf(transfer.CodeNoSpace,
-				"free space there, or divide the plan", "the downloads have up to %d bytes, and their disk has %d bytes free",
-				files[disk], free[disk]))
+				"free space there, or divide the plan",
+				"the downloads have up to %d bytes, and their disk has %d bytes free", files[disk], free[disk]))
 		}
 	}
 	return ctx.Err()

@@ -44,8 +44,8 @@ func (p *Planner) decide(ctx context.Context, i *item) (d decision, err error) {
 	return d, p.begin(i, &d)
 }
 
-// continues reports whether the last job of an item, which has not succeeded, can continue: it was to
-// do the same, with the same source.
+// continues reports whether the last job of an item, which has not succeeded, can continue: it was
+// to do the same, with the same source.
 func (p *Planner) continues(i *item) bool {
 	was, is := &i.last.Spec, &i.spec
 	same := was.Kind == is.Kind && was.Target == is.Target && was.Size == is.Size && was.Format == is.Format &&
@@ -55,8 +55,8 @@ func (p *Planner) continues(i *item) bool {
 	return same && !changed
 }
 
-// decideDone decides about an item whose last job has succeeded: it is done if its target still holds
-// the image, and its source has not changed.
+// decideDone decides about an item whose last job has succeeded: it is done if its target still
+// holds the image, and its source has not changed.
 func (p *Planner) decideDone(ctx context.Context, i *item, d *decision) error {
 	wrong, err := p.targetDiffers(ctx, i)
 	if err != nil {
@@ -148,8 +148,8 @@ func (p *Planner) holds(ctx context.Context, at transfer.Ref, last *transfer.Las
 	return p.Endpoints.Holds(ctx, at, &last.Known, last.Sample)
 }
 
-// sourceDiffers says how the source has changed since its job succeeded; empty: it has not, or it is
-// gone.
+// sourceDiffers says how the source has changed since its job succeeded; empty: it has not, or it
+// is gone.
 func (p *Planner) sourceDiffers(ctx context.Context, i *item) (how string, err error) {
 	switch {
 	case i.source != nil && i.source.Size != i.last.Known.Size:

@@ -144,7 +144,8 @@ func (p *Planner) drivesLike(ctx context.Context, of *item, endpoint, rest strin
 	}
 	if len(addresses) == 0 && list.err == nil {
 		p.find(transfer.SeverityError, of, transfer.Errorf(transfer.CodeNotFound,
-			"transferctl drives list "+endpoint+": shows the drives and their tags", "no drive matches %s:%s", endpoint, rest))
+			"transferctl drives list "+endpoint+": shows the drives and their tags",
+			"no drive matches %s:%s", endpoint, rest))
 	}
 	return addresses
 }

@@ -33,15 +33,15 @@ var options = map[string]option{
 	"size":              {fits: newDrive, set: size(func(s *transfer.Spec) *int64 { return &s.Size })},
 	"tags":              {true, newDrive, func(s *transfer.Spec, v []string) error { s.Tags = v; return nil }},
 	"readers":           {true, newDrive, func(s *transfer.Spec, v []string) error { s.Readers = v; return nil }},
-	"sha256":            {fits: isKind(transfer.Upload), set: text(func(s *transfer.Spec) *string { return &s.SHA256 })},
+	"sha256":            {fits: isUpload, set: text(func(s *transfer.Spec) *string { return &s.SHA256 })},
 	"format":            {fits: hasImage, set: text(func(s *transfer.Spec) *string { return (*string)(&s.Format) })},
 	"overwrite":         {fits: hasImage, set: flag(func(s *transfer.Spec) *bool { return &s.Overwrite })},
 	"keep_tail":         {fits: hasImage, set: flag(func(s *transfer.Spec) *bool { return &s.KeepTail })},
-	"allow_short":       {fits: isKind(transfer.Upload), set: flag(func(s *transfer.Spec) *bool { return &s.AllowShort })},
-	"no_holes":          {fits: isKind(transfer.Upload), set: flag(func(s *transfer.Spec) *bool { return &s.NoHoles })},
-	"allow_mounted":     {fits: isKind(transfer.Upload), set: flag(func(s *transfer.Spec) *bool { return &s.AllowMounted })},
+	"allow_short":       {fits: isUpload, set: flag(func(s *transfer.Spec) *bool { return &s.AllowShort })},
+	"no_holes":          {fits: isUpload, set: flag(func(s *transfer.Spec) *bool { return &s.NoHoles })},
+	"allow_mounted":     {fits: isUpload, set: flag(func(s *transfer.Spec) *bool { return &s.AllowMounted })},
 	"mode":              {fits: readsDrive, set: text(func(s *transfer.Spec) *string { return (*string)(&s.Mode) })},
-	"quiesce_timeout":   {fits: readsDrive, set: duration(func(s *transfer.Spec) *transfer.Seconds { return &s.QuiesceTimeout })},
+	"quiesce_timeout":   {fits: readsDrive, set: duration(quiesceTimeout)},
 	"force_stop":        {fits: readsDrive, set: flag(func(s *transfer.Spec) *bool { return &s.ForceStop })},
 	"allow_new_address": {fits: readsDrive, set: flag(func(s *transfer.Spec) *bool { return &s.AllowNewAddress })},
 	"verify":            {fits: always, set: text(func(s *transfer.Spec) *string { return (*string)(&s.Verify) })},
@@ -111,9 +111,9 @@ func newDrive(s *transfer.Spec) bool   { return s.Target.IsDrive() && s.Target.D
 func readsDrive(s *transfer.Spec) bool { return s.Source.IsDrive() }
 func hasImage(s *transfer.Spec) bool   { return s.Kind != transfer.Clone }
 
-func isKind(k transfer.Kind) func(s *transfer.Spec) bool {
-	return func(s *transfer.Spec) bool { return s.Kind == k }
-}
+func isUpload(s *transfer.Spec) bool { return s.Kind == transfer.Upload }
+
+func quiesceTimeout(s *transfer.Spec) *transfer.Seconds { return &s.QuiesceTimeout }
 
 func text(field func(*transfer.Spec) *string) func(*transfer.Spec, []string) error {
 	return func(s *transfer.Spec, v []string) error {

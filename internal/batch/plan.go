@@ -34,8 +34,8 @@ const MaxItems = 100_000
 // maxPlan is how large a plan file may be, in bytes.
 const maxPlan = 64 << 20
 
-// ReadPlan reads a plan file: CSV if its name ends in .csv, otherwise YAML. CodeNotFound: there is no
-// such file. Its other errors have CodeInvalid and name the line.
+// ReadPlan reads a plan file: CSV if its name ends in .csv, otherwise YAML. CodeNotFound: there is
+// no such file. Its other errors have CodeInvalid and name the line.
 func ReadPlan(path string) (*Plan, error) {
 	text, err := readText(path)
 	if err != nil {

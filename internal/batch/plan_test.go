@@ -46,9 +46,9 @@ func TestYAMLAndCSVMakeTheSameLines(t *testing.T) {
 	}
 	for i := range p.Lines {
 		l := p.Lines[i]
-		if want := (Options{"target": {"zrh:"}, "tags": {"migrated"}, "labels": {"wave=1"}, "queue": {"far"}}); i == 0 &&
-			!reflect.DeepEqual(l.Defaults, want) {
-			t.Errorf("got the defaults %v, want %v", l.Defaults, want)
+		defaults := Options{"target": {"zrh:"}, "tags": {"migrated"}, "labels": {"wave=1"}, "queue": {"far"}}
+		if !reflect.DeepEqual(l.Defaults, defaults) {
+			t.Errorf("got the defaults %v, want %v", l.Defaults, defaults)
 		}
 		l.Options, l.Defaults = nil, nil
 		if !reflect.DeepEqual(l, want[i]) {

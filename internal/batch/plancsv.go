@@ -10,8 +10,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// parseCSV reads a plan whose first row has the words. An empty cell is a word that the item does not
-// have. Fields are separated by commas, or by the semicolons or tabs that the header row has.
+// parseCSV reads a plan whose first row has the words. An empty cell is a word that the item does
+// not have. Fields are separated by commas, or by the semicolons or tabs that the header row has.
 func parseCSV(b []byte) (*Plan, error) {
 	r := csv.NewReader(bytes.NewReader(b))
 	r.FieldsPerRecord, r.TrimLeadingSpace, r.Comment = -1, true, '#'
@@ -70,8 +70,8 @@ func (p *Plan) addRow(where string, words, row []string) error {
 	return err
 }
 
-// cellValues are the values in a cell: targets are separated by semicolons, the values of other lists
-// also by commas and blanks.
+// cellValues are the values in a cell: targets are separated by semicolons, the values of other
+// lists also by commas and blanks.
 func cellValues(word, cell string) (values []string) {
 	separators := ""
 	switch {

@@ -65,8 +65,8 @@ type Planner struct {
 	// NewJob returns the ID of a new job.
 	NewJob   func() string
 	OnChange OnChange
-	// Typed are the options of the command line. They stand before the defaults of a plan, and behind
-	// what an item says itself.
+	// Typed are the options of the command line. They stand before the defaults of a plan, and
+	// behind what an item says itself.
 	Typed Options
 
 	items    []*item

@@ -104,8 +104,10 @@ func (w *world) planned(t *testing.T, text string, change OnChange, typed Option
 
 func newWorld() *world {
 	return &world{
-		drives: map[string][]Drive{"zrh": {{UUID: uuidA, Name: "old", Size: 4 * mib, Tags: []string{"prod"}, Ready: true}}},
-		left:   1 << 40, slots: 2,
+		drives: map[string][]Drive{
+			"zrh": {{UUID: uuidA, Name: "old", Size: 4 * mib, Tags: []string{"prod"}, Ready: true}},
+		},
+		left: 1 << 40, slots: 2,
 		files: map[string]transfer.FileReport{
 			"/a.img": {Size: 2 * mib, Format: "raw"}, "/b.img": {Size: 3 * mib, Format: "raw"},
 			"/odd.img": {Size: 100, Format: "raw"}, "/p.gz": {Size: -1, Format: "gz"},
@@ -122,29 +124,48 @@ func TestFindings(t *testing.T) {
 		change func(*world)
 		want   string // severity and code, of each
 	}{
-		"nothing wrong":      {plan: "{source: '/*.img', target: 'zrh:'}"},
-		"unreadable":         {plan: "{source: /c.img, target: 'zrh:'}", want: "error not_found"},
-		"no match":           {plan: "{source: '/*.iso', target: 'zrh:'}", want: "error not_found"},
-		"sectors":            {plan: "{source: /odd.img, target: 'zrh:'}", want: "error invalid"},
-		"too small":          {plan: "{source: /a.img, target: 'zrh:', size: 1M}", want: "error invalid"},
-		"small drive":        {plan: "{source: /b.img, target: 'zrh:old', overwrite: true}", want: ""},
-		"existing drive":     {plan: "{source: /a.img, target: 'zrh:old'}", want: "error exists"},
-		"unknown drive":      {plan: "{source: 'zrh:none', target: 'lvs:'}", want: "error not_found"},
-		"unknown endpoint":   {plan: "{source: /a.img, target: 'ams:'}", want: "error invalid"},
-		"no colon":           {plan: "{source: /a.img, target: zrh}", want: "error invalid"},
-		"no drive":           {plan: "{source: /a.img, target: /b.img}", want: "error invalid"},
-		"standard input":     {plan: "{source: '-', target: 'zrh:'}", want: "error invalid"},
-		"all drives as one":  {plan: "{source: 'zrh:', target: 'lvs:'}", want: "error invalid"},
-		"no tag":             {plan: "{source: 'zrh:tag=x', target: 'lvs:'}", want: "error not_found"},
-		"same name":          {plan: "{source: /a.img, target: 'zrh:', name: x}, {source: /b.img, target: 'zrh:', name: x}", want: "error invalid"},
-		"name taken":         {plan: "{source: /a.img, target: 'zrh:', name: old}", change: func(w *world) { w.other = true }, want: "error exists"},
-		"same content":       {plan: "{source: /a.img, target: 'zrh:', name: old}", want: "info exists"},
-		"file exists":        {plan: "{source: 'zrh:old', target: /there.img}", want: "error exists"},
-		"file overwritten":   {plan: "{source: 'zrh:old', target: /there.img, overwrite: true}"},
-		"disk":               {plan: "{source: 'zrh:*', target: /down/}", want: "warning no_space"},
-		"quota":              {plan: "{source: '/*.img', target: 'zrh:'}", change: func(w *world) { w.left = 4 * mib }, want: "error no_space"},
-		"credentials":        {plan: "{source: '/*.img', target: 'zrh:'}", change: func(w *world) { w.denied = "zrh" }, want: "error unauthorized"},
-		"no worker":          {plan: "{source: 'zrh:old', target: 'lvs:'}", change: func(w *world) { w.slots = 0 }, want: "warning unreachable"},
+		"nothing wrong":     {plan: "{source: '/*.img', target: 'zrh:'}"},
+		"unreadable":        {plan: "{source: /c.img, target: 'zrh:'}", want: "error not_found"},
+		"no match":          {plan: "{source: '/*.iso', target: 'zrh:'}", want: "error not_found"},
+		"sectors":           {plan: "{source: /odd.img, target: 'zrh:'}", want: "error invalid"},
+		"too small":         {plan: "{source: /a.img, target: 'zrh:', size: 1M}", want: "error invalid"},
+		"small drive":       {plan: "{source: /b.img, target: 'zrh:old', overwrite: true}", want: ""},
+		"existing drive":    {plan: "{source: /a.img, target: 'zrh:old'}", want: "error exists"},
+		"unknown drive":     {plan: "{source: 'zrh:none', target: 'lvs:'}", want: "error not_found"},
+		"unknown endpoint":  {plan: "{source: /a.img, target: 'ams:'}", want: "error invalid"},
+		"no colon":          {plan: "{source: /a.img, target: zrh}", want: "error invalid"},
+		"no drive":          {plan: "{source: /a.img, target: /b.img}", want: "error invalid"},
+		"standard input":    {plan: "{source: '-', target: 'zrh:'}", want: "error invalid"},
+		"all drives as one": {plan: "{source: 'zrh:', target: 'lvs:'}", want: "error invalid"},
+		"no tag":            {plan: "{source: 'zrh:tag=x', target: 'lvs:'}", want: "error not_found"},
+		"same name": {
+			plan: "{source: /a.img, target: 'zrh:', name: x}, {source: /b.img, target: 'zrh:', name: x}",
+			want: "error invalid",
+		},
+		"name taken": {
+			plan:   "{source: /a.img, target: 'zrh:', name: old}",
+			change: func(w *world) { w.other = true },
+			want:   "error exists",
+		},
+		"same content":     {plan: "{source: /a.img, target: 'zrh:', name: old}", want: "info exists"},
+		"file exists":      {plan: "{source: 'zrh:old', target: /there.img}", want: "error exists"},
+		"file overwritten": {plan: "{source: 'zrh:old', target: /there.img, overwrite: true}"},
+		"disk":             {plan: "{source: 'zrh:*', target: /down/}", want: "warning no_space"},
+		"quota": {
+			plan:   "{source: '/*.img', target: 'zrh:'}",
+			change: func(w *world) { w.left = 4 * mib },
+			want:   "error no_space",
+		},
+		"credentials": {
+			plan:   "{source: '/*.img', target: 'zrh:'}",
+			change: func(w *world) { w.denied = "zrh" },
+			want:   "error unauthorized",
+		},
+		"no worker": {
+			plan:   "{source: 'zrh:old', target: 'lvs:'}",
+			change: func(w *world) { w.slots = 0 },
+			want:   "warning unreachable",
+		},
 		"mode of an upload":  {plan: "{source: /a.img, target: 'zrh:', mode: live}", want: "error invalid"},
 		"name of a download": {plan: "{source: 'zrh:old', target: /x.img, name: y}", want: "error invalid"},
 	} {
@@ -190,15 +211,19 @@ func TestItemsGoOnWhereTheirLastJobsAre(t *testing.T) {
 		change    OnChange
 		want      string
 	}{
-		"none":            {want: "job1"},
-		"queued":          {last: job(transfer.Queued, nil), want: "last attached"},
-		"running":         {last: job(transfer.Running, nil), drive: &made, want: "last attached"},
-		"stopping":        {last: job(transfer.Running, func(l *transfer.LastJob) { l.Job.Stopping = true }), unchanged: true, want: "last retry"},
+		"none":    {want: "job1"},
+		"queued":  {last: job(transfer.Queued, nil), want: "last attached"},
+		"running": {last: job(transfer.Running, nil), drive: &made, want: "last attached"},
+		"stopping": {
+			last:      job(transfer.Running, func(l *transfer.LastJob) { l.Job.Stopping = true }),
+			unchanged: true, want: "last retry",
+		},
 		"pruned":          {last: job("", nil), want: "job1"},
 		"failed":          {last: job(transfer.Failed, nil), unchanged: true, want: "last retry"},
 		"failed, changed": {last: job(transfer.Failed, nil), want: "job1"},
 		"failed, other size": {
-			last: job(transfer.Failed, func(l *transfer.LastJob) { l.Spec.Size = 7 * mib }), unchanged: true, want: "job1",
+			last:      job(transfer.Failed, func(l *transfer.LastJob) { l.Spec.Size = 7 * mib }),
+			unchanged: true, want: "job1",
 		},
 		"done":         {last: job(transfer.Succeeded, nil), drive: &made, unchanged: true, want: "skipped"},
 		"drive gone":   {last: job(transfer.Succeeded, nil), unchanged: true, want: "job1"},
@@ -208,7 +233,8 @@ func TestItemsGoOnWhereTheirLastJobsAre(t *testing.T) {
 		"changed":      {last: job(transfer.Succeeded, nil), drive: &made, want: "error"},
 		"changed, new": {last: job(transfer.Succeeded, nil), drive: &made, change: ChangeMakesNew, want: "job1"},
 		"changed, overwrite": {
-			last: job(transfer.Succeeded, nil), drive: &made, change: ChangeOverwrites, want: "job1 overwrites " + uuidB,
+			last: job(transfer.Succeeded, nil), drive: &made, change: ChangeOverwrites,
+			want: "job1 overwrites " + uuidB,
 		},
 	} {
 		w := newWorld()
@@ -281,7 +307,8 @@ func TestThePlansOfTheSameItemsAreOne(t *testing.T) {
 	if again := of("items: [{source: /b.img, target: 'zrh:'}, {source: /a.img, target: 'zrh:'}]"); again != first {
 		t.Errorf("got %s, want %s", again, first)
 	}
-	if other := of("items: [{source: /b.img, target: 'zrh:'}, {source: /a.img, target: 'zrh:', name: x}]"); other == first {
+	other := of("items: [{source: /b.img, target: 'zrh:'}, {source: /a.img, target: 'zrh:', name: x}]")
+	if other == first {
 		t.Error("another name: got the same plan, want another")
 	}
 }

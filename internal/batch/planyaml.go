@@ -12,8 +12,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// maxNodes bounds the nodes of a plan after its aliases are replaced by what they stand for: a small
-// file can have aliases of aliases that stand for more than any memory holds.
+// maxNodes bounds the nodes of a plan after its aliases are replaced by what they stand for: a
+// small file can have aliases of aliases that stand for more than any memory holds.
 const maxNodes = 4_000_000
 
 // parseYAML reads a plan: a mapping of defaults and items.

@@ -27,9 +27,9 @@ func row(it *transfer.BatchItem) []string {
 	}
 }
 
-// WriteCSV writes a report of a batch as CSV. A spreadsheet runs cells that begin with = + - or @ as
-// formulas, so they get an apostrophe before them. So do those that begin with a tab or a line break,
-// which some spreadsheets leave out.
+// WriteCSV writes a report of a batch as CSV. A spreadsheet runs cells that begin with = + - or @
+// as formulas, so they get an apostrophe before them. So do those that begin with a tab or a line
+// break, which some spreadsheets leave out.
 func WriteCSV(w io.Writer, b *transfer.Batch) error {
 	out := csv.NewWriter(w)
 	if err := out.Write(reportWords); err != nil {

@@ -116,8 +116,8 @@ func newDriveOptions(s *worker.Session, size int64, origin *api.DriveInfo) api.C
 	return opts
 }
 
-// CheckSize checks whether the spec's new drive can be made for an image of size bytes; -1 if the size
-// is unknown. Its errors have CodeInvalid.
+// CheckSize checks whether the spec's new drive can be made for an image of size bytes; -1 if the
+// size is unknown. Its errors have CodeInvalid.
 func CheckSize(s *transfer.Spec, size int64) error {
 	switch {
 	case s.Size != 0 && size > s.Size:

@@ -22,7 +22,9 @@ func TestInspectDescribesImages(t *testing.T) {
 	if _, err := w.Write(make([]byte, 1<<20)); err != nil || w.Close() != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{"a.gz": packed.Bytes(), "q.img": []byte("QFI\xfb\x00\x00\x00\x03"), "empty": nil} {
+	for name, content := range map[string][]byte{
+		"a.gz": packed.Bytes(), "q.img": []byte("QFI\xfb\x00\x00\x00\x03"), "empty": nil,
+	} {
 		if err := os.WriteFile(h.Path(name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -18,8 +18,8 @@ func IsPattern(path string) bool { return strings.ContainsAny(path, "*?[") }
 // Glob returns the names of the files and block devices that match a pattern of filepath.Match,
 // sorted. Like a shell it leaves out hidden files, unless the pattern names the dot; it also leaves
 // out folders, and the manifests and partial files of downloads. It opens only folders below the
-// roots. CodeInvalid: the pattern is malformed, or matches more than limit names. CodeForbidden: its
-// folder is outside of the roots.
+// roots. CodeInvalid: the pattern is malformed, or matches more than limit names. CodeForbidden:
+// its folder is outside of the roots.
 func (r Roots) Glob(pattern string, limit int) ([]string, error) {
 	if _, err := filepath.Match(pattern, ""); err != nil {
 		return nil, invalid("match "+pattern, "write * ? or [a-z]; a backslash quotes them", "it is not a pattern")

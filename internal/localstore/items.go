@@ -17,8 +17,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// Items are the last jobs of the items of batches that ran without a queue and succeeded, a file for
-// each in a folder. Jobs that have not succeeded have folders of their own (Open).
+// Items are the last jobs of the items of batches that ran without a queue and succeeded, a file
+// for each in a folder. Jobs that have not succeeded have folders of their own (Open).
 type Items struct{ Dir string }
 
 // keptSample is how many chunks of a finished item are kept, to be compared with its target later.
@@ -71,7 +71,8 @@ func (i Items) Last(keys []string, sample int) (map[string]*transfer.LastJob, er
 
 func (i Items) path(key string) string { return filepath.Join(i.Dir, key+".json") }
 
-// Lock makes this process the only one that runs a plan, until unlock. CodeConflict: another one does.
+// Lock makes this process the only one that runs a plan, until unlock. CodeConflict: another one
+// does.
 func (i Items) Lock(fingerprint string) (unlock func() error, err error) {
 	if err := os.MkdirAll(i.Dir, 0o700); err != nil {
 		return nil, failed("make folder of items", err)

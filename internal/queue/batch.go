@@ -75,8 +75,8 @@ end
 return state
 `)
 
-	// batchOutcome records the result of a batch (the job is final), or the outcome of a job that is
-	// pruned. KEYS: batchKeys. ARGV: pairs of job and text.
+	// batchOutcome records the result of a batch (the job is final), or the outcome of a job that
+	// is pruned. KEYS: batchKeys. ARGV: pairs of job and text.
 	batchOutcomeScript = newScript(`
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'none' end
 for i = 1, #ARGV, 2 do
@@ -93,8 +93,8 @@ return 'ok'
 `)
 
 	// reserveItems makes jobs the last ones of their items. KEYS: keyItems. ARGV: of each item its
-	// key, the job that may be replaced or an empty word, the new job. It answers, for each item, the
-	// last job if that may not be replaced, else an empty word. It is idempotent.
+	// key, the job that may be replaced or an empty word, the new job. It answers, for each item,
+	// the last job if that may not be replaced, else an empty word. It is idempotent.
 	reserveItemsScript = newScript(`
 local others = {}
 for i = 1, #ARGV, 3 do
@@ -134,7 +134,8 @@ func (c *Client) moveBatch(ctx context.Context, m *batchMove, id string, values 
 }
 
 func noSuchBatch(id string) error {
-	return transfer.Errorf(transfer.CodeNotFound, "transferctl batch list shows all batches", "there is no batch %s", id)
+	return transfer.Errorf(transfer.CodeNotFound,
+		"transferctl batch list shows all batches", "there is no batch %s", id)
 }
 
 const (

@@ -88,8 +88,8 @@ func TestTenThousandItemsAreEnqueuedInSeconds(t *testing.T) {
 	}
 }
 
-// TestEnqueuingABatchAgainChangesNothing: a client that died is followed by another, which may begin
-// before the place where the first one stopped.
+// TestEnqueuingABatchAgainChangesNothing: a client that died is followed by another, which may
+// begin before the place where the first one stopped.
 func TestEnqueuingABatchAgainChangesNothing(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
@@ -263,8 +263,8 @@ func (fakeInspector) Inspect(_ context.Context, queries []transfer.FileQuery) ([
 	return reports, nil
 }
 
-// TestAWorkerInspectsAlthoughAllItsSlotsAreTaken, more queries than a request has, and again after a
-// panic.
+// TestAWorkerInspectsAlthoughAllItsSlotsAreTaken, more queries than a request has, and again after
+// a panic.
 func TestAWorkerInspectsAlthoughAllItsSlotsAreTaken(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)

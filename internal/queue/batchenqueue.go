@@ -11,8 +11,8 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// EnqueueBatch enqueues the items of a batch that are not enqueued yet, until the batch is paused or
-// canceled. It is idempotent, and several may do it at the same time.
+// EnqueueBatch enqueues the items of a batch that are not enqueued yet, until the batch is paused
+// or canceled. It is idempotent, and several may do it at the same time.
 func (c *Client) EnqueueBatch(ctx context.Context, id string) error {
 	for {
 		r, err := c.batchRecord(ctx, id)
@@ -62,7 +62,8 @@ func (c *Client) enqueuePage(ctx context.Context, id string, first int, entries 
 			retries = append(retries, e)
 		default:
 			records = append(records, &record{
-				id: e.Item.Job, spec: *e.Spec, state: transfer.Queued, at: now, created: now, due: deadlineOf(e.Spec, now),
+				id: e.Item.Job, spec: *e.Spec, state: transfer.Queued, at: now, created: now,
+				due: deadlineOf(e.Spec, now),
 			})
 		}
 	}
@@ -130,8 +131,8 @@ func (c *Client) reserveItems(ctx context.Context, id string, first int, entries
 		reserveItemsScript.Run(ctx, c.rdb, []string{keyItems}, again...).Err())
 }
 
-// liveJobs returns which of the jobs have not ended. It waits for jobs without a record, which their
-// batch may be about to make.
+// liveJobs returns which of the jobs have not ended. It waits for jobs without a record, which
+// their batch may be about to make.
 func (c *Client) liveJobs(ctx context.Context, ids []string) (map[string]bool, error) {
 	for began := time.Now(); ; {
 		states, err := c.statuses(ctx, ids)
@@ -180,7 +181,8 @@ func (c *Client) createAll(ctx context.Context, records []*record) error {
 	_, err := c.runEach(ctx, "create jobs", moveScript, ids, func(i int) []any {
 		r := records[i]
 		return createMove.args(&moveArgs{now: r.created, values: append([]string{
-			"spec", mustJSON(r.spec), "created", strconv.FormatInt(r.created.UnixMilli(), 10), "due", deadlineText(r.due),
+			"spec", mustJSON(r.spec), "created", strconv.FormatInt(r.created.UnixMilli(), 10),
+			"due", deadlineText(r.due),
 		}, known...)}, false)
 	})
 	if err != nil {

@@ -10,11 +10,12 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// ledgersAtOnce is how many ledgers are read in one round trip: one of a drive of 10 GiB has 100 KiB.
+// ledgersAtOnce is how many ledgers are read in one round trip: one of a drive of 10 GiB has 100
+// KiB.
 const ledgersAtOnce = 50
 
-// LastJobs returns the last jobs of items, by the items' keys, with up to sample chunks of the ledger
-// of each that has succeeded. Of a job that was pruned only the ID is left.
+// LastJobs returns the last jobs of items, by the items' keys, with up to sample chunks of the
+// ledger of each that has succeeded. Of a job that was pruned only the ID is left.
 func (c *Client) LastJobs(ctx context.Context, keys []string, sample int) (map[string]*transfer.LastJob, error) {
 	last := make(map[string]*transfer.LastJob)
 	byJob := make(map[string]*transfer.LastJob)

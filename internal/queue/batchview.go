@@ -10,8 +10,9 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// batchView is a batch with the states of its jobs. A refresh reads only the states of jobs that had
-// not ended, and the records of those that run or have changed. It is not safe for concurrent use.
+// batchView is a batch with the states of its jobs. A refresh reads only the states of jobs that
+// had not ended, and the records of those that run or have changed. It is not safe for concurrent
+// use.
 type batchView struct {
 	client  *Client
 	record  batchRecord
@@ -63,8 +64,8 @@ func (v *batchView) refresh(ctx context.Context) error {
 	return nil
 }
 
-// readItems reads the items that it has not read, and again those that were enqueued since: they may
-// have got the jobs of another batch.
+// readItems reads the items that it has not read, and again those that were enqueued since: they
+// may have got the jobs of another batch.
 func (v *batchView) readItems(ctx context.Context, r *batchRecord) error {
 	first := len(v.entries)
 	if first == r.items {
@@ -215,8 +216,8 @@ const (
 )
 
 // WatchBatch yields the batch now and every second or so, until it has yielded one that has ended.
-// What it yields is valid until the next one. It waits out outages of Redis of up to two minutes. It
-// yields an error once, last.
+// What it yields is valid until the next one. It waits out outages of Redis of up to two minutes.
+// It yields an error once, last.
 func (c *Client) WatchBatch(ctx context.Context, id string) iter.Seq2[*transfer.Batch, error] {
 	return func(yield func(*transfer.Batch, error) bool) {
 		v := newBatchView(c, id)
@@ -284,8 +285,8 @@ func (c *Client) CancelBatch(ctx context.Context, id string) error {
 }
 
 // RetryBatch queues the jobs of a batch again that failed or were canceled, and enqueues the items
-// that were not. It waits for jobs that are being canceled. change, if not nil, changes their specs, as in RetryWith. It returns how many items
-// it has begun again.
+// that were not. It waits for jobs that are being canceled. change, if not nil, changes their
+// specs, as in RetryWith. It returns how many items it has begun again.
 func (c *Client) RetryBatch(ctx context.Context, id string, change func(*transfer.Spec) error) (n int, err error) {
 	v, err := c.batchView(ctx, id)
 	if err != nil {

@@ -31,8 +31,8 @@
 //
 // The keys of a batch hash to one slot, and its items name its jobs:
 //
-//	td:batch:{ID}         hash: state (open, paused or canceled), plan, fingerprint, created, items
-//	                      (their number), enqueued (how many are), final (its result, once it has one)
+//	td:batch:{ID}         hash: state (open, paused or canceled), plan, fingerprint, created,
+//	                      items (their number), enqueued (how many are), final (its result)
 //	td:batch:{ID}:items   hash: the items by their numbers, as JSON
 //	td:batch:{ID}:ended   hash: the outcomes of its jobs that were pruned
 //

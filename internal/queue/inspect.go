@@ -14,10 +14,10 @@ import (
 	"github.com/transferd/transferd/internal/transfer"
 )
 
-// An inspection is read-only work that a worker does at once, although all its slots may be taken by
-// jobs. The client pushes a request to a list of the queue, and waits at a list of the request for
-// answers: a sign of life every few seconds, then the reports. Inspections change nothing, so one
-// whose worker dies is requested again.
+// An inspection is read-only work that a worker does at once, although all its slots may be taken
+// by jobs. The client pushes a request to a list of the queue, and waits at a list of the request
+// for answers: a sign of life every few seconds, then the reports. Inspections change nothing, so
+// one whose worker dies is requested again.
 
 // inspectKey is the list of the requests of a queue.
 func inspectKey(queue string) string { return "td:inspect:" + queue }
@@ -92,7 +92,8 @@ func (i *inspector) inspectPage(ctx context.Context, queries []transfer.FileQuer
 
 func (i *inspector) unserved(why string) error {
 	return transfer.Errorf(transfer.CodeUnreachable,
-		fmt.Sprintf("start a transferd with --queue %s on a host that has the files, or use --local", i.queue), "%s", why)
+		fmt.Sprintf("start a transferd with --queue %s on a host that has the files, or use --local", i.queue),
+		"%s", why)
 }
 
 var errNoAnswer = errors.New("no answer")

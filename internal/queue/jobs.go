@@ -206,8 +206,9 @@ func (c *Client) Retry(ctx context.Context, id string) (transfer.Job, error) {
 	return c.RetryWith(ctx, id, nil)
 }
 
-// RetryWith is Retry with other options: change, if not nil, changes the spec of the job. It must not
-// change what the job's plan depends on: kind, source, target, name, size, format and chunk size.
+// RetryWith is Retry with other options: change, if not nil, changes the spec of the job. It must
+// not change what the job's plan depends on: kind, source, target, name, size, format and chunk
+// size.
 func (c *Client) RetryWith(ctx context.Context, id string, change func(*transfer.Spec) error) (transfer.Job, error) {
 	r, err := c.record(ctx, id)
 	if err != nil {
@@ -246,8 +247,8 @@ func (c *Client) retry(ctx context.Context, r *record, spec *transfer.Spec, text
 	return r.job(), c.wakeup.trigger(ctx, r)
 }
 
-// changedSpec is the spec of a job as its record has it, after change. It changes no spec with fields
-// of a newer version, which it would lose.
+// changedSpec is the spec of a job as its record has it, after change. It changes no spec with
+// fields of a newer version, which it would lose.
 func changedSpec(r *record, change func(*transfer.Spec) error) (text string, err error) {
 	if change == nil {
 		return r.text["spec"], nil

@@ -166,8 +166,8 @@ type LastJob struct {
 // RateKey identifies, among measured rates, what a job does.
 func RateKey(k Kind, endpoint string) string { return string(k) + " " + endpoint }
 
-// SampleEntries returns up to n chunks of the ledger of an image of size bytes, at random places. The
-// last entry of a chunk counts. random returns a number below its argument.
+// SampleEntries returns up to n chunks of the ledger of an image of size bytes, at random places.
+// The last entry of a chunk counts. random returns a number below its argument.
 func SampleEntries(entries []Entry, size int64, chunkSize, n int, random func(int) int) []Entry {
 	last := make(map[int64]Entry, len(entries))
 	for _, e := range entries {

@@ -24,8 +24,8 @@ type FileQuery struct {
 	AllowMounted bool   `json:"allow_mounted,omitempty"` // as in a spec
 	// Known is the image that Source had, or that a job wrote to Target; nil: nothing is compared.
 	Known *KnownImage `json:"known,omitempty"`
-	// Stored is chunks of Known, which are compared in place of the whole image at Target, if that can
-	// be read by offset.
+	// Stored is chunks of Known, which are compared in place of the whole image at Target, if that
+	// can be read by offset.
 	Stored []Entry `json:"stored,omitempty"`
 	// Sample asks for the digests of so many chunks of Source that are not zeros.
 	Sample int `json:"sample,omitempty"`
