@@ -28,8 +28,10 @@ type localHistory struct {
 var _ batch.History = localHistory{}
 
 // LastJobs implements batch.History.
-func (h localHistory) LastJobs(_ context.Context, keys []string, sample int) (map[string]*transfer.LastJob, error) {
-	return h.Last(keys, sample)
+func (h localHistory) LastJobs(
+	_ context.Context, items []transfer.ItemKey, sample int,
+) (map[string]*transfer.LastJob, error) {
+	return h.Last(items, sample)
 }
 
 // Rates implements batch.History. It knows none.

@@ -46,11 +46,16 @@ func (p *Planner) Check(ctx context.Context, plan *Plan) (*Result, error) {
 
 // readHistory finds the last jobs of the items.
 func (p *Planner) readHistory(ctx context.Context) error {
-	var keys []string
+	var keys []transfer.ItemKey
 	for _, i := range p.items {
-		if !i.failed {
-			keys = append(keys, i.key)
+		if i.failed {
+			continue
 		}
+		spec, err := i.spec.Fingerprint()
+		if err != nil {
+			return err
+		}
+		keys = append(keys, transfer.ItemKey{Key: i.key, Spec: spec})
 	}
 	last, err := p.History.LastJobs(ctx, keys, samples)
 	if err != nil {

@@ -59,7 +59,7 @@ func ReadPlan(path string) (*Plan, error) {
 }
 
 func readText(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the user chooses the file
+	f, err := os.Open(path)
 	if err != nil {
 		code := transfer.CodeInvalid
 		if errors.Is(err, os.ErrNotExist) {

@@ -87,7 +87,7 @@ func TestBadPlansNameTheLine(t *testing.T) {
 		"items: ":                           "items is not a list",
 		"items: 3":                          "items is not a list",
 		"item: [{source: a, target: 'z:'}]": `line 1: "item" is not a key of a plan`,
-		"items:\n- {source: a, target: 'z:', nmae: x}":       `line 2: "nmae" is not a word of a plan`,
+		"items:\n- {source: a, target: 'z:', nam: x}":        `line 2: "nam" is not a word of a plan`,
 		"items:\n- {source: a}":                              "line 2: the item has no target",
 		"items:\n- {target: 'z:'}":                           "line 2: the item has no source",
 		"items:\n- {source: [a, b], target: 'z:'}":           "line 2: the item has several sources",
@@ -106,7 +106,7 @@ func TestBadPlansNameTheLine(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"":                           "it is empty",
-		"source,nmae\na,b\n":         `line 1: "nmae" is not a word`,
+		"source,nam\na,b\n":          `line 1: "nam" is not a word`,
 		"source,target\na,z:,more\n": "line 2: column 3 has no word",
 		"source,target\n\"a,z:\n":    "line 2",
 		"source,target\n\na,\n":      "line 3: the item has no target",

@@ -31,7 +31,7 @@ type Endpoints interface {
 type History interface {
 	// LastJobs returns the last jobs of items, by the items' keys, with up to sample chunks of each
 	// that has succeeded. Of a job whose record is gone only the ID is left.
-	LastJobs(ctx context.Context, keys []string, sample int) (map[string]*transfer.LastJob, error)
+	LastJobs(ctx context.Context, items []transfer.ItemKey, sample int) (map[string]*transfer.LastJob, error)
 	// Rates returns the bytes a second of finished jobs, by transfer.RateKey.
 	Rates(ctx context.Context) (map[string]float64, error)
 	// Slots is how many jobs of a queue can run at once; 0: no worker serves it.

@@ -61,11 +61,11 @@ func (w *world) Inspect(_ context.Context, queries []transfer.FileQuery) ([]tran
 	return reports, nil
 }
 
-func (w *world) LastJobs(_ context.Context, keys []string, _ int) (map[string]*transfer.LastJob, error) {
+func (w *world) LastJobs(_ context.Context, keys []transfer.ItemKey, _ int) (map[string]*transfer.LastJob, error) {
 	found := make(map[string]*transfer.LastJob)
 	for _, key := range keys {
-		if l, ok := w.last[w.keys[key]]; ok {
-			found[key] = l
+		if l, ok := w.last[w.keys[key.Key]]; ok {
+			found[key.Key] = l
 		}
 	}
 	return found, nil

@@ -46,10 +46,10 @@ func (i Items) Save(ctx context.Context, key string, job *transfer.Job, spec *tr
 
 // Last returns the last jobs of items that have succeeded, by the items' keys, with up to sample
 // chunks of each. It leaves out a record that cannot be read.
-func (i Items) Last(keys []string, sample int) (map[string]*transfer.LastJob, error) {
+func (i Items) Last(items []transfer.ItemKey, sample int) (map[string]*transfer.LastJob, error) {
 	found := make(map[string]*transfer.LastJob)
-	for _, key := range keys {
-		text, err := os.ReadFile(i.path(key))
+	for _, item := range items {
+		text, err := os.ReadFile(i.path(item.Key))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -64,7 +64,7 @@ func (i Items) Last(keys []string, sample int) (map[string]*transfer.LastJob, er
 			last.Sample[a], last.Sample[b] = last.Sample[b], last.Sample[a]
 		})
 		last.Sample = last.Sample[:min(sample, len(last.Sample))]
-		found[key] = last
+		found[item.Key] = last
 	}
 	return found, nil
 }

@@ -268,7 +268,7 @@ func (fakeInspector) Inspect(_ context.Context, queries []transfer.FileQuery) ([
 func TestAWorkerInspectsAlthoughAllItsSlotsAreTaken(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)
-		var inspecting transfer.Inspector = c.Inspector(transfer.DefaultQueue)
+		inspecting := c.Inspector(transfer.DefaultQueue)
 		if _, err := inspecting.Inspect(t.Context(), make([]transfer.FileQuery, 1)); transfer.CodeOf(err) !=
 			transfer.CodeUnreachable {
 			t.Errorf("without a worker: got %v, want unreachable", err)

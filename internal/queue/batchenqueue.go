@@ -86,7 +86,7 @@ func (c *Client) reserveItems(ctx context.Context, id string, first int, entries
 	var args []any
 	var chosen []int
 	for i := range entries {
-		if e := &entries[i]; e.Spec != nil && !e.Attached {
+		if e := &entries[i]; e.Spec != nil {
 			args, chosen = append(args, e.Key, e.Replaces, e.Item.Job), append(chosen, i)
 		}
 	}
@@ -114,7 +114,7 @@ func (c *Client) reserveItems(ctx context.Context, id string, first int, entries
 	for n, i := range chosen {
 		e := &entries[i]
 		switch {
-		case others[n] == "":
+		case others[n] == "" || e.Attached:
 		case live[others[n]]:
 			e.Item.Job, e.Attached = others[n], true
 			if err := c.setItems(ctx, id, first+i, entries[i:i+1]); err != nil {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -15,23 +16,28 @@ import (
 const ledgersAtOnce = 50
 
 // LastJobs returns the last jobs of items, by the items' keys, with up to sample chunks of the
-// ledger of each that has succeeded. Of a job that was pruned only the ID is left.
-func (c *Client) LastJobs(ctx context.Context, keys []string, sample int) (map[string]*transfer.LastJob, error) {
+// ledger of each that has succeeded. An item that no batch has had may have the job of its spec. Of a
+// job that was pruned only the ID is left.
+func (c *Client) LastJobs(
+	ctx context.Context, items []transfer.ItemKey, sample int,
+) (map[string]*transfer.LastJob, error) {
 	last := make(map[string]*transfer.LastJob)
-	byJob := make(map[string]*transfer.LastJob)
-	for page := range slices.Chunk(keys, pageSize) {
-		found, err := c.rdb.HMGet(ctx, keyItems, page...).Result()
+	for page := range slices.Chunk(items, pageSize) {
+		ids, err := c.lastIDs(ctx, page)
 		if err != nil {
-			return nil, failed("find the last jobs of items", err)
+			return nil, err
 		}
-		var ids []string
-		for i, value := range found {
-			if id, _ := value.(string); id != "" {
-				ids = append(ids, id)
-				l := &transfer.LastJob{Job: transfer.Job{ID: id}}
-				last[page[i]], byJob[id] = l, l
+		byJob := make(map[string]*transfer.LastJob)
+		for i, id := range ids {
+			if id == "" {
+				continue
 			}
+			if byJob[id] == nil {
+				byJob[id] = &transfer.LastJob{Job: transfer.Job{ID: id}}
+			}
+			last[page[i].Key] = byJob[id]
 		}
+		ids = slices.Collect(maps.Keys(byJob))
 		records, _, err := c.records(ctx, ids)
 		if err != nil {
 			return nil, err
@@ -43,6 +49,31 @@ func (c *Client) LastJobs(ctx context.Context, keys []string, sample int) (map[s
 		}
 	}
 	return last, nil
+}
+
+// lastIDs returns the IDs of the last jobs of items, empty for those without one.
+func (c *Client) lastIDs(ctx context.Context, items []transfer.ItemKey) ([]string, error) {
+	keys, specs := make([]string, len(items)), make([]string, len(items))
+	for i := range items {
+		keys[i], specs[i] = items[i].Key, items[i].Spec
+	}
+	var byKey, bySpec *redis.SliceCmd
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		byKey, bySpec = p.HMGet(ctx, keyItems, keys...), p.HMGet(ctx, keySpecs, specs...)
+		return nil
+	})
+	if err != nil {
+		return nil, failed("find the last jobs of items", err)
+	}
+	ids := make([]string, len(items))
+	for i := range items {
+		for _, found := range []*redis.SliceCmd{bySpec, byKey} {
+			if id, _ := found.Val()[i].(string); id != "" {
+				ids[i] = id
+			}
+		}
+	}
+	return ids, nil
 }
 
 // fillLast fills in what the records and the ledgers of jobs have.

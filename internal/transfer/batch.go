@@ -155,6 +155,12 @@ type NewBatch struct {
 	Entries     []BatchEntry
 }
 
+// ItemKey identifies an item of a batch.
+type ItemKey struct {
+	Key  string // in all batches
+	Spec string // Fingerprint of its spec; jobs that belong to no batch have only that
+}
+
 // LastJob is the last job of an item of a batch, and what it knows of the image.
 type LastJob struct {
 	Job    Job
