@@ -235,6 +235,9 @@ func TestABatchKeepsTheOutcomesOfPrunedJobs(t *testing.T) {
 	if b = getBatch(t, c, id); b.Items[0].State != transfer.Canceled || b.Items[0].Error == nil {
 		t.Errorf("got %+v, want the canceled item with its error", b.Items[0])
 	}
+	if n, err := c.RetryBatch(t.Context(), id, nil); n != 0 || err != nil {
+		t.Errorf("got %d, %v; want no item again, because a pruned job cannot continue", n, err)
+	}
 	if err := c.CancelBatch(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}

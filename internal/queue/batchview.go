@@ -21,6 +21,7 @@ type batchView struct {
 	byJob   map[string]int // items by their jobs
 	// stopping is the items whose jobs run and have been canceled.
 	stopping map[int]bool
+	pruned   map[int]bool // items whose jobs have no record any more
 }
 
 func (c *Client) batchView(ctx context.Context, id string) (*batchView, error) {
@@ -29,7 +30,9 @@ func (c *Client) batchView(ctx context.Context, id string) (*batchView, error) {
 }
 
 func newBatchView(c *Client, id string) *batchView {
-	v := &batchView{client: c, byJob: make(map[string]int), stopping: make(map[int]bool)}
+	v := &batchView{
+		client: c, byJob: make(map[string]int), stopping: make(map[int]bool), pruned: make(map[int]bool),
+	}
 	v.record.id = id
 	return v
 }
@@ -127,6 +130,7 @@ func (v *batchView) followMissing(ctx context.Context, ids []string) error {
 		i := v.byJob[id]
 		item := &v.batch.Items[i]
 		outcome, known := ended[id]
+		v.pruned[i] = known || i < v.record.enqueued
 		switch {
 		case known:
 			item.State, item.Drive, item.Size, item.Bytes = outcome.State, outcome.Drive, outcome.Size, outcome.Bytes
@@ -285,7 +289,7 @@ func (c *Client) CancelBatch(ctx context.Context, id string) error {
 }
 
 // RetryBatch queues the jobs of a batch again that failed or were canceled, and enqueues the items
-// that were not. It waits for jobs that are being canceled. change, if not nil, changes their
+// that were not. It waits for jobs that are being canceled, and leaves out those that were pruned. change, if not nil, changes their
 // specs, as in RetryWith. It returns how many items it has begun again.
 func (c *Client) RetryBatch(ctx context.Context, id string, change func(*transfer.Spec) error) (n int, err error) {
 	v, err := c.batchView(ctx, id)
@@ -311,12 +315,16 @@ func (c *Client) RetryBatch(ctx context.Context, id string, change func(*transfe
 	}
 	var ids []string
 	for i := range v.entries[:v.record.enqueued] {
-		if s := v.batch.Items[i].State; s == transfer.Failed || s == transfer.Canceled || v.stopping[i] {
+		s := v.batch.Items[i].State
+		if !v.pruned[i] && (s == transfer.Failed || s == transfer.Canceled || v.stopping[i]) {
 			ids = append(ids, v.entries[i].Item.Job)
 		}
 	}
 	err = each(ctx, len(ids), atOnce, func(ctx context.Context, i int) error {
 		_, err := c.RetryWith(ctx, ids[i], change)
+		if transfer.CodeOf(err) == transfer.CodeInvalid && change == nil {
+			return nil // another one has done it
+		}
 		return err
 	})
 	if err != nil {
