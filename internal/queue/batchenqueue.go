@@ -208,7 +208,7 @@ func (c *Client) addAllToIndex(ctx context.Context, records []*record) error {
 			due = append(due, redis.Z{Score: float64(r.due.UnixMilli()), Member: r.id})
 		}
 		var err error
-		if specs[i], err = r.spec.Fingerprint(); err != nil {
+		if specs[i], err = slotOf(&r.spec); err != nil {
 			return err
 		}
 	}

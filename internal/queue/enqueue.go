@@ -120,12 +120,15 @@ func (c *Client) join(ctx context.Context, r *record, spec *transfer.Spec) (job 
 }
 
 // slotOf is the key under which the last job of a spec is found. All migrations of a server have the
-// same one, whatever else they are asked to do: a server has one migration at a time.
+// same one, whatever else they are asked to do: a server has one migration at a time. A job of a
+// batch has that of the same job alone.
 func slotOf(spec *transfer.Spec) (string, error) {
 	if spec.Kind == transfer.Migrate {
 		spec = &transfer.Spec{Kind: spec.Kind, Source: spec.Source}
 	}
-	return spec.Fingerprint()
+	alone := *spec
+	alone.Batch = ""
+	return alone.Fingerprint()
 }
 
 // continues reports whether a migration that has ended without success is continued by one that is
