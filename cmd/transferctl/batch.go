@@ -23,10 +23,12 @@ func (a *app) batchCommand() *cobra.Command {
   transferctl batch list`,
 		a.batchRun(), a.batchList(), a.batchShow(), a.batchWatch(),
 		a.batchAction("pause", "Enqueue no further items of a batch",
-			"Enqueue no further items of a batch. Jobs that are in the queue already go on.", (*queue.Client).PauseBatch),
+			"Enqueue no further items of a batch. Jobs that are in the queue already go on.",
+			(*queue.Client).PauseBatch),
 		a.batchAction("resume", "Continue a paused batch", "", (*queue.Client).ResumeBatch),
 		a.batchAction("cancel", "Cancel a batch",
-			"Cancel all jobs of a batch that have not ended. What they have stored stays, and batch retry\ncontinues them.",
+			"Cancel all jobs of a batch that have not ended. What they have stored stays, and batch retry\n"+
+				"continues them.",
 			(*queue.Client).CancelBatch),
 		a.batchRetry(), a.batchReport())
 }

@@ -16,8 +16,8 @@ import (
 const ledgersAtOnce = 50
 
 // LastJobs returns the last jobs of items, by the items' keys, with up to sample chunks of the
-// ledger of each that has succeeded. An item that no batch has had may have the job of its spec. Of a
-// job that was pruned only the ID is left.
+// ledger of each that has succeeded. An item that no batch has had may have the job of its spec. Of
+// a job that was pruned only the ID is left.
 func (c *Client) LastJobs(
 	ctx context.Context, items []transfer.ItemKey, sample int,
 ) (map[string]*transfer.LastJob, error) {

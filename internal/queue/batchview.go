@@ -289,8 +289,9 @@ func (c *Client) CancelBatch(ctx context.Context, id string) error {
 }
 
 // RetryBatch queues the jobs of a batch again that failed or were canceled, and enqueues the items
-// that were not. It waits for jobs that are being canceled, and leaves out those that were pruned. change, if not nil, changes their
-// specs, as in RetryWith. It returns how many items it has begun again.
+// that were not. It waits for jobs that are being canceled, and leaves out those that were pruned.
+// change, if not nil, changes their specs, as in RetryWith. It returns how many items it has begun
+// again.
 func (c *Client) RetryBatch(ctx context.Context, id string, change func(*transfer.Spec) error) (n int, err error) {
 	v, err := c.batchView(ctx, id)
 	if err != nil {
