@@ -12,10 +12,12 @@ type formatted interface{ storedFormat() *format }
 var (
 	_ formatted = (*File)(nil)
 	_ formatted = (*stream)(nil)
+	_ formatted = (*disk)(nil)
 )
 
 func (s *File) storedFormat() *format   { return s.reading.format }
 func (s *stream) storedFormat() *format { return s.reading.format }
+func (d *disk) storedFormat() *format   { return d.reading.format }
 
 // FormatOf is the format of an image that Open has opened, such as raw or gz; empty: not known.
 func FormatOf(src transfer.Source) string {
