@@ -86,7 +86,7 @@ func (r Roots) refuse(path string) error {
 // os.Root does not help here: it opens each folder of the path for reading. So it refuses files
 // below a folder that may only be searched, such as a home of mode 0711.
 func (r Roots) open(resolved string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(resolved, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // Check has allowed it
+	f, err := os.OpenFile(resolved, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fileError("open "+resolved, err)
 	}
