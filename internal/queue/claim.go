@@ -15,10 +15,11 @@ import (
 const markTTL = 90 * 24 * time.Hour
 
 // heldClaim is a claim under one of its keys, and the mark that the drive must keep under that key
-// while the claim lasts.
+// while the claim lasts. before is the mark before the claim: a Redis that was restored from an older
+// copy may have it, and then no other job has claimed the drive since.
 type heldClaim struct {
 	transfer.Claim
-	key, mark string
+	key, mark, before string
 }
 
 // Claim implements transfer.Claimer. The next owner of the job can make the same claim. A claim is
@@ -31,13 +32,13 @@ func (a *Attempt) Claim(ctx context.Context, c transfer.Claim) (last string, err
 		return slices.ContainsFunc(made, func(m heldClaim) bool { return m.key == c.key })
 	}
 	for _, key := range c.Keys() {
-		mark, err := a.claim(ctx, c, key, anyMark)
+		mark, err := a.claim(ctx, c, key, anyMark, anyMark)
 		if err != nil {
 			late, _ := a.lease.Late()
 			a.free(ctx, slices.DeleteFunc(made, a.holds), late)
 			return "", outage(err)
 		}
-		made = append(made, heldClaim{c, key, cmp.Or(c.Mark, mark)})
+		made = append(made, heldClaim{c, key, cmp.Or(c.Mark, mark), mark})
 		marks = append(marks, mark)
 	}
 	a.mu.Lock()
@@ -56,9 +57,10 @@ func (a *Attempt) holds(c heldClaim) bool {
 // anyMark is what a first claim expects to find.
 const anyMark = "-"
 
-func (a *Attempt) claim(ctx context.Context, c transfer.Claim, key, expected string) (last string, err error) {
+// claim makes or renews a claim under a key, if the drive has one of two marks.
+func (a *Attempt) claim(ctx context.Context, c transfer.Claim, key, mark, before string) (last string, err error) {
 	args := append(a.owner.claimant(a.Job.ID),
-		a.timing.claim.Milliseconds(), c.Mark, expected, markTTL.Milliseconds())
+		a.timing.claim.Milliseconds(), c.Mark, mark, markTTL.Milliseconds(), before)
 	answer, err := claimDriveScript.Run(ctx, a.client.rdb, driveKeys(key), args...).StringSlice()
 	switch {
 	case err != nil && answered(err):
@@ -94,7 +96,7 @@ func (a *Attempt) renewClaims(ctx context.Context) (first error) {
 	claims := slices.Clone(a.claims)
 	a.mu.Unlock()
 	for _, c := range claims {
-		_, err := a.claim(ctx, c.Claim, c.key, c.mark)
+		_, err := a.claim(ctx, c.Claim, c.key, c.mark, c.before)
 		if transfer.CodeOf(err) == transfer.CodeConflict {
 			return err
 		}

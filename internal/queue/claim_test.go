@@ -126,3 +126,39 @@ func TestClaimsOutsideTheQueueExcludeJobs(t *testing.T) {
 	_, err = local.Claim(t.Context(), driveOf("", "zrh"))
 	wantCode(t, err, transfer.CodeConflict)
 }
+
+// TestClaimSurvivesARestoredRedis: a Redis that was restored from a copy from before the claim has
+// neither the claim nor its mark. The next renewal makes both again, unless another job has claimed
+// the drive meanwhile.
+func TestClaimSurvivesARestoredRedis(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		for _, before := range []string{"", "earlier"} {
+			c, ctx := dial(t, o), t.Context()
+			a, other := acquireAs(t, c, enqueue(t, c), "a", nil), acquireAs(t, c, enqueue(t, c), "other", nil)
+			drive := transfer.Claim{Endpoint: "zrh", Drive: "d" + before, Mark: "mine"}
+			keys := driveKeys(drive.Keys()[0])
+			restore := func() {
+				c.rdb.Del(ctx, keys...)
+				if before != "" {
+					c.rdb.Set(ctx, keys[2], before, 0)
+				}
+			}
+			restore()
+			if _, err := a.Claim(ctx, drive); err != nil {
+				t.Fatal(err)
+			}
+			restore()
+			wantCode(t, a.renewClaims(ctx), "")
+			if mark := c.rdb.Get(ctx, keys[2]).Val(); mark != "mine" {
+				t.Errorf("got the mark %q after the renewal, want the writer's", mark)
+			}
+			restore()
+			theirs := transfer.Claim{Endpoint: "zrh", Drive: drive.Drive, Mark: "theirs"}
+			if _, err := other.Claim(ctx, theirs); err != nil {
+				t.Fatal(err)
+			}
+			other.freeClaims(ctx, 0)
+			wantCode(t, a.renewClaims(ctx), transfer.CodeConflict)
+		}
+	})
+}

@@ -82,16 +82,17 @@ return ''
 	// claimDrive claims a drive for reading, which several jobs may do, or for writing, which
 	// excludes all others. KEYS: its writer, its readers by when their claims lapse, its mark.
 	// ARGV: the job, its epoch, its owner's token, how long the claim lasts in ms, the mark that a
-	// writer leaves or empty, the expected mark or -, how long marks last in ms. It answers an
-	// empty word and the previous mark; or fenced, if a later owner of the job has claimed the
-	// drive; or mark, if the mark is not the expected one; or the job that has claimed the drive.
+	// writer leaves or empty, the expected mark or -, how long marks last in ms, another expected
+	// mark. It answers an empty word and the previous mark; or fenced, if a later owner of the job
+	// has claimed the drive; or mark, if the mark is not an expected one; or the job that has claimed
+	// the drive.
 	claimDriveScript = newScript(timeInMs + claimant + `
 local writer = redis.call('GET', KEYS[1])
 local other = writer and holder(writer) or ''
 if other ~= '' then return {other} end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 local mark = redis.call('GET', KEYS[3]) or ''
-if ARGV[6] ~= '-' and mark ~= ARGV[6] then return {'mark'} end
+if ARGV[6] ~= '-' and mark ~= ARGV[6] and mark ~= ARGV[8] then return {'mark'} end
 for _, reader in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   other = holder(reader)
   if other == 'fenced' or other ~= '' and ARGV[5] ~= '' then return {other} end
