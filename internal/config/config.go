@@ -113,7 +113,7 @@ func defaultState() (string, error) {
 }
 
 func readFile(path string) (*Config, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the user chooses the file
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, invalid("check --config and $TRANSFERD_CONFIG", "read config: %w", err)
 	}

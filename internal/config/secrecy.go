@@ -49,7 +49,7 @@ func holdsPassword(address string) bool {
 // worldReadable reports whether all users may read a file. Pipes of a shell and the like are left
 // out: users cannot change their mode.
 func worldReadable(path string) bool {
-	info, err := os.Stat(path) //nolint:gosec // the user chooses the file
+	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o004 != 0
 }
 

@@ -116,7 +116,7 @@ func (k kernel) above(number string) (numbers []string) {
 		holders = append(holders, filepath.Join(filepath.Dir(p), "dev"))
 	}
 	for _, path := range holders {
-		if b, err := os.ReadFile(path); err == nil { //nolint:gosec // the kernel's own tree
+		if b, err := os.ReadFile(path); err == nil {
 			numbers = append(numbers, strings.TrimSpace(string(b)))
 		}
 	}
@@ -139,7 +139,7 @@ func (k kernel) fileWriter(file fs.FileInfo) (string, error) {
 		if err != nil {
 			continue // detached meanwhile
 		}
-		info, err := os.Stat(strings.TrimSuffix(string(backing), "\n")) //nolint:gosec // the kernel names the file
+		info, err := os.Stat(strings.TrimSuffix(string(backing), "\n"))
 		if err != nil || !os.SameFile(info, file) {
 			continue
 		}

@@ -36,7 +36,7 @@ func OpenLife(dir, name string) (*Life, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read boot ID: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the user chooses the state folder
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder of locks: %w", err)
 	}
 	l := &Life{dir: dir, boot: strings.TrimSpace(string(boot))}

@@ -118,7 +118,7 @@ func (l *library) scan(m medium) (found []*drive) {
 		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, infoSuffix) || !printable(name) {
 			continue
 		}
-		info, err := os.Stat(filepath.Join(dir, name)) //nolint:gosec // from the listing; it may be a symbolic link
+		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || info.Size() >= tooLarge {
 			continue
 		}
@@ -171,7 +171,7 @@ func libraryAttributes(m medium, file, infoPath string) attributes {
 		a.kind = typeCDROM
 		text.set("drive_type", "installcd")
 	}
-	note, err := os.ReadFile(infoPath) //nolint:gosec // next to a file of the listing
+	note, err := os.ReadFile(infoPath)
 	if err == nil && len(note) <= maxMeta {
 		o := decode(note)
 		if name, _ := o.get("name"); name != "" && printable(name) {

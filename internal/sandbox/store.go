@@ -144,7 +144,7 @@ func (s *store[T]) encode(v T) []byte {
 
 // remove removes v, which is durable once the folder is synced. After an error v is unchanged.
 func (s *store[T]) remove(v T) error {
-	if err := os.Remove(s.path(v.stored().id)); err != nil { //nolint:gosec // the name is a UUID
+	if err := os.Remove(s.path(v.stored().id)); err != nil {
 		return err
 	}
 	s.mu.Lock()
