@@ -150,12 +150,24 @@ func madeTags(s *worker.Session) []string {
 
 // HeldBy implements worker.Opener.
 func (o *Opener) HeldBy(ctx context.Context, s *worker.Session, drive transfer.Ref) ([]string, error) {
+	info, err := o.driveInfo(ctx, s, drive)
+	return info.Servers(), err
+}
+
+// Writers implements worker.Opener.
+func (o *Opener) Writers(ctx context.Context, s *worker.Session, drive transfer.Ref) ([]string, error) {
+	info, err := o.driveInfo(ctx, s, drive)
+	return info.Writers(), err
+}
+
+func (o *Opener) driveInfo(
+	ctx context.Context, s *worker.Session, drive transfer.Ref,
+) (info api.DriveInfo, err error) {
 	c, err := o.session(ctx, s, drive.Endpoint)
 	if err != nil {
-		return nil, err
+		return info, err
 	}
-	info, err := c.Drive(ctx, drive.Drive)
-	return info.Servers(), err
+	return c.Drive(ctx, drive.Drive)
 }
 
 // openTag is the tag of the job's target drive until the drive is complete.

@@ -62,20 +62,21 @@ func TestNewDriveIsTaggedIncomplete(t *testing.T) {
 	}
 }
 
-// TestDriveInUseIsNotWritten: a drive is not written while something uses it, and HeldBy names the
-// servers among that.
+// TestDriveInUseIsNotWritten: a drive is not written while something uses it, HeldBy names the servers
+// among that, and Writers those that may write to it.
 func TestDriveInUseIsNotWritten(t *testing.T) {
 	h := newHarness(t)
 	s := spec(transfer.Upload, jobtest.File(h.image(1<<20)), newDrive)
 	s.Target.Drive = h.MustRun(s).Drive
 	s.Overwrite = true
+	media := "disk"
 	h.setIntercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, s.Target.Drive+"/info") {
 			return false
 		}
-		const info = "drive %s\nname x\nsize %d\nstatus active\n" +
+		const info = "drive %s\nname x\nsize %d\nstatus active\ntype %s\n" +
 			"claimed host-1:lock:x host-1:guest:" + uuidA + ":ide:0:0\n"
-		_, _ = fmt.Fprintf(w, info, s.Target.Drive, 1<<20)
+		_, _ = fmt.Fprintf(w, info, s.Target.Drive, 1<<20, media)
 		return true
 	})
 	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
@@ -87,6 +88,16 @@ func TestDriveInUseIsNotWritten(t *testing.T) {
 	servers, err := h.Opener.HeldBy(t.Context(), session, s.Target)
 	if err != nil || !slices.Equal(servers, []string{uuidA}) {
 		t.Errorf("HeldBy: got %q, %v; want the server", servers, err)
+	}
+	for _, tc := range []struct {
+		media string
+		want  []string
+	}{{"disk", []string{uuidA}}, {"cdrom", nil}} {
+		media = tc.media
+		servers, err := h.Opener.Writers(t.Context(), session, s.Target)
+		if err != nil || !slices.Equal(servers, tc.want) {
+			t.Errorf("Writers of a %s: got %q, %v; want %q", media, servers, err, tc.want)
+		}
 	}
 }
 

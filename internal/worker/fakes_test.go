@@ -226,6 +226,7 @@ type fakeOpener struct {
 	tags     transfer.TargetTags // of the drive
 	untagged bool                // drives have no tags
 	sum      transfer.PublishedSum
+	cdrom    bool // no server may write to the drives
 }
 
 func (e *fakeOpener) opening(what string) error {
@@ -283,6 +284,13 @@ func (e *fakeOpener) HeldBy(_ context.Context, _ *Session, drive transfer.Ref) (
 		}
 	}
 	return running, nil
+}
+
+func (e *fakeOpener) Writers(ctx context.Context, s *Session, drive transfer.Ref) ([]string, error) {
+	if e.cdrom {
+		return nil, nil
+	}
+	return e.HeldBy(ctx, s, drive)
 }
 
 func (e *fakeOpener) TargetTags(context.Context, *Session, string) (transfer.TargetTags, error) {

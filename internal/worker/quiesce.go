@@ -28,12 +28,12 @@ const (
 )
 
 // quiesced calls copy, which has the endpoint clone the source drive. For ModeQuiesce it shuts the
-// servers down that hold the drive before. startServers must follow, also after an error.
+// servers down before that may write to the drive. startServers must follow, also after an error.
 func (a *attempt) quiesced(ctx context.Context, copy func(context.Context) error) error {
 	if a.spec().Mode == transfer.ModeQuiesce {
 		var holders []string
 		err := control(ctx, a.snapshots, func(ctx context.Context) (err error) {
-			holders, err = a.opener.HeldBy(ctx, a.session, a.spec().Source)
+			holders, err = a.opener.Writers(ctx, a.session, a.spec().Source)
 			return err
 		})
 		if err != nil {

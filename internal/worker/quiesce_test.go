@@ -157,6 +157,21 @@ func TestServerIsNotShutDownForNothing(t *testing.T) {
 	}
 }
 
+// TestServerThatOnlyReadsIsNotShutDown: a server that may not write to the drive, such as a CD, goes on
+// running while the drive is cloned, and its address and persistence do not matter.
+func TestServerThatOnlyReadsIsNotShutDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newQuiesce(t)
+		j.opener.cdrom, server.notAgain, server.newAddress = true, "not persistent", true
+		p := j.mustRun()
+		if server.stops > 0 || j.opener.opened["shutdown"] > 0 || j.opener.opened["snapshot"] != 1 || p.InUse != nil {
+			t.Errorf("got %d stops, calls %v, in use %+v; want a clone and nothing else",
+				server.stops, j.opener.opened, p.InUse)
+		}
+		j.mustOweNothing("CD")
+	})
+}
+
 // TestServerThatDoesNotShutDown: it is stopped hard only on request. One that obeys late is started
 // again all the same.
 func TestServerThatDoesNotShutDown(t *testing.T) {

@@ -93,6 +93,8 @@ type Opener interface {
 	Claim(endpoint, drive string) transfer.Claim
 	// HeldBy returns the UUIDs of the running servers that hold a drive according to its endpoint.
 	HeldBy(ctx context.Context, s *Session, drive transfer.Ref) ([]string, error)
+	// Writers returns those of HeldBy that may write to the drive: none of a CD or a library drive.
+	Writers(ctx context.Context, s *Session, drive transfer.Ref) ([]string, error)
 	// TargetTags returns what the tags of the target drive say. Provision tags a new drive as
 	// incomplete.
 	TargetTags(ctx context.Context, s *Session, drive string) (transfer.TargetTags, error)
