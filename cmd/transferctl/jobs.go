@@ -68,6 +68,7 @@ func (a *app) jobsList() *cobra.Command {
 			if err := printList(a, jobs, func(w io.Writer) { writeJobs(w, jobs) }); err != nil {
 				return err
 			}
+			a.printNotStarted(jobs)
 			if cut {
 				fmt.Fprintf(a.stderr, "listed: the newest %s; --limit 0 lists all\n", transfer.Count(limit, "job"))
 			}
@@ -89,6 +90,15 @@ func writeJobs(w io.Writer, jobs []transfer.Job) {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, stateText(j), done,
 			ageText(j.AsOf.Sub(j.CreatedAt)), cli.OneLine(j.Source), cli.OneLine(targetOf(j)))
+	}
+}
+
+// printNotStarted says why servers are not started again that jobs have shut down.
+func (a *app) printNotStarted(jobs []transfer.Job) {
+	for i := range jobs {
+		if text := waitingText(&jobs[i]); text != "" && jobs[i].Step == transfer.StepNotStarted {
+			fmt.Fprintln(cli.EscapeControls(a.stderr), "job", jobs[i].ID, cli.OneLine(text))
+		}
 	}
 }
 

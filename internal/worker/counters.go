@@ -13,7 +13,7 @@ import (
 type counters struct {
 	mu        sync.Mutex
 	p         transfer.Progress
-	waits     map[*call]transfer.Waiting // of the calls that wait now
+	waits     map[any]transfer.Waiting // of the calls and the servers that the job waits for now
 	requested flow.RequestedWait
 	rate      rateMeter
 
@@ -51,24 +51,24 @@ func (c *counters) restore(p *transfer.Progress) {
 	c.requested.Restore(time.Duration(p.Waited))
 }
 
-// beginWait records that a call waits.
-func (c *counters) beginWait(key *call, w transfer.Waiting) {
+// beginWait records that a call waits, or another thing that key identifies.
+func (c *counters) beginWait(key any, w transfer.Waiting) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waits == nil {
-		c.waits = make(map[*call]transfer.Waiting)
+		c.waits = make(map[any]transfer.Waiting)
 	}
 	c.waits[key] = w
 }
 
-// endWait records that a call does not wait any more.
-func (c *counters) endWait(key *call) {
+// endWait records that it does not wait any more.
+func (c *counters) endWait(key any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.waits, key)
 }
 
-// longestWait returns the wait that ends last; zero if no call waits.
+// longestWait returns the wait that ends last; zero if nothing waits.
 func (c *counters) longestWait() (longest transfer.Waiting) {
 	for _, w := range c.waits {
 		if w.Until.After(longest.Until) {

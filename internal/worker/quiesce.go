@@ -242,9 +242,11 @@ var (
 // asked to shut down, and runs, may still obey: it is watched for a while. A worker that stops does
 // not interrupt that, nor the wait for a drive that is cloned; undo and the queue bound it.
 func (a *attempt) startAgain(ctx context.Context, server transfer.StoppedServer) error {
-	pause := serverPoll
+	refused := startRefusal{uuid: server.UUID, pause: serverPoll}
+	defer a.state.endWait(refused.uuid)
 	for {
 		var drain <-chan struct{}
+		pause := refused.pause
 		state, err := a.serverState(ctx, server.UUID)
 		switch {
 		case transfer.CodeOf(err) == transfer.CodeNotFound:
@@ -252,7 +254,7 @@ func (a *attempt) startAgain(ctx context.Context, server transfer.StoppedServer)
 		case err != nil && !mayPass(err):
 			return err
 		case err != nil:
-			pause, drain = a.noteRefused(server.UUID, err, pause)
+			pause, drain = a.noteRefused(ctx, &refused, err)
 		case state.Running && (server.Stopped || !a.mayObey(&server)):
 			return nil
 		case state.Running:
@@ -269,7 +271,7 @@ func (a *attempt) startAgain(ctx context.Context, server transfer.StoppedServer)
 			if err == nil || !mayPass(err) {
 				return err
 			}
-			pause, drain = a.noteRefused(server.UUID, err, pause)
+			pause, drain = a.noteRefused(ctx, &refused, err)
 		}
 		switch ended := flow.Wait(ctx, drain, pause); {
 		case ended != nil && err != nil && ctx.Err() != nil:
@@ -280,17 +282,40 @@ func (a *attempt) startAgain(ctx context.Context, server transfer.StoppedServer)
 	}
 }
 
-// noteRefused shows that a server cannot be started for now. It returns the pause until the next
-// try, and what interrupts it; pause is the one before this.
+// startRefusal is a server that cannot be started for now.
+type startRefusal struct {
+	uuid  string
+	since time.Time     // of the first refusal; zero: none
+	pause time.Duration // the last one
+}
+
+// noteRefused shows that a server cannot be started for now, and why; for a busy drive only if that
+// takes long. It returns the pause until the next try, and what interrupts it.
 func (a *attempt) noteRefused(
-	uuid string, err error, pause time.Duration,
-) (next time.Duration, drain <-chan struct{}) {
-	if transfer.CodeOf(err) == transfer.CodeConflict {
-		return min(2*pause, busyPause), nil
+	ctx context.Context, s *startRefusal, err error,
+) (pause time.Duration, drain <-chan struct{}) {
+	if s.since.IsZero() {
+		s.since = time.Now()
 	}
-	a.log.Warn("server not started, trying again", zap.String("server", uuid), zap.Error(err))
-	a.setStep(transfer.StepNotStarted)
-	return min(2*pause, refusedPause), a.drain
+	busy := transfer.CodeOf(err) == transfer.CodeConflict
+	if busy {
+		s.pause = min(2*s.pause, busyPause)
+	} else {
+		a.log.Warn("server not started, trying again", zap.String("server", s.uuid), zap.Error(err))
+		s.pause, drain = min(2*s.pause, refusedPause), a.drain
+		a.setStep(transfer.StepNotStarted)
+	}
+	wait := transfer.Waiting{
+		Code: transfer.CodeOf(err), Cause: fmt.Sprintf("start server %s again: %v", s.uuid, err),
+		Since: jsonTime(s.since), Until: jsonTime(time.Now().Add(s.pause)),
+	}
+	if due, bounded := ctx.Deadline(); bounded {
+		wait.GivesUp = jsonTime(due)
+	}
+	if !busy || wait.Until.Sub(wait.Since) >= flow.LongWait {
+		a.state.beginWait(s.uuid, wait)
+	}
+	return s.pause, drain
 }
 
 // mayObey reports whether a server that was asked to shut down, and still runs, may do so later.

@@ -201,7 +201,7 @@ func TestServerThatDoesNotShutDown(t *testing.T) {
 }
 
 // TestRefusedStartIsTriedAgain: the account has no money for an hour, or its password is not the
-// configured one. The job shows that, and starts the server then.
+// configured one. The job shows that, and why, and starts the server then.
 func TestRefusedStartIsTriedAgain(t *testing.T) {
 	for _, code := range []transfer.Code{transfer.CodeNoSpace, transfer.CodeUnauthorized, transfer.CodeServer} {
 		synctest.Test(t, func(t *testing.T) {
@@ -209,13 +209,18 @@ func TestRefusedStartIsTriedAgain(t *testing.T) {
 			began, shown := time.Now(), false
 			j.opener.open = func(what string, _ int) error {
 				if what == "start" && time.Since(began) < time.Hour {
-					shown = shown || j.store.last().Progress.Step == transfer.StepNotStarted
+					now := j.store.last().Progress
+					shown = shown || now.Step == transfer.StepNotStarted && now.Waiting != nil &&
+						now.Waiting.Code == code && strings.Contains(now.Waiting.Cause, "start server s again")
 					return failure(code)
 				}
 				return nil
 			}
 			if j.mustRun(); !shown {
-				t.Errorf("%s: the job does not show that its server is not started", code)
+				t.Errorf("%s: the job does not show that its server is not started, and why", code)
+			}
+			if w := j.store.last().Progress.Waiting; w != nil {
+				t.Errorf("%s: got the wait %+v after the start, want none", code, w)
 			}
 			j.mustRunAgain(string(code))
 		})
