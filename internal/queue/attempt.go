@@ -65,10 +65,14 @@ func (a *Attempt) Save(ctx context.Context, c *transfer.Checkpoint) error {
 	a.mu.Lock()
 	a.finished = c.Plan.Finished
 	a.mu.Unlock()
+	var inParts int64
+	if a.Spec.Action().MovesServer {
+		inParts = c.Progress.Bytes.Done
+	}
 	flag := map[bool]int{true: 1}
 	return a.runAsOwner(ctx, "save job "+a.Job.ID, saveScript,
 		plan, progress, flag[c.Reset], transfer.AppendEntries(nil, c.Entries), flag[!c.Interim], flag[c.Ending],
-		flag[c.Plan.Owes()])
+		flag[c.Plan.Owes()], inParts)
 }
 
 // runAsOwner runs a script that renews the lease. If the script answers ok, the lease is proven

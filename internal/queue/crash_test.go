@@ -94,3 +94,30 @@ func TestProgressResetsTheCrashes(t *testing.T) {
 		}
 	})
 }
+
+// TestProgressOfPartsResetsTheCrashes: a migration has no ledger, and its drives may be copied for days.
+// A retry copies them again, and that is progress, too.
+func TestProgressOfPartsResetsTheCrashes(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c := dial(t, o)
+		job, err := c.Enqueue(t.Context(), newMigrationSpec())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			for done := range int64(2 * maxCrashes) {
+				var at transfer.Checkpoint
+				at.Progress.Bytes.Done = done + 1
+				if err := acquire(t, c, job.ID, withLease(time.Millisecond)).Save(t.Context(), &at); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, deaths := crashUntilEnd(t, c, job.ID); deaths != maxCrashes {
+				t.Errorf("got %d deaths without progress until the job failed, want %d", deaths, maxCrashes)
+			}
+			if _, err := c.Retry(t.Context(), job.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -13,10 +13,11 @@
 //
 // The keys of a job hash to one cluster slot:
 //
-//	td:{ID}          hash: spec, state, epoch, attempts, crashes, farthest (the ledger's bytes
-//	                 when crashes was last set to 0), worker, cancel, created, started, finished,
-//	                 due, plan, progress, error (times in Unix milliseconds; spec, plan, progress
-//	                 and error as JSON), and the fields of the owner (fencing.go)
+//	td:{ID}          hash: spec, state, epoch, attempts, crashes, farthest (the bytes of the
+//	                 ledger, or those done by the parts of the job, when crashes was last set to
+//	                 0), worker, cancel, created, started, finished, due, plan, progress, error
+//	                 (times in Unix milliseconds; spec, plan, progress and error as JSON), and the
+//	                 fields of the owner (fencing.go)
 //	td:{ID}:ledger   string: packed entries of the chunks that are done; it grows by APPEND
 //	td:{ID}:lease    string with a time to live: the token of the attempt that owns the job
 //	td:{ID}:events   stream: an entry for each change of the record

@@ -140,10 +140,10 @@ var (
 
 	retryMove = newMove("retry",
 		rule{From: transfer.Failed, To: transfer.Queued,
-			Delete: fields{"error", "finished", "cancel"}, Set: fields{"due", "spec"},
+			Delete: fields{"error", "finished", "cancel", "farthest"}, Set: fields{"due", "spec"},
 			Zero: fields{"crashes"}, Add: add{"epoch": 1}},
 		rule{From: transfer.Canceled, To: transfer.Queued,
-			Delete: fields{"error", "finished", "cancel"}, Set: fields{"due", "spec"},
+			Delete: fields{"error", "finished", "cancel", "farthest"}, Set: fields{"due", "spec"},
 			Zero: fields{"crashes"}, Add: add{"epoch": 1}})
 )
 

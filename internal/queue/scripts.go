@@ -28,17 +28,17 @@ return 'ok'
 `)
 
 	// save writes a checkpoint and renews the lease. It sets crashes to 0 when the ledger is longer
-	// than ever before, because a job that runs for days may survive many crashes. KEYS: jobKeys.
-	// ARGV: that of requireOwner, plan, progress, reset (1 or 0), packed entries, whether to notify
-	// watchers (1 or 0), whether the job only undoes what it owes, so that a cancellation does not
-	// end it (1 or 0), whether it owes something (1 or 0).
+	// than ever before, or more bytes are done in the parts of a job that has no ledger, because a job
+	// that runs for days may survive many crashes. KEYS: jobKeys. ARGV: that of requireOwner, plan,
+	// progress, reset (1 or 0), packed entries, whether to notify watchers (1 or 0), whether the job
+	// only undoes what it owes, so that a cancellation does not end it (1 or 0), whether it owes
+	// something (1 or 0), the bytes that its parts have done.
 	saveScript = newScript(requireOwner + `
 if ARGV[7] == '1' then redis.call('DEL', KEYS[2]) end
-if #ARGV[8] > 0 then
-  local size = redis.call('APPEND', KEYS[2], ARGV[8])
-  if size > tonumber(redis.call('HGET', KEYS[1], 'farthest') or '0') then
-    redis.call('HSET', KEYS[1], 'crashes', '0', 'farthest', size)
-  end
+local far = tonumber(ARGV[12])
+if #ARGV[8] > 0 then far = redis.call('APPEND', KEYS[2], ARGV[8]) end
+if far > tonumber(redis.call('HGET', KEYS[1], 'farthest') or '0') then
+  redis.call('HSET', KEYS[1], 'crashes', '0', 'farthest', string.format('%d', far))
 end
 redis.call('HSET', KEYS[1], 'plan', ARGV[5], 'progress', ARGV[6])
 if ARGV[11] == '1' then redis.call('HSET', KEYS[1], 'owes', '1') else redis.call('HDEL', KEYS[1], 'owes') end
