@@ -306,7 +306,7 @@ func (a *attempt) noteRefused(
 		a.setStep(transfer.StepNotStarted)
 	}
 	wait := transfer.Waiting{
-		Code: transfer.CodeOf(err), Cause: fmt.Sprintf("start server %s again: %v", s.uuid, err),
+		Code: transfer.CodeOf(err), Cause: fmt.Sprintf("server %s is not started: %v", s.uuid, err),
 		Since: jsonTime(s.since), Until: jsonTime(time.Now().Add(s.pause)),
 	}
 	if due, bounded := ctx.Deadline(); bounded {

@@ -211,7 +211,7 @@ func TestRefusedStartIsTriedAgain(t *testing.T) {
 				if what == "start" && time.Since(began) < time.Hour {
 					now := j.store.last().Progress
 					shown = shown || now.Step == transfer.StepNotStarted && now.Waiting != nil &&
-						now.Waiting.Code == code && strings.Contains(now.Waiting.Cause, "start server s again")
+						now.Waiting.Code == code && strings.Contains(now.Waiting.Cause, "server s is not started")
 					return failure(code)
 				}
 				return nil
