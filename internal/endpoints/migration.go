@@ -66,6 +66,28 @@ func (o *Opener) MigratedServer(
 	return uuid, nil
 }
 
+// StillMade implements worker.Migrator.
+func (o *Opener) StillMade(
+	ctx context.Context, s *worker.Session, p *transfer.MigrationPlan,
+) (copies, server bool, err error) {
+	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
+	if err != nil {
+		return false, false, err
+	}
+	servers, err := c.Servers(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	drives, err := c.Drives(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	copies = !slices.ContainsFunc(p.Drives, func(m transfer.MigratingDrive) bool {
+		return !slices.ContainsFunc(drives, func(d api.DriveInfo) bool { return d.UUID == m.Copy })
+	})
+	return copies, slices.ContainsFunc(servers, func(s api.Server) bool { return s.UUID == p.Server }), nil
+}
+
 // copiesOf returns the drives that a migration, not necessarily this one, has copied from those of p.
 func copiesOf(drives []api.DriveInfo, p *transfer.MigrationPlan) map[string]bool {
 	copies := make(map[string]bool)

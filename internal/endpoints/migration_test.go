@@ -323,3 +323,26 @@ func TestOnlyUnusedCopiesOfTheJobsAreDestroyed(t *testing.T) {
 		t.Errorf("got %q, want %q", left, []string{used, other, moved})
 	}
 }
+
+// TestStillMadeSeesWhatWasDestroyed: the copies and the new server, each for itself.
+func TestStillMadeSeesWhatWasDestroyed(t *testing.T) {
+	m := newMigration(t, sandbox.Config{}, nil)
+	made, _ := m.make()
+	_, plan := m.plan()
+	plan.Server = made.UUID
+	for i := range plan.Drives {
+		plan.Drives[i].Copy = made.Keys[plan.Drives[i].Device]
+	}
+	check := func(copies, server bool) {
+		t.Helper()
+		gotCopies, gotServer, err := m.opener.StillMade(t.Context(), m.session, plan)
+		if gotCopies != copies || gotServer != server || err != nil {
+			t.Errorf("got copies %t, server %t (%v); want %t, %t", gotCopies, gotServer, err, copies, server)
+		}
+	}
+	check(true, true)
+	m.must(m.lvs.DestroyServer(t.Context(), made.UUID))
+	check(true, false)
+	m.must(m.lvs.DestroyDrive(t.Context(), plan.Drives[1].Copy))
+	check(false, false)
+}

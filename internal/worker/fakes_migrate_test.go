@@ -56,6 +56,22 @@ func (e *fakeOpener) MigratedServer(_ context.Context, _ *Session, p *transfer.M
 	return "", nil
 }
 
+func (e *fakeOpener) StillMade(
+	_ context.Context, _ *Session, p *transfer.MigrationPlan,
+) (copies, server bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, server = e.migration.servers[p.Server]
+	e.migration.parts.mu.Lock()
+	defer e.migration.parts.mu.Unlock()
+	copies = true
+	for i := range p.Drives {
+		_, exists := e.migration.parts.copies[p.Drives[i].Job]
+		copies = copies && exists
+	}
+	return copies, server, nil
+}
+
 func (e *fakeOpener) MakeServer(_ context.Context, _ *Session, p *transfer.MigrationPlan) (string, error) {
 	err := e.opening("make server")
 	e.mu.Lock()

@@ -25,6 +25,9 @@ func (a *attempt) migrate(ctx context.Context) error {
 	if err := a.claimServer(ctx); err != nil {
 		return err
 	}
+	if err := a.dropDestroyed(ctx); err != nil {
+		return err
+	}
 	if plan := a.state.Plan(); plan.Migration == nil || !plan.Owes() && !plan.Migration.Copied() {
 		if moved, err := a.planMigration(ctx); moved || err != nil {
 			return err
@@ -62,6 +65,33 @@ func (a *attempt) claimServer(ctx context.Context) error {
 			"another job moves server %s: %w", server, conflict)
 	}
 	return err
+}
+
+// dropDestroyed takes out of the plan what a user has destroyed since the migration ended without
+// success: the new server, which is made again, or copies of drives. Then all drives are copied again.
+func (a *attempt) dropDestroyed(ctx context.Context) error {
+	plan := a.state.Plan()
+	if plan.Migration == nil || plan.Owes() || !plan.Migration.Copied() {
+		return nil
+	}
+	var copies, server bool
+	err := control(ctx, a.target, func(ctx context.Context) (err error) {
+		copies, server, err = a.opener.StillMade(ctx, a.session, plan.Migration)
+		return err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("look what the migration has made: %w", err)
+	case !copies:
+		a.state.updatePlan(func(p *transfer.Plan) { p.Migration = nil })
+	case !server && plan.Migration.Server != "":
+		a.updateMigration(func(p *transfer.MigrationPlan) { p.Server, p.Requested = "", time.Time{} })
+		a.report(func(m *transfer.Migration) { m.Server, m.Comparison = "", nil })
+	default:
+		return nil
+	}
+	a.log.Warn("destroyed since, making it again", zap.Bool("copies", !copies))
+	return a.state.saveUntilDone(ctx)
 }
 
 // planMigration makes the plan of the migration and saves it. moved says that there is nothing to do.

@@ -299,6 +299,43 @@ func TestFailedCopyEndsAMigration(t *testing.T) {
 	})
 }
 
+// TestDestroyedResultIsMadeAgain: a migration fails after its copies are complete, or with its new
+// server, and a user destroys those. The same job makes again what is not there.
+func TestDestroyedResultIsMadeAgain(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		fails   string // the call
+		destroy func(m *fakeMigration)
+		stops   int // of the old server, in all
+	}{
+		{"nothing", "make server", func(*fakeMigration) {}, 1},
+		{"the copies", "make server", func(m *fakeMigration) { clear(m.parts.copies) }, 2},
+		{"the server", "start migrated", func(m *fakeMigration) { clear(m.servers) }, 1},
+		{"both", "start migrated", func(m *fakeMigration) { clear(m.servers); clear(m.parts.copies) }, 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			j, server := newMigration(t)
+			j.spec.Start = true
+			j.opener.open = func(what string, _ int) error {
+				if what == tc.fails {
+					return transfer.NotCarriedOut(failure(transfer.CodeNoSpace))
+				}
+				return nil
+			}
+			j.mustFail(transfer.CodeNoSpace)
+			tc.destroy(&j.opener.migration)
+			j.opener.open = nil
+			if p := j.mustRun(); j.opener.migration.servers[p.Migration.Server] == nil || !p.Migration.Started {
+				t.Errorf("%s: got %+v, want a server that runs", tc.name, p.Migration)
+			}
+			j.mustBeMoved(tc.name)
+			if server.stops != tc.stops {
+				t.Errorf("%s: the old server was shut down %d times, want %d", tc.name, server.stops, tc.stops)
+			}
+		})
+	}
+}
+
 // TestMigrationIsRefusedBeforeAnything: a finding that is an error ends the job before the server is
 // asked to shut down.
 func TestMigrationIsRefusedBeforeAnything(t *testing.T) {

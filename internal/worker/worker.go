@@ -158,6 +158,9 @@ type Migrator interface {
 	// MigratedServer returns the UUID of the target's server that has a copy of one of the drives;
 	// empty: there is none.
 	MigratedServer(ctx context.Context, s *Session, p *transfer.MigrationPlan) (string, error)
+	// StillMade reports whether all copies of the drives still exist at the target, and the new
+	// server that the plan names.
+	StillMade(ctx context.Context, s *Session, p *transfer.MigrationPlan) (copies, server bool, err error)
 	// MakeServer makes the new server, stopped, with the copies of the drives. It is not idempotent.
 	MakeServer(ctx context.Context, s *Session, p *transfer.MigrationPlan) (string, error)
 	// CompareServers compares the new server with the old one.
