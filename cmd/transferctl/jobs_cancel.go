@@ -12,6 +12,7 @@ import (
 	"github.com/transferd/transferd/internal/cli"
 	"github.com/transferd/transferd/internal/queue"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/worker"
 )
 
 func (a *app) jobsCancel() *cobra.Command {
@@ -23,7 +24,7 @@ func (a *app) jobsCancel() *cobra.Command {
 jobs. A running job is stopping until its worker has stopped, which takes about a second. The
 data that it wrote stays, and jobs retry continues the job. With --destroy this waits until the
 job has stopped, and destroys the drive that the job made, also if the job failed or was
-canceled before.`,
+canceled before; of a migration, the copies of the drives, unless a server has them.`,
 		Example: `  transferctl jobs cancel $job
   transferctl jobs cancel $job --destroy
   transferctl jobs cancel --state queued
@@ -98,6 +99,8 @@ func (a *app) cancelAndDestroy(ctx context.Context, c *queue.Client, id string) 
 	case job.State == transfer.Succeeded:
 		return job, transfer.Errorf(transfer.CodeInvalid, "to destroy the drive, use transferctl drives destroy",
 			"job %s has succeeded, and its drive stays", id)
+	case job.Migration != nil:
+		return a.destroyCopies(ctx, c, &job)
 	case !job.DriveLeft:
 		return job, nil
 	}
@@ -105,6 +108,42 @@ func (a *app) cancelAndDestroy(ctx context.Context, c *queue.Client, id string) 
 		return job, fmt.Errorf("destroy the drive of job %s: %w", id, err)
 	}
 	return c.Job(ctx, id)
+}
+
+// destroyCopies destroys the copies of drives that a migration left, which no server has.
+func (a *app) destroyCopies(ctx context.Context, c *queue.Client, job *transfer.Job) (transfer.Job, error) {
+	var ids []string
+	for i := range job.Migration.Drives {
+		if d := &job.Migration.Drives[i]; d.Job != "" {
+			ids = append(ids, d.Job)
+		}
+	}
+	switch {
+	case job.Migration.Server != "":
+		return *job, transfer.Errorf(transfer.CodeInvalid,
+			"to destroy them, use transferctl api -e "+job.Endpoint+" servers UUID destroy, and transferctl drives destroy",
+			"job %s has made server %s:%s, which stays with its drives", job.ID, job.Endpoint, job.Migration.Server)
+	case len(ids) == 0:
+		return *job, nil
+	}
+	// Its plan is without the copies before they are destroyed, so that a retry makes others.
+	owned, err := c.Disown(ctx, job.ID)
+	if err == nil && !owned {
+		err = transfer.Errorf(transfer.CodeConflict, "cancel it again", "job %s was retried", job.ID)
+	}
+	if err != nil {
+		return *job, err
+	}
+	s := &worker.Session{Job: worker.Job{ID: job.ID}}
+	s.Spec.Target.Endpoint = job.Endpoint
+	destroyed, err := a.opener().DestroyCopies(ctx, s, ids)
+	for _, drive := range destroyed {
+		fmt.Fprintf(a.stderr, "job %s: drive %s:%s was destroyed\n", job.ID, job.Endpoint, drive)
+	}
+	if err != nil {
+		return *job, fmt.Errorf("destroy the copies of job %s: %w", job.ID, err)
+	}
+	return c.Job(ctx, job.ID)
 }
 
 // awaitEnd waits until a job has ended, for stopTimeout at most.

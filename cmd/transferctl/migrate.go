@@ -75,6 +75,11 @@ func (a *app) buildMigration(
 	if err := a.checkColon(target); err != nil {
 		return spec, err
 	}
+	to, drive, _ := strings.Cut(target, ":")
+	if _, known := a.cfg.Endpoints[to]; known && drive != "" {
+		return spec, transfer.Errorf(transfer.CodeInvalid, "write "+to+":, and --name for the name of the new server",
+			"a server moves to an endpoint, and %q is a drive", target)
+	}
 	if f.spec.VLANs, err = parseVLANs(vlans); err != nil {
 		return spec, err
 	}

@@ -202,18 +202,20 @@ func (o *Opener) StartMigrated(ctx context.Context, s *worker.Session, server st
 }
 
 // DestroyCopies implements worker.Migrator.
-func (o *Opener) DestroyCopies(ctx context.Context, s *worker.Session, jobs []string) error {
+func (o *Opener) DestroyCopies(
+	ctx context.Context, s *worker.Session, jobs []string,
+) (destroyed []string, err error) {
 	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	drives, err := c.Drives(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	servers, err := c.Servers(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var errs []error
 	for i := range drives {
@@ -222,9 +224,12 @@ func (o *Opener) DestroyCopies(ctx context.Context, s *worker.Session, jobs []st
 		if used || !slices.Contains(jobs, transfer.MakerOf(d.Tags)) {
 			continue
 		}
-		if err := c.DestroyDrive(ctx, d.UUID); transfer.CodeOf(err) != transfer.CodeNotFound {
+		switch err := c.DestroyDrive(ctx, d.UUID); {
+		case err == nil:
+			destroyed = append(destroyed, d.UUID)
+		case transfer.CodeOf(err) != transfer.CodeNotFound:
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	return destroyed, errors.Join(errs...)
 }

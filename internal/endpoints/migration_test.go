@@ -316,7 +316,11 @@ func TestOnlyUnusedCopiesOfTheJobsAreDestroyed(t *testing.T) {
 		Name: "s", CPU: 1, Mem: 1, Devices: []api.Device{{Name: "ide:0:0", Drive: used}},
 	}).Do(t.Context())
 	m.must(err)
-	m.must(m.opener.DestroyCopies(context.Background(), m.session, []string{"one"}))
+	destroyed, err := m.opener.DestroyCopies(context.Background(), m.session, []string{"one"})
+	m.must(err)
+	if !slices.Equal(destroyed, []string{unused}) {
+		t.Errorf("got that %q are destroyed, want %s", destroyed, unused)
+	}
 	left, err := m.lvs.ListDrives(t.Context())
 	m.must(err)
 	if slices.Contains(left, unused) || len(left) != 3 {

@@ -114,12 +114,12 @@ func (e *fakeOpener) StartMigrated(_ context.Context, _ *Session, server string)
 	return err
 }
 
-func (e *fakeOpener) DestroyCopies(_ context.Context, _ *Session, jobs []string) error {
+func (e *fakeOpener) DestroyCopies(_ context.Context, _ *Session, jobs []string) ([]string, error) {
 	if err := e.opening("destroy copies"); err != nil {
-		return err
+		return nil, err
 	}
 	e.migration.parts.destroy(jobs)
-	return nil
+	return jobs, nil
 }
 
 // fakeParts is the jobs that have the parts of a job. A job takes three seconds, that of drive two takes

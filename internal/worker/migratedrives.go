@@ -153,7 +153,8 @@ func (a *attempt) undoCopies(ctx context.Context, outcome error) error {
 				if err := a.state.saveUntilDone(ctx); err != nil {
 					return err
 				}
-				return a.opener.DestroyCopies(ctx, a.session, ids)
+				_, err := a.opener.DestroyCopies(ctx, a.session, ids)
+				return err
 			})
 		})
 	}

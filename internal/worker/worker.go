@@ -167,9 +167,9 @@ type Migrator interface {
 	CompareServers(ctx context.Context, s *Session, p *transfer.MigrationPlan) (*transfer.Comparison, error)
 	// StartMigrated starts the new server. It is idempotent.
 	StartMigrated(ctx context.Context, s *Session, server string) error
-	// DestroyCopies destroys the drives at the target that these jobs made, and no server has. It is
-	// idempotent.
-	DestroyCopies(ctx context.Context, s *Session, jobs []string) error
+	// DestroyCopies destroys the drives at the target that these jobs made, and no server has, and
+	// returns their UUIDs. It is idempotent.
+	DestroyCopies(ctx context.Context, s *Session, jobs []string) (destroyed []string, err error)
 }
 
 // ServerState describes a server.
