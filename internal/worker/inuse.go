@@ -31,10 +31,24 @@ func (a *attempt) heldBy(ctx context.Context, drive transfer.Ref) []string {
 // sourceHeld is the heldFunc of calls to the source. To open an image, the opener may look at the
 // drive that the image is for.
 func (a *attempt) sourceHeld(ctx context.Context, refusal error) error {
-	if drive := a.spec().Source; drive.IsDrive() {
+	switch drive := a.spec().Source; {
+	case !drive.IsDrive():
+		return a.targetHeld(ctx, refusal)
+	case a.readsWhileHeld():
+		return nil
+	default:
 		return a.refuseHeld(ctx, drive, refusal)
 	}
-	return a.targetHeld(ctx, refusal)
+}
+
+// readsWhileHeld reports whether the source may be read although a server holds the drive: a clone of
+// it is read, the user has asked for that, it is only compared, or no server may write to it. Nor is a
+// drive held against the query that opens it. What is busy then is so for another reason, and not for
+// long.
+func (a *attempt) readsWhileHeld() bool {
+	readOnly := a.ends.holdable != nil && !a.ends.holdable.Writable()
+	return a.ends.source == nil || a.session.Snapshot != "" || a.spec().Mode == transfer.ModeLive ||
+		a.action.EndpointCopies || readOnly
 }
 
 // targetHeld is the heldFunc of calls to the target. Before the endpoint has made its copy, the

@@ -49,7 +49,6 @@ func TestHeldDriveEndsTheJobAtOnce(t *testing.T) {
 		"open the target":         {transfer.Upload, "sink", target},
 		"open an image":           {transfer.Upload, "source", target},
 		"read":                    {transfer.Download, "read", origin},
-		"open the source":         {transfer.Download, "source", origin},
 		"copy by the endpoint":    {transfer.Clone, "provision", origin},
 		"read the copy's tags":    {transfer.Clone, "tags", transfer.Ref{Endpoint: "e", Drive: "uuid"}},
 		"compare with the target": {transfer.Verify, "sink", target},
@@ -81,6 +80,52 @@ func TestHeldDriveEndsTheJobAtOnce(t *testing.T) {
 				f := j.mustFail(transfer.CodeInUse)
 				if !strings.Contains(f.Message, "in use by servers server-1, server-2") || time.Since(began) > 0 {
 					t.Errorf("%s: got %+v after %s, want the servers at once", name, f, time.Since(began))
+				}
+			})
+		}
+	}
+}
+
+// TestBusyCallAboutAHeldDriveIsRepeated: what reads a clone of a held drive, the drive on request, or
+// compares it, is repeated when the endpoint is busy. The server is not the reason.
+func TestBusyCallAboutAHeldDriveIsRepeated(t *testing.T) {
+	origin := transfer.Ref{Endpoint: "e", Drive: "origin"}
+	for name, tc := range map[string]struct {
+		mode  transfer.Mode
+		kind  transfer.Kind
+		cdrom bool
+	}{
+		"default": {"", transfer.Download, false}, "clone": {transfer.ModeClone, transfer.Download, false},
+		"quiesce": {transfer.ModeQuiesce, transfer.Download, false}, "live": {transfer.ModeLive, transfer.Download, false},
+		"copy by the endpoint": {"", transfer.Clone, false}, "CD": {"", transfer.Download, true},
+	} {
+		for _, call := range []string{"read", "source"} {
+			synctest.Test(t, func(t *testing.T) {
+				j, began := newSnapshotRead(t), time.Now()
+				if tc.kind == transfer.Clone {
+					image := randomBytes(3 * chunkSize)
+					j = newClone(t, image, newMemImage(image))
+				}
+				source := j.opener.source.(*memImage)
+				source.readOnly = tc.cdrom
+				j.spec.Mode, j.opener.servers = tc.mode, map[transfer.Ref][]string{origin: {"s"}}
+				if tc.mode == transfer.ModeQuiesce {
+					j.opener.power = map[string]*fakeServer{"s": {running: true, config: "one", obeys: time.Second}}
+				}
+				busy := func(what string, n int) error {
+					if what == call && n == 1 {
+						return failure(transfer.CodeConflict)
+					}
+					return nil
+				}
+				j.opener.open = busy
+				onRead := func(_ context.Context, _ transfer.Chunk, n int) error { return busy("read", n) }
+				source.onRead = onRead
+				if image := j.opener.snapshots.image; image != nil {
+					image.onRead = onRead
+				}
+				if j.mustRun(); time.Since(began) == 0 {
+					t.Errorf("%s: the job has not waited for the busy %s", name, call)
 				}
 			})
 		}
