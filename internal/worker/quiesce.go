@@ -124,9 +124,14 @@ func (a *attempt) shutDown(ctx context.Context, uuid string) error {
 					s.Asked = a.now()
 				}
 			})
-			if err := a.ownedCall(ctx, func(ctx context.Context) error {
+			err := a.ownedCallOnce(ctx, func(ctx context.Context) error {
 				return a.opener.ShutDown(ctx, a.session, uuid)
-			}); err != nil {
+			})
+			switch transfer.CodeOf(err) {
+			case "":
+			case transfer.CodeConflict:
+				asked = time.Time{} // it is asked again at the next poll
+			default:
 				return fmt.Errorf("shut server %s down: %w", uuid, err)
 			}
 		}
@@ -265,7 +270,7 @@ func (a *attempt) startAgain(ctx context.Context, server transfer.StoppedServer)
 		default:
 			server.Stopped = true
 			a.updateStopped(server.UUID, func(s *transfer.StoppedServer) { s.Stopped, s.Started = true, true })
-			err = a.ownedCall(ctx, func(ctx context.Context) error {
+			err = a.ownedCallOnce(ctx, func(ctx context.Context) error {
 				return a.opener.Start(ctx, a.session, server.UUID)
 			})
 			if err == nil || !mayPass(err) {
@@ -332,14 +337,20 @@ func (a *attempt) serverState(ctx context.Context, uuid string) (state ServerSta
 	return state, err
 }
 
-// ownedCall makes one call that changes a server, with a fresh proof of the lease. What it refuses
-// because a drive is busy is not retried.
+// ownedCall makes a call that changes a server, with a fresh proof of the lease.
 func (a *attempt) ownedCall(ctx context.Context, run func(ctx context.Context) error) error {
-	var busy error
-	err := control(ctx, a.snapshots, func(ctx context.Context) error {
+	return control(ctx, a.snapshots, func(ctx context.Context) error {
 		if err := a.state.saveUntilDone(ctx); err != nil {
 			return err
 		}
+		return run(ctx)
+	})
+}
+
+// ownedCallOnce is ownedCall, but does not retry what is refused because something is busy.
+func (a *attempt) ownedCallOnce(ctx context.Context, run func(ctx context.Context) error) error {
+	var busy error
+	err := a.ownedCall(ctx, func(ctx context.Context) error {
 		err := run(ctx)
 		if busy = nil; transfer.CodeOf(err) == transfer.CodeConflict {
 			busy, err = err, nil

@@ -200,6 +200,30 @@ func TestServerThatDoesNotShutDown(t *testing.T) {
 	}
 }
 
+// TestBusyServerIsShutDownLater: the endpoint is busy when the server is asked to shut down, when it is
+// stopped or when it is started, which says nothing about the server.
+func TestBusyServerIsShutDownLater(t *testing.T) {
+	for _, call := range []string{"shutdown", "stop", "start", "state"} {
+		synctest.Test(t, func(t *testing.T) {
+			j, server := newQuiesce(t)
+			j.spec.ForceStop, j.spec.QuiesceTimeout = true, transfer.Seconds(time.Minute)
+			if call == "stop" {
+				server.obeys = 0
+			}
+			j.opener.open = func(what string, n int) error {
+				if what == call && n == 1 {
+					return failure(transfer.CodeConflict)
+				}
+				return nil
+			}
+			if j.mustRun(); server.stops != 1 || j.opener.opened[call] < 2 {
+				t.Errorf("%s: got %d stops and %d calls, want 1 and more", call, server.stops, j.opener.opened[call])
+			}
+			j.mustRunAgain(call)
+		})
+	}
+}
+
 // TestRefusedStartIsTriedAgain: the account has no money for an hour, or its password is not the
 // configured one. The job shows that, and why, and starts the server then.
 func TestRefusedStartIsTriedAgain(t *testing.T) {
