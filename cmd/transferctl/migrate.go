@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -115,7 +116,7 @@ func (a *app) planMigration(ctx context.Context, c *queue.Client, spec *transfer
 	if err != nil || c == nil {
 		return m, err
 	}
-	m.Estimate, err = estimate(ctx, c, spec, m)
+	m.Estimate, err = c.Estimate(ctx, spec, m)
 	return m, err
 }
 
@@ -168,9 +169,21 @@ func (a *app) migrate(ctx context.Context, f *jobFlags, spec transfer.Spec) erro
 	switch err := m.Err(); {
 	case goesOn: // its job has a plan
 	case m.Moved:
-		return a.print(m, func(w io.Writer) { fmt.Fprintln(w, m.Server) })
+		job := movedJob(&spec, m, &last)
+		return a.print(&job, func(w io.Writer) { fmt.Fprintln(w, m.Server) })
 	case err != nil:
 		return err
 	}
 	return a.submitTo(ctx, c, f, spec, m)
+}
+
+// movedJob is the job that has moved a server: the last one, or, if the queue has lost its record, one
+// without an ID.
+func movedJob(spec *transfer.Spec, m *transfer.Migration, last *transfer.Job) transfer.Job {
+	if last.State == transfer.Succeeded && last.Migration != nil && last.Migration.Server == m.Server {
+		return *last
+	}
+	job := transfer.NewJob("", spec, time.Now())
+	job.State, job.Size, job.Migration = transfer.Succeeded, m.Size(), m
+	return job
 }

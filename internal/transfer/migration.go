@@ -16,7 +16,7 @@ type Migration struct {
 	Drives   []MigratedDrive `json:"drives"`
 	Networks []MigratedNIC   `json:"networks"`
 	Space    []Space         `json:"space"`
-	Estimate Estimate        `json:"estimate,omitzero"`
+	Estimate Estimate        `json:"estimate"`
 	Findings []Finding       `json:"findings"`
 	Downtime *Downtime       `json:"downtime,omitempty"` // nil: the server was not shut down, or not measured
 	// Comparison compares the new server with the old one; nil: not done yet.

@@ -46,6 +46,8 @@ type Batcher interface {
 	Parts(ctx context.Context, ids []string) ([]Job, error)
 	// CancelPart cancels a job. It does nothing if the job has ended or does not exist.
 	CancelPart(ctx context.Context, id string) error
+	// Estimate returns how long the job, which is a migration, takes according to earlier jobs.
+	Estimate(ctx context.Context, m *Migration) (Estimate, error)
 }
 
 // Clock is a Store with its own clock. Attempts on different hosts, whose clocks may differ,

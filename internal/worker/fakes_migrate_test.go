@@ -214,6 +214,10 @@ func (s *memoryStore) CancelPart(_ context.Context, id string) error {
 	return nil
 }
 
+func (s *memoryStore) Estimate(context.Context, *transfer.Migration) (transfer.Estimate, error) {
+	return transfer.Estimate{Jobs: 3}, s.parts.called("estimate")
+}
+
 // forget deletes the record of a job.
 func (p *fakeParts) forget(id string) {
 	p.mu.Lock()

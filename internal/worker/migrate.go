@@ -106,6 +106,9 @@ func (a *attempt) planMigration(ctx context.Context) (moved bool, err error) {
 		return false, fmt.Errorf("plan the migration: %w", err)
 	}
 	a.retrier.reached = true
+	if report.Estimate, err = a.parts.Estimate(ctx, report); err != nil {
+		a.log.Warn("migration not estimated", zap.Error(err))
+	}
 	a.state.update(func(p *transfer.Progress) { p.Migration, p.Size = report, report.Size() })
 	if err := report.Err(); report.Moved || err != nil {
 		return report.Moved, err

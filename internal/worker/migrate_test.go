@@ -85,7 +85,7 @@ func TestServerMoves(t *testing.T) {
 		}
 		m := p.Migration
 		if m.Server != "server-1" || m.Comparison == nil || !m.Started || m.Downtime == nil || m.Downtime.Shutdown < 3 ||
-			!p.Verified || p.Bytes.Total != 2<<20 || len(j.opener.migration.started) != 1 {
+			m.Estimate.Jobs != 3 || !p.Verified || p.Bytes.Total != 2<<20 || len(j.opener.migration.started) != 1 {
 			t.Errorf("got %+v, verified %t, %d bytes; want the whole report and 2 MiB", m, p.Verified, p.Bytes.Total)
 		}
 		j.mustBeMoved("moved")
