@@ -40,7 +40,7 @@ command goes on with a migration that was interrupted, and does nothing after on
 With --dry-run it only prints the plan, and exits with 2 if the migration would be refused.`,
 		Example: `  transferctl migrate zrh:$server lvs: --dry-run
   transferctl migrate zrh:$server lvs: --wait
-  transferctl migrate zrh:web lvs: --map-vlan office=office --start --wait`,
+  transferctl migrate zrh:$server lvs: --name web2 --start --wait`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: a.operands(a.serverOperand, a.endpointOperand),
 	}
 	f := newJobFlags(cmd, transfer.Migrate)
