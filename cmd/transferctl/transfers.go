@@ -38,8 +38,6 @@ becomes zeros, unless --keep-tail is given.`,
   transferctl upload disk.img.gz zrh: --name golden --wait
   transferctl upload disk.img zrh: --local                 # no daemon, no queue
   transferctl upload disk.img zrh:$drive --overwrite --wait
-  transferctl upload https://images.example.com/disk.qcow2 zrh: \
-    --sha256-url https://images.example.com/SHA256SUMS --wait
   gzip -dc disk.img.gz | transferctl upload - zrh: --size 10GiB --allow-short --local`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: a.operands(fileOperand, a.driveOperand),
 	}
