@@ -37,12 +37,15 @@ demo:
 	@scripts/need.sh $(DEMO_NEEDS)
 	@exec scripts/demo.sh $${IMAGE:+"$$IMAGE"}
 
+# The tests of the command line wait for leases and late bytes for minutes, longer on a slow host.
+TEST_TIMEOUT := 25m
+
 test: needs build
-	go test ./...
+	go test -timeout $(TEST_TIMEOUT) ./...
 
 race:
 	@scripts/need.sh $(RACE_NEEDS)
-	go test -race ./...
+	go test -race -timeout $(TEST_TIMEOUT) ./...
 
 lint:
 	@scripts/need.sh $(GO_NEEDS)
