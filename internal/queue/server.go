@@ -93,7 +93,7 @@ type Server struct {
 	drain    chan struct{}
 	mu       sync.Mutex
 	jobs     map[string]bool // that run here, or whose outcome is not written yet
-	waiters  sync.WaitGroup  // attempts without a slot
+	waiters  *panics.Group   // attempts without a slot
 	hardStop context.Context // ends the attempts that do not drain in time
 	kill     context.CancelCauseFunc
 
@@ -106,7 +106,7 @@ type Server struct {
 func NewServer(c *Client, cfg ServerConfig) *Server {
 	s := &Server{
 		client: c, cfg: cfg, timing: defaultTiming.scaled(cmp.Or(cfg.Lease, defaultTiming.lease)),
-		slots: semaphore.NewWeighted(int64(cfg.Jobs)), jobs: make(map[string]bool),
+		slots: semaphore.NewWeighted(int64(cfg.Jobs)), jobs: make(map[string]bool), waiters: panics.NewGroup(),
 		drain: make(chan struct{}), started: make(chan struct{}),
 	}
 	s.hardStop, s.kill = context.WithCancelCause(context.Background())
@@ -201,14 +201,16 @@ type asynqLog struct{ *zap.SugaredLogger }
 func (s *Server) awaitJobs() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timing.drain)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() {
+	defer context.AfterFunc(ctx, panics.Func(func() {
 		s.cfg.Log.Warn("jobs not released in time, canceling their runs")
 		s.kill(transfer.Errorf(transfer.CodeDrained, "", "the worker was stopped"))
-	})()
+	}, func(err error) {
+		s.cfg.Log.Error("canceling the runs panicked", zap.Error(err))
+	}))()
 	all := int64(s.cfg.Jobs)
 	_ = s.slots.Acquire(context.Background(), all) // it fails only with its context
 	s.slots.Release(all)
-	s.waiters.Wait() // none is added any more: that takes a slot
+	_ = s.waiters.Wait() // none is added any more: that takes a slot
 }
 
 // handle acquires the job of a trigger and runs it. It ignores asynq's context, which ends when
@@ -250,13 +252,15 @@ func (s *Server) acquire(id string) (*Attempt, error) {
 // runWithoutSlot starts an attempt that moves no bytes, and waits for jobs that do. With a slot it
 // could take the one that they need. awaitJobs waits for it.
 func (s *Server) runWithoutSlot(a *Attempt) {
-	s.waiters.Add(1)
-	panics.Go(func() {
-		defer s.waiters.Done()
+	run := panics.Func(func() {
 		defer s.removeJob(a.Job.ID)
 		s.runAttempt(a)
 	}, func(err error) {
 		s.cfg.Log.Error("attempt panicked", zap.String("job", a.Job.ID), zap.Error(err))
+	})
+	s.waiters.Go(func() error {
+		run()
+		return nil
 	})
 }
 
