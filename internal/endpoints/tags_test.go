@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/transferd/transferd/internal/jobtest"
@@ -69,14 +70,15 @@ func TestDriveInUseIsNotWritten(t *testing.T) {
 	s := spec(transfer.Upload, jobtest.File(h.image(1<<20)), newDrive)
 	s.Target.Drive = h.MustRun(s).Drive
 	s.Overwrite = true
-	media := "disk"
+	var media atomic.Value
+	media.Store("disk")
 	h.setIntercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, s.Target.Drive+"/info") {
 			return false
 		}
 		const info = "drive %s\nname x\nsize %d\nstatus active\ntype %s\n" +
 			"claimed host-1:lock:x host-1:guest:" + uuidA + ":ide:0:0\n"
-		_, _ = fmt.Fprintf(w, info, s.Target.Drive, 1<<20, media)
+		_, _ = fmt.Fprintf(w, info, s.Target.Drive, 1<<20, media.Load())
 		return true
 	})
 	session := &worker.Session{Job: worker.Job{ID: "job", Spec: s}}
@@ -93,10 +95,10 @@ func TestDriveInUseIsNotWritten(t *testing.T) {
 		media string
 		want  []string
 	}{{"disk", []string{uuidA}}, {"cdrom", nil}} {
-		media = tc.media
+		media.Store(tc.media)
 		servers, err := h.Opener.Writers(t.Context(), session, s.Target)
 		if err != nil || !slices.Equal(servers, tc.want) {
-			t.Errorf("Writers of a %s: got %q, %v; want %q", media, servers, err, tc.want)
+			t.Errorf("Writers of a %s: got %q, %v; want %q", tc.media, servers, err, tc.want)
 		}
 	}
 }
