@@ -121,7 +121,8 @@ func (a *app) destroyCopies(ctx context.Context, c *queue.Client, job *transfer.
 	switch {
 	case job.Migration.Server != "":
 		return *job, transfer.Errorf(transfer.CodeInvalid,
-			"to destroy them, use transferctl api -e "+job.Endpoint+" servers UUID destroy, and transferctl drives destroy",
+			"to destroy them, use transferctl api -e "+job.Endpoint+
+				" servers UUID destroy, and transferctl drives destroy",
 			"job %s has made server %s:%s, which stays with its drives", job.ID, job.Endpoint, job.Migration.Server)
 	case len(ids) == 0:
 		return *job, nil

@@ -40,7 +40,8 @@ func newMigration(t *testing.T, target sandbox.Config, more api.Object) *migrati
 	m.zrh, m.lvs = m.client("zrh"), m.client("lvs")
 	keys := api.Object{"boot": "ide:0:0"}
 	for _, name := range []string{"root", "data"} {
-		d, err := m.zrh.CreateDrive(t.Context(), api.CreateOptions{Name: name, Size: 1 << 20, Tags: []string{"affinity:ssd"}})
+		d, err := m.zrh.CreateDrive(t.Context(),
+			api.CreateOptions{Name: name, Size: 1 << 20, Tags: []string{"affinity:ssd"}})
 		m.must(err)
 		m.drives = append(m.drives, d.UUID)
 	}
@@ -178,7 +179,8 @@ func TestPlanFindsWhatPreventsAMigration(t *testing.T) {
 		}, want: []string{"warning ide:0:0: its 1 reader…"}},
 		"in use by another server": {prepare: func(m *migration) {
 			_, err := m.zrh.CreateServer(api.ServerOptions{
-				Name: "other", CPU: 1, Mem: 1, Start: true, Devices: []api.Device{{Name: "ide:0:0", Drive: m.drives[0]}},
+				Name: "other", CPU: 1, Mem: 1, Start: true,
+				Devices: []api.Device{{Name: "ide:0:0", Drive: m.drives[0]}},
 			}).Do(m.t.Context())
 			m.must(err)
 		}, want: []string{"error ide:0:0: …also in use by server"}},

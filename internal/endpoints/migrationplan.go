@@ -89,7 +89,8 @@ func (p *migrationPlan) checkDrive(device string, info *api.DriveInfo) {
 			"stop it while the drives are cloned")
 	}
 	if info.Keys["encryption:cipher"] == "none" {
-		p.warn(device, "drive "+info.UUID+" is not encrypted; the copy is as "+p.spec.Target.Endpoint+" makes new drives", "")
+		p.warn(device,
+			"drive "+info.UUID+" is not encrypted; the copy is as "+p.spec.Target.Endpoint+" makes new drives", "")
 	}
 	if licenses := info.Keys["licenses"]; licenses != "" {
 		p.warn(device, "its licenses ("+licenses+") belong to the account at "+p.spec.Source.Endpoint,

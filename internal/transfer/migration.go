@@ -11,7 +11,7 @@ type Migration struct {
 	Name     string          `json:"name"`             // of the new server
 	Server   string          `json:"server,omitempty"` // UUID of the new server; empty: not made yet
 	Moved    bool            `json:"moved,omitempty"`  // the server was moved before: there is nothing to do
-	Running  bool            `json:"running"`          // the server runs, so it is shut down while its drives are cloned
+	Running  bool            `json:"running"`          // so it is shut down while its drives are cloned
 	Started  bool            `json:"started,omitempty"`
 	Drives   []MigratedDrive `json:"drives"`
 	Networks []MigratedNIC   `json:"networks"`

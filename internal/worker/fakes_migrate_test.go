@@ -33,7 +33,8 @@ func (e *fakeOpener) PlanMigration(
 	report := &transfer.Migration{Name: "s", Findings: e.migration.findings}
 	plan := new(transfer.MigrationPlan)
 	for _, drive := range []string{"one", "two"} {
-		report.Drives = append(report.Drives, transfer.MigratedDrive{Device: "ide:" + drive, Source: drive, Size: 1 << 20})
+		report.Drives = append(report.Drives,
+			transfer.MigratedDrive{Device: "ide:" + drive, Source: drive, Size: 1 << 20})
 		plan.Drives = append(plan.Drives, transfer.MigratingDrive{Device: "ide:" + drive, Drive: drive, Name: drive})
 	}
 	for uuid := range e.migration.servers {

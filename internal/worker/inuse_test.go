@@ -96,7 +96,8 @@ func TestBusyCallAboutAHeldDriveIsRepeated(t *testing.T) {
 		cdrom bool
 	}{
 		"default": {"", transfer.Download, false}, "clone": {transfer.ModeClone, transfer.Download, false},
-		"quiesce": {transfer.ModeQuiesce, transfer.Download, false}, "live": {transfer.ModeLive, transfer.Download, false},
+		"quiesce":              {transfer.ModeQuiesce, transfer.Download, false},
+		"live":                 {transfer.ModeLive, transfer.Download, false},
 		"copy by the endpoint": {"", transfer.Clone, false}, "CD": {"", transfer.Download, true},
 	} {
 		for _, call := range []string{"read", "source"} {

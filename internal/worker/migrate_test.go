@@ -84,7 +84,8 @@ func TestServerMoves(t *testing.T) {
 				server.stops, server.starts, j.opener.snapshots.requested, j.store.parts.gone)
 		}
 		m := p.Migration
-		if m.Server != "server-1" || m.Comparison == nil || !m.Started || m.Downtime == nil || m.Downtime.Shutdown < 3 ||
+		if m.Server != "server-1" || m.Comparison == nil || !m.Started ||
+			m.Downtime == nil || m.Downtime.Shutdown < 3 ||
 			m.Estimate.Jobs != 3 || !p.Verified || p.Bytes.Total != 2<<20 || len(j.opener.migration.started) != 1 {
 			t.Errorf("got %+v, verified %t, %d bytes; want the whole report and 2 MiB", m, p.Verified, p.Bytes.Total)
 		}
@@ -234,7 +235,8 @@ func TestDeletedPartIsNotRepeated(t *testing.T) {
 		}
 		j.mustRun()
 		if !deleted || len(j.store.parts.jobs) != 1 {
-			t.Errorf("got deleted %t and the jobs %v, want the deleted one not enqueued again", deleted, j.store.parts.jobs)
+			t.Errorf("got deleted %t and the jobs %v, want the deleted one not enqueued again",
+				deleted, j.store.parts.jobs)
 		}
 		j.mustBeMoved("deleted part")
 	})

@@ -159,7 +159,7 @@ func TestImagesThatAreRefused(t *testing.T) {
 		"large table":      {func(m *image) { m.blocks, m.size = 1<<32-1, 1<<43 }, []string{"outside of the file"}},
 		"data outside":     {func(m *image) { m.data = 1<<32 - 1 }, []string{"outside of the file"}},
 		"block outside":    {func(m *image) { m.entries[1] = 4 }, []string{"block 1", "outside of the file"}},
-		"largest entry":    {func(m *image) { m.entries[2] = discarded - 1 }, []string{"block 2", "outside of the file"}},
+		"largest entry":    {func(m *image) { m.entries[2] = discarded - 1 }, []string{"block 2", "outside of the"}},
 		"cut block":        {func(m *image) { m.missingFromTheEnd = 1 }, []string{"block 3", "outside of the file"}},
 		"cut table":        {func(m *image) { m.missingFromTheEnd = 4*4096 + sector }, []string{"table", "outside"}},
 		"nothing but text": {func(m *image) { m.missingFromTheEnd = 4*4096 + 2*sector - 64 }, []string{"header"}},
