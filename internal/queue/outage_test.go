@@ -153,6 +153,35 @@ func TestWorkerKeepsItsJobInALongOutage(t *testing.T) {
 	}
 }
 
+// TestAcquiredJobIsNotTriggeredAgain: a tick of maintenance that waits for Redis in an outage may have
+// read the job before a worker acquired it. The worker's lease has lapsed then, and the worker renews
+// it.
+func TestAcquiredJobIsNotTriggeredAgain(t *testing.T) {
+	c, ctx := dial(t, startRedis(t).options), t.Context()
+	for _, acquired := range []bool{false, true} {
+		id := enqueue(t, c)
+		records, _, err := c.records(ctx, []string{id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		queue, task := taskOf(records[0])
+		if err := c.rdb.HSet(ctx, taskKey(queue, task), "state", "active").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if acquired {
+			acquireAs(t, c, id, "one", nil)
+			lapse(t, c, id, 0)
+		}
+		if err := c.wakeup.trigger(ctx, records[0]); err != nil {
+			t.Fatal(err)
+		}
+		again := c.rdb.Keys(ctx, taskKey(queue, task)+":*").Val()
+		if (len(again) == 0) != acquired {
+			t.Errorf("acquired %t: got other triggers %q", acquired, again)
+		}
+	}
+}
+
 // TestServerStopsWithoutRedis: a server can stop while Redis is away. It cannot release its job,
 // and another server takes the job when the lease has lapsed.
 func TestServerStopsWithoutRedis(t *testing.T) {

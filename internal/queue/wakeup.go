@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -99,17 +100,23 @@ func (w *wakeup) trigger(ctx context.Context, r *record) error {
 	return nil
 }
 
-// triggerAgain makes another trigger for a job whose trigger was delivered, unless the job has a
-// lease. The worker that got the trigger may have been killed before it acquired the job, which
-// asynq notices only after a minute or two. If it lives, one of the two workers acquires the job.
+// triggerAgain makes another trigger for a job whose trigger was delivered, unless a worker has
+// acquired the job since r was read. The worker that got the trigger may have been killed before it
+// acquired the job, which asynq notices only after a minute or two. If it lives, one of the two
+// workers acquires the job. A job without a lease may have been acquired too: its lease may have
+// lapsed in an outage of Redis, in which this call has waited.
 func (w *wakeup) triggerAgain(ctx context.Context, r *record, queue, task string) error {
 	var leases *redis.IntCmd
+	var epoch *redis.StringCmd
 	var at *redis.TimeCmd
 	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		leases, at = p.Exists(ctx, leaseKey(r.id)), p.Time(ctx)
+		epoch, leases, at = p.HGet(ctx, recordKey(r.id), "epoch"), p.Exists(ctx, leaseKey(r.id)), p.Time(ctx)
 		return nil
 	})
-	if leases.Val() == 1 || err != nil {
+	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare; the record was deleted
+		return nil
+	}
+	if err != nil || leases.Val() == 1 || epoch.Val() != strconv.FormatInt(r.epoch, 10) {
 		return failed("read the lease of job "+r.id, err)
 	}
 	_, err = w.push(ctx, r, queue, fmt.Sprintf("%s:%d", task, timeOf(at).UnixMilli()/pickupTimeout.Milliseconds()))
