@@ -28,7 +28,7 @@ func (a *app) watchBatch(ctx context.Context, c *queue.Client, id string, timeou
 	f := a.followBatch()
 	for b, err := range c.WatchBatch(ctx, id) {
 		if err != nil {
-			return stoppedWatching(ctx, id, err)
+			return stoppedWaiting(ctx, "batch", "batch", id, err)
 		}
 		if b.State.Ended() {
 			return a.finishBatch(b, f)
@@ -37,20 +37,7 @@ func (a *app) watchBatch(ctx context.Context, c *queue.Client, id string, timeou
 			return err
 		}
 	}
-	return stoppedWatching(ctx, id, fmt.Errorf("batch %s: the queue sent no end of it", id))
-}
-
-// stoppedWatching is the error of a wait that ended before the batch.
-func stoppedWatching(ctx context.Context, id string, err error) error {
-	cause := context.Cause(ctx)
-	switch {
-	case cause == nil:
-		return err
-	case transfer.CodeOf(cause) == transfer.CodeWaitTimeout:
-		return cause
-	}
-	return transfer.Errorf(transfer.CodeCanceled, "transferctl batch cancel "+id+" cancels the batch",
-		"stopped waiting; batch %s goes on", id)
+	return stoppedWaiting(ctx, "batch", "batch", id, fmt.Errorf("batch %s: the queue sent no end of it", id))
 }
 
 // finishBatch prints a batch that has ended, and returns its error.

@@ -155,7 +155,7 @@ func (a *app) awaitEnd(ctx context.Context, c *queue.Client, id string) (job tra
 	defer cancel()
 	for job, err = range c.Watch(ctx, id) {
 		if err != nil {
-			return job, stoppedWaiting(ctx, id, err)
+			return job, stoppedWaiting(ctx, "job", "jobs", id, err)
 		}
 	}
 	return job, nil

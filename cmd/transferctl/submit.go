@@ -146,7 +146,7 @@ func (a *app) watch(ctx context.Context, c *queue.Client, id string, timeout tim
 	defer f.stop()
 	for job, err := range c.Watch(ctx, id) {
 		if err != nil {
-			return stoppedWaiting(ctx, id, err)
+			return stoppedWaiting(ctx, "job", "jobs", id, err)
 		}
 		waits.show(ctx, &job)
 		if err := f.show(&job); err != nil {
@@ -157,11 +157,12 @@ func (a *app) watch(ctx context.Context, c *queue.Client, id string, timeout tim
 			return a.finish(&job)
 		}
 	}
-	return stoppedWaiting(ctx, id, fmt.Errorf("job %s: the queue sent no end of it", id))
+	return stoppedWaiting(ctx, "job", "jobs", id, fmt.Errorf("job %s: the queue sent no end of it", id))
 }
 
-// stoppedWaiting is the error of a wait that ended before the job.
-func stoppedWaiting(ctx context.Context, id string, err error) error {
+// stoppedWaiting is the error of a wait that ended before what it waits for: kind is job or batch,
+// and commands what its commands begin with.
+func stoppedWaiting(ctx context.Context, kind, commands, id string, err error) error {
 	cause := context.Cause(ctx)
 	switch {
 	case cause == nil:
@@ -169,6 +170,7 @@ func stoppedWaiting(ctx context.Context, id string, err error) error {
 	case transfer.CodeOf(cause) == transfer.CodeWaitTimeout:
 		return cause
 	}
-	return transfer.Errorf(transfer.CodeCanceled, "transferctl jobs cancel "+id+" cancels the job",
-		"stopped waiting; job %s goes on", id)
+	return transfer.Errorf(transfer.CodeCanceled,
+		fmt.Sprintf("transferctl %s cancel %s cancels the %s", commands, id, kind),
+		"stopped waiting; %s %s goes on", kind, id)
 }

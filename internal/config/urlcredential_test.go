@@ -23,7 +23,7 @@ func TestURLCredentialsAreChecked(t *testing.T) {
 		"{hosts: [\"\"], header_env: {A: T}}":                                     "is not a host",
 		"{hosts: [h], header_env: {\"A B\": T}}":                                  "is not the name of a header",
 		"{hosts: [h], header_env: {range: T}}":                                    "is set by transferd itself",
-		"{hosts: [h], header_env: {A: Basic s3cret}}":                             "is not the name of an environment variable",
+		"{hosts: [h], header_env: {A: Basic s3cret}}":                             "is not the name of an environment",
 		"{hosts: [h], header_env: {A: T}}\n  b: {hosts: [H], header_env: {A: T}}": "both name the host h",
 		"{hosts: [h], headers: {A: s3cret}}":                                      `unknown key "headers"`,
 	} {

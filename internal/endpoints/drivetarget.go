@@ -264,9 +264,14 @@ func copiedTags(origin api.DriveInfo) []string {
 	return slices.DeleteFunc(slices.Clone(origin.Tags), transfer.IsOurTag)
 }
 
-// driveReady reports whether the endpoint has finished making a drive.
+// driveReady reports whether the endpoint has finished making the target drive.
 func (o *Opener) driveReady(ctx context.Context, s *worker.Session, drive string) (bool, error) {
-	c, err := o.session(ctx, s, s.Spec.Target.Endpoint)
+	return o.ready(ctx, s, s.Spec.Target.Endpoint, drive)
+}
+
+// ready reports whether an endpoint has finished making a drive.
+func (o *Opener) ready(ctx context.Context, s *worker.Session, endpoint, drive string) (bool, error) {
+	c, err := o.session(ctx, s, endpoint)
 	if err != nil {
 		return false, err
 	}

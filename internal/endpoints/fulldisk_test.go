@@ -1,7 +1,6 @@
 package endpoints_test
 
 import (
-	"errors"
 	"os"
 	"testing"
 
@@ -9,6 +8,7 @@ import (
 
 	"github.com/transferd/transferd/internal/jobtest"
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // TestFullDiskIsResumedWhenThereIsSpace: a download to a full disk fails with CodeNoSpace, and the
@@ -20,16 +20,7 @@ func TestFullDiskIsResumedWhenThereIsSpace(t *testing.T) {
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mount("none", disk, "tmpfs", 0, "size=2m"); errors.Is(err, unix.EPERM) {
-		t.Skipf("the kernel refuses a mount: %v", err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(disk, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	transfertest.MountMemory(t, disk, 2<<20)
 	s := spec(transfer.Download, source, jobtest.File(h.Path("disk/copy.img")))
 	first, err := h.Attempt(s)
 	if transfer.CodeOf(err) != transfer.CodeNoSpace {

@@ -62,15 +62,7 @@ func snapshotsOf(ctx context.Context, c *api.Client, s *worker.Session) ([]api.D
 
 // SnapshotReady implements worker.Snapshotter.
 func (o *Opener) SnapshotReady(ctx context.Context, s *worker.Session, drive string) (bool, error) {
-	c, err := o.session(ctx, s, s.Spec.Source.Endpoint)
-	if err != nil {
-		return false, err
-	}
-	info, err := c.Drive(ctx, drive)
-	if err != nil {
-		return false, err
-	}
-	return info.Ready()
+	return o.ready(ctx, s, s.Spec.Source.Endpoint, drive)
 }
 
 // DestroySnapshots implements worker.Snapshotter.

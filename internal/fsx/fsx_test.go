@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // text is a function that writes s in two pieces.
@@ -30,22 +32,6 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// expectEntries checks that a folder has these entries and no others.
-func expectEntries(t *testing.T, dir string, names ...string) {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, e := range entries {
-		got = append(got, e.Name())
-	}
-	if strings.Join(got, " ") != strings.Join(names, " ") {
-		t.Errorf("the folder has %q, want %q", got, names)
-	}
-}
-
 func TestWriteFileReplaces(t *testing.T) {
 	dir := t.TempDir()
 	// A name of the greatest length cannot be extended to a temporary name.
@@ -58,7 +44,7 @@ func TestWriteFileReplaces(t *testing.T) {
 			t.Errorf("got %q, want %q", got, content)
 		}
 	}
-	expectEntries(t, dir, name)
+	transfertest.ExpectEntries(t, dir, name)
 }
 
 func TestWriteFileNeverReplaces(t *testing.T) {
@@ -80,7 +66,7 @@ func TestWriteFileNeverReplaces(t *testing.T) {
 	if err := WriteFile(link, 0o600, false, text("third")); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a dangling link: got %v, want fs.ErrExist", err)
 	}
-	expectEntries(t, dir, "x", "y")
+	transfertest.ExpectEntries(t, dir, "x", "y")
 }
 
 func TestWriteFileObeysTheUmask(t *testing.T) {
@@ -108,7 +94,7 @@ func TestWriteFileAfterAnErrorLeavesNothing(t *testing.T) {
 	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "write x") {
 		t.Errorf("got %v, want the writer's error and what was written", err)
 	}
-	expectEntries(t, dir)
+	transfertest.ExpectEntries(t, dir)
 	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +102,7 @@ func TestWriteFileAfterAnErrorLeavesNothing(t *testing.T) {
 	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a folder has the name: got %v, want EISDIR or fs.ErrExist", err)
 	}
-	expectEntries(t, dir, "folder")
+	transfertest.ExpectEntries(t, dir, "folder")
 	err = WriteFile(filepath.Join(dir, "none", "x"), 0o600, true, text("content"))
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: got %v, want fs.ErrNotExist", err)
@@ -138,7 +124,7 @@ func TestWriteFileKeepsTheOldFileAfterAnError(t *testing.T) {
 	if got := read(t, path); got != "old" {
 		t.Errorf("got %q, want the old content", got)
 	}
-	expectEntries(t, filepath.Dir(path), "x")
+	transfertest.ExpectEntries(t, filepath.Dir(path), "x")
 }
 
 // TestReadersSeeWholeFiles reads while another goroutine writes.
@@ -165,7 +151,7 @@ func TestReadersSeeWholeFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			expectEntries(t, filepath.Dir(path), "x")
+			transfertest.ExpectEntries(t, filepath.Dir(path), "x")
 			return
 		default:
 		}
@@ -193,7 +179,7 @@ func TestWriteFileAtFollowsTheFolder(t *testing.T) {
 	if got := read(t, filepath.Join(after, "x")); got != "content" {
 		t.Errorf("got %q, want the content", got)
 	}
-	expectEntries(t, before)
+	transfertest.ExpectEntries(t, before)
 }
 
 // TestCreateFileReturnsTheOpenFile: the caller can write more to the file.
@@ -244,7 +230,7 @@ func TestUnsyncedFolderIsErrNotDurable(t *testing.T) {
 	if got := read(t, filepath.Join(base, "x")); got != "content" {
 		t.Errorf("got %q, want the new content", got)
 	}
-	expectEntries(t, base, "x")
+	transfertest.ExpectEntries(t, base, "x")
 }
 
 func TestRemoveTemporaryRemovesOnlyItsOwn(t *testing.T) {
@@ -267,7 +253,7 @@ func TestRemoveTemporaryRemovesOnlyItsOwn(t *testing.T) {
 	if err := RemoveTemporary(base); err != nil {
 		t.Fatal(err)
 	}
-	expectEntries(t, base, ".transferd-x", "x.tmp", "y")
+	transfertest.ExpectEntries(t, base, ".transferd-x", "x.tmp", "y")
 	if err := RemoveTemporary(filepath.Join(base, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want fs.ErrNotExist", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // folder is a new folder with files of the given content: its path, and the open folder.
@@ -53,11 +55,11 @@ func TestRenameNeverReplaces(t *testing.T) {
 					t.Errorf("to %s: got %v, want fs.ErrExist", to, err)
 				}
 			}
-			expectEntries(t, base, "empty", "from", "taken")
+			transfertest.ExpectEntries(t, base, "empty", "from", "taken")
 			if err := sys.Rename(dir, "from", "to", false); err != nil {
 				t.Errorf("to a free name: got %v, want success", err)
 			}
-			expectEntries(t, base, "empty", "taken", "to")
+			transfertest.ExpectEntries(t, base, "empty", "taken", "to")
 			if got := read(t, filepath.Join(base, "to")) + read(t, filepath.Join(base, "taken")); got != "newold" {
 				t.Errorf("got %q, want %q", got, "newold")
 			}
@@ -67,7 +69,7 @@ func TestRenameNeverReplaces(t *testing.T) {
 			if err := sys.Rename(dir, "none", "new", false); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("got %v, want fs.ErrNotExist", err)
 			}
-			expectEntries(t, base, "empty", "taken")
+			transfertest.ExpectEntries(t, base, "empty", "taken")
 		})
 	}
 	_, dir := folder(t, map[string]string{"from": ""})
@@ -108,7 +110,7 @@ func TestRenameReplacesAnAbandonedPlaceholder(t *testing.T) {
 	if got := read(t, filepath.Join(base, "to")); got != "new" {
 		t.Errorf("got %q, want the new content", got)
 	}
-	expectEntries(t, base, "other", "to")
+	transfertest.ExpectEntries(t, base, "other", "to")
 }
 
 // TestSyncReportsEveryError: Sync returns the errors of fsync and close, and syncs the whole file
@@ -183,9 +185,9 @@ func TestCreateTemporaryIsRemovable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	expectEntries(t, base, name)
+	transfertest.ExpectEntries(t, base, name)
 	if err := RemoveTemporary(base); err != nil {
 		t.Fatal(err)
 	}
-	expectEntries(t, base)
+	transfertest.ExpectEntries(t, base)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/transferd/transferd/internal/transfer"
@@ -30,7 +29,7 @@ func TestQcow2TargetIsResumed(t *testing.T) {
 		first := create(t, path, opts)
 		writeChunks(t, first, content, 0, 1, 2, 3, 4)
 		closed(t, first)
-		expectNames(t, dir, "disk.qcow2.raw.partial")
+		transfertest.ExpectEntries(t, dir, "disk.qcow2.raw.partial")
 
 		opts.Resume = true
 		second := create(t, path, opts)
@@ -42,7 +41,7 @@ func TestQcow2TargetIsResumed(t *testing.T) {
 			t.Errorf("from the disk %t: got it read back as %q", fromDisk, via)
 		}
 		closed(t, second)
-		expectNames(t, dir, "disk.qcow2", "disk.qcow2.manifest.json")
+		transfertest.ExpectEntries(t, dir, "disk.qcow2", "disk.qcow2.manifest.json")
 		if got := qemuRead(t, path); !bytes.Equal(got, content) {
 			t.Error("got another image")
 		}
@@ -51,22 +50,6 @@ func TestQcow2TargetIsResumed(t *testing.T) {
 			t.Errorf("got another image, or %v", err)
 		}
 		closed(t, src)
-	}
-}
-
-// expectNames checks which files a folder has.
-func expectNames(t *testing.T, dir string, want ...string) {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, e := range entries {
-		got = append(got, e.Name())
-	}
-	if strings.Join(got, " ") != strings.Join(want, " ") {
-		t.Errorf("got the files %q, want %q", got, want)
 	}
 }
 
@@ -107,7 +90,7 @@ func TestWrongQcow2IsNotPublished(t *testing.T) {
 			err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
 			expect(t, err, tc.code, tc.word)
 			closed(t, dst)
-			expectNames(t, dir, "disk.qcow2.raw.partial")
+			transfertest.ExpectEntries(t, dir, "disk.qcow2.raw.partial")
 		})
 	}
 }
@@ -132,7 +115,7 @@ func TestQcow2IsRefusedBeforeTheTransfer(t *testing.T) {
 	t.Setenv("PATH", tempDir(t))
 	_, err = Create(t.Context(), path, opts)
 	expect(t, err, transfer.CodeInvalid, "qemu-utils", ".img")
-	expectNames(t, dir)
+	transfertest.ExpectEntries(t, dir)
 }
 
 // TestQcow2NeedsSpaceForItsData: the conversion does not begin without it, and the raw image stays.
@@ -148,7 +131,7 @@ func TestQcow2NeedsSpaceForItsData(t *testing.T) {
 	err := dst.Commit(t.Context(), transfertest.Manifest(content, chunk), transfertest.Owned)
 	expect(t, err, transfer.CodeNoSpace, "the qcow2 image needs")
 	closed(t, dst)
-	expectNames(t, dir, "disk.qcow2.raw.partial")
+	transfertest.ExpectEntries(t, dir, "disk.qcow2.raw.partial")
 }
 
 // TestDiscardedQcow2LeavesNothing.
@@ -160,5 +143,5 @@ func TestDiscardedQcow2LeavesNothing(t *testing.T) {
 	if err := errors.Join(dst.(transfer.Discarder).Discard(t.Context()), dst.Close()); err != nil {
 		t.Error(err)
 	}
-	expectNames(t, dir)
+	transfertest.ExpectEntries(t, dir)
 }

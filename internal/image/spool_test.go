@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/transferd/transferd/internal/transfer"
+	"github.com/transferd/transferd/internal/transfertest"
 )
 
 // TestPackedDisksAreReadFromASpool: a virtual disk that is packed, or on a medium that is read in
@@ -95,30 +96,12 @@ func TestSpoolIsWithinTheRoots(t *testing.T) {
 	}
 }
 
-// smallFileSystem mounts a file system of a size in memory.
-func smallFileSystem(t *testing.T, size int) string {
-	t.Helper()
-	dir := tempDir(t)
-	err := unix.Mount("none", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size))
-	if errors.Is(err, unix.EPERM) {
-		t.Skipf("the kernel refuses a mount: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // TestSpoolWithoutSpaceIsRefused: if the spool has too little space, the error has the bytes that
 // the image needs, whether or not its size is known beforehand, and the space is free afterwards.
 func TestSpoolWithoutSpaceIsRefused(t *testing.T) {
 	image := qcow2Of(t, bytes.Repeat(sectors(noisyDisk()), 40))
-	spool := smallFileSystem(t, 8<<20)
+	spool := tempDir(t)
+	transfertest.MountMemory(t, spool, 8<<20)
 	for name, stored := range map[string][]byte{
 		"gzip": gzipped(t, image), "tar in gzip": gzipped(t, tarred(t, "disk.qcow2", image)), "plain": image,
 	} {
@@ -138,7 +121,8 @@ func TestSpoolWithoutSpaceIsRefused(t *testing.T) {
 
 // TestZerosTakeNoSpaceInTheSpool: zeros of the image are holes of the copy.
 func TestZerosTakeNoSpaceInTheSpool(t *testing.T) {
-	spool := smallFileSystem(t, 8<<20)
+	spool := tempDir(t)
+	transfertest.MountMemory(t, spool, 8<<20)
 	image := make([]byte, 64<<20)
 	copy(image[32<<20:], noisyDisk())
 	s, err := openSpool(Options{DefaultSpool: spool})

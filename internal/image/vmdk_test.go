@@ -55,7 +55,7 @@ func TestExtentsOfVMDKAreFollowed(t *testing.T) {
 func TestRefusedVMDKNamesTheCommand(t *testing.T) {
 	const begin = "# Disk DescriptorFile\nversion=1\nCID=1\n"
 	for text, words := range map[string]string{
-		begin + "parentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\nRW 1 FLAT \"a-f001.vmdk\" 0": "twoGbMaxExtentFlat",
+		begin + "parentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\nRW 1 FLAT \"a-f1.vmdk\" 0":   "twoGbMaxExtent",
 		begin + "parentCID=ffffffff\ncreateType=\"vmfs\"\nRW 1 VMFS \"a-flat.vmdk\"":                 "vmfs",
 		begin + "parentCID=12345678\ncreateType=\"monolithicSparse\"\nparentFileNameHint=\"b.vmdk\"": "b.vmdk",
 	} {

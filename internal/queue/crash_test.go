@@ -95,8 +95,8 @@ func TestProgressResetsTheCrashes(t *testing.T) {
 	})
 }
 
-// TestProgressOfPartsResetsTheCrashes: a migration has no ledger, and its drives may be copied for days.
-// A retry copies them again, and that is progress, too.
+// TestProgressOfPartsResetsTheCrashes: a migration has no ledger, and its drives may be copied
+// for days. A retry copies them again, and that is progress, too.
 func TestProgressOfPartsResetsTheCrashes(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c := dial(t, o)

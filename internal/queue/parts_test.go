@@ -67,8 +67,8 @@ func TestOneMigrationOfAServer(t *testing.T) {
 	})
 }
 
-// TestPartsRunWhileTheirBatchWaits: on a server with one slot. A part that is enqueued twice is one job,
-// and one that is canceled ends.
+// TestPartsRunWhileTheirBatchWaits: on a server with one slot. A part that is enqueued twice is one
+// job, and one that is canceled ends.
 func TestPartsRunWhileTheirBatchWaits(t *testing.T) {
 	eachQueue(t, func(t *testing.T, o Options) {
 		c, ctx := dial(t, o), t.Context()

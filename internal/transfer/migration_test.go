@@ -10,6 +10,7 @@ func TestMigrationOwes(t *testing.T) {
 	requested := Snapshot{Requested: time.Unix(1, 0), Drive: "clone"}
 	one := MigratingDrive{Job: "j", Copy: "c"}
 	left := Snapshot{Requested: time.Unix(1, 0), Drive: "clone", Left: true}
+	asked := MigratingDrive{Snapshot: left, Job: "j"}
 	for name, tc := range map[string]struct {
 		plan         MigrationPlan
 		owes, copied bool
@@ -17,7 +18,7 @@ func TestMigrationOwes(t *testing.T) {
 		"planned":            {MigrationPlan{Drives: []MigratingDrive{{}, {}}}, false, false},
 		"a clone":            {MigrationPlan{Drives: []MigratingDrive{{}, {Snapshot: requested}}}, true, false},
 		"a clone that stays": {MigrationPlan{Drives: []MigratingDrive{{}, {Snapshot: left}}}, false, false},
-		"a job":              {MigrationPlan{Drives: []MigratingDrive{{Snapshot: left, Job: "j"}, {Job: "k"}}}, true, false},
+		"a job":              {MigrationPlan{Drives: []MigratingDrive{asked, {Job: "k"}}}, true, false},
 		"one copy":           {MigrationPlan{Drives: []MigratingDrive{one, {Job: "k"}}}, true, false},
 		"all copies":         {MigrationPlan{Drives: []MigratingDrive{one, {Job: "k", Copy: "d"}}}, false, true},
 	} {

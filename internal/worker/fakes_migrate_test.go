@@ -123,8 +123,8 @@ func (e *fakeOpener) DestroyCopies(_ context.Context, _ *Session, jobs []string)
 	return jobs, nil
 }
 
-// fakeParts is the jobs that have the parts of a job. A job takes three seconds, that of drive two takes
-// six, and to stop takes one.
+// fakeParts is the jobs that have the parts of a job. A job takes three seconds, that of drive two
+// takes six, and to stop takes one.
 type fakeParts struct {
 	mu     sync.Mutex
 	jobs   map[string]*transfer.Job

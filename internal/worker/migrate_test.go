@@ -279,8 +279,8 @@ func TestLostResponseMakesOneServer(t *testing.T) {
 	}
 }
 
-// TestFailedCopyEndsAMigration: the other copies are canceled and destroyed, and the next attempt clones
-// all drives again.
+// TestFailedCopyEndsAMigration: the other copies are canceled and destroyed, and the next attempt
+// clones all drives again.
 func TestFailedCopyEndsAMigration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, server := newMigration(t)
