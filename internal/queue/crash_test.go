@@ -12,7 +12,7 @@ import (
 func crashUntilEnd(t *testing.T, c *Client, id string) (job transfer.Job, deaths int) {
 	t.Helper()
 	transfertest.Until(t, "the job has ended", func() bool {
-		a, err := c.acquire(t.Context(), id, "w", withLease(time.Millisecond), nil)
+		a, err := c.acquire(t.Context(), id, anyEpoch, "w", withLease(time.Millisecond), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -83,7 +83,7 @@ func TestReplayRestoresLeases(t *testing.T) {
 	if err := a.renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if other, err := c.acquire(t.Context(), a.Job.ID, "other", quick, nil); other != nil || err != nil {
+	if other, err := c.acquire(t.Context(), a.Job.ID, anyEpoch, "other", quick, nil); other != nil || err != nil {
 		t.Fatalf("got attempt %+v (%v), want none while the job has a lease", other, err)
 	}
 	if err := a.Save(t.Context(), &transfer.Checkpoint{Entries: entries(0, 2)}); err != nil {

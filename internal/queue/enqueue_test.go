@@ -223,7 +223,7 @@ func TestLostAttemptFreesNothing(t *testing.T) {
 		if err := c.rdb.Del(t.Context(), leaseKey(lost.Job.ID)).Err(); err != nil {
 			t.Fatal(err)
 		}
-		now, err := c.acquire(t.Context(), lost.Job.ID, "another", lost.timing, nil)
+		now, err := c.acquire(t.Context(), lost.Job.ID, anyEpoch, "another", lost.timing, nil)
 		if err != nil || now == nil {
 			t.Fatalf("got %v, %v; want an attempt", now, err)
 		}

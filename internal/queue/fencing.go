@@ -102,9 +102,16 @@ type owner struct {
 // claimant is the arguments that identify an owner in the claims of drives.
 func (o owner) claimant(job string) []any { return []any{job, o.epoch, o.token} }
 
-// acquire makes this worker the owner of a job. life proves that processes on this host have ended;
-// it may be nil. It returns nil if the job has an owner or has ended.
-func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life *lease.Life) (*Attempt, error) {
+// anyEpoch is that of a trigger which says nothing of the job's epoch.
+const anyEpoch = ""
+
+// acquire makes this worker the owner of a job. epoch is the job's when the trigger was made: a
+// trigger of an earlier epoch, which an outage of Redis has delayed, acquires nothing, for another
+// worker has acquired the job since. life proves that processes on this host have ended; it may be
+// nil. acquire returns nil if the job has another epoch, has an owner or has ended.
+func (c *Client) acquire(
+	ctx context.Context, id, epoch, worker string, t timing, life *lease.Life,
+) (*Attempt, error) {
 	ended, err := c.endedOwner(ctx, id, life)
 	if err != nil {
 		return nil, err
@@ -113,7 +120,7 @@ func (c *Client) acquire(ctx context.Context, id, worker string, t timing, life 
 	sent := held.Now()
 	r, late, err := c.runAcquire(ctx, id, moveArgs{
 		owner: owner{token: token}, lease: t.lease, late: t.late, ended: ended,
-		values: []string{"worker", worker, "owner", token, "home", life.Boot()},
+		values: []string{"worker", worker, "owner", token, "home", life.Boot(), "known", epoch},
 	})
 	if err != nil || r == nil {
 		return nil, err

@@ -19,7 +19,7 @@ var lasting = func() timing {
 
 func acquireAs(t *testing.T, c *Client, id, worker string, life *lease.Life) *Attempt {
 	t.Helper()
-	a, err := c.acquire(t.Context(), id, worker, lasting, life)
+	a, err := c.acquire(t.Context(), id, anyEpoch, worker, lasting, life)
 	if err != nil || a == nil {
 		t.Fatalf("the job was not taken: %v", err)
 	}

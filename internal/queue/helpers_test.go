@@ -209,7 +209,7 @@ func acquire(t testing.TB, c *Client, id string, timing timing) (a *Attempt) {
 	t.Helper()
 	transfertest.Until(t, "the job has no owner", func() bool {
 		var err error
-		if a, err = c.acquire(t.Context(), id, "w", timing, nil); err != nil {
+		if a, err = c.acquire(t.Context(), id, anyEpoch, "w", timing, nil); err != nil {
 			t.Fatal(err)
 		}
 		return a != nil

@@ -85,7 +85,7 @@ func takeLate(t *testing.T, c *Client, r leasetest.Record, ended bool) time.Dura
 // renewal has returned how long bytes of unknown owners may arrive.
 func TestOwnerOfAnotherRedisRenewsFirst(t *testing.T) {
 	c := dial(t, startRedis(t).options)
-	a, err := c.acquire(t.Context(), enqueue(t, c), "w", defaultTiming, nil)
+	a, err := c.acquire(t.Context(), enqueue(t, c), anyEpoch, "w", defaultTiming, nil)
 	if err != nil || a == nil {
 		t.Fatalf("not taken: %v", err)
 	}

@@ -166,9 +166,9 @@ local function notify() redis.call('XADD', KEYS[4], 'MAXLEN', '~', '256', '*', '
 // that others than the owner may make; its token; now; the lease in ms; how long bytes may arrive
 // after a lapse, in ms; the token of an owner whose process has provably ended; 1 for an answer
 // with the record; then fields and their values, of a new job also the run_id of this Redis, which
-// takes the script long to find. It answers ok, and with the record also how many
-// ms bytes of lost owners may arrive; or why the record does not change: fenced, or the job's
-// state.
+// takes the script long to find, and as known the epoch that the job must have. It answers ok, and
+// with the record also how many ms bytes of lost owners may arrive; or why the record does not
+// change: fenced, stale, or the job's state.
 var moveScript = newScript(notify + `
 local rules, epoch, token, now, reply = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[8]
 local lease, wait, ended = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -183,6 +183,7 @@ local function set(field, value)
   changes[#changes + 1] = value
 end
 ` + thisRedis + grantLease + `
+if (values.known or '') ~= '' and state ~= 'none' and get('epoch') ~= values.known then return {'stale'} end
 local owes = get('owes') and 'yes' or 'no'
 local holder = redis.call('EXISTS', KEYS[3]) == 1 and 'held' or 'free'
 if epoch ~= '' and state ~= 'none'

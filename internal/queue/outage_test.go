@@ -182,6 +182,25 @@ func TestAcquiredJobIsNotTriggeredAgain(t *testing.T) {
 	}
 }
 
+// TestTriggerOfAnEarlierEpochAcquiresNothing: it was made before another worker acquired the job, and
+// arrives after an outage of Redis in which that worker's lease has lapsed.
+func TestTriggerOfAnEarlierEpochAcquiresNothing(t *testing.T) {
+	eachQueue(t, func(t *testing.T, o Options) {
+		c, ctx := dial(t, o), t.Context()
+		id := enqueue(t, c)
+		for _, tc := range []struct {
+			task     string
+			acquires bool
+		}{{id + ":0", true}, {id + ":0", false}, {id + ":0:119720664", false}, {id + ":1:119720664", true}} {
+			a, err := c.acquire(ctx, id, epochOf(tc.task), "w", lasting, nil)
+			if err != nil || (a != nil) != tc.acquires {
+				t.Errorf("trigger %s: got %t, %v; want %t", tc.task, a != nil, err, tc.acquires)
+			}
+			lapse(t, c, id, 0)
+		}
+	})
+}
+
 // TestServerStopsWithoutRedis: a server can stop while Redis is away. It cannot release its job,
 // and another server takes the job when the lease has lapsed.
 func TestServerStopsWithoutRedis(t *testing.T) {

@@ -77,7 +77,10 @@ func TestEachStateAllowsItsMoves(t *testing.T) {
 				[]transfer.State{transfer.Failed, transfer.Canceled},
 			},
 			"acquire": {
-				func(id string) bool { a, err := c.acquire(ctx, id, "w", quick, nil); return a != nil && err == nil },
+				func(id string) bool {
+					a, err := c.acquire(ctx, id, anyEpoch, "w", quick, nil)
+					return a != nil && err == nil
+				},
 				[]transfer.State{transfer.Queued},
 			},
 			"delete": {

@@ -229,7 +229,7 @@ func (s *Server) handle(_ context.Context, t *asynq.Task) error {
 	if !s.addJob(id) {
 		return nil // the lease lapsed during an outage of Redis, but the job still runs here
 	}
-	a, err := s.acquire(id)
+	a, err := s.acquire(id, epochOf(t.ResultWriter().TaskID()))
 	switch {
 	case a == nil || err != nil:
 		s.removeJob(id)
@@ -242,11 +242,11 @@ func (s *Server) handle(_ context.Context, t *asynq.Task) error {
 	return err
 }
 
-func (s *Server) acquire(id string) (*Attempt, error) {
+func (s *Server) acquire(id, epoch string) (*Attempt, error) {
 	if err := s.client.checkReadable(s.hardStop, id); err != nil {
 		return nil, err
 	}
-	return s.client.acquire(s.hardStop, id, s.cfg.Name, s.timing, s.cfg.Life)
+	return s.client.acquire(s.hardStop, id, epoch, s.cfg.Name, s.timing, s.cfg.Life)
 }
 
 // runWithoutSlot starts an attempt that moves no bytes, and waits for jobs that do. With a slot it

@@ -55,6 +55,13 @@ func taskOf(r *record) (queue, task string) {
 	return queueName(r.spec.Queue, r.spec.Priority), fmt.Sprintf("%s:%d", r.id, r.epoch)
 }
 
+// epochOf is the epoch in the ID of a trigger, which may have more behind it (triggerAgain).
+func epochOf(task string) string {
+	_, rest, _ := strings.Cut(task, ":")
+	epoch, _, _ := strings.Cut(rest, ":")
+	return epoch
+}
+
 // taskKey is the key of a task in asynq. Reading it for many jobs at once is cheaper than asynq's
 // inspector, which reads one task per call.
 func taskKey(queue, task string) string { return "asynq:{" + queue + "}:t:" + task }
